@@ -1,2 +1,2 @@
-//! x
+//! The `hyper-sync` binary.
 fn main() {}

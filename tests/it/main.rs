@@ -10,4 +10,3 @@
     reason = "a test that cannot set up its world has failed"
 )]
 
-fn main() {}
