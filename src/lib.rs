@@ -1,1 +1,5 @@
 //! Keeps a NixOS configuration directory equal to a commit of a git repository.
+pub mod exit;
+pub mod fs;
+pub mod git;
+pub mod settings;

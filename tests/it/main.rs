@@ -9,4 +9,3 @@
     clippy::disallowed_methods,
     reason = "a test that cannot set up its world has failed"
 )]
-

@@ -1,0 +1,478 @@
+//! Paths of a tree, checked before anything else sees them.
+//!
+//! The rules are those of git (`verify_path`, `fsck`) with every protection on, and stricter where a person or a
+//! terminal could be deceived: no control characters, no invisible or direction-changing characters, no backslash,
+//! UTF-8 only. A tree with one bad path is refused as a whole; there is no way to skip an entry.
+
+use std::borrow::Borrow;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::EntryMode;
+use super::mode::FileMode;
+
+/// The longest component Linux file systems take, in bytes (`NAME_MAX`).
+const COMPONENT_MAX: usize = 255;
+/// The longest path, in bytes (`PATH_MAX`; git's `fsck` warns above it).
+const PATH_MAX: usize = 4096;
+/// The deepest path, in components. Real trees stay below 20.
+const DEPTH_MAX: usize = 64;
+/// Names that begin like this are ours, in any case and normal form: the staging area inside the target.
+pub const RESERVED_PREFIX: &str = ".hyper-sync";
+
+/// A path relative to the root of a tree: one or more safe components, joined by `/`.
+///
+/// The only constructors check it, so a value can be handed to the file system as it is.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RelPath(String);
+
+/// Why a path is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Nothing between two slashes, a leading or a trailing slash, or no path at all.
+    #[error("has an empty component")]
+    Empty,
+    /// `.` or `..`.
+    #[error("has a `.` or `..` component")]
+    Relative,
+    /// `.git` in any spelling that some file system reads as `.git`.
+    #[error("names `.git` in one of its spellings")]
+    DotGit,
+    /// A symlink with a name that git itself reads, such as `.gitmodules`.
+    #[error("is a symlink with a name that git reads")]
+    SymlinkedGitFile,
+    /// NUL, newline, escape or another control character.
+    #[error("has a control character")]
+    Control,
+    /// Characters that are not seen or that change the order of what is seen.
+    #[error("has an invisible or direction-changing character")]
+    Invisible,
+    /// A backslash, a separator elsewhere.
+    #[error("has a backslash")]
+    Backslash,
+    /// Not UTF-8, or already mangled to U+FFFD on its way.
+    #[error("is not UTF-8")]
+    NotUtf8,
+    /// A component of more than 255 bytes.
+    #[error("has a component of more than {COMPONENT_MAX} bytes")]
+    LongComponent,
+    /// More than 4096 bytes.
+    #[error("is longer than {PATH_MAX} bytes")]
+    LongPath,
+    /// More than 64 components.
+    #[error("is deeper than {DEPTH_MAX} directories")]
+    Deep,
+    /// A name that hyper-sync uses for itself.
+    #[error("begins with `{RESERVED_PREFIX}`, which hyper-sync uses for itself")]
+    Reserved,
+}
+
+impl RelPath {
+    /// Checks a whole path, as it stands in a listing.
+    pub fn new(path: &[u8]) -> Result<Self, Fault> {
+        let text = std::str::from_utf8(path).map_err(|_| Fault::NotUtf8)?;
+        let mut checked: Option<Self> = None;
+        for component in text.split('/') {
+            checked = Some(Self::join(checked.as_ref(), component.as_bytes())?);
+        }
+        checked.ok_or(Fault::Empty)
+    }
+
+    /// Checks one component, as it stands in a tree object, and puts it below `parent`.
+    pub fn join(parent: Option<&Self>, name: &[u8]) -> Result<Self, Fault> {
+        let name = check_component(name)?;
+        let path = match parent {
+            None => name.to_owned(),
+            Some(parent) => format!("{}/{name}", parent.0),
+        };
+        if path.len() > PATH_MAX {
+            return Err(Fault::LongPath);
+        }
+        if path.bytes().filter(|&byte| byte == b'/').count() >= DEPTH_MAX {
+            return Err(Fault::Deep);
+        }
+        Ok(Self(path))
+    }
+
+    /// The whole path.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The directory that holds this path, `None` at the root.
+    #[must_use]
+    pub fn parent(&self) -> Option<Self> {
+        self.0
+            .rsplit_once('/')
+            .map(|(parent, _)| Self(parent.to_owned()))
+    }
+
+    /// The last component.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.rsplit_once('/').map_or(&self.0, |(_, name)| name)
+    }
+
+    /// The components, top first.
+    pub fn components(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/')
+    }
+
+    /// The directories above this path, top first.
+    pub fn ancestors(&self) -> impl Iterator<Item = Self> + '_ {
+        self.0
+            .match_indices('/')
+            .map(|(at, _)| Self(self.0[..at].to_owned()))
+    }
+
+    /// Whether this path is `directory` or lies below it.
+    #[must_use]
+    pub fn starts_with(&self, directory: &Self) -> bool {
+        self.0
+            .strip_prefix(&directory.0)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+/// Checks what depends on what the entry is: a symlink must not have a name that git reads.
+pub fn check_leaf(path: &RelPath, mode: EntryMode) -> Result<(), Fault> {
+    if mode == EntryMode::File(FileMode::Symlink) && is_git_file(path.name()) {
+        return Err(Fault::SymlinkedGitFile);
+    }
+    Ok(())
+}
+
+/// The key under which two paths are the same name on a file system that ignores case and normal form.
+#[must_use]
+pub fn folded(path: &str) -> String {
+    use unicode_normalization::UnicodeNormalization;
+    path.nfc().flat_map(char::to_lowercase).nfc().collect()
+}
+
+/// The key under which two paths are the same to a reader and to a normalising file system.
+#[must_use]
+pub fn normalised(path: &str) -> String {
+    use unicode_normalization::UnicodeNormalization;
+    path.nfc().collect()
+}
+
+fn check_component(name: &[u8]) -> Result<&str, Fault> {
+    let name = std::str::from_utf8(name).map_err(|_| Fault::NotUtf8)?;
+    if name.contains('\u{fffd}') {
+        return Err(Fault::NotUtf8);
+    }
+    if name.chars().any(char::is_control) {
+        return Err(Fault::Control);
+    }
+    // Before the invisible characters: a `.git` spelt with them is worth its own name in the message.
+    let options = gix_validate::path::component::Options {
+        protect_windows: false,
+        protect_hfs: true,
+        protect_ntfs: true,
+    };
+    gix_validate::path::component(name.into(), None, options).map_err(|error| {
+        use gix_validate::path::component::Error;
+        match error {
+            Error::Empty | Error::PathSeparator => Fault::Empty,
+            Error::Relative => Fault::Relative,
+            _ => Fault::DotGit,
+        }
+    })?;
+    if name.contains('\\') {
+        return Err(Fault::Backslash);
+    }
+    if name.chars().any(is_invisible) {
+        return Err(Fault::Invisible);
+    }
+    if name.len() > COMPONENT_MAX {
+        return Err(Fault::LongComponent);
+    }
+    if folded(name).starts_with(RESERVED_PREFIX) {
+        return Err(Fault::Reserved);
+    }
+    Ok(name)
+}
+
+/// Zero-width, direction-changing and line-separating characters (the Trojan Source set and its relatives).
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Names that git reads as configuration, with the prefix of their NTFS short name (git's `is_ntfs_dot_*`).
+const GIT_FILES: [(&str, &str); 4] = [
+    ("gitmodules", "gi7eba"),
+    ("gitattributes", "gi7d29"),
+    ("gitignore", "gi250a"),
+    ("mailmap", "maba30"),
+];
+
+fn is_git_file(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    GIT_FILES.iter().any(|(file, short)| {
+        name.strip_prefix('.')
+            .and_then(|rest| rest.strip_prefix(file))
+            .is_some_and(is_ntfs_tail)
+            || is_ntfs_short_name(&name, &file[..6], short)
+    })
+}
+
+/// NTFS drops trailing spaces and dots, and reads `:` as the begin of a stream name.
+fn is_ntfs_tail(rest: &str) -> bool {
+    let rest = rest.trim_start_matches([' ', '.']);
+    rest.is_empty() || rest.starts_with(':')
+}
+
+/// `GITMOD~1` to `~4`, then the hashed form such as `GI7EBA~1` with fewer letters as the number grows.
+fn is_ntfs_short_name(name: &str, first_six: &str, hashed: &str) -> bool {
+    let Some((stem, rest)) = name.split_once('~') else {
+        return false;
+    };
+    let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, tail) = rest.split_at(digits);
+    if number.is_empty() || number.starts_with('0') || !is_ntfs_tail(tail) {
+        return false;
+    }
+    (stem == first_six && matches!(number, "1" | "2" | "3" | "4"))
+        || (hashed.starts_with(stem) && stem.len() + 1 + number.len() == 8)
+}
+
+impl TryFrom<String> for RelPath {
+    type Error = Fault;
+
+    fn try_from(path: String) -> Result<Self, Fault> {
+        Self::new(path.as_bytes())
+    }
+}
+
+impl From<RelPath> for String {
+    fn from(path: RelPath) -> Self {
+        path.0
+    }
+}
+
+impl Borrow<str> for RelPath {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<std::path::Path> for RelPath {
+    fn as_ref(&self) -> &std::path::Path {
+        std::path::Path::new(&self.0)
+    }
+}
+
+impl fmt::Display for RelPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for RelPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn fault(path: &str) -> Fault {
+        RelPath::new(path.as_bytes()).expect_err(path)
+    }
+
+    #[test]
+    fn refuses_what_leaves_the_tree_or_is_no_path() {
+        for path in ["..", "a/../b", "a/..", ".", "a/./b"] {
+            assert_eq!(fault(path), Fault::Relative, "{path}");
+        }
+        for path in ["", "/etc/passwd", "//x", "a//b", "a/"] {
+            assert_eq!(fault(path), Fault::Empty, "{path}");
+        }
+    }
+
+    #[test]
+    fn refuses_every_spelling_of_dot_git() {
+        for path in [
+            ".git",
+            ".git/config",
+            "sub/.git/hooks/x",
+            ".GIT",
+            ".Git",
+            ".gIt",
+            "git~1",
+            "GIT~1",
+            ".git.",
+            ".git ",
+            ".git...:stream",
+            ".git::$INDEX_ALLOCATION",
+        ] {
+            assert_eq!(fault(path), Fault::DotGit, "{path}");
+        }
+        for ignorable in
+            "\u{200c}\u{200d}\u{200e}\u{200f}\u{202a}\u{202e}\u{206a}\u{206f}\u{feff}".chars()
+        {
+            assert_eq!(
+                fault(&format!(".g{ignorable}it/x")),
+                Fault::DotGit,
+                "{ignorable:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn refuses_what_deceives_a_person_or_a_terminal() {
+        for path in [
+            "a\0b",
+            "a\nb",
+            "mod\r",
+            "a\tb",
+            "\u{1b}[2J",
+            "\u{7f}",
+            "\u{9b}2J",
+            "\u{7}",
+        ] {
+            assert_eq!(fault(path), Fault::Control, "{path:?}");
+        }
+        for path in [
+            "a\u{202e}b",
+            "\u{2066}x",
+            "x\u{200b}",
+            "\u{feff}x",
+            "a\u{2028}b",
+            "soft\u{ad}hyphen",
+        ] {
+            assert_eq!(fault(path), Fault::Invisible, "{path:?}");
+        }
+        for path in [r"a\b", r"x\.GIT\y"] {
+            assert_eq!(fault(path), Fault::Backslash, "{path:?}");
+        }
+        assert!(RelPath::new(br".\.GIT\x").is_err());
+        assert_eq!(fault("a\u{fffd}b"), Fault::NotUtf8);
+        assert_eq!(RelPath::new(b"a\xffb").unwrap_err(), Fault::NotUtf8);
+    }
+
+    #[test]
+    fn keeps_to_the_limits_of_the_file_system() {
+        assert!(RelPath::new("n".repeat(255).as_bytes()).is_ok());
+        assert_eq!(fault(&"n".repeat(256)), Fault::LongComponent);
+        assert!(RelPath::new(vec!["d"; 64].join("/").as_bytes()).is_ok());
+        assert_eq!(fault(&vec!["d"; 65].join("/")), Fault::Deep);
+        let long = vec!["n".repeat(250); 17].join("/");
+        assert_eq!(fault(&long), Fault::LongPath);
+    }
+
+    #[test]
+    fn refuses_the_names_hyper_sync_uses() {
+        for path in [
+            ".hyper-sync",
+            ".hyper-sync.tmp/1",
+            "a/.Hyper-Sync.TMP",
+            ".HYPER-SYNC",
+        ] {
+            assert_eq!(fault(path), Fault::Reserved, "{path}");
+        }
+    }
+
+    #[test]
+    fn keeps_odd_but_harmless_names_to_the_byte() {
+        for path in [
+            "-rf",
+            "~",
+            "$(touch pwn)",
+            "a;b",
+            "quote\"'",
+            "a b",
+            "a|b",
+            "a:b",
+            "CON",
+            "aux.c",
+            "a?",
+            "trail.",
+            "trail ",
+            "café",
+            "cafe\u{301}",
+            "日本",
+            ".gitmodules",
+            ".github/x",
+            "x.git",
+            ".gitx",
+            "git~10",
+        ] {
+            assert_eq!(RelPath::new(path.as_bytes()).expect(path).as_str(), path);
+        }
+    }
+
+    #[test]
+    fn refuses_symlinks_with_names_that_git_reads() {
+        let symlink = EntryMode::File(FileMode::Symlink);
+        for name in [
+            ".gitmodules",
+            ".GitModules",
+            ".gitmodules ",
+            ".gitmodules.",
+            ".gitmodules:x",
+            "gitmod~1",
+            "GITMOD~4",
+            "gi7eba~1",
+            "GI7EB~10",
+            ".gitattributes",
+            "gitatt~2",
+            "gi7d29~1",
+            ".gitignore",
+            "gitign~1",
+            "gi250a~9",
+            ".mailmap",
+            "mailma~1",
+            "maba30~1",
+        ] {
+            let path = RelPath::new(format!("d/{name}").as_bytes()).expect(name);
+            assert_eq!(
+                check_leaf(&path, symlink),
+                Err(Fault::SymlinkedGitFile),
+                "{name}"
+            );
+            assert_eq!(
+                check_leaf(&path, EntryMode::File(FileMode::Regular)),
+                Ok(()),
+                "{name}"
+            );
+        }
+        for name in [".gitmodulesx", "gitmod~5", "gitmodules", "link", "gi7eba~0"] {
+            let path = RelPath::new(name.as_bytes()).expect(name);
+            assert_eq!(check_leaf(&path, symlink), Ok(()), "{name}");
+        }
+    }
+
+    #[test]
+    fn knows_its_parts() {
+        let path = RelPath::new(b"a/b/c").unwrap();
+        assert_eq!(path.parent().unwrap().as_str(), "a/b");
+        assert_eq!(path.name(), "c");
+        assert_eq!(
+            path.ancestors().map(String::from).collect::<Vec<_>>(),
+            ["a", "a/b"]
+        );
+        let dir = RelPath::new(b"a/b").unwrap();
+        assert!(path.starts_with(&dir) && dir.starts_with(&dir));
+        assert!(!RelPath::new(b"a/bc").unwrap().starts_with(&dir));
+    }
+
+    proptest! {
+        #[test]
+        fn an_accepted_path_stays_inside_and_round_trips(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            if let Ok(path) = RelPath::new(&bytes) {
+                prop_assert_eq!(path.as_str().as_bytes(), &bytes[..]);
+                prop_assert!(path.components().all(|c| !c.is_empty() && c != "." && c != ".."));
+                prop_assert!(!path.as_str().chars().any(char::is_control));
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Where commits come from: one trait, several routes, the same objects at the end.
+//!
+//! A [`Source`] resolves a name to a commit id once; from there on everything is content-addressed. `obtain` brings
+//! the commit's objects into the store and may take any [`Route`]; whichever it took, [`stage`] then walks the commit
+//! from its id and is the only maker of a [`Staged`], so nothing can be applied that was not proven.
+
+use std::sync::Arc;
+
+use crate::git::{BlobId, Commit, CommitId, Tree};
+use crate::objects::Store;
+
+mod error;
+mod stage;
+
+pub use error::Error;
+pub use stage::{Staged, stage};
+
+/// What a name on the remote stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// The commit; annotated tags are peeled.
+    pub commit: CommitId,
+    /// How the name was understood.
+    pub kind: RefKind,
+}
+
+/// The kinds of name a commit can be asked for by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefKind {
+    /// A branch: it moves forward, anything else is a rewind.
+    Branch,
+    /// A tag, annotated or not.
+    Tag,
+    /// A commit id.
+    Commit,
+}
+
+/// One of the ways to a commit's objects (design §5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Route {
+    /// A thin pack against the last commit.
+    Delta,
+    /// A listing over the git protocol, then the missing blobs.
+    SelectGit,
+    /// A listing over the REST API, then the missing blobs.
+    SelectApi,
+    /// One self-contained pack.
+    Full,
+    /// Nothing was asked for: the store had it all.
+    Store,
+}
+
+/// A route that was given up, and why; shown to the user.
+#[derive(Debug, Clone)]
+pub struct Fallback {
+    /// The route that failed.
+    pub from: Route,
+    /// The cause, one sentence.
+    pub cause: String,
+}
+
+/// What a run has moved over the network so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Traffic {
+    /// Requests sent.
+    pub requests: u64,
+    /// Bytes received, as they came (before decompression).
+    pub received: u64,
+    /// Bytes of request bodies sent.
+    pub sent: u64,
+}
+
+/// What `obtain` has brought into the store.
+#[derive(Debug, Clone)]
+pub struct Obtained {
+    /// The commit, proven from its raw bytes, or as the forge's API tells it.
+    pub commit: Provenance,
+    /// The route that succeeded.
+    pub route: Route,
+    /// The routes given up before.
+    pub fallbacks: Vec<Fallback>,
+    /// How many blobs were downloaded.
+    pub blobs: u64,
+}
+
+/// How far the commit itself is proven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Provenance {
+    /// Its raw bytes hash to its id.
+    Verified(Commit),
+    /// The API told its tree and parents, and its raw bytes could not be rebuilt.
+    FromForge(Commit),
+}
+
+impl Provenance {
+    /// The commit, however far it is proven.
+    #[must_use]
+    pub fn commit(&self) -> &Commit {
+        match self {
+            Self::Verified(commit) | Self::FromForge(commit) => commit,
+        }
+    }
+}
+
+/// What the machine already has, asked by a route before it downloads.
+pub trait Need: Sync {
+    /// The blobs of `tree` that are managed and that no unedited file of the target holds, each once.
+    ///
+    /// Whether the store has them is the route's to ask.
+    fn missing(&self, tree: &Tree) -> Result<Vec<BlobId>, crate::scan::Error>;
+
+    /// The content of a blob, from a file of the target that hashes to it.
+    fn content(&self, id: BlobId) -> Option<Vec<u8>>;
+}
+
+/// A repository, by whatever it is reached.
+pub trait Source {
+    /// Resolves a branch, tag or full commit id. Branch before tag; a full id is a commit.
+    ///
+    /// One request, and none for a full commit id.
+    fn resolve(&self, reference: &str) -> Result<Resolved, Error>;
+
+    /// Brings the commit, its trees and every blob that `need` lacks into the store, durable.
+    ///
+    /// `last` is the commit that was applied last, where there is one.
+    fn obtain(
+        &self,
+        commit: CommitId,
+        last: Option<CommitId>,
+        store: &Store,
+        need: &dyn Need,
+    ) -> Result<Obtained, Error>;
+
+    /// Whether `new` descends from `old`. Costs a request at most, none where the commits in the store tell.
+    fn descends(&self, new: &Commit, old: CommitId, store: &Store) -> Result<bool, Error>;
+
+    /// What was moved over the network so far.
+    fn traffic(&self) -> Traffic;
+
+    /// The repository in words for the user, without credentials.
+    fn describe(&self) -> String;
+}
+
+/// A flag that a signal sets; long work asks it between steps.
+pub type Interrupt = Arc<std::sync::atomic::AtomicBool>;
