@@ -1,0 +1,312 @@
+//! What can go wrong between a name on a remote and its objects in the store.
+//!
+//! Nothing in this stage touches the target: every error here leaves it as it was, and says so.
+
+use std::time::Duration;
+
+use miette::Diagnostic;
+
+use crate::git::id::Oid;
+use crate::git::{BlobId, CommitId, TreeId};
+use crate::git::{commit, tree};
+
+/// The remote, or what it sent.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[non_exhaustive]
+pub enum Error {
+    /// No connection, or it broke.
+    #[error("cannot reach {remote}: {cause}")]
+    #[diagnostic(
+        code(hyper_sync::source::unreachable),
+        help("check the network and run again; nothing was written")
+    )]
+    Unreachable {
+        /// Host or repository, without credentials.
+        remote: String,
+        /// What happened, the whole chain in one line.
+        cause: String,
+    },
+    /// Too slow: a stall, or the whole run's time is over.
+    #[error("{remote} did not answer in time ({}s)", .after.as_secs())]
+    #[diagnostic(
+        code(hyper_sync::source::timeout),
+        help("run again later, or raise `limits.time`; nothing was written")
+    )]
+    Timeout {
+        /// Host or repository.
+        remote: String,
+        /// The limit that passed.
+        after: Duration,
+    },
+    /// The server is broken for now (5xx).
+    #[error("{remote} answered with status {status}")]
+    #[diagnostic(
+        code(hyper_sync::source::server_error),
+        help("the server has a problem; run again later; nothing was written")
+    )]
+    ServerError {
+        /// Host or repository.
+        remote: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// An answer that a forge does not give: a login page, a captive portal, a broken proxy.
+    #[error("{remote} does not answer like a git host: {}", .answer.escape_debug())]
+    #[diagnostic(
+        code(hyper_sync::source::not_a_forge),
+        help("check the repository's address, and for a proxy or a login page in between; nothing was written")
+    )]
+    NotAForge {
+        /// Host or repository.
+        remote: String,
+        /// The begin of the answer, or what is odd about it.
+        answer: String,
+    },
+    /// A redirect that is not followed.
+    #[error("{remote} redirects to {}, which is not followed", .to.escape_debug())]
+    #[diagnostic(
+        code(hyper_sync::source::redirect),
+        help("if the repository has moved, set `repo` to its new address; nothing was written")
+    )]
+    Redirect {
+        /// Host or repository.
+        remote: String,
+        /// Where to.
+        to: String,
+    },
+    /// The credentials are refused.
+    #[error("{remote} refuses the credentials ({token})")]
+    #[diagnostic(
+        code(hyper_sync::source::unauthorized),
+        help("renew the token, it may be expired or revoked; nothing was written")
+    )]
+    Unauthorized {
+        /// Host or repository.
+        remote: String,
+        /// Which token was used, by its origin, or "none".
+        token: String,
+    },
+    /// Not found, or not for us: a forge does not tell which.
+    #[error("{remote} has no such repository, or the credentials ({token}) may not read it")]
+    #[diagnostic(
+        code(hyper_sync::source::no_permission),
+        help("check the name; for a private repository give a token that may read its contents; nothing was written")
+    )]
+    NoPermission {
+        /// Host or repository.
+        remote: String,
+        /// Which token was used, by its origin, or "none".
+        token: String,
+    },
+    /// The quota is used up.
+    #[error("{remote} limits the rate of requests{}", .wait.map(|wait| format!(", for {} more seconds", wait.as_secs())).unwrap_or_default())]
+    #[diagnostic(
+        code(hyper_sync::source::rate_limited),
+        help("wait, give a token for a higher limit, or use `--transport git`, which has none; nothing was written")
+    )]
+    RateLimited {
+        /// Host or repository.
+        remote: String,
+        /// How long, where the remote told.
+        wait: Option<Duration>,
+    },
+    /// The name is neither branch nor tag.
+    #[error("`{}` is neither a branch nor a tag of {remote}", .reference.escape_debug())]
+    #[diagnostic(
+        code(hyper_sync::source::unknown_ref),
+        help("check `--ref`; a commit needs its full 40 digits; nothing was written")
+    )]
+    UnknownRef {
+        /// Host or repository.
+        remote: String,
+        /// As it was asked for.
+        reference: String,
+    },
+    /// The commit is not there.
+    #[error("{remote} has no commit {commit}")]
+    #[diagnostic(
+        code(hyper_sync::source::unknown_commit),
+        help("check `--ref`; the commit may have been removed from the repository; nothing was written")
+    )]
+    UnknownCommit {
+        /// Host or repository.
+        remote: String,
+        /// As it was asked for.
+        commit: CommitId,
+    },
+    /// No commit at all.
+    #[error("the repository {remote} is empty")]
+    #[diagnostic(code(hyper_sync::source::empty_repository), help("push a commit first; nothing was written"))]
+    EmptyRepository {
+        /// Host or repository.
+        remote: String,
+    },
+    /// A repository whose ids are SHA-256.
+    #[error("{remote} is a SHA-256 repository, which is not supported")]
+    #[diagnostic(code(hyper_sync::source::sha256), help("use a repository in git's default format; nothing was written"))]
+    Sha256 {
+        /// Host or repository.
+        remote: String,
+    },
+    /// The answer has parts that cannot be.
+    #[error("{remote} sent something that git's protocol does not allow: {}", .detail.escape_debug())]
+    #[diagnostic(
+        code(hyper_sync::source::protocol),
+        help("run again, and report it if it stays; nothing was written")
+    )]
+    Protocol {
+        /// Host or repository.
+        remote: String,
+        /// What was wrong.
+        detail: String,
+    },
+    /// Bytes that are not the commit they were asked for.
+    #[error("commit {commit} fails verification: {fault}")]
+    #[diagnostic(
+        code(hyper_sync::source::commit_mismatch),
+        help("the remote, or something between, sent other bytes than the id stands for; nothing was written")
+    )]
+    Commit {
+        /// The commit.
+        commit: CommitId,
+        /// What is wrong.
+        fault: commit::Fault,
+    },
+    /// A tree object that fails verification or is unsafe.
+    #[error("commit {commit} is refused: {fault}")]
+    #[diagnostic(
+        code(hyper_sync::source::tree_refused),
+        help("one bad entry refuses the whole commit; correct it in the repository; nothing was written")
+    )]
+    Tree {
+        /// The commit.
+        commit: CommitId,
+        /// What is wrong.
+        fault: tree::Fault,
+    },
+    /// A blob whose bytes are not those of its id.
+    #[error("`{}` does not match its git id: expected {expected}, got {actual}", .path.escape_debug())]
+    #[diagnostic(
+        code(hyper_sync::source::blob_mismatch),
+        help("the remote, or something between, sent other bytes than the id stands for; nothing was written; run again, and report it if it stays")
+    )]
+    Blob {
+        /// A path that has the blob, or the id where no path is known.
+        path: String,
+        /// What was asked for.
+        expected: BlobId,
+        /// What came.
+        actual: Oid,
+    },
+    /// SHA-1 collision attack.
+    #[error("the blob {expected} is part of a SHA-1 collision attack")]
+    #[diagnostic(code(hyper_sync::source::collision), help("the content is refused; nothing was written"))]
+    Collision {
+        /// What was asked for.
+        expected: BlobId,
+    },
+    /// The remote did not send all of the commit: a listing that lies by omission ends here.
+    #[error("{remote} did not send {kind} {id}, which commit {commit} needs")]
+    #[diagnostic(
+        code(hyper_sync::source::incomplete),
+        help("the remote's answer contradicts the commit's own ids; nothing was written; run again, and report it if it stays")
+    )]
+    Incomplete {
+        /// Host or repository.
+        remote: String,
+        /// The commit.
+        commit: CommitId,
+        /// `tree`, `blob` or `commit`.
+        kind: &'static str,
+        /// The object.
+        id: Oid,
+    },
+    /// The listing contradicts itself.
+    #[error("{remote} sent a listing that contradicts itself: tree {expected} adds up to {actual}")]
+    #[diagnostic(
+        code(hyper_sync::source::listing_mismatch),
+        help("the listing is incomplete or was altered; nothing was written; run again, and report it if it stays")
+    )]
+    Listing {
+        /// Host or repository.
+        remote: String,
+        /// The commit's tree.
+        expected: TreeId,
+        /// What the listing adds up to.
+        actual: TreeId,
+    },
+    /// A symlink whose target is no path, or leaves the tree against the settings.
+    #[error("the symlink `{}` {problem}", .path.escape_debug())]
+    #[diagnostic(
+        code(hyper_sync::source::symlink_refused),
+        help("correct it in the repository, or allow links that leave the tree with `trust.symlinks = \"any\"`; nothing was written")
+    )]
+    Symlink {
+        /// Its path.
+        path: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// Two names that the target's file system takes for one.
+    #[error("`{}` and `{}` are the same name on the target's file system", .path.escape_debug(), .other.escape_debug())]
+    #[diagnostic(
+        code(hyper_sync::source::case_collision),
+        help("rename one of them in the repository; nothing was written")
+    )]
+    CaseCollision {
+        /// One of them.
+        path: String,
+        /// The other.
+        other: String,
+    },
+    /// Larger than the settings allow.
+    #[error("{what} is larger than the limit of {limit}")]
+    #[diagnostic(
+        code(hyper_sync::source::too_large),
+        help("raise `{setting}` if this is right; nothing was written")
+    )]
+    TooLarge {
+        /// What is too large.
+        what: String,
+        /// The limit, in bytes or entries.
+        limit: u64,
+        /// The setting that holds the limit.
+        setting: &'static str,
+    },
+    /// The route does not exist for this repository.
+    #[error("{remote} cannot be reached by `--transport {transport}`")]
+    #[diagnostic(
+        code(hyper_sync::source::no_such_route),
+        help("use `--transport auto`; nothing was written")
+    )]
+    NoSuchRoute {
+        /// The repository.
+        remote: String,
+        /// What was asked for.
+        transport: &'static str,
+    },
+    /// `git` or `ssh`, which local and ssh repositories need, cannot be started.
+    #[error("cannot run `{program}`")]
+    #[diagnostic(
+        code(hyper_sync::source::program),
+        help("local and ssh repositories are read through it: install it, or put it into the search path; nothing was written")
+    )]
+    Program {
+        /// Its name.
+        program: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Stopped by a signal.
+    #[error("stopped")]
+    #[diagnostic(code(hyper_sync::source::interrupted), help("nothing was written; run again to go on"))]
+    Interrupted,
+    /// The store.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] crate::objects::Error),
+    /// The look at the target.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Scan(#[from] crate::scan::Error),
+}
