@@ -2,4 +2,7 @@
 pub mod exit;
 pub mod fs;
 pub mod git;
+pub mod patterns;
+pub mod plan;
+pub mod scan;
 pub mod settings;

@@ -1,0 +1,77 @@
+//! Why an update is not planned.
+
+use std::fmt::Write as _;
+
+use miette::Diagnostic;
+
+use crate::git::RelPath;
+
+/// A path that stands against the update.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// Where.
+    pub path: RelPath,
+    /// What stands against it.
+    pub problem: &'static str,
+}
+
+/// The update stands against local files, or against a policy about them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Diagnostic)]
+pub enum Error {
+    /// Local files.
+    #[error("{}", listed(.conflicts))]
+    #[diagnostic(
+        code(hyper_sync::plan::conflicts),
+        help(
+            "put your changes into the repository, move them away, or choose with `--local-edits`: `keep` leaves them, `replace` keeps them aside and takes the commit's; nothing was written"
+        )
+    )]
+    Conflicts {
+        /// All of them, by path.
+        conflicts: Vec<Conflict>,
+    },
+    /// A file that must be there would go.
+    #[error("the commit has no regular file `{path}` any more, which `require` lists")]
+    #[diagnostic(
+        code(hyper_sync::plan::required_gone),
+        help(
+            "check that `--ref` is right; `--allow-mass-delete` takes the commit all the same; nothing was written"
+        )
+    )]
+    RequiredGone {
+        /// The file.
+        path: RelPath,
+    },
+    /// Most of the tree would go.
+    #[error("the commit has {after} managed files where there were {before}")]
+    #[diagnostic(
+        code(hyper_sync::plan::mass_delete),
+        help(
+            "check that `--repo` and `--ref` are right; `--allow-mass-delete` takes the commit all the same; nothing was written"
+        )
+    )]
+    MassDelete {
+        /// Files we have written.
+        before: usize,
+        /// Files of the commit.
+        after: usize,
+    },
+}
+
+/// More conflicts than this are counted instead of listed.
+const LISTED: usize = 20;
+
+fn listed(conflicts: &[Conflict]) -> String {
+    let mut text = match conflicts.len() {
+        1 => "1 local file stands against the update".to_owned(),
+        count => format!("{count} local files stand against the update"),
+    };
+    for Conflict { path, problem } in conflicts.iter().take(LISTED) {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n  {path}: {problem}");
+    }
+    if conflicts.len() > LISTED {
+        let _ = write!(text, "\n  and {} more", conflicts.len() - LISTED);
+    }
+    text
+}

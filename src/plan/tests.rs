@@ -1,0 +1,536 @@
+//! The plan against its table, cell by cell, and against a model.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::fs::{Kind, Stat};
+use crate::git::{BlobId, Oid};
+use crate::scan::Below;
+
+type Files = BTreeMap<RelPath, File>;
+type Locals = BTreeMap<RelPath, Local>;
+
+fn path(text: &str) -> RelPath {
+    RelPath::new(text.as_bytes()).unwrap()
+}
+
+fn id(content: u8) -> BlobId {
+    BlobId(Oid::from_bytes([content; 20]))
+}
+
+fn file(content: u8) -> File {
+    File {
+        mode: FileMode::Regular,
+        id: id(content),
+    }
+}
+
+fn stat(kind: Kind) -> Stat {
+    Stat {
+        kind,
+        mode: 0o644,
+        size: 0,
+        mtime: 0,
+        ctime: 0,
+        ino: 0,
+        nlink: 1,
+        uid: 0,
+    }
+}
+
+fn on_disk(file: File) -> Local {
+    match file.mode {
+        FileMode::Symlink => Local::Symlink {
+            id: file.id,
+            stat: stat(Kind::Symlink),
+        },
+        mode => Local::File {
+            executable: mode == FileMode::Executable,
+            id: file.id,
+            stat: stat(Kind::File),
+        },
+    }
+}
+
+fn directory(paths: &[&str]) -> Local {
+    let below = Below {
+        paths: paths.iter().map(|text| path(text)).collect(),
+        foreign: None,
+    };
+    Local::Directory {
+        stat: stat(Kind::Directory),
+        below,
+    }
+}
+
+fn policy(local_edits: LocalEdits) -> Policy {
+    Policy {
+        local_edits,
+        protect: Patterns::new(&["*-local.nix"]).unwrap(),
+        exclude: Patterns::new(&["var/"]).unwrap(),
+        executable: Patterns::new(&["scripts/**/*.sh"]).unwrap(),
+        require: vec![path("flake.nix")],
+        mass_delete: MassDelete::Refuse,
+    }
+}
+
+fn files(entries: &[(&str, File)]) -> Files {
+    entries
+        .iter()
+        .map(|(text, file)| (path(text), *file))
+        .collect()
+}
+
+fn locals(entries: &[(&str, Local)]) -> Locals {
+    entries
+        .iter()
+        .map(|(text, local)| (path(text), local.clone()))
+        .collect()
+}
+
+/// What the plan does at its only path.
+#[derive(Debug, PartialEq)]
+enum Done {
+    Nothing,
+    Adopted,
+    Write { edited: bool },
+    Delete { edited: bool },
+    Keep(Reason),
+    Conflict,
+}
+
+fn cell(
+    name: &str,
+    base: Option<u8>,
+    local: Option<u8>,
+    remote: Option<u8>,
+    edits: LocalEdits,
+) -> Done {
+    let tree = |content: Option<u8>| {
+        content
+            .map(|content| (path(name), file(content)))
+            .into_iter()
+            .collect::<Files>()
+    };
+    let local = local
+        .map(|content| (path(name), on_disk(file(content))))
+        .into_iter()
+        .collect();
+    let policy = Policy {
+        mass_delete: MassDelete::Allow,
+        ..policy(edits)
+    };
+    match plan(&tree(base), &local, &tree(remote), &policy) {
+        Err(Error::Conflicts { conflicts }) => {
+            assert_eq!(conflicts.len(), 1);
+            Done::Conflict
+        }
+        Err(other) => panic!("{other}"),
+        Ok(plan) => match (plan.operations(), plan.kept()) {
+            ([], []) if plan.counts().adopted == 1 => Done::Adopted,
+            ([], []) => Done::Nothing,
+            (
+                [
+                    Operation {
+                        after: None,
+                        edited,
+                        ..
+                    },
+                ],
+                [],
+            ) => Done::Delete { edited: *edited },
+            (
+                [
+                    Operation {
+                        after: Some(_),
+                        edited,
+                        ..
+                    },
+                ],
+                [],
+            ) => Done::Write { edited: *edited },
+            ([], [kept]) => Done::Keep(kept.reason),
+            other => panic!("{other:?}"),
+        },
+    }
+}
+
+#[test]
+fn every_cell_of_the_table_has_its_action() {
+    use Done::{Adopted, Conflict, Delete, Keep, Nothing, Write};
+    use LocalEdits::{Keep as K, Refuse as F, Replace as R};
+    let (write, rewrite) = (|| Write { edited: false }, || Write { edited: true });
+    // base, local, remote: replace, keep, refuse.
+    type Row = (Option<u8>, Option<u8>, Option<u8>, [Done; 3]);
+    let table: [Row; 15] = [
+        (Some(1), Some(1), Some(1), [Nothing, Nothing, Nothing]),
+        (Some(1), Some(1), Some(2), [write(), write(), write()]),
+        (
+            Some(1),
+            Some(1),
+            None,
+            [
+                Delete { edited: false },
+                Delete { edited: false },
+                Delete { edited: false },
+            ],
+        ),
+        (
+            Some(1),
+            Some(9),
+            Some(1),
+            [rewrite(), Keep(Reason::Policy), Keep(Reason::Untouched)],
+        ),
+        (
+            Some(1),
+            Some(9),
+            Some(2),
+            [rewrite(), Keep(Reason::Policy), Conflict],
+        ),
+        (
+            Some(1),
+            Some(9),
+            None,
+            [Delete { edited: true }, Keep(Reason::Policy), Conflict],
+        ),
+        (Some(1), Some(2), Some(2), [Adopted, Adopted, Adopted]),
+        (Some(1), None, Some(1), [write(), write(), write()]),
+        (Some(1), None, Some(2), [write(), write(), write()]),
+        (Some(1), None, None, [Nothing, Nothing, Nothing]),
+        (None, None, Some(1), [write(), write(), write()]),
+        (None, Some(1), Some(1), [Adopted, Adopted, Adopted]),
+        (
+            None,
+            Some(9),
+            Some(1),
+            [rewrite(), Keep(Reason::Policy), Conflict],
+        ),
+        (None, Some(9), None, [Nothing, Nothing, Nothing]),
+        (None, None, None, [Nothing, Nothing, Nothing]),
+    ];
+    for (base, local, remote, expected) in table {
+        for (edits, expected) in [R, K, F].into_iter().zip(expected) {
+            let done = cell("a", base, local, remote, edits);
+            assert_eq!(done, expected, "{base:?} {local:?} {remote:?} {edits:?}");
+        }
+    }
+}
+
+#[test]
+fn a_protected_edit_wins_under_every_policy_and_an_unedited_file_follows() {
+    for edits in [LocalEdits::Replace, LocalEdits::Keep, LocalEdits::Refuse] {
+        let protected = |base, local, remote| cell("perf-local.nix", base, local, remote, edits);
+        for remote in [Some(1), Some(2), None] {
+            assert_eq!(
+                protected(Some(1), Some(9), remote),
+                Done::Keep(Reason::Protected),
+                "{edits:?} {remote:?}"
+            );
+        }
+        assert_eq!(
+            protected(None, Some(9), Some(1)),
+            Done::Keep(Reason::Protected)
+        );
+        assert_eq!(
+            protected(Some(1), Some(1), Some(2)),
+            Done::Write { edited: false }
+        );
+        assert_eq!(
+            protected(Some(1), Some(1), None),
+            Done::Delete { edited: false }
+        );
+    }
+}
+
+#[test]
+fn a_foreign_file_that_stays_does_not_become_ours() {
+    let remote = files(&[("x-local.nix", file(1))]);
+    let local = locals(&[("x-local.nix", on_disk(file(9)))]);
+    let plan = plan(&Files::new(), &local, &remote, &policy(LocalEdits::Replace)).unwrap();
+    assert!(plan.index().is_empty());
+    let base = files(&[("x-local.nix", file(1))]);
+    let plan = super::plan(
+        &base,
+        &local,
+        &files(&[("x-local.nix", file(2))]),
+        &policy(LocalEdits::Replace),
+    )
+    .unwrap();
+    assert_eq!(
+        plan.index()[&path("x-local.nix")],
+        file(2),
+        "an edited file of ours is measured against the new commit"
+    );
+}
+
+#[test]
+fn modes_and_types_count_as_content() {
+    let executable = File {
+        mode: FileMode::Executable,
+        ..file(1)
+    };
+    let link = File {
+        mode: FileMode::Symlink,
+        ..file(1)
+    };
+    for (from, to) in [
+        (file(1), executable),
+        (executable, file(1)),
+        (file(1), link),
+        (link, file(1)),
+    ] {
+        let plan = plan(
+            &files(&[("a", from)]),
+            &locals(&[("a", on_disk(from))]),
+            &files(&[("a", to)]),
+            &policy(LocalEdits::Refuse),
+        )
+        .unwrap();
+        assert_eq!(plan.operations().len(), 1, "{from:?} {to:?}");
+        assert!(!plan.operations()[0].edited);
+    }
+}
+
+#[test]
+fn the_execute_bit_of_executable_patterns_is_ours() {
+    let script = files(&[("scripts/a.sh", file(1))]);
+    let executable = File {
+        mode: FileMode::Executable,
+        ..file(1)
+    };
+    let wanted = files(&[("scripts/a.sh", executable)]);
+    for (base, local) in [
+        (&script, file(1)),
+        (&wanted, file(1)),
+        (&Files::new(), file(1)),
+    ] {
+        let local = locals(&[("scripts/a.sh", on_disk(local))]);
+        let plan = plan(base, &local, &wanted, &policy(LocalEdits::Refuse)).unwrap();
+        assert!(!plan.operations()[0].edited, "{base:?}");
+    }
+    let local = locals(&[("scripts/a.sh", on_disk(executable))]);
+    assert!(
+        plan(&wanted, &local, &wanted, &policy(LocalEdits::Refuse))
+            .unwrap()
+            .operations()
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_directory_makes_room_for_a_file_only_when_all_of_it_is_ours() {
+    let base = files(&[("d/a", file(1)), ("keep", file(1))]);
+    let remote = files(&[("d", file(2)), ("keep", file(1))]);
+    let kept = ("keep", on_disk(file(1)));
+    let ours = locals(&[
+        ("d/a", on_disk(file(1))),
+        ("d", directory(&["d/a"])),
+        kept.clone(),
+    ]);
+    let foreign = locals(&[
+        ("d/a", on_disk(file(1))),
+        ("d", directory(&["d/a", "d/theirs"])),
+        kept,
+    ]);
+    for edits in [LocalEdits::Replace, LocalEdits::Refuse] {
+        let plan = plan(&base, &ours, &remote, &policy(edits)).unwrap();
+        assert_eq!(plan.operations().len(), 2);
+        let refused = super::plan(&base, &foreign, &remote, &policy(edits)).unwrap_err();
+        assert!(matches!(refused, Error::Conflicts { .. }), "{edits:?}");
+    }
+    let plan = plan(&base, &foreign, &remote, &policy(LocalEdits::Keep)).unwrap();
+    assert_eq!(plan.kept()[0].path, path("d"));
+}
+
+#[test]
+fn a_file_makes_room_for_a_directory_only_when_it_is_ours() {
+    let base = files(&[("d", file(1)), ("keep", file(1))]);
+    let remote = files(&[("d/a", file(2)), ("keep", file(1))]);
+    let kept = ("keep", on_disk(file(1)));
+    let ours = locals(&[("d", on_disk(file(1))), kept.clone()]);
+    let edited = locals(&[("d", on_disk(file(9))), kept.clone()]);
+    let link = locals(&[
+        (
+            "d",
+            on_disk(File {
+                mode: FileMode::Symlink,
+                ..file(9)
+            }),
+        ),
+        kept,
+    ]);
+    assert_eq!(
+        plan(&base, &ours, &remote, &policy(LocalEdits::Refuse))
+            .unwrap()
+            .operations()
+            .len(),
+        2
+    );
+    assert!(
+        plan(&base, &edited, &remote, &policy(LocalEdits::Replace))
+            .unwrap()
+            .operations()[0]
+            .edited
+    );
+    assert!(plan(&base, &edited, &remote, &policy(LocalEdits::Refuse)).is_err());
+    let kept = plan(&base, &edited, &remote, &policy(LocalEdits::Keep)).unwrap();
+    assert_eq!(
+        kept.kept()
+            .iter()
+            .map(|kept| kept.reason)
+            .collect::<Vec<_>>(),
+        [Reason::Policy, Reason::Blocked]
+    );
+    assert!(!kept.index().contains_key(&path("d/a")));
+    let not_ours = files(&[("keep", file(1))]);
+    for edits in [LocalEdits::Replace, LocalEdits::Refuse] {
+        let refused = plan(&not_ours, &link, &remote, &policy(edits)).unwrap_err();
+        assert!(
+            refused
+                .to_string()
+                .contains("d: it stands where the commit has a directory"),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
+fn a_socket_in_the_way_is_a_conflict_and_one_elsewhere_is_not_looked_at() {
+    let socket = Local::Special {
+        stat: stat(Kind::Special),
+    };
+    let base = files(&[("a", file(1)), ("b", file(1))]);
+    let local = locals(&[("a", socket), ("b", on_disk(file(1)))]);
+    assert!(
+        plan(
+            &base,
+            &local,
+            &files(&[("a", file(2)), ("b", file(1))]),
+            &policy(LocalEdits::Replace)
+        )
+        .is_err()
+    );
+    let plan = plan(
+        &base,
+        &local,
+        &files(&[("b", file(1))]),
+        &policy(LocalEdits::Replace),
+    )
+    .unwrap();
+    assert!(plan.operations().is_empty());
+}
+
+#[test]
+fn refuses_to_lose_most_of_the_tree_or_a_required_file() {
+    let base = files(&[
+        ("a", file(1)),
+        ("b", file(1)),
+        ("c", file(1)),
+        ("flake.nix", file(1)),
+    ]);
+    let local = base
+        .iter()
+        .map(|(path, file)| (path.clone(), on_disk(*file)))
+        .collect();
+    let refused =
+        |remote: Files| plan(&base, &local, &remote, &policy(LocalEdits::Replace)).unwrap_err();
+    assert!(matches!(
+        refused(files(&[("flake.nix", file(1))])),
+        Error::MassDelete {
+            before: 4,
+            after: 1
+        }
+    ));
+    assert!(matches!(
+        refused(files(&[("a", file(1)), ("b", file(1)), ("c", file(1))])),
+        Error::RequiredGone { .. }
+    ));
+    let link = File {
+        mode: FileMode::Symlink,
+        ..file(1)
+    };
+    assert!(matches!(
+        refused(files(&[
+            ("a", file(1)),
+            ("b", file(1)),
+            ("flake.nix", link)
+        ])),
+        Error::RequiredGone { .. }
+    ));
+    let asked_for = Policy {
+        mass_delete: MassDelete::Allow,
+        ..policy(LocalEdits::Replace)
+    };
+    assert_eq!(
+        plan(&base, &local, &Files::new(), &asked_for)
+            .unwrap()
+            .operations()
+            .len(),
+        4
+    );
+}
+
+fn tree() -> impl Strategy<Value = Files> {
+    let name = prop::sample::select(vec!["a", "b", "d/a", "d/b", "d/e/f", "x-local.nix"]);
+    let mode = prop::sample::select(vec![
+        FileMode::Regular,
+        FileMode::Executable,
+        FileMode::Symlink,
+    ]);
+    prop::collection::btree_map(name, (mode, 1..4u8), 0..6).prop_map(|entries| {
+        entries
+            .into_iter()
+            .map(|(name, (mode, content))| {
+                (
+                    path(name),
+                    File {
+                        mode,
+                        id: id(content),
+                    },
+                )
+            })
+            .collect()
+    })
+}
+
+proptest! {
+    /// Carrying out the plan yields the commit everywhere but where an edit stays, and is then done.
+    #[test]
+    fn the_result_is_the_commit_and_a_second_plan_is_empty(
+        base in tree(),
+        local in tree(),
+        remote in tree(),
+        edits in prop::sample::select(vec![LocalEdits::Replace, LocalEdits::Keep, LocalEdits::Refuse]),
+    ) {
+        let policy = Policy { mass_delete: MassDelete::Allow, require: vec![], ..policy(edits) };
+        let looked: Locals = local.iter().map(|(path, file)| (path.clone(), on_disk(*file))).collect();
+        if let Ok(planned) = plan(&base, &looked, &remote, &policy) {
+            let mut result = local.clone();
+            for operation in planned.operations() {
+                prop_assert_eq!(&operation.before, looked.get(&operation.path).unwrap_or(&Local::Missing));
+                match operation.after {
+                    Some(file) => { result.insert(operation.path.clone(), file); }
+                    None => { result.remove(&operation.path); }
+                }
+                let ours = base.get(&operation.path);
+                let lost = local.get(&operation.path);
+                prop_assert!(lost.is_none() || lost == ours || operation.edited, "an edit would be lost");
+            }
+            let kept: BTreeSet<_> = planned.kept().iter().map(|kept| &kept.path).collect();
+            for (path, file) in &remote {
+                prop_assert!(kept.contains(path) || result.get(path) == Some(file), "{} is not the commit's", path);
+            }
+            for path in base.keys().filter(|path| !remote.contains_key(*path)) {
+                prop_assert!(kept.contains(path) || !result.contains_key(path), "{} is still there", path);
+            }
+            for (path, file) in &local {
+                if !base.contains_key(path) && !remote.contains_key(path) {
+                    prop_assert_eq!(result.get(path), Some(file), "not ours, not wanted, and touched");
+                }
+            }
+            let looked = result.iter().map(|(path, file)| (path.clone(), on_disk(*file))).collect();
+            let again = plan(planned.index(), &looked, &remote, &policy);
+            prop_assert!(again.is_ok_and(|again| again.operations().is_empty()));
+        }
+    }
+}
