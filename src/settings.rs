@@ -6,6 +6,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod env;
+
+pub use env::Env;
+
 /// The target of Hyper-NixOS, for which its values are the defaults.
 pub const HYPER_NIXOS_TARGET: &str = "/etc/hypervisor/src";
 
@@ -159,6 +163,8 @@ pub struct Limits {
 /// What is accepted from the remote.
 #[derive(Debug, Clone)]
 pub struct Trust {
+    /// Whose signature a commit needs (OpenSSH `allowed_signers` or a GPG keyring); `None`: none.
+    pub signers: Option<PathBuf>,
     /// Whether symlinks may lead out of the tree.
     pub symlinks: Symlinks,
     /// Whether a branch may move to a commit that does not descend from the last one.
