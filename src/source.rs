@@ -13,7 +13,7 @@ mod error;
 mod stage;
 
 pub use error::Error;
-pub use stage::{Staged, stage};
+pub use stage::{Depth, Notice, Staged, Terms, stage, walk};
 
 /// What a name on the remote stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]

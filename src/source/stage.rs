@@ -1,0 +1,297 @@
+//! The gate between what a route brought and everything that may use it.
+//!
+//! Whatever route it was, the commit is walked here from its id: the commit's bytes, every tree, every name, every
+//! symlink, and that each managed blob is in the store. [`Staged`] has no other maker, so a plan can only be carried
+//! out with proven objects.
+
+use std::collections::BTreeMap;
+
+use super::{Error, Fallback, Need, Obtained, Provenance, Resolved, Route, Source};
+use crate::git::id::Kind;
+use crate::git::tree::{Bounds, WalkError};
+use crate::git::{BlobId, Commit, CommitId, File, FileMode, RelPath, Tree, TreeId};
+use crate::objects::Store;
+use crate::settings::{Limits, Symlinks};
+
+/// A commit whose objects are proven and, as far as they are managed, in the store.
+#[derive(Debug)]
+pub struct Staged<'a> {
+    store: &'a Store,
+    obtained: Obtained,
+    tree: Tree,
+    files: BTreeMap<RelPath, File>,
+    notices: Vec<Notice>,
+}
+
+/// What is wanted of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// All of it, to be applied.
+    Content,
+    /// The listing is enough: blobs may be missing, nothing can be applied.
+    Listing,
+}
+
+/// What [`stage`] goes by.
+pub struct Terms<'a> {
+    /// Bounds of what is accepted.
+    pub limits: Limits,
+    /// Whether symlinks may leave the tree.
+    pub symlinks: Symlinks,
+    /// Whether the target's file system takes names that differ in case for one.
+    pub ignores_case: bool,
+    /// Which files of the commit are managed, and with which mode.
+    pub managed: &'a dyn Fn(&Tree) -> BTreeMap<RelPath, File>,
+}
+
+/// Something about a commit that does not stop it and that its reader should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// A submodule, which is not followed.
+    Gitlink(RelPath),
+    /// A symlink that is absolute or leaves the tree.
+    SymlinkOutside {
+        /// The link.
+        path: RelPath,
+        /// Where it points, lossily decoded.
+        target: String,
+    },
+    /// Two names that are one on other file systems.
+    CaseCollision(RelPath, RelPath),
+    /// The commit's own bytes could not be had, so its id rests on the forge's word.
+    CommitFromForge,
+}
+
+impl Staged<'_> {
+    /// The commit.
+    #[must_use]
+    pub fn commit(&self) -> &Commit {
+        self.obtained.commit.commit()
+    }
+
+    /// The whole tree, also what is not managed.
+    #[must_use]
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// The managed files, as they should be on disk.
+    #[must_use]
+    pub fn files(&self) -> &BTreeMap<RelPath, File> {
+        &self.files
+    }
+
+    /// The route that brought it.
+    #[must_use]
+    pub fn route(&self) -> Route {
+        self.obtained.route
+    }
+
+    /// The routes that were given up before.
+    #[must_use]
+    pub fn fallbacks(&self) -> &[Fallback] {
+        &self.obtained.fallbacks
+    }
+
+    /// How many blobs were downloaded.
+    #[must_use]
+    pub fn downloaded(&self) -> u64 {
+        self.obtained.blobs
+    }
+
+    /// What its reader should know.
+    #[must_use]
+    pub fn notices(&self) -> &[Notice] {
+        &self.notices
+    }
+
+    /// The content of one of its blobs, hashed again on the way.
+    pub fn blob(&self, id: BlobId) -> Result<Vec<u8>, Error> {
+        blob(self.store, self.commit().id, id)
+    }
+}
+
+/// Obtains a commit from `source` and proves it.
+pub fn stage<'a>(
+    source: &dyn Source,
+    store: &'a Store,
+    resolved: &Resolved,
+    last: Option<CommitId>,
+    depth: Depth,
+    need: &dyn Need,
+    terms: &Terms<'_>,
+) -> Result<Staged<'a>, Error> {
+    let obtained = source.obtain(resolved.commit, last, store, need)?;
+    prove(store, obtained, depth, need, terms, &source.describe())
+}
+
+fn prove<'a>(
+    store: &'a Store,
+    mut obtained: Obtained,
+    depth: Depth,
+    need: &dyn Need,
+    terms: &Terms<'_>,
+    remote: &str,
+) -> Result<Staged<'a>, Error> {
+    let mut notices = Vec::new();
+    let commit = obtained.commit.commit().clone();
+    let id = commit.id;
+    // The store's bytes decide, not what the route says about them.
+    match store.read(Kind::Commit, id.0)? {
+        Some(raw) => {
+            let commit = Commit::verify(id, &raw).map_err(|fault| Error::Commit { commit: id, fault })?;
+            obtained.commit = Provenance::Verified(commit);
+        }
+        None if matches!(obtained.commit, Provenance::FromForge(_)) => notices.push(Notice::CommitFromForge),
+        None => return Err(incomplete(remote, id, "commit", id.0)),
+    }
+    let tree = walk(store, obtained.commit.commit(), terms.limits, remote)?;
+    let files = (terms.managed)(&tree);
+    if depth == Depth::Content {
+        complete(store, id, &tree, &files, need, remote)?;
+        check_symlinks(store, id, &files, terms.symlinks, &mut notices)?;
+    }
+    notices.extend(tree.gitlinks().keys().cloned().map(Notice::Gitlink));
+    for (path, other) in tree.case_collisions() {
+        if terms.ignores_case {
+            return Err(Error::CaseCollision { path: path.to_string(), other: other.to_string() });
+        }
+        notices.push(Notice::CaseCollision(path, other));
+    }
+    Ok(Staged { store, obtained, tree, files, notices })
+}
+
+/// Walks the commit's tree out of the store; the only way from a commit to its [`Tree`].
+pub fn walk(store: &Store, commit: &Commit, limits: Limits, remote: &str) -> Result<Tree, Error> {
+    let bounds = Bounds { entries: limits.files };
+    let read = |id: TreeId| store.read(Kind::Tree, id.0)?.ok_or_else(|| incomplete(remote, commit.id, "tree", id.0));
+    Tree::walk(commit.tree, bounds, read).map_err(|error| match error {
+        WalkError::Read(error) => error,
+        WalkError::Fault(fault) => Error::Tree { commit: commit.id, fault },
+    })
+}
+
+/// Sees that every managed blob is in the store, taking from the target what was not downloaded because it is there
+/// already, and marks the commit as one that a later delta may build on.
+fn complete(
+    store: &Store,
+    commit: CommitId,
+    tree: &Tree,
+    files: &BTreeMap<RelPath, File>,
+    need: &dyn Need,
+    remote: &str,
+) -> Result<(), Error> {
+    if store.is_complete(commit) {
+        return Ok(());
+    }
+    let mut writer = None;
+    for file in files.values() {
+        if store.contains(file.id.0) {
+            continue;
+        }
+        let content = need.content(file.id).ok_or_else(|| incomplete(remote, commit, "blob", file.id.0))?;
+        let writer = match &mut writer {
+            Some(writer) => writer,
+            none => none.insert(store.writer()?),
+        };
+        writer.add(Kind::Blob, &content)?;
+    }
+    if let Some(writer) = writer {
+        writer.finish()?;
+    }
+    let excluded = tree.files().len() > files.len();
+    Ok(store.mark_complete(commit, excluded)?)
+}
+
+fn check_symlinks(
+    store: &Store,
+    commit: CommitId,
+    files: &BTreeMap<RelPath, File>,
+    policy: Symlinks,
+    notices: &mut Vec<Notice>,
+) -> Result<(), Error> {
+    for (path, file) in files.iter().filter(|(_, file)| file.mode == FileMode::Symlink) {
+        let target = blob(store, commit, file.id)?;
+        let refuse = |problem| Error::Symlink { path: path.to_string(), problem };
+        // The bounds of symlink(2).
+        if target.is_empty() {
+            return Err(refuse("has an empty target"));
+        }
+        if target.len() > 4095 {
+            return Err(refuse("has a target of more than 4095 bytes"));
+        }
+        if target.iter().any(|byte| *byte < 0x20 || *byte == 0x7f) {
+            return Err(refuse("has a control character in its target"));
+        }
+        if leaves(path, &target, files, store, commit)? {
+            if policy == Symlinks::Within {
+                return Err(refuse("is absolute or leaves the tree"));
+            }
+            notices.push(Notice::SymlinkOutside {
+                path: path.clone(),
+                target: String::from_utf8_lossy(&target).into_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Links that are followed from one link before it counts as leaving, as the kernel does (`MAXSYMLINKS`).
+const HOPS: usize = 40;
+
+/// Whether a link leads out of the tree, also by way of other links: resolved in the commit, not on the disk.
+fn leaves(
+    link: &RelPath,
+    target: &[u8],
+    files: &BTreeMap<RelPath, File>,
+    store: &Store,
+    commit: CommitId,
+) -> Result<bool, Error> {
+    let mut at: Vec<String> = link.parent().map(|parent| parent.components().map(str::to_owned).collect()).unwrap_or_default();
+    let mut pending: Vec<Vec<u8>> = split(target);
+    let mut hops = 0;
+    if target.starts_with(b"/") {
+        return Ok(true);
+    }
+    while let Some(component) = pending.pop() {
+        match component.as_slice() {
+            b"" | b"." => {}
+            b".." => {
+                if at.pop().is_none() {
+                    return Ok(true);
+                }
+            }
+            name => {
+                at.push(String::from_utf8_lossy(name).into_owned());
+                let here = at.join("/");
+                if let Some(File { mode: FileMode::Symlink, id }) = files.get(here.as_str()) {
+                    hops += 1;
+                    let next = blob(store, commit, *id)?;
+                    if next.starts_with(b"/") {
+                        return Ok(true);
+                    }
+                    if hops > HOPS {
+                        // A loop stays where it is.
+                        return Ok(false);
+                    }
+                    at.pop();
+                    pending.extend(split(&next));
+                }
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// The components of a link's target, last first.
+fn split(target: &[u8]) -> Vec<Vec<u8>> {
+    target.split(|&byte| byte == b'/').rev().map(<[u8]>::to_vec).collect()
+}
+
+fn blob(store: &Store, commit: CommitId, id: BlobId) -> Result<Vec<u8>, Error> {
+    store.read(Kind::Blob, id.0)?.ok_or_else(|| incomplete("the store", commit, "blob", id.0))
+}
+
+fn incomplete(remote: &str, commit: CommitId, kind: &'static str, id: crate::git::Oid) -> Error {
+    Error::Incomplete { remote: remote.to_owned(), commit, kind, id }
+}
