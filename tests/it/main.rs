@@ -9,3 +9,21 @@
     clippy::disallowed_methods,
     reason = "a test that cannot set up its world has failed"
 )]
+
+/// What several areas share. A function that no area uses yet is no mistake here.
+#[path = "../common"]
+#[allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "each area uses its part"
+)]
+mod common {
+    pub mod env;
+    pub mod forge;
+    pub mod git;
+    pub mod repo;
+    pub mod snapshot;
+}
+
+mod forge;

@@ -1,0 +1,276 @@
+//! The real binary in a world of its own.
+//!
+//! Nothing of the machine reaches it: an empty environment, a temporary home, target and state directory, and a `PATH`
+//! with git and what a test puts there. What it printed comes back with the changing parts (paths, ports, ids,
+//! durations) replaced, ready for an inline snapshot.
+
+use std::{
+    cell::RefCell,
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+};
+
+use assert_cmd::Command;
+use tempfile::TempDir;
+
+use super::{forge::Forge, snapshot::TreeSnapshot};
+
+/// A home, a target and a state directory, and the binary that works on them.
+pub struct Sandbox {
+    root: TempDir,
+    /// Text to replace in output, with its replacement: the longest first.
+    masks: RefCell<Vec<(String, String)>>,
+}
+
+impl Sandbox {
+    /// A fresh world: the target does not exist yet, `PATH` has only git.
+    pub fn new() -> Self {
+        let root = tempfile::Builder::new()
+            .prefix("hyper-sync-test-")
+            .tempdir()
+            .unwrap();
+        for directory in ["home", "bin", "tmp"] {
+            fs::create_dir(root.path().join(directory)).unwrap();
+        }
+        let sandbox = Self {
+            root,
+            masks: RefCell::default(),
+        };
+        sandbox.link_tool("git");
+        for name in ["home", "target", "state", "bin", "tmp"] {
+            sandbox.mask(
+                &sandbox.path(name).display().to_string(),
+                &format!("[{name}]"),
+            );
+        }
+        sandbox.mask(&sandbox.root.path().display().to_string(), "[root]");
+        sandbox
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// `HOME` of the binary.
+    pub fn home(&self) -> PathBuf {
+        self.path("home")
+    }
+
+    /// The directory to keep equal to a commit.
+    pub fn target(&self) -> PathBuf {
+        self.path("target")
+    }
+
+    /// The state directory, given by `HYPER_SYNC_STATE_DIR`.
+    pub fn state(&self) -> PathBuf {
+        self.path("state")
+    }
+
+    /// The directory that everything else is in, for files of the test itself.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// What the target looks like.
+    pub fn target_tree(&self) -> TreeSnapshot {
+        TreeSnapshot::of(&self.target())
+    }
+
+    /// Makes a program of the machine visible to the binary.
+    pub fn link_tool(&self, name: &str) -> &Self {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found = std::env::split_paths(&path)
+            .map(|directory| directory.join(name))
+            .find(|file| file.is_file());
+        let found = found.unwrap_or_else(|| panic!("the tests need `{name}` in PATH"));
+        symlink(found, self.path("bin").join(name)).unwrap();
+        self
+    }
+
+    /// Puts a shell script in `PATH` as a program. It has shell builtins only, unless more is linked.
+    pub fn tool(&self, name: &str, script: &str) -> &Self {
+        let path = self.path("bin").join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        self
+    }
+
+    /// From now on `text` is printed as `[name]` in masked output.
+    pub fn mask(&self, text: &str, name: &str) -> &Self {
+        let mut masks = self.masks.borrow_mut();
+        masks.push((text.to_owned(), name.to_owned()));
+        masks.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
+        drop(masks);
+        self
+    }
+
+    /// Masks a commit's id, and the short forms of it, as `[name]`.
+    pub fn mask_id(&self, id: &str, name: &str) -> &Self {
+        for length in [40, 16, 12, 10, 9, 8, 7] {
+            self.mask(&id[..length], &format!("[{name}]"));
+        }
+        self
+    }
+
+    /// Masks a forge's address as `[forge]`.
+    pub fn mask_forge(&self, forge: &Forge) -> &Self {
+        self.mask(&forge.host(), "[forge]")
+    }
+
+    /// The binary with this world as its environment; more can be added before it runs.
+    pub fn cmd(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hyper-sync"));
+        command
+            .args(args)
+            .env_clear()
+            .current_dir(self.home())
+            .env("PATH", self.path("bin"))
+            .env("HOME", self.home())
+            .env("TMPDIR", self.path("tmp"))
+            .env("HYPER_SYNC_STATE_DIR", self.state())
+            .env("HYPER_SYNC_TARGET", self.target())
+            .env("NO_COLOR", "1")
+            .env("LC_ALL", "C.UTF-8")
+            .env("COLUMNS", "100")
+            .env("TZ", "UTC");
+        command
+    }
+
+    /// Runs the binary to its end.
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.finish(&mut self.cmd(args))
+    }
+
+    /// Runs a command made by [`Sandbox::cmd`] to its end.
+    pub fn finish(&self, command: &mut Command) -> Output {
+        let output = command.output().expect("the binary can be started");
+        Output {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).expect("stdout is UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("stderr is UTF-8"),
+            masks: self.masks.borrow().clone(),
+        }
+    }
+}
+
+/// What a run printed, and how it ended.
+#[must_use = "a run that is not looked at proves nothing"]
+pub struct Output {
+    /// The exit code; `None` after a signal.
+    pub code: Option<i32>,
+    /// Standard output as it was.
+    pub stdout: String,
+    /// Standard error as it was.
+    pub stderr: String,
+    masks: Vec<(String, String)>,
+}
+
+impl Output {
+    /// Code, stdout and stderr in one text with the changing parts masked: for `insta::assert_snapshot!`.
+    pub fn masked(&self) -> String {
+        let code = self
+            .code
+            .map_or("signal".to_owned(), |code| code.to_string());
+        let mut text = format!("exit: {code}\n");
+        for (name, stream) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
+            if !stream.is_empty() {
+                text.extend(["--- ", name, "\n", &self.mask(stream)]);
+            }
+        }
+        text
+    }
+
+    /// Standard output, masked.
+    pub fn out(&self) -> String {
+        self.mask(&self.stdout)
+    }
+
+    /// Standard error, masked.
+    pub fn err(&self) -> String {
+        self.mask(&self.stderr)
+    }
+
+    /// Standard output as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|e| panic!("no JSON ({e}):\n{}", self.masked()))
+    }
+
+    /// Insists on an exit code.
+    #[track_caller]
+    pub fn code(self, expected: i32) -> Self {
+        assert_eq!(self.code, Some(expected), "{}", self.masked());
+        self
+    }
+
+    /// Insists on exit code 0.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        self.code(0)
+    }
+
+    fn mask(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (from, to) in &self.masks {
+            text = text.replace(from, to);
+        }
+        mask_durations(&mask_ids(&text))
+    }
+}
+
+/// Every run of 40 hex digits that is left becomes `[id]`.
+fn mask_ids(text: &str) -> String {
+    replace_words(
+        text,
+        |c| c.is_ascii_hexdigit(),
+        |word| (word.len() == 40).then(|| "[id]".to_owned()),
+    )
+}
+
+/// `0.19 s`, `12 ms` and `3m` after a digit become `[time]`.
+fn mask_durations(text: &str) -> String {
+    let mut masked = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let before = rest[..start].chars().next_back();
+        masked.push_str(&rest[..start]);
+        rest = &rest[start..];
+        let length = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
+        let (number, after) = rest.split_at(length);
+        let unit = after.strip_prefix(' ').unwrap_or(after);
+        let word = unit
+            .find(|c: char| !c.is_ascii_alphanumeric())
+            .unwrap_or(unit.len());
+        let glued = before.is_some_and(|c| c.is_alphanumeric() || c == '.' || c == '-');
+        if !glued && ["ms", "s", "µs", "min"].contains(&&unit[..word]) {
+            masked.push_str("[time]");
+            rest = &unit[word..];
+        } else {
+            masked.push_str(number);
+            rest = after;
+        }
+    }
+    masked + rest
+}
+
+fn replace_words(
+    text: &str,
+    part: impl Fn(char) -> bool,
+    replace: impl Fn(&str) -> Option<String>,
+) -> String {
+    let mut masked = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find(&part) {
+        masked.push_str(&rest[..start]);
+        rest = &rest[start..];
+        let end = rest.find(|c| !part(c)).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        masked.push_str(&replace(word).unwrap_or_else(|| word.to_owned()));
+        rest = after;
+    }
+    masked + rest
+}

@@ -1,0 +1,7 @@
+//! The forge and its repositories against real git: what every other test stands on.
+
+mod api;
+mod client;
+mod faults;
+mod git;
+mod repo;
