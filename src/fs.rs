@@ -5,28 +5,39 @@
 //! who swaps directories under us can lead a read or write outside. `clippy.toml` bans the rest of the program from
 //! `std::fs`; the state directory (0700, ours) is exempt.
 //!
-//! Limits: Linux 5.6 or newer for `openat2`.
+//! Limits: Linux 5.6 or newer for `openat2`. The environment is not read, but the effective user is: what root may go
+//! through is stricter.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::fs::{self as sys, AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::git::RelPath;
 
+mod directory;
 mod error;
+mod faults;
 
-pub use error::Error;
+pub(crate) use directory::{Directory, NewFile};
+pub use error::{Error, Failure};
+pub use faults::{Call, Faults, Outcome};
 
 /// The target directory, pinned.
+///
+/// One that does not exist yet can be looked at as well: it is empty. The first write makes it.
 #[derive(Debug)]
 pub struct Target {
     path: PathBuf,
-    root: OwnedFd,
+    parent: OwnedFd,
+    name: OsString,
+    root: OnceLock<OwnedFd>,
+    faults: Faults,
 }
 
 /// What `lstat` tells of a path in the target.
@@ -65,21 +76,45 @@ pub enum Kind {
 }
 
 impl Target {
-    /// Opens and pins the target. `path` is absolute; no component of it may be a symlink.
+    /// Opens and pins the target. `path` is absolute; no component of it may be a symlink, and where root runs, nobody
+    /// else may be able to change the directories above it.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let root = sys::openat2(
-            sys::CWD,
-            path,
-            flags,
-            Mode::empty(),
-            ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
-        )
-        .map_err(|errno| Error::open_target(path, errno))?;
-        Ok(Self {
+        let target = Self::open_or_absent(path)?;
+        if target.is_absent() {
+            return Err(Error::TargetMissing { path: target.path });
+        }
+        Ok(target)
+    }
+
+    /// As [`open`](Self::open), but the target itself need not exist; the directory above it must.
+    pub fn open_or_absent(path: &Path) -> Result<Self, Error> {
+        let (parent, name, owners) = open_parent(path)?;
+        let target = Self {
             path: path.to_owned(),
-            root,
-        })
+            parent,
+            name,
+            root: OnceLock::new(),
+            faults: Faults::default(),
+        };
+        target.open_root()?;
+        // Whoever owns the target can put anything into it anyway, and gains nothing by swapping it.
+        let own = target.root.get().map(|root| {
+            sys::fstat(root)
+                .map(|stat| stat.st_uid)
+                .map_err(|errno| Error::open_target(path, errno))
+        });
+        let own = own.transpose()?;
+        match owners.into_iter().find(|(_, uid)| Some(*uid) != own) {
+            Some((path, _)) => Err(Error::TargetExposed { path }),
+            None => Ok(target),
+        }
+    }
+
+    /// With a hook before every call that changes the target; for tests.
+    #[must_use]
+    pub fn with_faults(mut self, faults: Faults) -> Self {
+        self.faults = faults;
+        self
     }
 
     /// The path it was opened by, for messages and for handing to other programs.
@@ -88,10 +123,36 @@ impl Target {
         &self.path
     }
 
-    /// The pinned directory.
+    /// Whether it does not exist yet.
     #[must_use]
-    pub fn root(&self) -> BorrowedFd<'_> {
-        self.root.as_fd()
+    pub fn is_absent(&self) -> bool {
+        self.root.get().is_none()
+    }
+
+    /// The pinned directory, where there is one.
+    #[must_use]
+    pub fn root(&self) -> Option<BorrowedFd<'_>> {
+        self.root.get().map(AsFd::as_fd)
+    }
+
+    /// Pins the directory that stands at the target's name, if one does.
+    fn open_root(&self) -> Result<(), Error> {
+        let opened = sys::openat2(
+            &self.parent,
+            &self.name,
+            LIST,
+            Mode::empty(),
+            ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+        );
+        match opened {
+            Ok(fd) => {
+                // Only a second writer in this very process could have set it meanwhile, to the same directory.
+                let _ = self.root.set(fd);
+                Ok(())
+            }
+            Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(Error::open_target(&self.path, errno)),
+        }
     }
 
     /// `lstat`. `None` where nothing is there, also where something above the path is no directory.
@@ -136,10 +197,9 @@ impl Target {
 
     /// The names in a directory (`None`: the root), sorted; empty where it is none.
     pub fn list(&self, path: Option<&RelPath>) -> Result<Vec<Vec<u8>>, Error> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let opened = match path {
-            None => sys::openat(&self.root, ".", flags, Mode::empty()),
-            Some(path) => self.resolve(path, flags),
+            None => self.reopen_root(LIST),
+            Some(path) => self.resolve(path, LIST),
         };
         let shown = path.map_or(".", RelPath::as_str);
         let directory = match opened {
@@ -163,7 +223,7 @@ impl Target {
     fn parent(&self, path: &RelPath) -> Result<Option<OwnedFd>, Error> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let opened = match path.parent() {
-            None => sys::openat(&self.root, ".", flags, Mode::empty()),
+            None => self.reopen_root(flags),
             Some(parent) => self.resolve(&parent, flags),
         };
         match opened {
@@ -173,14 +233,24 @@ impl Target {
         }
     }
 
+    fn reopen_root(&self, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        sys::openat(
+            self.root.get().ok_or(Errno::NOENT)?,
+            ".",
+            flags,
+            Mode::empty(),
+        )
+    }
+
     fn resolve(&self, path: &RelPath, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let root = self.root.get().ok_or(Errno::NOENT)?;
         let beneath = ResolveFlags::BENEATH
             | ResolveFlags::NO_SYMLINKS
             | ResolveFlags::NO_MAGICLINKS
             | ResolveFlags::NO_XDEV;
         loop {
             match sys::openat2(
-                &self.root,
+                root,
                 OsStr::from_bytes(path.as_str().as_bytes()),
                 flags,
                 Mode::empty(),
@@ -193,6 +263,75 @@ impl Target {
         }
     }
 }
+
+/// Opens the directory above `path`, checking every component on the way.
+///
+/// Each is opened below the one before, so what was checked is what is used. Also tells which of them belong to
+/// neither root nor this user.
+fn open_parent(path: &Path) -> Result<(OwnedFd, OsString, Owners), Error> {
+    let io = |errno| Error::open_target(path, errno);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let mut names: Vec<&OsStr> = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::RootDir => {}
+            Component::Normal(name) => names.push(name),
+            // Settings hand in a clean absolute path; anything else has no fixed meaning.
+            Component::CurDir | Component::ParentDir | Component::Prefix(_) => {
+                return Err(io(Errno::INVAL));
+            }
+        }
+    }
+    let Some(last) = names.pop().filter(|_| path.is_absolute()) else {
+        return Err(io(Errno::INVAL));
+    };
+    let mut here = PathBuf::from("/");
+    let mut parent = sys::open("/", flags, Mode::empty()).map_err(io)?;
+    let mut owners = Vec::new();
+    owners.extend(check_exposure(&parent, &here)?);
+    for name in names {
+        parent = match sys::openat2(&parent, name, flags, Mode::empty(), resolve) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => {
+                return Err(Error::TargetParentMissing {
+                    path: path.to_owned(),
+                });
+            }
+            Err(errno) => return Err(io(errno)),
+        };
+        here.push(name);
+        owners.extend(check_exposure(&parent, &here)?);
+    }
+    Ok((parent, last.to_owned(), owners))
+}
+
+/// Directories that belong to another user, with that user.
+type Owners = Vec<(PathBuf, u32)>;
+
+/// Whether somebody else could swap what is in a directory that root is about to go through: refused where a group or
+/// everybody could, told where it is one other user.
+///
+/// For anybody but root it is their own affair: they can only harm themselves, and homes are laid out in many ways.
+fn check_exposure(directory: &OwnedFd, path: &Path) -> Result<Option<(PathBuf, u32)>, Error> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(None);
+    }
+    let stat = sys::fstat(directory).map_err(|errno| Error::open_target(path, errno))?;
+    let mode = Mode::from_raw_mode(stat.st_mode);
+    let others = mode.contains(Mode::WOTH) || (mode.contains(Mode::WGRP) && stat.st_gid != 0);
+    if others && !mode.contains(Mode::SVTX) {
+        return Err(Error::TargetExposed {
+            path: path.to_owned(),
+        });
+    }
+    Ok((stat.st_uid != 0).then(|| (path.to_owned(), stat.st_uid)))
+}
+
+const LIST: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NOFOLLOW);
 
 /// Nothing there, or something on the way that is no directory (a file, or a symlink, which we do not follow).
 fn is_absent(errno: Errno) -> bool {

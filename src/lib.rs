@@ -2,7 +2,9 @@
 pub mod exit;
 pub mod fs;
 pub mod git;
+pub mod lock;
 pub mod patterns;
 pub mod plan;
 pub mod scan;
 pub mod settings;
+pub mod state;

@@ -7,6 +7,38 @@ use rustix::io::Errno;
 
 use crate::git::RelPath;
 
+/// A call of the local file system failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {verb} `{}`", .path.to_string_lossy().escape_debug())]
+pub struct Failure {
+    /// What was tried.
+    pub verb: &'static str,
+    /// On what.
+    pub path: PathBuf,
+    /// What the system said.
+    #[source]
+    pub source: std::io::Error,
+}
+
+impl Failure {
+    pub(crate) fn new(verb: &'static str, path: &Path, errno: Errno) -> Self {
+        Self::from_io(verb, path, errno.into())
+    }
+
+    pub(crate) fn from_io(verb: &'static str, path: &Path, source: std::io::Error) -> Self {
+        Self {
+            verb,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// The system's error number, where there is one.
+    pub(crate) fn errno(&self) -> Option<Errno> {
+        Errno::from_io_error(&self.source)
+    }
+}
+
 /// The local file system refused.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Error {
@@ -42,6 +74,37 @@ pub enum Error {
         /// As it was set.
         path: PathBuf,
     },
+    /// The directory the target would be made in is missing.
+    #[error("the target `{}` does not exist, and neither does the directory it would be made in", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::fs::target_parent_missing),
+        help("check `target`, or make the directory above it; nothing was written")
+    )]
+    TargetParentMissing {
+        /// As it was set.
+        path: PathBuf,
+    },
+    /// Somebody else could put another directory in the target's place.
+    #[error("`{}`, which is above the target, can be changed by others", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::fs::target_exposed),
+        help(
+            "whoever may write there could swap the target while root writes into it: give it to root and take write access from group and others; nothing was written"
+        )
+    )]
+    TargetExposed {
+        /// The directory above the target.
+        path: PathBuf,
+    },
+    /// The kernel is too old, or a sandbox hides the call.
+    #[error("the system has no `openat2`")]
+    #[diagnostic(
+        code(hyper_sync::fs::unsupported_kernel),
+        help(
+            "hyper-sync needs Linux 5.6 or newer, and a sandbox that lets `openat2` through; nothing was written"
+        )
+    )]
+    UnsupportedKernel,
     /// The target could not be opened.
     #[error("cannot open the target `{}`", .path.display())]
     #[diagnostic(
@@ -77,6 +140,7 @@ impl Error {
             Errno::NOENT => Self::TargetMissing { path },
             Errno::LOOP => Self::TargetSymlink { path },
             Errno::NOTDIR => Self::TargetNotADirectory { path },
+            Errno::NOSYS => Self::UnsupportedKernel,
             _ => Self::TargetIo {
                 path,
                 source: errno.into(),

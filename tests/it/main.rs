@@ -27,3 +27,5 @@ mod common {
 }
 
 mod forge;
+mod lock;
+mod state;

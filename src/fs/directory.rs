@@ -1,0 +1,365 @@
+//! A directory by descriptor, and everything that can be changed in it: the one place of system calls that write.
+//!
+//! Names are single components, so nothing resolves through a symlink or out of the directory, wherever the
+//! directory itself is moved meanwhile. Both the target's directories and the state directory are handled this way.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self as sys, AtFlags, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use super::{Failure, Faults, Kind, Stat};
+
+/// An open directory.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    fd: OwnedFd,
+    path: PathBuf,
+    faults: Faults,
+}
+
+/// A file that was just made, or opened to be made durable.
+#[derive(Debug)]
+pub(crate) struct NewFile {
+    file: File,
+    path: PathBuf,
+    faults: Faults,
+}
+
+const OPEN: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NOFOLLOW);
+const READ: OFlags = OFlags::RDONLY
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY);
+
+impl Directory {
+    /// Opens a directory by path; the last component must not be a symlink.
+    pub(crate) fn open(path: &Path, faults: Faults) -> Result<Self, Failure> {
+        let fd = sys::openat(sys::CWD, path, OPEN, Mode::empty())
+            .map_err(|errno| Failure::new("open", path, errno))?;
+        Ok(Self::from_fd(fd, path.to_owned(), faults))
+    }
+
+    /// Opens a directory by path, through symlinks.
+    pub(crate) fn open_following(path: &Path, faults: Faults) -> Result<Self, Failure> {
+        let flags = OPEN.difference(OFlags::NOFOLLOW);
+        let fd = sys::openat(sys::CWD, path, flags, Mode::empty())
+            .map_err(|errno| Failure::new("open", path, errno))?;
+        Ok(Self::from_fd(fd, path.to_owned(), faults))
+    }
+
+    /// A directory that is open already; `path` is for messages.
+    pub(crate) fn from_fd(fd: OwnedFd, path: PathBuf, faults: Faults) -> Self {
+        Self { fd, path, faults }
+    }
+
+    /// The path it was opened by, for messages.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// What `fstat` tells of the directory itself.
+    pub(crate) fn own_stat(&self) -> Result<Stat, Failure> {
+        sys::fstat(&self.fd)
+            .map(|stat| Stat::from_sys(&stat))
+            .map_err(|errno| Failure::new("look at", &self.path, errno))
+    }
+
+    /// A directory inside; `None` where nothing is there.
+    pub(crate) fn child(&self, name: impl AsRef<OsStr>) -> Result<Option<Self>, Failure> {
+        let name = name.as_ref();
+        match sys::openat(&self.fd, name, OPEN, Mode::empty()) {
+            Ok(fd) => Ok(Some(Self::from_fd(
+                fd,
+                self.path.join(name),
+                self.faults.clone(),
+            ))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(self.failure("open", name, errno)),
+        }
+    }
+
+    /// A directory inside, made with exactly `mode` where nothing is there.
+    pub(crate) fn make_child(&self, name: impl AsRef<OsStr>, mode: u32) -> Result<Self, Failure> {
+        let name = name.as_ref();
+        if let Some(child) = self.child(name)? {
+            return Ok(child);
+        }
+        self.make_directory(name, mode)?;
+        self.child(name)?
+            .ok_or_else(|| self.failure("open", name, Errno::NOENT))
+    }
+
+    /// `lstat` of a name; `None` where nothing is there.
+    pub(crate) fn stat(&self, name: impl AsRef<OsStr>) -> Result<Option<Stat>, Failure> {
+        let name = name.as_ref();
+        match sys::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(Stat::from_sys(&stat))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(self.failure("look at", name, errno)),
+        }
+    }
+
+    /// The names inside, sorted.
+    pub(crate) fn list(&self) -> Result<Vec<OsString>, Failure> {
+        let failure = |errno| Failure::new("list", &self.path, errno);
+        // A fresh description: the position of a shared one would be where the last listing ended.
+        let fd = sys::openat(&self.fd, ".", OPEN, Mode::empty()).map_err(failure)?;
+        let mut names = Vec::new();
+        for entry in sys::Dir::new(fd).map_err(failure)? {
+            let name = entry.map_err(failure)?.file_name().to_bytes().to_vec();
+            if name != b"." && name != b".." {
+                names.push(OsString::from_vec(name));
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Opens a regular file for reading; `None` where nothing is there or something else than a regular file.
+    pub(crate) fn open_file(
+        &self,
+        name: impl AsRef<OsStr>,
+    ) -> Result<Option<(File, Stat)>, Failure> {
+        let name = name.as_ref();
+        let fd = match sys::openat(&self.fd, name, READ, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(None),
+            Err(errno) => return Err(self.failure("open", name, errno)),
+        };
+        let stat = sys::fstat(&fd).map_err(|errno| self.failure("look at", name, errno))?;
+        let stat = Stat::from_sys(&stat);
+        Ok((stat.kind == Kind::File).then(|| (File::from(fd), stat)))
+    }
+
+    /// The content of a regular file or the text of a symlink; `None` where neither is there.
+    pub(crate) fn read(&self, name: impl AsRef<OsStr>) -> Result<Option<Vec<u8>>, Failure> {
+        let name = name.as_ref();
+        let Some(stat) = self.stat(name)? else {
+            return Ok(None);
+        };
+        match stat.kind {
+            Kind::File => {
+                let Some((mut file, _)) = self.open_file(name)? else {
+                    return Ok(None);
+                };
+                let mut content = Vec::new();
+                file.read_to_end(&mut content)
+                    .map_err(|error| Failure::from_io("read", &self.path.join(name), error))?;
+                Ok(Some(content))
+            }
+            Kind::Symlink => match sys::readlinkat(&self.fd, name, Vec::new()) {
+                Ok(text) => Ok(Some(text.into_bytes())),
+                Err(Errno::NOENT | Errno::INVAL) => Ok(None),
+                Err(errno) => Err(self.failure("read", name, errno)),
+            },
+            Kind::Directory | Kind::Special => Ok(None),
+        }
+    }
+
+    /// Makes a file that was not there, readable by its owner alone.
+    pub(crate) fn create(&self, name: impl AsRef<OsStr>) -> Result<NewFile, Failure> {
+        let name = name.as_ref();
+        let flags = OFlags::WRONLY
+            | OFlags::CREATE
+            | OFlags::EXCL
+            | OFlags::CLOEXEC
+            | OFlags::NOFOLLOW
+            | OFlags::NOCTTY;
+        let fd = self
+            .check("create", name, None)
+            .and_then(|()| sys::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR))
+            .map_err(|errno| self.failure("create", name, errno))?;
+        Ok(NewFile {
+            file: File::from(fd),
+            path: self.path.join(name),
+            faults: self.faults.clone(),
+        })
+    }
+
+    /// Makes a regular file durable that was written and closed.
+    pub(crate) fn sync_file(&self, name: impl AsRef<OsStr>) -> Result<(), Failure> {
+        let name = name.as_ref();
+        let Some((file, _)) = self.open_file(name)? else {
+            return Err(self.failure("make durable", name, Errno::NOENT));
+        };
+        NewFile {
+            file,
+            path: self.path.join(name),
+            faults: self.faults.clone(),
+        }
+        .sync()
+    }
+
+    /// Makes a symlink that was not there.
+    pub(crate) fn symlink(&self, text: &[u8], name: impl AsRef<OsStr>) -> Result<(), Failure> {
+        use std::os::unix::ffi::OsStrExt;
+        let name = name.as_ref();
+        let text = OsStr::from_bytes(text);
+        self.check("symlink", name, Some(Path::new(text)))
+            .and_then(|()| sys::symlinkat(text, &self.fd, name))
+            .map_err(|errno| self.failure("create", name, errno))
+    }
+
+    /// Makes a directory that was not there, with exactly `mode` whatever the umask.
+    ///
+    /// It has the mode only when this returns; where others look, make it aside and move it.
+    pub(crate) fn make_directory(&self, name: impl AsRef<OsStr>, mode: u32) -> Result<(), Failure> {
+        let name = name.as_ref();
+        self.check("mkdir", name, None)
+            .and_then(|()| sys::mkdirat(&self.fd, name, Mode::RWXU))
+            .and_then(|()| {
+                if mode == Mode::RWXU.as_raw_mode() {
+                    return Ok(());
+                }
+                self.check("chmod", name, None)?;
+                let fd = sys::openat(&self.fd, name, OPEN, Mode::empty())?;
+                sys::fchmod(&fd, Mode::from_raw_mode(mode))
+            })
+            .map_err(|errno| self.failure("create", name, errno))
+    }
+
+    /// Moves a name, over whatever file is there.
+    pub(crate) fn rename(
+        &self,
+        name: impl AsRef<OsStr>,
+        to: &Self,
+        to_name: impl AsRef<OsStr>,
+    ) -> Result<(), Errno> {
+        let (name, to_name) = (name.as_ref(), to_name.as_ref());
+        self.check("rename", name, Some(&to.path.join(to_name)))?;
+        sys::renameat(&self.fd, name, &to.fd, to_name)
+    }
+
+    /// Moves a name to where nothing is; `EXIST` where something is.
+    pub(crate) fn rename_new(
+        &self,
+        name: impl AsRef<OsStr>,
+        to: &Self,
+        to_name: impl AsRef<OsStr>,
+    ) -> Result<(), Errno> {
+        let (name, to_name) = (name.as_ref(), to_name.as_ref());
+        self.check("rename_new", name, Some(&to.path.join(to_name)))?;
+        sys::renameat_with(&self.fd, name, &to.fd, to_name, RenameFlags::NOREPLACE)
+    }
+
+    /// Exchanges two names in one step.
+    pub(crate) fn exchange(
+        &self,
+        name: impl AsRef<OsStr>,
+        to: &Self,
+        to_name: impl AsRef<OsStr>,
+    ) -> Result<(), Errno> {
+        let (name, to_name) = (name.as_ref(), to_name.as_ref());
+        self.check("exchange", name, Some(&to.path.join(to_name)))?;
+        sys::renameat_with(&self.fd, name, &to.fd, to_name, RenameFlags::EXCHANGE)
+    }
+
+    /// Gives a file or symlink a second name, where nothing is; `EXIST` where something is.
+    pub(crate) fn link(
+        &self,
+        name: impl AsRef<OsStr>,
+        to: &Self,
+        to_name: impl AsRef<OsStr>,
+    ) -> Result<(), Errno> {
+        let (name, to_name) = (name.as_ref(), to_name.as_ref());
+        self.check("link", name, Some(&to.path.join(to_name)))?;
+        sys::linkat(&self.fd, name, &to.fd, to_name, AtFlags::empty())
+    }
+
+    /// Removes a name that is no directory; no error where nothing is there.
+    pub(crate) fn unlink(&self, name: impl AsRef<OsStr>) -> Result<(), Failure> {
+        let name = name.as_ref();
+        match self
+            .check("unlink", name, None)
+            .and_then(|()| sys::unlinkat(&self.fd, name, AtFlags::empty()))
+        {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(self.failure("remove", name, errno)),
+        }
+    }
+
+    /// Removes a directory if it is empty, and tells whether it is gone.
+    pub(crate) fn remove_empty(&self, name: impl AsRef<OsStr>) -> Result<bool, Failure> {
+        let name = name.as_ref();
+        match self
+            .check("rmdir", name, None)
+            .and_then(|()| sys::unlinkat(&self.fd, name, AtFlags::REMOVEDIR))
+        {
+            Ok(()) | Err(Errno::NOENT) => Ok(true),
+            // BUSY: a mount point. NOTDIR: somebody put a file there. Both are not ours to remove.
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR | Errno::BUSY) => Ok(false),
+            Err(errno) => Err(self.failure("remove", name, errno)),
+        }
+    }
+
+    /// Makes the names inside durable.
+    pub(crate) fn sync(&self) -> Result<(), Failure> {
+        self.faults
+            .check("fsync", &self.path, Path::new(""), None)
+            .and_then(|()| sys::fsync(&self.fd))
+            .map_err(|errno| Failure::new("make durable", &self.path, errno))
+    }
+
+    /// A failure about a name in here.
+    pub(crate) fn failure(
+        &self,
+        verb: &'static str,
+        name: impl AsRef<OsStr>,
+        errno: Errno,
+    ) -> Failure {
+        Failure::new(verb, &self.path.join(name.as_ref()), errno)
+    }
+
+    fn check(&self, call: &'static str, name: &OsStr, to: Option<&Path>) -> Result<(), Errno> {
+        self.faults.check(call, &self.path, Path::new(name), to)
+    }
+}
+
+impl NewFile {
+    /// Writes all of `bytes`.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let (count, fault) = self.faults.check_write(&self.path, bytes);
+        self.file
+            .write_all(&bytes[..count])
+            .map_err(|error| Failure::from_io("write", &self.path, error))?;
+        fault.map_or(Ok(()), |errno| {
+            Err(Failure::new("write", &self.path, errno))
+        })
+    }
+
+    /// Sets the permission bits, whatever the umask.
+    pub(crate) fn set_mode(&self, mode: u32) -> Result<(), Failure> {
+        self.faults
+            .check("chmod", &self.path, Path::new(""), None)
+            .and_then(|()| sys::fchmod(&self.file, Mode::from_raw_mode(mode)))
+            .map_err(|errno| Failure::new("set the mode of", &self.path, errno))
+    }
+
+    /// Lets the kernel begin to write the content out, so that a later [`sync`](Self::sync) has little to wait for.
+    pub(crate) fn start_writeback(&self) {
+        // Advice, and taken as that: the sync after it is what counts.
+        let _ = sys::fadvise(&self.file, 0, None, sys::Advice::DontNeed);
+    }
+
+    /// Makes the content durable. A failure is final: the kernel may have dropped the data.
+    pub(crate) fn sync(&self) -> Result<(), Failure> {
+        self.faults
+            .check("fsync", &self.path, Path::new(""), None)
+            .and_then(|()| sys::fsync(&self.file))
+            .map_err(|errno| Failure::new("make durable", &self.path, errno))
+    }
+}

@@ -1,0 +1,97 @@
+//! A hook before every call that changes a file system, for the crash tests.
+//!
+//! Every such call of the program goes through [`Directory`](super::Directory) and [`NewFile`](super::NewFile), and
+//! each asks here first. A hook that fails one call plays a full disk; one that fails every call from some point on
+//! plays death, for nothing can be changed any more, cleanup included. Without a hook this is one branch on `None`.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+/// A call that is about to change a file system.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// The system call's name.
+    pub name: &'static str,
+    /// What it is about.
+    pub path: &'a Path,
+    /// Where it leads, for `rename`, `exchange` and `link`; what it says, for `symlink`.
+    pub to: Option<&'a Path>,
+    /// The bytes, for `write`.
+    pub bytes: &'a [u8],
+}
+
+/// What becomes of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is made.
+    Proceed,
+    /// It fails with this error, and nothing changes.
+    Fail(Errno),
+    /// A `write` fails with this error after half of its bytes; any other call as with `Fail`.
+    Torn(Errno),
+}
+
+type Hook = dyn Fn(&Call<'_>) -> Outcome + Send + Sync;
+
+/// The hook; by default there is none.
+#[derive(Clone, Default)]
+pub struct Faults(Option<Arc<Hook>>);
+
+impl Faults {
+    /// Asks `hook` before every call.
+    #[must_use]
+    pub fn new(hook: impl Fn(&Call<'_>) -> Outcome + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(hook)))
+    }
+
+    /// Asks about a call on the name `name` in `directory`.
+    pub(super) fn check(
+        &self,
+        call: &'static str,
+        directory: &Path,
+        name: &Path,
+        to: Option<&Path>,
+    ) -> Result<(), Errno> {
+        let Some(hook) = &self.0 else { return Ok(()) };
+        let path = directory.join(name);
+        match hook(&Call {
+            name: call,
+            path: &path,
+            to,
+            bytes: &[],
+        }) {
+            Outcome::Proceed => Ok(()),
+            Outcome::Fail(errno) | Outcome::Torn(errno) => Err(errno),
+        }
+    }
+
+    /// Asks about a write: how many of the bytes are written, and the error that follows.
+    pub(super) fn check_write(&self, path: &Path, bytes: &[u8]) -> (usize, Option<Errno>) {
+        let Some(hook) = &self.0 else {
+            return (bytes.len(), None);
+        };
+        match hook(&Call {
+            name: "write",
+            path,
+            to: None,
+            bytes,
+        }) {
+            Outcome::Proceed => (bytes.len(), None),
+            Outcome::Fail(errno) => (0, Some(errno)),
+            Outcome::Torn(errno) => (bytes.len() / 2, Some(errno)),
+        }
+    }
+}
+
+impl fmt::Debug for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() {
+            "Faults(hook)"
+        } else {
+            "Faults(none)"
+        })
+    }
+}

@@ -1,0 +1,185 @@
+//! The state directory: what outlives a run.
+//!
+//! Mode 0700 and ours alone, so nobody can plant anything in it; it is opened once and then reached by descriptor.
+//! The object store below it is reached by path, by the libraries that read it. Every small file is sealed
+//! ([`sealed`]): a torn or foreign one is set aside and the run goes on without it, one made by a newer hyper-sync
+//! stops the run.
+//!
+//! | name | what |
+//! |---|---|
+//! | `objects.git` | verified objects of the last commits |
+//! | `index` | what we wrote: the base of the next plan ([`Index`]) |
+//! | `sync-state.json` | how the last sync went, for people and programs ([`SyncState`]) |
+//! | `tx` | the journal of a running transaction |
+//! | `undo` | what the last transactions replaced |
+//! | `conflicts` | edits that came while a run was applying |
+//! | `lock` | held by the running hyper-sync |
+
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use crate::fs::{Directory, Faults, Kind};
+
+mod error;
+mod index;
+pub mod sealed;
+mod sync_state;
+
+pub use error::Error;
+pub use index::{Index, Owned, Seen};
+pub use sealed::{Damage, Found};
+pub use sync_state::{LastSync, Stats, SyncState};
+
+/// The state directory, opened and checked.
+#[derive(Debug)]
+pub struct StateDir {
+    root: Directory,
+    faults: Faults,
+}
+
+impl StateDir {
+    /// Opens the state directory; makes it, and what is missing above it, where it is not there.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        make_private(path, &Faults::default())?;
+        Self::check(path)
+    }
+
+    /// Opens the state directory if there is one, and never makes it.
+    pub fn find(path: &Path) -> Result<Option<Self>, Error> {
+        match Self::check(path) {
+            Ok(found) => Ok(Some(found)),
+            Err(Error::Io(failure)) if failure.errno() == Some(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// With a hook before every call that changes something in it; for tests.
+    pub fn with_faults(self, faults: Faults) -> Result<Self, Error> {
+        Ok(Self {
+            root: Directory::open(self.root.path(), faults.clone())?,
+            faults,
+        })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// The object store.
+    #[must_use]
+    pub fn objects(&self) -> PathBuf {
+        self.path().join("objects.git")
+    }
+
+    /// What the last transactions replaced.
+    #[must_use]
+    pub fn undo(&self) -> PathBuf {
+        self.path().join(UNDO)
+    }
+
+    /// Edits that came while a run was applying.
+    #[must_use]
+    pub fn conflicts(&self) -> PathBuf {
+        self.path().join(CONFLICTS)
+    }
+
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.root
+    }
+
+    pub(crate) fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// One of our directories, made where it is not there.
+    pub(crate) fn make(&self, name: &'static str) -> Result<Directory, Error> {
+        Ok(self.root.make_child(name, 0o700)?)
+    }
+
+    fn check(path: &Path) -> Result<Self, Error> {
+        let root = Directory::open(path, Faults::default()).map_err(|failure| {
+            let path = path.to_owned();
+            match failure.errno() {
+                // With O_DIRECTORY | O_NOFOLLOW the kernel says either of a symlink.
+                Some(Errno::NOTDIR | Errno::LOOP) => Error::NotADirectory { path },
+                _ => Error::Io(failure),
+            }
+        })?;
+        let stat = root.own_stat()?;
+        let path = path.to_owned();
+        if stat.uid != rustix::process::geteuid().as_raw() {
+            return Err(Error::ForeignOwner {
+                path,
+                uid: stat.uid,
+            });
+        }
+        if stat.mode & 0o022 != 0 {
+            return Err(Error::Writable {
+                path,
+                mode: stat.mode,
+            });
+        }
+        Ok(Self {
+            root,
+            faults: Faults::default(),
+        })
+    }
+}
+
+pub(crate) const TX: &str = "tx";
+pub(crate) const UNDO: &str = "undo";
+pub(crate) const CONFLICTS: &str = "conflicts";
+
+/// Makes a directory with mode 0700, and with the same mode what is missing above it.
+fn make_private(path: &Path, faults: &Faults) -> Result<(), Error> {
+    make_directories(path, 0o700, faults)
+}
+
+/// Makes a directory and what is missing above it, durably.
+fn make_directories(path: &Path, mode: u32, faults: &Faults) -> Result<(), Error> {
+    let mut missing = Vec::new();
+    let mut here = path;
+    // Above ours, symlinks are the administrator's: `/var` or a home may be one.
+    let mut above = loop {
+        match Directory::open_following(here, faults.clone()) {
+            Ok(directory) => break directory,
+            Err(failure) if failure.errno() == Some(Errno::NOENT) => {}
+            // Whatever stands at the path itself is judged by the caller.
+            Err(_) if missing.is_empty() => return Ok(()),
+            Err(failure) => return Err(failure.into()),
+        }
+        match (here.parent(), here.file_name()) {
+            (Some(parent), Some(name)) => {
+                missing.push(name);
+                here = parent;
+            }
+            _ => return Err(crate::fs::Failure::new("create", path, Errno::NOENT).into()),
+        }
+    };
+    for name in missing.into_iter().rev() {
+        match above.make_directory(name, mode) {
+            Ok(()) => above.sync()?,
+            // Two runs that start at once may both find it missing.
+            Err(failure) if failure.errno() == Some(Errno::EXIST) => {}
+            Err(failure) => return Err(failure.into()),
+        }
+        above = match above.child(name) {
+            Ok(Some(child)) => child,
+            Ok(None) => return Err(above.failure("open", name, Errno::NOENT).into()),
+            // A dangling symlink; as above.
+            Err(failure) if failure.errno() == Some(Errno::NOTDIR) => return Ok(()),
+            Err(failure) => return Err(failure.into()),
+        };
+    }
+    Ok(())
+}
+
+/// Whether a file is one that only we can have written.
+fn is_ours(stat: &crate::fs::Stat) -> bool {
+    stat.kind == Kind::File
+        && stat.uid == rustix::process::geteuid().as_raw()
+        && stat.mode & 0o022 == 0
+}

@@ -1,0 +1,69 @@
+//! What can go wrong with the state directory.
+
+use std::path::PathBuf;
+
+use miette::Diagnostic;
+
+use crate::fs::Failure;
+
+/// The state directory, or a file in it.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum Error {
+    /// A symlink, or something else than a directory, stands at its place.
+    #[error("the state directory `{}` is a symlink or not a directory", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::state::not_a_directory),
+        help("set `state_dir` (or `--state-dir`) to a real directory; nothing was written")
+    )]
+    NotADirectory {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Somebody else owns it.
+    #[error("the state directory `{}` belongs to the user with id {uid}", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::state::foreign_owner),
+        help(
+            "run as that user, or set `state_dir` to a directory of your own: its files decide what is written; nothing was written"
+        )
+    )]
+    ForeignOwner {
+        /// Where.
+        path: PathBuf,
+        /// The owner.
+        uid: u32,
+    },
+    /// Others can write into it.
+    #[error("the state directory `{}` can be written by others (mode {mode:03o})", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::state::writable),
+        help(
+            "make sure that nobody put anything into it, then `chmod 700` it; nothing was written"
+        )
+    )]
+    Writable {
+        /// Where.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// A file that a newer hyper-sync wrote.
+    #[error("`{}` was made by a newer hyper-sync (format {version})", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::state::newer),
+        help("run the newer hyper-sync; nothing was written")
+    )]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// Its format.
+        version: u32,
+    },
+    /// A call failed.
+    #[error(transparent)]
+    #[diagnostic(
+        code(hyper_sync::state::io),
+        help("check the disk, its free space and who owns the state directory")
+    )]
+    Io(#[from] Failure),
+}

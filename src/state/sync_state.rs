@@ -1,0 +1,168 @@
+//! `sync-state.json`: how the last sync went, for people with `jq` and for monitoring.
+//!
+//! Nothing is decided by it, so it is plain JSON without a seal; one that cannot be read is as good as none. The
+//! fields of the tool that came before come first, under their names.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Error, StateDir, make_directories};
+use crate::fs::{Directory, Failure};
+use crate::git::{CommitId, TreeId};
+
+const NAME: &str = "sync-state.json";
+
+/// The format's number, in the file.
+const VERSION: u32 = 1;
+
+/// More than this is not ours.
+const SIZE_MAX: u64 = 1 << 20;
+
+/// How the last sync went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncState {
+    /// What the target is at, since when.
+    pub last_sync: LastSync,
+    /// How many files.
+    pub stats: Stats,
+    /// The format; [`SyncState::new`] sets it.
+    pub version: u32,
+    /// The repository, without credentials.
+    pub repository: String,
+    /// The commit's tree.
+    pub tree_sha: TreeId,
+    /// The NAR hash of the snapshot the last rebuild saw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nar_hash: Option<String>,
+    /// How the objects came, as `source::Route` is written.
+    pub route: String,
+    /// Bytes received.
+    pub bytes: u64,
+    /// Requests sent.
+    pub requests: u64,
+    /// How long the sync took.
+    pub duration_ms: u64,
+    /// How the last rebuild ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebuild: Option<String>,
+}
+
+/// What the target is at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastSync {
+    /// The commit.
+    pub commit_sha: CommitId,
+    /// The name it was asked for by.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// When, in RFC 3339, UTC.
+    #[serde(with = "rfc3339")]
+    pub timestamp: jiff::Timestamp,
+}
+
+/// How many files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Managed files that were compared.
+    pub checked: u64,
+    /// Files that were written or removed.
+    pub changed: u64,
+    /// Files that were downloaded.
+    pub downloaded: u64,
+    /// Files that could not be brought to the commit.
+    pub errors: u64,
+}
+
+impl SyncState {
+    /// A state of this version.
+    #[must_use]
+    pub fn new(
+        last_sync: LastSync,
+        stats: Stats,
+        repository: String,
+        tree_sha: TreeId,
+        route: String,
+    ) -> Self {
+        Self {
+            last_sync,
+            stats,
+            version: VERSION,
+            repository,
+            tree_sha,
+            nar_hash: None,
+            route,
+            bytes: 0,
+            requests: 0,
+            duration_ms: 0,
+            rebuild: None,
+        }
+    }
+
+    /// Reads it; `None` where there is none that can be read.
+    pub fn load(state: &StateDir) -> Result<Option<Self>, Error> {
+        let directory = state.directory();
+        let Some((file, stat)) = directory.open_file(NAME)? else {
+            return Ok(None);
+        };
+        if stat.size > SIZE_MAX {
+            return Ok(None);
+        }
+        Ok(serde_json::from_reader(std::io::BufReader::new(file)).ok())
+    }
+
+    /// Writes it into the state directory, and a copy that all can read to `published`, whose directory is made
+    /// where it is missing.
+    pub fn save(&self, state: &StateDir, published: Option<&Path>) -> Result<(), Error> {
+        self.write(state.directory(), NAME, 0o600)?;
+        let Some(path) = published else {
+            return Ok(());
+        };
+        let failure = || Failure::from_io("write", path, std::io::ErrorKind::InvalidInput.into());
+        let parent = path.parent().ok_or_else(failure)?;
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .ok_or_else(failure)?;
+        make_directories(parent, 0o755, state.faults())?;
+        let directory = Directory::open_following(parent, state.faults().clone())?;
+        self.write(&directory, name, 0o644)
+    }
+
+    fn write(&self, directory: &Directory, name: &str, mode: u32) -> Result<(), Error> {
+        let path = directory.path().join(name);
+        let mut text = serde_json::to_string_pretty(self)
+            .map_err(|error| Failure::from_io("write", &path, error.into()))?;
+        text.push('\n');
+        let temporary = format!(".{name}.hyper-sync");
+        directory.unlink(&temporary)?;
+        let mut file = directory.create(&temporary)?;
+        file.write(text.as_bytes())?;
+        file.set_mode(mode)?;
+        file.sync()?;
+        directory
+            .rename(&temporary, directory, name)
+            .map_err(|errno| directory.failure("replace", name, errno))?;
+        Ok(directory.sync()?)
+    }
+}
+
+mod rfc3339 {
+    use jiff::{Timestamp, Unit};
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(
+        time: &Timestamp,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        // Whole seconds, as the tool before wrote them.
+        serializer.collect_str(&time.round(Unit::Second).unwrap_or(*time))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Timestamp, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
+    }
+}

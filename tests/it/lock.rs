@@ -1,0 +1,100 @@
+//! One run at a time.
+
+use std::sync::Barrier;
+use std::time::Duration;
+
+use hyper_sync::lock::{Error, Lock};
+use hyper_sync::state::StateDir;
+
+fn state(directory: &tempfile::TempDir) -> StateDir {
+    StateDir::open(&directory.path().join("state")).unwrap()
+}
+
+#[test]
+fn one_of_sixty_four_runs_wins_and_the_others_learn_who() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = state(&directory);
+    let (started, ended) = (Barrier::new(64), Barrier::new(64));
+    let won = std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..64)
+            .map(|_| {
+                scope.spawn(|| {
+                    started.wait();
+                    let result = Lock::acquire(&state, Duration::ZERO);
+                    ended.wait();
+                    match result {
+                        Ok(_) => 1,
+                        Err(Error::Busy { .. }) => 0,
+                        Err(error) => panic!("{error:?}"),
+                    }
+                })
+            })
+            .collect();
+        runs.into_iter().map(|run| run.join().unwrap()).sum::<u32>()
+    });
+    assert_eq!(won, 1);
+
+    let _held = Lock::acquire(&state, Duration::ZERO).unwrap();
+    let error = Lock::acquire(&state, Duration::ZERO).unwrap_err();
+    let text = error.to_string();
+    let expected = format!(
+        "another run is active (process {}, since 2",
+        std::process::id()
+    );
+    assert!(text.starts_with(&expected), "{text}");
+}
+
+#[test]
+fn a_dropped_lock_is_free_and_a_dead_process_file_means_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = state(&directory);
+    std::fs::write(
+        state.path().join("lock"),
+        "process 1, since 1970-01-01T00:00:00Z\n",
+    )
+    .unwrap();
+    drop(Lock::acquire(&state, Duration::ZERO).unwrap());
+    drop(Lock::acquire(&state, Duration::ZERO).unwrap());
+}
+
+#[test]
+fn a_waiting_run_gets_the_lock_when_it_is_freed() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = state(&directory);
+    let held = Lock::acquire(&state, Duration::ZERO).unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| Lock::acquire(&state, Duration::from_mins(1)));
+        drop(held);
+        waiting.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_removed_lock_file_does_not_let_a_second_run_believe_it_is_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = state(&directory);
+    let _held = Lock::acquire(&state, Duration::ZERO).unwrap();
+    let path = state.path().join("lock");
+    std::fs::remove_file(&path).unwrap();
+    // Whoever comes now locks the file that has the name, and so do all after it.
+    let _second = Lock::acquire(&state, Duration::ZERO).unwrap();
+    assert!(matches!(
+        Lock::acquire(&state, Duration::ZERO),
+        Err(Error::Busy { .. })
+    ));
+}
+
+#[test]
+fn children_do_not_inherit_the_lock() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = state(&directory);
+    let _held = Lock::acquire(&state, Duration::ZERO).unwrap();
+    let child = std::process::Command::new("ls")
+        .args(["-l", "/proc/self/fd"])
+        .output()
+        .unwrap();
+    let open = String::from_utf8(child.stdout).unwrap();
+    assert!(open.contains("/proc/"), "{open}");
+    let lock = state.path().join("lock");
+    assert!(!open.contains(lock.to_str().unwrap()), "{open}");
+}

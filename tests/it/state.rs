@@ -1,0 +1,350 @@
+//! The state directory and its small files.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use hyper_sync::git::{BlobId, CommitId, FileMode, RelPath, TreeId};
+use hyper_sync::state::{
+    Damage, Error, Found, Index, LastSync, Owned, Seen, StateDir, Stats, SyncState,
+};
+
+struct World {
+    _directory: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl World {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a/b/state");
+        Self {
+            _directory: directory,
+            path,
+        }
+    }
+
+    fn open(&self) -> StateDir {
+        StateDir::open(&self.path).unwrap()
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+fn index() -> Index {
+    let owned = Owned {
+        mode: FileMode::Executable,
+        id: id(),
+        seen: Some(Seen {
+            size: 7,
+            mtime: 1_700_000_000_123_456_789,
+            ctime: -1,
+            ino: u64::MAX,
+        }),
+    };
+    Index {
+        commit: CommitId(id().0),
+        tree: TreeId(id().0),
+        reference: "main".to_owned(),
+        looked_at: 1_700_000_000_000_000_000,
+        entries: BTreeMap::from([
+            (RelPath::new("a/ü \"x\"".as_bytes()).unwrap(), owned),
+            (
+                RelPath::new(b"b").unwrap(),
+                Owned {
+                    mode: FileMode::Symlink,
+                    id: id(),
+                    seen: None,
+                },
+            ),
+        ]),
+    }
+}
+
+fn id() -> BlobId {
+    "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391".parse().unwrap()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+fn damage(state: &StateDir) -> Damage {
+    match Index::load(state).unwrap() {
+        Found::Damaged(damage) => damage,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn makes_the_directory_private_and_finds_it_again() {
+    let world = World::new();
+    assert!(StateDir::find(&world.path).unwrap().is_none());
+    assert!(!world.path.exists(), "looking makes nothing");
+    world.open();
+    assert_eq!(mode(&world.path), 0o700);
+    assert_eq!(mode(world.path.parent().unwrap()), 0o700);
+    assert!(StateDir::find(&world.path).unwrap().is_some());
+    world.open();
+}
+
+#[test]
+fn refuses_a_directory_that_others_could_have_written() {
+    let world = World::new();
+    world.open();
+    for bad in [0o770, 0o707, 0o1777] {
+        fs::set_permissions(&world.path, fs::Permissions::from_mode(bad)).unwrap();
+        let error = StateDir::open(&world.path).unwrap_err();
+        assert!(
+            matches!(error, Error::Writable { mode, .. } if mode == bad),
+            "{error:?}"
+        );
+    }
+    fs::set_permissions(&world.path, fs::Permissions::from_mode(0o755)).unwrap();
+    world.open();
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&world.path, Some(12345), None).unwrap();
+        let error = StateDir::open(&world.path).unwrap_err();
+        assert!(
+            matches!(error, Error::ForeignOwner { uid: 12345, .. }),
+            "{error:?}"
+        );
+    }
+}
+
+#[test]
+fn refuses_a_symlink_or_a_file_in_its_place() {
+    let world = World::new();
+    world.open();
+    let link = world.path.with_file_name("link");
+    symlink(&world.path, &link).unwrap();
+    let file = world.path.with_file_name("file");
+    fs::write(&file, "").unwrap();
+    let dangling = world.path.with_file_name("dangling");
+    symlink(world.path.with_file_name("nowhere"), &dangling).unwrap();
+    for path in [link, file, dangling] {
+        let error = StateDir::open(&path).unwrap_err();
+        assert!(
+            matches!(error, Error::NotADirectory { .. }),
+            "{path:?}: {error:?}"
+        );
+    }
+}
+
+#[test]
+fn the_index_comes_back_as_it_was() {
+    let world = World::new();
+    let state = world.open();
+    assert!(matches!(Index::load(&state).unwrap(), Found::Absent));
+    for _ in 0..2 {
+        index().save(&state).unwrap();
+        match Index::load(&state).unwrap() {
+            Found::Whole(loaded) => assert_eq!(loaded, index()),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(mode(&world.file("index")), 0o600);
+    assert_eq!(names(&world.path), ["index"], "nothing temporary stays");
+    assert_eq!(index().base().len(), 2);
+    assert_eq!(
+        index().remembered().len(),
+        1,
+        "only what was seen is remembered"
+    );
+}
+
+#[test]
+fn an_index_of_version_one_still_loads() {
+    let world = World::new();
+    let state = world.open();
+    fs::copy("tests/data/state/index-v1", world.file("index")).unwrap();
+    match Index::load(&state).unwrap() {
+        Found::Whole(loaded) => assert_eq!(loaded, index()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_damaged_index_is_told_and_set_aside() {
+    let world = World::new();
+    let state = world.open();
+    index().save(&state).unwrap();
+    let whole = fs::read(world.file("index")).unwrap();
+    for length in [0, 1, 30, whole.len() / 2, whole.len() - 1] {
+        fs::write(world.file("index"), &whole[..length]).unwrap();
+        assert_eq!(damage(&state), Damage::Checksum, "cut at {length}");
+    }
+    fs::write(world.file("index"), b"garbage\n{}").unwrap();
+    assert_eq!(damage(&state), Damage::Checksum);
+    assert_eq!(
+        Index::set_aside(&state).unwrap(),
+        world.file("index.damaged")
+    );
+    assert!(matches!(Index::load(&state).unwrap(), Found::Absent));
+    fs::write(world.file("index"), b"garbage again").unwrap();
+    assert_eq!(
+        Index::set_aside(&state).unwrap(),
+        world.file("index.damaged-2")
+    );
+    assert_eq!(names(&world.path), ["index.damaged", "index.damaged-2"]);
+    assert_eq!(
+        fs::read(world.file("index.damaged")).unwrap(),
+        b"garbage\n{}"
+    );
+}
+
+#[test]
+fn nothing_but_a_file_of_our_own_is_an_index() {
+    let world = World::new();
+    let state = world.open();
+    index().save(&state).unwrap();
+    let path = world.file("index");
+    let whole = fs::read(&path).unwrap();
+    let elsewhere = world.path.with_file_name("elsewhere");
+    fs::write(&elsewhere, &whole).unwrap();
+
+    let replace = |make: &dyn Fn()| {
+        Index::set_aside(&state).unwrap();
+        make();
+        assert_eq!(damage(&state), Damage::NotOurs);
+    };
+    replace(&|| symlink(&elsewhere, &path).unwrap());
+    replace(&|| fs::create_dir(&path).unwrap());
+    replace(&|| {
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &path,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+            0,
+        )
+        .unwrap();
+    });
+    replace(&|| {
+        fs::write(&path, &whole).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+    });
+    assert_eq!(
+        fs::read(&elsewhere).unwrap(),
+        whole,
+        "the symlink was not followed"
+    );
+
+    Index::set_aside(&state).unwrap();
+    let huge = fs::File::create(&path).unwrap();
+    huge.set_len(1 << 30).unwrap();
+    assert_eq!(damage(&state), Damage::TooLarge);
+}
+
+#[test]
+fn an_index_of_a_newer_format_stops_the_run_and_stays() {
+    let world = World::new();
+    let state = world.open();
+    fs::copy(
+        "tests/data/state/index-from-the-future",
+        world.file("index"),
+    )
+    .unwrap();
+    let error = Index::load(&state).unwrap_err();
+    assert!(
+        matches!(error, Error::Newer { version: 4711, .. }),
+        "{error:?}"
+    );
+    assert_eq!(names(&world.path), ["index"]);
+}
+
+fn sync_state() -> SyncState {
+    let mut state = SyncState::new(
+        LastSync {
+            commit_sha: CommitId(id().0),
+            reference: "main".to_owned(),
+            timestamp: "2025-10-12T10:30:00.75Z".parse().unwrap(),
+        },
+        Stats {
+            checked: 150,
+            changed: 5,
+            downloaded: 5,
+            errors: 0,
+        },
+        "https://github.com/MasterofNull/Hyper-NixOS".to_owned(),
+        TreeId(id().0),
+        "delta".to_owned(),
+    );
+    state.bytes = 5914;
+    state.requests = 2;
+    state.duration_ms = 190;
+    state
+}
+
+#[test]
+fn sync_state_has_the_documented_fields_first_and_a_copy_for_all() {
+    let world = World::new();
+    let state = world.open();
+    let published = world
+        .path
+        .with_file_name("cache")
+        .join("deep/sync-state.json");
+    sync_state().save(&state, Some(&published)).unwrap();
+    sync_state().save(&state, Some(&published)).unwrap();
+    let text = fs::read_to_string(&published).unwrap();
+    insta::assert_snapshot!(text, @r#"
+    {
+      "last_sync": {
+        "commit_sha": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
+        "ref": "main",
+        "timestamp": "2025-10-12T10:30:01Z"
+      },
+      "stats": {
+        "checked": 150,
+        "changed": 5,
+        "downloaded": 5,
+        "errors": 0
+      },
+      "version": 1,
+      "repository": "https://github.com/MasterofNull/Hyper-NixOS",
+      "tree_sha": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
+      "route": "delta",
+      "bytes": 5914,
+      "requests": 2,
+      "duration_ms": 190
+    }
+    "#);
+    assert_eq!(mode(&published), 0o644);
+    assert_eq!(mode(published.parent().unwrap()), 0o755);
+    assert_eq!(names(published.parent().unwrap()), ["sync-state.json"]);
+    assert_eq!(mode(&world.file("sync-state.json")), 0o600);
+    let loaded = SyncState::load(&state).unwrap().unwrap();
+    assert_eq!(loaded.stats, sync_state().stats);
+    assert_eq!(
+        loaded.last_sync.timestamp.to_string(),
+        "2025-10-12T10:30:01Z"
+    );
+}
+
+#[test]
+fn an_unreadable_sync_state_is_as_good_as_none() {
+    let world = World::new();
+    let state = world.open();
+    assert_eq!(SyncState::load(&state).unwrap(), None);
+    for text in ["", "{", "[]", "{\"last_sync\": 3}"] {
+        fs::write(world.file("sync-state.json"), text).unwrap();
+        assert_eq!(SyncState::load(&state).unwrap(), None, "{text}");
+    }
+    fs::remove_file(world.file("sync-state.json")).unwrap();
+    symlink("/etc/hostname", world.file("sync-state.json")).unwrap();
+    assert_eq!(SyncState::load(&state).unwrap(), None);
+    sync_state().save(&state, None).unwrap();
+    assert!(SyncState::load(&state).unwrap().is_some());
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
