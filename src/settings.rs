@@ -1,14 +1,32 @@
 //! What a run is to do: flags over environment over file over defaults, each value with its origin.
 //!
-//! [`Settings`] is the resolved value the rest of the program works with; it knows nothing of clap or TOML. Where a
-//! default depends on the target (Hyper-NixOS's values apply to Hyper-NixOS's target), that is decided here, once.
+//! [`Settings`] is the resolved value the rest of the program works with; it knows nothing of clap or TOML. Each
+//! setting is defined once, in `resolve`, where also the defaults are decided that depend on the target.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 mod env;
+mod error;
+mod file;
+mod layers;
+mod paths;
+mod problem;
+mod redact;
+mod reference;
+mod repo;
+mod resolve;
+mod value;
+
+#[cfg(test)]
+mod tests;
 
 pub use env::Env;
+pub use error::{Error, UnknownKeyHelp, ValueError};
+pub use file::{DEFAULT_FILE, File};
+pub use layers::{Entry, Origin, Overrides, variable};
+pub use problem::Problem;
+pub use repo::Fault as RepoFault;
 
 /// The target of Hyper-NixOS, for which its values are the defaults.
 pub const HYPER_NIXOS_TARGET: &str = "/etc/hypervisor/src";
@@ -58,6 +76,15 @@ pub struct Settings {
     pub trust: Trust,
 }
 
+/// The settings, and where each comes from.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// For the program.
+    pub settings: Settings,
+    /// For people: every setting by its name, in the order of the documentation.
+    pub entries: Vec<Entry>,
+}
+
 /// A repository, by how it is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Repo {
@@ -99,7 +126,8 @@ pub enum LocalEdits {
 }
 
 /// What `nixos-rebuild` is asked to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// Build only.
     Build,
@@ -180,7 +208,7 @@ pub enum Symlinks {
     Within,
 }
 
-/// Limits' defaults.
+/// Far above what a configuration repository needs, far below what a machine minds.
 impl Default for Limits {
     fn default() -> Self {
         Self {

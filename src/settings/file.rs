@@ -1,0 +1,156 @@
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the configuration file is ours to read, and not in the target"
+)]
+//! The configuration file: found, read, and taken apart into keys with their places.
+//!
+//! Its text is kept with everything that could be a secret masked: an error shows the lines around its place, and
+//! people put tokens where they do not belong.
+
+use std::collections::BTreeMap;
+use std::fs::File as Handle;
+use std::io::Read;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use miette::NamedSource;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{Env, Error, Origin, redact};
+
+/// Where the file is looked for.
+pub const DEFAULT_FILE: &str = "/etc/hyper-sync/config.toml";
+/// Far above what a person writes, far below what memory minds.
+const SIZE_MAX: u64 = 1 << 20;
+
+/// A configuration file, read.
+#[derive(Clone)]
+pub struct File {
+    path: PathBuf,
+    text: String,
+    masked: Arc<NamedSource<String>>,
+}
+
+/// A key: its value and the place of its name.
+pub(super) struct Key<'file> {
+    pub(super) at: Range<usize>,
+    pub(super) value: Spanned<DeValue<'file>>,
+}
+
+/// The keys of a file by their names with the section, `rebuild.action`.
+pub(super) type Keys<'file> = BTreeMap<String, Key<'file>>;
+
+impl File {
+    /// The file a run uses: `--config`, else `HYPER_SYNC_CONFIG`, else [`DEFAULT_FILE`] where it exists.
+    pub fn find(flag: Option<&Path>, env: &Env) -> Result<Option<Self>, Error> {
+        if let Some(path) = flag {
+            return Self::read(path, env, Origin::Flag("--config")).map(Some);
+        }
+        if let Some(path) = env.get("HYPER_SYNC_CONFIG") {
+            let asked_by = Origin::Environment("HYPER_SYNC_CONFIG".to_owned());
+            return Self::read(Path::new(path), env, asked_by).map(Some);
+        }
+        match Self::read(Path::new(DEFAULT_FILE), env, Origin::Default) {
+            Err(Error::FileMissing { .. }) => Ok(None),
+            read => read.map(Some),
+        }
+    }
+
+    /// Reads a file; a relative path starts from the working directory.
+    pub fn read(path: &Path, env: &Env, asked_by: Origin) -> Result<Self, Error> {
+        let path = env
+            .current_dir()
+            .map_or_else(|| path.to_owned(), |directory| directory.join(path));
+        let mut bytes = Vec::new();
+        let read = Handle::open(&path)
+            .and_then(|handle| handle.take(SIZE_MAX + 1).read_to_end(&mut bytes));
+        if let Err(source) = read {
+            return Err(if source.kind() == std::io::ErrorKind::NotFound {
+                Error::FileMissing { path, asked_by }
+            } else {
+                Error::FileUnreadable { path, source }
+            });
+        }
+        if bytes.len() as u64 > SIZE_MAX {
+            let why = "it is longer than 1 MiB";
+            return Err(Error::FileNotText { path, why });
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Self::new(path, text)),
+            Err(_) => Err(Error::FileNotText {
+                path,
+                why: "it is not UTF-8",
+            }),
+        }
+    }
+
+    /// A file that has been read already.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        let (path, text) = (path.into(), text.into());
+        let masked = NamedSource::new(path.display().to_string(), redact::mask(&text));
+        Self {
+            path,
+            text,
+            masked: Arc::new(masked),
+        }
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes its text apart.
+    pub(super) fn keys(&self) -> Result<Keys<'_>, Error> {
+        match DeTable::parse(&self.text) {
+            Ok(table) => {
+                let mut keys = Keys::new();
+                flatten("", table.into_inner(), &mut keys);
+                Ok(keys)
+            }
+            Err(error) => {
+                let at = error.span().unwrap_or_default();
+                Err(Error::Syntax {
+                    origin: self.origin(&at),
+                    message: error.message().to_owned(),
+                    text: self.source(),
+                    at: at.into(),
+                })
+            }
+        }
+    }
+
+    /// The line of a place.
+    pub(super) fn origin(&self, at: &Range<usize>) -> Origin {
+        let before = self.text.as_bytes().iter().take(at.start);
+        Origin::File {
+            path: self.path.clone(),
+            line: 1 + before.filter(|byte| **byte == b'\n').count(),
+        }
+    }
+
+    /// The masked text, for an error to point into.
+    pub(super) fn source(&self) -> Arc<NamedSource<String>> {
+        self.masked.clone()
+    }
+}
+
+/// An empty section stays as a key of its own, so that an unknown one is found too.
+fn flatten<'file>(prefix: &str, table: DeTable<'file>, keys: &mut Keys<'file>) {
+    for (key, mut value) in table {
+        let name = format!("{prefix}{}", key.get_ref());
+        match value.get_mut() {
+            DeValue::Table(section) if !section.is_empty() => {
+                flatten(&format!("{name}."), std::mem::take(section), keys);
+            }
+            _ => {
+                let at = key.span();
+                keys.insert(name, Key { at, value });
+            }
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Every setting, once: its name, its type and its default.
+//!
+//! Defaults are those of Hyper-NixOS where the target is Hyper-NixOS's. For any other target nothing is assumed
+//! about the repository or the machine.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
+
+use super::layers::Layers;
+use super::paths;
+use super::value::{ApiUrl, Argument, CheckedPath, Count, Pattern, Reference, Size, TreePath};
+use super::{
+    Action, Entry, Env, Error, File, HYPER_NIXOS_TARGET, Limits, LocalEdits, Overrides, Problem,
+    Rebuild, Repo, Resolved, Settings, Symlinks, Transport, Trust, Validate,
+};
+
+/// State of the machine's own target.
+const STATE_DIR: &str = "/var/lib/hyper-sync";
+/// Where Hyper-NixOS's guide tells people to look for `sync-state.json`.
+const HYPER_NIXOS_STATE_FILE: &str = "/var/lib/hypervisor/cache/sync-state.json";
+/// The host flake of Hyper-NixOS.
+const HYPER_NIXOS_FLAKE: &str = "/etc/hypervisor";
+/// A first build on a small machine compiles for hours; what is longer hangs.
+const REBUILD_TIMEOUT: Duration = Duration::from_secs(4 * 60 * 60);
+/// Below it, the validator of Hyper-NixOS fails.
+const HYPER_NIXOS_MIN_FREE: u64 = 5 << 30;
+/// Room for the store, the undo copies and a build's small outputs.
+const MIN_FREE: u64 = 1 << 30;
+
+impl Settings {
+    /// Resolves every setting: `flags` over `HYPER_SYNC_*` of `env` over `file` over the defaults.
+    pub fn resolve(flags: &Overrides, env: &Env, file: Option<&File>) -> Result<Resolved, Error> {
+        let mut layers = Layers::new(flags, env, file)?;
+        let settings = settings(&mut layers, env);
+        check_places(&mut layers, &settings, env);
+        let entries: Vec<Entry> = layers.finish()?;
+        Ok(Resolved { settings, entries })
+    }
+}
+
+fn settings(layers: &mut Layers<'_>, env: &Env) -> Settings {
+    let repo = layers.value(
+        "repo",
+        Repo::GitHub {
+            owner: "MasterofNull".to_owned(),
+            name: "Hyper-NixOS".to_owned(),
+        },
+    );
+    let reference = layers.value("ref", Reference("main".to_owned())).0;
+    let target = layers.value("target", PathBuf::from(HYPER_NIXOS_TARGET));
+    let of = Defaults {
+        hyper_nixos: target == Path::new(HYPER_NIXOS_TARGET),
+    };
+    Settings {
+        repo,
+        reference,
+        transport: layers.value("transport", Transport::Auto),
+        local_edits: layers.value(
+            "local_edits",
+            of.either(LocalEdits::Replace, LocalEdits::Refuse),
+        ),
+        protect: patterns(
+            layers,
+            "protect",
+            of.either(
+                &[
+                    "modules/*-local.nix",
+                    "hardware-configuration.nix",
+                    "scripts/hardware_detect.sh",
+                ],
+                &["hardware-configuration.nix"],
+            ),
+        ),
+        exclude: patterns(
+            layers,
+            "exclude",
+            of.either(
+                &[
+                    ".git/",
+                    "result",
+                    "target/",
+                    "tools/target/",
+                    "var/",
+                    "*.socket",
+                ],
+                &[".git/", "/result"],
+            ),
+        ),
+        executable: patterns(layers, "executable", of.either(&["scripts/**/*.sh"], &[])),
+        require: layers
+            .value(
+                "require",
+                ["flake.nix", "configuration.nix"]
+                    .map(|path| TreePath(path.to_owned()))
+                    .to_vec(),
+            )
+            .into_iter()
+            .map(|path| path.0)
+            .collect(),
+        state_dir: state_dir(layers, &target, env),
+        state_file: layers.optional("state_file", of.only(HYPER_NIXOS_STATE_FILE.into())),
+        token_file: layers.optional("token_file", None),
+        api_url: layers.optional("api_url", None).map(|ApiUrl(url)| url),
+        ssh_key_file: layers.optional("ssh_key_file", None),
+        known_hosts_file: layers.optional("known_hosts_file", None),
+        ca_file: layers.optional("ca_file", None),
+        rebuild: rebuild(layers, &target, of),
+        validate: validate(layers, of),
+        limits: limits(layers),
+        trust: Trust {
+            signers: layers.optional("trust.signers", None),
+            symlinks: layers.value("trust.symlinks", Symlinks::Any),
+            rewind: layers.value("trust.rewind", false),
+        },
+        target,
+    }
+}
+
+fn rebuild(layers: &mut Layers<'_>, target: &Path, of: Defaults) -> Rebuild {
+    let flake = of.either(Path::new(HYPER_NIXOS_FLAKE), target);
+    // The host flake of Hyper-NixOS names its modules by absolute paths, which pure evaluation refuses.
+    let impure = of.either(&["--impure"][..], &[]);
+    let extra_args = impure
+        .iter()
+        .map(|&text| Argument(text.to_owned()))
+        .collect();
+    Rebuild {
+        action: layers.value("rebuild.action", Action::Switch),
+        flake: layers.value("rebuild.flake", flake.to_owned()),
+        host: layers.optional("rebuild.host", None),
+        extra_args: layers
+            .value::<Vec<Argument>>("rebuild.extra_args", extra_args)
+            .into_iter()
+            .map(|argument| argument.0)
+            .collect(),
+        timeout: layers.value("rebuild.timeout", REBUILD_TIMEOUT),
+    }
+}
+
+/// For Hyper-NixOS: what its validator looked for.
+fn validate(layers: &mut Layers<'_>, of: Defaults) -> Validate {
+    let directories = of.either(
+        &["/etc/hypervisor", HYPER_NIXOS_TARGET, "/var/lib/hypervisor"][..],
+        &[],
+    );
+    let files = of.either(
+        &[
+            "/etc/hypervisor/flake.nix",
+            "configuration.nix",
+            "/etc/nixos/hardware-configuration.nix",
+        ][..],
+        &[],
+    );
+    let tools = of.either(&["curl", "wget", "git", "jq", "rsync", "virsh"][..], &[]);
+    let services = of.either(&["libvirtd.service"][..], &[]);
+    Validate {
+        directories: checked_paths(layers, "validate.directories", directories),
+        files: checked_paths(layers, "validate.files", files),
+        tools: layers.value("validate.tools", strings(tools)),
+        kvm: layers.value("validate.kvm", of.hyper_nixos),
+        bridge: layers.optional("validate.bridge", of.only("br0".to_owned())),
+        services: layers.value("validate.services", strings(services)),
+        min_free: layers
+            .value(
+                "validate.min_free",
+                Size(of.either(HYPER_NIXOS_MIN_FREE, MIN_FREE)),
+            )
+            .0,
+    }
+}
+
+fn limits(layers: &mut Layers<'_>) -> Limits {
+    let default = Limits::default();
+    Limits {
+        files: layers.value("limits.files", Count(default.files)).0,
+        bytes: layers.value("limits.bytes", Size(default.bytes)).0,
+        blob: layers.value("limits.blob", Size(default.blob)).0,
+        time: layers.value("limits.time", default.time),
+    }
+}
+
+/// The default tells two targets apart, for two targets that shared a state directory would undo each other:
+/// root keeps the state of Hyper-NixOS's target in `/var/lib/hyper-sync` and that of another in
+/// `/var/lib/hyper-sync/targets/HASH`; anybody else in `$XDG_STATE_HOME/hyper-sync/HASH`.
+fn state_dir(layers: &mut Layers<'_>, target: &Path, env: &Env) -> PathBuf {
+    let hash = || {
+        let digest = Sha256::digest(target.as_os_str().as_encoded_bytes());
+        // 64 bits: two of a person's targets do not meet, and a path with it stays readable.
+        HEXLOWER.encode(&digest[..8])
+    };
+    let default = if !env.is_root() {
+        let state_home = env.path("XDG_STATE_HOME").map(Path::to_owned);
+        let state_home = state_home.or_else(|| Some(env.home()?.join(".local/state")));
+        state_home.map(|directory| directory.join("hyper-sync").join(hash()))
+    } else if target == Path::new(HYPER_NIXOS_TARGET) {
+        Some(STATE_DIR.into())
+    } else {
+        Some(Path::new(STATE_DIR).join("targets").join(hash()))
+    };
+    let nowhere = default.is_none();
+    let state_dir = layers.value("state_dir", default.unwrap_or_default());
+    if nowhere && state_dir.as_os_str().is_empty() {
+        layers.refuse("state_dir", Problem::NoStateDir);
+    }
+    state_dir
+}
+
+/// What no single value shows: places that must be apart, and secrets in the open.
+fn check_places(layers: &mut Layers<'_>, settings: &Settings, env: &Env) {
+    let target = &settings.target;
+    let target_problem = if target.starts_with(STATE_DIR) {
+        Err(Problem::Protected {
+            path: target.clone(),
+            why: "where hyper-sync keeps its own state",
+        })
+    } else {
+        paths::refuse_protected(target, env.home())
+    };
+    if let Err(problem) = target_problem {
+        layers.refuse("target", problem);
+        return;
+    }
+    let state_dir = &settings.state_dir;
+    if !state_dir.as_os_str().is_empty() {
+        if let Err(problem) = paths::refuse_protected(state_dir, env.home()) {
+            layers.refuse("state_dir", problem);
+        } else if let Some(relation) = paths::relation(state_dir, target) {
+            layers.refuse("state_dir", overlap(state_dir, relation, target));
+        }
+    }
+    for (name, file, is_secret) in [
+        ("state_file", &settings.state_file, false),
+        ("token_file", &settings.token_file, true),
+        ("ssh_key_file", &settings.ssh_key_file, true),
+    ] {
+        let Some(file) = file else { continue };
+        if is_secret && paths::is_in_store(file) {
+            let path = file.clone();
+            layers.refuse(name, Problem::SecretInStore { path });
+        } else if let Some(relation) = paths::relation(file, target) {
+            layers.refuse(name, overlap(file, relation, target));
+        }
+    }
+}
+
+fn overlap(path: &Path, relation: &'static str, target: &Path) -> Problem {
+    Problem::Overlap {
+        path: path.to_owned(),
+        relation,
+        other: "target",
+        other_path: target.to_owned(),
+    }
+}
+
+/// Chooses between the defaults of Hyper-NixOS and those for any repository.
+#[derive(Clone, Copy)]
+struct Defaults {
+    hyper_nixos: bool,
+}
+
+impl Defaults {
+    fn either<T>(self, hyper_nixos: T, other: T) -> T {
+        if self.hyper_nixos { hyper_nixos } else { other }
+    }
+
+    fn only<T>(self, hyper_nixos: T) -> Option<T> {
+        self.hyper_nixos.then_some(hyper_nixos)
+    }
+}
+
+fn strings(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|&text| text.to_owned()).collect()
+}
+
+fn patterns(layers: &mut Layers<'_>, name: &'static str, default: &[&str]) -> Vec<String> {
+    let default = default.iter().map(|&text| Pattern(text.to_owned()));
+    let patterns = layers.value(name, default.collect::<Vec<_>>());
+    patterns.into_iter().map(|pattern| pattern.0).collect()
+}
+
+fn checked_paths(layers: &mut Layers<'_>, name: &'static str, default: &[&str]) -> Vec<PathBuf> {
+    let default = default.iter().map(|&path| CheckedPath(path.into()));
+    let paths = layers.value(name, default.collect::<Vec<_>>());
+    paths.into_iter().map(|path| path.0).collect()
+}

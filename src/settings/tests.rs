@@ -1,0 +1,341 @@
+use std::path::Path;
+
+use miette::Diagnostic;
+
+use super::*;
+
+/// Three values for each setting, as text.
+const SAMPLES: &[(&str, [&str; 3])] = &[
+    (
+        "repo",
+        ["a/one", "git@host:two", "https://example.org/three"],
+    ),
+    ("ref", ["one", "two", "three"]),
+    ("target", ["/srv/one", "/srv/two", "/srv/three"]),
+    ("transport", ["git", "api", "git"]),
+    ("local_edits", ["keep", "refuse", "keep"]),
+    ("protect", ["one", "two/**", "three.nix"]),
+    ("exclude", ["one", "two/", "three"]),
+    ("executable", ["one", "two", "three"]),
+    ("require", ["one", "two", "three/four"]),
+    ("state_dir", ["/s/one", "/s/two", "/s/three"]),
+    ("state_file", ["/s/one", "/s/two", "/s/three"]),
+    ("token_file", ["/s/one", "/s/two", "/s/three"]),
+    ("api_url", ["https://one", "https://two", "https://three"]),
+    ("ssh_key_file", ["/s/one", "/s/two", "/s/three"]),
+    ("known_hosts_file", ["/s/one", "/s/two", "/s/three"]),
+    ("ca_file", ["/s/one", "/s/two", "/s/three"]),
+    ("rebuild.action", ["build", "test", "boot"]),
+    ("rebuild.flake", ["/s/one", "/s/two", "/s/three"]),
+    ("rebuild.host", ["one", "two", "three"]),
+    ("rebuild.extra_args", ["--one", "--two", "--three"]),
+    ("rebuild.timeout", ["1s", "2m", "3h"]),
+    ("validate.directories", ["/one", "two", "/three"]),
+    ("validate.files", ["/one", "two", "/three"]),
+    ("validate.tools", ["one", "two", "three"]),
+    ("validate.kvm", ["false", "true", "false"]),
+    ("validate.bridge", ["one", "two", "three"]),
+    ("validate.services", ["one", "two", "three"]),
+    ("validate.min_free", ["1 MiB", "2 GiB", "3 TiB"]),
+    ("limits.files", ["1", "2", "3"]),
+    ("limits.bytes", ["1 MiB", "2 GiB", "3 TiB"]),
+    ("limits.blob", ["1 MiB", "2 GiB", "3 TiB"]),
+    ("limits.time", ["1s", "2m", "3h"]),
+    ("trust.signers", ["/s/one", "/s/two", "/s/three"]),
+    ("trust.symlinks", ["within", "any", "within"]),
+    ("trust.rewind", ["true", "false", "true"]),
+];
+
+fn root() -> Env {
+    Env::empty().as_root(true).with("HOME", "/root")
+}
+
+fn file(text: &str) -> File {
+    File::new("/etc/hyper-sync/config.toml", text)
+}
+
+fn resolve(flags: &Overrides, env: &Env, text: &str) -> Result<Resolved, Error> {
+    Settings::resolve(flags, env, Some(&file(text)))
+}
+
+fn from_file(text: &str) -> Result<Resolved, Error> {
+    resolve(&Overrides::none(), &root(), text)
+}
+
+fn entry(resolved: &Resolved, name: &str) -> Entry {
+    let mut entries = resolved.entries.iter();
+    entries.find(|entry| entry.name == name).unwrap().clone()
+}
+
+/// A line of TOML in the type that the default of the setting has.
+fn line(default: &Entry, text: &str) -> String {
+    let (_, key) = default.name.rsplit_once('.').unwrap_or(("", default.name));
+    match &default.value {
+        Some(toml::Value::Boolean(_) | toml::Value::Integer(_)) => format!("{key} = {text}\n"),
+        Some(toml::Value::Array(_)) => format!("{key} = ['{text}']\n"),
+        _ => format!("{key} = '{text}'\n"),
+    }
+}
+
+fn document(default: &Entry, text: &str) -> String {
+    let section = default
+        .name
+        .split_once('.')
+        .map_or(String::new(), |(section, _)| format!("[{section}]\n"));
+    section + &line(default, text)
+}
+
+#[test]
+fn every_setting_is_sampled() {
+    let resolved = from_file("").unwrap();
+    let names: Vec<_> = resolved.entries.iter().map(|entry| entry.name).collect();
+    let mut sampled: Vec<_> = SAMPLES.iter().map(|(name, _)| *name).collect();
+    let mut sorted = names.clone();
+    sorted.sort_unstable();
+    sampled.sort_unstable();
+    assert_eq!(sampled, sorted);
+    assert!(
+        resolved
+            .entries
+            .iter()
+            .all(|entry| entry.origin == Origin::Default)
+    );
+}
+
+#[test]
+fn each_layer_beats_the_next_for_every_setting() {
+    let defaults = from_file("").unwrap();
+    for (name, [in_file, in_env, in_flag]) in SAMPLES {
+        let default = entry(&defaults, name);
+        let text = document(&default, in_file);
+        let line = text.lines().count();
+        let env = root().with(variable(name), *in_env);
+        let flags = Overrides::none().with(name, "--flag", Some(in_flag));
+        let shown = |env: &Env, flags: &Overrides| {
+            let entry = entry(&resolve(flags, env, &text).unwrap(), name);
+            let value = match entry.value.unwrap() {
+                toml::Value::Array(items) => items[0].as_str().unwrap().to_owned(),
+                toml::Value::String(text) => text,
+                other => other.to_string(),
+            };
+            (value, entry.origin)
+        };
+        let path = "/etc/hyper-sync/config.toml".into();
+        let expected = ((*in_file).to_owned(), Origin::File { path, line });
+        assert_eq!(shown(&root(), &Overrides::none()), expected);
+        let expected = ((*in_env).to_owned(), Origin::Environment(variable(name)));
+        assert_eq!(shown(&env, &Overrides::none()), expected);
+        let expected = ((*in_flag).to_owned(), Origin::Flag("--flag"));
+        assert_eq!(shown(&env, &flags), expected);
+    }
+}
+
+#[test]
+fn the_defaults_of_hyper_nixos_apply_to_its_target_only() {
+    let own = from_file("").unwrap().settings;
+    assert_eq!(own.repo.to_string(), "MasterofNull/Hyper-NixOS");
+    assert_eq!(own.local_edits, LocalEdits::Replace);
+    assert_eq!(own.state_dir, Path::new("/var/lib/hyper-sync"));
+    assert_eq!(own.rebuild.flake, Path::new("/etc/hypervisor"));
+    assert_eq!(own.rebuild.extra_args, ["--impure"]);
+    assert_eq!(own.executable, ["scripts/**/*.sh"]);
+    assert!(own.state_file.is_some() && own.validate.kvm);
+
+    let other = from_file("target = '/etc/nixos'").unwrap().settings;
+    assert_eq!(other.local_edits, LocalEdits::Refuse);
+    assert_eq!(other.rebuild.flake, Path::new("/etc/nixos"));
+    assert!(other.rebuild.extra_args.is_empty() && other.executable.is_empty());
+    assert!(other.state_file.is_none() && !other.validate.kvm);
+    assert!(other.validate.files.is_empty() && other.validate.bridge.is_none());
+    assert_eq!(other.require, own.require);
+}
+
+#[test]
+fn two_targets_never_share_a_state_directory() {
+    let home = Env::empty().with("HOME", "/home/a");
+    let xdg = home.clone().with("XDG_STATE_HOME", "/home/a/state");
+    let mut seen = std::collections::BTreeSet::new();
+    for env in [root(), home, xdg] {
+        for target in ["/etc/hypervisor/src", "/etc/nixos", "/srv/x"] {
+            let flags = Overrides::none().with("target", "--target", Some(target));
+            let settings = resolve(&flags, &env, "").unwrap().settings;
+            assert!(
+                seen.insert(settings.state_dir.clone()),
+                "{}",
+                settings.state_dir.display()
+            );
+        }
+    }
+    assert!(seen.contains(Path::new("/var/lib/hyper-sync")));
+    assert!(
+        seen.iter()
+            .any(|path| path.starts_with("/home/a/.local/state/hyper-sync"))
+    );
+    assert!(
+        seen.iter()
+            .any(|path| path.starts_with("/home/a/state/hyper-sync"))
+    );
+    assert!(
+        seen.iter()
+            .any(|path| path.starts_with("/var/lib/hyper-sync/targets"))
+    );
+}
+
+#[test]
+fn an_optional_setting_is_taken_away_by_empty_text() {
+    let settings = from_file("state_file = ''\n[validate]\nbridge = ''")
+        .unwrap()
+        .settings;
+    assert!(settings.state_file.is_none() && settings.validate.bridge.is_none());
+}
+
+#[test]
+fn a_flag_may_be_relative() {
+    let env = root().in_dir("/work/here");
+    let flags = Overrides::none()
+        .with("target", "--target", Some("./demo"))
+        .with("repo", "--repo", Some("../upstream"));
+    let settings = resolve(&flags, &env, "").unwrap().settings;
+    assert_eq!(settings.target, Path::new("/work/here/demo"));
+    assert_eq!(settings.repo, Repo::Local("/work/upstream".into()));
+    let variable = env.with("HYPER_SYNC_TARGET", "demo");
+    assert_eq!(
+        code(resolve(&Overrides::none(), &variable, "")),
+        "relative_path"
+    );
+}
+
+#[test]
+fn bytes_that_are_no_text_are_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let env = root().with("HYPER_SYNC_REF", std::ffi::OsStr::from_bytes(b"\xff"));
+    assert_eq!(code(resolve(&Overrides::none(), &env, "")), "not_utf8");
+}
+
+/// The code of the one error there is, without the prefix that all have.
+fn code(result: Result<Resolved, Error>) -> String {
+    let error = result.unwrap_err();
+    assert!(error.help().is_some(), "{error}");
+    let code = error.code().unwrap().to_string();
+    code.strip_prefix("hyper_sync::settings::")
+        .unwrap()
+        .to_owned()
+}
+
+#[test]
+fn each_mistake_has_its_code() {
+    for (text, expected) in [
+        ("targt = '/etc/nixos'", "unknown_key"),
+        ("[rebuild]\ngate = 'build'", "unknown_key"),
+        ("[unknown]", "unknown_key"),
+        ("rebuild = 'switch'", "unknown_key"),
+        ("ref = 'a'\nref = 'b'", "syntax"),
+        ("ref = ", "syntax"),
+        ("ref = 1", "wrong_type"),
+        ("protect = 'x'", "wrong_type"),
+        ("protect = [1]", "wrong_type"),
+        ("protect = ['[']", "pattern"),
+        ("require = ['../x']", "tree_path"),
+        ("[[limits]]\nfiles = 1", "unknown_key"),
+        ("[limits]\nfiles = -1", "not_a_value"),
+        ("[limits]\ntime = '-5min'", "not_a_value"),
+        ("[limits]\ntime = 0", "not_a_value"),
+        ("[rebuild]\ntimeout = -1", "not_a_value"),
+        ("[limits]\nblob = '1 elephant'", "not_a_value"),
+        ("[validate]\nkvm = 'yes'", "wrong_type"),
+        ("transport = 'pigeon'", "unknown_choice"),
+        ("ref = ''", "empty"),
+        ("ref = '-x'", "reference"),
+        ("ref = 'a..b'", "reference"),
+        ("ref = \"a\\nb\"", "control_character"),
+        ("target = ''", "empty"),
+        ("target = 'demo'", "relative_path"),
+        ("target = '/etc/../nixos'", "relative_path"),
+        ("target = '~/x'", "tilde"),
+        ("target = '/'", "protected_directory"),
+        ("target = '/etc'", "protected_directory"),
+        ("target = '/nix/store/x'", "protected_directory"),
+        ("target = '/root'", "protected_directory"),
+        ("target = '/var/lib/hyper-sync/x'", "protected_directory"),
+        ("state_dir = '/etc'", "protected_directory"),
+        ("state_dir = '/etc/hypervisor/src/state'", "overlap"),
+        ("state_dir = '/etc/hypervisor'", "overlap"),
+        ("token_file = '/etc/hypervisor/src/token'", "overlap"),
+        ("token_file = '/nix/store/x-token'", "secret_in_store"),
+        ("repo = 'https://u:p@example.org/o/n'", "repository"),
+        ("repo = 'ext::sh -c x'", "repository"),
+        ("repo = ''", "empty"),
+        ("api_url = 'example.org'", "repository"),
+    ] {
+        assert_eq!(code(from_file(text)), expected, "{text}");
+    }
+    let nowhere = Env::empty();
+    assert_eq!(
+        code(resolve(&Overrides::none(), &nowhere, "")),
+        "no_state_dir"
+    );
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once() {
+    let error = from_file("targt = 'x'\nref = '-x'\n[limits]\nfiles = 'many'").unwrap_err();
+    let Error::Several { problems } = error else {
+        panic!("{error}");
+    };
+    let shown: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        shown,
+        [
+            "/etc/hyper-sync/config.toml:1 has the unknown key `targt`",
+            "`ref` (/etc/hyper-sync/config.toml:2) is `-x`, which is not a name git allows: it begins with `-`",
+            "`limits.files` (/etc/hyper-sync/config.toml:4) must be a whole number, such as `50000`, not text",
+        ]
+    );
+}
+
+#[test]
+fn an_unknown_key_is_told_what_it_may_be() {
+    let help = |text: &str| from_file(text).unwrap_err().help().unwrap().to_string();
+    assert_eq!(
+        help("targt = '/x'"),
+        "did you mean `target`?; nothing was written"
+    );
+    assert_eq!(
+        help("[rebiuld]\naction = 'x'"),
+        "did you mean `rebuild.action`?; nothing was written"
+    );
+    assert!(help("token = 'x'").starts_with("a secret does not belong"));
+    assert!(help("limits = 1").contains("`[limits]`"));
+    assert!(help("zzz = 1").contains("config show"));
+}
+
+#[test]
+fn only_the_command_line_makes_it_a_usage_error() {
+    let flags = Overrides::none().with("ref", "--ref", Some("-x"));
+    assert!(resolve(&flags, &root(), "").unwrap_err().is_usage());
+    assert!(
+        !resolve(&flags, &root(), "targt = 1")
+            .unwrap_err()
+            .is_usage()
+    );
+    assert!(!from_file("ref = '-x'").unwrap_err().is_usage());
+}
+
+#[test]
+fn no_error_shows_a_secret() {
+    for text in [
+        "token = 'canary'",
+        "token = 'canary'\nref = '-x'",
+        "# ghp_canary\nrepo = 'https://canary@example.org/o/n'\nref = '-x'",
+        "repo = 'https://u:canary@example.org:port/o/n'",
+        "password = 'canary'\nref =",
+    ] {
+        let error = from_file(text).unwrap_err();
+        let mut shown = String::new();
+        miette::NarratableReportHandler::new()
+            .render_report(&mut shown, &error)
+            .unwrap();
+        assert!(!shown.contains("canary"), "{shown}");
+        assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+    }
+}

@@ -1,0 +1,508 @@
+//! Values that a setting can have: how each is read from text or TOML, and how it is shown.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::fmt::friendly::{SpanParser, SpanPrinter};
+use toml::Spanned;
+use toml::de::DeValue;
+
+use crate::git::RelPath;
+use crate::patterns::Patterns;
+
+use super::paths::{self, Base};
+use super::{Action, LocalEdits, Problem, Repo, Symlinks, Transport, reference, repo};
+
+/// A problem with its place in the file.
+pub(super) type Placed = (Problem, Range<usize>);
+
+/// A type that a setting can have.
+pub(super) trait Value: Sized {
+    /// What the setting takes, in words.
+    const TAKES: &'static str;
+
+    /// Reads text without control characters.
+    fn parse(text: &str, base: Base<'_>) -> Result<Self, Problem>;
+
+    /// As TOML, so that it reads the same.
+    fn show(&self) -> toml::Value;
+
+    /// Reads the text of an option or a variable.
+    fn from_text(text: &str, base: Base<'_>) -> Result<Self, Problem> {
+        if text.chars().any(char::is_control) {
+            return Err(Problem::Control);
+        }
+        Self::parse(text, base)
+    }
+
+    /// Reads a value of the file, where paths are absolute.
+    fn from_toml(value: &Spanned<DeValue<'_>>) -> Result<Self, Placed> {
+        let read = match value.get_ref().as_str() {
+            Some(text) => Self::from_text(text, Base::None),
+            None => Err(wrong_type::<Self>(value)),
+        };
+        read.map_err(|problem| (problem, value.span()))
+    }
+}
+
+fn wrong_type<T: Value>(value: &Spanned<DeValue<'_>>) -> Problem {
+    Problem::WrongType {
+        takes: T::TAKES,
+        found: match value.get_ref() {
+            DeValue::String(_) => "text",
+            DeValue::Integer(_) => "a whole number",
+            DeValue::Float(_) => "a fraction",
+            DeValue::Boolean(_) => "true or false",
+            DeValue::Datetime(_) => "a date",
+            DeValue::Array(_) => "a list",
+            DeValue::Table(_) => "a section",
+        },
+    }
+}
+
+fn not_a_value<T: Value>(text: &str) -> Problem {
+    Problem::NotAValue {
+        given: text.to_owned(),
+        takes: T::TAKES,
+    }
+}
+
+fn integer(value: &Spanned<DeValue<'_>>) -> Option<u64> {
+    let integer = value.get_ref().as_integer()?;
+    u64::from_str_radix(integer.as_str(), integer.radix()).ok()
+}
+
+impl Value for String {
+    const TAKES: &'static str = "text";
+
+    fn parse(text: &str, _: Base<'_>) -> Result<Self, Problem> {
+        if text.is_empty() {
+            return Err(Problem::Empty);
+        }
+        Ok(text.to_owned())
+    }
+
+    fn show(&self) -> toml::Value {
+        toml::Value::String(self.clone())
+    }
+}
+
+impl Value for bool {
+    const TAKES: &'static str = "`true` or `false`";
+
+    fn parse(text: &str, _: Base<'_>) -> Result<Self, Problem> {
+        text.parse().map_err(|_| not_a_value::<Self>(text))
+    }
+
+    fn show(&self) -> toml::Value {
+        toml::Value::Boolean(*self)
+    }
+
+    fn from_toml(value: &Spanned<DeValue<'_>>) -> Result<Self, Placed> {
+        let read = value.get_ref().as_bool();
+        read.ok_or_else(|| (wrong_type::<Self>(value), value.span()))
+    }
+}
+
+/// An absolute path.
+impl Value for PathBuf {
+    const TAKES: &'static str = "a path";
+
+    fn parse(text: &str, base: Base<'_>) -> Result<Self, Problem> {
+        paths::absolute(text, base)
+    }
+
+    fn show(&self) -> toml::Value {
+        toml::Value::String(self.display().to_string())
+    }
+}
+
+impl Value for Repo {
+    const TAKES: &'static str = "the address of a repository";
+
+    fn parse(text: &str, base: Base<'_>) -> Result<Self, Problem> {
+        Self::parse(text, base)
+    }
+
+    fn show(&self) -> toml::Value {
+        toml::Value::String(self.to_string())
+    }
+}
+
+/// A list. As text it has one item a line: globs and arguments hold every other separator.
+impl<T: Value> Value for Vec<T> {
+    const TAKES: &'static str = "a list of text";
+
+    fn parse(text: &str, base: Base<'_>) -> Result<Self, Problem> {
+        Self::from_text(text, base)
+    }
+
+    fn from_text(text: &str, base: Base<'_>) -> Result<Self, Problem> {
+        text.lines()
+            .filter(|line| !line.is_empty())
+            .map(|line| T::from_text(line, base))
+            .collect()
+    }
+
+    fn show(&self) -> toml::Value {
+        toml::Value::Array(self.iter().map(Value::show).collect())
+    }
+
+    fn from_toml(value: &Spanned<DeValue<'_>>) -> Result<Self, Placed> {
+        match value.get_ref().as_array() {
+            Some(items) => items.iter().map(T::from_toml).collect(),
+            None => Err((wrong_type::<Self>(value), value.span())),
+        }
+    }
+}
+
+/// Declares newtypes over `String` whose text is only checked.
+macro_rules! checked_text {
+    ($($(#[$doc:meta])* $name:ident, $takes:literal, $parse:expr;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub(super) struct $name(pub(super) String);
+
+        impl Value for $name {
+            const TAKES: &'static str = $takes;
+
+            fn parse(text: &str, _: Base<'_>) -> Result<Self, Problem> {
+                let parse: fn(&str) -> Result<String, Problem> = $parse;
+                parse(text).map(Self)
+            }
+
+            fn show(&self) -> toml::Value {
+                toml::Value::String(self.0.clone())
+            }
+        }
+    )*};
+}
+
+checked_text! {
+    /// Branch, tag or commit.
+    Reference, "a branch, a tag or a commit", |text| {
+        reference::check(text)?;
+        Ok(text.to_owned())
+    };
+    /// A glob.
+    Pattern, "a glob", |text| {
+        Patterns::new(&[text]).map_err(Problem::Pattern)?;
+        Ok(text.to_owned())
+    };
+    /// A path in a tree.
+    TreePath, "a path in the repository", |text| {
+        match RelPath::new(text.as_bytes()) {
+            Ok(_) => Ok(text.to_owned()),
+            Err(fault) => Err(Problem::TreePath { path: text.to_owned(), fault }),
+        }
+    };
+    /// The base of a REST API.
+    ApiUrl, "an `https://` address", repo::parse_api_url;
+    /// An argument, which may be empty.
+    Argument, "text", |text| Ok(text.to_owned());
+}
+
+/// A path that may be relative to the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CheckedPath(pub(super) PathBuf);
+
+impl Value for CheckedPath {
+    const TAKES: &'static str = "a path";
+
+    fn parse(text: &str, _: Base<'_>) -> Result<Self, Problem> {
+        if text.starts_with('/') || text.starts_with('~') {
+            return paths::absolute(text, Base::None).map(Self);
+        }
+        TreePath::parse(text, Base::None).map(|path| Self(path.0.into()))
+    }
+
+    fn show(&self) -> toml::Value {
+        self.0.show()
+    }
+}
+
+/// A number of things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Count(pub(super) u64);
+
+impl Value for Count {
+    const TAKES: &'static str = "a whole number, such as `50000`";
+
+    fn parse(text: &str, _: Base<'_>) -> Result<Self, Problem> {
+        text.parse()
+            .map(Self)
+            .map_err(|_| not_a_value::<Self>(text))
+    }
+
+    fn show(&self) -> toml::Value {
+        whole(self.0)
+    }
+
+    fn from_toml(value: &Spanned<DeValue<'_>>) -> Result<Self, Placed> {
+        let read = integer(value).map(Self);
+        read.ok_or_else(|| (wrong_or_negative::<Self>(value), value.span()))
+    }
+}
+
+/// A number of bytes: plain, or with a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size(pub(super) u64);
+
+/// Units by their lower-case names; the decimal and the binary ones mean what IEC 80000-13 says.
+const UNITS: &[(&str, u64)] = &[
+    ("tib", 1 << 40),
+    ("gib", 1 << 30),
+    ("mib", 1 << 20),
+    ("kib", 1 << 10),
+    ("tb", 1_000_000_000_000),
+    ("gb", 1_000_000_000),
+    ("mb", 1_000_000),
+    ("kb", 1_000),
+    ("b", 1),
+    ("", 1),
+];
+
+impl Value for Size {
+    const TAKES: &'static str = "a size, such as `128 MiB`";
+
+    fn parse(text: &str, _: Base<'_>) -> Result<Self, Problem> {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let unit = unit.trim().to_ascii_lowercase();
+        let factor = UNITS.iter().find(|(name, _)| *name == unit);
+        let bytes = number
+            .parse::<u64>()
+            .ok()
+            .zip(factor)
+            .and_then(|(number, (_, factor))| number.checked_mul(*factor));
+        bytes.map(Self).ok_or_else(|| not_a_value::<Self>(text))
+    }
+
+    fn show(&self) -> toml::Value {
+        let binary = [
+            ("TiB", 1_u64 << 40),
+            ("GiB", 1 << 30),
+            ("MiB", 1 << 20),
+            ("KiB", 1 << 10),
+        ];
+        let whole_unit = binary
+            .iter()
+            .find(|(_, factor)| self.0 != 0 && self.0.is_multiple_of(*factor));
+        match whole_unit {
+            Some((unit, factor)) => toml::Value::String(format!("{} {unit}", self.0 / factor)),
+            None => whole(self.0),
+        }
+    }
+
+    fn from_toml(value: &Spanned<DeValue<'_>>) -> Result<Self, Placed> {
+        let read = match (value.get_ref().as_str(), integer(value)) {
+            (Some(text), _) => Self::from_text(text, Base::None),
+            (None, Some(bytes)) => Ok(Self(bytes)),
+            (None, None) => Err(wrong_or_negative::<Self>(value)),
+        };
+        read.map_err(|problem| (problem, value.span()))
+    }
+}
+
+/// How long something may take. Never zero: no work fits into it.
+impl Value for Duration {
+    const TAKES: &'static str = "a time, such as `15min` or `1h 30min`";
+
+    fn parse(text: &str, _: Base<'_>) -> Result<Self, Problem> {
+        let seconds = text.parse().map(Self::from_secs).ok();
+        let parsed = seconds.or_else(|| SpanParser::new().parse_unsigned_duration(text).ok());
+        parsed
+            .filter(|duration| !duration.is_zero())
+            .ok_or_else(|| not_a_value::<Self>(text))
+    }
+
+    fn show(&self) -> toml::Value {
+        toml::Value::String(SpanPrinter::new().unsigned_duration_to_string(self))
+    }
+
+    fn from_toml(value: &Spanned<DeValue<'_>>) -> Result<Self, Placed> {
+        let read = match (value.get_ref().as_str(), integer(value)) {
+            (Some(text), _) => Self::from_text(text, Base::None),
+            (None, Some(seconds)) => Self::from_text(&seconds.to_string(), Base::None),
+            (None, None) => Err(wrong_or_negative::<Self>(value)),
+        };
+        read.map_err(|problem| (problem, value.span()))
+    }
+}
+
+/// TOML's integers end at `i64`; a larger one could not have been read from a file either.
+fn whole(number: u64) -> toml::Value {
+    i64::try_from(number).map_or_else(
+        |_| toml::Value::String(number.to_string()),
+        toml::Value::Integer,
+    )
+}
+
+fn wrong_or_negative<T: Value>(value: &Spanned<DeValue<'_>>) -> Problem {
+    match value.get_ref().as_integer() {
+        Some(integer) => not_a_value::<T>(integer.as_str()),
+        None => wrong_type::<T>(value),
+    }
+}
+
+/// Gives the enums their words.
+macro_rules! choices {
+    ($($type:ident { $($word:literal => $variant:ident,)* })*) => {$(
+        impl $type {
+            /// The words it is written by.
+            pub const WORDS: &'static [&'static str] = &[$($word),*];
+
+            /// The word it is written by.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
+        }
+
+        impl std::fmt::Display for $type {
+            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str(self.as_str())
+            }
+        }
+
+        impl Value for $type {
+            const TAKES: &'static str = "text";
+
+            fn parse(text: &str, _: Base<'_>) -> Result<Self, Problem> {
+                match text {
+                    $($word => Ok(Self::$variant),)*
+                    _ => Err(Problem::Choice {
+                        given: text.to_owned(),
+                        choices: Self::WORDS.to_vec(),
+                    }),
+                }
+            }
+
+            fn show(&self) -> toml::Value {
+                toml::Value::String(self.as_str().to_owned())
+            }
+        }
+    )*};
+}
+
+choices! {
+    Transport {
+        "auto" => Auto,
+        "git" => Git,
+        "api" => Api,
+    }
+    LocalEdits {
+        "replace" => Replace,
+        "keep" => Keep,
+        "refuse" => Refuse,
+    }
+    Action {
+        "build" => Build,
+        "test" => Test,
+        "switch" => Switch,
+        "boot" => Boot,
+        "dry-activate" => DryActivate,
+    }
+    Symlinks {
+        "any" => Any,
+        "within" => Within,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text<T: Value>(text: &str) -> Result<T, Problem> {
+        T::from_text(text, Base::None)
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (given, bytes) in [
+            ("0", 0),
+            ("1024", 1024),
+            ("128 MiB", 128 << 20),
+            ("1GiB", 1 << 30),
+            ("5 gb", 5_000_000_000),
+            ("12 B", 12),
+        ] {
+            assert_eq!(text::<Size>(given).unwrap().0, bytes, "{given}");
+        }
+        for given in [
+            "",
+            "MiB",
+            "-1",
+            "1.5 GiB",
+            "1 XB",
+            "1 MiB x",
+            "99999999 TiB",
+        ] {
+            assert!(text::<Size>(given).is_err(), "{given}");
+        }
+    }
+
+    #[test]
+    fn times_have_units_and_are_never_zero() {
+        for (given, seconds) in [
+            ("90", 90),
+            ("15min", 900),
+            ("1h 30min", 5400),
+            ("2 hours", 7200),
+            ("45s", 45),
+        ] {
+            let duration: Duration = text(given).unwrap();
+            assert_eq!(duration.as_secs(), seconds, "{given}");
+        }
+        for given in ["", "0", "0s", "-5s", "5s ago", "soon", "1 parsec"] {
+            assert!(text::<Duration>(given).is_err(), "{given}");
+        }
+    }
+
+    #[test]
+    fn lists_have_an_item_a_line() {
+        assert_eq!(
+            text::<Vec<Argument>>("--option\na:b c\n").unwrap(),
+            [
+                Argument("--option".to_owned()),
+                Argument("a:b c".to_owned())
+            ]
+        );
+        assert_eq!(
+            text::<Vec<Pattern>>("a\n[").unwrap_err().to_string(),
+            "is not usable: `[` is not a valid pattern: unclosed character class; missing ']'"
+        );
+    }
+
+    #[test]
+    fn control_characters_are_in_no_value() {
+        assert_eq!(text::<String>("a\u{1b}[31m"), Err(Problem::Control));
+        assert_eq!(text::<PathBuf>("/a\0b"), Err(Problem::Control));
+        assert_eq!(text::<PathBuf>("/a\n"), Err(Problem::Control));
+    }
+
+    #[test]
+    fn a_choice_is_one_of_its_words() {
+        for word in Action::WORDS {
+            assert_eq!(text::<Action>(word).unwrap().as_str(), *word);
+        }
+        assert_eq!(
+            text::<Action>("Switch").unwrap_err().to_string(),
+            "is `Switch`, which is none of `build`, `test`, `switch`, `boot`, `dry-activate`"
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_shown_value_reads_the_same(bytes: u64, seconds in 1_u64..1 << 50) {
+            let size = Size(bytes).show();
+            let shown = size.as_str().map_or_else(|| size.to_string(), str::to_owned);
+            assert_eq!(text::<Size>(&shown).unwrap().0, bytes);
+            let duration = Duration::from_secs(seconds);
+            assert_eq!(text::<Duration>(duration.show().as_str().unwrap()).unwrap(), duration);
+        }
+    }
+}
