@@ -368,7 +368,7 @@ impl<'a> Scanner<'a> {
 /// Hashes as git does, with a plain SHA-1: the content is local, nobody gains by a collision here.
 ///
 /// `size` bytes must come, no more and no fewer.
-fn hash(size: u64, content: &mut dyn Read) -> std::io::Result<BlobId> {
+pub(crate) fn hash(size: u64, content: &mut dyn Read) -> std::io::Result<BlobId> {
     let mut hasher = Sha1::new();
     hasher.update(format!("blob {size}\0"));
     let mut buffer = vec![0; 1 << 16];

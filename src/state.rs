@@ -23,6 +23,7 @@ use crate::fs::{Directory, Faults, Kind};
 
 mod error;
 mod index;
+pub(crate) mod rfc3339;
 pub mod sealed;
 mod sync_state;
 
@@ -96,7 +97,12 @@ impl StateDir {
 
     /// One of our directories, made where it is not there.
     pub(crate) fn make(&self, name: &'static str) -> Result<Directory, Error> {
-        Ok(self.root.make_child(name, 0o700)?)
+        if let Some(directory) = self.root.child(name)? {
+            return Ok(directory);
+        }
+        let directory = self.root.make_child(name, 0o700)?;
+        self.root.sync()?;
+        Ok(directory)
     }
 
     fn check(path: &Path) -> Result<Self, Error> {

@@ -23,7 +23,7 @@ pub struct Entry {
 }
 
 /// A file or symlink of a commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct File {
     /// What it becomes on disk.
     pub mode: FileMode,

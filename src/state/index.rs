@@ -9,7 +9,7 @@ use super::sealed::{self, Format, Found};
 use super::{Error, StateDir};
 use crate::fs::{Kind, Stat};
 use crate::git::{BlobId, CommitId, File, FileMode, RelPath, TreeId};
-use crate::scan::Remembered;
+use crate::scan::{Belief, Remembered};
 
 const NAME: &str = "index";
 const FORMAT: Format = Format {
@@ -17,9 +17,10 @@ const FORMAT: Format = Format {
     version: 1,
 };
 
-/// Two seconds, the coarsest time stamps of any file system Linux writes to (FAT). A file that changed this shortly
-/// before it was looked at could change again without its time stamps telling.
-const RACY: i128 = 2_000_000_000;
+/// Two seconds, the coarsest time stamps of any file system Linux writes to (FAT).
+const COARSE_TICK: i128 = 2_000_000_000;
+/// Twice the tick of a kernel with `HZ=100`, from which finer time stamps are taken.
+const FINE_TICK: i128 = 20_000_000;
 
 /// What we wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,8 +32,6 @@ pub struct Index {
     pub tree: TreeId,
     /// The name the commit was asked for by.
     pub reference: String,
-    /// When the files were looked at, nanoseconds since 1970: a time before the first look.
-    pub looked_at: i128,
     /// What is ours, by path.
     pub entries: BTreeMap<RelPath, Owned>,
 }
@@ -45,7 +44,8 @@ pub struct Owned {
     pub mode: FileMode,
     /// Its content.
     pub id: BlobId,
-    /// How the file looked while it had exactly this content; `None` where the file there has another.
+    /// How the file looked while it had exactly this content; `None` where that is not known, or where it changed so
+    /// shortly before it was looked at that it could change again without looking different.
     pub seen: Option<Seen>,
 }
 
@@ -102,11 +102,31 @@ impl Index {
             .collect()
     }
 
-    /// Only files that changed before this time are believed to be what they were
-    /// ([`Belief::OlderThan`](crate::scan::Belief::OlderThan)).
+    /// How far [`remembered`](Self::remembered) is to be believed: fully, as what is doubtful was left out of it.
     #[must_use]
-    pub fn believed_before(&self) -> i128 {
-        self.looked_at - RACY
+    pub fn belief(&self) -> Belief {
+        Belief::OlderThan(i128::MAX)
+    }
+}
+
+impl Seen {
+    /// What to remember of a file that was hashed at `looked_at` (nanoseconds since 1970, not later than the look);
+    /// `None` where it changed in the same tick of its file system's clock, so that a second change in that tick could
+    /// not be told (git calls this "racy").
+    #[must_use]
+    pub fn of(stat: &Stat, looked_at: i128) -> Option<Self> {
+        // `ctime` cannot be set, so it tells how fine the clock is; whole milliseconds are no accident.
+        let tick = if stat.ctime % 1_000_000 == 0 {
+            COARSE_TICK
+        } else {
+            FINE_TICK
+        };
+        (stat.mtime.max(stat.ctime) < looked_at - tick).then_some(Self {
+            size: stat.size,
+            mtime: stat.mtime,
+            ctime: stat.ctime,
+            ino: stat.ino,
+        })
     }
 }
 
@@ -132,13 +152,36 @@ impl Owned {
     }
 }
 
-impl From<&Stat> for Seen {
-    fn from(stat: &Stat) -> Self {
-        Self {
-            size: stat.size,
-            mtime: stat.mtime,
-            ctime: stat.ctime,
-            ino: stat.ino,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stat(mtime: i128, ctime: i128) -> Stat {
+        Stat {
+            kind: Kind::File,
+            mode: 0o644,
+            size: 1,
+            mtime,
+            ctime,
+            ino: 1,
+            nlink: 1,
+            uid: 0,
         }
+    }
+
+    #[test]
+    fn a_file_that_changed_in_the_tick_it_was_looked_at_is_not_remembered() {
+        let now = 1_700_000_000_123_456_789;
+        let earlier = |milliseconds: i128| now - milliseconds * 1_000_000;
+        assert!(Seen::of(&stat(0, earlier(21)), now).is_some());
+        assert!(Seen::of(&stat(0, earlier(19)), now).is_none());
+        assert!(
+            Seen::of(&stat(now, earlier(900)), now).is_none(),
+            "a time from the future"
+        );
+
+        let coarse = 1_700_000_000_000_000_000;
+        assert!(Seen::of(&stat(0, coarse), coarse + 2_000_000_001).is_some());
+        assert!(Seen::of(&stat(0, coarse), coarse + 1_999_999_999).is_none());
     }
 }

@@ -57,7 +57,7 @@ pub struct LastSync {
     #[serde(rename = "ref")]
     pub reference: String,
     /// When, in RFC 3339, UTC.
-    #[serde(with = "rfc3339")]
+    #[serde(with = "super::rfc3339")]
     pub timestamp: jiff::Timestamp,
 }
 
@@ -144,25 +144,5 @@ impl SyncState {
             .rename(&temporary, directory, name)
             .map_err(|errno| directory.failure("replace", name, errno))?;
         Ok(directory.sync()?)
-    }
-}
-
-mod rfc3339 {
-    use jiff::{Timestamp, Unit};
-    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
-
-    pub(super) fn serialize<S: Serializer>(
-        time: &Timestamp,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        // Whole seconds, as the tool before wrote them.
-        serializer.collect_str(&time.round(Unit::Second).unwrap_or(*time))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Timestamp, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(D::Error::custom)
     }
 }

@@ -49,7 +49,6 @@ fn index() -> Index {
         commit: CommitId(id().0),
         tree: TreeId(id().0),
         reference: "main".to_owned(),
-        looked_at: 1_700_000_000_000_000_000,
         entries: BTreeMap::from([
             (RelPath::new("a/ü \"x\"".as_bytes()).unwrap(), owned),
             (
