@@ -54,7 +54,9 @@ pub enum Error {
     #[error("{remote} does not answer like a git host: {}", .answer.escape_debug())]
     #[diagnostic(
         code(hyper_sync::source::not_a_forge),
-        help("check the repository's address, and for a proxy or a login page in between; nothing was written")
+        help(
+            "check the repository's address, and for a proxy or a login page in between; nothing was written"
+        )
     )]
     NotAForge {
         /// Host or repository.
@@ -74,6 +76,90 @@ pub enum Error {
         /// Where to.
         to: String,
     },
+    /// An address that cannot or must not be asked.
+    #[error("the address `{}` {problem}", .url.escape_debug())]
+    #[diagnostic(
+        code(hyper_sync::source::address),
+        help("correct `repo` or `api_url`; nothing was written")
+    )]
+    Address {
+        /// As it was given, without credentials.
+        url: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A token would travel unencrypted.
+    #[error("a token is not sent to {remote} over plain http")]
+    #[diagnostic(
+        code(hyper_sync::source::plain_http),
+        help("use the `https://` address, or run without a token; nothing was sent or written")
+    )]
+    PlainHttp {
+        /// Host or repository.
+        remote: String,
+    },
+    /// The proxy of the environment.
+    #[error("the proxy in `{variable}` {problem}")]
+    #[diagnostic(
+        code(hyper_sync::source::proxy),
+        help("correct the variable, or unset it to connect without a proxy; nothing was written")
+    )]
+    Proxy {
+        /// The environment variable.
+        variable: String,
+        /// What is wrong with its value, which is not shown: it may hold a password.
+        problem: &'static str,
+    },
+    /// The CA certificates cannot be used.
+    #[error("the CA certificates of `{}` cannot be used: {cause}", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::source::ca_file),
+        help("`{origin}` must name a file of PEM certificates; nothing was written")
+    )]
+    CaFile {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The setting or environment variable that names it.
+        origin: &'static str,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The server's certificate is refused; there is no way around that.
+    #[error("the certificate of {remote} is refused: {cause}")]
+    #[diagnostic(
+        code(hyper_sync::source::certificate),
+        help(
+            "if the host has a CA of its own, set `ca_file`; else something between pretends to be it; nothing was written"
+        )
+    )]
+    Certificate {
+        /// Host or repository.
+        remote: String,
+        /// The whole chain in one line.
+        cause: String,
+    },
+    /// There is nothing to check a server's certificate with.
+    #[error("{remote} cannot be trusted: this system has no CA certificates")]
+    #[diagnostic(
+        code(hyper_sync::source::no_certificates),
+        help(
+            "install them, or set `ca_file` or `SSL_CERT_FILE` to a file of PEM certificates; nothing was written"
+        )
+    )]
+    NoCertificates {
+        /// Host or repository.
+        remote: String,
+    },
+    /// The HTTP client could not be set up at all.
+    #[error("cannot set up the network client: {cause}")]
+    #[diagnostic(
+        code(hyper_sync::source::client),
+        help("see the cause; nothing was written")
+    )]
+    Client {
+        /// The whole chain in one line.
+        cause: String,
+    },
     /// The credentials are refused.
     #[error("{remote} refuses the credentials ({token})")]
     #[diagnostic(
@@ -90,7 +176,9 @@ pub enum Error {
     #[error("{remote} has no such repository, or the credentials ({token}) may not read it")]
     #[diagnostic(
         code(hyper_sync::source::no_permission),
-        help("check the name; for a private repository give a token that may read its contents; nothing was written")
+        help(
+            "check the name; for a private repository give a token that may read its contents; nothing was written"
+        )
     )]
     NoPermission {
         /// Host or repository.
@@ -102,7 +190,9 @@ pub enum Error {
     #[error("{remote} limits the rate of requests{}", .wait.map(|wait| format!(", for {} more seconds", wait.as_secs())).unwrap_or_default())]
     #[diagnostic(
         code(hyper_sync::source::rate_limited),
-        help("wait, give a token for a higher limit, or use `--transport git`, which has none; nothing was written")
+        help(
+            "wait, give a token for a higher limit, or use `--transport git`, which has none; nothing was written"
+        )
     )]
     RateLimited {
         /// Host or repository.
@@ -126,7 +216,9 @@ pub enum Error {
     #[error("{remote} has no commit {commit}")]
     #[diagnostic(
         code(hyper_sync::source::unknown_commit),
-        help("check `--ref`; the commit may have been removed from the repository; nothing was written")
+        help(
+            "check `--ref`; the commit may have been removed from the repository; nothing was written"
+        )
     )]
     UnknownCommit {
         /// Host or repository.
@@ -136,14 +228,20 @@ pub enum Error {
     },
     /// No commit at all.
     #[error("the repository {remote} is empty")]
-    #[diagnostic(code(hyper_sync::source::empty_repository), help("push a commit first; nothing was written"))]
+    #[diagnostic(
+        code(hyper_sync::source::empty_repository),
+        help("push a commit first; nothing was written")
+    )]
     EmptyRepository {
         /// Host or repository.
         remote: String,
     },
     /// A repository whose ids are SHA-256.
     #[error("{remote} is a SHA-256 repository, which is not supported")]
-    #[diagnostic(code(hyper_sync::source::sha256), help("use a repository in git's default format; nothing was written"))]
+    #[diagnostic(
+        code(hyper_sync::source::sha256),
+        help("use a repository in git's default format; nothing was written")
+    )]
     Sha256 {
         /// Host or repository.
         remote: String,
@@ -160,11 +258,29 @@ pub enum Error {
         /// What was wrong.
         detail: String,
     },
+    /// An answer of the API in the right form with the wrong content.
+    #[error("{remote} sent a {what} that cannot be: {}", .problem.escape_debug())]
+    #[diagnostic(
+        code(hyper_sync::source::malformed_answer),
+        help(
+            "the answer is damaged or was altered; nothing was written; run again, and report it if it stays"
+        )
+    )]
+    Malformed {
+        /// Host or repository.
+        remote: String,
+        /// What was asked for: `commit`, `listing`, `blob`.
+        what: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// Bytes that are not the commit they were asked for.
     #[error("commit {commit} fails verification: {fault}")]
     #[diagnostic(
         code(hyper_sync::source::commit_mismatch),
-        help("the remote, or something between, sent other bytes than the id stands for; nothing was written")
+        help(
+            "the remote, or something between, sent other bytes than the id stands for; nothing was written"
+        )
     )]
     Commit {
         /// The commit.
@@ -176,7 +292,9 @@ pub enum Error {
     #[error("commit {commit} is refused: {fault}")]
     #[diagnostic(
         code(hyper_sync::source::tree_refused),
-        help("one bad entry refuses the whole commit; correct it in the repository; nothing was written")
+        help(
+            "one bad entry refuses the whole commit; correct it in the repository; nothing was written"
+        )
     )]
     Tree {
         /// The commit.
@@ -188,7 +306,9 @@ pub enum Error {
     #[error("`{}` does not match its git id: expected {expected}, got {actual}", .path.escape_debug())]
     #[diagnostic(
         code(hyper_sync::source::blob_mismatch),
-        help("the remote, or something between, sent other bytes than the id stands for; nothing was written; run again, and report it if it stays")
+        help(
+            "the remote, or something between, sent other bytes than the id stands for; nothing was written; run again, and report it if it stays"
+        )
     )]
     Blob {
         /// A path that has the blob, or the id where no path is known.
@@ -200,7 +320,10 @@ pub enum Error {
     },
     /// SHA-1 collision attack.
     #[error("the blob {expected} is part of a SHA-1 collision attack")]
-    #[diagnostic(code(hyper_sync::source::collision), help("the content is refused; nothing was written"))]
+    #[diagnostic(
+        code(hyper_sync::source::collision),
+        help("the content is refused; nothing was written")
+    )]
     Collision {
         /// What was asked for.
         expected: BlobId,
@@ -209,7 +332,9 @@ pub enum Error {
     #[error("{remote} did not send {kind} {id}, which commit {commit} needs")]
     #[diagnostic(
         code(hyper_sync::source::incomplete),
-        help("the remote's answer contradicts the commit's own ids; nothing was written; run again, and report it if it stays")
+        help(
+            "the remote's answer contradicts the commit's own ids; nothing was written; run again, and report it if it stays"
+        )
     )]
     Incomplete {
         /// Host or repository.
@@ -225,7 +350,9 @@ pub enum Error {
     #[error("{remote} sent a listing that contradicts itself: tree {expected} adds up to {actual}")]
     #[diagnostic(
         code(hyper_sync::source::listing_mismatch),
-        help("the listing is incomplete or was altered; nothing was written; run again, and report it if it stays")
+        help(
+            "the listing is incomplete or was altered; nothing was written; run again, and report it if it stays"
+        )
     )]
     Listing {
         /// Host or repository.
@@ -239,7 +366,9 @@ pub enum Error {
     #[error("the symlink `{}` {problem}", .path.escape_debug())]
     #[diagnostic(
         code(hyper_sync::source::symlink_refused),
-        help("correct it in the repository, or allow links that leave the tree with `trust.symlinks = \"any\"`; nothing was written")
+        help(
+            "correct it in the repository, or allow links that leave the tree with `trust.symlinks = \"any\"`; nothing was written"
+        )
     )]
     Symlink {
         /// Its path.
@@ -289,7 +418,9 @@ pub enum Error {
     #[error("cannot run `{program}`")]
     #[diagnostic(
         code(hyper_sync::source::program),
-        help("local and ssh repositories are read through it: install it, or put it into the search path; nothing was written")
+        help(
+            "local and ssh repositories are read through it: install it, or put it into the search path; nothing was written"
+        )
     )]
     Program {
         /// Its name.
@@ -299,7 +430,10 @@ pub enum Error {
     },
     /// Stopped by a signal.
     #[error("stopped")]
-    #[diagnostic(code(hyper_sync::source::interrupted), help("nothing was written; run again to go on"))]
+    #[diagnostic(
+        code(hyper_sync::source::interrupted),
+        help("nothing was written; run again to go on")
+    )]
     Interrupted,
     /// The store.
     #[error(transparent)]

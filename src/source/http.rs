@@ -1,0 +1,529 @@
+//! One client for every byte of HTTP, with blocking calls.
+//!
+//! Redirects, size caps, time limits, the rate gate, CA certificates, proxies and the token are handled here and
+//! nowhere else. The client owns a small runtime, so that the rest of the program stays straight-line code: a body is
+//! a [`std::io::Read`] that feeds a pack indexer as it arrives.
+//!
+//! - **Redirects** are followed by our own code, for `GET` only, at most five of them, to the same host
+//!   or to a fixed list; the token goes with them only within one origin. A `POST` is never redirected.
+//! - **Time**: a stall ends a request, the run's time ends them all, and a signal does so at once.
+//! - **Size**: every answer has a cap, on decoded bytes.
+//! - **Retries** are few, for broken connections and 5xx only, and never for what a person has to mend.
+//!
+//! Limits: no HTTP/3, no `socks` proxies, and no content encoding but gzip.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+};
+use reqwest::{Method, StatusCode};
+use tokio::runtime::{Handle, Runtime};
+
+use super::{Error, Interrupt, Traffic};
+use crate::settings::{Env, Limits};
+
+mod body;
+mod credentials;
+mod gate;
+mod many;
+mod redirect;
+mod response;
+mod retry;
+mod setup;
+
+pub use body::{Body, Failure};
+pub use credentials::Credentials;
+pub use redirect::Redirects;
+pub use reqwest::{Url, header};
+pub use response::{Reply, Response};
+
+/// How often a wait looks at the clock and for a signal.
+const TICK: Duration = Duration::from_millis(100);
+/// The most that is read of an answer that only explains a refusal.
+const EXPLANATION_MAX: u64 = 64 << 10;
+
+/// What a client goes by.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// A PEM bundle in place of the system's certificates, and the setting or variable that names it.
+    pub ca_file: Option<(PathBuf, &'static str)>,
+    /// Proxy variables, taken from the environment.
+    pub proxies: setup::Proxies,
+    /// The time all requests together may take, from the making of the client.
+    pub time: Duration,
+    /// The time without a byte, or with fewer than 1 KiB a second, after which a request is given up.
+    pub stall: Duration,
+    /// The first pause before a retry; each later one is twice as long.
+    pub backoff: Duration,
+    /// How often one request is sent again after a broken connection or a 5xx.
+    pub retries: u32,
+    /// The longest that a rate limit is waited out; a longer one is an error at once.
+    pub patience: Duration,
+    /// The first pause after a rate limit that tells no time; each later one is twice as long.
+    pub pause: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            ca_file: None,
+            proxies: setup::Proxies::default(),
+            time: Limits::default().time,
+            stall: Duration::from_secs(30),
+            backoff: Duration::from_millis(500),
+            retries: 3,
+            patience: Duration::from_secs(90),
+            // What GitHub asks for: "wait for at least one minute".
+            pause: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Options {
+    /// By the settings, and for what they leave open by the environment.
+    #[must_use]
+    pub fn new(ca_file: Option<&std::path::Path>, limits: Limits, env: &Env) -> Self {
+        let named = |name| env.get(name).map(|path| (PathBuf::from(path), name));
+        Self {
+            ca_file: ca_file
+                .map(|path| (path.to_owned(), "ca_file"))
+                .or_else(|| named("SSL_CERT_FILE"))
+                .or_else(|| named("NIX_SSL_CERT_FILE")),
+            proxies: setup::Proxies::from_env(env),
+            time: limits.time,
+            ..Self::default()
+        }
+    }
+}
+
+/// The client. Clones share connections, gate, deadline and counts.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    options: Options,
+    http: reqwest::Client,
+    /// The system has certificates, or a bundle was given.
+    certificates: bool,
+    engine: Engine,
+    deadline: Instant,
+    interrupt: Interrupt,
+    gate: gate::Gate,
+    requests: AtomicU64,
+    received: AtomicU64,
+    sent: AtomicU64,
+}
+
+/// The runtime; dropping it does not wait for a name lookup that hangs.
+struct Engine {
+    handle: Handle,
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The cap of an answer's decoded size, with the words for its error.
+#[derive(Debug, Clone)]
+pub struct Cap {
+    /// The most bytes.
+    pub bytes: u64,
+    /// What is too large if there are more.
+    pub what: String,
+    /// The setting that holds the limit.
+    pub setting: &'static str,
+}
+
+impl Cap {
+    /// For answers that only say a few words.
+    #[must_use]
+    pub fn small() -> Self {
+        Self {
+            bytes: 1 << 20,
+            what: "the answer".to_owned(),
+            setting: "limits.bytes",
+        }
+    }
+}
+
+/// One request; nothing is sent until a [`Client`] is given it.
+#[derive(Debug, Clone)]
+pub struct Request {
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    body: Vec<u8>,
+    credentials: Option<Credentials>,
+    redirects: Redirects,
+    cap: Cap,
+}
+
+impl Request {
+    /// A `GET`.
+    #[must_use]
+    pub fn get(url: Url) -> Self {
+        Self {
+            method: Method::GET,
+            url,
+            headers: HeaderMap::new(),
+            body: Vec::new(),
+            credentials: None,
+            redirects: Redirects::SameHost,
+            cap: Cap::small(),
+        }
+    }
+
+    /// A `POST`.
+    #[must_use]
+    pub fn post(url: Url, content_type: &'static str, body: Vec<u8>) -> Self {
+        let mut request = Self::get(url);
+        request.method = Method::POST;
+        request.body = body;
+        request.header(CONTENT_TYPE, HeaderValue::from_static(content_type))
+    }
+
+    /// With a header.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// With an `Accept` header.
+    #[must_use]
+    pub fn accept(self, media_type: &'static str) -> Self {
+        self.header(ACCEPT, HeaderValue::from_static(media_type))
+    }
+
+    /// With credentials; they go to their own origin only.
+    #[must_use]
+    pub fn credentials(mut self, credentials: Option<&Credentials>) -> Self {
+        self.credentials = credentials.cloned();
+        self
+    }
+
+    /// With other redirects allowed than those within one host.
+    #[must_use]
+    pub fn redirects(mut self, redirects: Redirects) -> Self {
+        self.redirects = redirects;
+        self
+    }
+
+    /// With another cap of the answer's size.
+    #[must_use]
+    pub fn cap(mut self, cap: Cap) -> Self {
+        self.cap = cap;
+        self
+    }
+
+    /// The address.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+}
+
+/// Parses an address and refuses what must not be asked: other schemes, credentials, fragments.
+pub fn url(text: &str) -> Result<Url, Error> {
+    let mut url = Url::parse(text).map_err(|_| Error::Address {
+        url: text.to_owned(),
+        problem: "is not a URL",
+    })?;
+    let problem = if !matches!(url.scheme(), "http" | "https") {
+        "is neither http nor https"
+    } else if !url.username().is_empty() || url.password().is_some() {
+        // Both setters fail only for URLs that cannot have a host.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        "holds credentials, which belong into a token file"
+    } else if url.fragment().is_some() {
+        "has a fragment"
+    } else {
+        return Ok(url);
+    };
+    Err(Error::Address {
+        url: url.to_string(),
+        problem,
+    })
+}
+
+/// Host and port for people.
+pub(super) fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port()
+        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    url.host_str().is_some_and(|host| {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        host == "localhost"
+            || bare
+                .parse()
+                .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+    })
+}
+
+impl Client {
+    /// Makes a client; its time runs from here.
+    pub fn new(options: Options, interrupt: Interrupt) -> Result<Self, Error> {
+        let (http, certificates) = setup::client(&options)?;
+        let runtime = setup::runtime()?;
+        Ok(Self(Arc::new(Inner {
+            deadline: Instant::now() + options.time,
+            options,
+            http,
+            certificates,
+            engine: Engine {
+                handle: runtime.handle().clone(),
+                runtime: Some(runtime),
+            },
+            interrupt,
+            gate: gate::Gate::default(),
+            requests: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+        })))
+    }
+
+    /// What all clones have moved so far.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        Traffic {
+            requests: self.0.requests.load(Ordering::Relaxed),
+            received: self.0.received.load(Ordering::Relaxed),
+            sent: self.0.sent.load(Ordering::Relaxed),
+        }
+    }
+
+    /// How many requests the host's quota still allows, as its last answer told.
+    #[must_use]
+    pub fn quota(&self, url: &Url) -> Option<gate::Quota> {
+        self.0.gate.quota(&authority(url))
+    }
+
+    /// Sends a request and returns as soon as the answer begins.
+    ///
+    /// Statuses that are an answer to the question come back as they are: 2xx, 304, 4xx, and for a `POST` 3xx.
+    /// [`Response::refusal`] turns one that is of no use into its error.
+    pub fn send(&self, request: &Request) -> Result<Response, Error> {
+        self.send_within(request, &mut retry::Tries::new(&self.0.options))
+    }
+
+    /// Sends a request and reads the whole answer; a broken body is asked for again too.
+    pub fn fetch(&self, request: &Request) -> Result<Reply, Error> {
+        let mut tries = retry::Tries::new(&self.0.options);
+        loop {
+            match self.send_within(request, &mut tries)?.into_reply() {
+                Err(error @ Error::Unreachable { .. }) => self.again(error, None, &mut tries)?,
+                result => return result,
+            }
+        }
+    }
+
+    fn send_within(&self, request: &Request, tries: &mut retry::Tries) -> Result<Response, Error> {
+        self.check(request)?;
+        let mut url = request.url.clone();
+        let mut hops = 0;
+        let mut limited = 0;
+        loop {
+            self.pass(&url)?;
+            let asked = Instant::now();
+            let mut response = match self.exchange(request, &url) {
+                Err(error @ Error::Unreachable { .. }) => {
+                    self.again(error, None, tries)?;
+                    continue;
+                }
+                result => result?,
+            };
+            let status = response.status;
+            if status.is_server_error() {
+                let error = Error::ServerError {
+                    remote: authority(&url),
+                    status: status.as_u16(),
+                };
+                let wait = gate::retry_after(&response.headers, SystemTime::now());
+                self.again(error, wait, tries)?;
+            } else if is_followed(status) && request.method == Method::GET {
+                hops += 1;
+                url = redirect::next(&url, &response.headers, request.redirects, hops)?;
+            } else {
+                if matches!(status.as_u16(), 403 | 429) {
+                    response.buffer(EXPLANATION_MAX);
+                }
+                let answer = gate::Answer {
+                    status: status.as_u16(),
+                    headers: &response.headers,
+                    body: response.buffered(),
+                };
+                match self
+                    .0
+                    .gate
+                    .note(&authority(&url), &answer, asked, self.0.options.pause)
+                {
+                    None => return Ok(response),
+                    Some(wait) if limited == gate::WAITS => {
+                        return Err(Error::RateLimited {
+                            remote: authority(&url),
+                            wait: Some(wait),
+                        });
+                    }
+                    Some(_) => limited += 1,
+                }
+            }
+        }
+    }
+
+    /// What must not be sent at all.
+    fn check(&self, request: &Request) -> Result<(), Error> {
+        let url = url(request.url.as_str())?;
+        if url.scheme() == "http" {
+            if request.credentials.is_some() && !is_loopback(&url) {
+                return Err(Error::PlainHttp {
+                    remote: authority(&url),
+                });
+            }
+        } else if !self.0.certificates {
+            return Err(Error::NoCertificates {
+                remote: authority(&url),
+            });
+        }
+        Ok(())
+    }
+
+    /// Waits until the host's gate is open.
+    fn pass(&self, url: &Url) -> Result<(), Error> {
+        let host = authority(url);
+        while let Some(wait) = self.0.gate.closed_for(&host) {
+            let left = self.0.deadline.saturating_duration_since(Instant::now());
+            if wait > self.0.options.patience || wait > left {
+                return Err(Error::RateLimited {
+                    remote: host,
+                    wait: Some(wait),
+                });
+            }
+            tracing::info!(host, seconds = wait.as_secs(), "waiting for the rate limit");
+            self.0.pause(wait, &host)?;
+        }
+        Ok(())
+    }
+
+    /// Waits before a retry, or gives the error back where there is none left.
+    fn again(
+        &self,
+        error: Error,
+        wait: Option<Duration>,
+        tries: &mut retry::Tries,
+    ) -> Result<(), Error> {
+        let Some(pause) = tries.next() else {
+            return Err(error);
+        };
+        let pause = wait.map_or(pause, |wait| wait.max(pause));
+        let left = self.0.deadline.saturating_duration_since(Instant::now());
+        if pause > left || pause > self.0.options.patience {
+            return Err(error);
+        }
+        tracing::debug!(%error, "trying again");
+        self.0.pause(pause, "the network")
+    }
+
+    /// One request and the head of its answer.
+    fn exchange(&self, request: &Request, url: &Url) -> Result<Response, Error> {
+        let inner = &self.0;
+        let mut built = reqwest::Request::new(request.method.clone(), url.clone());
+        *built.headers_mut() = request.headers.clone();
+        built
+            .headers_mut()
+            .insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        let credentials = request
+            .credentials
+            .as_ref()
+            .filter(|credentials| credentials.belong_to(url));
+        if let Some(credentials) = credentials {
+            built
+                .headers_mut()
+                .insert(AUTHORIZATION, credentials.header());
+        }
+        if request.method == Method::POST {
+            *built.body_mut() = Some(request.body.clone().into());
+        }
+        inner.requests.fetch_add(1, Ordering::Relaxed);
+        inner
+            .sent
+            .fetch_add(request.body.len() as u64, Ordering::Relaxed);
+        let remote = authority(url);
+        tracing::debug!(method = %request.method, %url, "request");
+        let answer = inner
+            .drive(inner.http.execute(built), &remote)?
+            .map_err(|error| response::broken(&remote, error))?;
+        Response::new(
+            inner.clone(),
+            answer,
+            url.clone(),
+            request.cap.clone(),
+            request.credentials.clone(),
+        )
+    }
+}
+
+fn is_followed(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+impl Inner {
+    /// Runs a future to its end, unless it stalls, the time is over or a signal came.
+    fn drive<F: Future>(&self, future: F, remote: &str) -> Result<F::Output, Error> {
+        let stalled = Instant::now() + self.options.stall;
+        let tick = TICK.min(self.options.stall);
+        self.engine.handle.block_on(async {
+            let mut future = std::pin::pin!(future);
+            loop {
+                self.check_time(remote)?;
+                match tokio::time::timeout(tick, &mut future).await {
+                    Ok(output) => return Ok(output),
+                    Err(_) if Instant::now() >= stalled => {
+                        return Err(Error::Timeout {
+                            remote: remote.to_owned(),
+                            after: self.options.stall,
+                        });
+                    }
+                    Err(_) => {}
+                }
+            }
+        })
+    }
+
+    fn pause(&self, time: Duration, remote: &str) -> Result<(), Error> {
+        let end = Instant::now() + time;
+        loop {
+            self.check_time(remote)?;
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(TICK));
+        }
+    }
+
+    fn check_time(&self, remote: &str) -> Result<(), Error> {
+        if self.interrupt.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        if Instant::now() >= self.deadline {
+            return Err(Error::Timeout {
+                remote: remote.to_owned(),
+                after: self.options.time,
+            });
+        }
+        Ok(())
+    }
+}

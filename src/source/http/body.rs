@@ -1,0 +1,237 @@
+//! The body of an answer as a blocking reader.
+
+use std::io::{self, Cursor, Read};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use flate2::read::MultiGzDecoder;
+use reqwest::Url;
+
+use super::{Cap, Error, Inner, authority, response};
+
+/// The slowest that an answer may come, in bytes a second over one stall period.
+const SLOWEST: u64 = 1024;
+
+/// Reads the decoded body. An error that stops it is left with [`Failure`], for readers that hide what they met.
+pub struct Body {
+    source: Source,
+    left: u64,
+    cap: Cap,
+    remote: String,
+    failure: Failure,
+}
+
+/// What stopped a [`Body`], to be asked for after a parser in between has given up.
+#[derive(Clone, Default)]
+pub struct Failure(Arc<Mutex<Option<Error>>>);
+
+impl Failure {
+    /// The error, once.
+    #[must_use]
+    pub fn take(&self) -> Option<Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Keeps the error and makes the `io::Error` that stands for it.
+    fn keep(&self, error: Error) -> io::Error {
+        let text = io::Error::other(error.to_string());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        text
+    }
+
+    fn is_set(&self) -> bool {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
+    }
+}
+
+enum Source {
+    Plain(Wire),
+    Gzip(Box<MultiGzDecoder<Wire>>),
+    Buffered(Cursor<Vec<u8>>),
+}
+
+/// The bytes as they arrive.
+struct Wire {
+    client: Arc<Inner>,
+    answer: reqwest::Response,
+    chunk: Cursor<Vec<u8>>,
+    remote: String,
+    failure: Failure,
+    pace: Pace,
+}
+
+/// How fast bytes come, over the time spent waiting for them: a slow reader is not the server's fault.
+#[derive(Default)]
+struct Pace {
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    /// Takes in a wait; `false`: over one period, too little came.
+    fn keeps(&mut self, waited: Duration, bytes: u64, period: Duration) -> bool {
+        self.waited += waited;
+        self.bytes += bytes;
+        if self.waited < period {
+            return true;
+        }
+        let keeps = u128::from(self.bytes) * 1000 >= u128::from(SLOWEST) * self.waited.as_millis();
+        *self = Self::default();
+        keeps
+    }
+}
+
+impl Body {
+    pub(super) fn new(
+        client: Arc<Inner>,
+        answer: reqwest::Response,
+        url: &Url,
+        cap: Cap,
+        gzip: bool,
+    ) -> Self {
+        let failure = Failure::default();
+        let remote = authority(url);
+        let wire = Wire {
+            client,
+            answer,
+            chunk: Cursor::default(),
+            remote: remote.clone(),
+            failure: failure.clone(),
+            pace: Pace::default(),
+        };
+        let source = if gzip {
+            Source::Gzip(Box::new(MultiGzDecoder::new(wire)))
+        } else {
+            Source::Plain(wire)
+        };
+        Self {
+            source,
+            left: cap.bytes,
+            cap,
+            remote,
+            failure,
+        }
+    }
+
+    /// A handle on the error that may stop this body.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        self.failure.clone()
+    }
+
+    /// Reads up to `max` bytes into memory and goes on from there; the rest is dropped.
+    pub(super) fn buffer(&mut self, max: u64) {
+        let mut bytes = Vec::new();
+        // A refusal that breaks off has said enough.
+        let _ = self.by_ref().take(max).read_to_end(&mut bytes);
+        let _ = self.failure.take();
+        self.left = bytes.len() as u64;
+        self.source = Source::Buffered(Cursor::new(bytes));
+    }
+
+    pub(super) fn buffered(&self) -> &[u8] {
+        match &self.source {
+            Source::Buffered(bytes) => bytes.get_ref(),
+            Source::Plain(_) | Source::Gzip(_) => &[],
+        }
+    }
+}
+
+impl Read for Body {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // One byte more than the cap tells whether there is more.
+        let room = usize::try_from(self.left.saturating_add(1)).unwrap_or(usize::MAX);
+        let room = room.min(buffer.len());
+        let buffer = &mut buffer[..room];
+        let read = match &mut self.source {
+            Source::Plain(wire) => wire.read(buffer),
+            Source::Buffered(bytes) => bytes.read(buffer),
+            Source::Gzip(decoder) => decoder.read(buffer).map_err(|error| {
+                if self.failure.is_set() {
+                    return error;
+                }
+                let cause = format!("its gzip encoding is damaged: {error}");
+                self.failure.keep(Error::Unreachable {
+                    remote: self.remote.clone(),
+                    cause,
+                })
+            }),
+        }?;
+        match self.left.checked_sub(read as u64) {
+            Some(left) => {
+                self.left = left;
+                Ok(read)
+            }
+            None => Err(self.failure.keep(Error::TooLarge {
+                what: self.cap.what.clone(),
+                limit: self.cap.bytes,
+                setting: self.cap.setting,
+            })),
+        }
+    }
+}
+
+impl Wire {
+    fn refill(&mut self) -> Result<bool, Error> {
+        let asked = Instant::now();
+        let chunk = self
+            .client
+            .drive(self.answer.chunk(), &self.remote)?
+            .map_err(|error| response::broken(&self.remote, error))?;
+        let Some(chunk) = chunk else { return Ok(false) };
+        let length = chunk.len() as u64;
+        self.client.received.fetch_add(length, Ordering::Relaxed);
+        let stall = self.client.options.stall;
+        // A server that drips keeps the connection alive and the update away.
+        if !self.pace.keeps(asked.elapsed(), length, stall) {
+            return Err(Error::Timeout {
+                remote: self.remote.clone(),
+                after: stall,
+            });
+        }
+        self.chunk = Cursor::new(chunk.into());
+        Ok(true)
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.chunk.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            match self.refill() {
+                Ok(true) => {}
+                Ok(false) => return Ok(0),
+                Err(error) => return Err(self.failure.keep(error)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_drips_is_told_from_one_that_is_slow() {
+        let second = Duration::from_secs(1);
+        let drip = |bytes| {
+            let mut pace = Pace::default();
+            (0..60).all(|_| pace.keeps(second, bytes, 30 * second))
+        };
+        assert!(drip(1024));
+        assert!(!drip(1023));
+        assert!(!drip(1));
+        assert!(
+            Pace::default().keeps(29 * second, 1, 30 * second),
+            "one short wait"
+        );
+        assert!(Pace::default().keeps(Duration::ZERO, 0, 30 * second));
+    }
+}

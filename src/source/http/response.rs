@@ -1,0 +1,293 @@
+//! An answer, and what its status and its type say.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION};
+use reqwest::{StatusCode, Url};
+use serde::de::DeserializeOwned;
+
+use super::{Body, Cap, Credentials, Error, Inner, authority, redirect};
+
+/// How much of an answer that is none of a forge is shown.
+const SHOWN: usize = 80;
+
+/// The head of an answer, and its body to be read.
+pub struct Response {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Where it came from, after redirects.
+    pub url: Url,
+    /// Its body, decoded.
+    pub body: Body,
+    credentials: Option<Credentials>,
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub struct Reply {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Where it came from, after redirects.
+    pub url: Url,
+    /// Its body, decoded.
+    pub body: Vec<u8>,
+    credentials: Option<Credentials>,
+}
+
+impl Response {
+    pub(super) fn new(
+        client: Arc<Inner>,
+        answer: reqwest::Response,
+        url: Url,
+        cap: Cap,
+        credentials: Option<Credentials>,
+    ) -> Result<Self, Error> {
+        let status = answer.status();
+        let headers = answer.headers().clone();
+        let gzip = match headers
+            .get(CONTENT_ENCODING)
+            .map(|value| value.as_bytes().to_ascii_lowercase())
+        {
+            None => false,
+            Some(coding) => match coding.as_slice() {
+                b"" | b"identity" => false,
+                b"gzip" | b"x-gzip" => true,
+                other => {
+                    let coding = String::from_utf8_lossy(other);
+                    let answer = format!("a body encoded as `{coding}`, which was not asked for");
+                    return Err(Error::NotAForge {
+                        remote: authority(&url),
+                        answer,
+                    });
+                }
+            },
+        };
+        // A proxy's 304 or 204 may name the coding of the body it does not have.
+        let empty = headers
+            .get(CONTENT_LENGTH)
+            .is_some_and(|length| length == "0")
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let body = Body::new(client, answer, &url, cap, gzip && !empty);
+        Ok(Self {
+            status,
+            headers,
+            url,
+            body,
+            credentials,
+        })
+    }
+
+    pub(super) fn buffer(&mut self, max: u64) {
+        self.body.buffer(max);
+    }
+
+    pub(super) fn buffered(&self) -> &[u8] {
+        self.body.buffered()
+    }
+
+    /// The media type, in lower case, without its parameters.
+    #[must_use]
+    pub fn media_type(&self) -> String {
+        media_type(&self.headers)
+    }
+
+    /// The whole answer.
+    pub fn into_reply(mut self) -> Result<Reply, Error> {
+        let mut body = Vec::new();
+        if let Err(error) = self.body.read_to_end(&mut body) {
+            let cause = error.to_string();
+            let unreachable = Error::Unreachable {
+                remote: authority(&self.url),
+                cause,
+            };
+            return Err(self.body.failure().take().unwrap_or(unreachable));
+        }
+        let Self {
+            status,
+            headers,
+            url,
+            credentials,
+            ..
+        } = self;
+        Ok(Reply {
+            status,
+            headers,
+            url,
+            body,
+            credentials,
+        })
+    }
+
+    /// The error that an answer stands for which is not the one hoped for.
+    #[must_use]
+    pub fn refusal(mut self) -> Error {
+        self.body.buffer(super::EXPLANATION_MAX);
+        let Self {
+            status,
+            headers,
+            url,
+            body,
+            credentials,
+        } = self;
+        let body = body.buffered().to_vec();
+        Reply {
+            status,
+            headers,
+            url,
+            body,
+            credentials,
+        }
+        .refusal()
+    }
+}
+
+impl Reply {
+    /// The media type, in lower case, without its parameters.
+    #[must_use]
+    pub fn media_type(&self) -> String {
+        media_type(&self.headers)
+    }
+
+    /// Reads a JSON answer; `what` names it in the error.
+    pub fn json<T: DeserializeOwned>(&self, what: &'static str) -> Result<T, Error> {
+        let media_type = self.media_type();
+        let is_json = media_type == "application/json" || media_type.ends_with("+json");
+        let opens = self.body.iter().find(|byte| !byte.is_ascii_whitespace());
+        if !is_json || !matches!(opens, Some(b'{' | b'[')) {
+            return Err(self.not_a_forge());
+        }
+        serde_json::from_slice(&self.body).map_err(|error| Error::Malformed {
+            remote: authority(&self.url),
+            what,
+            problem: error.to_string(),
+        })
+    }
+
+    /// The error that an answer stands for which is not the one hoped for.
+    #[must_use]
+    pub fn refusal(&self) -> Error {
+        let remote = authority(&self.url);
+        let token = || {
+            let used = self
+                .credentials
+                .as_ref()
+                .filter(|credentials| credentials.belong_to(&self.url));
+            used.map_or_else(
+                || "none".to_owned(),
+                |credentials| credentials.name().to_owned(),
+            )
+        };
+        match self.status.as_u16() {
+            401 => Error::Unauthorized {
+                remote,
+                token: token(),
+            },
+            403 | 404 | 451 => Error::NoPermission {
+                remote,
+                token: token(),
+            },
+            429 => Error::RateLimited { remote, wait: None },
+            300..=399 => {
+                let to = self
+                    .headers
+                    .get(LOCATION)
+                    .map(|to| String::from_utf8_lossy(to.as_bytes()).into_owned());
+                redirect::refused(&self.url, to.unwrap_or_default())
+            }
+            status @ 500.. => Error::ServerError { remote, status },
+            _ => self.not_a_forge(),
+        }
+    }
+
+    /// The error for an answer of a strange kind, with its first words.
+    #[must_use]
+    pub fn not_a_forge(&self) -> Error {
+        let text = String::from_utf8_lossy(&self.body[..self.body.len().min(4096)]);
+        let masked = self
+            .credentials
+            .as_ref()
+            .map(|credentials| credentials.mask(&text));
+        let words: String = masked
+            .as_deref()
+            .unwrap_or(&text)
+            .trim()
+            .chars()
+            .take(SHOWN)
+            .collect();
+        let status = self.status.as_u16();
+        let answer = if words.is_empty() {
+            format!("status {status}, nothing else")
+        } else {
+            format!("status {status}, {words}")
+        };
+        Error::NotAForge {
+            remote: authority(&self.url),
+            answer,
+        }
+    }
+}
+
+fn media_type(headers: &HeaderMap) -> String {
+    let value = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    value
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase()
+}
+
+/// A connection that was not made or broke, in one line; the address is left out, it may be pre-authorised.
+pub(super) fn broken(remote: &str, error: reqwest::Error) -> Error {
+    let error = error.without_url();
+    let remote = remote.to_owned();
+    let cause = chain(&error);
+    if certificate_refused(&error) {
+        Error::Certificate { remote, cause }
+    } else {
+        Error::Unreachable { remote, cause }
+    }
+}
+
+/// An error and its causes in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let next = error.to_string();
+        // Wrappers repeat what they wrap.
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        source = error.source();
+    }
+    text
+}
+
+/// Whether the server's certificate was the reason: trying again will not help then.
+fn certificate_refused(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        // `io::Error` gives the source of what it holds as its own, so what it holds is asked first.
+        let held = error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        let tls = held
+            .and_then(|held| held.downcast_ref())
+            .or_else(|| error.downcast_ref());
+        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}

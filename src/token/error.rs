@@ -1,0 +1,92 @@
+//! What can be wrong with the place of a token. No message holds any of its content.
+
+use std::path::PathBuf;
+
+use miette::Diagnostic;
+
+/// A token that must not be used as it is.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum Error {
+    /// The set file is not there.
+    #[error("the token file `{}` does not exist", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::token::missing),
+        help("create it, or take `token_file` out of the settings; nothing was written")
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It cannot be read.
+    #[error("cannot read `{}`", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::token::io),
+        help("give this user the right to read it; nothing was written")
+    )]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A symlink, directory, pipe, socket or device.
+    #[error("`{}` is {kind}, not a regular file", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::token::not_a_file),
+        help("name the file itself (`realpath` prints it); nothing was read or written")
+    )]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// Others may read or change it.
+    #[error("others may read or change `{}` (mode {mode:04o})", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::token::mode),
+        help("run `chmod 600 {}`, and renew the token if others may have read it; nothing was written", .path.display())
+    )]
+    Mode {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It belongs to somebody who should not choose the token.
+    #[error("`{}` belongs to user {uid}, who is neither root nor the user this runs for", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::token::owner),
+        help("run `chown root {}` if the token is right; nothing was written", .path.display())
+    )]
+    Owner {
+        /// The file.
+        path: PathBuf,
+        /// Its owner.
+        uid: u32,
+    },
+    /// Far larger than a token.
+    #[error("`{}` is larger than {limit} bytes", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::token::too_large),
+        help("it must hold the token and nothing else; nothing was written")
+    )]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        limit: u64,
+    },
+    /// No token in it, or something that cannot be one.
+    #[error("{place} {problem}")]
+    #[diagnostic(
+        code(hyper_sync::token::content),
+        help("write the token alone, on one line; nothing was sent or written")
+    )]
+    Content {
+        /// Where, in words.
+        place: String,
+        /// What is wrong; never what is there.
+        problem: &'static str,
+    },
+}
