@@ -8,3 +8,4 @@ pub mod plan;
 pub mod scan;
 pub mod settings;
 pub mod state;
+pub mod token;
