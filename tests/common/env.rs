@@ -14,7 +14,7 @@ use std::{
 use assert_cmd::Command;
 use tempfile::TempDir;
 
-use super::{forge::Forge, snapshot::TreeSnapshot};
+use super::{forge::Forge, git, snapshot::TreeSnapshot};
 
 /// A home, a target and a state directory, and the binary that works on them.
 pub struct Sandbox {
@@ -38,7 +38,8 @@ impl Sandbox {
             masks: RefCell::default(),
         };
         sandbox.link_tool("git");
-        for name in ["home", "target", "state", "bin", "tmp"] {
+        sandbox.config("");
+        for name in ["home", "target", "state", "bin", "tmp", "config.toml"] {
             sandbox.mask(
                 &sandbox.path(name).display().to_string(),
                 &format!("[{name}]"),
@@ -72,6 +73,20 @@ impl Sandbox {
         self.root.path()
     }
 
+    /// Writes the configuration file: the only one that is read, whatever the machine has in `/etc`.
+    pub fn config(&self, toml: &str) -> &Self {
+        fs::write(self.path("config.toml"), toml).unwrap();
+        self
+    }
+
+    /// Writes a file of the target, as its owner would: parent directories are made.
+    pub fn edit(&self, path: &str, content: impl AsRef<[u8]>) -> &Self {
+        let path = self.target().join(path);
+        fs::create_dir_all(path.parent().expect("a file has a directory")).unwrap();
+        fs::write(path, content).unwrap();
+        self
+    }
+
     /// What the target looks like.
     pub fn target_tree(&self) -> TreeSnapshot {
         TreeSnapshot::of(&self.target())
@@ -90,10 +105,39 @@ impl Sandbox {
 
     /// Puts a shell script in `PATH` as a program. It has shell builtins only, unless more is linked.
     pub fn tool(&self, name: &str, script: &str) -> &Self {
-        let path = self.path("bin").join(name);
-        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        let (source, path) = (self.path("script"), self.path("bin").join(name));
+        fs::write(&source, format!("#!/bin/sh\n{script}\n")).unwrap();
+        // Copied by another process: a child that some thread starts now would inherit our handle for writing, and
+        // the kernel refuses to run a file that is open for writing ("text file busy").
+        git::succeeds(std::process::Command::new("cp").args([&source, &path]));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         self
+    }
+
+    /// Puts an `ssh` in `PATH` that runs `git-upload-pack` here, whatever the host. As a real server it knows the
+    /// protocol version only if the client sends it (`-o SendEnv=GIT_PROTOCOL`). See [`Sandbox::ssh_calls`].
+    pub fn fake_ssh(&self) -> &Self {
+        let log = self.path("ssh.log");
+        self.tool(
+            "ssh",
+            &format!(
+                r#"
+echo "$*" >> '{}'
+case "$*" in *SendEnv=GIT_PROTOCOL*) ;; *) unset GIT_PROTOCOL ;; esac
+eval "command=\${{$#}}"
+case "$command" in
+  "git-upload-pack "*) eval "exec git ${{command#git-}}" ;;
+  *) echo "no such command: $command" >&2; exit 127 ;;
+esac"#,
+                log.display()
+            ),
+        )
+    }
+
+    /// The arguments of every call of the `ssh` made by [`Sandbox::fake_ssh`], one line each.
+    pub fn ssh_calls(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.path("ssh.log")).unwrap_or_default();
+        log.lines().map(str::to_owned).collect()
     }
 
     /// From now on `text` is printed as `[name]` in masked output.
@@ -128,6 +172,7 @@ impl Sandbox {
             .env("PATH", self.path("bin"))
             .env("HOME", self.home())
             .env("TMPDIR", self.path("tmp"))
+            .env("HYPER_SYNC_CONFIG", self.path("config.toml"))
             .env("HYPER_SYNC_STATE_DIR", self.state())
             .env("HYPER_SYNC_TARGET", self.target())
             .env("NO_COLOR", "1")

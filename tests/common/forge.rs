@@ -13,35 +13,30 @@ mod archive;
 mod config;
 pub mod fault;
 mod git_http;
-mod json;
+mod journal;
 mod message;
+pub mod pack;
+mod resolve;
+mod server;
+mod tls;
 mod wire;
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    net::{Ipv4Addr, TcpListener},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
-use axum::{
-    Router,
-    body::Body,
-    extract::{ConnectInfo, State},
-    http,
-};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 pub use self::{
-    config::{BarePost, Config, Link, Suffix},
+    config::{BarePost, Config, Link, Rate, Suffix},
     message::Seen,
+    tls::{Certificate, ca_file},
 };
 use self::{
     fault::{Action, Hits, Rule, When},
-    message::{Outgoing, Reply, Request},
-    wire::{Door, Peer, Traffic},
+    server::Shared,
 };
 use super::repo::Repo;
 
@@ -52,26 +47,6 @@ pub const OWNER_NAME: &str = "acme/machines";
 pub struct Forge {
     shared: Arc<Shared>,
     runtime: Option<Runtime>,
-}
-
-/// What the handlers know.
-struct Shared {
-    repo: Repo,
-    address: SocketAddr,
-    config: Mutex<Config>,
-    record: Mutex<Vec<Record>>,
-    rules: Mutex<Vec<Rule>>,
-    hook: Mutex<Option<Hook>>,
-    /// Somebody asked for `info/refs`.
-    discovered: AtomicBool,
-    traffic: Arc<Traffic>,
-}
-
-type Hook = Box<dyn FnMut(&Repo) + Send>;
-
-struct Record {
-    seen: Seen,
-    sent: Arc<AtomicU64>,
 }
 
 impl Forge {
@@ -100,35 +75,27 @@ impl Forge {
         Self::start(&self.shared.repo, Ipv4Addr::new(127, 0, 0, 2), config)
     }
 
+    /// As [`Forge::serve`], over TLS with this certificate; HTTP/2 for who asks for it.
+    pub fn tls(repo: &Repo, certificate: Certificate) -> Self {
+        let config = Config {
+            certificate: Some(certificate),
+            ..Config::default()
+        };
+        Self::start(repo, Ipv4Addr::LOCALHOST, config)
+    }
+
     fn start(repo: &Repo, ip: Ipv4Addr, config: Config) -> Self {
         // Listening before the thread exists: the port is known at once and no early connection is refused.
         let listener = TcpListener::bind((ip, 0)).expect("a loopback port");
         listener.set_nonblocking(true).unwrap();
-        let shared = Arc::new(Shared {
-            repo: repo.clone(),
-            address: listener.local_addr().unwrap(),
-            config: Mutex::new(config),
-            record: Mutex::default(),
-            rules: Mutex::default(),
-            hook: Mutex::default(),
-            discovered: AtomicBool::new(false),
-            traffic: Arc::default(),
-        });
+        let shared = Arc::new(Shared::new(repo, listener.local_addr().unwrap(), config));
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("forge")
             .enable_all()
             .build()
             .unwrap();
-        let router = Router::new().fallback(handle).with_state(shared.clone());
-        let traffic = shared.traffic.clone();
-        runtime.spawn(async move {
-            let door = Door::new(listener, traffic);
-            let service = router.into_make_service_with_connect_info::<Peer>();
-            axum::serve(door, service)
-                .await
-                .expect("the forge serves until it is dropped");
-        });
+        runtime.spawn(server::run(listener, shared.clone()));
         Self {
             shared,
             runtime: Some(runtime),
@@ -139,12 +106,12 @@ impl Forge {
 
     /// `http://127.0.0.1:PORT`.
     pub fn origin(&self) -> String {
-        format!("http://{}", self.host())
+        self.shared.origin.clone()
     }
 
     /// `127.0.0.1:PORT`.
     pub fn host(&self) -> String {
-        self.shared.address.to_string()
+        self.shared.host.clone()
     }
 
     /// Base of the REST API in the shape of GitHub Enterprise: `http://127.0.0.1:PORT/api/v3`.
@@ -204,12 +171,7 @@ impl Forge {
 
     /// Every request so far, in the order of arrival.
     pub fn requests(&self) -> Vec<Seen> {
-        let record = lock(&self.shared.record);
-        let load = |r: &Record| Seen {
-            response_bytes: r.sent.load(Ordering::SeqCst),
-            ..r.seen.clone()
-        };
-        record.iter().map(load).collect()
+        self.shared.journal.all()
     }
 
     /// `METHOD /path` of every request so far, for a readable assertion.
@@ -219,7 +181,7 @@ impl Forge {
 
     /// How many requests there were.
     pub fn count(&self) -> usize {
-        lock(&self.shared.record).len()
+        self.shared.journal.count()
     }
 
     /// Bytes of response bodies that were sent, as encoded.
@@ -237,9 +199,14 @@ impl Forge {
         self.shared.traffic.connections()
     }
 
+    /// Blocks until `test` holds for the requests so far, their answers included as far as they were sent.
+    pub fn wait_until(&self, test: impl Fn(&[Seen]) -> bool) {
+        self.shared.journal.wait_until(test);
+    }
+
     /// Forgets the requests so far; configuration, faults and hook stay.
     pub fn reset(&self) -> &Self {
-        lock(&self.shared.record).clear();
+        self.shared.journal.clear();
         self.shared.traffic.reset();
         self
     }
@@ -262,90 +229,6 @@ impl Drop for Forge {
             runtime.shutdown_timeout(Duration::from_secs(5));
         }
     }
-}
-
-impl Shared {
-    fn config(&self) -> MutexGuard<'_, Config> {
-        lock(&self.config)
-    }
-
-    /// The honest answer.
-    fn answer(&self, request: &Request) -> Reply {
-        let segments: Vec<&str> = request.segments.iter().map(String::as_str).collect();
-        match segments.as_slice() {
-            ["api", "v3", rest @ ..] => api::answer(self, request, rest),
-            [first @ ("repos" | "repositories" | "rate_limit"), rest @ ..] => {
-                api::answer(self, request, &[&[*first], rest].concat())
-            }
-            ["raw", rest @ ..] => archive::raw(self, request, rest),
-            ["codeload", rest @ ..] => archive::codeload(self, request, rest),
-            [owner, name, rest @ ..] => git_http::answer(self, request, owner, name, rest),
-            _ => Reply::text(404, "Not Found"),
-        }
-    }
-}
-
-async fn handle(
-    State(shared): State<Arc<Shared>>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
-    request: http::Request<Body>,
-) -> http::Response<Outgoing> {
-    let Ok(request) = Request::read(request, shared.address).await else {
-        // The client left before its request was whole; nobody reads this.
-        return Outgoing::response(
-            Reply::text(400, "incomplete request"),
-            None,
-            &peer,
-            Arc::default(),
-        );
-    };
-    let sent = Arc::new(AtomicU64::new(0));
-    let seen = request.seen();
-    let action = fault::choose(&mut lock(&shared.rules), &seen);
-    let index = {
-        let mut record = lock(&shared.record);
-        record.push(Record {
-            seen,
-            sent: sent.clone(),
-        });
-        record.len() - 1
-    };
-    let link = shared.config().link;
-    if let Some(link) = link {
-        link.round_trips(if peer.first_use() { link.handshakes } else { 0 } + 1)
-            .await;
-    }
-    let work = {
-        let (shared, action) = (shared.clone(), action.clone());
-        move || {
-            let reply = match &action {
-                Some(action) if action.replaces() => Reply::text(200, ""),
-                _ => shared.answer(&request),
-            };
-            let reply = fault::alter(reply, action.as_deref(), &request);
-            if let Some(hook) = lock(&shared.hook).as_mut() {
-                hook(&shared.repo);
-            }
-            let gzip = shared.config().gzip && request.accepts_gzip();
-            if gzip { reply.compressed() } else { reply }
-        }
-    };
-    let reply = tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|panic| {
-            // Seen by the test as a 500 with the reason, and on stderr by the panic itself.
-            Reply::text(500, &format!("the forge panicked: {panic}"))
-        });
-    if let Some(record) = lock(&shared.record).get_mut(index) {
-        record.seen.status = reply.status;
-    }
-    let silent = matches!(action.as_deref(), Some(Action::Silence));
-    if silent {
-        std::future::pending::<()>().await;
-    }
-    let mut response = Outgoing::response(reply, action.as_deref(), &peer, sent);
-    response.body_mut().pace(link);
-    response
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -4,4 +4,7 @@ mod api;
 mod client;
 mod faults;
 mod git;
+mod objects;
 mod repo;
+mod sandbox;
+mod tls;

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use super::{
     Shared, api,
     message::{Reply, Request},
+    resolve,
 };
 use crate::common::git;
 
@@ -18,11 +19,11 @@ pub(super) fn raw(shared: &Shared, request: &Request, rest: &[&str]) -> Reply {
         return missing();
     };
     let config = shared.config().clone();
-    let allowed = !config.private || api::token(request) == config.token.as_deref();
+    let allowed = !config.private || api::token(request) == config.token;
     if !config.api || !allowed || format!("{owner}/{name}") != config.owner_name {
         return missing();
     }
-    let Some(commit) = api::resolve(shared, reference) else {
+    let Some(commit) = resolve::resolve(shared, reference) else {
         return missing();
     };
     let path = path.join("/");
@@ -64,9 +65,9 @@ pub(super) fn redirect(shared: &Shared, request: &Request, reference: &str) -> R
         .find(|name| shared.repo.info(name).is_some());
     let target = match (target, reference) {
         (Some(name), _) => name,
-        (None, "HEAD") => api::default_branch(shared),
-        (None, other) if api::resolve(shared, other).is_some() => other.to_owned(),
-        _ => return api::not_found("repos/contents#download-a-repository-archive-tar"),
+        (None, "HEAD") => resolve::default_branch(shared),
+        (None, other) if resolve::resolve(shared, other).is_some() => other.to_owned(),
+        _ => return api::answers::not_found("repos/contents#download-a-repository-archive-tar"),
     };
     let origin = config
         .archive_origin
@@ -96,7 +97,7 @@ pub(super) fn codeload(shared: &Shared, request: &Request, rest: &[&str]) -> Rep
     if !config.api || !allowed || format!("{owner}/{name}") != config.owner_name {
         return missing();
     }
-    let Some(commit) = api::resolve(shared, &reference.join("/")) else {
+    let Some(commit) = resolve::resolve(shared, &reference.join("/")) else {
         return missing();
     };
     let top = format!("{owner}-{name}-{}", &commit[..7]);

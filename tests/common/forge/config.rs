@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::tls::Certificate;
+
 /// Everything that can be chosen; the default is a public repository on a host like GitHub.
 #[derive(Clone, Debug)]
 #[expect(
@@ -41,6 +43,8 @@ pub struct Config {
     pub suffix: Suffix,
     /// Further configuration of the serving git.
     pub serving_git: Vec<(String, String)>,
+    /// TLS with this certificate; fixed from the start.
+    pub certificate: Option<Certificate>,
     /// An emulated link, for measurements.
     pub link: Option<Link>,
 }
@@ -121,6 +125,7 @@ impl Default for Config {
             bare_post: BarePost::Served,
             suffix: Suffix::Optional,
             serving_git: Vec::new(),
+            certificate: None,
             link: None,
         }
     }

@@ -9,7 +9,11 @@ use std::{
 };
 
 pub use super::message::gzip;
-use super::message::{Reply, Request, Seen};
+use super::{
+    api::answers,
+    message::{Reply, Request, Seen},
+    pack,
+};
 
 /// Which requests a fault applies to. Built from [`When::get`], [`When::post`] or [`When::any`].
 #[must_use]
@@ -177,7 +181,7 @@ impl Action {
 
     /// The primary rate limit as GitHub reports it.
     pub fn rate_limited(reset: u64) -> Self {
-        let reply = super::api::rate_limited(5000, reset);
+        let reply = answers::rate_limited(5000, reset);
         Self::Status {
             code: reply.status,
             headers: reply.headers,
@@ -187,7 +191,7 @@ impl Action {
 
     /// The secondary rate limit as GitHub reports it, with `retry-after` or without.
     pub fn secondary_limit(code: u16, retry_after: Option<&str>) -> Self {
-        let reply = super::api::secondary_limit(code, retry_after);
+        let reply = answers::secondary_limit(code, retry_after);
         Self::Status {
             code: reply.status,
             headers: reply.headers,
@@ -207,6 +211,16 @@ impl Action {
             change(&mut value);
             serde_json::to_vec(&value).expect("JSON is serialisable")
         })
+    }
+
+    /// A change of the pack in the answer to a `fetch`; the trailer is made to fit again.
+    pub fn mutate_pack(change: impl Fn(Vec<u8>) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self::mutate(move |body| pack::change_pack(&body, |pack| pack::with_trailer(change(pack))))
+    }
+
+    /// Another pack in the answer to a `fetch`, as it is: see `Repo::pack`.
+    pub fn replace_pack(pack: Vec<u8>) -> Self {
+        Self::mutate(move |body| pack::change_pack(&body, |_| pack.clone()))
     }
 
     /// A gzip body that unpacks to this many zero bytes.

@@ -1,13 +1,9 @@
 //! Requests and answers as plain values, and the body that is sent: whole, cut, or never ending.
 
 use std::{
+    future::Future,
     io::{self, Read, Write},
-    net::SocketAddr,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
     task::{Context, Poll, ready},
 };
 
@@ -18,7 +14,7 @@ use axum::{
 use http_body::{Frame, SizeHint};
 use tokio::time::Sleep;
 
-use super::{config::Link, fault::Action, wire::Peer};
+use super::{config::Link, fault::Action, journal::Entry, wire::Peer};
 
 /// One recorded request with what became of it.
 #[derive(Clone, Debug)]
@@ -114,7 +110,7 @@ pub(super) struct Request {
 impl Request {
     pub(super) async fn read(
         request: axum::http::Request<Body>,
-        address: SocketAddr,
+        origin: &str,
     ) -> Result<Self, axum::Error> {
         let (parts, body) = request.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await?.to_vec();
@@ -131,7 +127,7 @@ impl Request {
             path,
             headers: parts.headers,
             body,
-            origin: format!("http://{address}"),
+            origin: origin.to_owned(),
         })
     }
 
@@ -264,7 +260,7 @@ pub(super) struct Outgoing {
     /// Told to the client in `Content-Length`.
     length: Option<u64>,
     peer: Peer,
-    sent: Arc<AtomicU64>,
+    entry: Option<Entry>,
     link: Option<(Link, Option<Pin<Box<Sleep>>>)>,
 }
 
@@ -281,7 +277,7 @@ impl Outgoing {
         mut reply: Reply,
         action: Option<&Action>,
         peer: &Peer,
-        sent: Arc<AtomicU64>,
+        entry: Option<Entry>,
     ) -> Response<Self> {
         let whole = reply.body.len();
         let mut length = (!reply.chunked).then_some(whole as u64);
@@ -315,7 +311,7 @@ impl Outgoing {
             end,
             length: hint,
             peer: peer.clone(),
-            sent,
+            entry,
             link: None,
         };
         let mut response = Response::new(body);
@@ -362,7 +358,9 @@ impl HttpBody for Outgoing {
                 );
                 *sleep = None;
             }
-            body.sent.fetch_add(size as u64, Ordering::SeqCst);
+            if let Some(entry) = &body.entry {
+                entry.sent(size);
+            }
             return Poll::Ready(Some(Ok(Frame::data(body.left.split_to(size)))));
         }
         match &mut body.end {

@@ -1,6 +1,9 @@
-//! The sockets: counted, and able to say something that is not HTTP.
+//! The sockets: counted, with TLS or without, and able to say something that is not HTTP.
+//!
+//! What is counted is what the HTTP layer says and hears; TLS adds its own bytes.
 
 use std::{
+    future::Future,
     io,
     net::SocketAddr,
     pin::Pin,
@@ -19,8 +22,9 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
 };
+use tokio_rustls::{Accept, TlsAcceptor, server::TlsStream};
 
-use super::lock;
+use super::{lock, tls::Certificate};
 
 /// Bytes and connections of a forge.
 #[derive(Default)]
@@ -53,14 +57,20 @@ impl Traffic {
 pub(super) struct Door {
     listener: TcpListener,
     traffic: Arc<Traffic>,
+    tls: Option<TlsAcceptor>,
 }
 
 impl Door {
     /// To be called inside the runtime that accepts.
-    pub(super) fn new(listener: std::net::TcpListener, traffic: Arc<Traffic>) -> Self {
+    pub(super) fn new(
+        listener: std::net::TcpListener,
+        traffic: Arc<Traffic>,
+        certificate: Option<Certificate>,
+    ) -> Self {
         Self {
             listener: TcpListener::from_std(listener).expect("a listening socket"),
             traffic,
+            tls: certificate.map(|certificate| certificate.server().into()),
         }
     }
 }
@@ -74,15 +84,18 @@ impl Listener for Door {
         // Otherwise a small answer waits for the acknowledgement of its header.
         drop(io.set_nodelay(true));
         self.traffic.connections.fetch_add(1, Ordering::SeqCst);
-        (
-            Wire {
-                io,
-                line: Arc::default(),
-                traffic: self.traffic.clone(),
-                raw: None,
-            },
-            address,
-        )
+        let io = match &self.tls {
+            None => Stream::Plain(io),
+            // Shaking hands here would make every other client wait for this one.
+            Some(tls) => Stream::Greeting(Box::new(tls.accept(io))),
+        };
+        let wire = Wire {
+            io,
+            line: Arc::default(),
+            traffic: self.traffic.clone(),
+            raw: None,
+        };
+        (wire, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -135,9 +148,49 @@ impl Peer {
     }
 }
 
+enum Stream {
+    Plain(TcpStream),
+    Greeting(Box<Accept<TcpStream>>),
+    Tls(Box<TlsStream<TcpStream>>),
+    Failed,
+}
+
+trait Io: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
+
+impl Stream {
+    /// What to read from and write to, once the handshake is over.
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Pin<&mut dyn Io>>> {
+        if let Self::Greeting(accept) = self {
+            let result = ready!(Pin::new(accept.as_mut()).poll(context));
+            *self = match result {
+                Ok(stream) => Self::Tls(Box::new(stream)),
+                Err(error) => {
+                    *self = Self::Failed;
+                    return Poll::Ready(Err(error));
+                }
+            };
+        }
+        Poll::Ready(match self {
+            Self::Plain(io) => Ok(Pin::new(io)),
+            Self::Tls(io) => Ok(Pin::new(io.as_mut())),
+            Self::Greeting(_) | Self::Failed => Err(io::ErrorKind::NotConnected.into()),
+        })
+    }
+
+    fn socket(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Plain(io) => Some(io),
+            Self::Tls(io) => Some(io.get_ref().0),
+            Self::Greeting(_) | Self::Failed => None,
+        }
+    }
+}
+
 /// One connection.
 pub(super) struct Wire {
-    io: TcpStream,
+    io: Stream,
     line: Arc<Line>,
     traffic: Arc<Traffic>,
     raw: Option<(Vec<u8>, usize)>,
@@ -146,25 +199,32 @@ pub(super) struct Wire {
 impl Wire {
     /// Writes what a handler put in place of its response; then the connection has failed.
     fn poll_raw(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
-        let Some((bytes, at)) = &mut self.raw else {
+        let Self {
+            io, raw, traffic, ..
+        } = self;
+        let Some((bytes, at)) = raw else {
             return Poll::Pending;
         };
+        if bytes.is_empty() {
+            // Nothing said: end with a reset, as a dying proxy does.
+            drop(io.socket().map(TcpStream::set_zero_linger));
+        }
+        let mut io = match ready!(io.poll_ready(context)) {
+            Ok(io) => io,
+            Err(error) => return Poll::Ready(error),
+        };
         while *at < bytes.len() {
-            match ready!(Pin::new(&mut self.io).poll_write(context, &bytes[*at..])) {
+            match ready!(io.as_mut().poll_write(context, &bytes[*at..])) {
                 Ok(0) => break,
                 Ok(written) => {
                     *at += written;
-                    self.traffic
-                        .down
-                        .fetch_add(written as u64, Ordering::SeqCst);
+                    traffic.down.fetch_add(written as u64, Ordering::SeqCst);
                 }
                 Err(error) => return Poll::Ready(error),
             }
         }
-        if bytes.is_empty() {
-            // Nothing said: end with a reset, as a dying proxy does.
-            drop(self.io.set_zero_linger());
-        }
+        // TLS keeps what the socket did not take.
+        drop(ready!(io.poll_flush(context)));
         Poll::Ready(io::ErrorKind::BrokenPipe.into())
     }
 }
@@ -176,10 +236,10 @@ impl AsyncRead for Wire {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let result = ready!(Pin::new(&mut self.io).poll_read(context, buffer));
-        self.traffic
-            .up
-            .fetch_add((buffer.filled().len() - before) as u64, Ordering::SeqCst);
+        let io = ready!(self.io.poll_ready(context))?;
+        let result = ready!(io.poll_read(context, buffer));
+        let read = buffer.filled().len() - before;
+        self.traffic.up.fetch_add(read as u64, Ordering::SeqCst);
         Poll::Ready(result)
     }
 }
@@ -197,7 +257,8 @@ impl AsyncWrite for Wire {
         if self.raw.is_some() {
             return self.poll_raw(context).map(Err);
         }
-        let written = ready!(Pin::new(&mut self.io).poll_write(context, bytes))?;
+        let io = ready!(self.io.poll_ready(context))?;
+        let written = ready!(io.poll_write(context, bytes))?;
         self.traffic
             .down
             .fetch_add(written as u64, Ordering::SeqCst);
@@ -205,16 +266,18 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let result = ready!(Pin::new(&mut self.io).poll_flush(context));
+        let io = ready!(self.io.poll_ready(context))?;
+        let result = ready!(io.poll_flush(context));
         self.line.flushes.fetch_add(1, Ordering::SeqCst);
         let waiting = lock(&self.line.waiting).take();
-        if let Some(waker) = waiting {
-            waker.wake();
+        if let Some(waiting) = waiting {
+            waiting.wake();
         }
         Poll::Ready(result)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
+        let io = ready!(self.io.poll_ready(context))?;
+        io.poll_shutdown(context)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use reqwest::{Client, Method, header::HeaderMap, redirect::Policy};
+use reqwest::{Client, ClientBuilder, Method, header::HeaderMap, redirect::Policy};
 use tokio::runtime::{Builder, Runtime};
 
 pub(super) struct Answer {
@@ -81,18 +81,25 @@ pub(super) fn partial(url: &str, enough: usize) -> (usize, bool) {
     })
 }
 
+/// Something else than a plain request, with a client of its own.
+pub(super) fn with<T>(
+    build: impl FnOnce(ClientBuilder) -> ClientBuilder,
+    ask: impl AsyncFnOnce(Client) -> reqwest::Result<T>,
+) -> reqwest::Result<T> {
+    runtime().block_on(async { ask(build(builder()).build()?).await })
+}
+
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 fn client() -> Client {
+    builder().build().unwrap()
+}
+
+fn builder() -> ClientBuilder {
     static PROVIDER: OnceLock<()> = OnceLock::new();
-    // One client a request: none outlives the runtime of its connections.
     PROVIDER.get_or_init(|| drop(rustls::crypto::ring::default_provider().install_default()));
-    Client::builder()
-        .redirect(Policy::none())
-        .no_gzip()
-        .no_proxy()
-        .build()
-        .unwrap()
+    // One client a request: none outlives the runtime of its connections.
+    Client::builder().redirect(Policy::none()).no_proxy()
 }

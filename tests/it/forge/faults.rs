@@ -5,6 +5,7 @@ use std::{
     net::TcpStream,
     sync::mpsc,
     thread,
+    time::Duration,
 };
 
 use reqwest::Method;
@@ -12,9 +13,10 @@ use reqwest::Method;
 use super::client::{get, get_with, partial, send};
 use crate::common::{
     forge::{
-        Forge,
+        Forge, Link,
         fault::{Action, When},
     },
+    git,
     repo::Repo,
 };
 
@@ -256,13 +258,8 @@ fn a_stalled_answer_ends_with_the_forge() {
         partial(&url, usize::MAX)
     });
     assert_eq!(first.recv().unwrap(), (10, true));
-    while forge.count() < 2 {
-        thread::yield_now();
-    }
+    forge.wait_until(|seen| seen.len() == 2 && seen[1].response_bytes == 10);
     // Nobody else could end it: joining would wait for ever if the forge did not.
-    while forge.requests()[1].response_bytes < 10 {
-        thread::yield_now();
-    }
     drop(forge);
     assert_eq!(waiting.join().unwrap(), (10, false));
 }
@@ -273,9 +270,8 @@ fn a_silent_server_ends_with_the_forge() {
     let (url, _) = victim(&forge);
     let silent = forge.fault(When::any(), Action::Silence);
     let waiting = thread::spawn(move || send(Method::GET, &url, &[], Vec::new()).is_err());
-    while silent.count() == 0 {
-        thread::yield_now();
-    }
+    forge.wait_until(|seen| seen.len() == 1);
+    assert_eq!(silent.count(), 1);
     drop(forge);
     assert!(waiting.join().unwrap());
 }
@@ -295,6 +291,84 @@ fn raw_bytes_replace_the_response() {
         exchange(&forge, "/a/b/c").get(..12),
         Some(&b"HTTP/1.1 404"[..])
     );
+}
+
+/// Fetches the tip by real git into an empty repository.
+fn fetch(forge: &Forge, tip: &str) -> std::process::Output {
+    let directory = tempfile::tempdir().unwrap();
+    let client = || git::git(directory.path());
+    git::succeeds(client().args(["init", "-q", "--bare", "."]));
+    let depth = ["fetch", "-q", "--no-tags", "--depth", "1"];
+    git::output(client().args(depth).args([&forge.git_url(), tip]))
+}
+
+#[test]
+fn a_lie_inside_a_pack_reaches_the_client_with_a_good_checksum() {
+    let repo = Repo::small();
+    let tip = repo.tip().unwrap();
+    let forge = Forge::serve(&repo);
+    let length = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let told = length.clone();
+    let honest = forge.fault(
+        When::fetch(),
+        Action::mutate_pack(move |pack| {
+            told.store(pack.len(), std::sync::atomic::Ordering::SeqCst);
+            pack
+        }),
+    );
+    assert!(fetch(&forge, &tip).status.success());
+    assert!(length.load(std::sync::atomic::Ordering::SeqCst) > 100);
+    assert_eq!(honest.count(), 1);
+
+    forge.clear_faults();
+    forge.fault(
+        When::fetch(),
+        Action::mutate_pack(|mut pack| {
+            // The count of objects in the header: one more than there are.
+            pack[11] += 1;
+            pack
+        }),
+    );
+    assert!(!fetch(&forge, &tip).status.success());
+}
+
+#[test]
+fn another_pack_than_the_asked_one_can_be_sent() {
+    let repo = Repo::small();
+    let (blob, tip) = (repo.id("main:flake.nix"), repo.tip().unwrap());
+    let forge = Forge::serve(&repo);
+    forge.fault(When::fetch(), Action::replace_pack(repo.pack(&[&blob])));
+    assert!(
+        !fetch(&forge, &tip).status.success(),
+        "a pack without the commit"
+    );
+
+    forge.clear_faults();
+    let whole =
+        git::succeeds(
+            repo.git()
+                .args(["rev-list", "--objects", "--no-object-names", "main"]),
+        );
+    let whole = String::from_utf8(whole).unwrap();
+    let ids: Vec<&str> = whole.lines().collect();
+    forge.fault(When::fetch(), Action::replace_pack(repo.pack(&ids)));
+    assert!(fetch(&forge, &tip).status.success());
+}
+
+#[test]
+fn a_link_changes_nothing_but_the_pace() {
+    let repo = Repo::small();
+    let forge = Forge::serve(&repo);
+    let (url, _) = victim(&forge);
+    let quick = get(&url).body;
+    forge.configure(|c| {
+        c.link = Some(Link {
+            round_trip: Duration::from_millis(1),
+            bytes_per_second: 1_000_000,
+            handshakes: 2,
+        });
+    });
+    assert_eq!(get(&url).body, quick);
 }
 
 #[test]

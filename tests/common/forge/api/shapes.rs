@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::Shared;
+use super::super::Shared;
 use crate::common::git::Object;
 
 /// A commit or tag object taken apart.
