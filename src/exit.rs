@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::{Error, fs, lock, plan, scan, settings, state, token};
+
 /// How a run ended, as the process tells it. The numbers never change meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -83,6 +85,85 @@ impl Exit {
     #[must_use]
     pub fn code(self) -> u8 {
         self as u8
+    }
+}
+
+impl From<&Error> for Exit {
+    fn from(error: &Error) -> Self {
+        match error {
+            Error::Settings(error) => of_settings(error),
+            Error::Token(error) => of_token(error),
+            Error::Target(error) => of_target(error),
+            Error::State(error) => of_state(error),
+            Error::Lock(error) => of_lock(error),
+            Error::Scan(error) => of_scan(error),
+            Error::Plan(error) => of_plan(error),
+        }
+    }
+}
+
+fn of_settings(error: &settings::Error) -> Exit {
+    if error.is_usage() {
+        Exit::Usage
+    } else {
+        Exit::Configuration
+    }
+}
+
+fn of_token(error: &token::Error) -> Exit {
+    match error {
+        token::Error::Missing { .. }
+        | token::Error::Io { .. }
+        | token::Error::NotAFile { .. }
+        | token::Error::Mode { .. }
+        | token::Error::Owner { .. }
+        | token::Error::TooLarge { .. }
+        | token::Error::Content { .. } => Exit::Configuration,
+    }
+}
+
+fn of_target(error: &fs::Error) -> Exit {
+    match error {
+        fs::Error::TargetMissing { .. }
+        | fs::Error::TargetSymlink { .. }
+        | fs::Error::TargetNotADirectory { .. }
+        | fs::Error::TargetParentMissing { .. }
+        | fs::Error::TargetExposed { .. } => Exit::Configuration,
+        fs::Error::UnsupportedKernel | fs::Error::TargetIo { .. } | fs::Error::Io { .. } => {
+            Exit::FileSystem
+        }
+    }
+}
+
+fn of_state(error: &state::Error) -> Exit {
+    match error {
+        state::Error::NotADirectory { .. }
+        | state::Error::ForeignOwner { .. }
+        | state::Error::Writable { .. }
+        | state::Error::Newer { .. } => Exit::Configuration,
+        state::Error::Io(_) => Exit::FileSystem,
+    }
+}
+
+fn of_lock(error: &lock::Error) -> Exit {
+    match error {
+        lock::Error::Busy { .. } => Exit::Busy,
+        lock::Error::Io { .. } => Exit::FileSystem,
+    }
+}
+
+fn of_scan(error: &scan::Error) -> Exit {
+    match error {
+        scan::Error::Target(error) => of_target(error),
+        scan::Error::Read { .. } => Exit::FileSystem,
+    }
+}
+
+fn of_plan(error: &plan::Error) -> Exit {
+    match error {
+        plan::Error::Conflicts { .. }
+        | plan::Error::RequiredGone { .. }
+        | plan::Error::MassDelete { .. } => Exit::Conflict,
     }
 }
 

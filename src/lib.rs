@@ -1,4 +1,5 @@
 //! Keeps a NixOS configuration directory equal to a commit of a git repository.
+mod error;
 pub mod exit;
 pub mod fs;
 pub mod git;
@@ -9,3 +10,5 @@ pub mod scan;
 pub mod settings;
 pub mod state;
 pub mod token;
+
+pub use error::Error;

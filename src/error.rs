@@ -1,0 +1,45 @@
+//! The one error of the library: each stage's own, wrapped.
+//!
+//! The rules, for whoever adds one:
+//!
+//! 1. A stage's `Error` stands beside its functions; fields hold data, not finished text.
+//! 2. Every variant has a `code`, `hyper_sync::<stage>::<name>`, that never changes its meaning once released, and a
+//!    `help` that says what to do and what state things are in.
+//! 3. Its exit code is decided in [`exit`](crate::exit), by a `match` without a catch-all.
+//! 4. Text from outside is printed escaped; secrets are not printed.
+//! 5. What a person or a server did wrong reads differently from our own fault: only the latter asks for a report.
+
+use miette::Diagnostic;
+
+/// Anything that stops a run.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum Error {
+    /// A setting.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Settings(#[from] crate::settings::Error),
+    /// The token.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Token(#[from] crate::token::Error),
+    /// The target directory.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Target(#[from] crate::fs::Error),
+    /// The state directory.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    State(#[from] crate::state::Error),
+    /// The lock.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Lock(#[from] crate::lock::Error),
+    /// The look at the target.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Scan(#[from] crate::scan::Error),
+    /// The plan.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Plan(#[from] crate::plan::Error),
+}
