@@ -4,6 +4,7 @@ pub mod exit;
 pub mod fs;
 pub mod git;
 pub mod lock;
+pub mod objects;
 pub mod patterns;
 pub mod plan;
 pub mod scan;

@@ -33,6 +33,15 @@ impl Kind {
         }
     }
 
+    pub(crate) fn from_gix(kind: gix_object::Kind) -> Self {
+        match kind {
+            gix_object::Kind::Blob => Self::Blob,
+            gix_object::Kind::Tree => Self::Tree,
+            gix_object::Kind::Commit => Self::Commit,
+            gix_object::Kind::Tag => Self::Tag,
+        }
+    }
+
     pub(crate) fn to_gix(self) -> gix_object::Kind {
         match self {
             Self::Blob => gix_object::Kind::Blob,

@@ -28,4 +28,5 @@ mod common {
 
 mod forge;
 mod lock;
+mod objects;
 mod state;

@@ -1,0 +1,309 @@
+//! The object store: `objects.git`, a bare repository that plain git can read.
+//!
+//! It holds the verified objects of the last commits and gives what a target directory cannot: bases for deltas, an
+//! honest `have`, and rollback without network. It is a cache: lost or damaged it costs one listing, so damage is
+//! repaired or thrown away at [`Store::open`], and never stops a run.
+//!
+//! Two things are not left to gitoxide. Every read hashes what it yields, because an index with a flipped bit yields
+//! other bytes under an id. And nothing enters `objects/pack` by halves: packs are written and indexed in a
+//! quarantine directory, synced, and only then renamed into place.
+//!
+//! Limits: SHA-1 only; loose objects are not read (none are written); the caller holds the run lock, since two
+//! writers would sweep each other's quarantine.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the state directory is ours, 0700, and gitoxide reads it by path"
+)]
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::git::commit;
+use crate::git::id::Kind;
+use crate::git::{Commit, CommitId, Oid};
+
+mod durable;
+mod error;
+mod ingest;
+mod marks;
+mod pack;
+mod tidy;
+mod writer;
+
+pub use error::{Error, IngestError};
+pub use ingest::{IngestBounds, Ingested, Transient};
+pub use tidy::Tidied;
+pub use writer::{Added, Writer};
+
+use marks::Marks;
+use pack::{Pack, Reading};
+
+/// The directory's name below the state directory.
+const NAME: &str = "objects.git";
+/// Says that damage was seen, until the next open repairs it.
+const DAMAGED: &str = "damaged";
+/// Begins the names of quarantine directories.
+const QUARANTINE: &str = "incoming-";
+/// Excluded blobs are "promised" by a remote that has no address, so `git fsck` is content and git cannot go and
+/// fetch them either (gitrepository-layout(5), partial-clone).
+const CONFIG: &str = "[core]\n\trepositoryformatversion = 1\n\tbare = true\n\
+    [extensions]\n\tpartialClone = origin\n\
+    [remote \"origin\"]\n\tpromisor = true\n\
+    [gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n";
+
+/// The store.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    blob_limit: u64,
+    packs: RwLock<Vec<Arc<Pack>>>,
+    marks: RwLock<Marks>,
+    damaged: AtomicBool,
+    rebuilt: bool,
+}
+
+impl Store {
+    /// Opens `objects.git` below the state directory, or makes it, and repairs what an earlier run left behind.
+    ///
+    /// `blob_limit` is the largest object that is ever read into memory.
+    pub fn open(state_dir: &Path, blob_limit: u64) -> Result<Self, Error> {
+        let root = state_dir.join(NAME);
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(state_dir)
+            .map_err(|source| Error::io("create", state_dir, source))?;
+        let mut rebuilt = false;
+        if let Err(error) = prepare(&root) {
+            if !is_misshapen(&error) {
+                return Err(error);
+            }
+            tracing::warn!(path = %root.display(), %error, "the object store is no repository; starting anew");
+            remove(&root)?;
+            prepare(&root)?;
+            rebuilt = true;
+        }
+        let mut store = Self::load(root, blob_limit)?;
+        if store.is_damaged() {
+            store = store.salvage()?;
+            rebuilt = true;
+        }
+        store.rebuilt = rebuilt;
+        Ok(store)
+    }
+
+    /// Whether damage was found and repaired, or the store thrown away, by [`Store::open`].
+    #[must_use]
+    pub fn was_rebuilt(&self) -> bool {
+        self.rebuilt
+    }
+
+    /// Where it is: a `GIT_DIR`.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
+    /// The content of an object, proven to be what its id stands for.
+    ///
+    /// `None` where it is not there, is of another kind, or is damaged in every pack that has it.
+    #[must_use]
+    pub fn read(&self, kind: Kind, id: Oid) -> Option<Vec<u8>> {
+        self.object(id)
+            .filter(|(actual, _)| *actual == kind)
+            .map(|(_, content)| content)
+    }
+
+    /// An object of whatever kind, proven as [`Store::read`] does.
+    #[must_use]
+    pub fn object(&self, id: Oid) -> Option<(Kind, Vec<u8>)> {
+        for pack in self.packs().iter().rev() {
+            match pack.read(id) {
+                Reading::Found(kind, content) => return Some((kind, content)),
+                Reading::Absent => {}
+                Reading::Damaged(detail) => {
+                    tracing::warn!(pack = %pack.path().display(), %id, %detail, "damaged object in the store");
+                    self.set_damaged();
+                }
+            }
+        }
+        None
+    }
+
+    /// A commit, parsed and proven.
+    pub fn commit(&self, id: CommitId) -> Result<Option<Commit>, commit::Fault> {
+        self.read(Kind::Commit, id.0)
+            .map(|raw| Commit::verify(id, &raw))
+            .transpose()
+    }
+
+    /// Whether some pack lists the object; whether it can be read, only [`Store::read`] tells.
+    #[must_use]
+    pub fn contains(&self, id: Oid) -> bool {
+        self.packs().iter().any(|pack| pack.contains(id))
+    }
+
+    fn load(root: PathBuf, blob_limit: u64) -> Result<Self, Error> {
+        let mut sound = !root.join(DAMAGED).exists();
+        let (packs, packs_sound) = pack::load_all(&root.join("objects/pack"), blob_limit)?;
+        sound &= packs_sound;
+        let marks = Marks::load(&root)?;
+        let known = |commit: &CommitId| packs.iter().any(|pack| pack.contains(commit.0));
+        sound &= marks.commits().all(|commit| known(&commit));
+        let store = Self {
+            root,
+            blob_limit,
+            packs: RwLock::new(packs),
+            marks: RwLock::new(marks),
+            damaged: AtomicBool::new(!sound),
+            rebuilt: false,
+        };
+        store.write_entry_points()?;
+        Ok(store)
+    }
+
+    /// Keeps the commits that can be read to their last blob; throws everything away where none can.
+    fn salvage(self) -> Result<Self, Error> {
+        tracing::warn!(path = %self.root.display(), "the object store is damaged; keeping what can be proven");
+        let (root, blob_limit) = (self.root.clone(), self.blob_limit);
+        let kept = match self.keep_intact() {
+            Ok(kept) => kept,
+            Err(error) => {
+                tracing::warn!(%error, "nothing of the object store can be kept");
+                false
+            }
+        };
+        drop(self);
+        if !kept {
+            remove(&root)?;
+            prepare(&root)?;
+        }
+        durable::remove(&root.join(DAMAGED))?;
+        let store = Self::load(root, blob_limit)?;
+        store.damaged.store(false, Ordering::Relaxed);
+        Ok(store)
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
+    }
+
+    /// From here on nothing is complete, and the next open repairs.
+    fn set_damaged(&self) {
+        if !self.damaged.swap(true, Ordering::Relaxed) {
+            // Best effort: without the marker the next run finds the damage again by itself.
+            let _ = fs::write(self.root.join(DAMAGED), b"");
+        }
+    }
+
+    fn pack_dir(&self) -> PathBuf {
+        self.root.join("objects/pack")
+    }
+
+    fn packs(&self) -> Vec<Arc<Pack>> {
+        self.packs
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn quarantine(&self) -> Result<tempfile::TempDir, Error> {
+        tempfile::Builder::new()
+            .prefix(QUARANTINE)
+            .tempdir_in(&self.root)
+            .map_err(|source| Error::io("create a directory in", &self.root, source))
+    }
+
+    /// Moves a pack that is complete on disk from its quarantine into the store.
+    fn publish(&self, quarantined: &Path) -> Result<PathBuf, Error> {
+        let name = quarantined.file_name().unwrap_or_default();
+        let target = self.pack_dir().join(name);
+        // The index last: git, and `load`, take a pack for present by its index.
+        for extension in ["pack", "idx"] {
+            durable::sync_file(&quarantined.with_extension(extension))?;
+        }
+        for extension in ["pack", "idx"] {
+            durable::rename(
+                &quarantined.with_extension(extension),
+                &target.with_extension(extension),
+            )?;
+        }
+        durable::sync_dir(&self.pack_dir())?;
+        let pack = Pack::open(&target, self.blob_limit)
+            .map_err(|detail| Error::io("read back", &target, io::Error::other(detail)))?;
+        let mut packs = self.packs.write().unwrap_or_else(PoisonError::into_inner);
+        packs.retain(|known| known.path() != target);
+        packs.push(Arc::new(pack));
+        Ok(target)
+    }
+
+    /// Declares that blobs are left out on purpose. Any pack may hold the tree that names such a blob.
+    fn set_promisor(&self) -> Result<(), Error> {
+        let mut changed = false;
+        for pack in self.packs() {
+            changed |= pack.set_promisor()?;
+        }
+        if changed {
+            durable::sync_dir(&self.pack_dir())?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes what is missing of a bare repository, and sweeps what a killed run left.
+fn prepare(root: &Path) -> Result<(), Error> {
+    for directory in [
+        root,
+        &root.join("objects/pack"),
+        &root.join("refs/hyper-sync"),
+    ] {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(|source| Error::io("create", directory, source))?;
+    }
+    let config = root.join("config");
+    if fs::read_to_string(&config).ok().as_deref() != Some(CONFIG) {
+        durable::write(&config, CONFIG.as_bytes())?;
+    }
+    let entries = fs::read_dir(root).map_err(|source| Error::io("list", root, source))?;
+    for entry in entries {
+        let entry = entry.map_err(|source| Error::io("list", root, source))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(QUARANTINE) || name.starts_with(durable::TEMPORARY) {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// A file where a directory should be, or the reverse: no repository of ours.
+fn is_misshapen(error: &Error) -> bool {
+    let Error::Io { source, .. } = error;
+    matches!(
+        source.kind(),
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists | io::ErrorKind::IsADirectory
+    )
+}
+
+/// Removes a file, a symlink or a whole directory; what is not there is removed already.
+fn remove(path: &Path) -> Result<(), Error> {
+    let is_directory = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata.is_dir(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(Error::io("look at", path, source)),
+    };
+    let removed = if is_directory {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    };
+    removed.map_err(|source| Error::io("remove", path, source))
+}

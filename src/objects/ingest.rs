@@ -1,0 +1,301 @@
+//! Packs from outside into the store: bounded, verified, all or nothing.
+//!
+//! Limit: gitoxide holds the compressed bytes of one entry in memory, so a hostile pack of a single incompressible
+//! object costs as much memory as [`IngestBounds::bytes`] allows.
+
+use std::cell::RefCell;
+use std::io::{self, BufRead, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use gix_error::{Class, ResourceExhaustionKind};
+
+use crate::git::Oid;
+use crate::git::id::Kind;
+
+use super::pack::{self, Pack, Reading};
+use super::{Error, IngestError, Store};
+
+/// How often the flag and the deadline are looked at while gitoxide computes.
+const TICK: Duration = Duration::from_millis(50);
+/// Bookkeeping of a pack of a million objects, however small they are allowed to be.
+const ALLOC_FLOOR: u64 = 64 << 20;
+
+/// What a pack from outside may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct IngestBounds {
+    /// Bytes of the pack as it comes.
+    pub bytes: u64,
+    /// When to give up.
+    pub deadline: Option<Instant>,
+}
+
+/// What came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ingested {
+    /// Objects, bases of a thin pack included.
+    pub objects: u64,
+    /// Bytes of the pack as it came.
+    pub bytes: u64,
+}
+
+/// Finds bases of deltas that the store does not have.
+type Bases<'a> = dyn Fn(Oid) -> Option<(Kind, Vec<u8>)> + 'a;
+
+/// A pack that was looked into and is not kept.
+#[derive(Debug)]
+pub struct Transient {
+    pack: Option<Pack>,
+    // Removes the files when dropped.
+    _directory: tempfile::TempDir,
+}
+
+impl Transient {
+    /// The content of an object, proven as [`Store::read`] does.
+    #[must_use]
+    pub fn read(&self, kind: Kind, id: Oid) -> Option<Vec<u8>> {
+        match self.pack.as_ref()?.read(id) {
+            Reading::Found(actual, content) if actual == kind => Some(content),
+            Reading::Found(..) | Reading::Absent | Reading::Damaged(_) => None,
+        }
+    }
+}
+
+impl Store {
+    /// Takes a pack into the store, durable when this returns.
+    ///
+    /// A thin pack is completed with bases from the store, then from `bases`; each is hashed before it is used.
+    /// An empty pack is no error: it is what a server sends when there is nothing to send.
+    pub fn ingest(
+        &self,
+        pack: &mut dyn BufRead,
+        bases: &Bases<'_>,
+        bounds: IngestBounds,
+        interrupt: &AtomicBool,
+    ) -> Result<Ingested, IngestError> {
+        let directory = self.quarantine()?;
+        let (ingested, path) = self.index(pack, bases, bounds, interrupt, directory.path())?;
+        if let Some(path) = path {
+            self.publish(&path)?;
+        }
+        Ok(ingested)
+    }
+
+    /// Reads a pack without keeping it.
+    pub fn peek(
+        &self,
+        pack: &mut dyn BufRead,
+        bounds: IngestBounds,
+        interrupt: &AtomicBool,
+    ) -> Result<Transient, IngestError> {
+        let directory = self.quarantine()?;
+        let (_, path) = self.index(pack, &|_| None, bounds, interrupt, directory.path())?;
+        let pack = path
+            .map(|path| Pack::open(&path, self.blob_limit))
+            .transpose()
+            .map_err(|detail| IngestError::Corrupt { detail })?;
+        Ok(Transient {
+            pack,
+            _directory: directory,
+        })
+    }
+
+    /// Writes pack and index into `directory`, unsynced. No path where the pack is empty.
+    pub(super) fn index(
+        &self,
+        pack: &mut dyn BufRead,
+        bases: &Bases<'_>,
+        bounds: IngestBounds,
+        interrupt: &AtomicBool,
+        directory: &Path,
+    ) -> Result<(Ingested, Option<PathBuf>), IngestError> {
+        let mut stream = Stream {
+            inner: pack,
+            read: 0,
+            bounds,
+            interrupt,
+            end: None,
+        };
+        let lookup = Lookup {
+            store: self,
+            extra: bases,
+            missed: RefCell::default(),
+        };
+        let alloc = usize::try_from(self.blob_limit.max(ALLOC_FLOOR)).ok();
+        let options = gix_pack::bundle::write::Options {
+            alloc_limit_bytes: alloc,
+            ..Default::default()
+        };
+        let outcome = with_deadline(bounds.deadline, interrupt, |stop| {
+            // The delta resolver has unproven `expect`s on what the remote sent.
+            catch_unwind(AssertUnwindSafe(|| {
+                gix_pack::Bundle::write_to_directory(
+                    &mut stream,
+                    Some(directory),
+                    &mut gix_utils::progress::Discard,
+                    stop,
+                    Some(&lookup),
+                    gix_hash::Kind::Sha1,
+                    options,
+                )
+            }))
+        });
+        let corrupt = |detail: String| IngestError::Corrupt { detail };
+        let outcome = match outcome {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(error)) => {
+                let missed = lookup.missed.into_inner();
+                let cause = stream.end.take().or_else(|| stream.stopped());
+                return Err(cause.unwrap_or_else(|| self.classify(&error, &missed, directory)));
+            }
+            Err(_) => return Err(corrupt("the reader panicked".to_owned())),
+        };
+        let ingested = Ingested {
+            objects: u64::from(outcome.index.num_objects),
+            bytes: stream.read,
+        };
+        Ok((ingested, outcome.data_path))
+    }
+
+    fn classify(&self, error: &gix_error::Error, missed: &[Oid], at: &Path) -> IngestError {
+        // A base that was not found outside may still be in the pack itself; only the final complaint decides.
+        if let (true, Some(id)) = (error.is_not_found(), missed.first().copied()) {
+            return IngestError::BaseMissing { id };
+        }
+        let limited = Class::ResourceExhaustion(ResourceExhaustionKind::AllocationLimit);
+        if error.classify().any(|found| found.class() == limited) {
+            return IngestError::ObjectTooLarge {
+                limit: self.blob_limit,
+            };
+        }
+        // What is wrong with the stream shows as its end or as data that does not inflate; every other failure of
+        // the system is that of the disk.
+        let disk = error
+            .iter_errors()
+            .filter_map(|cause| cause.downcast_ref::<io::Error>())
+            .find(|cause| cause.raw_os_error().is_some());
+        match disk.and_then(io::Error::raw_os_error) {
+            Some(code) => IngestError::Store(Error::io(
+                "write a pack in",
+                at,
+                io::Error::from_raw_os_error(code),
+            )),
+            None => IngestError::Corrupt {
+                detail: pack::one_line(error),
+            },
+        }
+    }
+}
+
+/// Runs `work` with a flag that follows `interrupt` and is set when the deadline passes.
+fn with_deadline<T>(
+    deadline: Option<Instant>,
+    interrupt: &AtomicBool,
+    work: impl FnOnce(&AtomicBool) -> T,
+) -> T {
+    let stop = AtomicBool::new(false);
+    let (done, waiting) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let stop = &stop;
+        scope.spawn(move || {
+            while waiting.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                if interrupt.load(Ordering::Relaxed) || is_over(deadline) {
+                    stop.store(true, Ordering::Relaxed);
+                }
+            }
+        });
+        let result = work(stop);
+        drop(done);
+        result
+    })
+}
+
+fn is_over(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| Instant::now() >= deadline)
+}
+
+/// The pack as it comes, counted and cut at its bounds; remembers why it ended.
+struct Stream<'a> {
+    inner: &'a mut dyn BufRead,
+    read: u64,
+    bounds: IngestBounds,
+    interrupt: &'a AtomicBool,
+    end: Option<IngestError>,
+}
+
+impl Stream<'_> {
+    fn stopped(&self) -> Option<IngestError> {
+        if self.interrupt.load(Ordering::Relaxed) {
+            Some(IngestError::Interrupted)
+        } else {
+            is_over(self.bounds.deadline).then_some(IngestError::Deadline)
+        }
+    }
+}
+
+impl Read for Stream<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut available = self.fill_buf()?;
+        let read = available.read(buffer)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+impl BufRead for Stream<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let limit = self.bounds.bytes;
+        let left = usize::try_from(limit - self.read).unwrap_or(usize::MAX);
+        let end = match (self.stopped(), self.inner.fill_buf()) {
+            (Some(stopped), _) => stopped,
+            (None, Err(error)) => IngestError::Stream(error),
+            (None, Ok(more)) if left == 0 && !more.is_empty() => {
+                IngestError::PackTooLarge { limit }
+            }
+            (None, Ok(more)) => return Ok(&more[..more.len().min(left)]),
+        };
+        let shown = io::Error::other(end.to_string());
+        self.end = Some(end);
+        Err(shown)
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.read += amount as u64;
+        self.inner.consume(amount);
+    }
+}
+
+/// Bases for gitoxide: the store first, then the caller; proven either way.
+struct Lookup<'a> {
+    store: &'a Store,
+    extra: &'a Bases<'a>,
+    missed: RefCell<Vec<Oid>>,
+}
+
+impl gix_object::Find for Lookup<'_> {
+    fn try_find<'b>(
+        &self,
+        id: &gix_hash::oid,
+        buffer: &'b mut Vec<u8>,
+    ) -> Result<Option<gix_object::Data<'b>>, gix_error::Error> {
+        let Some(id) = Oid::from_gix(id) else {
+            return Ok(None);
+        };
+        let found = self.store.object(id).or_else(|| {
+            (self.extra)(id).filter(|(kind, content)| Oid::of(*kind, content) == Ok(id))
+        });
+        let Some((kind, content)) = found else {
+            self.missed.borrow_mut().push(id);
+            return Ok(None);
+        };
+        *buffer = content;
+        Ok(Some(gix_object::Data {
+            kind: kind.to_gix(),
+            object_hash: gix_hash::Kind::Sha1,
+            data: buffer,
+        }))
+    }
+}

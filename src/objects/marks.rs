@@ -1,0 +1,174 @@
+//! Which commits are complete, and in which order they came: refs that git reads too.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the state directory is ours, 0700, and git reads it by path"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+
+use crate::git::CommitId;
+
+use super::{Error, Store, durable};
+
+/// Numbers have a fixed width, so that `git for-each-ref` lists them in order.
+const DIGITS: usize = 10;
+
+/// Marks by number; the highest is the newest.
+#[derive(Debug, Default)]
+pub(super) struct Marks(BTreeMap<u64, CommitId>);
+
+impl Marks {
+    /// Reads `refs/hyper-sync`; what is no mark there, a torn file for example, is removed.
+    pub(super) fn load(root: &Path) -> Result<Self, Error> {
+        let directory = directory(root);
+        let listed =
+            fs::read_dir(&directory).map_err(|source| Error::io("list", &directory, source))?;
+        let mut marks = BTreeMap::new();
+        for entry in listed {
+            let entry = entry.map_err(|source| Error::io("list", &directory, source))?;
+            let name = entry.file_name();
+            let name = name.to_str().filter(|name| name.len() == DIGITS);
+            let number = name.and_then(|name| name.parse().ok());
+            let commit = fs::read_to_string(entry.path())
+                .ok()
+                .and_then(|text| text.trim_end().parse().ok());
+            match (number, commit) {
+                (Some(number), Some(commit)) => {
+                    marks.insert(number, commit);
+                }
+                _ => super::remove(&entry.path())?,
+            }
+        }
+        Ok(Self(marks))
+    }
+
+    /// Oldest first.
+    pub(super) fn commits(&self) -> impl DoubleEndedIterator<Item = CommitId> + '_ {
+        self.0.values().copied()
+    }
+
+    fn newest(&self) -> Option<CommitId> {
+        self.0.values().next_back().copied()
+    }
+
+    fn contains(&self, commit: CommitId) -> bool {
+        self.0.values().any(|known| *known == commit)
+    }
+}
+
+impl Store {
+    /// Records that every object of the commit's tree is in the store, except blobs that are left out on purpose
+    /// where `left_out` says so. The commit becomes the newest.
+    pub fn mark_complete(&self, commit: CommitId, left_out: bool) -> Result<(), Error> {
+        if left_out {
+            self.set_promisor()?;
+        }
+        let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
+        if marks.newest() == Some(commit) {
+            return Ok(());
+        }
+        let number = marks.0.keys().next_back().map_or(1, |last| last + 1);
+        let stale: Vec<u64> = numbers(&marks, |known| known == commit);
+        marks.0.insert(number, commit);
+        // `shallow` before the ref: git must never follow a parent that is not here.
+        self.write_shallow(&marks)?;
+        durable::write_unsynced(&mark(&self.root, number), format!("{commit}\n").as_bytes())?;
+        self.remove_marks(&mut marks, &stale)?;
+        durable::sync_dir(&directory(&self.root))
+    }
+
+    /// Whether the commit was marked, and no damage was seen since: only then may it be told to a server as `have`.
+    #[must_use]
+    pub fn is_complete(&self, commit: CommitId) -> bool {
+        let marks = self.marks.read().unwrap_or_else(PoisonError::into_inner);
+        marks.contains(commit) && !self.is_damaged()
+    }
+
+    /// The marked commits, newest last.
+    #[must_use]
+    pub fn commits(&self) -> Vec<CommitId> {
+        let marks = self.marks.read().unwrap_or_else(PoisonError::into_inner);
+        marks.commits().collect()
+    }
+
+    /// Forgets every mark but these.
+    pub(super) fn keep_marks(&self, keep: &[CommitId]) -> Result<(), Error> {
+        let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
+        let stale = numbers(&marks, |known| !keep.contains(&known));
+        self.remove_marks(&mut marks, &stale)?;
+        self.write_shallow(&marks)?;
+        durable::sync_dir(&directory(&self.root))
+    }
+
+    fn remove_marks(&self, marks: &mut Marks, stale: &[u64]) -> Result<(), Error> {
+        for number in stale {
+            super::remove(&mark(&self.root, *number))?;
+            marks.0.remove(number);
+        }
+        Ok(())
+    }
+
+    /// Makes `shallow` and `HEAD` (the newest commit, so that `git log` needs no name) what the marks say.
+    pub(super) fn write_entry_points(&self) -> Result<(), Error> {
+        let marks = self.marks.read().unwrap_or_else(PoisonError::into_inner);
+        self.write_shallow(&marks)
+    }
+
+    /// A commit is shallow unless all its parents are marked: a parent may be here
+    /// without its trees, and git would trip over them.
+    fn write_shallow(&self, marks: &Marks) -> Result<(), Error> {
+        let mut shallow: Vec<CommitId> = marks
+            .commits()
+            .filter(|commit| {
+                let parsed = self.commit(*commit).ok().flatten();
+                parsed.is_none_or(|parsed| !parsed.parents.iter().all(|id| marks.contains(*id)))
+            })
+            .collect();
+        shallow.sort();
+        shallow.dedup();
+        let lines = |mut text: String, commit: &CommitId| {
+            text.push_str(&commit.to_string());
+            text.push('\n');
+            text
+        };
+        let text = shallow.iter().fold(String::new(), lines);
+        let head = marks.newest().map_or_else(
+            // A branch that does not exist: an empty repository.
+            || "ref: refs/heads/none\n".to_owned(),
+            |commit| format!("{commit}\n"),
+        );
+        let mut changed = false;
+        for (name, text) in [("shallow", text), ("HEAD", head)] {
+            let path = self.root.join(name);
+            if fs::read_to_string(&path).ok().unwrap_or_default() != text {
+                changed = true;
+                if text.is_empty() {
+                    super::remove(&path)?;
+                } else {
+                    durable::write_unsynced(&path, text.as_bytes())?;
+                }
+            }
+        }
+        if changed {
+            durable::sync_dir(&self.root)?;
+        }
+        Ok(())
+    }
+}
+
+fn numbers(marks: &Marks, mut which: impl FnMut(CommitId) -> bool) -> Vec<u64> {
+    let matching = marks.0.iter().filter(|(_, commit)| which(**commit));
+    matching.map(|(number, _)| *number).collect()
+}
+
+fn directory(root: &Path) -> PathBuf {
+    root.join("refs/hyper-sync")
+}
+
+fn mark(root: &Path, number: u64) -> PathBuf {
+    directory(root).join(format!("{number:0DIGITS$}"))
+}

@@ -1,0 +1,192 @@
+//! One pack with its index: opened with suspicion, read with proof.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the state directory is ours, 0700, and gitoxide reads it by path"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::SystemTime;
+
+use crate::git::Oid;
+use crate::git::id::Kind;
+
+use super::{Error, durable};
+
+/// Base, result and instructions of a delta are in memory together, so reading takes a multiple of the largest
+/// object; a flipped bit in a size field must not take more.
+const BUFFERS: u64 = 4;
+/// Trees have no limit of their own; this is room for one of a million entries.
+const FLOOR: u64 = 64 << 20;
+
+/// A pack whose index is sound and belongs to it.
+pub(super) struct Pack {
+    path: PathBuf,
+    bytes: u64,
+    bundle: gix_pack::Bundle,
+}
+
+/// What a pack has under an id.
+pub(super) enum Reading {
+    Absent,
+    Found(Kind, Vec<u8>),
+    Damaged(String),
+}
+
+impl Pack {
+    /// Opens the pair of files at `path`, the `.pack`.
+    pub(super) fn open(path: &Path, blob_limit: u64) -> Result<Self, String> {
+        let sha1 = gix_hash::Kind::Sha1;
+        let open = || -> Result<gix_pack::Bundle, gix_error::Error> {
+            let mut bundle = gix_pack::Bundle::at(path, sha1)?;
+            bundle
+                .index
+                .verify_checksum(&mut gix_utils::progress::Discard, &AtomicBool::new(false))?;
+            let allowed = blob_limit.saturating_mul(BUFFERS).max(FLOOR);
+            bundle.pack.alloc_limit_bytes = usize::try_from(allowed).ok();
+            Ok(bundle)
+        };
+        // Hostile or flipped bytes have made the parsers of packs panic before; a panic here is damage like any other.
+        let bundle = catch_unwind(open)
+            .map_err(|_| "the reader panicked".to_owned())?
+            .map_err(|error| one_line(&error))?;
+        let bytes = bundle.pack.data_len() as u64;
+        if bundle.pack.checksum() != bundle.index.pack_checksum()
+            || bundle.pack.num_objects() != bundle.index.num_objects()
+        {
+            return Err("the index belongs to another pack".to_owned());
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            bytes,
+            bundle,
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Size of the pack itself.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(super) fn contains(&self, id: Oid) -> bool {
+        self.bundle.index.lookup(id.to_gix()).is_some()
+    }
+
+    /// Reads an object and hashes it.
+    pub(super) fn read(&self, id: Oid) -> Reading {
+        let mut content = Vec::new();
+        let found = catch_unwind(AssertUnwindSafe(|| {
+            self.bundle
+                .find(
+                    &id.to_gix(),
+                    &mut content,
+                    &mut gix_zlib::Inflate::default(),
+                    &mut gix_pack::cache::Never,
+                )
+                .map(|found| found.map(|(data, _)| data.kind))
+        }));
+        let kind = match found {
+            Ok(Ok(None)) => return Reading::Absent,
+            Ok(Ok(Some(kind))) => Kind::from_gix(kind),
+            Ok(Err(error)) => return Reading::Damaged(one_line(&error)),
+            Err(_) => return Reading::Damaged("the reader panicked".to_owned()),
+        };
+        match Oid::of(kind, &content) {
+            Ok(actual) if actual == id => Reading::Found(kind, content),
+            Ok(actual) => Reading::Damaged(format!("its bytes hash to {actual}")),
+            Err(collision) => Reading::Damaged(collision.to_string()),
+        }
+    }
+
+    /// Declares that what its objects refer to and nobody has was left out on purpose. False where it said so before.
+    pub(super) fn set_promisor(&self) -> Result<bool, Error> {
+        let path = self.path.with_extension("promisor");
+        let fresh = !path.exists();
+        if fresh {
+            durable::write_unsynced(&path, b"")?;
+        }
+        Ok(fresh)
+    }
+
+    /// Removes its files, the index first: without it, neither git nor we take the pack for present.
+    pub(super) fn unlink(&self) -> Result<(), Error> {
+        unlink(&self.path)
+    }
+}
+
+impl std::fmt::Debug for Pack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Pack").field(&self.path).finish()
+    }
+}
+
+/// Opens every pack of a directory, oldest first, and removes what is none. The flag is false where something was
+/// there and is lost.
+pub(super) fn load_all(directory: &Path, blob_limit: u64) -> Result<(Vec<Arc<Pack>>, bool), Error> {
+    let mut stems: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
+    let listed = fs::read_dir(directory).map_err(|source| Error::io("list", directory, source))?;
+    for entry in listed {
+        let entry = entry.map_err(|source| Error::io("list", directory, source))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let path = entry.path();
+        let extension = path.extension().unwrap_or_default().to_string_lossy();
+        if name.starts_with(durable::TEMPORARY) || name.starts_with("tmp_") || extension == "keep" {
+            super::remove(&path)?;
+        } else if name.starts_with("pack-") {
+            let extension = extension.into_owned();
+            stems
+                .entry(path.with_extension(""))
+                .or_default()
+                .insert(extension);
+        }
+    }
+    let mut packs = Vec::new();
+    let mut sound = true;
+    for (stem, extensions) in stems {
+        let path = stem.with_extension("pack");
+        if !extensions.contains("idx") {
+            // A run was killed between the two renames, or between the two removals.
+            unlink(&path)?;
+            continue;
+        }
+        match Pack::open(&path, blob_limit) {
+            Ok(pack) => packs.push((written(&path), Arc::new(pack))),
+            Err(detail) => {
+                tracing::warn!(pack = %path.display(), %detail, "damaged pack in the store");
+                sound = false;
+                unlink(&path)?;
+            }
+        }
+    }
+    packs.sort_by_key(|(written, _)| *written);
+    Ok((packs.into_iter().map(|(_, pack)| pack).collect(), sound))
+}
+
+fn written(path: &Path) -> SystemTime {
+    fs::metadata(path)
+        .and_then(|metadata| metadata.modified())
+        .unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// `.idx`, then `.pack`, then what git may have put beside them.
+fn unlink(pack: &Path) -> Result<(), Error> {
+    for extension in ["idx", "pack", "promisor", "rev", "bitmap", "mtimes"] {
+        super::remove(&pack.with_extension(extension))?;
+    }
+    Ok(())
+}
+
+/// The whole chain of an error of gitoxide in one line.
+pub(super) fn one_line(error: &gix_error::Error) -> String {
+    let causes: Vec<String> = error.iter_errors().map(ToString::to_string).collect();
+    causes.join(": ")
+}
