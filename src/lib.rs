@@ -9,6 +9,7 @@ pub mod patterns;
 pub mod plan;
 pub mod scan;
 pub mod settings;
+pub mod source;
 pub mod state;
 pub mod token;
 

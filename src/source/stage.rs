@@ -10,7 +10,7 @@ use super::{Error, Fallback, Need, Obtained, Provenance, Resolved, Route, Source
 use crate::git::id::Kind;
 use crate::git::tree::{Bounds, WalkError};
 use crate::git::{BlobId, Commit, CommitId, File, FileMode, RelPath, Tree, TreeId};
-use crate::objects::Store;
+use crate::objects::{Added, Store};
 use crate::settings::{Limits, Symlinks};
 
 /// A commit whose objects are proven and, as far as they are managed, in the store.
@@ -137,12 +137,15 @@ fn prove<'a>(
     let commit = obtained.commit.commit().clone();
     let id = commit.id;
     // The store's bytes decide, not what the route says about them.
-    match store.read(Kind::Commit, id.0)? {
+    match store.read(Kind::Commit, id.0) {
         Some(raw) => {
-            let commit = Commit::verify(id, &raw).map_err(|fault| Error::Commit { commit: id, fault })?;
+            let commit =
+                Commit::verify(id, &raw).map_err(|fault| Error::Commit { commit: id, fault })?;
             obtained.commit = Provenance::Verified(commit);
         }
-        None if matches!(obtained.commit, Provenance::FromForge(_)) => notices.push(Notice::CommitFromForge),
+        None if matches!(obtained.commit, Provenance::FromForge(_)) => {
+            notices.push(Notice::CommitFromForge);
+        }
         None => return Err(incomplete(remote, id, "commit", id.0)),
     }
     let tree = walk(store, obtained.commit.commit(), terms.limits, remote)?;
@@ -154,20 +157,38 @@ fn prove<'a>(
     notices.extend(tree.gitlinks().keys().cloned().map(Notice::Gitlink));
     for (path, other) in tree.case_collisions() {
         if terms.ignores_case {
-            return Err(Error::CaseCollision { path: path.to_string(), other: other.to_string() });
+            return Err(Error::CaseCollision {
+                path: path.to_string(),
+                other: other.to_string(),
+            });
         }
         notices.push(Notice::CaseCollision(path, other));
     }
-    Ok(Staged { store, obtained, tree, files, notices })
+    Ok(Staged {
+        store,
+        obtained,
+        tree,
+        files,
+        notices,
+    })
 }
 
 /// Walks the commit's tree out of the store; the only way from a commit to its [`Tree`].
 pub fn walk(store: &Store, commit: &Commit, limits: Limits, remote: &str) -> Result<Tree, Error> {
-    let bounds = Bounds { entries: limits.files };
-    let read = |id: TreeId| store.read(Kind::Tree, id.0)?.ok_or_else(|| incomplete(remote, commit.id, "tree", id.0));
+    let bounds = Bounds {
+        entries: limits.files,
+    };
+    let read = |id: TreeId| {
+        store
+            .read(Kind::Tree, id.0)
+            .ok_or_else(|| incomplete(remote, commit.id, "tree", id.0))
+    };
     Tree::walk(commit.tree, bounds, read).map_err(|error| match error {
         WalkError::Read(error) => error,
-        WalkError::Fault(fault) => Error::Tree { commit: commit.id, fault },
+        WalkError::Fault(fault) => Error::Tree {
+            commit: commit.id,
+            fault,
+        },
     })
 }
 
@@ -189,12 +210,16 @@ fn complete(
         if store.contains(file.id.0) {
             continue;
         }
-        let content = need.content(file.id).ok_or_else(|| incomplete(remote, commit, "blob", file.id.0))?;
+        let content = need
+            .content(file.id)
+            .ok_or_else(|| incomplete(remote, commit, "blob", file.id.0))?;
         let writer = match &mut writer {
             Some(writer) => writer,
             none => none.insert(store.writer()?),
         };
-        writer.add(Kind::Blob, &content)?;
+        if writer.add(Kind::Blob, file.id.0, &content)? != Added::Stored {
+            return Err(incomplete(remote, commit, "blob", file.id.0));
+        }
     }
     if let Some(writer) = writer {
         writer.finish()?;
@@ -210,9 +235,15 @@ fn check_symlinks(
     policy: Symlinks,
     notices: &mut Vec<Notice>,
 ) -> Result<(), Error> {
-    for (path, file) in files.iter().filter(|(_, file)| file.mode == FileMode::Symlink) {
+    for (path, file) in files
+        .iter()
+        .filter(|(_, file)| file.mode == FileMode::Symlink)
+    {
         let target = blob(store, commit, file.id)?;
-        let refuse = |problem| Error::Symlink { path: path.to_string(), problem };
+        let refuse = |problem| Error::Symlink {
+            path: path.to_string(),
+            problem,
+        };
         // The bounds of symlink(2).
         if target.is_empty() {
             return Err(refuse("has an empty target"));
@@ -247,7 +278,10 @@ fn leaves(
     store: &Store,
     commit: CommitId,
 ) -> Result<bool, Error> {
-    let mut at: Vec<String> = link.parent().map(|parent| parent.components().map(str::to_owned).collect()).unwrap_or_default();
+    let mut at: Vec<String> = link
+        .parent()
+        .map(|parent| parent.components().map(str::to_owned).collect())
+        .unwrap_or_default();
     let mut pending: Vec<Vec<u8>> = split(target);
     let mut hops = 0;
     if target.starts_with(b"/") {
@@ -264,7 +298,11 @@ fn leaves(
             name => {
                 at.push(String::from_utf8_lossy(name).into_owned());
                 let here = at.join("/");
-                if let Some(File { mode: FileMode::Symlink, id }) = files.get(here.as_str()) {
+                if let Some(File {
+                    mode: FileMode::Symlink,
+                    id,
+                }) = files.get(here.as_str())
+                {
                     hops += 1;
                     let next = blob(store, commit, *id)?;
                     if next.starts_with(b"/") {
@@ -285,13 +323,24 @@ fn leaves(
 
 /// The components of a link's target, last first.
 fn split(target: &[u8]) -> Vec<Vec<u8>> {
-    target.split(|&byte| byte == b'/').rev().map(<[u8]>::to_vec).collect()
+    target
+        .split(|&byte| byte == b'/')
+        .rev()
+        .map(<[u8]>::to_vec)
+        .collect()
 }
 
 fn blob(store: &Store, commit: CommitId, id: BlobId) -> Result<Vec<u8>, Error> {
-    store.read(Kind::Blob, id.0)?.ok_or_else(|| incomplete("the store", commit, "blob", id.0))
+    store
+        .read(Kind::Blob, id.0)
+        .ok_or_else(|| incomplete("the store", commit, "blob", id.0))
 }
 
 fn incomplete(remote: &str, commit: CommitId, kind: &'static str, id: crate::git::Oid) -> Error {
-    Error::Incomplete { remote: remote.to_owned(), commit, kind, id }
+    Error::Incomplete {
+        remote: remote.to_owned(),
+        commit,
+        kind,
+        id,
+    }
 }
