@@ -20,6 +20,7 @@ use rustix::io::Errno;
 
 use crate::git::RelPath;
 
+mod case;
 mod directory;
 mod error;
 mod faults;
