@@ -278,3 +278,28 @@ fn a_blob_comes_as_base64_or_raw() {
         404
     );
 }
+
+#[test]
+fn very_deep_and_very_wide_trees_are_served() {
+    let repo = Repo::small();
+    let blob = repo.blob("x");
+    let mut deep = repo.raw_tree(&[Entry::file("leaf", &blob)]);
+    for _ in 0..2000 {
+        deep = repo.raw_tree(&[Entry::tree("d", &deep)]);
+    }
+    let wide: Vec<Entry> = (0..50_000)
+        .map(|i| Entry::file(format!("f{i:05}"), &blob))
+        .collect();
+    let wide = repo.raw_tree(&wide);
+    let forge = Forge::serve(&repo);
+    let rows = |tree: &str| {
+        let answer = get(&format!(
+            "{}/git/trees/{tree}?recursive=1",
+            repo_url(&forge)
+        ))
+        .json();
+        answer["tree"].as_array().unwrap().len()
+    };
+    assert_eq!(rows(&deep), 2001);
+    assert_eq!(rows(&wide), 50_000);
+}

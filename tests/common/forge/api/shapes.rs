@@ -1,6 +1,6 @@
 //! Git objects as the REST API shows them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -196,15 +196,16 @@ pub(super) fn tree(
     recursive: bool,
     limit: usize,
 ) -> Value {
-    let mut rows = Vec::new();
-    walk(shared, tree, "", recursive, limit, &mut rows);
+    let mut rows = walk(shared, tree, recursive, limit);
     let truncated = rows.len() > limit;
     rows.truncate(limit);
-    let blobs: Vec<&str> = rows
+    // Asked once for every content: a hostile tree may name one blob a million times.
+    let blobs: BTreeSet<&str> = rows
         .iter()
         .filter(|r| r.kind == "blob")
         .map(|r| r.id.as_str())
         .collect();
+    let blobs: Vec<&str> = blobs.into_iter().collect();
     let infos = shared.repo.objects(|objects| objects.infos(&blobs));
     let sizes: BTreeMap<&str, u64> = blobs
         .iter()
@@ -227,26 +228,21 @@ pub(super) fn tree(
     json!({ "sha": asked, "url": format!("{base}/git/trees/{asked}"), "tree": rows, "truncated": truncated })
 }
 
-fn walk(
-    shared: &Shared,
-    tree: &str,
-    prefix: &str,
-    recursive: bool,
-    limit: usize,
-    rows: &mut Vec<Row>,
-) {
-    let Some(object) = shared
-        .repo
-        .object_of(tree)
-        .filter(|object| object.kind == "tree")
-    else {
-        return;
+/// Depth first without recursion: a hostile tree is deeper than the stack of a thread.
+fn walk(shared: &Shared, tree: &str, recursive: bool, limit: usize) -> Vec<Row> {
+    let read = |id: &str| {
+        let object = shared.repo.object_of(id).filter(|o| o.kind == "tree");
+        object.map_or(Vec::new(), |object| object.data)
     };
-    let mut rest = object.data.as_slice();
-    while let Some(end) = rest.iter().position(|byte| *byte == 0) {
-        if rows.len() > limit || rest.len() < end + 21 {
-            return;
-        }
+    let mut rows = Vec::new();
+    let mut open = vec![(String::new(), read(tree), 0)];
+    while let Some((prefix, data, at)) = open.last_mut() {
+        let rest = &data[*at..];
+        let end = rest.iter().position(|byte| *byte == 0);
+        let Some(end) = end.filter(|end| rest.len() >= end + 21) else {
+            open.pop();
+            continue;
+        };
         let head = String::from_utf8_lossy(&rest[..end]);
         let (mode, name) = head.split_once(' ').unwrap_or(("0", &head));
         let mode = u32::from_str_radix(mode, 8).unwrap_or(0);
@@ -257,15 +253,19 @@ fn walk(
         };
         let id = data_encoding::HEXLOWER.encode(&rest[end + 1..end + 21]);
         let path = format!("{prefix}{name}");
+        *at += end + 21;
+        if kind == "tree" && recursive {
+            open.push((format!("{path}/"), read(&id), 0));
+        }
         rows.push(Row {
-            path: path.clone(),
+            path,
             mode,
             kind,
-            id: id.clone(),
+            id,
         });
-        if kind == "tree" && recursive {
-            walk(shared, &id, &format!("{path}/"), recursive, limit, rows);
+        if rows.len() > limit {
+            break;
         }
-        rest = &rest[end + 21..];
     }
+    rows
 }
