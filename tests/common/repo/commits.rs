@@ -1,6 +1,6 @@
 //! Commits, branches and tags.
 
-use std::fs;
+use std::{fs, io::Write};
 
 use super::{Repo, stream};
 use crate::common::git;
@@ -117,10 +117,10 @@ impl Repo {
     pub fn update_ref(&self, name: &str, id: &str) -> &Self {
         let path = self.path().join(name);
         fs::create_dir_all(path.parent().expect("a ref has a directory")).unwrap();
-        // Renamed into place: a server may be reading it.
-        let temporary = path.with_extension("new");
-        fs::write(&temporary, format!("{id}\n")).unwrap();
-        fs::rename(&temporary, &path).unwrap();
+        // Renamed into place: a server may be reading it. Made elsewhere: in `refs` it would be a ref itself.
+        let mut file = tempfile::NamedTempFile::new_in(self.path()).unwrap();
+        file.write_all(format!("{id}\n").as_bytes()).unwrap();
+        file.persist(&path).unwrap();
         self
     }
 
