@@ -42,4 +42,8 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Plan(#[from] crate::plan::Error),
+    /// The rebuild.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Rebuild(#[from] crate::rebuild::Error),
 }

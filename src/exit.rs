@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::{Error, fs, lock, plan, scan, settings, state, token};
+use crate::{Error, fs, lock, plan, rebuild, scan, settings, state, token};
 
 /// How a run ended, as the process tells it. The numbers never change meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,6 +98,7 @@ impl From<&Error> for Exit {
             Error::Lock(error) => of_lock(error),
             Error::Scan(error) => of_scan(error),
             Error::Plan(error) => of_plan(error),
+            Error::Rebuild(error) => of_rebuild(error),
         }
     }
 }
@@ -164,6 +165,25 @@ fn of_plan(error: &plan::Error) -> Exit {
         plan::Error::Conflicts { .. }
         | plan::Error::RequiredGone { .. }
         | plan::Error::MassDelete { .. } => Exit::Conflict,
+    }
+}
+
+fn of_rebuild(error: &rebuild::Error) -> Exit {
+    use rebuild::Error;
+    match error {
+        Error::FlakeMissing { .. } | Error::HostUnclear { .. } | Error::HostUnknown { .. } => {
+            Exit::Configuration
+        }
+        Error::ProgramMissing { .. }
+        | Error::Spawn { .. }
+        | Error::Build { .. }
+        | Error::Activation { .. }
+        | Error::Degraded { .. }
+        | Error::RebootNeeded { .. }
+        | Error::TimedOut { .. }
+        | Error::Interrupted { .. } => Exit::Rebuild,
+        Error::Busy { .. } => Exit::Busy,
+        Error::State(error) => of_state(error),
     }
 }
 

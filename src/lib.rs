@@ -7,6 +7,7 @@ pub mod lock;
 pub mod objects;
 pub mod patterns;
 pub mod plan;
+pub mod rebuild;
 pub mod scan;
 pub mod settings;
 pub mod source;

@@ -29,4 +29,5 @@ mod common {
 mod forge;
 mod lock;
 mod objects;
+mod rebuild;
 mod state;

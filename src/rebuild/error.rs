@@ -1,0 +1,272 @@
+//! What can go wrong with a rebuild.
+//!
+//! The tree is synced before a rebuild begins, so every error says where things stand: which commit the tree is at,
+//! and which system runs.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use miette::Diagnostic;
+
+use super::outcome::word;
+use crate::git::CommitId;
+use crate::settings::Action;
+
+/// Where things stand when a rebuild fails.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The commit the tree is at.
+    pub tree: Option<CommitId>,
+    /// The running system, where there is NixOS.
+    pub running: Option<Box<Running>>,
+}
+
+/// A running system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    /// Its store path.
+    pub system: PathBuf,
+    /// The commit it was built from, where that is known.
+    pub commit: Option<CommitId>,
+}
+
+/// A rebuild that was not done, or not well.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum Error {
+    /// A program that the rebuild needs is not there.
+    #[error("`{program}` is not in the search path")]
+    #[diagnostic(
+        code(hyper_sync::rebuild::program_missing),
+        help(
+            "run it on NixOS, put the program into `PATH`, or sync alone with `--skip-rebuild`; {standing}"
+        )
+    )]
+    ProgramMissing {
+        /// Its name.
+        program: &'static str,
+        /// Where things stand.
+        standing: Standing,
+    },
+    /// The directory of the flake has none.
+    #[error("there is no flake at `{}`", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::rebuild::flake_missing),
+        help("set `rebuild.flake` to the directory that holds the host's `flake.nix`; {standing}")
+    )]
+    FlakeMissing {
+        /// The file that should be there.
+        path: PathBuf,
+        /// Where things stand.
+        standing: Standing,
+    },
+    /// Which host is meant cannot be told.
+    #[error("`{}` has several hosts and none is called `{hostname}` like this machine: {}", .flake.display(), list(.names))]
+    #[diagnostic(
+        code(hyper_sync::rebuild::host_unclear),
+        help("set `rebuild.host` to one of them; {standing}")
+    )]
+    HostUnclear {
+        /// The flake's directory.
+        flake: PathBuf,
+        /// Its hosts.
+        names: Vec<String>,
+        /// What this machine is called.
+        hostname: String,
+        /// Where things stand.
+        standing: Standing,
+    },
+    /// The host that is set is not in the flake.
+    #[error("`{}` has no host `{}`, it has {}", .flake.display(), .host.escape_debug(), list(.names))]
+    #[diagnostic(
+        code(hyper_sync::rebuild::host_unknown),
+        help("correct `rebuild.host`; {standing}")
+    )]
+    HostUnknown {
+        /// The flake's directory.
+        flake: PathBuf,
+        /// As it is set.
+        host: String,
+        /// The flake's hosts.
+        names: Vec<String>,
+        /// Where things stand.
+        standing: Standing,
+    },
+    /// A program could not be started or watched.
+    #[error("cannot run `{}`", .program.display())]
+    #[diagnostic(code(hyper_sync::rebuild::spawn), help("see the cause; {standing}"))]
+    Spawn {
+        /// Its path.
+        program: PathBuf,
+        /// Why.
+        source: std::io::Error,
+        /// Where things stand.
+        standing: Standing,
+    },
+    /// The system could not be evaluated or built.
+    #[error("the system was not built ({end}){}", cause(.tail))]
+    #[diagnostic(
+        code(hyper_sync::rebuild::build),
+        help("correct the configuration and run again; {standing}")
+    )]
+    Build {
+        /// How the program ended.
+        end: String,
+        /// The end of what it printed.
+        tail: String,
+        /// Where things stand.
+        standing: Standing,
+    },
+    /// The system was built and could not be activated.
+    #[error("the system was built but `{}` failed ({end}){}", word(*.action), cause(.tail))]
+    #[diagnostic(
+        code(hyper_sync::rebuild::activation),
+        help(
+            "see `journalctl -u nixos-rebuild-switch-to-configuration`, correct the cause and run again; {standing}"
+        )
+    )]
+    Activation {
+        /// What was to be done.
+        action: Action,
+        /// How the program ended.
+        end: String,
+        /// The end of what it printed.
+        tail: String,
+        /// Where things stand.
+        standing: Standing,
+    },
+    /// The new system runs, not all of it.
+    #[error("the new system is active, but units failed that had not failed before: {}", .units.join(", "))]
+    #[diagnostic(
+        code(hyper_sync::rebuild::degraded),
+        help(
+            "see `systemctl status` of each; `hyper-sync rollback` returns to the commit before; {standing}"
+        )
+    )]
+    Degraded {
+        /// Their names.
+        units: Vec<String>,
+        /// Where things stand.
+        standing: Standing,
+    },
+    /// A system that only a boot can start was to be tried.
+    #[error("the running system cannot be switched to the new one without a reboot")]
+    #[diagnostic(
+        code(hyper_sync::rebuild::reboot_needed),
+        help("use `--rebuild-action boot` and reboot; {standing}")
+    )]
+    RebootNeeded {
+        /// Where things stand.
+        standing: Standing,
+    },
+    /// Too slow.
+    #[error("the rebuild took more than {}s and was stopped{}", .after.as_secs(), still(.activating))]
+    #[diagnostic(
+        code(hyper_sync::rebuild::timeout),
+        help("run again, or raise `rebuild.timeout`; {standing}")
+    )]
+    TimedOut {
+        /// The limit.
+        after: Duration,
+        /// Units that go on activating a system.
+        activating: Vec<String>,
+        /// Where things stand.
+        standing: Standing,
+    },
+    /// Stopped by a signal.
+    #[error("the rebuild was stopped{}", still(.activating))]
+    #[diagnostic(
+        code(hyper_sync::rebuild::interrupted),
+        help("`hyper-sync rebuild` does it again; {standing}")
+    )]
+    Interrupted {
+        /// Units that go on activating a system.
+        activating: Vec<String>,
+        /// Where things stand.
+        standing: Standing,
+    },
+    /// Somebody else activates a system.
+    #[error("another rebuild is active{}", .unit.as_ref().map(|unit| format!(" (`{unit}`)")).unwrap_or_default())]
+    #[diagnostic(
+        code(hyper_sync::rebuild::busy),
+        help("wait for it to end, then run `hyper-sync rebuild`; {standing}")
+    )]
+    Busy {
+        /// Its unit, where it has one.
+        unit: Option<String>,
+        /// Where things stand.
+        standing: Standing,
+    },
+    /// What the rebuild remembers cannot be read or written.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    State(#[from] crate::state::Error),
+}
+
+impl Error {
+    /// The end of what the failing program printed, where there is one.
+    #[must_use]
+    pub fn tail(&self) -> Option<&str> {
+        match self {
+            Self::Build { tail, .. } | Self::Activation { tail, .. } => Some(tail),
+            Self::ProgramMissing { .. }
+            | Self::FlakeMissing { .. }
+            | Self::HostUnclear { .. }
+            | Self::HostUnknown { .. }
+            | Self::Spawn { .. }
+            | Self::Degraded { .. }
+            | Self::RebootNeeded { .. }
+            | Self::TimedOut { .. }
+            | Self::Interrupted { .. }
+            | Self::Busy { .. }
+            | Self::State(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.tree {
+            Some(commit) => write!(f, "the tree is at {}", commit.short())?,
+            None => f.write_str("the tree was not changed")?,
+        }
+        if let Some(running) = &self.running {
+            write!(f, ", the running system is `{}`", running.system.display())?;
+            match &running.commit {
+                Some(commit) => write!(f, " of {}", commit.short())?,
+                None => f.write_str(", not built by hyper-sync")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    let quoted: Vec<String> = names
+        .iter()
+        .map(|name| format!("`{}`", name.escape_debug()))
+        .collect();
+    quoted.join(", ")
+}
+
+/// The first error that Nix or the activation printed, for the message.
+fn cause(tail: &str) -> String {
+    let mut errors = tail.lines().filter_map(|line| {
+        let line = line.trim();
+        line.strip_prefix("error:").map(str::trim)
+    });
+    errors
+        .find(|line| !line.is_empty())
+        .map(|line| format!(": {line}"))
+        .unwrap_or_default()
+}
+
+fn still(activating: &[String]) -> String {
+    if activating.is_empty() {
+        return String::new();
+    }
+    format!("; the activation goes on in {}", list(activating))
+}

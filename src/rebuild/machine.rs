@@ -1,0 +1,60 @@
+//! Which systems this machine runs, booted and boots next.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "links of NixOS, outside the target, are read by path"
+)]
+
+use std::path::{Path, PathBuf};
+
+/// Where NixOS keeps the links to its systems, and what the machine is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// The running system.
+    pub current: PathBuf,
+    /// The system it was booted with.
+    pub booted: PathBuf,
+    /// The profile whose newest generation is booted next.
+    pub profile: PathBuf,
+    /// The host name.
+    pub hostname: String,
+}
+
+/// The systems themselves, by their store paths; `None` where there is none, as on another distribution.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Systems {
+    /// The running one.
+    pub current: Option<PathBuf>,
+    /// The one that was booted.
+    pub booted: Option<PathBuf>,
+    /// The one that is booted next.
+    pub profile: Option<PathBuf>,
+}
+
+impl Machine {
+    /// This machine.
+    #[must_use]
+    pub fn here() -> Self {
+        let uname = rustix::system::uname();
+        Self {
+            current: "/run/current-system".into(),
+            booted: "/run/booted-system".into(),
+            profile: "/nix/var/nix/profiles/system".into(),
+            hostname: uname.nodename().to_string_lossy().into_owned(),
+        }
+    }
+
+    /// Follows the links.
+    #[must_use]
+    pub fn systems(&self) -> Systems {
+        Systems {
+            current: system(&self.current),
+            booted: system(&self.booted),
+            profile: system(&self.profile),
+        }
+    }
+}
+
+/// The store path a link leads to.
+pub(super) fn system(link: &Path) -> Option<PathBuf> {
+    std::fs::canonicalize(link).ok()
+}

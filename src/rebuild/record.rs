@@ -1,0 +1,204 @@
+//! What the rebuild remembers: `rebuild.json` in the state directory.
+//!
+//! Three things: the rebuild that is still to be done (set before it begins, so that a crash or a reboot in between
+//! leaves the mark), the last one and how it went, and which system was built from which commit, so that a running
+//! system can be named by its commit. A file that is lost or damaged costs one rebuild, never a wrong skip.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::machine::Systems;
+use super::outcome::{Status, word};
+use super::session::Session;
+use crate::git::CommitId;
+use crate::settings::Action;
+use crate::state::sealed::{self, Format, Found};
+use crate::state::{self, StateDir, rfc3339};
+
+/// The file's name in the state directory.
+const FILE: &str = "rebuild.json";
+const FORMAT: Format = Format {
+    kind: "rebuild",
+    version: 1,
+};
+/// How many built systems are remembered; a machine boots one of its last few.
+const BUILDS: usize = 20;
+
+/// What is remembered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The rebuild that is still to be done.
+    pub pending: Option<Pending>,
+    /// The last one that ended.
+    pub last: Option<Last>,
+    /// Systems and what they were built from, newest first.
+    pub builds: Vec<Build>,
+}
+
+/// A rebuild that was asked for and has not succeeded yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// The commit the tree was at.
+    pub commit: Option<CommitId>,
+    /// What was to be done.
+    pub action: String,
+    /// Since when.
+    #[serde(with = "rfc3339")]
+    pub since: Timestamp,
+}
+
+/// The last rebuild.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Last {
+    /// The commit the tree was at.
+    pub commit: Option<CommitId>,
+    /// The host it was for.
+    pub host: String,
+    /// What was done.
+    pub action: String,
+    /// How it went.
+    pub status: Status,
+    /// What the build depends on.
+    pub key: Option<String>,
+    /// The system that came out, where it is known.
+    pub out: Option<PathBuf>,
+    /// The system that was booted then.
+    pub booted: Option<PathBuf>,
+    /// When it ended.
+    #[serde(with = "rfc3339")]
+    pub at: Timestamp,
+}
+
+/// A system and what it was built from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    /// The system.
+    pub out: PathBuf,
+    /// The commit the tree was at.
+    pub commit: Option<CommitId>,
+    /// What the build depends on.
+    pub key: Option<String>,
+}
+
+impl Record {
+    /// Reads it; empty where there is none, or a damaged one.
+    pub fn load(state: &StateDir) -> Result<Self, state::Error> {
+        Ok(match sealed::read(state.directory(), FILE, FORMAT)? {
+            Found::Whole(record) => record,
+            Found::Absent | Found::Damaged(_) => Self::default(),
+        })
+    }
+
+    /// Writes it, durable.
+    pub(super) fn save(&self, state: &StateDir) -> Result<(), state::Error> {
+        sealed::write(state.directory(), FILE, FORMAT, self)
+    }
+
+    /// The commit a system was built from.
+    #[must_use]
+    pub fn commit_of(&self, system: &Path) -> Option<CommitId> {
+        let build = self.builds.iter().find(|build| build.out == system)?;
+        build.commit
+    }
+
+    /// The system that was built from what `key` stands for.
+    pub(super) fn built(&self, key: &str) -> Option<&Path> {
+        let of_key = |build: &&Build| build.key.as_deref() == Some(key);
+        self.builds
+            .iter()
+            .find(of_key)
+            .map(|build| build.out.as_path())
+    }
+
+    /// Whether an action's effect holds: of the build that `key` stands for, on a machine with these systems.
+    pub(super) fn holds(&self, action: Action, key: &str, systems: &Systems) -> bool {
+        let last = self
+            .last
+            .as_ref()
+            .filter(|last| last.key.as_deref() == Some(key) && last.status.is_done());
+        let Some(out) = self.built(key).filter(|_| systems.current.is_some()) else {
+            // No system to ask, or none that is known: only memory is left.
+            return last.is_some_and(|last| implies(&last.action, action));
+        };
+        let runs = systems.current.as_deref() == Some(out);
+        let boots = systems.profile.as_deref() == Some(out);
+        match action {
+            Action::Build => out.exists(),
+            Action::Test => runs,
+            Action::Boot => boots,
+            Action::Switch => {
+                let waits_for_reboot = last.is_some_and(|last| {
+                    last.status == Status::RebootNeeded && last.booted == systems.booted
+                });
+                boots && (runs || waits_for_reboot)
+            }
+            Action::DryActivate => false,
+        }
+    }
+
+    pub(super) fn set_pending(&mut self, commit: Option<CommitId>, action: Action) {
+        // The same mark keeps its time: it says how long the machine has been behind.
+        let action = word(action);
+        if !self
+            .pending
+            .as_ref()
+            .is_some_and(|pending| pending.commit == commit && pending.action == action)
+        {
+            self.pending = Some(Pending {
+                commit,
+                action: action.to_owned(),
+                since: Timestamp::now(),
+            });
+        }
+    }
+
+    /// Notes how a rebuild ended.
+    pub(super) fn finish(
+        &mut self,
+        session: &Session<'_>,
+        host: &str,
+        key: Option<String>,
+        status: Status,
+        out: Option<PathBuf>,
+    ) {
+        let commit = session.request.commit;
+        if status.is_done() {
+            self.pending = None;
+        }
+        if let Some(out) = &out {
+            self.remember(Build {
+                out: out.clone(),
+                commit,
+                key: key.clone(),
+            });
+        }
+        self.last = Some(Last {
+            commit,
+            host: host.to_owned(),
+            action: word(session.request.settings.action).to_owned(),
+            status,
+            key,
+            out,
+            booted: session.machine.systems().booted,
+            at: Timestamp::now(),
+        });
+    }
+
+    fn remember(&mut self, build: Build) {
+        self.builds.retain(|known| known.out != build.out);
+        self.builds.insert(0, build);
+        self.builds.truncate(BUILDS);
+    }
+}
+
+/// Whether an action that was done has the effect of another one.
+fn implies(done: &str, wanted: Action) -> bool {
+    match wanted {
+        Action::Build => true,
+        Action::Test | Action::Boot => [word(wanted), word(Action::Switch)].contains(&done),
+        Action::Switch => done == word(Action::Switch),
+        Action::DryActivate => false,
+    }
+}

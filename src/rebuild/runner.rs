@@ -1,0 +1,188 @@
+//! Other programs: the one place of the rebuild that starts them.
+//!
+//! A program gets its own process group, a fixed environment, no input, and a limit of time. What it prints goes to
+//! the user as it comes, and the end of it is kept for the error message. Its end is seen by its process descriptor,
+//! not by the end of its output: a daemon that it leaves behind may hold the pipe for ever.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::environment::Environment;
+
+mod system;
+
+pub use system::SystemRunner;
+
+/// How much of a program's output is kept for the error message.
+pub(super) const TAIL_BYTES: usize = 16 * 1024;
+
+/// A program to run.
+#[derive(Debug, Clone)]
+pub struct Command<'a> {
+    /// Its absolute path.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// Its environment, whole.
+    pub environment: &'a Environment,
+    /// Its working directory.
+    pub directory: &'a Path,
+    /// What becomes of its output.
+    pub output: Output,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// Whether it may be killed when it does not stop by itself.
+    pub kill: Kill,
+}
+
+/// What happens to a program that was told to stop and does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kill {
+    /// It is killed.
+    Yes,
+    /// It is killed unless a system is being activated: a system that is killed half-way through its activation is
+    /// neither the old nor the new one, and the unit that activates it goes on without us.
+    UnlessActivating,
+}
+
+/// What becomes of a program's output. What goes to standard error is kept for the error message in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// Everything is shown.
+    Shown,
+    /// Standard error is shown, standard output is the answer.
+    Answer,
+    /// Nothing is shown, standard output is the answer.
+    Quiet,
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// The end itself.
+    pub end: End,
+    /// What it printed to standard output, unless that was shown.
+    pub answer: Vec<u8>,
+    /// The end of what it printed otherwise, without control characters.
+    pub tail: String,
+}
+
+/// The ways a program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// With an exit code.
+    Exited(i32),
+    /// By a signal that was not ours.
+    Killed(i32),
+    /// It took too long and was told to stop.
+    TimedOut,
+    /// We were told to stop, and told it.
+    Interrupted,
+}
+
+impl End {
+    /// Whether it ended with exit code 0.
+    #[must_use]
+    pub fn is_success(self) -> bool {
+        self == Self::Exited(0)
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "exit code {code}"),
+            Self::Killed(signal) => write!(f, "killed by signal {signal}"),
+            Self::TimedOut => f.write_str("stopped for its time"),
+            Self::Interrupted => f.write_str("stopped"),
+        }
+    }
+}
+
+impl Finished {
+    /// The answer as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.answer).into_owned()
+    }
+}
+
+/// What the rebuild needs of the machine's processes and its clock.
+pub trait Runner {
+    /// Runs a program to its end.
+    fn run(&self, command: &Command<'_>) -> io::Result<Finished>;
+
+    /// Waits. `false` where we were told to stop meanwhile.
+    fn pause(&self, time: Duration) -> bool;
+
+    /// The absolute path of a program in the search path of `environment`.
+    fn find(&self, program: &str, environment: &Environment) -> Option<PathBuf>;
+}
+
+impl<'a> Command<'a> {
+    /// A program with arguments, its output shown.
+    pub fn new<A: AsRef<OsStr>>(
+        program: impl Into<PathBuf>,
+        args: impl IntoIterator<Item = A>,
+        environment: &'a Environment,
+        directory: &'a Path,
+        timeout: Duration,
+    ) -> Self {
+        Self {
+            program: program.into(),
+            args: args.into_iter().map(|arg| arg.as_ref().into()).collect(),
+            environment,
+            directory,
+            output: Output::Shown,
+            timeout,
+            kill: Kill::Yes,
+        }
+    }
+
+    /// With another treatment of its output.
+    #[must_use]
+    pub fn output(mut self, output: Output) -> Self {
+        self.output = output;
+        self
+    }
+
+    /// A program that may be activating a system.
+    #[must_use]
+    pub fn activating(mut self) -> Self {
+        self.kill = Kill::UnlessActivating;
+        self
+    }
+}
+
+/// The end of a text, at a line's begin, without the control characters with which a builder could play tricks on a
+/// terminal.
+pub(super) fn tail(bytes: &[u8]) -> String {
+    let cut = bytes.len().saturating_sub(TAIL_BYTES);
+    let mut kept = &bytes[cut..];
+    if cut > 0
+        && let Some(newline) = kept.iter().position(|&byte| byte == b'\n')
+    {
+        kept = &kept[newline + 1..];
+    }
+    String::from_utf8_lossy(kept)
+        .chars()
+        .filter(|&c| c == '\n' || c == '\t' || !c.is_control())
+        .collect::<String>()
+        .trim_end()
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tail_begins_with_a_line_and_has_no_control_characters() {
+        assert_eq!(tail(b"one\x1b[2J\ntwo\r\n\n"), "one[2J\ntwo");
+        let long = format!("first\n{}\nlast", "x".repeat(TAIL_BYTES - 5));
+        assert_eq!(tail(long.as_bytes()), "last");
+    }
+}

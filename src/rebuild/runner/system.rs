@@ -1,0 +1,268 @@
+//! Programs on the real machine.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "programs are started here, with a fixed environment, and looked up in its search path"
+)]
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+use super::{Command, End, Environment, Finished, Kill, Output, Runner, TAIL_BYTES, tail};
+use crate::rebuild::units;
+
+/// How long a program that was told to stop may take: `nix` cleans up its builds in this time, and systemd gives a
+/// service three times as much.
+const GRACE: Duration = Duration::from_secs(30);
+/// How often the flag that a signal sets is looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// The most that an answer may be; `nix flake metadata` of a large lock file is well below.
+const ANSWER_BYTES: usize = 64 << 20;
+
+/// Where output goes as it comes.
+type Show = Box<dyn Fn(&[u8]) + Send + Sync>;
+
+/// Runs programs on this machine.
+pub struct SystemRunner {
+    interrupt: Arc<AtomicBool>,
+    show: Show,
+    grace: Duration,
+}
+
+impl SystemRunner {
+    /// `interrupt` is set by a signal; `show` is given what programs print, as it comes.
+    pub fn new(interrupt: Arc<AtomicBool>, show: impl Fn(&[u8]) + Send + Sync + 'static) -> Self {
+        Self {
+            interrupt,
+            show: Box::new(show),
+            grace: GRACE,
+        }
+    }
+
+    /// With another time for a program that was told to stop.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    fn interrupted(&self) -> bool {
+        self.interrupt.load(Ordering::Relaxed)
+    }
+}
+
+impl Runner for SystemRunner {
+    fn run(&self, command: &Command<'_>) -> io::Result<Finished> {
+        let mut child = std::process::Command::new(&command.program)
+            .args(&command.args)
+            .env_clear()
+            .envs(command.environment.iter())
+            .current_dir(command.directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Its own group, so that a stop reaches what it started, and the terminal's Ctrl-C reaches only us.
+            .process_group(0)
+            .spawn()?;
+        let shown = command.output == Output::Shown;
+        let mut streams = [
+            Stream::new(child.stdout.take().map(OwnedFd::from), shown, !shown)?,
+            Stream::new(
+                child.stderr.take().map(OwnedFd::from),
+                command.output != Output::Quiet,
+                false,
+            )?,
+        ];
+        let mut watch = Watch {
+            runner: self,
+            command,
+            tail: Vec::new(),
+            answer: Vec::new(),
+        };
+        let end = watch.watch(&mut child, &mut streams)?;
+        Ok(Finished {
+            end,
+            answer: watch.answer,
+            tail: tail(&watch.tail),
+        })
+    }
+
+    fn pause(&self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        loop {
+            if self.interrupted() {
+                return false;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            std::thread::sleep(left.min(TICK));
+        }
+    }
+
+    fn find(&self, program: &str, environment: &Environment) -> Option<PathBuf> {
+        environment
+            .search()
+            .map(|directory| directory.join(program))
+            .find(|path| {
+                std::fs::metadata(path)
+                    .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+            })
+    }
+}
+
+/// One of a program's output pipes.
+struct Stream {
+    pipe: Option<std::fs::File>,
+    shown: bool,
+    answer: bool,
+}
+
+impl Stream {
+    fn new(pipe: Option<OwnedFd>, shown: bool, answer: bool) -> io::Result<Self> {
+        if let Some(pipe) = &pipe {
+            rustix::io::ioctl_fionbio(pipe, true)?;
+        }
+        Ok(Self {
+            pipe: pipe.map(std::fs::File::from),
+            shown,
+            answer,
+        })
+    }
+}
+
+/// A running program and what it has printed so far.
+struct Watch<'a> {
+    runner: &'a SystemRunner,
+    command: &'a Command<'a>,
+    tail: Vec<u8>,
+    answer: Vec<u8>,
+}
+
+impl Watch<'_> {
+    fn watch(&mut self, child: &mut Child, streams: &mut [Stream; 2]) -> io::Result<End> {
+        let group = Pid::from_child(child);
+        let process = pidfd_open(group, PidfdFlags::empty())?;
+        let mut deadline = Instant::now() + self.command.timeout;
+        let mut stopped: Option<End> = None;
+        loop {
+            if stopped.is_none() && self.runner.interrupted() {
+                stopped = Some(End::Interrupted);
+            } else if stopped.is_none() && Instant::now() >= deadline {
+                stopped = Some(End::TimedOut);
+            } else if let Some(end) = stopped
+                && Instant::now() >= deadline
+            {
+                if self.command.kill == Kill::UnlessActivating && self.is_activating() {
+                    return Ok(end);
+                }
+                signal(group, Signal::KILL)?;
+                child.wait()?;
+                self.drain(streams)?;
+                return Ok(end);
+            } else {
+                if self.wait(&process, streams, deadline)? {
+                    let status = child.wait()?;
+                    self.drain(streams)?;
+                    return Ok(stopped.unwrap_or_else(|| end_of(status)));
+                }
+                continue;
+            }
+            signal(group, Signal::TERM)?;
+            deadline = Instant::now() + self.runner.grace;
+        }
+    }
+
+    /// Passes on what is printed until something happens. Whether the process has ended.
+    fn wait(
+        &mut self,
+        process: &OwnedFd,
+        streams: &mut [Stream; 2],
+        deadline: Instant,
+    ) -> io::Result<bool> {
+        let mut watched = vec![PollFd::new(process, PollFlags::IN)];
+        for stream in streams.iter() {
+            if let Some(pipe) = &stream.pipe {
+                watched.push(PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN));
+            }
+        }
+        let left = deadline.saturating_duration_since(Instant::now()).min(TICK);
+        let left = Timespec::try_from(left).map_err(io::Error::other)?;
+        match poll(&mut watched, Some(&left)) {
+            Ok(_) => {}
+            Err(Errno::INTR) => return Ok(false),
+            Err(errno) => return Err(errno.into()),
+        }
+        let ended = !watched[0].revents().is_empty();
+        drop(watched);
+        self.drain(streams)?;
+        Ok(ended)
+    }
+
+    /// Passes on all that is in the pipes now.
+    fn drain(&mut self, streams: &mut [Stream; 2]) -> io::Result<()> {
+        let mut buffer = [0; 8192];
+        for stream in streams {
+            while let Some(pipe) = &mut stream.pipe {
+                match pipe.read(&mut buffer) {
+                    Ok(0) => stream.pipe = None,
+                    Ok(length) => self.take(stream, &buffer[..length])?,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, stream: &Stream, bytes: &[u8]) -> io::Result<()> {
+        if stream.answer {
+            if self.answer.len() + bytes.len() > ANSWER_BYTES {
+                return Err(io::Error::other("it answers without end"));
+            }
+            self.answer.extend_from_slice(bytes);
+            return Ok(());
+        }
+        if stream.shown {
+            (self.runner.show)(bytes);
+        }
+        self.tail.extend_from_slice(bytes);
+        if self.tail.len() > 4 * TAIL_BYTES {
+            self.tail.drain(..self.tail.len() - 2 * TAIL_BYTES);
+        }
+        Ok(())
+    }
+
+    /// Whether a system is being activated. Asked outside the program's own limit, with a short one.
+    fn is_activating(&self) -> bool {
+        let patient = SystemRunner::new(Arc::default(), |_| {});
+        !units::activating(&patient, self.command.environment).is_empty()
+    }
+}
+
+fn signal(group: Pid, signal: Signal) -> io::Result<()> {
+    match kill_process_group(group, signal) {
+        // Gone already: its end is what we see next.
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn end_of(status: ExitStatus) -> End {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => End::Exited(code),
+        (None, signal) => End::Killed(signal.unwrap_or_default()),
+    }
+}

@@ -1,0 +1,148 @@
+//! What all steps of one rebuild share: the request, the machine, the time that is left.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::environment::Environment;
+use super::error::{Error, Running, Standing};
+use super::machine::Machine;
+use super::record::Record;
+use super::runner::{Command, End, Finished, Runner};
+use super::verdict::Verdict;
+use super::{Request, units};
+use crate::settings::Env;
+
+/// One rebuild.
+pub(super) struct Session<'a> {
+    pub(super) request: &'a Request<'a>,
+    pub(super) machine: &'a Machine,
+    pub(super) runner: &'a dyn Runner,
+    pub(super) environment: Environment,
+    begun: Instant,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        request: &'a Request<'a>,
+        machine: &'a Machine,
+        env: &Env,
+        runner: &'a dyn Runner,
+    ) -> Self {
+        Self {
+            request,
+            machine,
+            runner,
+            environment: Environment::clean(env.iter(), env.is_root()),
+            begun: Instant::now(),
+        }
+    }
+
+    /// Where things stand now.
+    pub(super) fn standing(&self) -> Standing {
+        // The error that is being told matters more than one of the memory.
+        let record = Record::load(self.request.state).unwrap_or_default();
+        let running = self.machine.systems().current.map(|system| Running {
+            commit: record.commit_of(&system),
+            system,
+        });
+        Standing {
+            tree: self.request.commit,
+            running: running.map(Box::new),
+        }
+    }
+
+    /// A program's path.
+    pub(super) fn find(&self, program: &'static str) -> Result<PathBuf, Error> {
+        self.runner
+            .find(program, &self.environment)
+            .ok_or_else(|| Error::ProgramMissing {
+                program,
+                standing: self.standing(),
+            })
+    }
+
+    /// The time that is left of the limit.
+    pub(super) fn left(&self) -> Duration {
+        self.request
+            .settings
+            .timeout
+            .saturating_sub(self.begun.elapsed())
+    }
+
+    /// Whether evaluation may read what is not in the flake.
+    pub(super) fn is_impure(&self) -> bool {
+        let args = &self.request.settings.extra_args;
+        args.iter().any(|arg| arg == "--impure")
+    }
+
+    /// The units that have failed.
+    pub(super) fn failed_units(&self) -> BTreeSet<String> {
+        units::failed(self.runner, &self.environment)
+    }
+
+    /// The units that are activating a system.
+    pub(super) fn activating(&self) -> Vec<String> {
+        units::activating(self.runner, &self.environment)
+            .into_iter()
+            .collect()
+    }
+
+    /// Runs a program to an exit code; being stopped is an error.
+    pub(super) fn run(&self, command: &Command<'_>) -> Result<(i32, Finished), Error> {
+        let finished = self.runner.run(command).map_err(|source| Error::Spawn {
+            program: command.program.clone(),
+            source,
+            standing: self.standing(),
+        })?;
+        match finished.end {
+            End::Exited(code) => Ok((code, finished)),
+            // As a shell tells it.
+            End::Killed(signal) => Ok((128 + signal, finished)),
+            End::TimedOut => Err(Error::TimedOut {
+                after: self.request.settings.timeout,
+                activating: self.activating(),
+                standing: self.standing(),
+            }),
+            End::Interrupted => Err(Error::Interrupted {
+                activating: self.activating(),
+                standing: self.standing(),
+            }),
+        }
+    }
+
+    /// The error of an end that is one; `failed`: the units that had not failed before.
+    pub(super) fn failure(
+        &self,
+        verdict: Verdict,
+        finished: Finished,
+        failed: Vec<String>,
+    ) -> Error {
+        let standing = self.standing();
+        let end = finished.end.to_string();
+        let tail = finished.tail;
+        match verdict {
+            Verdict::UnitsFailed => Error::Degraded {
+                units: failed,
+                standing,
+            },
+            Verdict::RebootNeeded => Error::RebootNeeded { standing },
+            Verdict::Busy => Error::Busy {
+                unit: None,
+                standing,
+            },
+            Verdict::NotBuilt => Error::Build {
+                end,
+                tail,
+                standing,
+            },
+            // `Done` is no failure; whatever it is called, it was the activation that ended.
+            Verdict::NotActivated | Verdict::Done => Error::Activation {
+                action: self.request.settings.action,
+                end,
+                tail,
+                standing,
+            },
+        }
+    }
+}

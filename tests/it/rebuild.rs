@@ -1,0 +1,424 @@
+//! The rebuild stage against fake programs: what they are called with, and what their end is taken for.
+
+mod world;
+
+use std::time::Duration;
+
+use hyper_sync::rebuild::{Error, Note, Repeat, Status};
+use hyper_sync::settings::Action;
+
+use world::World;
+
+#[test]
+fn calls_nixos_rebuild_with_the_arguments_of_the_guide() {
+    let world = World::new();
+    let outcome = world.request(Action::Switch).run().unwrap();
+    assert_eq!(outcome.status, Status::Switched);
+    assert_eq!(outcome.host, "vm");
+    assert_eq!(
+        world.arguments("nixos-rebuild"),
+        [
+            "switch",
+            "--flake",
+            &format!("{}#vm", world.flake().display()),
+            "--impure"
+        ]
+    );
+    assert_eq!(world.directory("nixos-rebuild"), world.state_dir());
+}
+
+#[test]
+fn verbose_asks_nix_to_explain_itself() {
+    let world = World::new();
+    world.request(Action::Test).verbose().run().unwrap();
+    let arguments = world.arguments("nixos-rebuild");
+    assert_eq!(arguments.last().unwrap(), "--show-trace");
+}
+
+#[test]
+fn programs_get_a_fixed_environment() {
+    let world = World::new();
+    world
+        .request(Action::Switch)
+        .with("GITHUB_TOKEN", "canary")
+        .with("GIT_DIR", "canary")
+        .with("NIX_CONFIG", "cores = 3")
+        .with("https_proxy", "http://proxy:3128")
+        .run()
+        .unwrap();
+    let variables = world.variables("nixos-rebuild");
+    assert!(!variables.iter().any(|variable| variable.contains("canary")));
+    for variable in [
+        "HOME=/root",
+        "NIX_CONFIG=cores = 3",
+        "https_proxy=http://proxy:3128",
+    ] {
+        assert!(
+            variables.iter().any(|found| found == variable),
+            "{variable}"
+        );
+    }
+    let log = world.log("nixos-rebuild");
+    assert!(log.contains("extra-experimental-features = nix-command flakes"));
+}
+
+#[test]
+fn shows_what_the_program_prints_on_both_streams() {
+    let world = World::new();
+    world.script("nixos-rebuild", "echo to stdout; echo to stderr >&2");
+    let request = world.request(Action::Build);
+    request.run().unwrap();
+    let shown = request.shown();
+    assert!(shown.contains("to stdout\n") && shown.contains("to stderr\n"));
+}
+
+#[test]
+fn a_failed_build_says_where_the_tree_and_the_system_are() {
+    let world = World::new();
+    world.switches_to("nixos-rebuild", "old");
+    world.request(Action::Switch).run().unwrap();
+    world.script(
+        "nixos-rebuild",
+        "echo \"error: attribute 'x' missing\" >&2; exit 1",
+    );
+    let error = world.request(Action::Switch).at("2").run().unwrap_err();
+    assert!(matches!(error, Error::Build { .. }));
+    assert_eq!(
+        world.rendered(&error),
+        "the system was not built (exit code 1): attribute 'x' missing\n\
+         correct the configuration and run again; the tree is at 2222222222, \
+         the running system is `ROOT/store/old` of 1111111111"
+    );
+    let record = world.record();
+    assert_eq!(record.pending.unwrap().action, "switch");
+    assert_eq!(record.last.unwrap().status, Status::Failed);
+}
+
+#[test]
+fn a_failed_activation_is_told_from_a_failed_build() {
+    let world = World::new();
+    world.script("nixos-rebuild", "exit 2");
+    let error = world.request(Action::Switch).run().unwrap_err();
+    assert!(matches!(
+        error,
+        Error::Activation {
+            action: Action::Switch,
+            ..
+        }
+    ));
+}
+
+#[test]
+fn a_unit_that_failed_before_is_a_note() {
+    let world = World::new();
+    world.write("failed", "old.service\n");
+    world.script("nixos-rebuild", "exit 4");
+    let outcome = world.request(Action::Switch).run().unwrap();
+    assert_eq!(outcome.status, Status::Switched);
+    assert_eq!(
+        outcome.notes,
+        [Note::StillFailing {
+            units: vec!["old.service".to_owned()]
+        }]
+    );
+    assert_eq!(world.record().pending, None);
+}
+
+#[test]
+fn a_unit_that_failed_just_now_is_named() {
+    let world = World::new();
+    world.write("failed", "old.service\n");
+    world.script(
+        "nixos-rebuild",
+        "echo new.service >>\"$world/failed\"; exit 4",
+    );
+    let error = world.request(Action::Switch).run().unwrap_err();
+    match error {
+        Error::Degraded { units, .. } => assert_eq!(units, ["new.service"]),
+        other => panic!("{other}"),
+    }
+    // The new system runs: the next run of the timer has nothing to do.
+    assert_eq!(world.record().pending, None);
+    let again = world.request(Action::Switch).run().unwrap();
+    assert_eq!(again.status, Status::Unchanged);
+}
+
+#[test]
+fn another_init_needs_a_reboot_which_a_test_cannot_have() {
+    let world = World::new();
+    world.script("nixos-rebuild", "exit 100");
+    let outcome = world.request(Action::Switch).run().unwrap();
+    assert_eq!(outcome.status, Status::RebootNeeded);
+    assert_eq!(outcome.notes, [Note::RebootNeeded]);
+    let error = world.request(Action::Test).at("2").run().unwrap_err();
+    assert!(matches!(error, Error::RebootNeeded { .. }));
+}
+
+#[test]
+fn a_held_lock_is_waited_for() {
+    let world = World::new();
+    world.script(
+        "nixos-rebuild.1",
+        "echo 'Could not acquire lock' >&2; exit 11",
+    );
+    world.script(
+        "nixos-rebuild.2",
+        "echo 'Could not acquire lock' >&2; exit 11",
+    );
+    let outcome = world.request(Action::Switch).run().unwrap();
+    assert_eq!(outcome.status, Status::Switched);
+    assert_eq!(world.calls("nixos-rebuild"), 3);
+}
+
+#[test]
+fn a_lock_that_stays_held_is_reported() {
+    let world = World::new();
+    world.script(
+        "nixos-rebuild",
+        "echo 'Could not acquire lock' >&2; exit 11",
+    );
+    let error = world.request(Action::Switch).run().unwrap_err();
+    assert!(matches!(error, Error::Busy { unit: None, .. }));
+}
+
+#[test]
+fn an_activation_that_is_running_is_named_and_not_disturbed() {
+    let world = World::new();
+    // Some versions append a number to the name.
+    world.write(
+        "active",
+        "nixos-rebuild-switch-to-configuration-9767bc07.service\n",
+    );
+    let error = world.request(Action::Switch).run().unwrap_err();
+    match error {
+        Error::Busy { unit, .. } => assert_eq!(
+            unit.unwrap(),
+            "nixos-rebuild-switch-to-configuration-9767bc07.service"
+        ),
+        other => panic!("{other}"),
+    }
+    assert_eq!(world.calls("nixos-rebuild"), 0);
+}
+
+#[test]
+fn a_leftover_of_a_failed_activation_is_forgotten() {
+    let world = World::new();
+    world.script(
+        "nixos-rebuild.1",
+        "echo 'Unit nixos-rebuild-switch-to-configuration.service was already loaded' >&2; exit 1",
+    );
+    world.request(Action::Switch).run().unwrap();
+    assert!(
+        world
+            .log("systemctl")
+            .contains("reset-failed nixos-rebuild-switch")
+    );
+}
+
+#[test]
+fn is_skipped_only_where_its_effect_holds() {
+    let world = World::new();
+    world.switches_to("nixos-rebuild", "new");
+    let status = |action| world.request(action).run().unwrap().status;
+    assert_eq!(status(Action::Build), Status::Built);
+    assert_eq!(status(Action::Build), Status::Unchanged);
+    assert_eq!(status(Action::Test), Status::Activated);
+    assert_eq!(status(Action::Test), Status::Unchanged);
+    assert_eq!(status(Action::Switch), Status::Switched);
+    assert_eq!(status(Action::Switch), Status::Unchanged);
+    assert_eq!(status(Action::Test), Status::Unchanged);
+    assert_eq!(status(Action::Boot), Status::Unchanged);
+    assert_eq!(status(Action::Build), Status::Unchanged);
+    assert_eq!(status(Action::DryActivate), Status::Previewed);
+    assert_eq!(status(Action::DryActivate), Status::Previewed);
+}
+
+#[test]
+fn what_a_build_depends_on_ends_the_skip() {
+    let world = World::new();
+    world.switches_to("nixos-rebuild", "new");
+    let status = |commit| {
+        world
+            .request(Action::Switch)
+            .at(commit)
+            .run()
+            .unwrap()
+            .status
+    };
+    assert_eq!(status("1"), Status::Switched);
+    assert_eq!(status("1"), Status::Unchanged);
+    assert_eq!(status("2"), Status::Switched);
+    for file in ["flake.nix", "flake.lock"] {
+        std::fs::write(world.flake().join(file), "{ } # other").unwrap();
+        assert_eq!(status("2"), Status::Switched, "{file}");
+        assert_eq!(status("2"), Status::Unchanged, "{file}");
+    }
+    let request = world.request(Action::Switch).at("2");
+    assert_eq!(
+        request.repeat(Repeat::Always).run().unwrap().status,
+        Status::Switched
+    );
+}
+
+#[test]
+fn a_reboot_undoes_a_test_and_a_person_may_undo_a_switch() {
+    let world = World::new();
+    world.switches_to("nixos-rebuild", "new");
+    let status = |action| world.request(action).run().unwrap().status;
+    assert_eq!(status(Action::Test), Status::Activated);
+    world.link("current", "old");
+    assert_eq!(status(Action::Test), Status::Activated);
+    assert_eq!(status(Action::Switch), Status::Switched);
+    world.link("profile", "old");
+    assert_eq!(status(Action::Switch), Status::Switched);
+}
+
+#[test]
+fn a_system_that_waits_for_a_reboot_is_not_built_at_every_run() {
+    let world = World::new();
+    world.link("current", "old");
+    world.link("booted", "old");
+    world.script(
+        "nixos-rebuild",
+        "ln -sfn \"$world/store/new\" \"$world/profile\"; exit 100",
+    );
+    let status = || world.request(Action::Switch).run().unwrap().status;
+    assert_eq!(status(), Status::RebootNeeded);
+    let again = world.request(Action::Switch).run().unwrap();
+    assert_eq!(again.status, Status::Unchanged);
+    assert_eq!(again.notes, [Note::RebootNeeded]);
+    // After the reboot the old system may run again (a person chose it): now a switch is due.
+    world.link("booted", "other");
+    assert_eq!(status(), Status::RebootNeeded);
+}
+
+#[test]
+fn the_mark_of_a_pending_rebuild_outlives_a_crash() {
+    let world = World::new();
+    hyper_sync::rebuild::mark_pending(&world.state(), None, Action::Test).unwrap();
+    assert_eq!(world.record().pending.unwrap().action, "test");
+    // The program ends in the middle, as in a crash: by a signal.
+    world.script("nixos-rebuild", "kill -KILL $$");
+    world.request(Action::Switch).run().unwrap_err();
+    assert_eq!(world.record().pending.unwrap().action, "switch");
+    world.script("nixos-rebuild", "exit 0");
+    world.request(Action::Switch).run().unwrap();
+    assert_eq!(world.record().pending, None);
+}
+
+#[test]
+fn a_rebuild_that_takes_too_long_is_stopped() {
+    let world = World::new();
+    world.script("nixos-rebuild", "exec sleep 1000");
+    let request = world
+        .request(Action::Build)
+        .timeout(Duration::from_millis(200));
+    let error = request.run().unwrap_err();
+    assert!(matches!(error, Error::TimedOut { .. }), "{error}");
+    assert!(world.record().pending.is_some());
+}
+
+#[test]
+fn a_signal_stops_the_whole_process_group() {
+    let world = World::new();
+    // The child would hold the pipe open for ever.
+    world.script("nixos-rebuild", "sleep 1000 & echo started; wait");
+    let request = world.request(Action::Build).interrupted_at("started");
+    let error = request.run().unwrap_err();
+    assert!(matches!(error, Error::Interrupted { .. }), "{error}");
+}
+
+#[test]
+fn a_program_that_does_not_stop_is_killed_unless_it_activates_a_system() {
+    let world = World::new();
+    let stubborn = "trap '' TERM; echo $$ >\"$world/pid\"; while :; do sleep 1; done";
+    world.script("nixos-rebuild", stubborn);
+    let stopped = |world: &World| {
+        let request = world.request(Action::Switch);
+        let error = request
+            .timeout(Duration::from_millis(300))
+            .run()
+            .unwrap_err();
+        match error {
+            Error::TimedOut { activating, .. } => activating,
+            other => panic!("{other}"),
+        }
+    };
+    assert!(stopped(&world).is_empty());
+    assert!(!world.lives(&world.read("pid")));
+
+    let unit = "nixos-rebuild-switch-to-configuration.service";
+    world.script(
+        "nixos-rebuild",
+        &format!("echo {unit} >\"$world/active\"; {stubborn}"),
+    );
+    assert_eq!(stopped(&world), [unit]);
+    assert!(world.lives(&world.read("pid")));
+    world.end(&world.read("pid"));
+}
+
+#[test]
+fn a_daemon_that_keeps_the_pipe_open_does_not_hold_the_run_up() {
+    let world = World::new();
+    world.script("nixos-rebuild", "sleep 1000 & echo $! >\"$world/daemon\"");
+    let outcome = world.request(Action::Build).run().unwrap();
+    assert_eq!(outcome.status, Status::Built);
+    world.end(&world.read("daemon"));
+}
+
+#[test]
+fn a_missing_program_is_found_before_anything_is_done() {
+    let world = World::new();
+    let request = world.request(Action::Switch).without("nixos-rebuild");
+    let error = request.preflight().unwrap_err();
+    assert_eq!(
+        world.rendered(&error),
+        "`nixos-rebuild` is not in the search path\n\
+         run it on NixOS, put the program into `PATH`, or sync alone with `--skip-rebuild`; \
+         the tree is at 1111111111"
+    );
+    assert_eq!(world.record().pending, None);
+}
+
+#[test]
+fn a_missing_flake_is_found_before_anything_is_done() {
+    let world = World::new();
+    world.request(Action::Switch).preflight().unwrap();
+    std::fs::remove_file(world.flake().join("flake.nix")).unwrap();
+    let error = world.request(Action::Switch).preflight().unwrap_err();
+    assert!(matches!(error, Error::FlakeMissing { .. }));
+}
+
+#[test]
+fn of_several_hosts_the_one_that_is_set_or_called_like_the_machine_is_taken() {
+    let world = World::new();
+    world.script("nix", r#"echo '["a","machine","b c"]'"#);
+    let host = |set: Option<&str>| {
+        world
+            .request(Action::Build)
+            .host(set)
+            .run()
+            .map(|outcome| outcome.host)
+    };
+    assert_eq!(host(None).unwrap(), "machine");
+    assert_eq!(host(Some("b c")).unwrap(), "b c");
+    match host(Some("c")).unwrap_err() {
+        Error::HostUnknown { host, names, .. } => {
+            assert_eq!(host, "c");
+            assert_eq!(names, ["a", "machine", "b c"]);
+        }
+        other => panic!("{other}"),
+    }
+    world.script("nix", r#"echo '["a","b"]'"#);
+    let error = host(None).unwrap_err();
+    assert!(matches!(error, Error::HostUnclear { .. }));
+    assert_eq!(
+        error
+            .to_string()
+            .replace(&world.flake().display().to_string(), "FLAKE"),
+        "`FLAKE` has several hosts and none is called `machine` like this machine: `a`, `b`"
+    );
+    // Nix cannot tell: the build's own error will say why.
+    world.script("nix", "exit 1");
+    assert_eq!(host(None).unwrap(), "machine");
+}

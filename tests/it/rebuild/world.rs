@@ -1,0 +1,305 @@
+//! A machine of fake programs: their folder is first in the search path, and the systems' links lie in it too.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hyper_sync::git::CommitId;
+use hyper_sync::rebuild::{
+    self, Command, Environment, Error, Finished, Machine, Outcome, Record, Repeat, Request, Runner,
+    SystemRunner,
+};
+use hyper_sync::settings::{Action, Env, Rebuild};
+use hyper_sync::state::StateDir;
+
+pub(super) struct World {
+    root: tempfile::TempDir,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let world = Self {
+            root: tempfile::tempdir().unwrap(),
+        };
+        for directory in [
+            "state",
+            "flake",
+            "flake/src",
+            "store/old",
+            "store/new",
+            "store/other",
+        ] {
+            std::fs::create_dir_all(world.path(directory)).unwrap();
+        }
+        world.state();
+        world.write("flake/flake.nix", "{ }");
+        for (name, fake) in [
+            ("nixos-rebuild", "fake-nixos-rebuild"),
+            ("nix", "fake-nixos-rebuild"),
+            ("systemctl", "fake-systemctl"),
+        ] {
+            let fakes = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/bin");
+            std::fs::copy(fakes.join(fake), world.path(name)).unwrap();
+            let executable = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(world.path(name), executable).unwrap();
+        }
+        world.script("nix", r#"echo '["vm"]'"#);
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    pub(super) fn flake(&self) -> PathBuf {
+        self.path("flake")
+    }
+
+    pub(super) fn state_dir(&self) -> PathBuf {
+        self.path("state")
+    }
+
+    pub(super) fn state(&self) -> StateDir {
+        StateDir::open(&self.state_dir()).unwrap()
+    }
+
+    pub(super) fn record(&self) -> Record {
+        Record::load(&self.state()).unwrap()
+    }
+
+    pub(super) fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    pub(super) fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    /// What a fake does, at every call or at the one whose number is appended.
+    pub(super) fn script(&self, name: &str, text: &str) {
+        self.write(&format!("{name}.sh"), text);
+    }
+
+    /// A fake that sets the links as the real one does.
+    pub(super) fn switches_to(&self, name: &str, system: &str) {
+        self.script(
+            name,
+            &format!(
+                "system=\"$world/store/{system}\"\n\
+                 case $1 in build) ln -sfn \"$system\" result;; esac\n\
+                 case $1 in test|switch) ln -sfn \"$system\" \"$world/current\";; esac\n\
+                 case $1 in boot|switch) ln -sfn \"$system\" \"$world/profile\";; esac\n"
+            ),
+        );
+        for link in ["current", "booted", "profile"] {
+            self.link(link, "old");
+        }
+    }
+
+    pub(super) fn link(&self, link: &str, system: &str) {
+        let link = self.path(link);
+        if link.is_symlink() {
+            std::fs::remove_file(&link).unwrap();
+        }
+        std::os::unix::fs::symlink(self.path("store").join(system), link).unwrap();
+    }
+
+    /// How a fake was called, all of it.
+    pub(super) fn log(&self, name: &str) -> String {
+        self.read(&format!("{name}.log"))
+    }
+
+    pub(super) fn calls(&self, name: &str) -> usize {
+        self.log(name)
+            .lines()
+            .filter(|line| *line == "call")
+            .count()
+    }
+
+    fn noted(&self, name: &str, what: &str) -> Vec<String> {
+        let log = self.log(name);
+        let lines = log.lines().filter_map(|line| line.strip_prefix(what));
+        lines.map(str::to_owned).collect()
+    }
+
+    pub(super) fn arguments(&self, name: &str) -> Vec<String> {
+        self.noted(name, "argument ")
+    }
+
+    pub(super) fn variables(&self, name: &str) -> Vec<String> {
+        self.noted(name, "variable ")
+    }
+
+    pub(super) fn directory(&self, name: &str) -> PathBuf {
+        self.noted(name, "directory ").pop().unwrap().into()
+    }
+
+    /// Ends a process that a test has left behind.
+    pub(super) fn end(&self, pid: &str) {
+        let kill = std::process::Command::new("kill")
+            .args(["-KILL", pid.trim()])
+            .status();
+        assert!(kill.unwrap().success());
+    }
+
+    pub(super) fn lives(&self, pid: &str) -> bool {
+        Path::new("/proc").join(pid.trim()).exists()
+    }
+
+    /// An error with its help, as a person reads it.
+    pub(super) fn rendered(&self, error: &Error) -> String {
+        let help = miette::Diagnostic::help(error).unwrap();
+        format!("{error}\n{help}").replace(&self.root.path().display().to_string(), "ROOT")
+    }
+
+    pub(super) fn request(&self, action: Action) -> Call<'_> {
+        Call {
+            world: self,
+            settings: Rebuild {
+                action,
+                flake: self.flake(),
+                host: None,
+                extra_args: vec!["--impure".to_owned()],
+                timeout: Duration::from_secs(600),
+            },
+            commit: "1".repeat(40).parse().unwrap(),
+            verbose: false,
+            repeat: Repeat::IfNeeded,
+            variables: Vec::new(),
+            shown: Arc::default(),
+            stop_at: None,
+        }
+    }
+}
+
+/// One rebuild in the world.
+pub(super) struct Call<'a> {
+    world: &'a World,
+    settings: Rebuild,
+    commit: CommitId,
+    verbose: bool,
+    repeat: Repeat,
+    variables: Vec<(String, String)>,
+    shown: Arc<Mutex<Vec<u8>>>,
+    stop_at: Option<&'static str>,
+}
+
+impl Call<'_> {
+    pub(super) fn verbose(mut self) -> Self {
+        self.verbose = true;
+        self
+    }
+
+    pub(super) fn host(mut self, host: Option<&str>) -> Self {
+        self.settings.host = host.map(str::to_owned);
+        self
+    }
+
+    /// At the commit whose id is this digit, forty times.
+    pub(super) fn at(mut self, digit: &str) -> Self {
+        self.commit = digit.repeat(40).parse().unwrap();
+        self
+    }
+
+    pub(super) fn repeat(mut self, repeat: Repeat) -> Self {
+        self.repeat = repeat;
+        self
+    }
+
+    pub(super) fn timeout(mut self, timeout: Duration) -> Self {
+        self.settings.timeout = timeout;
+        self
+    }
+
+    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(super) fn without(self, program: &str) -> Self {
+        std::fs::remove_file(self.world.path(program)).unwrap();
+        self
+    }
+
+    /// Sets the flag that a signal would set, once this was printed.
+    pub(super) fn interrupted_at(mut self, text: &'static str) -> Self {
+        self.stop_at = Some(text);
+        self
+    }
+
+    pub(super) fn shown(&self) -> String {
+        String::from_utf8(self.shown.lock().unwrap().clone()).unwrap()
+    }
+
+    pub(super) fn run(&self) -> Result<Outcome, Error> {
+        self.with_all(rebuild::run)
+    }
+
+    pub(super) fn preflight(&self) -> Result<(), Error> {
+        self.with_all(rebuild::preflight)
+    }
+
+    fn with_all<T>(
+        &self,
+        act: impl FnOnce(&Request<'_>, &Machine, &Env, &dyn Runner) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let world = self.world;
+        let state = world.state();
+        let target = world.path("flake/src");
+        let request = Request {
+            settings: &self.settings,
+            target: &target,
+            state: &state,
+            commit: Some(self.commit),
+            verbose: self.verbose,
+            repeat: self.repeat,
+        };
+        let machine = Machine {
+            current: world.path("current"),
+            booted: world.path("booted"),
+            profile: world.path("profile"),
+            hostname: "machine".to_owned(),
+        };
+        let path = std::env::var("PATH").unwrap_or_default();
+        let path = format!("{}:{path}", world.root.path().display());
+        let mut env = Env::empty().as_root(true).with("PATH", path);
+        for (name, value) in &self.variables {
+            env = env.with(name, value);
+        }
+        let interrupt = Arc::new(AtomicBool::new(false));
+        let shown = Arc::clone(&self.shown);
+        let flag = Arc::clone(&interrupt);
+        let stop_at = self.stop_at;
+        let show = move |bytes: &[u8]| {
+            let mut shown = shown.lock().unwrap();
+            shown.extend_from_slice(bytes);
+            if stop_at.is_some_and(|text| String::from_utf8_lossy(&shown).contains(text)) {
+                flag.store(true, Ordering::Relaxed);
+            }
+        };
+        let runner =
+            NoWaiting(SystemRunner::new(interrupt, show).grace(Duration::from_millis(100)));
+        act(&request, &machine, &env, &runner)
+    }
+}
+
+/// The machine's programs, without the waiting.
+struct NoWaiting(SystemRunner);
+
+impl Runner for NoWaiting {
+    fn run(&self, command: &Command<'_>) -> std::io::Result<Finished> {
+        self.0.run(command)
+    }
+
+    fn pause(&self, _: Duration) -> bool {
+        true
+    }
+
+    fn find(&self, program: &str, environment: &Environment) -> Option<PathBuf> {
+        // A real Nix or systemd of the machine must not be found in a fake's place.
+        let found = self.0.find(program, environment)?;
+        found.starts_with(std::env::temp_dir()).then_some(found)
+    }
+}
