@@ -34,6 +34,14 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Lock(#[from] crate::lock::Error),
+    /// The remote, or what it sent.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Source(#[from] crate::source::Error),
+    /// The object store.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] crate::objects::Error),
     /// The look at the target.
     #[error(transparent)]
     #[diagnostic(transparent)]

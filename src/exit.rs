@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use crate::{Error, fs, lock, plan, rebuild, scan, settings, state, token};
+use crate::git::{commit, tree};
+use crate::{Error, fs, lock, objects, plan, rebuild, scan, settings, source, state, token};
 
 /// How a run ended, as the process tells it. The numbers never change meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +41,8 @@ pub enum Exit {
     ChangesWait = 20,
     /// The command line is wrong (`EX_USAGE` of `sysexits.h`).
     Usage = 64,
+    /// Stopped by a signal before anything was changed (what a shell calls 128 + SIGINT).
+    Interrupted = 130,
 }
 
 impl Exit {
@@ -79,6 +82,10 @@ impl Exit {
         (Self::RolledBack, "rolled back"),
         (Self::ChangesWait, "changes wait (`--exit-code`)"),
         (Self::Usage, "usage: the command line is wrong"),
+        (
+            Self::Interrupted,
+            "stopped by a signal before anything was changed",
+        ),
     ];
 
     /// The number.
@@ -96,6 +103,8 @@ impl From<&Error> for Exit {
             Error::Target(error) => of_target(error),
             Error::State(error) => of_state(error),
             Error::Lock(error) => of_lock(error),
+            Error::Source(error) => of_source(error),
+            Error::Store(error) => of_store(error),
             Error::Scan(error) => of_scan(error),
             Error::Plan(error) => of_plan(error),
             Error::Rebuild(error) => of_rebuild(error),
@@ -153,6 +162,74 @@ fn of_lock(error: &lock::Error) -> Exit {
     }
 }
 
+fn of_store(error: &objects::Error) -> Exit {
+    match error {
+        objects::Error::Io { .. } => Exit::FileSystem,
+    }
+}
+
+fn of_source(error: &source::Error) -> Exit {
+    use source::Error as E;
+    match error {
+        E::Address { .. }
+        | E::PlainHttp { .. }
+        | E::Proxy { .. }
+        | E::CaFile { .. }
+        | E::NoCertificates { .. }
+        | E::UnknownRef { .. }
+        | E::UnknownCommit { .. }
+        | E::EmptyRepository { .. }
+        | E::Sha256 { .. }
+        | E::NoSuchRoute { .. }
+        | E::Program { .. } => Exit::Configuration,
+        E::Unreachable { .. }
+        | E::Timeout { .. }
+        | E::ServerError { .. }
+        | E::NotAForge { .. }
+        | E::Redirect { .. }
+        | E::Certificate { .. }
+        | E::Protocol { .. } => Exit::Network,
+        E::Unauthorized { .. } | E::NoPermission { .. } => Exit::Authentication,
+        E::RateLimited { .. } => Exit::RateLimited,
+        E::Commit { fault, .. } => of_commit(fault),
+        E::Tree { fault, .. } => of_tree(fault),
+        E::Malformed { .. }
+        | E::Blob { .. }
+        | E::Collision { .. }
+        | E::Incomplete { .. }
+        | E::Listing { .. } => Exit::Verification,
+        E::Symlink { .. } | E::CaseCollision { .. } | E::TooLarge { .. } => Exit::UnsafeTree,
+        E::Interrupted => Exit::Interrupted,
+        E::Client { .. } => Exit::Failure,
+        E::Store(error) => of_store(error),
+        E::Scan(error) => of_scan(error),
+    }
+}
+
+fn of_commit(fault: &commit::Fault) -> Exit {
+    match fault {
+        commit::Fault::OtherId { .. } | commit::Fault::Malformed | commit::Fault::Collision(_) => {
+            Exit::Verification
+        }
+    }
+}
+
+/// Bytes that cannot be the tree are the remote's fault; a tree that git could store, the commit's.
+fn of_tree(fault: &tree::Fault) -> Exit {
+    match fault {
+        tree::Fault::OtherId { .. }
+        | tree::Fault::Collision { .. }
+        | tree::Fault::Malformed { .. }
+        | tree::Fault::Unsorted { .. } => Exit::Verification,
+        tree::Fault::Duplicate { .. }
+        | tree::Fault::SameName { .. }
+        | tree::Fault::Path { .. }
+        | tree::Fault::Mode { .. }
+        | tree::Fault::NullId { .. }
+        | tree::Fault::TooLarge { .. } => Exit::UnsafeTree,
+    }
+}
+
 fn of_scan(error: &scan::Error) -> Exit {
     match error {
         scan::Error::Target(error) => of_target(error),
@@ -202,7 +279,7 @@ mod tests {
         let codes: Vec<u8> = Exit::TABLE.iter().map(|(exit, _)| exit.code()).collect();
         assert_eq!(
             codes,
-            [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 20, 64]
+            [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 20, 64, 130]
         );
     }
 }

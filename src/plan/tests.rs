@@ -155,13 +155,14 @@ fn cell(
     }
 }
 
+/// Base, local and remote content, and what is done under replace, keep and refuse.
+type Row = (Option<u8>, Option<u8>, Option<u8>, [Done; 3]);
+
 #[test]
 fn every_cell_of_the_table_has_its_action() {
     use Done::{Adopted, Conflict, Delete, Keep, Nothing, Write};
     use LocalEdits::{Keep as K, Refuse as F, Replace as R};
     let (write, rewrite) = (|| Write { edited: false }, || Write { edited: true });
-    // base, local, remote: replace, keep, refuse.
-    type Row = (Option<u8>, Option<u8>, Option<u8>, [Done; 3]);
     let table: [Row; 15] = [
         (Some(1), Some(1), Some(1), [Nothing, Nothing, Nothing]),
         (Some(1), Some(1), Some(2), [write(), write(), write()]),

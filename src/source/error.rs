@@ -12,7 +12,6 @@ use crate::git::{commit, tree};
 
 /// The remote, or what it sent.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-#[non_exhaustive]
 pub enum Error {
     /// No connection, or it broke.
     #[error("cannot reach {remote}: {cause}")]
