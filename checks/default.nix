@@ -1,0 +1,77 @@
+# Everything that `nix flake check` runs. NixOS tests are found by reading the folder, so that none can be forgotten.
+#
+# The checks named `module`, `options-doc` and `units` compare while they are evaluated and build nothing: a mismatch
+# shows even with `nix flake check --no-build`.
+{ self, pkgs }:
+let
+  inherit (pkgs) lib;
+  package = self.packages.${pkgs.stdenv.hostPlatform.system}.default;
+
+  # A NixOS system with the module, as a flake's user would import it, and just enough else to be one.
+  nixos =
+    configuration:
+    pkgs.nixos {
+      imports = [
+        self.nixosModules.default
+        configuration
+      ];
+      boot.loader.grub.enable = false;
+      fileSystems."/" = {
+        device = "/dev/disk/by-label/root";
+        fsType = "ext4";
+      };
+      nix.settings.experimental-features = [
+        "nix-command"
+        "flakes"
+      ];
+      system.stateVersion = "26.05";
+    };
+
+  # A derivation that cannot be instantiated while `problems` are left.
+  evaluated =
+    name: problems: passthru:
+    pkgs.runCommand name { inherit passthru; } (
+      if problems == [ ] then
+        "touch $out"
+      else
+        throw "check ${name}:\n${lib.concatMapStringsSep "\n" (problem: "- ${problem}") problems}"
+    );
+
+  call =
+    file:
+    import file {
+      inherit
+        evaluated
+        lib
+        nixos
+        package
+        pkgs
+        self
+        ;
+    };
+
+  vmTest =
+    file:
+    pkgs.testers.runNixOSTest {
+      imports = [
+        ./vm/common/base.nix
+        file
+      ];
+      _module.args = { inherit self; };
+    };
+  vmTests = lib.filterAttrs (name: type: type == "regular" && lib.hasSuffix ".nix" name) (
+    builtins.readDir ./vm
+  );
+in
+{
+  inherit package;
+  clippy = call ./clippy.nix;
+  deny = call ./deny.nix;
+  formatting = call ./formatting.nix;
+  module = call ./module.nix;
+  options-doc = call ./options-doc.nix;
+  units = call ./units.nix;
+}
+// lib.mapAttrs' (
+  name: _: lib.nameValuePair "vm-${lib.removeSuffix ".nix" name}" (vmTest (./vm + "/${name}"))
+) vmTests

@@ -1,0 +1,391 @@
+# What the module makes of a configuration, case by case; every assertion has a case in which it fires.
+{
+  evaluated,
+  lib,
+  nixos,
+  package,
+  pkgs,
+  ...
+}:
+let
+  file = toString ../modules/hyper-sync.nix;
+
+  # The module's own assertions, in their order; the messages of all of NixOS would be much work and may throw.
+  assertions =
+    system:
+    lib.concatMap (definition: definition.value) (
+      lib.filter (definition: definition.file == file) system.options.assertions.definitionsWithLocations
+    );
+  fired = system: lib.filter (assertion: !assertion.assertion) (assertions system);
+
+  enabled =
+    settings:
+    nixos {
+      services.hyper-sync = {
+        enable = true;
+      }
+      // settings;
+    };
+
+  # name = what is configured, and the words by which the refusal is known.
+  refused = {
+    "token in the store" = {
+      system = enabled { tokenFile = "${builtins.storeDir}/00000000000000000000000000000000-token"; };
+      says = "is in the Nix store";
+    };
+    "token in the store by settings" = {
+      system = enabled {
+        settings.token_file = "${builtins.storeDir}/00000000000000000000000000000000-token";
+      };
+      says = "is in the Nix store";
+    };
+    "ssh key in the store" = {
+      system = enabled { sshKeyFile = "${builtins.storeDir}/00000000000000000000000000000000-key"; };
+      says = "is in the Nix store";
+    };
+    "password in the address" = {
+      system = enabled { repo = "https://bot:secret@git.example.org/machines.git"; };
+      says = "has a password in it";
+    };
+    "all of /etc" = {
+      system = enabled { target = "/etc"; };
+      says = "is /etc, which is not a directory that can be kept equal";
+    };
+    "inside the store" = {
+      system = enabled { target = "/nix/var/config"; };
+      says = "is /nix/var/config, which is not";
+    };
+    "inside its own state" = {
+      system = enabled { target = "/var/lib/hyper-sync/tree"; };
+      says = "not inside `/nix` or /var/lib/hyper-sync";
+    };
+    "no Nix" = {
+      system = nixos {
+        services.hyper-sync.enable = true;
+        nix.enable = false;
+      };
+      says = "`nix.enable` is false";
+    };
+    "no switch-to-configuration" = {
+      system = nixos {
+        services.hyper-sync.enable = true;
+        system.switch.enable = false;
+      };
+      says = "`system.switch.enable` is false";
+    };
+    "with autoUpgrade" = {
+      system = nixos {
+        services.hyper-sync.enable = true;
+        system.autoUpgrade.enable = true;
+      };
+      says = "`system.autoUpgrade` both rebuild";
+    };
+    "with comin" = {
+      system = nixos {
+        options.services.comin.enable = lib.mkEnableOption "comin";
+        config.services = {
+          hyper-sync.enable = true;
+          comin.enable = true;
+        };
+      };
+      says = "`services.comin` both deploy";
+    };
+    "reboot into nothing" = {
+      system = enabled {
+        allowReboot = true;
+        rebuildAction = "test";
+      };
+      says = "does not make it the\nboot default";
+    };
+    "empty reboot window" = {
+      system = enabled {
+        allowReboot = true;
+        rebootWindow = {
+          lower = "03:00";
+          upper = "03:00";
+        };
+      };
+      says = "begins and ends at the same minute";
+    };
+  };
+
+  # What the type system refuses, by the option that is wrong.
+  illTyped = {
+    target = [
+      "etc/nixos"
+      "/etc/nixos/"
+      "/etc//nixos"
+      "/etc/../root"
+      "/etc/my config"
+      "/"
+    ];
+    tokenFile = [
+      ./module.nix
+      "token"
+    ];
+    repo = [
+      ""
+      "--upload-pack=x"
+    ];
+    rebuildAction = [ "reboot" ];
+    rebootWindow = [
+      {
+        lower = "25:00";
+        upper = "3:00";
+      }
+    ];
+  };
+
+  plain = (enabled { }).config;
+  service = plain.systemd.services.hyper-sync;
+  fetch = plain.systemd.services.hyper-sync-fetch;
+
+  secrets =
+    (enabled {
+      target = "/etc/nixos";
+      flake = "/etc/nixos";
+      tokenFile = "/run/secrets/token";
+      sshKeyFile = "/root/.ssh/id_ed25519";
+      knownHostsFile = "/root/.ssh/known_hosts";
+      flags = [ "--show-trace" ];
+      protect = [ "local.nix" ];
+    }).config;
+  secretsFetch = secrets.systemd.services.hyper-sync-fetch;
+
+  # name = expected value, then the value.
+  holds = {
+    "a default configuration is accepted" = [
+      [ ]
+      (map (assertion: assertion.message) (fired (enabled { })))
+    ];
+    "a default configuration gives no warning of ours" = [
+      [ ]
+      (lib.filter (lib.hasInfix "hyper-sync") plain.warnings)
+    ];
+    "disabled means nothing" = [
+      [
+        false
+        false
+      ]
+      (
+        let
+          inherit ((nixos { }).config) environment systemd;
+        in
+        [
+          (systemd.services ? hyper-sync)
+          (environment.etc ? "hyper-sync/config.toml")
+        ]
+      )
+    ];
+    "the written settings are the options" = [
+      {
+        repo = "MasterofNull/Hyper-NixOS";
+        ref = "main";
+        target = "/etc/hypervisor/src";
+        rebuild = {
+          action = "switch";
+          flake = "/etc/hypervisor";
+        };
+      }
+      plain.services.hyper-sync.settings
+    ];
+    "options reach the file" = [
+      {
+        repo = "MasterofNull/Hyper-NixOS";
+        ref = "main";
+        target = "/etc/nixos";
+        protect = [ "local.nix" ];
+        token_file = "/run/secrets/token";
+        ssh_key_file = "/root/.ssh/id_ed25519";
+        known_hosts_file = "/root/.ssh/known_hosts";
+        rebuild = {
+          action = "switch";
+          flake = "/etc/nixos";
+          extra_args = [ "--show-trace" ];
+        };
+      }
+      secrets.services.hyper-sync.settings
+    ];
+    "settings win over options" = [
+      "develop"
+      (enabled { settings.ref = "develop"; }).config.services.hyper-sync.settings.ref
+    ];
+    "settings decide what the sandbox opens" = [
+      [ "/srv/config" ]
+      (enabled { settings.target = "/srv/config"; })
+      .config.systemd.services.hyper-sync-fetch.serviceConfig.ReadWritePaths
+    ];
+    "the sandbox opens only the target and the published state" = [
+      [
+        "/etc/hypervisor/src"
+        "/var/lib/hypervisor/cache"
+      ]
+      fetch.serviceConfig.ReadWritePaths
+    ];
+    "the sandbox never opens /etc" = [
+      [ "/etc/nixos" ]
+      secretsFetch.serviceConfig.ReadWritePaths
+    ];
+    "secrets come as credentials" = [
+      {
+        load = [
+          "known_hosts:/root/.ssh/known_hosts"
+          "ssh_key:/root/.ssh/id_ed25519"
+          "token:/run/secrets/token"
+        ];
+        token = "%d/token";
+        key = "%d/ssh_key";
+        hosts = "%d/known_hosts";
+      }
+      {
+        load = lib.sort (a: b: a < b) secretsFetch.serviceConfig.LoadCredential;
+        token = secretsFetch.environment.HYPER_SYNC_TOKEN_FILE;
+        key = secretsFetch.environment.HYPER_SYNC_SSH_KEY_FILE;
+        hosts = secretsFetch.environment.HYPER_SYNC_KNOWN_HOSTS_FILE;
+      }
+    ];
+    "the rebuild sees no secret" = [
+      false
+      (lib.any (lib.hasPrefix "HYPER_SYNC_") (
+        lib.attrNames secrets.systemd.services.hyper-sync.environment
+      ))
+    ];
+    "homes are hidden" = [
+      true
+      fetch.serviceConfig.ProtectHome
+    ];
+    "a repository in a home can be read" = [
+      "read-only"
+      (enabled { repo = "file:///home/alice/config"; })
+      .config.systemd.services.hyper-sync-fetch.serviceConfig.ProtectHome
+    ];
+    "both units survive the switch they start" = [
+      (lib.replicate 2 {
+        restart = false;
+        stop = false;
+        removal = false;
+      })
+      (map
+        (unit: {
+          restart = unit.restartIfChanged;
+          stop = unit.stopIfChanged;
+          removal = unit.unitConfig.X-StopOnRemoval;
+        })
+        [
+          service
+          fetch
+        ]
+      )
+    ];
+    "the rebuild waits for the fetch and needs it" = [
+      {
+        requires = [ "hyper-sync-fetch.service" ];
+        after = [ "hyper-sync-fetch.service" ];
+      }
+      { inherit (service) requires after; }
+    ];
+    "no dates, no timer" = [
+      false
+      ((enabled { dates = null; }).config.systemd.timers ? hyper-sync)
+    ];
+    "several dates" = [
+      [
+        "06:00"
+        "18:00"
+      ]
+      (enabled {
+        dates = [
+          "06:00"
+          "18:00"
+        ];
+      }).config.systemd.timers.hyper-sync.timerConfig.OnCalendar
+    ];
+    "without a rebuild action nothing is built" = [
+      ''"${lib.getExe package}" "status"''
+      (lib.concatStringsSep "\n"
+        (enabled { rebuildAction = null; }).config.systemd.services.hyper-sync.serviceConfig.ExecStart
+      )
+    ];
+    "a reboot is decided after the new system is the boot default" = [
+      ''"${lib.getExe package}" "rebuild" "--if-pending" "--rebuild-action" "boot"''
+      (lib.head
+        (enabled { allowReboot = true; }).config.systemd.services.hyper-sync.serviceConfig.ExecStart
+      )
+    ];
+    "a failure is passed on" = [
+      [ "notify@%n.service" ]
+      (enabled { onFailure = [ "notify@%n.service" ]; }).config.systemd.services.hyper-sync.onFailure
+    ];
+    "the file is checked where it can be" = [
+      true
+      (lib.hasInfix "config check" plain.environment.etc."hyper-sync/config.toml".source.buildCommand)
+    ];
+    "a container is warned" = [
+      true
+      (lib.any (lib.hasInfix "in a container")
+        (nixos {
+          services.hyper-sync.enable = true;
+          boot.isContainer = true;
+        }).config.warnings
+      )
+    ];
+    "a configuration without flakes is warned" = [
+      true
+      (lib.any (lib.hasInfix "does not name \"flakes\"")
+        (nixos {
+          services.hyper-sync.enable = true;
+          nix.settings.experimental-features = lib.mkForce [ ];
+        }).config.warnings
+      )
+    ];
+  };
+
+  refusals = lib.mapAttrs (_: case: fired case.system) refused;
+  messages = map (assertion: assertion.message) (assertions (enabled { }));
+  # An interpolated path makes messages of one assertion differ: their first words tell which it is.
+  kind = message: lib.head (lib.splitString " is /" message);
+  covered = map kind (lib.concatMap (map (assertion: assertion.message)) (lib.attrValues refusals));
+
+  accepts =
+    option: value:
+    (builtins.tryEval (
+      builtins.deepSeq (enabled { ${option} = value; }).config.services.hyper-sync.${option} true
+    )).success;
+in
+evaluated "module" (
+  lib.concatLists (
+    lib.mapAttrsToList (
+      name: case:
+      let
+        said = map (assertion: assertion.message) refusals.${name};
+      in
+      lib.optional (
+        lib.length said != 1 || !lib.hasInfix case.says (lib.head said)
+      ) "${name}: expected one refusal with \"${case.says}\", got ${lib.generators.toPretty { } said}"
+    ) refused
+  )
+  ++ map (message: "no case in which this assertion fires: ${message}") (
+    lib.filter (message: !(lib.elem (kind message) covered)) messages
+  )
+  ++ lib.concatLists (
+    lib.mapAttrsToList (
+      option: values:
+      map (value: "${option} accepts ${lib.generators.toPretty { } value}") (
+        lib.filter (accepts option) values
+      )
+    ) illTyped
+  )
+  ++ lib.concatLists (
+    lib.mapAttrsToList (
+      name: pair:
+      let
+        expected = lib.head pair;
+        found = lib.last pair;
+      in
+      lib.optional (expected != found)
+        "${name}: expected ${lib.generators.toPretty { } expected}, found ${
+          lib.generators.toPretty { } found
+        }"
+    ) holds
+  )
+) { }

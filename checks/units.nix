@@ -1,0 +1,48 @@
+# checks/units/ holds the units as the module makes them. A change of the module shows there in a review, and the
+# machine tests (tests/machine) run those very files on a systemd without NixOS.
+#
+# Paths of this build are replaced by names, and the variables that NixOS sets for every service are left out.
+# To write one anew: nix eval --raw '.#checks.x86_64-linux.units.text."hyper-sync.service"' >checks/units/hyper-sync.service
+{
+  evaluated,
+  lib,
+  nixos,
+  package,
+  ...
+}:
+let
+  system =
+    (nixos {
+      services.hyper-sync = {
+        enable = true;
+        tokenFile = "/run/secrets/hyper-sync-token";
+        onFailure = [ "notify-admin@%n.service" ];
+      };
+    }).config;
+
+  keep =
+    line:
+    !(lib.any (name: lib.hasPrefix "Environment=\"${name}=" line) [
+      "LOCALE_ARCHIVE"
+      "NIX_PATH"
+      "PATH"
+      "TZDIR"
+    ]);
+
+  normal =
+    text:
+    lib.replaceStrings [ (toString package) ] [ "@package@" ] (
+      lib.concatStringsSep "\n" (lib.filter keep (lib.splitString "\n" text))
+    );
+
+  text = lib.genAttrs [
+    "hyper-sync-fetch.service"
+    "hyper-sync.service"
+    "hyper-sync.timer"
+  ] (unit: builtins.unsafeDiscardStringContext (normal system.systemd.units.${unit}.text));
+
+  differs = unit: text.${unit} != builtins.readFile (./units + "/${unit}");
+in
+evaluated "units" (map (
+  unit: "checks/units/${unit} is not what the module makes; write it anew as checks/units.nix tells"
+) (lib.filter differs (lib.attrNames text))) { inherit text; }

@@ -1,0 +1,1 @@
+{ globalTimeout = 900; }

@@ -1,0 +1,55 @@
+# The sandbox of `hyper-sync-fetch.service`: it talks to the network and writes the target, and nothing else.
+#
+# What is left out, and why:
+# - `User=`, `DynamicUser=`: the target belongs to root; without a single capability root is its owner and no more.
+# - `PrivateNetwork=`, `IPAddressDeny=`: it has to reach the forge, which may be any host; link-local addresses serve as
+#   name servers in many homes.
+# - `PrivateUsers=`: files of other users would all look like nobody's, and an edit by their owner like a stranger's.
+{ writable, needsHome }:
+{
+  ProtectSystem = "strict";
+  ReadWritePaths = writable;
+  ProtectHome = if needsHome then "read-only" else true;
+  PrivateTmp = true;
+  PrivateDevices = true;
+  ProtectClock = true;
+  ProtectControlGroups = true;
+  ProtectHostname = true;
+  ProtectKernelLogs = true;
+  ProtectKernelModules = true;
+  ProtectKernelTunables = true;
+  ProtectProc = "invisible";
+  ProcSubset = "pid";
+
+  NoNewPrivileges = true;
+  CapabilityBoundingSet = "";
+  AmbientCapabilities = "";
+  RestrictSUIDSGID = true;
+  RestrictRealtime = true;
+  RestrictNamespaces = true;
+  LockPersonality = true;
+  MemoryDenyWriteExecute = true;
+  RemoveIPC = true;
+  KeyringMode = "private";
+
+  # AF_UNIX for the name service and the journal, AF_NETLINK for the resolver's look at the interfaces.
+  RestrictAddressFamilies = [
+    "AF_INET"
+    "AF_INET6"
+    "AF_UNIX"
+    "AF_NETLINK"
+  ];
+  SystemCallArchitectures = "native";
+  SystemCallFilter = [
+    "@system-service"
+    "~@privileged @resources"
+  ];
+  SystemCallErrorNumber = "EPERM";
+
+  # Modes of written files are set one by one; this is for everything else.
+  UMask = "0077";
+  # No token in a core dump.
+  LimitCORE = 0;
+  MemoryMax = "1G";
+  TasksMax = 64;
+}

@@ -1,0 +1,373 @@
+# The machine follows a branch: a timer, `hyper-sync-fetch.service` (validate and sync, sandboxed) and
+# `hyper-sync.service` (the whole update as a person sees it; its own part is the rebuild).
+#
+# Only library functions that NixOS 24.05 has, so that a host on an old release can use the flake's package.
+{
+  config,
+  lib,
+  pkgs,
+  utils,
+  ...
+}:
+let
+  cfg = config.services.hyper-sync;
+  exe = lib.getExe cfg.package;
+  format = pkgs.formats.toml { };
+
+  # What the configuration file says counts: `settings` may override any of the options that are written into it.
+  inherit (cfg.settings) repo target;
+  stateDir = cfg.settings.state_dir or "/var/lib/hyper-sync";
+  # The place where the guide of Hyper-NixOS tells people to look.
+  stateFile =
+    cfg.settings.state_file
+      or (if target == "/etc/hypervisor/src" then "/var/lib/hypervisor/cache/sync-state.json" else null);
+
+  # A secret reaches the sandboxed unit as a credential: read anew by systemd at every start, so that a rotated file is
+  # used by the next run, readable by no other unit, and in nobody's environment or argument list.
+  credentials = lib.filterAttrs (_: file: file != null) {
+    token = cfg.settings.token_file or null;
+    ssh_key = cfg.settings.ssh_key_file or null;
+    known_hosts = cfg.settings.known_hosts_file or null;
+    ca = cfg.settings.ca_file or null;
+  };
+
+  # `https://user:password@host`; `git@host:path` and `ssh://git@host` carry no secret.
+  hasPassword = builtins.match "[a-z+]+://[^/@]*:[^/@]*@.*" repo != null;
+
+  # Every folder the sandboxed unit writes to. Not the target's parent: for `/etc/nixos` that would be `/etc` itself.
+  writable = [
+    target
+  ]
+  ++ lib.optional (stateDir != "/var/lib/hyper-sync") stateDir
+  ++ lib.optional (stateFile != null) (dirOf stateFile);
+
+  inside = dirs: path: lib.any (dir: path == dir || lib.hasPrefix "${dir}/" path) dirs;
+  homes = [
+    "/home"
+    "/root"
+    "/run/user"
+  ];
+  needsHome = lib.any (inside homes) (writable ++ [ (lib.removePrefix "file://" repo) ]);
+
+  # Directories that belong to someone else as a whole; what lies below is fine, except below the last two.
+  reserved = [
+    "/"
+    "/bin"
+    "/boot"
+    "/dev"
+    "/etc"
+    "/home"
+    "/nix"
+    "/proc"
+    "/root"
+    "/run"
+    "/sys"
+    "/tmp"
+    "/usr"
+    "/var"
+    "/var/lib"
+  ];
+  targetIsSane =
+    !(lib.elem target reserved)
+    && !(inside [
+      "/nix"
+      "/proc"
+      "/sys"
+      "/dev"
+      stateDir
+    ] target);
+
+  # Not `/nix/store`: the store may be elsewhere.
+  inStore = file: lib.hasPrefix builtins.storeDir file;
+
+  knowsFlakes =
+    lib.elem "flakes" (config.nix.settings.experimental-features or [ ])
+    || lib.hasInfix "flakes" config.nix.extraOptions;
+
+  checkedConfig =
+    let
+      raw = format.generate "hyper-sync.toml" cfg.settings;
+    in
+    # The package that would check the file may be built for another machine than the one that builds.
+    if pkgs.stdenv.buildPlatform.canExecute pkgs.stdenv.hostPlatform then
+      pkgs.runCommand "hyper-sync-checked.toml" { } ''
+        ${exe} config check ${raw}
+        cp ${raw} $out
+      ''
+    else
+      raw;
+
+  path = [
+    config.programs.ssh.package
+    config.nix.package.out
+    config.system.build.nixos-rebuild
+    pkgs.gitMinimal
+    pkgs.gnutar
+    pkgs.gzip
+    pkgs.util-linux
+    pkgs.xz
+  ];
+
+  # A run may switch to a system in which these units look different or are gone: that must not end the run that
+  # switches. The next start uses the new unit.
+  survivesSwitch = {
+    restartIfChanged = false;
+    stopIfChanged = false;
+    unitConfig.X-StopOnRemoval = false;
+  };
+in
+{
+  imports = [ ./options.nix ];
+
+  config = lib.mkIf cfg.enable {
+    assertions = [
+      {
+        assertion =
+          !(lib.any inStore (
+            lib.attrVals (lib.intersectLists [ "token" "ssh_key" ] (lib.attrNames credentials)) credentials
+          ));
+        message = ''
+          `services.hyper-sync.tokenFile` or `sshKeyFile` is in the Nix store, which every user of this machine can read.
+          Write the path as a string that names a file outside the store, such as "/run/secrets/hyper-sync-token",
+          or let a secrets module (sops-nix, agenix) provide the file. Replace the secret: the store keeps what it saw.
+        '';
+      }
+      {
+        assertion = !hasPassword;
+        message = ''
+          `services.hyper-sync.repo` has a password in it, and would be readable in the Nix store.
+          Remove it from the address and put it into the file that `services.hyper-sync.tokenFile` names,
+          or use `ssh://` with `services.hyper-sync.sshKeyFile`.
+        '';
+      }
+      {
+        assertion = targetIsSane;
+        message = ''
+          `services.hyper-sync.target` is ${target}, which is not a directory that can be kept equal to a commit:
+          the service would need to write the whole of it.
+          Use a directory of its own, such as "/etc/nixos" or "/etc/hypervisor/src", not inside `/nix` or ${stateDir}.
+        '';
+      }
+      {
+        assertion = config.nix.enable;
+        message = ''
+          `services.hyper-sync` rebuilds this machine with Nix, but `nix.enable` is false.
+          Set `nix.enable = true`, or disable `services.hyper-sync` on this machine.
+        '';
+      }
+      {
+        assertion = config.system.switch.enable;
+        message = ''
+          `services.hyper-sync` activates what it builds, but `system.switch.enable` is false: the system has no
+          `switch-to-configuration`.
+          Set `system.switch.enable = true`, or only follow the branch with `services.hyper-sync.rebuildAction = null`.
+        '';
+      }
+      {
+        assertion = !config.system.autoUpgrade.enable;
+        message = ''
+          `services.hyper-sync` and `system.autoUpgrade` both rebuild this machine and would undo each other.
+          Set `system.autoUpgrade.enable = false`, or disable `services.hyper-sync`.
+        '';
+      }
+      {
+        assertion = !(config.services.comin.enable or false);
+        message = ''
+          `services.hyper-sync` and `services.comin` both deploy to this machine and would undo each other.
+          Set `services.comin.enable = false`, or disable `services.hyper-sync`.
+        '';
+      }
+      {
+        assertion =
+          cfg.allowReboot
+          -> lib.elem cfg.rebuildAction [
+            "switch"
+            "boot"
+          ];
+        message = ''
+          `services.hyper-sync.allowReboot` reboots into the new system, but the rebuild action does not make it the
+          boot default.
+          Set `services.hyper-sync.rebuildAction` to "switch" or "boot", or set `allowReboot = false`.
+        '';
+      }
+      {
+        assertion = cfg.rebootWindow != null -> cfg.rebootWindow.lower != cfg.rebootWindow.upper;
+        message = ''
+          `services.hyper-sync.rebootWindow` begins and ends at the same minute, so no reboot would ever happen.
+          Give it two different times, or set it to null to allow a reboot at any time.
+        '';
+      }
+    ];
+
+    warnings =
+      lib.optional config.boot.isContainer ''
+        `services.hyper-sync` is enabled in a container, which has no boot loader and whose system usually belongs to its
+        host: a rebuild inside may fail or be undone.
+      ''
+      ++ lib.optional (cfg.rebuildAction != null && !knowsFlakes) ''
+        `services.hyper-sync` builds a flake, but `nix.settings.experimental-features` does not name "flakes"; a manual
+        `nixos-rebuild --flake` would fail. Add [ "nix-command" "flakes" ].
+      '';
+
+    services.hyper-sync.settings = lib.mkMerge [
+      {
+        repo = lib.mkDefault cfg.repo;
+        ref = lib.mkDefault cfg.branch;
+        target = lib.mkDefault cfg.target;
+        rebuild.flake = lib.mkDefault cfg.flake;
+      }
+      (lib.mapAttrs (_: lib.mkDefault) (
+        lib.filterAttrs (_: value: value != null) {
+          inherit (cfg) protect exclude;
+          # For a person's `sudo hyper-sync`; the unit is given the same files as credentials.
+          token_file = cfg.tokenFile;
+          ssh_key_file = cfg.sshKeyFile;
+          known_hosts_file = cfg.knownHostsFile;
+          ca_file = cfg.caFile;
+        }
+      ))
+      {
+        rebuild = lib.mapAttrs (_: lib.mkDefault) (
+          lib.filterAttrs (_: value: value != null && value != [ ]) {
+            action = cfg.rebuildAction;
+            inherit (cfg) host;
+            extra_args = cfg.flags;
+          }
+        );
+      }
+    ];
+
+    environment = {
+      systemPackages = [ cfg.package ];
+      etc."hyper-sync/config.toml".source = checkedConfig;
+    };
+
+    # `-` leaves mode and owner of a directory that is there alone.
+    systemd.tmpfiles.settings."10-hyper-sync" = lib.genAttrs writable (_: {
+      d = { };
+    });
+
+    systemd.services.hyper-sync-fetch = lib.mkMerge [
+      survivesSwitch
+      {
+        description = "Sync of the NixOS configuration with its repository";
+        documentation = [ "man:hyper-sync(1)" ];
+        after = [ "network-online.target" ];
+        wants = [ "network-online.target" ];
+        inherit path;
+        environment = {
+          # `/root` is out of sight; git and ssh would warn without a home.
+          HOME = stateDir;
+        }
+        // lib.mapAttrs' (
+          name: _: lib.nameValuePair "HYPER_SYNC_${lib.toUpper name}_FILE" "%d/${name}"
+        ) credentials
+        // config.networking.proxy.envVars;
+
+        serviceConfig = {
+          Type = "oneshot";
+          ExecStart = [
+            (utils.escapeSystemdExecArgs [
+              exe
+              "validate"
+              "--quick"
+              "--fail-on"
+              "critical"
+            ])
+            (utils.escapeSystemdExecArgs [
+              exe
+              "sync"
+            ])
+          ];
+          # Rate limited, another run is active, changes wait: the next tick tries again. A failed unit would turn the
+          # next switch's exit code into "some unit failed".
+          SuccessExitStatus = "5 10 20";
+          # The limits of the configuration end a download earlier; this is for what they do not see.
+          TimeoutStartSec = "30min";
+          # Time to finish an apply that has begun.
+          TimeoutStopSec = "30s";
+          KillMode = "mixed";
+          LoadCredential = lib.mapAttrsToList (name: file: "${name}:${file}") credentials;
+          StateDirectory = "hyper-sync";
+          StateDirectoryMode = "0700";
+        }
+        // import ./hardening.nix {
+          inherit writable needsHome;
+        };
+      }
+    ];
+
+    systemd.services.hyper-sync = lib.mkMerge [
+      survivesSwitch
+      {
+        description = "Update of the NixOS configuration and rebuild of the system";
+        documentation = [ "man:hyper-sync(1)" ];
+        requires = [ "hyper-sync-fetch.service" ];
+        after = [ "hyper-sync-fetch.service" ];
+        inherit (cfg) onFailure;
+        inherit path;
+        environment =
+          config.nix.envVars
+          // lib.optionalAttrs (config.environment.sessionVariables ? NIX_PATH) {
+            inherit (config.environment.sessionVariables) NIX_PATH;
+          }
+          # Nix refuses to work without a home.
+          // {
+            HOME = "/root";
+          }
+          // config.networking.proxy.envVars;
+
+        # Not sandboxed: the activation inherits what is set here, and a mount namespace, a missing capability or a
+        # system call filter breaks it in ways that show only later (boot loader, setuid wrappers, kernel modules).
+        serviceConfig = {
+          Type = "oneshot";
+          ExecStart =
+            if cfg.rebuildAction == null then
+              # Says what the sync brought and what waits to be built.
+              [
+                (utils.escapeSystemdExecArgs [
+                  exe
+                  "status"
+                ])
+              ]
+            else
+              [
+                (utils.escapeSystemdExecArgs (
+                  [
+                    exe
+                    "rebuild"
+                    "--if-pending"
+                  ]
+                  ++ lib.optionals cfg.allowReboot [
+                    "--rebuild-action"
+                    "boot"
+                  ]
+                ))
+              ]
+              ++ lib.optional cfg.allowReboot (toString (import ./reboot.nix { inherit config lib pkgs; }));
+          # A run by hand holds the lock: it does what this one would have done.
+          SuccessExitStatus = "10";
+          # `rebuild.timeout` ends a build that hangs; killing an activation half way helps nobody.
+          TimeoutStartSec = "infinity";
+          # `nixos-rebuild build` leaves its `result` link in the working directory.
+          WorkingDirectory = stateDir;
+          StateDirectory = "hyper-sync";
+          StateDirectoryMode = "0700";
+        };
+      }
+    ];
+
+    systemd.timers.hyper-sync = lib.mkIf (cfg.dates != null && cfg.dates != [ ]) {
+      description = "Regular update of the NixOS configuration";
+      wantedBy = [ "timers.target" ];
+      timerConfig = {
+        OnCalendar = cfg.dates;
+        RandomizedDelaySec = cfg.randomizedDelaySec;
+        FixedRandomDelay = cfg.fixedRandomDelay;
+        Persistent = cfg.persistent;
+      };
+    };
+  };
+
+  meta.maintainers = [ ];
+}

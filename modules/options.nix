@@ -1,0 +1,240 @@
+# Every option of `services.hyper-sync`; docs/options.md is generated from here.
+{ lib, pkgs, ... }:
+let
+  inherit (lib) mkOption types;
+  time = types.strMatching "([01][0-9]|2[0-3]):[0-5][0-9]";
+  # Absolute, in its one normal form, and without what systemd would split at or expand.
+  absolutePath =
+    types.addCheck (types.strMatching "(/[^/[:space:]:%\"'\\]+)+") (
+      path: builtins.match ".*/\\.\\.?(/.*)?" path == null
+    )
+    // {
+      description = "absolute path without spaces";
+    };
+in
+{
+  options.services.hyper-sync = {
+    enable = lib.mkEnableOption "hyper-sync, which keeps a NixOS configuration directory equal to a branch and rebuilds this machine from it";
+
+    package = lib.mkPackageOption pkgs "hyper-sync" { } // {
+      defaultText = lib.literalMD "the flake's own build";
+    };
+
+    repo = mkOption {
+      type = types.addCheck types.singleLineStr (value: value != "" && !lib.hasPrefix "-" value);
+      default = "MasterofNull/Hyper-NixOS";
+      example = "https://git.example.org/infra/machines.git";
+      description = ''
+        The repository: `owner/name` on GitHub, or an address of any git host (`https://`, `ssh://`, `user@host:path`,
+        `file://`, an absolute path).
+      '';
+    };
+
+    branch = mkOption {
+      type = types.addCheck types.singleLineStr (value: value != "" && !lib.hasPrefix "-" value);
+      default = "main";
+      example = "develop";
+      description = "The branch to follow; a tag or a commit pins the machine.";
+    };
+
+    target = mkOption {
+      type = absolutePath;
+      default = "/etc/hypervisor/src";
+      example = "/etc/nixos";
+      description = ''
+        The directory that is kept equal to the commit. It must belong to root; files in it that the repository does not
+        have are left alone.
+
+        Enable this service in a file outside the directory, or in the repository itself: a line added by hand to a file
+        that the sync replaces is gone after the first run, and the service with it.
+      '';
+    };
+
+    flake = mkOption {
+      type = absolutePath;
+      default = "/etc/hypervisor";
+      example = "/etc/nixos";
+      description = "The directory of the flake that is built; it may be `target` itself.";
+    };
+
+    host = mkOption {
+      type = types.nullOr types.singleLineStr;
+      default = null;
+      example = "web1";
+      description = ''
+        The attribute of `nixosConfigurations` to build. With `null` it is the only one there is, else the one with this
+        machine's host name.
+      '';
+    };
+
+    rebuildAction = mkOption {
+      type = types.nullOr (
+        types.enum [
+          "build"
+          "test"
+          "switch"
+          "boot"
+          "dry-activate"
+        ]
+      );
+      default = "switch";
+      description = "What is done with the new system, as for {command}`nixos-rebuild`. `null`: sync only.";
+    };
+
+    flags = mkOption {
+      type = types.listOf types.str;
+      default = [ ];
+      example = [
+        "--max-jobs"
+        "2"
+      ];
+      description = "Further arguments of the build.";
+    };
+
+    protect = mkOption {
+      type = types.nullOr (types.listOf types.str);
+      default = null;
+      example = [ "hardware-configuration.nix" ];
+      description = ''
+        Globs of files in which a local edit always wins. `null` is the program's own list
+        (`modules/*-local.nix`, `hardware-configuration.nix`, `scripts/hardware_detect.sh` for Hyper-NixOS,
+        `hardware-configuration.nix` elsewhere); a list of your own replaces it.
+      '';
+    };
+
+    exclude = mkOption {
+      type = types.nullOr (types.listOf types.str);
+      default = null;
+      example = [
+        ".git/"
+        "secrets/"
+      ];
+      description = ''
+        Globs of paths that are not managed at all. `null` is the program's own list (`hyper-sync config show` prints
+        it); a list of your own replaces it.
+      '';
+    };
+
+    tokenFile = mkOption {
+      type = types.nullOr absolutePath;
+      default = null;
+      example = "/run/secrets/hyper-sync-token";
+      description = ''
+        A file with the token for a private repository, outside the Nix store (a string, not a Nix path). It is handed
+        to the service as a systemd credential and read anew at every run, so that a rotated token needs no restart.
+        The file should belong to root with mode 0400.
+      '';
+    };
+
+    sshKeyFile = mkOption {
+      type = types.nullOr absolutePath;
+      default = null;
+      example = "/etc/ssh/ssh_host_ed25519_key";
+      description = "The private key for a repository that is reached through ssh, outside the Nix store.";
+    };
+
+    knownHostsFile = mkOption {
+      type = types.nullOr absolutePath;
+      default = null;
+      example = lib.literalExpression ''
+        "''${pkgs.writeText "known-hosts" "git.example.org ssh-ed25519 AAAA…"}"
+      '';
+      description = "Host keys for ssh, in the format of {manpage}`sshd(8)`. `null`: the system's own known hosts.";
+    };
+
+    caFile = mkOption {
+      type = types.nullOr absolutePath;
+      default = null;
+      example = "/etc/ssl/certs/company-ca.pem";
+      description = "Certificate authorities (PEM) that are trusted in place of the system's.";
+    };
+
+    dates = mkOption {
+      type = types.nullOr (types.either types.singleLineStr (types.listOf types.singleLineStr));
+      default = "hourly";
+      example = "*:0/15";
+      description = ''
+        When the machine looks for a new commit, in the format of {manpage}`systemd.time(7)`. A look without news is one
+        request. `null`: no timer; `systemctl start hyper-sync` updates and waits for the result.
+      '';
+    };
+
+    randomizedDelaySec = mkOption {
+      type = types.singleLineStr;
+      default = "10min";
+      example = "45min";
+      description = "Upper limit of a random delay before each run, so that many machines do not ask at once.";
+    };
+
+    fixedRandomDelay = mkOption {
+      type = types.bool;
+      default = false;
+      example = true;
+      description = "Whether the random delay of a machine is the same at every run.";
+    };
+
+    persistent = mkOption {
+      type = types.bool;
+      default = true;
+      example = false;
+      description = "Whether a run that was missed while the machine was off is made up for after boot.";
+    };
+
+    allowReboot = mkOption {
+      type = types.bool;
+      default = false;
+      description = ''
+        Whether to reboot when the new system has another kernel, other kernel modules or another initial ram disk than
+        the booted one. The new system is made the boot default first, and activated at once if no reboot is needed.
+      '';
+    };
+
+    rebootWindow = mkOption {
+      type = types.nullOr (
+        types.submodule {
+          options = {
+            lower = mkOption {
+              type = time;
+              example = "01:00";
+              description = "Begin of the window.";
+            };
+            upper = mkOption {
+              type = time;
+              example = "05:00";
+              description = "End of the window; earlier than `lower` if it crosses midnight.";
+            };
+          };
+        }
+      );
+      default = null;
+      example = {
+        lower = "01:00";
+        upper = "05:00";
+      };
+      description = "The time of day in which `allowReboot` may reboot; `null`: any time.";
+    };
+
+    onFailure = mkOption {
+      type = types.listOf types.singleLineStr;
+      default = [ ];
+      example = [ "notify-admin@%n.service" ];
+      description = "Units that are started when an update fails, at whatever stage.";
+    };
+
+    settings = mkOption {
+      type = types.submodule {
+        freeformType = (pkgs.formats.toml { }).type;
+      };
+      default = { };
+      example = {
+        local_edits = "refuse";
+        limits.time = "10min";
+      };
+      description = ''
+        The configuration file, {file}`/etc/hyper-sync/config.toml`. The options above write into it with lower
+        priority, so that a value set here wins. It is checked by `hyper-sync config check` when the system is built:
+        an unknown key or a wrong value fails the build, not the next update.
+      '';
+    };
+  };
+}

@@ -1,0 +1,79 @@
+{
+  lib,
+  stdenv,
+  buildPackages,
+  rustPlatform,
+  installShellFiles,
+  makeBinaryWrapper,
+  versionCheckHook,
+  gitMinimal,
+  openssh,
+  tests ? { },
+}:
+let
+  manifest = lib.importTOML ../Cargo.toml;
+  canRun = stdenv.hostPlatform.emulatorAvailable buildPackages;
+  run = "${stdenv.hostPlatform.emulator buildPackages} $out/bin/hyper-sync";
+in
+rustPlatform.buildRustPackage {
+  pname = manifest.package.name;
+  inherit (manifest.package) version;
+
+  # An allow-list, so that an edit of the documentation or of a NixOS test does not rebuild the crate.
+  src = lib.fileset.toSource {
+    root = ../.;
+    fileset = lib.fileset.unions [
+      ../Cargo.toml
+      ../Cargo.lock
+      ../clippy.toml
+      ../rustfmt.toml
+      ../src
+      ../tests
+    ];
+  };
+  cargoLock.lockFile = ../Cargo.lock;
+
+  strictDeps = true;
+  nativeBuildInputs = [
+    installShellFiles
+    makeBinaryWrapper
+  ];
+
+  # The tests compare with real git; everything they start stays on loopback.
+  nativeCheckInputs = [ gitMinimal ];
+  doInstallCheck = canRun;
+  nativeInstallCheckInputs = [ versionCheckHook ];
+
+  postInstall = lib.optionalString canRun ''
+    ${run} man >hyper-sync.1
+    installManPage hyper-sync.1
+    installShellCompletion --cmd hyper-sync \
+      --bash <(${run} completions bash) \
+      --fish <(${run} completions fish) \
+      --zsh <(${run} completions zsh)
+  '';
+
+  # Local repositories are read through git, `ssh://` through ssh. As a suffix: the caller's own come first, with their
+  # configuration. Nix and systemd are never pinned here: they must be the ones of the machine that is rebuilt.
+  postFixup = ''
+    wrapProgram $out/bin/hyper-sync --suffix PATH : ${
+      lib.makeBinPath [
+        gitMinimal
+        openssh
+      ]
+    }
+  '';
+
+  passthru = { inherit tests; };
+
+  meta = {
+    inherit (manifest.package) description;
+    homepage = manifest.package.repository;
+    license = with lib.licenses; [
+      mit
+      asl20
+    ];
+    mainProgram = "hyper-sync";
+    platforms = lib.platforms.linux;
+  };
+}
