@@ -27,7 +27,9 @@ mod common {
 }
 
 mod forge;
+mod http;
 mod lock;
 mod objects;
 mod rebuild;
 mod state;
+mod token;

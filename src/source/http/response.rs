@@ -275,19 +275,11 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 
 /// Whether the server's certificate was the reason: trying again will not help then.
 fn certificate_refused(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        // `io::Error` gives the source of what it holds as its own, so what it holds is asked first.
-        let held = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        let tls = held
-            .and_then(|held| held.downcast_ref())
-            .or_else(|| error.downcast_ref());
-        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
-            return true;
-        }
-        next = error.source();
+    if let Some(tls) = error.downcast_ref() {
+        return matches!(tls, rustls::Error::InvalidCertificate(_));
     }
-    false
+    // The source of an `io::Error` is that of what it holds, so what it holds is asked itself.
+    let held = error.downcast_ref().and_then(std::io::Error::get_ref);
+    held.is_some_and(|held| certificate_refused(held))
+        || error.source().is_some_and(certificate_refused)
 }
