@@ -181,6 +181,7 @@ fn of_source(error: &source::Error) -> Exit {
         | E::EmptyRepository { .. }
         | E::Sha256 { .. }
         | E::NoSuchRoute { .. }
+        | E::Unsuited { .. }
         | E::Program { .. } => Exit::Configuration,
         E::Unreachable { .. }
         | E::Timeout { .. }

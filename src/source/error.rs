@@ -346,7 +346,7 @@ pub enum Error {
         id: Oid,
     },
     /// The listing contradicts itself.
-    #[error("{remote} sent a listing that contradicts itself: tree {expected} adds up to {actual}")]
+    #[error("{remote} sent a listing that contradicts itself: {}, tree {expected}, adds up to {actual}", place(.path))]
     #[diagnostic(
         code(hyper_sync::source::listing_mismatch),
         help(
@@ -356,9 +356,11 @@ pub enum Error {
     Listing {
         /// Host or repository.
         remote: String,
-        /// The commit's tree.
+        /// The directory, empty for the root.
+        path: String,
+        /// The id that it must have.
         expected: TreeId,
-        /// What the listing adds up to.
+        /// The id of what is listed in it.
         actual: TreeId,
     },
     /// A symlink whose target is no path, or leaves the tree against the settings.
@@ -401,6 +403,18 @@ pub enum Error {
         /// The setting that holds the limit.
         setting: &'static str,
     },
+    /// A route cannot bring this commit; another one may.
+    #[error("{remote} {problem}")]
+    #[diagnostic(
+        code(hyper_sync::source::unsuited),
+        help("use `--transport auto`, which finds another way; nothing was written")
+    )]
+    Unsuited {
+        /// Host or repository.
+        remote: String,
+        /// What stands in the way.
+        problem: &'static str,
+    },
     /// The route does not exist for this repository.
     #[error("{remote} cannot be reached by `--transport {transport}`")]
     #[diagnostic(
@@ -442,4 +456,12 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Scan(#[from] crate::scan::Error),
+}
+
+fn place(path: &str) -> String {
+    if path.is_empty() {
+        "the root".to_owned()
+    } else {
+        format!("`{}`", path.escape_debug())
+    }
 }
