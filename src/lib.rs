@@ -1,4 +1,5 @@
 //! Keeps a NixOS configuration directory equal to a commit of a git repository.
+pub mod cli;
 mod error;
 pub mod exit;
 pub mod fs;
@@ -8,6 +9,7 @@ pub mod objects;
 pub mod patterns;
 pub mod plan;
 pub mod rebuild;
+pub mod report;
 pub mod scan;
 pub mod settings;
 pub mod source;

@@ -197,7 +197,7 @@ fn check_component(name: &[u8]) -> Result<&str, Fault> {
 }
 
 /// Zero-width, direction-changing and line-separating characters (the Trojan Source set and its relatives).
-fn is_invisible(c: char) -> bool {
+pub(crate) fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')

@@ -1,0 +1,129 @@
+//! The command line: parses, resolves the settings, runs one command, turns its end into an exit code.
+//!
+//! This is where the stages are put together; none of them knows of it.
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Args as _, CommandFactory as _, FromArgMatches as _};
+
+use crate::Error;
+use crate::exit::Exit;
+use crate::report::{Color, Report, Stdio};
+use crate::settings::{Env, File, Resolved, Settings};
+
+pub mod args;
+mod config;
+mod pages;
+
+use args::{Cli, Command};
+
+/// Runs the program with these arguments, the program's name first.
+pub fn main(args: impl IntoIterator<Item = OsString>, env: &Env, stdio: Stdio) -> Exit {
+    let cli = match parse(args) {
+        Ok(cli) => cli,
+        Err(error) => return print_usage(&error, env, stdio),
+    };
+    let global = &cli.global;
+    let mut report = Report::new(
+        stdio,
+        global.format(),
+        global.verbosity(),
+        global.color,
+        env,
+    );
+    let exit = match run(&cli, env, &mut report) {
+        Ok(exit) => exit,
+        Err(error) => {
+            let exit = exit_of(&error, &cli);
+            report.error(&error, exit);
+            exit
+        }
+    };
+    report.finish(exit)
+}
+
+fn run(cli: &Cli, env: &Env, report: &mut Report) -> Result<Exit, Error> {
+    match &cli.command {
+        Some(Command::Config(args::Config::Show)) => {
+            config::show(&resolve(cli, env)?, report);
+            Ok(Exit::Done)
+        }
+        Some(Command::Config(args::Config::Check { file })) => config::check(
+            file.as_deref().or(cli.global.config.as_deref()),
+            env,
+            report,
+        ),
+        Some(Command::Completions { shell }) => {
+            pages::completions(*shell, report);
+            Ok(Exit::Done)
+        }
+        Some(Command::Man { command }) => Ok(pages::man(command, report)),
+        None
+        | Some(Command::Sync(_) | Command::Validate(_) | Command::Status | Command::Rebuild(_)) => {
+            resolve(cli, env)?;
+            report.warning("this build has only `config`, `completions` and `man`");
+            Ok(Exit::Failure)
+        }
+    }
+}
+
+/// The settings of this run.
+fn resolve(cli: &Cli, env: &Env) -> Result<Resolved, Error> {
+    let file = File::find(cli.global.config.as_deref(), env)?;
+    Ok(Settings::resolve(&cli.overrides(), env, file.as_ref())?)
+}
+
+/// Code 2 of `validate` means "warnings only", so there a broken configuration is a failure.
+fn exit_of(error: &Error, cli: &Cli) -> Exit {
+    match (Exit::from(error), &cli.command) {
+        (Exit::Configuration, Some(Command::Validate(_))) => Exit::Failure,
+        (exit, _) => exit,
+    }
+}
+
+fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let mut command = Cli::command();
+    let matches = command.try_get_matches_from_mut(args)?;
+    // Without this, `hyper-sync --ref x sync` would sync another ref than it says.
+    if let Some((name, _)) = matches.subcommand() {
+        let update = args::Update::augment_args(clap::Command::new("update"));
+        let misplaced = update.get_arguments().find(|argument| {
+            matches.value_source(argument.get_id().as_str()) == Some(ValueSource::CommandLine)
+        });
+        if let Some(option) = misplaced.and_then(clap::Arg::get_long) {
+            let message = format!(
+                "`--{option}` before `{name}` belongs to the update, not to `{name}`: write it after `{name}`, where it is known there"
+            );
+            return Err(command.error(ErrorKind::ArgumentConflict, message));
+        }
+    }
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+/// Help and version are what was asked for; everything else is a mistake, with a code that no stage has.
+fn print_usage(error: &clap::Error, env: &Env, mut stdio: Stdio) -> Exit {
+    let asked_for = !error.use_stderr();
+    let is_terminal = if asked_for {
+        stdio.out_is_terminal
+    } else {
+        stdio.err_is_terminal
+    };
+    let rendered = error.render();
+    let text = if Color::Auto.is_on(is_terminal, env) {
+        rendered.ansi().to_string()
+    } else {
+        rendered.to_string()
+    };
+    let stream = if asked_for {
+        &mut stdio.out
+    } else {
+        &mut stdio.err
+    };
+    // There is nobody to tell that the reader is gone.
+    let _ = stream
+        .write_all(text.as_bytes())
+        .and_then(|()| stream.flush());
+    if asked_for { Exit::Done } else { Exit::Usage }
+}

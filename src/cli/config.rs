@@ -1,0 +1,67 @@
+//! `config show` and `config check`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use crate::Error;
+use crate::exit::Exit;
+use crate::report::{Format, Report};
+use crate::settings::{Entry, Env, File, Origin, Overrides, Resolved, Settings};
+
+/// Where the origins stand, unless a value is longer.
+const COLUMN: usize = 44;
+
+/// Every setting with its origin.
+pub(super) fn show(resolved: &Resolved, report: &mut Report) {
+    match report.format() {
+        Format::Human => report.data(&to_toml(&resolved.entries)),
+        Format::Json => report.json(&to_json(&resolved.entries)),
+    }
+}
+
+/// Whether a file is right: as it would be read by root, for that is who runs an update, and without the
+/// environment, for the machine that checks it is not the one it is for.
+pub(super) fn check(path: Option<&Path>, env: &Env, report: &mut Report) -> Result<Exit, Error> {
+    let file = match path {
+        Some(path) => Some(File::read(path, env, Origin::Flag("FILE"))?),
+        None => File::find(None, env)?,
+    };
+    let root = Env::empty().as_root(true).with("HOME", "/root");
+    Settings::resolve(&Overrides::none(), &root, file.as_ref())?;
+    let path = file.as_ref().map(File::path);
+    match (report.format(), path) {
+        (Format::Json, path) => report.json(&serde_json::json!({ "file": path, "valid": true })),
+        (Format::Human, Some(path)) => report.note(&format!("`{}` is right", path.display())),
+        (Format::Human, None) => report.note("there is no configuration file, the defaults apply"),
+    }
+    Ok(Exit::Done)
+}
+
+/// A configuration file that says the same; what is not set stands there as a comment.
+fn to_toml(entries: &[Entry]) -> String {
+    let mut text = String::new();
+    let mut section = "";
+    // TOML wants the keys without a section first.
+    let (top, rest): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| !entry.name.contains('.'));
+    for entry in top.into_iter().chain(rest) {
+        let (in_section, key) = entry.name.split_once('.').unwrap_or(("", entry.name));
+        if in_section != section {
+            section = in_section;
+            let _ = write!(text, "\n[{section}]\n");
+        }
+        let line = match &entry.value {
+            Some(value) => format!("{key} = {value}"),
+            None => format!("# {key} is not set"),
+        };
+        let _ = writeln!(text, "{line:COLUMN$}  # {}", entry.origin);
+    }
+    text
+}
+
+fn to_json(entries: &[Entry]) -> serde_json::Value {
+    let settings = entries.iter().map(|entry| {
+        let value = serde_json::json!({ "value": entry.value, "origin": entry.origin.to_string() });
+        (entry.name.to_owned(), value)
+    });
+    serde_json::json!({ "settings": settings.collect::<serde_json::Map<_, _>>() })
+}

@@ -1,0 +1,321 @@
+//! What a run tells: data on stdout, everything else on stderr. No other module writes to either.
+//!
+//! Whatever comes from outside is escaped before a terminal sees it. Colour only adds: every line says the same
+//! without it. A reader that went away is no failure, and no failure to print stops a run in the middle.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, ThemeCharacters, ThemeStyles};
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::git::path::is_invisible;
+use crate::settings::Env;
+
+/// Where the output goes.
+pub struct Stdio {
+    /// Data.
+    pub out: Box<dyn Write>,
+    /// Everything else.
+    pub err: Box<dyn Write>,
+    /// Whether `out` is a terminal.
+    pub out_is_terminal: bool,
+    /// Whether `err` is a terminal.
+    pub err_is_terminal: bool,
+}
+
+impl Stdio {
+    /// This process's. For `main` only.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self {
+            out_is_terminal: io::stdout().is_terminal(),
+            err_is_terminal: io::stderr().is_terminal(),
+            out: Box::new(io::stdout()),
+            err: Box::new(io::stderr()),
+        }
+    }
+}
+
+/// Whether output is coloured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl Color {
+    /// The decision for one stream.
+    #[must_use]
+    pub fn is_on(self, is_terminal: bool, env: &Env) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => {
+                is_terminal
+                    && env.get("NO_COLOR").is_none()
+                    && env.get("TERM").is_none_or(|term| term != "dumb")
+            }
+        }
+    }
+}
+
+/// How much is told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// Warnings and errors.
+    Quiet,
+    /// What a person wants to know.
+    #[default]
+    Normal,
+    /// What helps to find a mistake.
+    Verbose,
+}
+
+/// For whom stdout is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    /// A person.
+    #[default]
+    Human,
+    /// A program: one JSON document.
+    Json,
+}
+
+/// The one writer.
+pub struct Report {
+    stdio: Stdio,
+    format: Format,
+    verbosity: Verbosity,
+    color_out: bool,
+    color_err: bool,
+    lost: bool,
+}
+
+impl Report {
+    /// A writer to `stdio`.
+    #[must_use]
+    pub fn new(
+        stdio: Stdio,
+        format: Format,
+        verbosity: Verbosity,
+        color: Color,
+        env: &Env,
+    ) -> Self {
+        Self {
+            color_out: color.is_on(stdio.out_is_terminal, env),
+            color_err: color.is_on(stdio.err_is_terminal, env),
+            stdio,
+            format,
+            verbosity,
+            lost: false,
+        }
+    }
+
+    /// For whom stdout is.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// How much is told.
+    #[must_use]
+    pub fn verbosity(&self) -> Verbosity {
+        self.verbosity
+    }
+
+    /// Whether stdout is coloured.
+    #[must_use]
+    pub fn color_out(&self) -> bool {
+        self.color_out
+    }
+
+    /// Data, as it is.
+    pub fn data(&mut self, text: &str) {
+        let written = self.stdio.out.write_all(text.as_bytes());
+        match written.and_then(|()| self.stdio.out.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => self.lost = true,
+            _ => {}
+        }
+    }
+
+    /// Data as JSON.
+    pub fn json(&mut self, value: &impl Serialize) {
+        match serde_json::to_string_pretty(value) {
+            Ok(text) => self.data(&(text + "\n")),
+            Err(_) => self.lost = true,
+        }
+    }
+
+    /// A line that a person wants to know.
+    pub fn note(&mut self, text: &str) {
+        if self.verbosity >= Verbosity::Normal {
+            self.line(&escape(text));
+        }
+    }
+
+    /// A line that helps to find a mistake.
+    pub fn detail(&mut self, text: &str) {
+        if self.verbosity >= Verbosity::Verbose {
+            self.line(&escape(text));
+        }
+    }
+
+    /// A line about something that is not as it should be.
+    pub fn warning(&mut self, text: &str) {
+        let label = if self.color_err {
+            "\u{1b}[1;33mwarning:\u{1b}[0m"
+        } else {
+            "warning:"
+        };
+        self.line(&format!("{label} {}", escape(text)));
+    }
+
+    /// What ended the run: text on stderr, or an object on stdout.
+    pub fn error(&mut self, error: &dyn Diagnostic, exit: Exit) {
+        match self.format {
+            Format::Human => {
+                let rendered = self.render(error);
+                self.line(rendered.trim_end());
+            }
+            Format::Json => self.json(&serde_json::json!({ "error": json_error(error, exit) })),
+        }
+    }
+
+    /// The exit code, once everything was said: data that got lost is a failure.
+    #[must_use]
+    pub fn finish(self, exit: Exit) -> Exit {
+        if self.lost && exit == Exit::Done {
+            return Exit::Failure;
+        }
+        exit
+    }
+
+    fn line(&mut self, text: &str) {
+        // Nobody is left to be told that stderr is closed.
+        let _ = writeln!(self.stdio.err, "{text}");
+    }
+
+    /// Drawn for a terminal; elsewhere plain ASCII that nothing wraps, for logs.
+    fn render(&self, error: &dyn Diagnostic) -> String {
+        let styles = if self.color_err {
+            ThemeStyles::ansi()
+        } else {
+            ThemeStyles::none()
+        };
+        let mut handler = GraphicalReportHandler::new().with_links(false);
+        handler = if self.stdio.err_is_terminal {
+            handler.with_theme(GraphicalTheme {
+                characters: ThemeCharacters::unicode(),
+                styles,
+            })
+        } else {
+            let characters = ThemeCharacters::ascii();
+            handler
+                .with_theme(GraphicalTheme { characters, styles })
+                .with_wrap_lines(false)
+        };
+        let mut rendered = String::new();
+        if handler.render_report(&mut rendered, error).is_err() {
+            // Writing to a string cannot fail; should the handler, the message is what counts.
+            let _ = write!(rendered, "error: {error}");
+        }
+        rendered
+    }
+}
+
+fn json_error(error: &dyn Diagnostic, exit: Exit) -> serde_json::Value {
+    let mut causes = Vec::new();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        causes.push(cause.to_string());
+        source = cause.source();
+    }
+    let related = error.related().into_iter().flatten();
+    serde_json::json!({
+        "code": error.code().map(|code| code.to_string()),
+        "message": error.to_string(),
+        "causes": causes,
+        "help": error.help().map(|help| help.to_string()),
+        "related": related.map(|error| json_error(error, exit)).collect::<Vec<_>>(),
+        "exit": exit.code(),
+    })
+}
+
+/// Text with everything that could deceive a terminal or a reader written as an escape; line breaks stay.
+#[must_use]
+pub fn escape(text: &str) -> Cow<'_, str> {
+    let deceives = |c: char| (c.is_control() && c != '\n') || is_invisible(c);
+    if !text.contains(deceives) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if deceives(c) {
+            escaped.extend(c.escape_default());
+        } else {
+            escaped.push(c);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_what_deceives_and_nothing_else() {
+        assert_eq!(escape("a\nü `b`"), "a\nü `b`");
+        assert_eq!(escape("a\u{1b}[2Jb"), "a\\u{1b}[2Jb");
+        assert_eq!(escape("txt\u{202e}nix"), "txt\\u{202e}nix");
+    }
+
+    #[test]
+    fn colour_is_for_terminals_that_want_it() {
+        let env = Env::empty();
+        assert!(Color::Auto.is_on(true, &env) && !Color::Auto.is_on(false, &env));
+        assert!(!Color::Auto.is_on(true, &env.clone().with("NO_COLOR", "1")));
+        assert!(!Color::Auto.is_on(true, &env.clone().with("TERM", "dumb")));
+        assert!(Color::Always.is_on(false, &env) && !Color::Never.is_on(true, &env));
+    }
+
+    struct Full(io::ErrorKind);
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lost_data_is_a_failure_and_a_reader_that_left_is_none() {
+        for (kind, exit) in [
+            (io::ErrorKind::StorageFull, Exit::Failure),
+            (io::ErrorKind::BrokenPipe, Exit::Done),
+        ] {
+            let stdio = Stdio {
+                out: Box::new(Full(kind)),
+                err: Box::new(Full(kind)),
+                out_is_terminal: false,
+                err_is_terminal: false,
+            };
+            let (format, color) = (Format::Human, Color::Auto);
+            let mut report = Report::new(stdio, format, Verbosity::Normal, color, &Env::empty());
+            report.data("x");
+            report.note("x");
+            assert_eq!(report.finish(Exit::Done), exit);
+        }
+    }
+}
