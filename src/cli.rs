@@ -47,7 +47,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>, env: &Env, stdio: Stdio) -
 fn run(cli: &Cli, env: &Env, report: &mut Report) -> Result<Exit, Error> {
     match &cli.command {
         Some(Command::Config(args::Config::Show)) => {
-            config::show(&resolve(cli, env)?, report);
+            config::show(&resolve(cli, env, report)?, env, report);
             Ok(Exit::Done)
         }
         Some(Command::Config(args::Config::Check { file })) => config::check(
@@ -62,7 +62,7 @@ fn run(cli: &Cli, env: &Env, report: &mut Report) -> Result<Exit, Error> {
         Some(Command::Man { command }) => Ok(pages::man(command, report)),
         None
         | Some(Command::Sync(_) | Command::Validate(_) | Command::Status | Command::Rebuild(_)) => {
-            resolve(cli, env)?;
+            resolve(cli, env, report)?;
             report.warning("this build has only `config`, `completions` and `man`");
             Ok(Exit::Failure)
         }
@@ -70,9 +70,13 @@ fn run(cli: &Cli, env: &Env, report: &mut Report) -> Result<Exit, Error> {
 }
 
 /// The settings of this run.
-fn resolve(cli: &Cli, env: &Env) -> Result<Resolved, Error> {
+fn resolve(cli: &Cli, env: &Env, report: &mut Report) -> Result<Resolved, Error> {
     let file = File::find(cli.global.config.as_deref(), env)?;
-    Ok(Settings::resolve(&cli.overrides(), env, file.as_ref())?)
+    let resolved = Settings::resolve(&cli.overrides(), env, file.as_ref())?;
+    for name in &resolved.unknown_variables {
+        report.warning(&format!("`{name}` is set, but is no setting"));
+    }
+    Ok(resolved)
 }
 
 /// Code 2 of `validate` means "warnings only", so there a broken configuration is a failure.

@@ -83,6 +83,8 @@ pub struct Resolved {
     pub settings: Settings,
     /// For people: every setting by its name, in the order of the documentation.
     pub entries: Vec<Entry>,
+    /// Variables that begin like ours and are no setting, for a warning.
+    pub unknown_variables: Vec<String>,
 }
 
 /// A repository, by how it is reached.

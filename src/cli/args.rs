@@ -1,4 +1,7 @@
-#![expect(clippy::struct_excessive_bools, reason = "options of a command line are independent")]
+#![expect(
+    clippy::struct_excessive_bools,
+    reason = "options of a command line are independent"
+)]
 //! The command line as it is typed: commands, options and their help texts.
 //!
 //! Nothing here is resolved: what an option gives goes to [`Overrides`] under the name of its setting, and
@@ -27,16 +30,15 @@ use crate::settings::{Action, LocalEdits, Overrides, Transport};
     after_long_help = after_long_help(),
     subcommand_help_heading = "Commands",
     subcommand_value_name = "COMMAND",
-    disable_help_subcommand = false,
     max_term_width = 100,
 )]
 pub struct Cli {
-    /// Options every command has.
-    #[command(flatten)]
-    pub global: Global,
     /// Options of the update.
     #[command(flatten)]
     pub update: Update,
+    /// Options every command has.
+    #[command(flatten)]
+    pub global: Global,
     /// The command; none is the update.
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -91,9 +93,9 @@ pub enum Config {
     /// Check a configuration file
     ///
     /// Needs no network, no root and no target: the NixOS module runs it when the system is built. Exit code 0: the
-    /// file is right; 2: it is not, and each mistake is shown with its line.
+    /// file is valid; 2: it is not, and each mistake is shown with its line.
     Check {
-        /// The file; else `--config`, else the one a run would read
+        /// The file to check, in place of the one a run would read
         #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
         file: Option<PathBuf>,
     },
@@ -103,7 +105,7 @@ pub enum Config {
 #[derive(Args, Default)]
 #[command(group = ArgGroup::new("preview").multiple(true))]
 pub struct Remote {
-    /// Branch, tag or commit to bring the target to [setting: ref; default: main]
+    /// Branch, tag or commit to bring the target to [default: main]
     #[arg(long = "ref", value_name = "BRANCH|TAG|COMMIT")]
     pub reference: Option<OsString>,
     /// Only say whether changes wait, and how many; download and write nothing
@@ -115,17 +117,17 @@ pub struct Remote {
     /// Download the whole commit instead of what changed; verified and applied the same way
     #[arg(long)]
     pub force_full: bool,
-    /// How the repository is read: the git protocol, GitHub's API, or whichever suits [setting: transport]
+    /// How the repository is read: the git protocol, GitHub's API, or whichever suits
     #[arg(long, value_name = "HOW", value_parser = PossibleValuesParser::new(Transport::WORDS))]
     pub transport: Option<String>,
-    /// What happens to files edited since the last sync [setting: `local_edits`]
+    /// What happens to files edited since the last sync
     ///
     /// `replace`: the target mirrors the commit, the edit is kept aside and `hyper-sync restore` puts it back.
     /// `keep`: edits win. `refuse`: an update that needs an edited file stops and writes nothing. In files that
     /// match the setting `protect` a local edit always wins.
     #[arg(long, value_name = "POLICY", value_parser = PossibleValuesParser::new(LocalEdits::WORDS))]
     pub local_edits: Option<String>,
-    /// Follow a branch that was moved back or rewritten [setting: trust.rewind]
+    /// Follow a branch that was moved back or rewritten
     #[arg(long)]
     pub allow_rewind: bool,
     /// Let the update delete most of the files that are managed
@@ -136,7 +138,7 @@ pub struct Remote {
 /// What decides how a rebuild is done.
 #[derive(Args, Default)]
 pub struct Activation {
-    /// What to do with the system that is built [setting: rebuild.action; default: switch]
+    /// What to do with the system that is built [default: switch]
     #[arg(long, value_name = "ACTION", value_parser = PossibleValuesParser::new(Action::WORDS))]
     pub rebuild_action: Option<String>,
     /// Activate also a system that has no hyper-sync timer any more, in a run started by that timer
@@ -348,8 +350,8 @@ fn after_long_help() -> String {
          hyper-sync --ref v2.1 --skip-rebuild    Bring the files, rebuild later\n  \
          hyper-sync sync --dry-run               List every file that would change\n  \
          hyper-sync validate --fix               Check the installation and repair it\n\n\
-         Every option that has a value is also a variable (`HYPER_SYNC_REF`) and a key of the configuration file \
-         (`ref`); `hyper-sync config show` lists all, with where each value comes from.\n\n\
+         What an option sets can also be set by a variable (`HYPER_SYNC_REF`) or in the configuration file (`ref`); \
+         `hyper-sync config show` lists all settings, with where each value comes from.\n\n\
          Exit codes:",
     );
     for (exit, meaning) in crate::exit::Exit::TABLE {

@@ -5,17 +5,43 @@ use std::path::Path;
 
 use crate::Error;
 use crate::exit::Exit;
-use crate::report::{Format, Report};
-use crate::settings::{Entry, Env, File, Origin, Overrides, Resolved, Settings};
+use crate::report::{Format, Report, escape};
+use crate::settings::{Entry, Env, File, Origin, Overrides, Repo, Resolved, Settings};
+use crate::token::Search;
 
 /// Where the origins stand, unless a value is longer.
 const COLUMN: usize = 44;
 
-/// Every setting with its origin.
-pub(super) fn show(resolved: &Resolved, report: &mut Report) {
+/// Every setting with its origin, and where the token is.
+pub(super) fn show(resolved: &Resolved, env: &Env, report: &mut Report) {
+    let token = token(&resolved.settings, env);
     match report.format() {
-        Format::Human => report.data(&to_toml(&resolved.entries)),
-        Format::Json => report.json(&to_json(&resolved.entries)),
+        Format::Human => {
+            report.data(&to_toml(&resolved.entries));
+            report.data(&format!(
+                "\n# token: {}\n",
+                escape(&token).replace('\n', " ")
+            ));
+        }
+        Format::Json => report.json(&to_json(&resolved.entries, &token)),
+    }
+}
+
+/// Where the token would be taken from, in words; never what it is.
+fn token(settings: &Settings, env: &Env) -> String {
+    let Some(host) = settings.repo.web_host(settings.api_url.as_deref()) else {
+        return "none is used, the repository is not read over HTTP".to_owned();
+    };
+    let is_github = matches!(settings.repo, Repo::GitHub { .. });
+    let search = Search {
+        enterprise: is_github && settings.api_url.is_some(),
+        token_file: settings.token_file.as_deref(),
+        ..Search::new(&host, env)
+    };
+    match search.run() {
+        Ok(Some(token)) => format!("{}, for {host}", token.origin()),
+        Ok(None) => format!("none was found for {host}"),
+        Err(error) => format!("{error}"),
     }
 }
 
@@ -31,7 +57,7 @@ pub(super) fn check(path: Option<&Path>, env: &Env, report: &mut Report) -> Resu
     let path = file.as_ref().map(File::path);
     match (report.format(), path) {
         (Format::Json, path) => report.json(&serde_json::json!({ "file": path, "valid": true })),
-        (Format::Human, Some(path)) => report.note(&format!("`{}` is right", path.display())),
+        (Format::Human, Some(path)) => report.note(&format!("`{}` is valid", path.display())),
         (Format::Human, None) => report.note("there is no configuration file, the defaults apply"),
     }
     Ok(Exit::Done)
@@ -58,10 +84,11 @@ fn to_toml(entries: &[Entry]) -> String {
     text
 }
 
-fn to_json(entries: &[Entry]) -> serde_json::Value {
+fn to_json(entries: &[Entry], token: &str) -> serde_json::Value {
     let settings = entries.iter().map(|entry| {
         let value = serde_json::json!({ "value": entry.value, "origin": entry.origin.to_string() });
         (entry.name.to_owned(), value)
     });
-    serde_json::json!({ "settings": settings.collect::<serde_json::Map<_, _>>() })
+    let settings: serde_json::Map<_, _> = settings.collect();
+    serde_json::json!({ "settings": settings, "token": token })
 }

@@ -20,7 +20,7 @@ pub enum Error {
     #[diagnostic(
         code(hyper_sync::settings::file_missing),
         help(
-            "correct {asked_by}; without it, a missing `/etc/hyper-sync/config.toml` is fine; nothing was written"
+            "correct `{asked_by}`; without it, a missing `/etc/hyper-sync/config.toml` is fine; nothing was written"
         )
     )]
     FileMissing {

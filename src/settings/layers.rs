@@ -154,11 +154,34 @@ impl<'a> Layers<'a> {
         self.add(name, origin, problem, place);
     }
 
-    /// Everything that was looked up, if nothing was wrong and nothing is left over.
-    pub(super) fn finish(mut self) -> Result<Vec<Entry>, Error> {
+    /// Everything that was looked up, if nothing was wrong and nothing in the file is left over; and the variables
+    /// that are left over.
+    pub(super) fn finish(mut self) -> Result<(Vec<Entry>, Vec<String>), Error> {
         let mut problems = self.unknown_keys();
         problems.append(&mut self.problems);
-        Error::from_all(problems).map_or(Ok(self.entries), Err)
+        match Error::from_all(problems) {
+            None => {
+                let variables = self.unknown_variables();
+                Ok((self.entries, variables))
+            }
+            Some(error) => Err(error),
+        }
+    }
+
+    /// No error, unlike a key: a variable may be there for another version, or for a script around.
+    fn unknown_variables(&self) -> Vec<String> {
+        let is_known = |name: &str| {
+            name == "HYPER_SYNC_CONFIG"
+                || self
+                    .entries
+                    .iter()
+                    .any(|entry| variable(entry.name) == name)
+        };
+        let names = self.env.iter().filter_map(|(name, _)| name.to_str());
+        names
+            .filter(|name| name.starts_with("HYPER_SYNC_") && !is_known(name))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// What the first layer that has it says. A value that is refused is none.
@@ -249,11 +272,7 @@ impl<'a> Layers<'a> {
 
     fn is_section(&self, name: &str) -> bool {
         let mut names = self.entries.iter().map(|entry| entry.name);
-        names.any(|known| {
-            known
-                .split_once('.')
-                .is_some_and(|(section, _)| section == name)
-        })
+        !name.is_empty() && names.any(|known| split(known).0 == name)
     }
 
     fn help_for(&self, unknown: &str) -> UnknownKeyHelp {
@@ -263,14 +282,26 @@ impl<'a> Layers<'a> {
         if self.is_section(unknown) {
             return UnknownKeyHelp::Section(unknown.to_owned());
         }
+        let (section, key) = split(unknown);
         // The measure and the bound clap uses for its own suggestions.
-        let nearness = |name: &str| strsim::jaro(name, unknown);
+        let nearness = |name: &str| match split(name) {
+            (same, other) if same == section => strsim::jaro(other, key),
+            // In the wrong section, or in none.
+            (_, other) if other == key => 1.0,
+            _ if section.is_empty() || self.is_section(section) => 0.0,
+            _ => strsim::jaro(name, unknown),
+        };
         let names = self.entries.iter().map(|entry| entry.name);
         names
             .filter(|name| nearness(name) > 0.7)
             .max_by(|one, other| nearness(one).total_cmp(&nearness(other)))
             .map_or(UnknownKeyHelp::Unlike, UnknownKeyHelp::Similar)
     }
+}
+
+/// Section and key of a name.
+fn split(name: &str) -> (&str, &str) {
+    name.split_once('.').unwrap_or(("", name))
 }
 
 /// Reads the empty text as no value.

@@ -106,10 +106,16 @@ impl Repo {
         }
     }
 
-    /// Whether git on this machine reads it, without a network.
+    /// The host that is asked over HTTP, where one is: whom a token would go to.
     #[must_use]
-    pub fn is_local(&self) -> bool {
-        matches!(self, Self::Local(_))
+    pub fn web_host(&self, api_url: Option<&str>) -> Option<String> {
+        match self {
+            Self::GitHub { .. } | Self::Http(_) => {
+                let url = Url::parse(&self.git_url(api_url)).ok()?;
+                url.host_str().map(str::to_owned)
+            }
+            Self::Ssh(_) | Self::Local(_) => None,
+        }
     }
 }
 
@@ -416,7 +422,10 @@ mod tests {
             ),
         ] {
             assert_eq!(repo.git_url(api), url);
+            let host = url.split(['/', ':']).nth(3);
+            assert_eq!(repo.web_host(api).as_deref(), host);
         }
+        assert_eq!(parse("git@h:n").unwrap().web_host(None), None);
         assert_eq!(
             parse("git@h:n").unwrap().git_url(Some("https://x")),
             "git@h:n"

@@ -13,8 +13,8 @@ use super::layers::Layers;
 use super::paths;
 use super::value::{ApiUrl, Argument, CheckedPath, Count, Pattern, Reference, Size, TreePath};
 use super::{
-    Action, Entry, Env, Error, File, HYPER_NIXOS_TARGET, Limits, LocalEdits, Overrides, Problem,
-    Rebuild, Repo, Resolved, Settings, Symlinks, Transport, Trust, Validate,
+    Action, Env, Error, File, HYPER_NIXOS_TARGET, Limits, LocalEdits, Overrides, Problem, Rebuild,
+    Repo, Resolved, Settings, Symlinks, Transport, Trust, Validate,
 };
 
 /// State of the machine's own target.
@@ -36,8 +36,12 @@ impl Settings {
         let mut layers = Layers::new(flags, env, file)?;
         let settings = settings(&mut layers, env);
         check_places(&mut layers, &settings, env);
-        let entries: Vec<Entry> = layers.finish()?;
-        Ok(Resolved { settings, entries })
+        let (entries, unknown_variables) = layers.finish()?;
+        Ok(Resolved {
+            settings,
+            entries,
+            unknown_variables,
+        })
     }
 }
 

@@ -306,7 +306,22 @@ fn an_unknown_key_is_told_what_it_may_be() {
     );
     assert!(help("token = 'x'").starts_with("a secret does not belong"));
     assert!(help("limits = 1").contains("`[limits]`"));
-    assert!(help("zzz = 1").contains("config show"));
+    for text in ["zzz = 1", "[rebuild]\ngate = 'build'"] {
+        assert!(help(text).contains("config show"), "{text}");
+    }
+    for text in ["action = 'boot'", "[limits]\naction = 'boot'"] {
+        assert!(help(text).contains("`rebuild.action`"), "{text}");
+    }
+}
+
+#[test]
+fn a_variable_that_is_no_setting_is_told() {
+    let env = root()
+        .with("HYPER_SYNC_CONFIG", "/c")
+        .with("HYPER_SYNC_REF", "x")
+        .with("HYPER_SYNC_TARGT", "/x");
+    let resolved = resolve(&Overrides::none(), &env, "").unwrap();
+    assert_eq!(resolved.unknown_variables, ["HYPER_SYNC_TARGT"]);
 }
 
 #[test]

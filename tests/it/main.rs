@@ -27,9 +27,11 @@ mod common {
 }
 
 mod forge;
+mod help;
 mod http;
 mod lock;
 mod objects;
 mod rebuild;
+mod settings;
 mod state;
 mod token;

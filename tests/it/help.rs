@@ -1,0 +1,389 @@
+//! What `--help` says, word for word: a change to it is a change to the interface.
+
+use crate::common::env::Sandbox;
+
+fn help(args: &[&str]) -> String {
+    let output = Sandbox::new().run(args).ok();
+    assert_eq!(output.stderr, "");
+    // clap pads empty lines.
+    let lines = output.stdout.lines().map(str::trim_end);
+    lines.map(|line| line.to_owned() + "\n").collect()
+}
+
+#[test]
+fn of_the_update() {
+    insta::assert_snapshot!(help(&["--help"]));
+}
+
+#[test]
+fn of_the_update_in_short() {
+    insta::assert_snapshot!(help(&["-h"]), @"
+    Keep a NixOS configuration equal to a commit of a git repository, and rebuild from it
+
+    Usage: hyper-sync [OPTIONS] [COMMAND]
+
+    Commands:
+      sync         Bring the target to a commit, without rebuilding
+      validate     Check the installation: files, flake, Nix, tools, integrity, disk space
+      status       Show which commit the target, the built and the running system are at
+      rebuild      Rebuild the system from the target as it is
+      config       Show or check the settings
+      completions  Print the completions for a shell
+      help         Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help     Print help (see more with '--help')
+      -V, --version  Print version
+
+    Update options:
+          --ref <BRANCH|TAG|COMMIT>  Branch, tag or commit to bring the target to [default: main]
+          --check-only               Only say whether changes wait, and how many; download and write
+                                     nothing
+          --exit-code                With `--check-only`: exit with 20 when changes wait
+          --force-full               Download the whole commit instead of what changed; verified and
+                                     applied the same way
+          --transport <HOW>          How the repository is read: the git protocol, GitHub's API, or
+                                     whichever suits [possible values: auto, git, api]
+          --local-edits <POLICY>     What happens to files edited since the last sync [possible values:
+                                     replace, keep, refuse]
+          --allow-rewind             Follow a branch that was moved back or rewritten
+          --allow-mass-delete        Let the update delete most of the files that are managed
+          --skip-rebuild             Bring the target to the commit, but do not rebuild
+          --rebuild-action <ACTION>  What to do with the system that is built [default: switch]
+                                     [possible values: build, test, switch, boot, dry-activate]
+          --allow-self-removal       Activate also a system that has no hyper-sync timer any more, in a
+                                     run started by that timer
+
+    Global options:
+          --config <FILE>      Configuration file [default: /etc/hyper-sync/config.toml, where it
+                               exists]
+          --repo <REPO>        Repository: `owner/name` on GitHub, `https://…`, `ssh://…`,
+                               `user@host:path`, `file://…` or a path
+          --target <DIR>       Directory to keep equal to a commit [default: /etc/hypervisor/src]
+          --token-file <FILE>  File that holds the token for a private repository or a higher rate limit
+          --json               Print one JSON document on stdout
+      -q, --quiet              Print warnings and errors only
+      -v, --verbose            Print more, and let a rebuild show its traces
+
+    See `hyper-sync help COMMAND` for one command, and `--help` for examples and exit codes.
+    ");
+}
+
+/// Without the global options, which every command has the same.
+fn own(command: &[&str]) -> String {
+    let text = help(&[command, &["--help"]].concat());
+    let (own, global) = text.split_once("\nGlobal options:\n").unwrap();
+    assert!(global.contains("--config <FILE>"));
+    own.to_owned()
+}
+
+#[test]
+fn of_sync() {
+    insta::assert_snapshot!(own(&["sync"]), @"
+    Bring the target to a commit, without rebuilding
+
+    Finds out what changed between the last synced commit and the one of `--ref`, downloads only that,
+    verifies it to the byte and puts it into the target. Files it did not write are never deleted, local
+    edits are never lost.
+
+    Usage: hyper-sync sync [OPTIONS]
+
+    Options:
+          --ref <BRANCH|TAG|COMMIT>
+              Branch, tag or commit to bring the target to [default: main]
+
+          --check-only
+              Only say whether changes wait, and how many; download and write nothing
+
+          --exit-code
+              With `--check-only`: exit with 20 when changes wait
+
+          --force-full
+              Download the whole commit instead of what changed; verified and applied the same way
+
+          --transport <HOW>
+              How the repository is read: the git protocol, GitHub's API, or whichever suits
+
+              [possible values: auto, git, api]
+
+          --local-edits <POLICY>
+              What happens to files edited since the last sync
+
+              `replace`: the target mirrors the commit, the edit is kept aside and `hyper-sync restore`
+              puts it back. `keep`: edits win. `refuse`: an update that needs an edited file stops and
+              writes nothing. In files that match the setting `protect` a local edit always wins.
+
+              [possible values: replace, keep, refuse]
+
+          --allow-rewind
+              Follow a branch that was moved back or rewritten
+
+          --allow-mass-delete
+              Let the update delete most of the files that are managed
+
+          --dry-run
+              List every file that would be written or deleted; write nothing
+
+          --skip-validation
+              Compare local files by size and time instead of hashing them (faster)
+
+              Downloads are verified all the same. An edit that keeps size and time is not seen.
+
+      -h, --help
+              Print help (see a summary with '-h')
+    ");
+}
+
+#[test]
+fn of_validate() {
+    insta::assert_snapshot!(own(&["validate"]), @"
+    Check the installation: files, flake, Nix, tools, integrity, disk space
+
+    Exit code 0: all passed; 1: critical failures; 2: warnings only.
+
+    Usage: hyper-sync validate [OPTIONS]
+
+    Options:
+          --quick
+              Leave out the checks that take long
+
+          --fix
+              Repair what can be repaired safely: says what it will do, does it, and checks again
+
+          --fail-on <LEVEL>
+              The least that makes the exit code other than 0
+
+              Possible values:
+              - warning:  Warnings (exit code 2) and critical failures (1)
+              - critical: Critical failures only; warnings exit with 0
+
+              [default: warning]
+
+      -h, --help
+              Print help (see a summary with '-h')
+    ");
+}
+
+#[test]
+fn of_status() {
+    insta::assert_snapshot!(own(&["status"]), @"
+    Show which commit the target, the built and the running system are at
+
+    Also local edits, a rebuild that waits, and when was last checked and changed.
+
+    Usage: hyper-sync status [OPTIONS]
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+    ");
+}
+
+#[test]
+fn of_rebuild() {
+    insta::assert_snapshot!(own(&["rebuild"]), @"
+    Rebuild the system from the target as it is
+
+    Usage: hyper-sync rebuild [OPTIONS]
+
+    Options:
+          --rebuild-action <ACTION>
+              What to do with the system that is built [default: switch]
+
+              [possible values: build, test, switch, boot, dry-activate]
+
+          --allow-self-removal
+              Activate also a system that has no hyper-sync timer any more, in a run started by that
+              timer
+
+          --if-pending
+              Do nothing unless a sync has left a rebuild to do
+
+      -h, --help
+              Print help (see a summary with '-h')
+    ");
+}
+
+#[test]
+fn of_config() {
+    insta::assert_snapshot!(own(&["config"]), @"
+    Show or check the settings
+
+    Usage: hyper-sync config [OPTIONS] <COMMAND>
+
+    Commands:
+      show   Print every setting, with where its value comes from
+      check  Check a configuration file
+      help   Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+    ");
+}
+
+#[test]
+fn of_config_show() {
+    insta::assert_snapshot!(own(&["config", "show"]), @"
+    Print every setting, with where its value comes from
+
+    The output is a configuration file that says the same. The precedence is: option, `HYPER_SYNC_*`
+    variable, file, default. The variable of `rebuild.action` is `HYPER_SYNC_REBUILD_ACTION`, a list has
+    one item a line.
+
+    Usage: hyper-sync config show [OPTIONS]
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+    ");
+}
+
+#[test]
+fn of_config_check() {
+    insta::assert_snapshot!(own(&["config", "check"]), @"
+    Check a configuration file
+
+    Needs no network, no root and no target: the NixOS module runs it when the system is built. Exit
+    code 0: the file is valid; 2: it is not, and each mistake is shown with its line.
+
+    Usage: hyper-sync config check [OPTIONS] [FILE]
+
+    Arguments:
+      [FILE]
+              The file to check, in place of the one a run would read
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+    ");
+}
+
+#[test]
+fn of_completions() {
+    insta::assert_snapshot!(own(&["completions"]), @"
+    Print the completions for a shell
+
+    For bash: `hyper-sync completions bash > /etc/bash_completion.d/hyper-sync`
+
+    Usage: hyper-sync completions [OPTIONS] <SHELL>
+
+    Arguments:
+      <SHELL>
+              The shell
+
+              [possible values: bash, elvish, fish, powershell, zsh]
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+    ");
+}
+
+#[test]
+fn every_option_of_the_old_scripts_is_known() {
+    let update = help(&["-h"]);
+    let sync = help(&["sync", "-h"]);
+    let validate = help(&["validate", "-h"]);
+    for (help, options) in [
+        (
+            update,
+            &[
+                "--ref",
+                "--check-only",
+                "--skip-rebuild",
+                "--force-full",
+                "--rebuild-action",
+                "--verbose",
+                "-h",
+            ][..],
+        ),
+        (
+            sync,
+            &[
+                "--ref",
+                "--force-full",
+                "--dry-run",
+                "--check-only",
+                "--skip-validation",
+                "--verbose",
+                "-h",
+            ],
+        ),
+        (validate, &["--quick", "--fix", "--verbose", "-h"]),
+    ] {
+        for option in options {
+            assert!(help.contains(option), "{option}:\n{help}");
+        }
+    }
+}
+
+#[test]
+fn the_version_is_the_package_s() {
+    assert_eq!(
+        help(&["--version"]),
+        concat!("hyper-sync ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+}
+
+#[test]
+fn completions_know_commands_and_options() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = help(&["completions", shell]);
+        for word in ["validate", "rebuild-action", "dry-activate", "local-edits"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+}
+
+#[test]
+fn each_command_has_a_manual_page() {
+    assert!(help(&["man"]).contains(".TH hyper-sync 1"));
+    for command in [
+        &["sync"][..],
+        &["validate"],
+        &["status"],
+        &["rebuild"],
+        &["config", "show"],
+    ] {
+        let page = help(&[&["man"], command].concat());
+        let title = format!(".TH hyper-sync-{} 1", command.join("-"));
+        assert!(page.contains(&title), "{page}");
+        assert!(page.contains("token\\-file"), "{page}");
+    }
+    let output = Sandbox::new().run(&["man", "nothing"]).code(64);
+    assert_eq!(output.stderr, "warning: there is no command `nothing`\n");
+}
+
+#[test]
+fn a_wrong_command_line_exits_with_a_code_of_its_own() {
+    for args in [
+        &["--typo"][..],
+        &["validate", "--typo"],
+        &["typo"],
+        &["sync", "--transport", "pigeon"],
+        &["--rebuild-action", "explode"],
+        &["sync", "--exit-code"],
+        &["--quiet", "--verbose"],
+        &["--ref", "x", "sync"],
+        &["--skip-rebuild", "rebuild"],
+        &["sync", "--ref", "-x"],
+        &["config"],
+    ] {
+        let output = Sandbox::new().run(args).code(64);
+        assert_eq!(output.stdout, "", "{args:?}");
+        assert!(output.stderr.contains("--help"), "{args:?}");
+    }
+}
+
+#[test]
+fn an_option_before_its_command_is_explained() {
+    let output = Sandbox::new().run(&["--ref", "x", "sync"]).code(64);
+    insta::assert_snapshot!(output.stderr, @"
+    error: `--ref` before `sync` belongs to the update, not to `sync`: write it after `sync`, where it is known there
+
+    Usage: hyper-sync [OPTIONS] [COMMAND]
+
+    For more information, try '--help'.
+    ");
+}
