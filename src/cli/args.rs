@@ -356,7 +356,7 @@ fn after_long_help() -> String {
     );
     for (exit, meaning) in crate::exit::Exit::TABLE {
         // Writing to a string cannot fail.
-        let _ = write!(text, "\n  {:>2}  {meaning}", exit.code());
+        let _ = write!(text, "\n  {:>3}  {meaning}", exit.code());
     }
     text
 }
