@@ -5,6 +5,7 @@ pub mod exit;
 pub mod fs;
 pub mod git;
 pub mod lock;
+pub mod nix;
 pub mod objects;
 pub mod patterns;
 pub mod plan;
