@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod amount;
 mod env;
 mod error;
 mod file;

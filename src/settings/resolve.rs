@@ -9,9 +9,10 @@ use std::time::Duration;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
+use super::amount::{Count, Size};
 use super::layers::Layers;
 use super::paths;
-use super::value::{ApiUrl, Argument, CheckedPath, Count, Pattern, Reference, Size, TreePath};
+use super::value::{ApiUrl, Argument, CheckedPath, Pattern, Reference, TreePath};
 use super::{
     Action, Env, Error, File, HYPER_NIXOS_TARGET, Limits, LocalEdits, Overrides, Problem, Rebuild,
     Repo, Resolved, Settings, Symlinks, Transport, Trust, Validate,

@@ -2,9 +2,7 @@
 
 use std::ops::Range;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use jiff::fmt::friendly::{SpanParser, SpanPrinter};
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -46,7 +44,7 @@ pub(super) trait Value: Sized {
     }
 }
 
-fn wrong_type<T: Value>(value: &Spanned<DeValue<'_>>) -> Problem {
+pub(super) fn wrong_type<T: Value>(value: &Spanned<DeValue<'_>>) -> Problem {
     Problem::WrongType {
         takes: T::TAKES,
         found: match value.get_ref() {
@@ -61,16 +59,11 @@ fn wrong_type<T: Value>(value: &Spanned<DeValue<'_>>) -> Problem {
     }
 }
 
-fn not_a_value<T: Value>(text: &str) -> Problem {
+pub(super) fn not_a_value<T: Value>(text: &str) -> Problem {
     Problem::NotAValue {
         given: text.to_owned(),
         takes: T::TAKES,
     }
-}
-
-fn integer(value: &Spanned<DeValue<'_>>) -> Option<u64> {
-    let integer = value.get_ref().as_integer()?;
-    u64::from_str_radix(integer.as_str(), integer.radix()).ok()
 }
 
 impl Value for String {
@@ -222,130 +215,6 @@ impl Value for CheckedPath {
     }
 }
 
-/// A number of things.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Count(pub(super) u64);
-
-impl Value for Count {
-    const TAKES: &'static str = "a whole number, such as `50000`";
-
-    fn parse(text: &str, _: Base<'_>) -> Result<Self, Problem> {
-        text.parse()
-            .map(Self)
-            .map_err(|_| not_a_value::<Self>(text))
-    }
-
-    fn show(&self) -> toml::Value {
-        whole(self.0)
-    }
-
-    fn from_toml(value: &Spanned<DeValue<'_>>) -> Result<Self, Placed> {
-        let read = integer(value).map(Self);
-        read.ok_or_else(|| (wrong_or_negative::<Self>(value), value.span()))
-    }
-}
-
-/// A number of bytes: plain, or with a unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Size(pub(super) u64);
-
-/// Units by their lower-case names; the decimal and the binary ones mean what IEC 80000-13 says.
-const UNITS: &[(&str, u64)] = &[
-    ("tib", 1 << 40),
-    ("gib", 1 << 30),
-    ("mib", 1 << 20),
-    ("kib", 1 << 10),
-    ("tb", 1_000_000_000_000),
-    ("gb", 1_000_000_000),
-    ("mb", 1_000_000),
-    ("kb", 1_000),
-    ("b", 1),
-    ("", 1),
-];
-
-impl Value for Size {
-    const TAKES: &'static str = "a size, such as `128 MiB`";
-
-    fn parse(text: &str, _: Base<'_>) -> Result<Self, Problem> {
-        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, unit) = text.split_at(digits);
-        let unit = unit.trim().to_ascii_lowercase();
-        let factor = UNITS.iter().find(|(name, _)| *name == unit);
-        let bytes = number
-            .parse::<u64>()
-            .ok()
-            .zip(factor)
-            .and_then(|(number, (_, factor))| number.checked_mul(*factor));
-        bytes.map(Self).ok_or_else(|| not_a_value::<Self>(text))
-    }
-
-    fn show(&self) -> toml::Value {
-        let binary = [
-            ("TiB", 1_u64 << 40),
-            ("GiB", 1 << 30),
-            ("MiB", 1 << 20),
-            ("KiB", 1 << 10),
-        ];
-        let whole_unit = binary
-            .iter()
-            .find(|(_, factor)| self.0 != 0 && self.0.is_multiple_of(*factor));
-        match whole_unit {
-            Some((unit, factor)) => toml::Value::String(format!("{} {unit}", self.0 / factor)),
-            None => whole(self.0),
-        }
-    }
-
-    fn from_toml(value: &Spanned<DeValue<'_>>) -> Result<Self, Placed> {
-        let read = match (value.get_ref().as_str(), integer(value)) {
-            (Some(text), _) => Self::from_text(text, Base::None),
-            (None, Some(bytes)) => Ok(Self(bytes)),
-            (None, None) => Err(wrong_or_negative::<Self>(value)),
-        };
-        read.map_err(|problem| (problem, value.span()))
-    }
-}
-
-/// How long something may take. Never zero: no work fits into it.
-impl Value for Duration {
-    const TAKES: &'static str = "a time, such as `15min` or `1h 30min`";
-
-    fn parse(text: &str, _: Base<'_>) -> Result<Self, Problem> {
-        let seconds = text.parse().map(Self::from_secs).ok();
-        let parsed = seconds.or_else(|| SpanParser::new().parse_unsigned_duration(text).ok());
-        parsed
-            .filter(|duration| !duration.is_zero())
-            .ok_or_else(|| not_a_value::<Self>(text))
-    }
-
-    fn show(&self) -> toml::Value {
-        toml::Value::String(SpanPrinter::new().unsigned_duration_to_string(self))
-    }
-
-    fn from_toml(value: &Spanned<DeValue<'_>>) -> Result<Self, Placed> {
-        let read = match (value.get_ref().as_str(), integer(value)) {
-            (Some(text), _) => Self::from_text(text, Base::None),
-            (None, Some(seconds)) => Self::from_text(&seconds.to_string(), Base::None),
-            (None, None) => Err(wrong_or_negative::<Self>(value)),
-        };
-        read.map_err(|problem| (problem, value.span()))
-    }
-}
-
-/// TOML's integers end at `i64`; a larger one could not have been read from a file either.
-fn whole(number: u64) -> toml::Value {
-    i64::try_from(number).map_or_else(
-        |_| toml::Value::String(number.to_string()),
-        toml::Value::Integer,
-    )
-}
-
-fn wrong_or_negative<T: Value>(value: &Spanned<DeValue<'_>>) -> Problem {
-    match value.get_ref().as_integer() {
-        Some(integer) => not_a_value::<T>(integer.as_str()),
-        None => wrong_type::<T>(value),
-    }
-}
-
 /// Gives the enums their words.
 macro_rules! choices {
     ($($type:ident { $($word:literal => $variant:ident,)* })*) => {$(
@@ -421,48 +290,6 @@ mod tests {
     }
 
     #[test]
-    fn sizes_have_units() {
-        for (given, bytes) in [
-            ("0", 0),
-            ("1024", 1024),
-            ("128 MiB", 128 << 20),
-            ("1GiB", 1 << 30),
-            ("5 gb", 5_000_000_000),
-            ("12 B", 12),
-        ] {
-            assert_eq!(text::<Size>(given).unwrap().0, bytes, "{given}");
-        }
-        for given in [
-            "",
-            "MiB",
-            "-1",
-            "1.5 GiB",
-            "1 XB",
-            "1 MiB x",
-            "99999999 TiB",
-        ] {
-            assert!(text::<Size>(given).is_err(), "{given}");
-        }
-    }
-
-    #[test]
-    fn times_have_units_and_are_never_zero() {
-        for (given, seconds) in [
-            ("90", 90),
-            ("15min", 900),
-            ("1h 30min", 5400),
-            ("2 hours", 7200),
-            ("45s", 45),
-        ] {
-            let duration: Duration = text(given).unwrap();
-            assert_eq!(duration.as_secs(), seconds, "{given}");
-        }
-        for given in ["", "0", "0s", "-5s", "5s ago", "soon", "1 parsec"] {
-            assert!(text::<Duration>(given).is_err(), "{given}");
-        }
-    }
-
-    #[test]
     fn lists_have_an_item_a_line() {
         assert_eq!(
             text::<Vec<Argument>>("--option\na:b c\n").unwrap(),
@@ -493,16 +320,5 @@ mod tests {
             text::<Action>("Switch").unwrap_err().to_string(),
             "is `Switch`, which is none of `build`, `test`, `switch`, `boot`, `dry-activate`"
         );
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn a_shown_value_reads_the_same(bytes: u64, seconds in 1_u64..1 << 50) {
-            let size = Size(bytes).show();
-            let shown = size.as_str().map_or_else(|| size.to_string(), str::to_owned);
-            assert_eq!(text::<Size>(&shown).unwrap().0, bytes);
-            let duration = Duration::from_secs(seconds);
-            assert_eq!(text::<Duration>(duration.show().as_str().unwrap()).unwrap(), duration);
-        }
     }
 }
