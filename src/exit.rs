@@ -182,6 +182,7 @@ fn of_source(error: &source::Error) -> Exit {
         | E::Sha256 { .. }
         | E::NoSuchRoute { .. }
         | E::Unsuited { .. }
+        | E::NoRepository { .. }
         | E::Program { .. } => Exit::Configuration,
         E::Unreachable { .. }
         | E::Timeout { .. }
@@ -189,12 +190,15 @@ fn of_source(error: &source::Error) -> Exit {
         | E::NotAForge { .. }
         | E::Redirect { .. }
         | E::Certificate { .. }
-        | E::Protocol { .. } => Exit::Network,
-        E::Unauthorized { .. } | E::NoPermission { .. } => Exit::Authentication,
+        | E::Protocol { .. }
+        | E::Refused { .. }
+        | E::OldProtocol { .. } => Exit::Network,
+        E::Unauthorized { .. } | E::NoPermission { .. } | E::HostKey { .. } => Exit::Authentication,
         E::RateLimited { .. } => Exit::RateLimited,
         E::Commit { fault, .. } => of_commit(fault),
         E::Tree { fault, .. } => of_tree(fault),
         E::Malformed { .. }
+        | E::Pack { .. }
         | E::Blob { .. }
         | E::Collision { .. }
         | E::Incomplete { .. }

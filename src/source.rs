@@ -10,6 +10,7 @@ use crate::git::{BlobId, Commit, CommitId, Tree};
 use crate::objects::Store;
 
 mod error;
+pub mod git;
 pub mod http;
 mod stage;
 

@@ -389,6 +389,66 @@ pub enum Error {
         /// The other.
         other: String,
     },
+    /// A pack that contradicts itself, its checksum or its ids.
+    #[error("{remote} sent damaged objects: {}", .detail.escape_debug())]
+    #[diagnostic(
+        code(hyper_sync::source::pack),
+        help(
+            "the remote, or something between, sent other bytes than git makes; nothing was written; run again, and report it if it stays"
+        )
+    )]
+    Pack {
+        /// Host or repository.
+        remote: String,
+        /// What was wrong.
+        detail: String,
+    },
+    /// The server gives a reason why it will not.
+    #[error("{remote} refuses: {}", .message.escape_debug())]
+    #[diagnostic(
+        code(hyper_sync::source::refused),
+        help("the words are those of the server; nothing was written")
+    )]
+    Refused {
+        /// Host or repository.
+        remote: String,
+        /// Its words.
+        message: String,
+    },
+    /// A local path without a repository.
+    #[error("`{remote}` is no git repository")]
+    #[diagnostic(
+        code(hyper_sync::source::no_repository),
+        help("check the path in `repo`; nothing was written")
+    )]
+    NoRepository {
+        /// The path.
+        remote: String,
+    },
+    /// A server that only speaks what git spoke before 2018.
+    #[error("{remote} does not speak version 2 of git's protocol")]
+    #[diagnostic(
+        code(hyper_sync::source::old_protocol),
+        help(
+            "the server needs git 2.18 or newer and, for ssh, `AcceptEnv GIT_PROTOCOL` in its `sshd_config`; nothing was written"
+        )
+    )]
+    OldProtocol {
+        /// Host or repository.
+        remote: String,
+    },
+    /// ssh does not know the host, or knows it by another key.
+    #[error("the host key of {remote} is not the one that is known")]
+    #[diagnostic(
+        code(hyper_sync::source::host_key),
+        help(
+            "if the host is new, put its key into `known_hosts_file`; if it is not, somebody may be in between; nothing was written"
+        )
+    )]
+    HostKey {
+        /// Host or repository.
+        remote: String,
+    },
     /// Larger than the settings allow.
     #[error("{what} is larger than the limit of {limit}")]
     #[diagnostic(

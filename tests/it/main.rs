@@ -33,5 +33,6 @@ mod lock;
 mod objects;
 mod rebuild;
 mod settings;
+mod source_git;
 mod state;
 mod token;

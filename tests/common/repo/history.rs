@@ -158,7 +158,7 @@ impl World {
         );
         self.put("100644", "docs/日本語.md", "# 日本語\n");
         self.put("100644", "docs/name with space.txt", "a space\n");
-        self.put("100644", "docs/quote\"back\\slash.txt", "quoted\n");
+        self.put("100644", "docs/quote\".txt", "quoted\n");
         self.put("100644", "modules/empty.nix", "");
         self.put(
             "100644",

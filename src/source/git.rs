@@ -1,0 +1,270 @@
+//! Commits by the git protocol, version 2: our own request bodies, gitoxide's packets, packs and objects.
+//!
+//! Three routes, tried in this order, end in the same objects (design §5):
+//!
+//! - **delta**: a thin pack against the last commit. `done` is left out, because a server that does not know our
+//!   commit would answer it with everything; without it, it says so in fifty bytes.
+//! - **select**: commit and trees by a filter, then the missing blobs by their ids.
+//! - **full**: one self-contained pack.
+//!
+//! A route that does not work out is given up for the next one, and told. What the server says about its commit is
+//! never believed: after each route the commit is walked out of the store, and every needed blob read.
+//!
+//! Limits: no protocol version 0 or 1, no bundle URIs, no packfile URIs; git's own authentication helpers are not
+//! asked.
+
+use std::collections::HashMap;
+use std::io::BufRead;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::git::{Commit, CommitId};
+use crate::objects::{IngestBounds, IngestError, Store};
+use crate::settings::{Env, Limits};
+
+use super::{Error, Interrupt, Need, Obtained, Resolved, Route, Source, Traffic};
+
+mod answer;
+mod connection;
+mod history;
+mod local;
+mod refs;
+mod request;
+mod routes;
+mod session;
+mod ssh;
+
+pub use connection::Connection;
+pub use ssh::Identity;
+
+use answer::{Fetched, Trouble};
+use request::Fetch;
+use session::{Patience, Session};
+
+/// The rungs of the ladder that git has.
+const LADDER: &[Route] = &[Route::Delta, Route::SelectGit, Route::Full];
+
+/// What a [`GitSource`] goes by.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Bounds of what is taken.
+    pub limits: Limits,
+    /// When everything must be here.
+    pub deadline: Instant,
+    /// Stops everything when it is set.
+    pub interrupt: Interrupt,
+    /// Whether only [`Route::Full`] is taken, even where the store has the commit.
+    pub force_full: bool,
+}
+
+impl Options {
+    /// By the limits; their time begins now.
+    #[must_use]
+    pub fn new(limits: Limits, interrupt: Interrupt) -> Self {
+        Self {
+            limits,
+            deadline: Instant::now() + limits.time,
+            interrupt,
+            force_full: false,
+        }
+    }
+
+    fn bounds(&self, bytes: u64) -> IngestBounds {
+        IngestBounds {
+            bytes,
+            deadline: Some(self.deadline),
+        }
+    }
+
+    fn patience(&self) -> Patience {
+        Patience::new(self.interrupt.clone(), self.deadline, self.limits.time)
+    }
+}
+
+/// A repository that speaks git.
+pub struct GitSource {
+    connection: Mutex<Box<dyn Connection>>,
+    remote: String,
+    options: Options,
+    /// Answers of [`Source::descends`], which may be asked more than once in a run.
+    descends: Mutex<HashMap<(CommitId, CommitId), bool>>,
+}
+
+/// What a fetch came to.
+enum Reply<T> {
+    /// A pack, taken.
+    Pack(T),
+    /// The server has our commit, and wants to hear more before it decides.
+    Common,
+    /// The server does not have our commit.
+    Nothing,
+    /// A thin pack against something we do not have.
+    BaseMissing,
+    /// The server does not have what was wanted.
+    NotOurRef,
+}
+
+impl GitSource {
+    /// Over any connection.
+    #[must_use]
+    pub fn new(connection: Box<dyn Connection>, options: Options) -> Self {
+        Self {
+            remote: connection.describe(),
+            connection: Mutex::new(connection),
+            options,
+            descends: Mutex::default(),
+        }
+    }
+
+    /// A repository on this machine, read by `git upload-pack`.
+    #[must_use]
+    pub fn local(path: &Path, env: &Env, options: Options) -> Self {
+        let endpoint = local::Local::new(path, env);
+        let session = Session::new(Box::new(endpoint), options.patience());
+        Self::new(Box::new(session), options)
+    }
+
+    /// `ssh://…` or `user@host:path`, by the system's `ssh`.
+    pub fn ssh(
+        address: &str,
+        identity: Identity,
+        env: &Env,
+        options: Options,
+    ) -> Result<Self, Error> {
+        let endpoint = ssh::Ssh::new(address, identity, env)?;
+        let session = Session::new(Box::new(endpoint), options.patience());
+        Ok(Self::new(Box::new(session), options))
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Box<dyn Connection>> {
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends one fetch and hands its pack to `take`.
+    fn fetch<T>(
+        &self,
+        fetch: &Fetch<'_>,
+        take: impl FnMut(&mut dyn BufRead) -> Result<T, IngestError>,
+    ) -> Result<Reply<T>, Error> {
+        let mut connection = self.connection();
+        let answer = connection.command(&fetch.encode())?;
+        let trouble = match answer::fetch(answer, take) {
+            Ok(Fetched::Pack(taken)) => return Ok(Reply::Pack(taken)),
+            Ok(Fetched::Common) => return Ok(Reply::Common),
+            Ok(Fetched::Nothing) => return Ok(Reply::Nothing),
+            Err(trouble) => trouble,
+        };
+        match self.explain(connection.as_mut(), trouble) {
+            Explained::BaseMissing => Ok(Reply::BaseMissing),
+            Explained::NotOurRef => Ok(Reply::NotOurRef),
+            Explained::Error(error) => Err(error),
+        }
+    }
+
+    /// What went wrong with an answer. The connection begins afresh.
+    fn explain(&self, connection: &mut dyn Connection, trouble: Trouble) -> Explained {
+        let known = connection.reset();
+        let remote = self.remote.clone();
+        let limits = self.options.limits;
+        let error = match trouble {
+            Trouble::Refused(message) if message.contains("not our ref") => {
+                return Explained::NotOurRef;
+            }
+            Trouble::Pack(IngestError::BaseMissing { .. }) => return Explained::BaseMissing,
+            Trouble::Refused(message) => Error::Refused { remote, message },
+            Trouble::Stream(error) | Trouble::Pack(IngestError::Stream(error)) => {
+                known.unwrap_or_else(|| broken(remote, &error))
+            }
+            Trouble::Protocol(detail) => Error::Protocol { remote, detail },
+            Trouble::Pack(IngestError::Corrupt { detail }) => Error::Pack { remote, detail },
+            Trouble::Pack(IngestError::PackTooLarge { .. }) => Error::TooLarge {
+                what: "what the commit holds".to_owned(),
+                limit: limits.bytes,
+                setting: "limits.bytes",
+            },
+            Trouble::Pack(IngestError::ObjectTooLarge { limit }) => Error::TooLarge {
+                what: "a file of the commit".to_owned(),
+                limit,
+                setting: "limits.blob",
+            },
+            Trouble::Pack(IngestError::Interrupted) => Error::Interrupted,
+            Trouble::Pack(IngestError::Deadline) => Error::Timeout {
+                remote,
+                after: limits.time,
+            },
+            Trouble::Pack(IngestError::Store(error)) => Error::Store(error),
+        };
+        Explained::Error(error)
+    }
+}
+
+enum Explained {
+    BaseMissing,
+    NotOurRef,
+    Error(Error),
+}
+
+/// An answer that ended or broke, where the connection does not know more.
+fn broken(remote: String, error: &std::io::Error) -> Error {
+    if error.kind() == std::io::ErrorKind::UnexpectedEof {
+        // So ends a `git http-backend` whose git does not like a line of the request.
+        let detail = "the answer ends too early".to_owned();
+        return Error::Protocol { remote, detail };
+    }
+    Error::Unreachable {
+        remote,
+        cause: error.to_string(),
+    }
+}
+
+impl Source for GitSource {
+    fn resolve(&self, reference: &str) -> Result<Resolved, Error> {
+        self.resolve_ref(reference)
+    }
+
+    fn obtain(
+        &self,
+        commit: CommitId,
+        last: Option<CommitId>,
+        store: &Store,
+        need: &dyn Need,
+    ) -> Result<Obtained, Error> {
+        let ladder = if self.options.force_full {
+            &[Route::Full]
+        } else {
+            LADDER
+        };
+        let mut fallbacks = Vec::new();
+        let mut obtained = self.obtain_by(ladder, commit, last, store, need, &mut fallbacks)?;
+        obtained.fallbacks = fallbacks;
+        Ok(obtained)
+    }
+
+    fn descends(&self, new: &Commit, old: CommitId, store: &Store) -> Result<bool, Error> {
+        let pair = (new.id, old);
+        let known = self.answers().get(&pair).copied();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let descends = self.is_descendant(new, old, store)?;
+        self.answers().insert(pair, descends);
+        Ok(descends)
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.connection().traffic()
+    }
+
+    fn describe(&self) -> String {
+        self.remote.clone()
+    }
+}
+
+impl GitSource {
+    fn answers(&self) -> MutexGuard<'_, HashMap<(CommitId, CommitId), bool>> {
+        self.descends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,349 @@
+//! Answers of protocol version 2, read as they come.
+
+use std::cell::RefCell;
+use std::io::{self, BufRead, Read};
+use std::ops::ControlFlow;
+
+use gix_packetline::PacketLineRef;
+use gix_packetline::blocking_io::StreamingPeekableIter;
+
+use crate::objects::IngestError;
+
+/// More lines than this are no answer to what we ask. A mirror of a large forge has some hundred thousand refs, and
+/// a server may list them all whatever was asked for.
+const LINES_MAX: usize = 4_000_000;
+
+const ENDS: &[PacketLineRef<'static>] = &[PacketLineRef::Flush, PacketLineRef::Delimiter];
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The stream ended or broke.
+    Stream(io::Error),
+    /// The server says why it will not.
+    Refused(String),
+    /// The answer is none.
+    Protocol(String),
+    /// The pack was not taken.
+    Pack(IngestError),
+}
+
+/// What a fetch was answered with.
+#[derive(Debug)]
+pub(super) enum Fetched<T> {
+    /// A pack, and what was made of it.
+    Pack(T),
+    /// The server has some of what we have, and sends nothing yet.
+    Common,
+    /// The server has nothing of what we have.
+    Nothing,
+}
+
+/// One line of `ls-refs`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ref {
+    pub(super) name: String,
+    /// Hexadecimal, of whatever length.
+    pub(super) id: String,
+    /// Where an annotated tag leads in the end.
+    pub(super) peeled: Option<String>,
+}
+
+struct Lines<R: Read> {
+    inner: StreamingPeekableIter<R>,
+    seen: usize,
+}
+
+impl<R: Read> Lines<R> {
+    fn new(read: R) -> Self {
+        let mut inner = StreamingPeekableIter::new(read, ENDS, false);
+        inner.fail_on_err_lines(true);
+        Self { inner, seen: 0 }
+    }
+
+    /// The next line without its line feed; `None` at the end of a section.
+    fn next(&mut self) -> Result<Option<&[u8]>, Trouble> {
+        self.seen += 1;
+        if self.seen > LINES_MAX {
+            return Err(Trouble::Protocol("the answer has no end".to_owned()));
+        }
+        match self.inner.read_line() {
+            None => Ok(None),
+            Some(Err(error)) => {
+                Err(refused(&error).map_or(Trouble::Stream(error), Trouble::Refused))
+            }
+            Some(Ok(Err(error))) => Err(Trouble::Protocol(error.to_string())),
+            Some(Ok(Ok(line))) => match line.as_text() {
+                Some(text) => Ok(Some(text.as_slice())),
+                None => Err(Trouble::Protocol(
+                    "a line that belongs elsewhere".to_owned(),
+                )),
+            },
+        }
+    }
+
+    /// Whether another section follows the one that has ended.
+    fn goes_on(&mut self) -> bool {
+        let goes_on = self.inner.stopped_at() == Some(PacketLineRef::Delimiter);
+        if goes_on {
+            self.inner.reset();
+        }
+        goes_on
+    }
+}
+
+/// The server's words of an `ERR` line.
+fn refused(error: &io::Error) -> Option<String> {
+    error
+        .get_ref()?
+        .downcast_ref::<gix_packetline::read::Error>()
+        .map(|refused| refused.message.to_string().trim().to_owned())
+}
+
+/// Reads the capabilities of a server that is spoken to over one connection; `None` where it speaks another version.
+pub(super) fn capabilities(read: impl Read) -> Result<Option<Vec<String>>, Trouble> {
+    let mut lines = Lines::new(read);
+    match lines.next()? {
+        Some(b"version 2") => {}
+        _ => return Ok(None),
+    }
+    let mut capabilities = Vec::new();
+    while let Some(line) = lines.next()? {
+        capabilities.push(String::from_utf8_lossy(line).into_owned());
+    }
+    Ok(Some(capabilities))
+}
+
+/// Reads a listing, of which only refs with these names are kept. The number is how many there were.
+pub(super) fn refs(read: impl Read, wanted: &[&str]) -> Result<(Vec<Ref>, usize), Trouble> {
+    let mut lines = Lines::new(read);
+    let mut refs = Vec::new();
+    let mut listed = 0;
+    while let Some(line) = lines.next()? {
+        let line = String::from_utf8_lossy(line);
+        let mut words = line.split(' ');
+        let (Some(id), Some(name)) = (words.next(), words.next()) else {
+            return Err(Trouble::Protocol(format!("`{line}` is no ref")));
+        };
+        listed += 1;
+        if wanted.contains(&name) {
+            let peeled = words.find_map(|word| word.strip_prefix("peeled:"));
+            refs.push(Ref {
+                name: name.to_owned(),
+                id: id.to_owned(),
+                peeled: peeled.map(str::to_owned),
+            });
+        }
+    }
+    Ok((refs, listed))
+}
+
+/// Reads the answer to a fetch and hands its pack, if there is one, to `take`.
+pub(super) fn fetch<T>(
+    read: impl Read,
+    mut take: impl FnMut(&mut dyn BufRead) -> Result<T, IngestError>,
+) -> Result<Fetched<T>, Trouble> {
+    let mut lines = Lines::new(read);
+    let mut common = None;
+    while let Some(section) = lines.next()?.map(<[u8]>::to_vec) {
+        match section.as_slice() {
+            b"acknowledgments" => common = Some(acknowledgments(&mut lines)?),
+            b"packfile" => return pack(&mut lines, &mut take).map(Fetched::Pack),
+            // What the server cut off is known by what is not here.
+            b"shallow-info" => while lines.next()?.is_some() {},
+            other => {
+                let name = String::from_utf8_lossy(other);
+                return Err(Trouble::Protocol(format!("a section `{name}`")));
+            }
+        }
+        if !lines.goes_on() {
+            break;
+        }
+    }
+    match common {
+        Some(true) => Ok(Fetched::Common),
+        Some(false) => Ok(Fetched::Nothing),
+        None => Err(Trouble::Protocol("no pack".to_owned())),
+    }
+}
+
+/// Whether the server has something in common with us.
+fn acknowledgments<R: Read>(lines: &mut Lines<R>) -> Result<bool, Trouble> {
+    let mut common = false;
+    while let Some(line) = lines.next()? {
+        match line {
+            b"NAK" => {}
+            b"ready" => common = true,
+            line if line.starts_with(b"ACK ") => common = true,
+            other => {
+                let line = String::from_utf8_lossy(other);
+                return Err(Trouble::Protocol(format!("`{line}` among acknowledgments")));
+            }
+        }
+    }
+    Ok(common)
+}
+
+fn pack<R: Read, T>(
+    lines: &mut Lines<R>,
+    take: &mut impl FnMut(&mut dyn BufRead) -> Result<T, IngestError>,
+) -> Result<T, Trouble> {
+    let fatal = RefCell::new(None);
+    let mut stream = lines.inner.as_read_with_sidebands(|is_error, text| {
+        if is_error {
+            *fatal.borrow_mut() = Some(String::from_utf8_lossy(text).trim().to_owned());
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    });
+    let taken = take(&mut stream);
+    // The connection is only usable again when the answer was read to its end, and the server may complain there.
+    let drained = taken.is_err() || drain(&mut stream).is_ok();
+    drop(stream);
+    if let Some(message) = fatal.into_inner() {
+        return Err(Trouble::Refused(message));
+    }
+    let taken = taken.map_err(Trouble::Pack)?;
+    if !drained {
+        return Err(Trouble::Protocol("something follows the pack".to_owned()));
+    }
+    Ok(taken)
+}
+
+/// Reads what follows a pack: nothing, or words for the user.
+fn drain(stream: &mut dyn BufRead) -> io::Result<()> {
+    if stream.fill_buf()?.is_empty() {
+        return Ok(());
+    }
+    Err(io::ErrorKind::InvalidData.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packets(lines: &[&[u8]]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for line in lines {
+            match *line {
+                b"0000" | b"0001" => bytes.extend_from_slice(line),
+                _ => {
+                    bytes.extend_from_slice(format!("{:04x}", line.len() + 4).as_bytes());
+                    bytes.extend_from_slice(line);
+                }
+            }
+        }
+        bytes
+    }
+
+    fn read_all(pack: &mut dyn BufRead) -> Result<Vec<u8>, IngestError> {
+        let mut bytes = Vec::new();
+        pack.read_to_end(&mut bytes).map_err(IngestError::Stream)?;
+        Ok(bytes)
+    }
+
+    fn fetched(lines: &[&[u8]]) -> Result<Fetched<Vec<u8>>, Trouble> {
+        fetch(packets(lines).as_slice(), read_all)
+    }
+
+    #[test]
+    fn every_kind_of_answer_is_told_apart() {
+        let pack = fetched(&[
+            b"acknowledgments\n",
+            b"ACK 1111111111111111111111111111111111111111\n",
+            b"ready\n",
+            b"0001",
+            b"shallow-info\n",
+            b"shallow 1111111111111111111111111111111111111111\n",
+            b"0001",
+            b"packfile\n",
+            b"\x02counting\n",
+            b"\x01PA",
+            b"\x01",
+            b"\x01CK",
+            b"\x02bye\n",
+            b"0000",
+        ]);
+        assert!(matches!(pack, Ok(Fetched::Pack(bytes)) if bytes == b"PACK"));
+        let common = fetched(&[b"acknowledgments\n", b"ACK 11\n", b"0000"]);
+        assert!(matches!(common, Ok(Fetched::Common)));
+        let nothing = fetched(&[b"acknowledgments\n", b"NAK\n", b"0000"]);
+        assert!(matches!(nothing, Ok(Fetched::Nothing)));
+        let refused = fetched(&[b"ERR upload-pack: not our ref 11"]);
+        assert!(
+            matches!(refused, Err(Trouble::Refused(text)) if text == "upload-pack: not our ref 11")
+        );
+        let died = fetched(&[
+            b"packfile\n",
+            b"\x01PA",
+            b"\x03fatal: out of memory\n",
+            b"0000",
+        ]);
+        assert!(matches!(died, Err(Trouble::Refused(text)) if text == "fatal: out of memory"));
+        let late = fetched(&[b"packfile\n", b"\x01PA", b"\x03late\n"]);
+        assert!(matches!(late, Err(Trouble::Refused(text)) if text == "late"));
+    }
+
+    #[test]
+    fn what_is_no_answer_is_refused() {
+        for lines in [
+            &[b"0000".as_slice()] as &[&[u8]],
+            &[b"wanted-refs\n", b"0000"],
+            &[b"packfile\n", b"\x07PACK", b"0000"],
+            &[b"packfile\n", b"0001"],
+            &[b"acknowledgments\n", b"ready\n", b"0001", b"0000"],
+            &[b"acknowledgments\n", b"yes\n", b"0000"],
+        ] {
+            assert!(
+                !matches!(fetched(lines), Ok(Fetched::Pack(bytes)) if !bytes.is_empty()),
+                "{lines:?}"
+            );
+        }
+        for cut in [b"".as_slice(), b"00", b"0014ackn", b"<!DOCTYPE html>"] {
+            assert!(fetch(cut, read_all).is_err(), "{cut:?}");
+        }
+        let trailing = fetch(
+            packets(&[b"packfile\n", b"\x01PACK", b"\x01more", b"0000"]).as_slice(),
+            |pack| {
+                pack.consume(4);
+                Ok(())
+            },
+        );
+        assert!(trailing.is_err());
+    }
+
+    #[test]
+    fn a_listing_keeps_exact_names_only() {
+        let listing = packets(&[
+            b"1111111111111111111111111111111111111111 HEAD symref-target:refs/heads/main\n",
+            b"1111111111111111111111111111111111111111 refs/heads/main\n",
+            b"2222222222222222222222222222222222222222 refs/heads/main-2\n",
+            b"3333333333333333333333333333333333333333 refs/tags/main peeled:4444444444444444444444444444444444444444\n",
+            b"0000",
+        ]);
+        let (refs, listed) =
+            refs(listing.as_slice(), &["refs/heads/main", "refs/tags/main"]).unwrap();
+        assert_eq!(listed, 4);
+        assert_eq!(refs.len(), 2);
+        assert_eq!(
+            refs[1].peeled.as_deref(),
+            Some("4444444444444444444444444444444444444444")
+        );
+        assert!(super::refs(&b"0000"[..], &[]).unwrap().0.is_empty());
+        assert!(super::refs(packets(&[b"nonsense", b"0000"]).as_slice(), &[]).is_err());
+    }
+
+    #[test]
+    fn capabilities_need_version_two() {
+        let told = packets(&[b"version 2\n", b"fetch=shallow filter\n", b"0000"]);
+        assert_eq!(
+            capabilities(told.as_slice()).unwrap().unwrap(),
+            ["fetch=shallow filter"]
+        );
+        let old = packets(&[
+            b"1111111111111111111111111111111111111111 HEAD\0multi_ack\n",
+            b"0000",
+        ]);
+        assert_eq!(capabilities(old.as_slice()).unwrap(), None);
+    }
+}

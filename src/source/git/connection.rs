@@ -1,0 +1,28 @@
+//! What the routes need of a way to a server.
+
+use std::io::Read;
+
+use crate::source::{Error, Traffic};
+
+/// One way to a repository's `upload-pack`.
+pub trait Connection: Send {
+    /// The repository in words for the user, without credentials.
+    fn describe(&self) -> String;
+
+    /// What was moved so far.
+    fn traffic(&self) -> Traffic;
+
+    /// Whether the server takes filters; `None` where it has not been asked, which may cost a request.
+    fn filters(&mut self) -> Result<Option<bool>, Error>;
+
+    /// Sends one request of protocol version 2 (packet lines, the flush at the end included) and returns as soon as
+    /// the answer begins; the answer comes as it is read.
+    ///
+    /// An error while reading is an `io::Error`, which parsers can carry; what it stands for tells
+    /// [`Connection::reset`].
+    fn command(&mut self, request: &[u8]) -> Result<Box<dyn Read + '_>, Error>;
+
+    /// Ends the conversation, so that the next command begins afresh, and tells why the last answer ended or broke,
+    /// where that is known. To be called whenever an answer was not read to its end.
+    fn reset(&mut self) -> Option<Error>;
+}

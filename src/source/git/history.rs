@@ -1,0 +1,134 @@
+//! Whether one commit descends from another, proven from the commits themselves.
+
+use std::collections::HashSet;
+
+use crate::git::id::Kind;
+use crate::git::{Commit, CommitId};
+use crate::objects::{IngestError, Store, Transient};
+use crate::source::Error;
+
+use super::request::Fetch;
+use super::{GitSource, Reply};
+
+/// Bytes of commits between two updates: about fifty thousand of them.
+const BYTES_MAX: u64 = 8 << 20;
+
+/// What a walk through known commits tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Ancestor,
+    /// Every ancestor is known, and it is not among them.
+    NoAncestor,
+    /// Some commits on the way are not known.
+    Unknown,
+}
+
+impl GitSource {
+    /// Looks at the parents, then at the commits in the store, and only then asks the server for those between.
+    pub(super) fn is_descendant(
+        &self,
+        new: &Commit,
+        old: CommitId,
+        store: &Store,
+    ) -> Result<bool, Error> {
+        if new.id == old {
+            return Ok(true);
+        }
+        let known = |id| store.commit(id).ok().flatten();
+        match look(new, old, known) {
+            Seen::Ancestor => Ok(true),
+            Seen::NoAncestor => Ok(false),
+            Seen::Unknown => {
+                let Some(between) = self.between(new.id, old, store)? else {
+                    return Ok(false);
+                };
+                let read = |id: CommitId| {
+                    let raw = between.read(Kind::Commit, id.0);
+                    raw.and_then(|raw| Commit::verify(id, &raw).ok())
+                };
+                let seen = look(new, old, |id| read(id).or_else(|| known(id)));
+                Ok(seen == Seen::Ancestor)
+            }
+        }
+    }
+
+    /// The commits that `new` has and `old` has not; `None` where the server knows of no way between them.
+    fn between(
+        &self,
+        new: CommitId,
+        old: CommitId,
+        store: &Store,
+    ) -> Result<Option<Transient>, Error> {
+        // A server process remembers the cuts of earlier fetches, and history would end there.
+        self.connection().reset();
+        let want = [new.0];
+        let filters = self.connection().filters()? != Some(false);
+        let mut fetch = Fetch {
+            want: &want,
+            have: Some(old),
+            filter: filters.then_some("tree:0"),
+            ..Fetch::default()
+        };
+        let mut reply = self.look_into(&fetch, store);
+        if matches!(reply, Ok(Some(Reply::Common))) {
+            // A clock that went backwards hides the way from the server's shortcut; `done` makes it look closely.
+            fetch.done = true;
+            reply = self.look_into(&fetch, store);
+        }
+        match reply? {
+            Some(Reply::Pack(pack)) => Ok(Some(pack)),
+            Some(Reply::NotOurRef) => Err(Error::UnknownCommit {
+                remote: self.remote.clone(),
+                commit: new,
+            }),
+            Some(Reply::Common | Reply::Nothing | Reply::BaseMissing) | None => Ok(None),
+        }
+    }
+
+    /// A fetch whose pack is not kept; `None` where it would be too large to be an update.
+    fn look_into(
+        &self,
+        fetch: &Fetch<'_>,
+        store: &Store,
+    ) -> Result<Option<Reply<Transient>>, Error> {
+        let bytes = BYTES_MAX.min(self.options.limits.bytes);
+        let bounds = self.options.bounds(bytes);
+        let mut too_large = false;
+        let reply = self.fetch(fetch, |pack| {
+            let seen = store.peek(pack, bounds, &self.options.interrupt);
+            too_large = matches!(seen, Err(IngestError::PackTooLarge { .. }));
+            seen
+        });
+        if too_large {
+            tracing::warn!(
+                bytes,
+                "more history than is looked at to tell a fast-forward"
+            );
+            return Ok(None);
+        }
+        reply.map(Some)
+    }
+}
+
+/// Walks the ancestors of `new`, as far as they are known.
+fn look(new: &Commit, old: CommitId, known: impl Fn(CommitId) -> Option<Commit>) -> Seen {
+    let mut seen: HashSet<CommitId> = new.parents.iter().copied().collect();
+    let mut pending = new.parents.clone();
+    let mut complete = true;
+    while let Some(id) = pending.pop() {
+        if id == old {
+            return Seen::Ancestor;
+        }
+        match known(id) {
+            None => complete = false,
+            Some(commit) => {
+                pending.extend(commit.parents.into_iter().filter(|id| seen.insert(*id)));
+            }
+        }
+    }
+    if complete {
+        Seen::NoAncestor
+    } else {
+        Seen::Unknown
+    }
+}

@@ -1,0 +1,88 @@
+//! Repositories on this machine: `git upload-pack` in an environment that nothing on the machine can change.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "starts git, with a fixed environment"
+)]
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::settings::Env;
+use crate::source::Error;
+
+use super::session::{self, Endpoint};
+
+/// A path that git reads.
+pub(super) struct Local {
+    path: PathBuf,
+    search_path: OsString,
+}
+
+impl Local {
+    pub(super) fn new(path: &Path, env: &Env) -> Self {
+        Self {
+            path: path.to_owned(),
+            search_path: env.get("PATH").unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+/// What git may know: its own program path and what keeps it from reading, asking or fetching anything else.
+const ENVIRONMENT: &[(&str, &str)] = &[
+    ("GIT_PROTOCOL", "version=2"),
+    ("GIT_CONFIG_NOSYSTEM", "1"),
+    ("GIT_CONFIG_GLOBAL", "/dev/null"),
+    ("GIT_ATTR_NOSYSTEM", "1"),
+    ("GIT_TERMINAL_PROMPT", "0"),
+    ("GIT_ASKPASS", ""),
+    ("GIT_NO_LAZY_FETCH", "1"),
+    ("GIT_NO_REPLACE_OBJECTS", "1"),
+    ("GIT_OPTIONAL_LOCKS", "0"),
+    // upload-pack only reads, and the one program it would start by configuration (`uploadpack.packObjectsHook`) is
+    // taken from nowhere but here; so root may read the repository of a user.
+    ("GIT_CONFIG_COUNT", "1"),
+    ("GIT_CONFIG_KEY_0", "safe.directory"),
+    ("GIT_CONFIG_VALUE_0", "*"),
+    ("HOME", "/nonexistent"),
+    ("LC_ALL", "C"),
+];
+
+impl Endpoint for Local {
+    fn describe(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn program(&self) -> &'static str {
+        "git"
+    }
+
+    fn command(&self, attempt: usize) -> Option<Command> {
+        (attempt == 0).then(|| {
+            let mut command = Command::new("git");
+            command
+                .env_clear()
+                .env("PATH", &self.search_path)
+                .envs(ENVIRONMENT.iter().copied())
+                .current_dir("/")
+                .args(["upload-pack", "--"])
+                .arg(&self.path);
+            command
+        })
+    }
+
+    fn explain(&self, said: &str) -> Error {
+        let remote = self.describe();
+        if said.contains("does not appear to be a git repository") {
+            return Error::NoRepository { remote };
+        }
+        if said.contains("mismatched object format") {
+            return Error::Sha256 { remote };
+        }
+        Error::Refused {
+            remote,
+            message: session::last_words(said),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! From a name to a commit id.
+
+use crate::git::CommitId;
+use crate::source::{Error, RefKind, Resolved};
+
+use super::answer::{self, Ref};
+use super::{Explained, GitSource, request};
+
+impl GitSource {
+    /// A full id is a commit and costs nothing; else a branch, then a tag, in one request.
+    pub(super) fn resolve_ref(&self, reference: &str) -> Result<Resolved, Error> {
+        if let Ok(commit) = reference.parse() {
+            return Ok(Resolved {
+                commit,
+                kind: RefKind::Commit,
+            });
+        }
+        let candidates = candidates(reference);
+        let names: Vec<&str> = candidates.iter().map(|(name, _)| name.as_str()).collect();
+        // `HEAD` too: where even that is missing, the repository may be empty.
+        let (refs, listed) = self.list(&[&["HEAD"], names.as_slice()].concat())?;
+        for (name, kind) in &candidates {
+            if let Some(found) = refs.iter().find(|found| found.name == *name) {
+                let commit = self.commit_of(found)?;
+                let kind = *kind;
+                return Ok(Resolved { commit, kind });
+            }
+        }
+        let remote = self.remote.clone();
+        if listed == 0 && self.list(&["HEAD", "refs/"])?.1 == 0 {
+            return Err(Error::EmptyRepository { remote });
+        }
+        Err(Error::UnknownRef {
+            remote,
+            reference: reference.to_owned(),
+        })
+    }
+
+    fn list(&self, names: &[&str]) -> Result<(Vec<Ref>, usize), Error> {
+        let mut connection = self.connection();
+        let answer = connection.command(&request::ls_refs(names))?;
+        let trouble = match answer::refs(answer, names) {
+            Ok(listing) => return Ok(listing),
+            Err(trouble) => trouble,
+        };
+        match self.explain(connection.as_mut(), trouble) {
+            Explained::Error(error) => Err(error),
+            Explained::BaseMissing | Explained::NotOurRef => Err(self.odd()),
+        }
+    }
+
+    fn commit_of(&self, found: &Ref) -> Result<CommitId, Error> {
+        let id = found.peeled.as_ref().unwrap_or(&found.id);
+        let remote = self.remote.clone();
+        id.parse().map_err(|_| {
+            // 64 digits, as SHA-256 has.
+            if id.len() == 64 {
+                return Error::Sha256 { remote };
+            }
+            let detail = format!("`{id}` as the id of `{}`", found.name);
+            Error::Protocol { remote, detail }
+        })
+    }
+}
+
+/// What a name may stand for, the first that exists wins: `refs/…` and `HEAD` as they are, a branch before a tag.
+fn candidates(reference: &str) -> Vec<(String, RefKind)> {
+    let mut candidates = Vec::new();
+    if reference == "HEAD" || reference.starts_with("refs/") {
+        let kind = if reference.starts_with("refs/tags/") {
+            RefKind::Tag
+        } else {
+            RefKind::Branch
+        };
+        candidates.push((reference.to_owned(), kind));
+    }
+    candidates.push((format!("refs/heads/{reference}"), RefKind::Branch));
+    candidates.push((format!("refs/tags/{reference}"), RefKind::Tag));
+    candidates
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn branches_come_before_tags() {
+        let names = |reference| -> Vec<String> {
+            let found = candidates(reference).into_iter();
+            found
+                .map(|(name, kind)| format!("{name} {kind:?}"))
+                .collect()
+        };
+        assert_eq!(
+            names("main"),
+            ["refs/heads/main Branch", "refs/tags/main Tag"]
+        );
+        assert_eq!(names("refs/tags/v1")[0], "refs/tags/v1 Tag");
+        assert_eq!(names("HEAD")[0], "HEAD Branch");
+    }
+}

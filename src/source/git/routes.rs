@@ -1,0 +1,277 @@
+//! The routes: what is asked for, and what is done when it does not come.
+
+use crate::git::id::Kind;
+use crate::git::{BlobId, Commit, CommitId, Oid};
+use crate::objects::{Ingested, Store};
+use crate::source::{Error, Fallback, Need, Obtained, Provenance, Route, walk};
+
+use super::request::Fetch;
+use super::{GitSource, Reply};
+
+/// Wants in one request: a quarter of a megabyte, well below what servers and proxies take for a body.
+const WANTS_MAX: usize = 5000;
+
+/// A commit that was walked out of the store, with what is needed of it.
+struct Walked {
+    commit: Commit,
+    /// Needed blobs.
+    needed: Vec<BlobId>,
+    /// Those of them that the store cannot read.
+    lacking: Vec<BlobId>,
+}
+
+impl GitSource {
+    /// Takes the first of these routes that brings everything; those given up before are added to `fallbacks`.
+    pub fn obtain_by(
+        &self,
+        routes: &[Route],
+        commit: CommitId,
+        last: Option<CommitId>,
+        store: &Store,
+        need: &dyn Need,
+        fallbacks: &mut Vec<Fallback>,
+    ) -> Result<Obtained, Error> {
+        if !self.options.force_full
+            && let Ok(walked) = self.walk(commit, store, need)
+            && walked.lacking.is_empty()
+        {
+            return Ok(obtained(walked.commit, Route::Store, 0));
+        }
+        let mut given_up: Option<(Route, Error)> = None;
+        for &route in routes {
+            let attempt = match route {
+                Route::Delta => match base(commit, last, store) {
+                    Some(base) => self.delta(commit, base, store, need),
+                    None => continue,
+                },
+                Route::SelectGit => self.select(commit, store, need),
+                Route::Full => self.full(commit, store, need),
+                Route::SelectApi | Route::Store => continue,
+            };
+            if let Some((from, error)) = given_up.take() {
+                let cause = error.to_string();
+                tracing::info!(?from, to = ?route, cause, "falling back");
+                fallbacks.push(Fallback { from, cause });
+            }
+            match attempt {
+                Err(error) if leaves_a_way(&error) => given_up = Some((route, error)),
+                result => return result,
+            }
+        }
+        Err(match given_up {
+            Some((_, error)) => error,
+            None => self.unsuited("has no last commit to build on"),
+        })
+    }
+
+    /// A thin pack against `base`.
+    fn delta(
+        &self,
+        commit: CommitId,
+        base: CommitId,
+        store: &Store,
+        need: &dyn Need,
+    ) -> Result<Obtained, Error> {
+        let want = [commit.0];
+        let mut fetch = Fetch {
+            want: &want,
+            have: Some(base),
+            shallow: Some(base),
+            deepen: Some(1),
+            thin: true,
+            ..Fetch::default()
+        };
+        let bytes = self.options.limits.bytes;
+        let mut reply = self.bring(&fetch, store, need, bytes)?;
+        if matches!(reply, Reply::Common) {
+            // The server knows our commit but sees no way from it: with `done` it sends a pack all the same.
+            fetch.done = true;
+            reply = self.bring(&fetch, store, need, bytes)?;
+        }
+        match reply {
+            Reply::Pack(_) => {}
+            Reply::Nothing => return Err(self.unsuited("does not have the last commit any more")),
+            Reply::Common => return Err(self.unsuited("does not say what follows the last commit")),
+            Reply::BaseMissing => return Err(self.unsuited("builds on a file that is not here")),
+            Reply::NotOurRef => return Err(self.unknown(commit)),
+        }
+        let walked = self.walk(commit, store, need)?;
+        let blobs = walked.needed.len();
+        self.complete(walked, Route::Delta, blobs)
+    }
+
+    /// Commit and trees, then the blobs that are missing.
+    fn select(&self, commit: CommitId, store: &Store, need: &dyn Need) -> Result<Obtained, Error> {
+        let mut bytes = self.options.limits.bytes;
+        let listed = if let Ok(walked) = self.walk(commit, store, need) {
+            walked
+        } else {
+            if self.connection().filters()? == Some(false) {
+                return Err(self.unsuited("offers no filters"));
+            }
+            let want = [commit.0];
+            let listing = Fetch {
+                want: &want,
+                deepen: Some(1),
+                filter: Some("blob:none"),
+                done: true,
+                ..Fetch::default()
+            };
+            bytes -= self.pack(commit, &listing, store, need, bytes)?.bytes;
+            self.walk(commit, store, need)?
+        };
+        let missing: Vec<Oid> = listed.lacking.iter().map(|id| id.0).collect();
+        for want in missing.chunks(WANTS_MAX) {
+            let blobs = Fetch {
+                want,
+                done: true,
+                ..Fetch::default()
+            };
+            let ingested = match self.bring(&blobs, store, need, bytes)? {
+                Reply::Pack(ingested) => ingested,
+                Reply::NotOurRef => return Err(self.incomplete(commit, "blob", want[0])),
+                Reply::Common | Reply::Nothing | Reply::BaseMissing => return Err(self.odd()),
+            };
+            bytes = bytes.saturating_sub(ingested.bytes);
+        }
+        let walked = self.walk(commit, store, need)?;
+        self.complete(walked, Route::SelectGit, missing.len())
+    }
+
+    /// One pack that stands for itself.
+    fn full(&self, commit: CommitId, store: &Store, need: &dyn Need) -> Result<Obtained, Error> {
+        let want = [commit.0];
+        let fetch = Fetch {
+            want: &want,
+            deepen: Some(1),
+            done: true,
+            ..Fetch::default()
+        };
+        self.pack(commit, &fetch, store, need, self.options.limits.bytes)?;
+        let walked = self.walk(commit, store, need)?;
+        let tree = walk(store, &walked.commit, self.options.limits, &self.remote)?;
+        let mut blobs: Vec<BlobId> = tree.files().values().map(|file| file.id).collect();
+        blobs.sort();
+        blobs.dedup();
+        self.complete(walked, Route::Full, blobs.len())
+    }
+
+    /// A fetch to which a pack is the only answer.
+    fn pack(
+        &self,
+        commit: CommitId,
+        fetch: &Fetch<'_>,
+        store: &Store,
+        need: &dyn Need,
+        bytes: u64,
+    ) -> Result<Ingested, Error> {
+        match self.bring(fetch, store, need, bytes)? {
+            Reply::Pack(ingested) => Ok(ingested),
+            Reply::NotOurRef => Err(self.unknown(commit)),
+            Reply::Common | Reply::Nothing | Reply::BaseMissing => Err(self.odd()),
+        }
+    }
+
+    /// A fetch whose pack goes into the store.
+    fn bring(
+        &self,
+        fetch: &Fetch<'_>,
+        store: &Store,
+        need: &dyn Need,
+        bytes: u64,
+    ) -> Result<Reply<Ingested>, Error> {
+        // A base may be a file of the target that the store never had.
+        let bases = |id| {
+            need.content(BlobId(id))
+                .map(|content| (Kind::Blob, content))
+        };
+        let bounds = self.options.bounds(bytes);
+        self.fetch(fetch, |pack| {
+            store.ingest(pack, &bases, bounds, &self.options.interrupt)
+        })
+    }
+
+    /// Walks the commit out of the store and reads what is needed of it.
+    fn walk(&self, id: CommitId, store: &Store, need: &dyn Need) -> Result<Walked, Error> {
+        let commit = store
+            .commit(id)
+            .map_err(|fault| Error::Commit { commit: id, fault })?
+            .ok_or_else(|| self.incomplete(id, "commit", id.0))?;
+        let tree = walk(store, &commit, self.options.limits, &self.remote)?;
+        let needed = need.missing(&tree)?;
+        let is_lacking = |id: &BlobId| store.read(Kind::Blob, id.0).is_none();
+        let lacking = needed.iter().copied().filter(is_lacking).collect();
+        Ok(Walked {
+            commit,
+            needed,
+            lacking,
+        })
+    }
+
+    fn complete(&self, walked: Walked, route: Route, blobs: usize) -> Result<Obtained, Error> {
+        match walked.lacking.first() {
+            None => Ok(obtained(walked.commit, route, blobs)),
+            Some(id) => Err(self.incomplete(walked.commit.id, "blob", id.0)),
+        }
+    }
+
+    fn incomplete(&self, commit: CommitId, kind: &'static str, id: Oid) -> Error {
+        Error::Incomplete {
+            remote: self.remote.clone(),
+            commit,
+            kind,
+            id,
+        }
+    }
+
+    fn unknown(&self, commit: CommitId) -> Error {
+        Error::UnknownCommit {
+            remote: self.remote.clone(),
+            commit,
+        }
+    }
+
+    fn unsuited(&self, problem: &'static str) -> Error {
+        Error::Unsuited {
+            remote: self.remote.clone(),
+            problem,
+        }
+    }
+
+    pub(super) fn odd(&self) -> Error {
+        Error::Protocol {
+            remote: self.remote.clone(),
+            detail: "the answer to another question".to_owned(),
+        }
+    }
+}
+
+/// A commit that the server may be told we have. Any complete one will do, the last applied one is nearest.
+fn base(commit: CommitId, last: Option<CommitId>, store: &Store) -> Option<CommitId> {
+    let newest = store.commits().into_iter().next_back();
+    [last, newest]
+        .into_iter()
+        .flatten()
+        .find(|base| *base != commit && store.is_complete(*base))
+}
+
+fn obtained(commit: Commit, route: Route, blobs: usize) -> Obtained {
+    Obtained {
+        commit: Provenance::Verified(commit),
+        route,
+        fallbacks: Vec::new(),
+        blobs: blobs as u64,
+    }
+}
+
+/// Whether another route of the same server may still bring the commit. What was proven wrong stays wrong, and a
+/// server that cannot be reached cannot be reached by any route.
+fn leaves_a_way(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Unsuited { .. }
+            | Error::Incomplete { .. }
+            | Error::Protocol { .. }
+            | Error::Refused { .. }
+    )
+}

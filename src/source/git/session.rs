@@ -1,0 +1,375 @@
+//! One `upload-pack` in a child process, spoken to over its pipes: requests one after the other, as over ssh.
+//!
+//! Every wait is a `poll` with a tick, so that a signal, the deadline and a stall end it; the child is killed whenever
+//! an answer was not read to its end, and with the session.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+use crate::source::{Error, Interrupt, Traffic};
+
+use super::answer::{self, Trouble};
+use super::connection::Connection;
+
+/// How often a wait looks at the clock and for a signal.
+const TICK: Duration = Duration::from_millis(100);
+/// The longest silence. A server that computes sends a keep-alive every five seconds (`uploadpack.keepAlive`).
+const STALL: Duration = Duration::from_secs(30);
+/// How long a child may take to end and to say why, once it has closed its output.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// The most that is kept of what a child says on stderr.
+const SAID_MAX: usize = 8 << 10;
+
+/// How a repository's `upload-pack` is started.
+pub(super) trait Endpoint: Send {
+    /// The repository for the user.
+    fn describe(&self) -> String;
+
+    /// The program, for messages.
+    fn program(&self) -> &'static str;
+
+    /// The command that ends in `upload-pack`. A second attempt is made where the first was answered in another
+    /// version of the protocol; `None` where there is no other way to ask for version 2.
+    fn command(&self, attempt: usize) -> Option<Command>;
+
+    /// What its last words mean, when it ended without an answer.
+    fn explain(&self, said: &str) -> Error;
+}
+
+/// How long to wait.
+#[derive(Debug, Clone)]
+pub(super) struct Patience {
+    interrupt: Interrupt,
+    deadline: Instant,
+    /// What the deadline was made from, for messages.
+    time: Duration,
+    stall: Duration,
+}
+
+impl Patience {
+    pub(super) fn new(interrupt: Interrupt, deadline: Instant, time: Duration) -> Self {
+        Self {
+            interrupt,
+            deadline,
+            time,
+            stall: STALL,
+        }
+    }
+}
+
+/// A connection to a child process.
+pub(super) struct Session {
+    endpoint: Box<dyn Endpoint>,
+    patience: Patience,
+    running: Option<Running>,
+    /// The way of asking that was understood.
+    attempt: usize,
+    filters: bool,
+    traffic: Traffic,
+    failure: Option<Error>,
+}
+
+struct Running {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: ChildStdout,
+    stderr: Option<ChildStderr>,
+    said: Vec<u8>,
+}
+
+#[derive(Clone, Copy)]
+enum Direction {
+    Read,
+    Write,
+}
+
+impl Session {
+    pub(super) fn new(endpoint: Box<dyn Endpoint>, patience: Patience) -> Self {
+        Self {
+            endpoint,
+            patience,
+            running: None,
+            attempt: 0,
+            filters: false,
+            traffic: Traffic::default(),
+            failure: None,
+        }
+    }
+
+    /// Starts the child and reads what the server can do.
+    fn connect(&mut self) -> Result<(), Error> {
+        while self.running.is_none() {
+            let remote = self.endpoint.describe();
+            let Some(mut command) = self.endpoint.command(self.attempt) else {
+                return Err(Error::OldProtocol { remote });
+            };
+            self.running = Some(self.start(&mut command)?);
+            let told = match answer::capabilities(Answer { session: self }) {
+                Ok(told) => told,
+                Err(trouble) => return Err(self.lost(trouble)),
+            };
+            let Some(told) = told else {
+                self.running = None;
+                self.attempt += 1;
+                continue;
+            };
+            if told.iter().any(|line| line == "object-format=sha256") {
+                return Err(Error::Sha256 { remote });
+            }
+            self.filters = told.iter().any(|line| {
+                let features = line.strip_prefix("fetch=").unwrap_or_default();
+                features.split(' ').any(|feature| feature == "filter")
+            });
+        }
+        Ok(())
+    }
+
+    fn start(&self, command: &mut Command) -> Result<Running, Error> {
+        let failed = |source| Error::Program {
+            program: self.endpoint.program().to_owned(),
+            source,
+        };
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(failed)?;
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
+            return Err(failed(io::ErrorKind::BrokenPipe.into()));
+        };
+        // A request can be larger than the pipe, and a child that hangs would hang us in the write.
+        rustix::io::ioctl_fionbio(&stdin, true).map_err(|errno| failed(errno.into()))?;
+        Ok(Running {
+            child,
+            stdin,
+            stdout,
+            stderr: Some(stderr),
+            said: Vec::new(),
+        })
+    }
+
+    /// What the end of the conversation means before there was an answer.
+    fn lost(&mut self, trouble: Trouble) -> Error {
+        let known = self.reset();
+        let remote = self.endpoint.describe();
+        match trouble {
+            Trouble::Refused(message) => Error::Refused { remote, message },
+            Trouble::Protocol(detail) => Error::Protocol { remote, detail },
+            Trouble::Stream(error) => known.unwrap_or_else(|| Error::Unreachable {
+                remote,
+                cause: error.to_string(),
+            }),
+            Trouble::Pack(error) => Error::Protocol {
+                remote,
+                detail: error.to_string(),
+            },
+        }
+    }
+
+    fn send(&mut self, mut request: &[u8]) -> Result<(), Error> {
+        while !request.is_empty() {
+            self.wait(Direction::Write)?;
+            let Some(running) = &mut self.running else {
+                return Err(self.endpoint.explain(""));
+            };
+            match running.stdin.write(request) {
+                Ok(written) => {
+                    request = &request[written..];
+                    self.traffic.sent += written as u64;
+                }
+                Err(error) if is_passing(&error) => {}
+                // It has ended; why, it said on stderr.
+                Err(_) => return Err(self.ended()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the child can be read from or written to.
+    fn wait(&mut self, direction: Direction) -> Result<(), Error> {
+        let since = Instant::now();
+        loop {
+            self.check_time(since)?;
+            let Some(running) = &mut self.running else {
+                return Ok(());
+            };
+            if running.poll(Some(direction), TICK) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn check_time(&self, since: Instant) -> Result<(), Error> {
+        let Patience {
+            interrupt,
+            deadline,
+            time,
+            stall,
+        } = &self.patience;
+        if interrupt.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        let after = if Instant::now() >= *deadline {
+            *time
+        } else if since.elapsed() >= *stall {
+            *stall
+        } else {
+            return Ok(());
+        };
+        let remote = self.endpoint.describe();
+        Err(Error::Timeout { remote, after })
+    }
+
+    /// The child has closed its output: hears it out.
+    fn ended(&mut self) -> Error {
+        let said = self.running.take().map(Running::farewell);
+        self.endpoint.explain(&said.unwrap_or_default())
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        loop {
+            self.wait(Direction::Read)?;
+            let Some(running) = &mut self.running else {
+                return Ok(0);
+            };
+            match running.stdout.read(buffer) {
+                Ok(0) if !buffer.is_empty() => return Err(self.ended()),
+                Ok(read) => {
+                    self.traffic.received += read as u64;
+                    return Ok(read);
+                }
+                Err(error) if is_passing(&error) => {}
+                Err(_) => return Err(self.ended()),
+            }
+        }
+    }
+}
+
+impl Connection for Session {
+    fn describe(&self) -> String {
+        self.endpoint.describe()
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
+    fn filters(&mut self) -> Result<Option<bool>, Error> {
+        self.connect()?;
+        Ok(Some(self.filters))
+    }
+
+    fn command(&mut self, request: &[u8]) -> Result<Box<dyn Read + '_>, Error> {
+        self.failure = None;
+        self.connect()?;
+        self.traffic.requests += 1;
+        self.send(request)?;
+        Ok(Box::new(Answer { session: self }))
+    }
+
+    fn reset(&mut self) -> Option<Error> {
+        self.running = None;
+        self.failure.take()
+    }
+}
+
+/// The child's output as an answer.
+struct Answer<'a> {
+    session: &'a mut Session,
+}
+
+impl Read for Answer<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.session.read(buffer).map_err(|error| {
+            let shown = io::Error::other(error.to_string());
+            self.session.failure = Some(error);
+            shown
+        })
+    }
+}
+
+impl Running {
+    /// Waits for one of the pipes, and takes in what comes on stderr. True: the direction asked for is ready.
+    fn poll(&mut self, direction: Option<Direction>, time: Duration) -> bool {
+        let (asked, flags): (Option<BorrowedFd<'_>>, _) = match direction {
+            Some(Direction::Read) => (Some(self.stdout.as_fd()), PollFlags::IN),
+            Some(Direction::Write) => (Some(self.stdin.as_fd()), PollFlags::OUT),
+            None => (None, PollFlags::empty()),
+        };
+        let mut fds = Vec::with_capacity(2);
+        fds.extend(asked.map(|fd| PollFd::from_borrowed_fd(fd, flags)));
+        fds.extend(
+            self.stderr
+                .iter()
+                .map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)),
+        );
+        let timeout = Timespec::try_from(time).ok();
+        // An interrupted poll is as one that timed out.
+        if rustix::event::poll(&mut fds, timeout.as_ref()).is_err() {
+            return false;
+        }
+        let is_ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
+        let ready = asked.is_some() && fds.first().is_some_and(is_ready);
+        let speaks = fds.get(usize::from(asked.is_some())).is_some_and(is_ready);
+        if speaks {
+            self.listen();
+        }
+        ready
+    }
+
+    fn listen(&mut self) {
+        let Some(stderr) = &mut self.stderr else {
+            return;
+        };
+        let mut buffer = [0; 4096];
+        match stderr.read(&mut buffer) {
+            Ok(read) if read > 0 => {
+                let room = SAID_MAX.saturating_sub(self.said.len()).min(read);
+                self.said.extend_from_slice(&buffer[..room]);
+            }
+            Err(error) if is_passing(&error) => {}
+            _ => self.stderr = None,
+        }
+    }
+
+    /// What it said until it ended.
+    fn farewell(mut self) -> String {
+        let end = Instant::now() + FAREWELL;
+        while self.stderr.is_some() && Instant::now() < end {
+            self.poll(None, TICK);
+        }
+        String::from_utf8_lossy(&self.said).into_owned()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself; what matters is that it is gone.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
+}
+
+/// The line of a program's last words that says the most: git ends with `fatal: …`, ssh speaks last.
+pub(super) fn last_words(said: &str) -> String {
+    let lines = || said.lines().map(str::trim).filter(|line| !line.is_empty());
+    let fatal = lines().find_map(|line| line.strip_prefix("fatal: "));
+    fatal
+        .or_else(|| lines().next_back())
+        .unwrap_or("it ended without a word")
+        .to_owned()
+}

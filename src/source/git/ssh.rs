@@ -1,0 +1,356 @@
+//! `ssh://…` and `user@host:path`, through the system's `ssh`, which knows the user's keys, agents and hosts.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "starts ssh, with a fixed environment"
+)]
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use percent_encoding::percent_decode_str;
+
+use crate::settings::Env;
+use crate::source::Error;
+
+use super::session::{self, Endpoint};
+
+/// What ssh needs of the environment: programs, keys, agent, and a home for its configuration.
+const PASSED_ON: &[&str] = &["PATH", "HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK"];
+
+/// How a login is proven, where the user's own ssh configuration is not enough.
+#[derive(Debug, Clone, Default)]
+pub struct Identity {
+    /// The private key; no other is tried then.
+    pub key_file: Option<PathBuf>,
+    /// The known hosts; no others count then.
+    pub known_hosts_file: Option<PathBuf>,
+}
+
+/// A repository on a host that is reached by ssh.
+pub(super) struct Ssh {
+    address: String,
+    login: String,
+    port: Option<u16>,
+    path: String,
+    identity: Identity,
+    environment: Vec<(OsString, OsString)>,
+}
+
+impl Ssh {
+    pub(super) fn new(address: &str, identity: Identity, env: &Env) -> Result<Self, Error> {
+        let (login, port, path) = parse(address).map_err(|problem| Error::Address {
+            url: address.to_owned(),
+            problem,
+        })?;
+        let environment = PASSED_ON
+            .iter()
+            .filter_map(|name| Some(((*name).into(), env.get(name)?.to_owned())))
+            .collect();
+        Ok(Self {
+            address: address.to_owned(),
+            login,
+            port,
+            path,
+            identity,
+            environment,
+        })
+    }
+}
+
+/// Login, port and path of an address. Neither host nor user may pass for an option of ssh, nor the path for one of
+/// `git-upload-pack`.
+fn parse(address: &str) -> Result<(String, Option<u16>, String), &'static str> {
+    let (login, port, path) = if address.starts_with("ssh://") {
+        let url = reqwest::Url::parse(address).map_err(|_| "is not a URL")?;
+        let host = url.host_str().unwrap_or_default();
+        // Brackets are for URLs; ssh takes an IPv6 address without.
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let login = match url.username() {
+            "" => host.to_owned(),
+            user => format!("{user}@{host}"),
+        };
+        let path = percent_decode_str(url.path())
+            .decode_utf8()
+            .map_err(|_| "has a path that is not UTF-8")?;
+        // `ssh://host/~user/repository`, as git reads it.
+        let path = path
+            .strip_prefix('/')
+            .filter(|path| path.starts_with('~'))
+            .unwrap_or(&path)
+            .to_owned();
+        (login, url.port(), path)
+    } else {
+        let (login, path) = address.split_once(':').ok_or("has no `:`")?;
+        (login.to_owned(), None, path.to_owned())
+    };
+    let (user, host) = login.split_once('@').unwrap_or(("", &login));
+    if host.is_empty() || path.trim_matches('/').is_empty() {
+        return Err("lacks a host or a path");
+    }
+    if [user, host, &path].iter().any(|part| part.starts_with('-')) {
+        return Err("has a part that begins with `-`");
+    }
+    if [&login, &path]
+        .iter()
+        .any(|part| part.contains(char::is_control))
+    {
+        return Err("has a control character in it");
+    }
+    Ok((login, port, path))
+}
+
+impl Endpoint for Ssh {
+    fn describe(&self) -> String {
+        self.address.clone()
+    }
+
+    fn program(&self) -> &'static str {
+        "ssh"
+    }
+
+    fn command(&self, attempt: usize) -> Option<Command> {
+        let ask = format!("git-upload-pack {}", quoted(&self.path));
+        let ask = match attempt {
+            0 => ask,
+            // Few servers of one's own have `AcceptEnv GIT_PROTOCOL`; a shell account can do without.
+            1 => format!("GIT_PROTOCOL=version=2 {ask}"),
+            _ => return None,
+        };
+        let mut command = Command::new("ssh");
+        command
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env("LC_ALL", "C")
+            .env("GIT_PROTOCOL", "version=2")
+            .args(["-a", "-x", "-T"])
+            .args(["-o", "BatchMode=yes"])
+            .args(["-o", "SendEnv=GIT_PROTOCOL"])
+            .args(["-o", "ConnectTimeout=30"])
+            .args(["-o", "ClearAllForwardings=yes"]);
+        if let Some(key) = &self.identity.key_file {
+            command.arg("-o").arg(option("IdentityFile", key));
+            command.args(["-o", "IdentitiesOnly=yes"]);
+        }
+        if let Some(hosts) = &self.identity.known_hosts_file {
+            command.arg("-o").arg(option("UserKnownHostsFile", hosts));
+            command.args(["-o", "GlobalKnownHostsFile=/dev/null"]);
+            command.args(["-o", "StrictHostKeyChecking=yes"]);
+        }
+        if let Some(port) = self.port {
+            command.arg("-p").arg(port.to_string());
+        }
+        command.arg("--").arg(&self.login).arg(ask);
+        Some(command)
+    }
+
+    fn explain(&self, said: &str) -> Error {
+        let remote = self.describe();
+        let said_any = |words: &[&str]| words.iter().any(|word| said.contains(word));
+        if said_any(&[
+            "Host key verification failed",
+            "REMOTE HOST IDENTIFICATION HAS CHANGED",
+        ]) {
+            return Error::HostKey { remote };
+        }
+        let token = || match &self.identity.key_file {
+            Some(path) => path.display().to_string(),
+            None => "the user's ssh keys".to_owned(),
+        };
+        if said_any(&["Permission denied", "Too many authentication failures"]) {
+            return Error::Unauthorized {
+                remote,
+                token: token(),
+            };
+        }
+        if said_any(&[
+            "does not appear to be a git repository",
+            "epository not found",
+            "could not be found",
+            "not authorized",
+            "access denied",
+        ]) {
+            return Error::NoPermission {
+                remote,
+                token: token(),
+            };
+        }
+        if said.contains("mismatched object format") {
+            return Error::Sha256 { remote };
+        }
+        let message = session::last_words(said);
+        if said.contains("fatal: ") {
+            return Error::Refused { remote, message };
+        }
+        Error::Unreachable {
+            remote,
+            cause: message,
+        }
+    }
+}
+
+/// An option with a path, as ssh's configuration reads it: quoted, and `%` doubled, which would be a token.
+fn option(name: &str, path: &Path) -> OsString {
+    let mut option = OsString::from(format!("{name}=\""));
+    match path.to_str() {
+        Some(text) => option.push(text.replace('%', "%%")),
+        None => option.push(path),
+    }
+    option.push(OsStr::new("\""));
+    option
+}
+
+/// For the remote shell, as git quotes; restricted shells of forges take it apart the same way.
+fn quoted(path: &str) -> String {
+    let mut text = String::from("'");
+    for c in path.chars() {
+        match c {
+            '\'' | '!' => text.extend(["'\\", c.encode_utf8(&mut [0; 4]), "'"]),
+            c => text.push(c),
+        }
+    }
+    text.push('\'');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(address: &str, identity: Identity) -> Vec<String> {
+        let env = Env::empty().with("PATH", "/bin").with("SECRET", "x");
+        let ssh = Ssh::new(address, identity, &env).unwrap();
+        let command = ssh.command(0).unwrap();
+        let names: Vec<_> = command
+            .get_envs()
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        assert!(!names.contains(&"SECRET".into()));
+        command
+            .get_args()
+            .map(|argument| argument.to_str().unwrap().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn addresses_become_what_git_would_ask_of_ssh() {
+        for (address, tail) in [
+            (
+                "git@example.org:acme/machines.git",
+                &[
+                    "--",
+                    "git@example.org",
+                    "git-upload-pack 'acme/machines.git'",
+                ][..],
+            ),
+            (
+                "ssh://git@example.org/acme/machines",
+                &["--", "git@example.org", "git-upload-pack '/acme/machines'"],
+            ),
+            (
+                "ssh://example.org:2222/~me/a%20b",
+                &[
+                    "-p",
+                    "2222",
+                    "--",
+                    "example.org",
+                    "git-upload-pack '~me/a b'",
+                ],
+            ),
+            (
+                "ssh://git@[::1]:22/r",
+                &["-p", "22", "--", "git@::1", "git-upload-pack '/r'"],
+            ),
+            (
+                "git@h:it's!",
+                &["--", "git@h", r"git-upload-pack 'it'\''s'\!''"],
+            ),
+        ] {
+            let arguments = arguments(address, Identity::default());
+            assert_eq!(
+                arguments[arguments.len() - tail.len()..],
+                *tail,
+                "{address}"
+            );
+            assert!(
+                arguments
+                    .windows(2)
+                    .any(|pair| pair == ["-o", "BatchMode=yes"])
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_in_an_address_becomes_an_option() {
+        for address in [
+            "-oProxyCommand=x@h:r",
+            "git@-oProxyCommand=x:r",
+            "ssh://-oProxyCommand=x/r",
+            "git@h:-x",
+            "git@h:",
+            "ssh://h/",
+            "no-colon",
+            "git@h:a\nb",
+        ] {
+            assert!(
+                Ssh::new(address, Identity::default(), &Env::empty()).is_err(),
+                "{address}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_and_known_hosts_replace_the_users() {
+        let identity = Identity {
+            key_file: Some("/run/keys/100% mine".into()),
+            known_hosts_file: Some("/etc/hosts file".into()),
+        };
+        let arguments = arguments("git@h:r", identity);
+        for expected in [
+            "IdentityFile=\"/run/keys/100%% mine\"",
+            "IdentitiesOnly=yes",
+            "UserKnownHostsFile=\"/etc/hosts file\"",
+            "StrictHostKeyChecking=yes",
+        ] {
+            assert!(
+                arguments.iter().any(|argument| argument == expected),
+                "{expected}"
+            );
+        }
+    }
+
+    #[test]
+    fn last_words_are_understood() {
+        let ssh = Ssh::new("git@h:r", Identity::default(), &Env::empty()).unwrap();
+        let code = |said| {
+            miette::Diagnostic::code(&ssh.explain(said))
+                .unwrap()
+                .to_string()
+        };
+        assert_eq!(
+            code("git@h: Permission denied (publickey).\r\n"),
+            "hyper_sync::source::unauthorized"
+        );
+        assert_eq!(
+            code("No ED25519 host key is known for h\r\nHost key verification failed.\r\n"),
+            "hyper_sync::source::host_key"
+        );
+        assert_eq!(
+            code("ssh: connect to host h port 22: Connection refused\r\n"),
+            "hyper_sync::source::unreachable"
+        );
+        assert_eq!(
+            code("ERROR: Repository not found.\nfatal: x"),
+            "hyper_sync::source::no_permission"
+        );
+        assert_eq!(
+            code("fatal: 'r' does not appear to be a git repository"),
+            "hyper_sync::source::no_permission"
+        );
+        assert_eq!(
+            code("fatal: unexpected line: 'filter x'"),
+            "hyper_sync::source::refused"
+        );
+    }
+}

@@ -1,0 +1,297 @@
+//! Commits by the git protocol: every answer a real `git upload-pack` gives, and some that it never would.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{Cursor, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use hyper_sync::git::id::Kind;
+use hyper_sync::git::{BlobId, Commit, CommitId, File, Oid, RelPath, Tree};
+use hyper_sync::objects::Store;
+use hyper_sync::scan;
+use hyper_sync::settings::{Env, Limits, Symlinks};
+use hyper_sync::source::git::{Connection, GitSource, Options};
+use hyper_sync::source::{
+    Depth, Error, Need, RefKind, Resolved, Route, Source, Staged, Terms, Traffic, stage,
+};
+
+use crate::common::git;
+use crate::common::repo::{Entry, History, Repo};
+
+mod answers;
+mod history;
+mod resolve;
+mod routes;
+mod ssh;
+
+/// What a machine has: its store, and the contents of its target.
+struct Machine {
+    directory: tempfile::TempDir,
+    store: Store,
+    held: HashMap<BlobId, Vec<u8>>,
+    last: Option<CommitId>,
+    /// Paths that begin like this are not managed.
+    exclude: Option<&'static str>,
+}
+
+/// What a sync came to.
+#[derive(Debug)]
+struct Synced {
+    route: Route,
+    /// `from: cause`, one a line.
+    fallbacks: String,
+    blobs: u64,
+    requests: u64,
+    received: u64,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), Limits::default().blob).unwrap();
+        Self {
+            directory,
+            store,
+            held: HashMap::new(),
+            last: None,
+            exclude: None,
+        }
+    }
+
+    /// Resolves, obtains and proves, and takes the files over into the target.
+    fn sync(&mut self, source: &GitSource, reference: &str) -> Result<Synced, Error> {
+        let before = source.traffic();
+        let resolved = source.resolve(reference)?;
+        let staged = self.stage(source, &resolved)?;
+        let after = source.traffic();
+        let synced = Synced {
+            route: staged.route(),
+            fallbacks: staged
+                .fallbacks()
+                .iter()
+                .map(|fallback| format!("{:?}: {}", fallback.from, fallback.cause))
+                .collect::<Vec<_>>()
+                .join("\n"),
+            blobs: staged.downloaded(),
+            requests: after.requests - before.requests,
+            received: after.received - before.received,
+        };
+        let held: HashMap<BlobId, Vec<u8>> = staged
+            .files()
+            .values()
+            .map(|file| {
+                let held = self.held.get(&file.id).cloned();
+                (
+                    file.id,
+                    held.unwrap_or_else(|| staged.blob(file.id).unwrap()),
+                )
+            })
+            .collect();
+        drop(staged);
+        self.held = held;
+        self.last = Some(resolved.commit);
+        Ok(synced)
+    }
+
+    fn stage(&self, source: &GitSource, resolved: &Resolved) -> Result<Staged<'_>, Error> {
+        let managed = |tree: &Tree| self.managed(tree);
+        let terms = Terms {
+            limits: Limits::default(),
+            symlinks: Symlinks::Any,
+            ignores_case: false,
+            managed: &managed,
+        };
+        stage(
+            source,
+            &self.store,
+            resolved,
+            self.last,
+            Depth::Content,
+            self,
+            &terms,
+        )
+    }
+
+    fn managed(&self, tree: &Tree) -> BTreeMap<RelPath, File> {
+        let is_managed = |path: &RelPath| {
+            !self
+                .exclude
+                .is_some_and(|prefix| path.as_str().starts_with(prefix))
+        };
+        let files = tree.files().iter().filter(|(path, _)| is_managed(path));
+        files.map(|(path, file)| (path.clone(), *file)).collect()
+    }
+
+    /// Every object of the commit is as git has it, and git is content with the store.
+    fn check(&self, repo: &Repo, revision: &str) {
+        for row in repo.ls_tree(revision) {
+            if row.kind != "blob"
+                || self
+                    .exclude
+                    .is_some_and(|prefix| row.path.starts_with(prefix.as_bytes()))
+            {
+                continue;
+            }
+            let id: Oid = row.id.parse().unwrap();
+            assert_eq!(self.store.read(Kind::Blob, id), Some(repo.cat(&row.id)));
+        }
+        self.fsck();
+    }
+
+    fn fsck(&self) {
+        let told = git::line(git::git(self.store.path()).args(["fsck", "--full", "--no-dangling"]));
+        assert_eq!(told, "", "git fsck complains");
+    }
+
+    fn commit(&self, id: &str) -> Commit {
+        self.store.commit(id.parse().unwrap()).unwrap().unwrap()
+    }
+
+    /// Forgets the store, keeps the target.
+    fn lose_store(&mut self) {
+        self.directory = tempfile::tempdir().unwrap();
+        self.store = Store::open(self.directory.path(), Limits::default().blob).unwrap();
+    }
+}
+
+impl Need for Machine {
+    fn missing(&self, tree: &Tree) -> Result<Vec<BlobId>, scan::Error> {
+        let mut ids: Vec<BlobId> = self.managed(tree).values().map(|file| file.id).collect();
+        ids.sort();
+        ids.dedup();
+        ids.retain(|id| !self.held.contains_key(id));
+        Ok(ids)
+    }
+
+    fn content(&self, id: BlobId) -> Option<Vec<u8>> {
+        self.held.get(&id).cloned()
+    }
+}
+
+fn env() -> Env {
+    Env::empty().with("PATH", std::env::var_os("PATH").unwrap())
+}
+
+fn options() -> Options {
+    Options::new(Limits::default(), Arc::default())
+}
+
+fn source(repo: &Repo) -> GitSource {
+    GitSource::local(repo.path(), &env(), options())
+}
+
+fn forced(repo: &Repo) -> GitSource {
+    let options = Options {
+        force_full: true,
+        ..options()
+    };
+    GitSource::local(repo.path(), &env(), options)
+}
+
+/// The repository lets clients leave objects out.
+fn allow_filters(repo: &Repo) {
+    git::succeeds(
+        repo.git()
+            .args(["config", "uploadpack.allowFilter", "true"]),
+    );
+}
+
+/// Forgets everything that no ref leads to.
+fn prune(repo: &Repo) {
+    git::succeeds(
+        repo.git()
+            .args(["reflog", "expire", "--expire=now", "--all"]),
+    );
+    git::succeeds(repo.git().args(["repack", "-adq"]));
+    git::succeeds(repo.git().args(["prune", "--expire=now"]));
+}
+
+/// A connection that asks a real `git upload-pack`, one process a request as over HTTP, and may change what is asked
+/// and what is answered.
+struct Altered {
+    repo: Repo,
+    request: fn(&[u8]) -> Vec<u8>,
+    answer: Box<dyn FnMut(usize, Vec<u8>) -> Vec<u8> + Send>,
+    traffic: Traffic,
+}
+
+impl Altered {
+    fn requests(repo: &Repo, request: fn(&[u8]) -> Vec<u8>) -> GitSource {
+        Self::source(repo, request, |_, answer| answer)
+    }
+
+    fn answers(
+        repo: &Repo,
+        answer: impl FnMut(usize, Vec<u8>) -> Vec<u8> + Send + 'static,
+    ) -> GitSource {
+        Self::source(repo, <[u8]>::to_vec, answer)
+    }
+
+    fn source(
+        repo: &Repo,
+        request: fn(&[u8]) -> Vec<u8>,
+        answer: impl FnMut(usize, Vec<u8>) -> Vec<u8> + Send + 'static,
+    ) -> GitSource {
+        let altered = Self {
+            repo: repo.clone(),
+            request,
+            answer: Box::new(answer),
+            traffic: Traffic::default(),
+        };
+        GitSource::new(Box::new(altered), options())
+    }
+}
+
+impl Connection for Altered {
+    fn describe(&self) -> String {
+        "the altered server".to_owned()
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
+    fn filters(&mut self) -> Result<Option<bool>, Error> {
+        Ok(None)
+    }
+
+    fn command(&mut self, request: &[u8]) -> Result<Box<dyn Read + '_>, Error> {
+        let request = (self.request)(request);
+        let mut command = git::git(self.repo.path());
+        command
+            .env("GIT_PROTOCOL", "version=2")
+            .args(["upload-pack", "--stateless-rpc", "."]);
+        let answer = git::feed_any(&mut command, &request).stdout;
+        let number = usize::try_from(self.traffic.requests).unwrap();
+        let answer = (self.answer)(number, answer);
+        self.traffic.requests += 1;
+        self.traffic.received += answer.len() as u64;
+        Ok(Box::new(Cursor::new(answer)))
+    }
+
+    fn reset(&mut self) -> Option<Error> {
+        None
+    }
+}
+
+/// The packet lines of a request, without those that begin like this.
+fn without(request: &[u8], prefix: &str) -> Vec<u8> {
+    let mut kept = Vec::new();
+    let mut rest = request;
+    while rest.len() >= 4 {
+        let length = usize::from_str_radix(std::str::from_utf8(&rest[..4]).unwrap(), 16).unwrap();
+        let (line, after) = rest.split_at(length.max(4));
+        if !line[4..].starts_with(prefix.as_bytes()) {
+            kept.extend_from_slice(line);
+        }
+        rest = after;
+    }
+    kept
+}
+
+fn code(error: &Error) -> String {
+    let code = miette::Diagnostic::code(error).unwrap().to_string();
+    code.trim_start_matches("hyper_sync::").to_owned()
+}

@@ -1,0 +1,134 @@
+//! Whether a commit descends from the last one.
+
+use super::*;
+
+/// A repository and a machine at its tip.
+fn synced() -> (Repo, Machine, CommitId) {
+    let repo = Repo::small();
+    repo.write("a", "zero").commit("two");
+    repo.write("a", "begin").commit("three");
+    allow_filters(&repo);
+    let mut machine = Machine::new();
+    machine.sync(&source(&repo), "main").unwrap();
+    let last = machine.last.unwrap();
+    (repo, machine, last)
+}
+
+/// The answer for the tip after a sync, and what asking cost.
+fn asked(repo: &Repo, machine: &mut Machine, old: CommitId) -> (bool, u64) {
+    let source = source(repo);
+    machine.sync(&source, "main").unwrap();
+    let before = source.traffic();
+    let new = machine.commit(&repo.tip().unwrap());
+    let answer = source.descends(&new, old, &machine.store).unwrap();
+    let requests = source.traffic().requests - before.requests;
+    // A second time it is known.
+    assert_eq!(source.descends(&new, old, &machine.store).unwrap(), answer);
+    assert_eq!(source.traffic().requests - before.requests, requests);
+    machine.fsck();
+    (answer, requests)
+}
+
+#[test]
+fn a_parent_is_known_for_free() {
+    let (repo, mut machine, old) = synced();
+    assert_eq!(asked(&repo, &mut machine, old), (true, 0), "itself");
+    repo.write("a", "a").commit("next");
+    assert_eq!(asked(&repo, &mut machine, old), (true, 0));
+    let middle = machine.last.unwrap();
+    repo.write("a", "b").commit("after");
+    assert_eq!(asked(&repo, &mut machine, middle), (true, 0));
+    assert_eq!(
+        asked(&repo, &mut machine, old),
+        (true, 0),
+        "by the commits in the store"
+    );
+}
+
+#[test]
+fn commits_between_cost_one_request() {
+    let (repo, mut machine, old) = synced();
+    for round in 0..12 {
+        repo.write("a", format!("{round}")).commit("on");
+    }
+    assert_eq!(asked(&repo, &mut machine, old), (true, 1));
+}
+
+#[test]
+fn a_merge_descends_by_either_parent() {
+    let (repo, mut machine, old) = synced();
+    let unrelated = repo.write("b", "b").commit_onto("unrelated", &[]);
+    let ours = old.to_string();
+    repo.write("c", "c")
+        .commit_onto("merge", &[&unrelated, &ours]);
+    repo.write("d", "d").commit("on top");
+    assert_eq!(asked(&repo, &mut machine, old), (true, 1));
+}
+
+#[test]
+fn an_amended_commit_does_not_descend() {
+    let (repo, mut machine, _) = synced();
+    repo.write("a", "a").commit("one");
+    machine.sync(&source(&repo), "main").unwrap();
+    let old = machine.last.unwrap();
+    repo.write("a", "b").amend("other");
+    assert!(!asked(&repo, &mut machine, old).0);
+}
+
+#[test]
+fn a_rewind_does_not_descend() {
+    let (repo, mut machine, old) = synced();
+    let earlier = repo.id("main~2");
+    repo.update_ref("refs/heads/main", &earlier);
+    assert!(!asked(&repo, &mut machine, old).0);
+}
+
+#[test]
+fn an_unrelated_history_does_not_descend() {
+    let (repo, mut machine, old) = synced();
+    repo.write("b", "b").commit_onto("unrelated", &[]);
+    assert!(!asked(&repo, &mut machine, old).0);
+    for round in 0..3 {
+        repo.write("a", format!("{round}")).commit("on");
+    }
+    assert!(!asked(&repo, &mut machine, old).0);
+}
+
+#[test]
+fn a_commit_that_the_server_forgot_is_no_ancestor() {
+    let (repo, mut machine, _) = synced();
+    repo.write("a", "a").commit("one");
+    machine.sync(&source(&repo), "main").unwrap();
+    let old = machine.last.unwrap();
+    repo.write("a", "b").amend("other");
+    repo.write("a", "c").commit("and more");
+    prune(&repo);
+    assert_eq!(asked(&repo, &mut machine, old), (false, 1));
+}
+
+#[test]
+fn a_clock_that_goes_backwards_hides_nothing() {
+    let (repo, mut machine, old) = synced();
+    let tree = repo.id("main^{tree}");
+    let mut tip = old.to_string();
+    for time in [1000, 900, 800, 700] {
+        let body = format!(
+            "tree {tree}\nparent {tip}\nauthor A <a@example.org> {time} +0000\ncommitter A <a@example.org> {time} +0000\n\nback\n"
+        );
+        tip = repo.object("commit", body.as_bytes());
+    }
+    repo.update_ref("refs/heads/main", &tip);
+    assert!(asked(&repo, &mut machine, old).0);
+}
+
+#[test]
+fn a_server_without_filters_is_asked_too() {
+    let repo = Repo::small();
+    let mut machine = Machine::new();
+    machine.sync(&source(&repo), "main").unwrap();
+    let old = machine.last.unwrap();
+    for round in 0..3 {
+        repo.write("a", format!("{round}")).commit("on");
+    }
+    assert_eq!(asked(&repo, &mut machine, old), (true, 1));
+}

@@ -1,0 +1,446 @@
+//! The routes against an honest server, with what each costs.
+
+use super::*;
+
+/// What a machine needs for the next update: repository and machine, synced.
+fn synced() -> (Repo, Machine) {
+    let repo = Repo::with_history(5);
+    allow_filters(&repo);
+    let mut machine = Machine::new();
+    machine.sync(&source(&repo), "main").unwrap();
+    (repo, machine)
+}
+
+#[test]
+fn a_fresh_machine_selects_what_it_lacks() {
+    let (repo, mut machine) = synced();
+    machine.check(&repo, "main");
+    machine.lose_store();
+    machine.last = None;
+    // The target has all but two files.
+    let rows = repo.ls_tree("main");
+    let blobs: Vec<_> = rows.iter().filter(|row| row.kind == "blob").collect();
+    for row in &blobs[..2] {
+        machine.held.remove(&BlobId(row.id.parse().unwrap()));
+    }
+    let synced = machine.sync(&source(&repo), "main").unwrap();
+    assert_eq!(
+        (synced.route, synced.requests, synced.blobs),
+        (Route::SelectGit, 3, 2)
+    );
+    assert_eq!(synced.fallbacks, "");
+    assert!(machine.store.is_complete(machine.last.unwrap()));
+    machine.check(&repo, "main");
+}
+
+#[test]
+fn a_target_that_has_every_file_costs_the_listing_only() {
+    let (repo, mut machine) = synced();
+    machine.lose_store();
+    let synced = machine.sync(&source(&repo), "main").unwrap();
+    assert_eq!(
+        (synced.route, synced.requests, synced.blobs),
+        (Route::SelectGit, 2, 0)
+    );
+    machine.check(&repo, "main");
+}
+
+#[test]
+fn no_change_costs_one_request() {
+    let (repo, mut machine) = synced();
+    let synced = machine.sync(&source(&repo), "main").unwrap();
+    assert_eq!(
+        (synced.route, synced.requests, synced.blobs),
+        (Route::Store, 1, 0)
+    );
+    let tip = repo.tip().unwrap();
+    let synced = machine.sync(&source(&repo), &tip).unwrap();
+    assert_eq!((synced.route, synced.requests), (Route::Store, 0));
+}
+
+#[test]
+fn a_change_costs_two_requests_and_little_more_than_itself() {
+    let (repo, mut machine) = synced();
+    let whole = {
+        let mut fresh = Machine::new();
+        fresh.sync(&source(&repo), "main").unwrap().received
+    };
+    repo.write("new.nix", "{ one = 1; }\n").commit("one");
+    let one = machine.sync(&source(&repo), "main").unwrap();
+    assert_eq!((one.route, one.requests, one.blobs), (Route::Delta, 2, 1));
+    assert_eq!(one.fallbacks, "");
+    assert!(
+        one.received < whole / 10,
+        "{} of {whole} bytes",
+        one.received
+    );
+    machine.check(&repo, "main");
+    for round in 0..12 {
+        repo.write("new.nix", format!("{{ round = {round}; }}\n"))
+            .commit("more");
+    }
+    let many = machine.sync(&source(&repo), "main").unwrap();
+    assert_eq!((many.route, many.requests), (Route::Delta, 2));
+    machine.check(&repo, "main");
+    // By its full id one request less.
+    let tip = repo.remove("new.nix").commit("gone");
+    let by_id = machine.sync(&source(&repo), &tip).unwrap();
+    assert_eq!((by_id.route, by_id.requests), (Route::Delta, 1));
+    machine.check(&repo, "main");
+}
+
+#[test]
+fn a_server_without_filters_sends_everything_once() {
+    let repo = Repo::with_history(5);
+    let mut machine = Machine::new();
+    let first = machine.sync(&source(&repo), "main").unwrap();
+    assert_eq!((first.route, first.requests), (Route::Full, 2));
+    assert_eq!(
+        first.fallbacks,
+        format!("SelectGit: {} offers no filters", repo.path().display())
+    );
+    machine.check(&repo, "main");
+    repo.write("new.nix", "{ }\n").commit("one");
+    let second = machine.sync(&source(&repo), "main").unwrap();
+    assert_eq!((second.route, second.requests), (Route::Delta, 2));
+    machine.check(&repo, "main");
+}
+
+#[test]
+fn full_is_taken_where_it_is_asked_for() {
+    let (repo, mut machine) = synced();
+    let full = machine.sync(&forced(&repo), "main").unwrap();
+    assert_eq!((full.route, full.requests), (Route::Full, 2));
+    let tip = repo.tip().unwrap();
+    let by_id = machine.sync(&forced(&repo), &tip).unwrap();
+    assert_eq!((by_id.route, by_id.requests), (Route::Full, 1));
+    machine.check(&repo, "main");
+}
+
+#[test]
+fn excluded_content_is_never_downloaded_by_selecting() {
+    let repo = Repo::with_history(5);
+    allow_filters(&repo);
+    repo.write("target/large", "x".repeat(100_000))
+        .commit("build output");
+    let mut machine = Machine::new();
+    machine.exclude = Some("target/");
+    let synced = machine.sync(&source(&repo), "main").unwrap();
+    assert_eq!(synced.route, Route::SelectGit);
+    let large: Oid = repo.id("main:target/large").parse().unwrap();
+    assert!(!machine.store.contains(large));
+    assert!(machine.store.is_complete(machine.last.unwrap()));
+    machine.check(&repo, "main");
+}
+
+#[test]
+fn an_amended_commit_is_a_delta() {
+    let (repo, mut machine) = synced();
+    repo.write("new.nix", "one").commit("one");
+    machine.sync(&source(&repo), "main").unwrap();
+    repo.write("new.nix", "two").amend("two");
+    let synced = machine.sync(&source(&repo), "main").unwrap();
+    assert_eq!((synced.route, synced.requests), (Route::Delta, 2));
+    machine.check(&repo, "main");
+}
+
+#[test]
+fn a_rewind_is_a_delta_after_asking_twice() {
+    let (repo, mut machine) = synced();
+    let old = repo.write("deep.nix", "old").commit("old");
+    for round in 0..3 {
+        repo.write("deep.nix", format!("round {round}"))
+            .commit("on");
+    }
+    machine.sync(&source(&repo), "main").unwrap();
+    repo.update_ref("refs/heads/main", &old);
+    let synced = machine.sync(&source(&repo), "main").unwrap();
+    // Acknowledged without `ready`: once more, with `done`.
+    assert_eq!((synced.route, synced.requests), (Route::Delta, 3));
+    assert_eq!(synced.fallbacks, "");
+    machine.check(&repo, "main");
+}
+
+#[test]
+fn an_unrelated_history_is_a_delta_as_long_as_the_server_keeps_ours() {
+    let (repo, mut machine) = synced();
+    repo.branch("kept");
+    repo.write("other.nix", "other")
+        .commit_onto("unrelated", &[]);
+    let synced = machine.sync(&source(&repo), "main").unwrap();
+    assert_eq!((synced.route, synced.requests), (Route::Delta, 3));
+    machine.check(&repo, "main");
+}
+
+#[test]
+fn a_server_that_lost_our_commit_costs_a_listing_not_everything() {
+    let (repo, mut machine) = synced();
+    repo.write("new.nix", "one").commit("one");
+    machine.sync(&source(&repo), "main").unwrap();
+    repo.write("new.nix", "two").amend("two");
+    prune(&repo);
+    let synced = machine.sync(&source(&repo), "main").unwrap();
+    assert_eq!(
+        (synced.route, synced.requests, synced.blobs),
+        (Route::SelectGit, 4, 1)
+    );
+    let expected = format!(
+        "Delta: {} does not have the last commit any more",
+        repo.path().display()
+    );
+    assert_eq!(synced.fallbacks, expected);
+    machine.check(&repo, "main");
+}
+
+#[test]
+fn builds_on_what_the_store_has_where_the_last_commit_is_not_known() {
+    let (repo, mut machine) = synced();
+    machine.last = None;
+    repo.write("new.nix", "one").commit("one");
+    let synced = machine.sync(&source(&repo), "main").unwrap();
+    assert_eq!((synced.route, synced.requests), (Route::Delta, 2));
+}
+
+/// A repository with a large file that is excluded, and a machine that never had it.
+fn with_left_out() -> (Repo, Machine) {
+    let repo = Repo::with_history(5);
+    allow_filters(&repo);
+    let text: Vec<String> = (0..2000)
+        .map(|line| format!("line {}\n", line * 7919))
+        .collect();
+    repo.write("target/large", text.concat())
+        .commit("build output");
+    let mut machine = Machine::new();
+    machine.exclude = Some("target/");
+    machine.sync(&source(&repo), "main").unwrap();
+    repo.write("target/large", text.concat() + "and one more\n")
+        .commit("more output");
+    (repo, machine)
+}
+
+#[test]
+fn a_delta_against_what_was_left_out_falls_back_to_selecting() {
+    let (repo, mut machine) = with_left_out();
+    let synced = machine.sync(&source(&repo), "main").unwrap();
+    assert_eq!(synced.route, Route::SelectGit);
+    let expected = format!(
+        "Delta: {} builds on a file that is not here",
+        repo.path().display()
+    );
+    assert_eq!(synced.fallbacks, expected);
+    machine.check(&repo, "main");
+}
+
+#[test]
+fn a_delta_takes_its_base_from_the_target() {
+    let (repo, mut machine) = with_left_out();
+    let base = repo.id("main~1:target/large");
+    machine
+        .held
+        .insert(BlobId(base.parse().unwrap()), repo.cat(&base));
+    let synced = machine.sync(&source(&repo), "main").unwrap();
+    assert_eq!((synced.route, synced.requests), (Route::Delta, 2));
+    machine.check(&repo, "main");
+}
+
+#[test]
+fn what_is_not_excluded_any_more_is_selected() {
+    let (repo, mut machine) = with_left_out();
+    machine.exclude = None;
+    let tip = repo.tip().unwrap();
+    repo.update_ref("refs/heads/main", &repo.id("main~1"));
+    // The commit is complete but for what was left out.
+    let synced = machine.sync(&source(&repo), "main").unwrap();
+    assert_eq!(
+        (synced.route, synced.requests, synced.blobs),
+        (Route::SelectGit, 2, 1)
+    );
+    repo.update_ref("refs/heads/main", &tip);
+    let synced = machine.sync(&source(&repo), "main").unwrap();
+    assert_eq!(synced.route, Route::Delta);
+    machine.check(&repo, "main");
+}
+
+#[test]
+fn a_damaged_store_costs_a_listing() {
+    let (repo, machine) = synced();
+    let packs = machine.store.path().join("objects/pack");
+    for entry in std::fs::read_dir(packs).unwrap() {
+        let path = entry.unwrap().path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "pack")
+        {
+            let mut bytes = std::fs::read(&path).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle..middle + 40].fill(0x55);
+            std::fs::write(path, bytes).unwrap();
+        }
+    }
+    let reopened = |machine: Machine| Machine {
+        store: Store::open(machine.directory.path(), Limits::default().blob).unwrap(),
+        ..machine
+    };
+    let mut machine = reopened(machine);
+    repo.write("new.nix", "one").commit("one");
+    machine.sync(&source(&repo), "main").unwrap();
+    // What was damaged is noticed at the latest when it is read, and repaired by the next run.
+    let rows = repo.ls_tree("main");
+    let blobs = rows.iter().filter(|row| row.kind == "blob");
+    let is_lost = |id: &str| {
+        machine
+            .store
+            .read(Kind::Blob, id.parse().unwrap())
+            .is_none()
+    };
+    assert!(blobs.filter(|row| is_lost(&row.id)).count() > 0);
+    assert!(!machine.store.is_complete(machine.last.unwrap()));
+    let mut machine = reopened(machine);
+    assert!(machine.store.was_rebuilt());
+    let synced = machine.sync(&source(&repo), "main").unwrap();
+    assert_eq!(
+        (synced.route, synced.requests, synced.blobs),
+        (Route::SelectGit, 2, 0)
+    );
+    machine.check(&repo, "main");
+}
+
+#[test]
+fn a_commit_that_is_not_there_is_unknown() {
+    let (repo, mut machine) = synced();
+    let error = machine.sync(&source(&repo), &"1".repeat(40)).unwrap_err();
+    assert_eq!(code(&error), "source::unknown_commit");
+    let error = machine.sync(&forced(&repo), &"1".repeat(40)).unwrap_err();
+    assert_eq!(code(&error), "source::unknown_commit");
+    let error = Machine::new()
+        .sync(&source(&repo), &"1".repeat(40))
+        .unwrap_err();
+    assert_eq!(code(&error), "source::unknown_commit");
+}
+
+#[test]
+fn a_commit_that_vanishes_after_it_was_resolved_is_unknown() {
+    let (repo, machine) = synced();
+    let source = source(&repo);
+    let before = repo.tip().unwrap();
+    repo.write("new.nix", "one").commit("one");
+    let resolved = source.resolve("main").unwrap();
+    repo.update_ref("refs/heads/main", &before);
+    prune(&repo);
+    let error = machine.stage(&source, &resolved).unwrap_err();
+    assert_eq!(code(&error), "source::unknown_commit");
+    // The same source goes on with what is there now.
+    let resolved = source.resolve("main").unwrap();
+    assert_eq!(
+        machine.stage(&source, &resolved).unwrap().route(),
+        Route::Store
+    );
+}
+
+#[test]
+fn an_id_of_something_else_is_no_commit() {
+    let (repo, mut machine) = synced();
+    let blob = repo.blob("just a file");
+    repo.annotated_tag_of("file", &blob);
+    let error = machine.sync(&source(&repo), "file").unwrap_err();
+    assert_eq!(code(&error), "source::incomplete");
+}
+
+#[test]
+fn a_hostile_tree_is_refused_by_every_route() {
+    let (repo, mut machine) = synced();
+    let blob = repo.blob("[core]\n");
+    let inner = repo.raw_tree(&[Entry::file("config", &blob)]);
+    let tree = repo.raw_tree(&[Entry::tree(".git", &inner)]);
+    repo.commit_raw_tree(&tree, "hostile");
+    for (mut machine, source) in [
+        (Machine::new(), source(&repo)),
+        (Machine::new(), forced(&repo)),
+    ] {
+        let error = machine.sync(&source, "main").unwrap_err();
+        assert_eq!(code(&error), "source::tree_refused");
+    }
+    let last = machine.last;
+    let error = machine.sync(&source(&repo), "main").unwrap_err();
+    assert_eq!(code(&error), "source::tree_refused");
+    assert_eq!(machine.store.commits(), [last.unwrap()]);
+    // It is in the store now, and stays refused.
+    let error = machine.sync(&source(&repo), "main").unwrap_err();
+    assert_eq!(code(&error), "source::tree_refused");
+}
+
+#[test]
+fn a_server_without_all_objects_of_its_commit_fails_for_good() {
+    let repo = Repo::small();
+    allow_filters(&repo);
+    let tree = repo.raw_tree(&[Entry::file("gone", &"1".repeat(40))]);
+    repo.commit_raw_tree(&tree, "broken");
+    let error = Machine::new().sync(&source(&repo), "main").unwrap_err();
+    assert!(
+        matches!(error, Error::Refused { .. } | Error::Protocol { .. }),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn limits_hold_and_name_their_setting() {
+    let repo = Repo::small();
+    // Does not compress.
+    let noise: Vec<u8> = (0..200_000u32)
+        .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
+        .collect();
+    repo.write("noise", noise).commit("large");
+    let limits = Limits {
+        bytes: 100_000,
+        ..Limits::default()
+    };
+    let tight = GitSource::local(repo.path(), &env(), Options::new(limits, Arc::default()));
+    let error = Machine::new().sync(&tight, "main").unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::TooLarge {
+                setting: "limits.bytes",
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    let limits = Limits {
+        files: 2,
+        ..Limits::default()
+    };
+    let tight = GitSource::local(repo.path(), &env(), Options::new(limits, Arc::default()));
+    let error = Machine::new().sync(&tight, "main").unwrap_err();
+    assert_eq!(code(&error), "source::tree_refused");
+}
+
+#[test]
+fn a_signal_and_the_deadline_stop_it() {
+    let repo = Repo::small();
+    let interrupt = Arc::new(AtomicBool::new(false));
+    let options = Options::new(Limits::default(), interrupt.clone());
+    let source = GitSource::local(repo.path(), &env(), options);
+    let resolved = source.resolve("main").unwrap();
+    interrupt.store(true, Ordering::Relaxed);
+    let machine = Machine::new();
+    let error = machine.stage(&source, &resolved).unwrap_err();
+    assert_eq!(code(&error), "source::interrupted");
+    let options = Options {
+        deadline: Instant::now(),
+        ..super::options()
+    };
+    let source = GitSource::local(repo.path(), &env(), options);
+    let error = source.resolve("main").unwrap_err();
+    assert_eq!(code(&error), "source::timeout");
+}
+
+#[test]
+fn many_files_are_asked_for_in_a_few_requests() {
+    let repo = History::of(1).files(6000).repo();
+    allow_filters(&repo);
+    let mut machine = Machine::new();
+    let synced = machine.sync(&source(&repo), "main").unwrap();
+    assert_eq!((synced.route, synced.requests), (Route::SelectGit, 4));
+    assert!(synced.blobs > 5000, "{}", synced.blobs);
+}

@@ -1,0 +1,140 @@
+//! Repositories over ssh, with a stand-in for `ssh` that runs the command on this machine.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use hyper_sync::source::git::Identity;
+
+use super::*;
+
+/// A directory with an `ssh` of our making.
+struct Host {
+    directory: tempfile::TempDir,
+}
+
+impl Host {
+    fn new(script: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ssh");
+        let record = directory.path().join("asked");
+        let script = format!(
+            "#!/bin/sh\necho \"$@\" >> {}\nfor last; do :; done\n{script}\n",
+            record.display()
+        );
+        fs::write(&path, script).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        Self { directory }
+    }
+
+    fn source(&self, repo: &Repo, options: Options) -> GitSource {
+        let address = format!("ssh://git@host.example{}", repo.path().display());
+        let path = std::env::var_os("PATH").unwrap();
+        let mut paths = vec![self.directory.path().to_owned()];
+        paths.extend(std::env::split_paths(&path));
+        let env = Env::empty().with("PATH", std::env::join_paths(paths).unwrap());
+        GitSource::ssh(&address, Identity::default(), &env, options).unwrap()
+    }
+
+    fn asked(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.directory.path().join("asked")).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+#[test]
+fn one_connection_serves_every_request() {
+    let repo = Repo::with_history(3);
+    allow_filters(&repo);
+    let host = Host::new("exec sh -c \"$last\"");
+    let mut machine = Machine::new();
+    let synced = machine
+        .sync(&host.source(&repo, options()), "main")
+        .unwrap();
+    assert_eq!((synced.route, synced.requests), (Route::SelectGit, 3));
+    machine.check(&repo, "main");
+    assert_eq!(host.asked().len(), 1);
+    repo.write("a", "a").commit("next");
+    let synced = machine
+        .sync(&host.source(&repo, options()), "main")
+        .unwrap();
+    assert_eq!((synced.route, synced.requests), (Route::Delta, 2));
+    assert_eq!(host.asked().len(), 2);
+}
+
+#[test]
+fn a_server_that_drops_the_variable_is_asked_by_the_shell() {
+    let repo = Repo::small();
+    let host = Host::new("unset GIT_PROTOCOL; exec sh -c \"$last\"");
+    let mut machine = Machine::new();
+    machine
+        .sync(&host.source(&repo, options()), "main")
+        .unwrap();
+    let asked = host.asked();
+    assert_eq!(asked.len(), 2);
+    assert!(!asked[0].contains("GIT_PROTOCOL=version=2"));
+    assert!(
+        asked[1].contains("GIT_PROTOCOL=version=2 git-upload-pack '"),
+        "{}",
+        asked[1]
+    );
+}
+
+#[test]
+fn a_server_of_the_old_protocol_is_told() {
+    let repo = Repo::small();
+    let host = Host::new(&format!("exec git upload-pack {}", repo.path().display()));
+    let source = host.source(&repo, options());
+    // The stand-in inherits the variable from us; a server that is too old ignores it.
+    let old = Host::new(&format!(
+        "unset GIT_PROTOCOL; exec git upload-pack {}",
+        repo.path().display()
+    ));
+    assert!(source.resolve("main").is_ok());
+    let error = old.source(&repo, options()).resolve("main").unwrap_err();
+    assert_eq!(code(&error), "source::old_protocol");
+    assert_eq!(old.asked().len(), 2);
+}
+
+#[test]
+fn what_ssh_says_is_understood() {
+    let repo = Repo::small();
+    for (script, expected) in [
+        (
+            "echo 'git@host: Permission denied (publickey).' >&2; exit 255",
+            "source::unauthorized",
+        ),
+        (
+            "echo 'Host key verification failed.' >&2; exit 255",
+            "source::host_key",
+        ),
+        (
+            "echo 'ssh: Could not resolve hostname host.example' >&2; exit 255",
+            "source::unreachable",
+        ),
+        ("exit 255", "source::unreachable"),
+        ("exec git upload-pack /nonexistent", "source::no_permission"),
+        ("echo 'Welcome to host.example!'", "source::protocol"),
+    ] {
+        let host = Host::new(script);
+        let error = host.source(&repo, options()).resolve("main").unwrap_err();
+        assert_eq!(code(&error), expected, "{script}: {error}");
+    }
+    let nowhere = Env::empty().with("PATH", "/nonexistent");
+    let source = GitSource::ssh("git@h:r", Identity::default(), &nowhere, options()).unwrap();
+    assert_eq!(
+        code(&source.resolve("main").unwrap_err()),
+        "source::program"
+    );
+}
+
+#[test]
+fn a_host_that_says_nothing_ends_with_the_deadline() {
+    let repo = Repo::small();
+    let host = Host::new("read -r _");
+    let options = Options {
+        deadline: Instant::now() + Duration::from_millis(200),
+        ..options()
+    };
+    let error = host.source(&repo, options).resolve("main").unwrap_err();
+    assert_eq!(code(&error), "source::timeout");
+}
