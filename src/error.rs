@@ -50,6 +50,14 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Plan(#[from] crate::plan::Error),
+    /// Changing the target.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Apply(#[from] crate::apply::Error),
+    /// What past updates replaced.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Undo(#[from] crate::apply::undo::Error),
     /// The rebuild.
     #[error(transparent)]
     #[diagnostic(transparent)]

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::git::{commit, tree};
-use crate::{Error, fs, lock, objects, plan, rebuild, scan, settings, source, state, token};
+use crate::{Error, apply, fs, lock, objects, plan, rebuild, scan, settings, source, state, token};
 
 /// How a run ended, as the process tells it. The numbers never change meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,6 +107,8 @@ impl From<&Error> for Exit {
             Error::Store(error) => of_store(error),
             Error::Scan(error) => of_scan(error),
             Error::Plan(error) => of_plan(error),
+            Error::Apply(error) => of_apply(error),
+            Error::Undo(error) => of_undo(error),
             Error::Rebuild(error) => of_rebuild(error),
         }
     }
@@ -139,9 +141,10 @@ fn of_target(error: &fs::Error) -> Exit {
         | fs::Error::TargetNotADirectory { .. }
         | fs::Error::TargetParentMissing { .. }
         | fs::Error::TargetExposed { .. } => Exit::Configuration,
-        fs::Error::UnsupportedKernel | fs::Error::TargetIo { .. } | fs::Error::Io { .. } => {
-            Exit::FileSystem
-        }
+        fs::Error::UnsupportedKernel
+        | fs::Error::TargetIo { .. }
+        | fs::Error::Change(_)
+        | fs::Error::Io { .. } => Exit::FileSystem,
     }
 }
 
@@ -247,6 +250,38 @@ fn of_plan(error: &plan::Error) -> Exit {
         plan::Error::Conflicts { .. }
         | plan::Error::RequiredGone { .. }
         | plan::Error::MassDelete { .. } => Exit::Conflict,
+    }
+}
+
+fn of_apply(error: &apply::Error) -> Exit {
+    use apply::Error as E;
+    match error {
+        E::Interrupted => Exit::Interrupted,
+        E::Stale { .. } => Exit::Conflict,
+        E::CaseCollision { .. } => Exit::UnsafeTree,
+        E::TargetReplaced { .. }
+        | E::Immutable { .. }
+        | E::ForeignMount { .. }
+        | E::Denied { .. }
+        | E::ReadOnly { .. }
+        | E::NoSpace { .. }
+        | E::UnsupportedFileSystem { .. }
+        | E::StagingBlocked { .. }
+        | E::Content { .. }
+        | E::RecoveryFirst
+        | E::Unfinished { .. } => Exit::FileSystem,
+        E::NeedsPerson { .. } => Exit::NeedsPerson,
+        E::State(error) => of_state(error),
+        E::Target(error) => of_target(error),
+    }
+}
+
+fn of_undo(error: &apply::undo::Error) -> Exit {
+    use apply::undo::Error as E;
+    match error {
+        E::NotReplaced { .. } => Exit::Configuration,
+        E::Gone { .. } | E::Damaged { .. } | E::ContentDamaged { .. } => Exit::NeedsPerson,
+        E::State(error) => of_state(error),
     }
 }
 

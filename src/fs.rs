@@ -24,10 +24,12 @@ mod case;
 mod directory;
 mod error;
 mod faults;
+mod write;
 
-pub(crate) use directory::{Directory, NewFile};
+pub(crate) use directory::Directory;
 pub use error::{Error, Failure};
 pub use faults::{Call, Faults, Outcome};
+pub(crate) use write::{Obstacle, Room};
 
 /// The target directory, pinned.
 ///
@@ -138,10 +140,11 @@ impl Target {
 
     /// Pins the directory that stands at the target's name, if one does.
     fn open_root(&self) -> Result<(), Error> {
+        // With O_NOFOLLOW a symlink would read as "not a directory".
         let opened = sys::openat2(
             &self.parent,
             &self.name,
-            LIST,
+            LIST.difference(OFlags::NOFOLLOW),
             Mode::empty(),
             ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
         );
@@ -271,7 +274,7 @@ impl Target {
 /// neither root nor this user.
 fn open_parent(path: &Path) -> Result<(OwnedFd, OsString, Owners), Error> {
     let io = |errno| Error::open_target(path, errno);
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let mut names: Vec<&OsStr> = Vec::new();
     for component in path.components() {

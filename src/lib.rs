@@ -1,4 +1,5 @@
 //! Keeps a NixOS configuration directory equal to a commit of a git repository.
+pub mod apply;
 pub mod cli;
 mod error;
 pub mod exit;

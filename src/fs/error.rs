@@ -117,6 +117,13 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A change of the target failed.
+    #[error(transparent)]
+    #[diagnostic(
+        code(hyper_sync::fs::change),
+        help("see the cause; `hyper-sync status` tells which commit the target is at")
+    )]
+    Change(#[from] Failure),
     /// A path in the target could not be read or written.
     #[error("cannot {verb} `{}` in the target", .path.escape_debug())]
     #[diagnostic(

@@ -75,14 +75,24 @@ pub(crate) fn prepare<T: Serialize>(
     format: Format,
     value: &T,
 ) -> Result<(), Error> {
+    create(directory, name, format, value)?;
+    Ok(directory.sync_file(name)?)
+}
+
+/// Writes `value` as `name`, not durable.
+pub(crate) fn create<T: Serialize>(
+    directory: &Directory,
+    name: &str,
+    format: Format,
+    value: &T,
+) -> Result<(), Error> {
     let body = serde_json::to_vec(value)
         .map_err(|error| Failure::from_io("write", &directory.path().join(name), error.into()))?;
     // Left by a run that died here; nobody else writes in this directory.
     directory.unlink(name)?;
     let mut file = directory.create(name)?;
     file.write(header(format.kind, format.version, &body).as_bytes())?;
-    file.write(&body)?;
-    Ok(file.sync()?)
+    Ok(file.write(&body)?)
 }
 
 /// Reads what [`write`] wrote.

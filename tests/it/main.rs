@@ -26,6 +26,7 @@ mod common {
     pub mod snapshot;
 }
 
+mod apply;
 mod forge;
 mod help;
 mod http;

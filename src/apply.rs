@@ -1,0 +1,341 @@
+//! Carries out a plan: in place, one file at a time, so that after any crash the target is the old commit or the new.
+//!
+//! 1. Preflight: nothing is begun that is known to fail (read-only, immutable, mount points, permissions, room).
+//! 2. Everything that will be replaced is copied to `undo/<id>`, everything new is written to a staging directory
+//!    inside the target (the one place that is surely on the same mount), all of it made durable.
+//! 3. The target is looked at once more; if it is not what the plan was made from, the plan is stale.
+//! 4. The record of the [`Transaction`] becomes `tx/active`. That is the commit point: before it, [`recover`] takes
+//!    everything back; from it on, it carries everything out, without network or token.
+//! 5. Files are exchanged with the staged ones. What comes out is hashed: if it is not what the plan saw, somebody
+//!    edited it meanwhile, and it is kept in `conflicts/<id>`.
+//! 6. Directories are made durable, everything is hashed again, the index is saved, the record is retired.
+//!
+//! Why not exchange the whole directory: people, activation scripts and open editors write in it, and what they write
+//! through open handles would vanish.
+//!
+//! Limits: a program that walks the tree while it is applied may see files of both commits (leaf files come first,
+//! `flake.nix` and `flake.lock` last); who needs one state reads a snapshot. File systems that cannot exchange files
+//! get hard links instead: an editor that saves by renaming in the microseconds between two calls loses that save.
+//!
+//! A target that does not exist is made by `mkdir` and filled by the same protocol: one protocol, one recovery.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::fs::Target;
+use crate::git::{BlobId, CommitId, RelPath, TreeId};
+use crate::plan::Plan;
+use crate::scan::Local;
+use crate::state::{self, Found, Index, Owned, Seen, StateDir};
+
+mod conflicts;
+mod copies;
+mod error;
+mod execute;
+mod finish;
+mod look;
+mod order;
+mod preflight;
+mod recover;
+mod stage;
+mod staging;
+mod transaction;
+pub mod undo;
+
+pub use error::{ContentError, Error, Problem};
+pub use recover::{Recovered, recover};
+pub use transaction::{Change, Image, NotATx, Point, Transaction, TxId};
+
+use staging::Staging;
+
+/// Where the content of files comes from. Nothing here needs the network.
+pub trait Content {
+    /// The content with this id.
+    fn blob(&self, id: BlobId) -> Result<Vec<u8>, ContentError>;
+
+    /// How many bytes [`blob`](Self::blob) will return.
+    fn size(&self, id: BlobId) -> Result<u64, ContentError> {
+        self.blob(id).map(|content| content.len() as u64)
+    }
+}
+
+/// What is to be carried out.
+#[derive(Debug, Clone, Copy)]
+pub struct Update<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// What the plan was made from.
+    pub local: &'a BTreeMap<RelPath, Local>,
+    /// When the first of it was looked at, or a little earlier; nanoseconds since 1970.
+    pub looked_at: i128,
+    /// The commit.
+    pub commit: CommitId,
+    /// Its tree.
+    pub tree: TreeId,
+    /// The name the commit was asked for by.
+    pub reference: &'a str,
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// The transaction; `None` where no file had to change.
+    pub id: Option<TxId>,
+    /// Files and symlinks that were written.
+    pub written: u64,
+    /// Files and symlinks that were removed.
+    pub deleted: u64,
+    /// Edits that came while the update was applied; the run ends with exit code 8 where there are any.
+    pub late: Vec<Late>,
+}
+
+/// An edit that came while an update was applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Late {
+    /// Where.
+    pub path: RelPath,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// What became of a late edit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// The commit's content is in place, and the edit was kept here.
+    KeptAside(PathBuf),
+    /// The edit is in place; at the next sync it is a local edit like any other.
+    InPlace,
+    /// Something else than a directory stands above the path, so the commit's content could not be put there.
+    Blocked,
+}
+
+/// How far an update has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// What is being done.
+    pub stage: Stage,
+    /// How many paths are done.
+    pub done: u64,
+    /// Of how many.
+    pub total: u64,
+}
+
+/// What is being done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Copying what will be replaced, writing what is new beside the target.
+    Staging,
+    /// Putting it in place.
+    Applying,
+    /// Hashing it again.
+    Verifying,
+}
+
+/// Called as an update goes on.
+pub type OnProgress<'a> = &'a dyn Fn(Progress);
+
+/// Carries out an update. The caller holds the [lock](crate::lock) and has called [`recover`].
+///
+/// `interrupt` is heeded until the commit point. An [`Error::Stale`] asks the caller to look and plan again.
+pub fn apply(
+    target: &Target,
+    state: &StateDir,
+    update: &Update<'_>,
+    content: &dyn Content,
+    interrupt: &AtomicBool,
+    on_progress: OnProgress<'_>,
+) -> Result<Applied, Error> {
+    if recover::is_active(state)? {
+        return Err(Error::RecoveryFirst);
+    }
+    let before = match Index::load(state)? {
+        Found::Whole(index) => Some(index),
+        Found::Absent | Found::Damaged(_) => None,
+    };
+    if update.plan.operations().is_empty() {
+        let index = update.index();
+        if before.is_none_or(|before| differs(&before, &index)) {
+            index.save(state)?;
+        }
+        return Ok(Applied::default());
+    }
+    recover::sweep(target, state)?;
+    let transaction = update.transaction(target, state, before.as_ref())?;
+    preflight::check(target, state, update, content)?;
+
+    let made = target.make()?;
+    match commit(
+        target,
+        state,
+        update,
+        &transaction,
+        content,
+        interrupt,
+        on_progress,
+    ) {
+        Ok(staging) => finish::run(
+            execute::Execution::new(target, state, &transaction, staging),
+            on_progress,
+        )
+        .map_err(|source| unfinished(transaction.id, source)),
+        // In doubt: the record is there, though perhaps not yet for good. The next run carries it out.
+        Err(error) if recover::is_active(state).unwrap_or(true) => {
+            Err(unfinished(transaction.id, error))
+        }
+        Err(error) => {
+            // As well as it can be done now; the next run does what remains.
+            let _ = recover::sweep(target, state);
+            if made && !matches!(error, Error::Stale { .. }) {
+                let _ = target.unmake();
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Everything up to the commit point.
+fn commit(
+    target: &Target,
+    state: &StateDir,
+    update: &Update<'_>,
+    transaction: &Transaction,
+    content: &dyn Content,
+    interrupt: &AtomicBool,
+    on_progress: OnProgress<'_>,
+) -> Result<Staging, Error> {
+    let heed = || {
+        if interrupt.load(Ordering::Relaxed) {
+            Err(Error::Interrupted)
+        } else {
+            Ok(())
+        }
+    };
+    let staging = Staging::open(target)?;
+    preflight::check_case(&staging, transaction)?;
+    let total = transaction.changes.len() as u64;
+    let tick = |done: usize| {
+        on_progress(Progress {
+            stage: Stage::Staging,
+            done: done as u64,
+            total,
+        });
+        heed()
+    };
+    let mut kept = copies::Copies::begin(state, transaction.id)?;
+    for (number, operation) in update.plan.operations().iter().enumerate() {
+        kept.copy(target, operation)?;
+        stage::write(&staging, number, &transaction.changes[number], content)?;
+        tick(number + 1)?;
+    }
+    stage::directories(&staging, target, transaction)?;
+    let record = recover::Record::write(state, transaction, &kept)?;
+    // Everything was written before the first of it is waited for: most file systems then need one commit, not one
+    // for each file.
+    kept.sync(state)?;
+    stage::sync(&staging, target, transaction)?;
+    heed()?;
+    preflight::recheck(target, update)?;
+    record.activate()?;
+    Ok(staging)
+}
+
+fn unfinished(id: TxId, source: Error) -> Error {
+    Error::Unfinished {
+        id,
+        source: Box::new(source),
+    }
+}
+
+/// Whether an index says something else, apart from how files looked.
+fn differs(before: &Index, after: &Index) -> bool {
+    (before.commit, before.tree, &before.reference) != (after.commit, after.tree, &after.reference)
+        || before.base() != after.base()
+}
+
+impl Update<'_> {
+    /// The index after the update; what changes is not seen yet.
+    fn index(&self) -> Index {
+        let seen = |path: &RelPath, id: BlobId| match self.local.get(path) {
+            Some(
+                Local::File {
+                    id: there, stat, ..
+                }
+                | Local::Symlink { id: there, stat },
+            ) if *there == id => Seen::of(stat, self.looked_at),
+            _ => None,
+        };
+        let entries = self.plan.index().iter().map(|(path, file)| {
+            let owned = Owned {
+                mode: file.mode,
+                id: file.id,
+                seen: seen(path, file.id),
+            };
+            (path.clone(), owned)
+        });
+        let mut entries: BTreeMap<RelPath, Owned> = entries.collect();
+        for operation in self.plan.operations() {
+            if let Some(owned) = entries.get_mut(&operation.path) {
+                owned.seen = None;
+            }
+        }
+        Index {
+            commit: self.commit,
+            tree: self.tree,
+            reference: self.reference.to_owned(),
+            entries,
+        }
+    }
+
+    fn transaction(
+        &self,
+        target: &Target,
+        state: &StateDir,
+        before: Option<&Index>,
+    ) -> Result<Transaction, Error> {
+        let base = before.map(Index::base).unwrap_or_default();
+        let mut changes = Vec::new();
+        for operation in self.plan.operations() {
+            // No plan replaces a socket; if one came here, looking again is the right answer.
+            let image = Image::of(&operation.before).ok_or_else(|| Error::Stale {
+                paths: vec![operation.path.clone()],
+            })?;
+            changes.push(Change {
+                path: operation.path.clone(),
+                before: image,
+                after: operation.after,
+                edited: operation.edited,
+                base: base.get(&operation.path).copied(),
+            });
+        }
+        Ok(Transaction {
+            id: copies::next_id(state)?,
+            time: jiff::Timestamp::now(),
+            target: target_name(target)?,
+            before: before.map(|index| Point {
+                commit: index.commit,
+                tree: index.tree,
+                reference: index.reference.clone(),
+            }),
+            after: Point {
+                commit: self.commit,
+                tree: self.tree,
+                reference: self.reference.to_owned(),
+            },
+            changes,
+            index: self.index().entries,
+        })
+    }
+}
+
+/// The target's path as the record has it.
+fn target_name(target: &Target) -> Result<String, state::Error> {
+    target.path().to_str().map(str::to_owned).ok_or_else(|| {
+        crate::fs::Failure::from_io(
+            "record the path",
+            target.path(),
+            std::io::ErrorKind::InvalidInput.into(),
+        )
+        .into()
+    })
+}

@@ -1,0 +1,124 @@
+//! Late edits, kept in `conflicts/<id>` under the path they had.
+//!
+//! Nothing here is ever removed: it may be the only copy.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+
+use super::{Error, TxId};
+use crate::fs::{Directory, Failure, Kind};
+use crate::git::RelPath;
+use crate::git::path::RESERVED_PREFIX;
+use crate::state::{CONFLICTS, StateDir};
+
+/// Copies the file or symlink `name` of `source`, durable when this returns, and tells where to.
+///
+/// Called again for the same content (recovery does), it finds its copy and makes no second one.
+pub(super) fn keep(
+    state: &StateDir,
+    id: TxId,
+    path: &RelPath,
+    source: &Directory,
+    name: &str,
+) -> Result<PathBuf, Error> {
+    let conflicts = state.make(CONFLICTS)?;
+    let own = make(&conflicts, &id.to_string())?;
+    let mut place = 1;
+    loop {
+        // A second edit of the same path, or of one that needs the first one's place for a directory, goes into a
+        // directory of its own. The name is one that no path can have.
+        let top = if place == 1 {
+            None
+        } else {
+            Some(make(&own, &format!("{RESERVED_PREFIX}.{place}"))?)
+        };
+        if let Some(kept) = attempt(top.as_ref().unwrap_or(&own), path, source, name)? {
+            return Ok(kept);
+        }
+        place += 1;
+    }
+}
+
+/// Copies below `top`; `None` where something else is there already.
+fn attempt(
+    top: &Directory,
+    path: &RelPath,
+    source: &Directory,
+    name: &str,
+) -> Result<Option<PathBuf>, Error> {
+    let mut above: Option<Directory> = None;
+    for directory in path.ancestors() {
+        let here = above.as_ref().unwrap_or(top);
+        match make(here, directory.name()) {
+            Ok(child) => above = Some(child),
+            Err(failure) if failure.errno() == Some(Errno::NOTDIR) => return Ok(None),
+            Err(failure) => return Err(failure.into()),
+        }
+    }
+    let directory = above.as_ref().unwrap_or(top);
+    let kept = directory.path().join(path.name());
+    if directory.stat(path.name())?.is_some() {
+        let same = same(directory, path.name(), source, name)?;
+        return Ok(same.then_some(kept));
+    }
+    let temporary = format!("{RESERVED_PREFIX}.tmp");
+    directory.unlink(&temporary)?;
+    copy(source, name, directory, &temporary)?;
+    directory
+        .rename(&temporary, directory, path.name())
+        .map_err(|errno| directory.failure("create", path.name(), errno))?;
+    directory.sync()?;
+    Ok(Some(kept))
+}
+
+/// Copies a file or symlink to a new name. The file may be written to meanwhile; what is copied is what was read.
+fn copy(source: &Directory, name: &str, to: &Directory, to_name: &str) -> Result<(), Failure> {
+    if source
+        .stat(name)?
+        .is_some_and(|stat| stat.kind == Kind::Symlink)
+    {
+        let text = source.read(name)?.unwrap_or_default();
+        return to.symlink(&text, to_name);
+    }
+    let Some((mut file, _)) = source.open_file(name)? else {
+        return Err(source.failure("open", name, Errno::NOENT));
+    };
+    let mut copy = to.create(to_name)?;
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => copy.write(&buffer[..count])?,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                return Err(Failure::from_io("read", &source.path().join(name), error));
+            }
+        }
+    }
+    copy.sync()
+}
+
+fn same(
+    directory: &Directory,
+    name: &str,
+    other: &Directory,
+    other_name: &str,
+) -> Result<bool, Failure> {
+    let kind = |directory: &Directory, name: &str| {
+        Ok(directory.stat(name)?.map(|stat| (stat.kind, stat.size)))
+    };
+    Ok::<_, Failure>(kind(directory, name)? == kind(other, other_name)?)
+        .and_then(|same| Ok(same && directory.read(name)? == other.read(other_name)?))
+}
+
+/// A directory inside, made durably where it is missing.
+fn make(directory: &Directory, name: &str) -> Result<Directory, Failure> {
+    if let Some(child) = directory.child(name)? {
+        return Ok(child);
+    }
+    let child = directory.make_child(name, 0o700)?;
+    directory.sync()?;
+    Ok(child)
+}

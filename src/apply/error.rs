@@ -1,0 +1,241 @@
+//! What can go wrong while the target is changed.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use miette::Diagnostic;
+
+use super::TxId;
+use crate::fs::{self, Failure};
+use crate::git::{BlobId, RelPath};
+use crate::state;
+
+/// What the owner of the content said.
+pub type ContentError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The update was not applied, or not finished.
+///
+/// Every variant but [`Unfinished`](Self::Unfinished) and [`NeedsPerson`](Self::NeedsPerson) leaves the target as it
+/// was.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum Error {
+    /// A signal came before the commit point.
+    #[error("interrupted")]
+    #[diagnostic(
+        code(hyper_sync::apply::interrupted),
+        help("nothing was written; run again")
+    )]
+    Interrupted,
+    /// The target is not any more what the plan was made from.
+    #[error("the target changed while the update was prepared: {}", listed(.paths))]
+    #[diagnostic(
+        code(hyper_sync::apply::stale),
+        help(
+            "something writes into the target right now; run again when it is done; nothing was written"
+        )
+    )]
+    Stale {
+        /// Where.
+        paths: Vec<RelPath>,
+    },
+    /// Another directory has the target's name now.
+    #[error("the target `{}` was moved or replaced while the update was prepared", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::apply::target_replaced),
+        help("run again; nothing was written")
+    )]
+    TargetReplaced {
+        /// The target.
+        path: PathBuf,
+    },
+    /// `chattr +i` or `+a`.
+    #[error("`{path}` in the target, or its directory, is immutable or append-only")]
+    #[diagnostic(
+        code(hyper_sync::apply::immutable),
+        help("take the flag away with `chattr -i -a` if it is not meant; nothing was written")
+    )]
+    Immutable {
+        /// What cannot be changed.
+        path: RelPath,
+    },
+    /// Another file system inside the target.
+    #[error("`{path}` in the target is on another file system, or a mount point")]
+    #[diagnostic(
+        code(hyper_sync::apply::foreign_mount),
+        help("unmount it, or leave it out with `exclude`; nothing was written")
+    )]
+    ForeignMount {
+        /// What cannot be changed.
+        path: RelPath,
+    },
+    /// No permission.
+    #[error("the directory of `{path}` in the target cannot be written")]
+    #[diagnostic(
+        code(hyper_sync::apply::denied),
+        help("run as the owner of the target, as root for `/etc`; nothing was written")
+    )]
+    Denied {
+        /// What cannot be changed.
+        path: RelPath,
+    },
+    /// Mounted read-only.
+    #[error("`{}` is on a read-only file system", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::apply::read_only),
+        help(
+            "remount it writable, or give the service write access (`ReadWritePaths=`); nothing was written"
+        )
+    )]
+    ReadOnly {
+        /// The target or the state directory.
+        path: PathBuf,
+    },
+    /// Not enough room.
+    #[error("`{}` has not enough room: {need} {unit} needed, {free} free", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::apply::no_space),
+        help(
+            "free some (`nix-collect-garbage -d` often does), then run again; nothing was written"
+        )
+    )]
+    NoSpace {
+        /// The target or the state directory.
+        path: PathBuf,
+        /// `bytes` or `files`.
+        unit: &'static str,
+        /// How many are needed, with a margin.
+        need: u64,
+        /// How many there are.
+        free: u64,
+    },
+    /// A file system that can do neither of the ways to replace a file without losing one.
+    #[error("the file system of `{}` can neither exchange files nor link them", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::apply::unsupported_file_system),
+        help(
+            "keep the target on ext4, xfs, btrfs, zfs or another file system with hard links; nothing was written"
+        )
+    )]
+    UnsupportedFileSystem {
+        /// The target.
+        path: PathBuf,
+    },
+    /// Two paths of the commit that are one on the target's file system.
+    #[error("`{first}` and `{second}` are the same name on the target's file system")]
+    #[diagnostic(
+        code(hyper_sync::apply::case_collision),
+        help(
+            "rename one of them in the repository, or keep the target on a file system that minds case; nothing was written"
+        )
+    )]
+    CaseCollision {
+        /// One path.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// Something that is not ours has the name of the staging directory.
+    #[error("`{}` is in the way of the staging directory", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::apply::staging_blocked),
+        help(
+            "hyper-sync keeps new files there while it applies them, but this is not its own: move it away; nothing was written"
+        )
+    )]
+    StagingBlocked {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The content of a file is not to be had.
+    #[error("the content {id} of `{path}` is not in the store")]
+    #[diagnostic(
+        code(hyper_sync::apply::content),
+        help("run again: what is missing is downloaded again; nothing was written")
+    )]
+    Content {
+        /// The file.
+        path: RelPath,
+        /// Its content.
+        id: BlobId,
+        /// Why.
+        #[source]
+        source: ContentError,
+    },
+    /// An earlier update was not finished, and no recovery came first.
+    #[error("an earlier update is not finished")]
+    #[diagnostic(
+        code(hyper_sync::apply::recovery_first),
+        help("run again: the next run finishes it first; nothing was written")
+    )]
+    RecoveryFirst,
+    /// The update is recorded and partly carried out.
+    #[error("update {id} is recorded, but could not be carried out to its end")]
+    #[diagnostic(
+        code(hyper_sync::apply::unfinished),
+        help(
+            "see the cause; when it is gone, the next run finishes the update, without the network; no file is lost: what was replaced is in the `undo` directory of the state directory"
+        )
+    )]
+    Unfinished {
+        /// Which.
+        id: TxId,
+        /// What happened.
+        #[source]
+        source: Box<Error>,
+    },
+    /// Recovery would have to guess.
+    #[error("an unfinished update cannot be finished: {}", .problem)]
+    #[diagnostic(
+        code(hyper_sync::apply::needs_person),
+        help(
+            "nothing was touched; see `tx/active` and the `undo` directory of the state directory; when the target is as it should be, move `tx/active` away and run again"
+        )
+    )]
+    NeedsPerson {
+        /// What is wrong, with the paths.
+        problem: Problem,
+    },
+    /// The state directory.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    State(#[from] state::Error),
+    /// The target could not be looked at or changed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Target(#[from] fs::Error),
+}
+
+/// Why an unfinished update cannot be finished.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// The record holds what no run of hyper-sync writes.
+    #[error("its record is not one that hyper-sync writes")]
+    Record,
+    /// The record is about another directory.
+    #[error("it is about the target `{}`", .0.escape_debug())]
+    OtherTarget(String),
+    /// New content is neither staged nor in the store.
+    #[error("the new content of these files is neither staged nor in the store: {}", listed(.0))]
+    Content(Vec<RelPath>),
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Self::Target(failure.into())
+    }
+}
+
+/// More paths than this are counted instead of listed.
+const LISTED: usize = 20;
+
+fn listed(paths: &[RelPath]) -> String {
+    let mut text = String::new();
+    for (number, path) in paths.iter().take(LISTED).enumerate() {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{}`{path}`", if number == 0 { "" } else { ", " });
+    }
+    if paths.len() > LISTED {
+        let _ = write!(text, " and {} more", paths.len() - LISTED);
+    }
+    text
+}

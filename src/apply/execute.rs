@@ -1,0 +1,486 @@
+//! Puts staged files in place and takes old ones away, so that every displaced byte comes to the staging directory.
+//!
+//! Nothing here assumes that nobody else writes: a file that appears, vanishes or changes between two calls is met by
+//! the call that returns it, not by a check before. Each step may be done again after a crash.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::ffi::{OsStr, OsString};
+
+use rustix::io::Errno;
+
+use super::order::rank;
+use super::staging::{Staging, directory_name, displaced_name, file_name};
+use super::{Change, Error, Fate, Image, Late, OnProgress, Progress, Stage, Transaction};
+use super::{conflicts, look};
+use crate::fs::{Directory, Failure, Kind, Target};
+use crate::git::RelPath;
+use crate::state::StateDir;
+
+/// How often a step is tried again when somebody changes the directories above it at the very moment.
+const ATTEMPTS: u32 = 64;
+
+/// A transaction while it is carried out.
+#[derive(Debug)]
+pub(super) struct Execution<'a> {
+    pub(super) target: &'a Target,
+    pub(super) state: &'a StateDir,
+    pub(super) transaction: &'a Transaction,
+    pub(super) staging: Staging,
+    pub(super) late: Vec<Late>,
+    /// Changes that are not carried out: done already, or given up.
+    skipped: BTreeSet<usize>,
+    /// Directories whose names changed; `None`: the root.
+    touched: BTreeSet<Option<RelPath>>,
+    spare: VecDeque<OsString>,
+}
+
+impl<'a> Execution<'a> {
+    pub(super) fn new(
+        target: &'a Target,
+        state: &'a StateDir,
+        transaction: &'a Transaction,
+        staging: Staging,
+    ) -> Self {
+        Self {
+            target,
+            state,
+            transaction,
+            staging,
+            late: Vec::new(),
+            skipped: BTreeSet::new(),
+            touched: BTreeSet::new(),
+            spare: VecDeque::new(),
+        }
+    }
+
+    /// Leaves a change out.
+    pub(super) fn skip(&mut self, number: usize) {
+        self.skipped.insert(number);
+    }
+
+    /// Tells of a late edit, once.
+    pub(super) fn report(&mut self, path: &RelPath, fate: Fate) {
+        let late = Late {
+            path: path.clone(),
+            fate,
+        };
+        if !self.late.contains(&late) {
+            self.late.push(late);
+        }
+    }
+
+    /// Carries out what is not skipped.
+    pub(super) fn carry_out(&mut self, on_progress: OnProgress<'_>) -> Result<(), Error> {
+        self.spare = self.staging.spare_directories()?.into();
+        let total = self.transaction.changes.len() as u64;
+        let mut done = 0;
+        let mut tick = || {
+            done += 1;
+            on_progress(Progress {
+                stage: Stage::Applying,
+                done,
+                total,
+            });
+        };
+        let phases = self.phases();
+        for number in phases.room {
+            self.take_away(number)?;
+            tick();
+        }
+        for number in phases.put {
+            if self.make_room(number)? {
+                self.put(number)?;
+            }
+            tick();
+        }
+        for number in phases.rest {
+            self.take_away(number)?;
+            tick();
+        }
+        self.remove_empty_directories()
+    }
+
+    /// Makes the names of everything durable, the deepest directories first.
+    pub(super) fn sync(&self) -> Result<(), Error> {
+        let mut touched: Vec<&Option<RelPath>> = self.touched.iter().collect();
+        let depth = |path: &RelPath| path.components().count();
+        touched.sort_by_key(|path| std::cmp::Reverse(path.as_ref().map_or(0, depth)));
+        for path in touched {
+            // One that is gone was removed with what is above it, which is here too.
+            if let Some(directory) = self.target.directory(path.as_ref())? {
+                directory.sync()?;
+            }
+        }
+        Ok(self.staging.directory().sync()?)
+    }
+
+    /// Looks at what a change displaced, by whatever name it is in the staging directory, and keeps what is a late edit.
+    pub(super) fn keep_displaced(&mut self, number: usize) -> Result<(), Error> {
+        for name in [file_name(number), displaced_name(number)] {
+            self.keep_if_unknown(number, &name)?;
+        }
+        Ok(())
+    }
+
+    fn change(&self, number: usize) -> &'a Change {
+        &self.transaction.changes[number]
+    }
+
+    fn phases(&self) -> Phases {
+        let changes = || {
+            self.transaction
+                .changes
+                .iter()
+                .enumerate()
+                .filter(|(number, _)| !self.skipped.contains(number))
+        };
+        let emptied: BTreeSet<&RelPath> = changes()
+            .filter(|(_, change)| change.before == Image::Directory)
+            .map(|(_, change)| &change.path)
+            .collect();
+        let become_directories: BTreeSet<RelPath> = changes()
+            .filter(|(_, change)| change.after.is_some())
+            .flat_map(|(_, change)| change.path.ancestors())
+            .collect();
+        let in_the_way = |change: &Change| {
+            // Where `a` and `A` are one name, removing the old one last would remove the new one.
+            !self.staging.can().tell_case
+                || become_directories.contains(&change.path)
+                || change
+                    .path
+                    .ancestors()
+                    .any(|directory| emptied.contains(&directory))
+        };
+        let mut phases = Phases::default();
+        for (number, change) in changes() {
+            if change.after.is_some() {
+                phases.put.push(number);
+            } else if in_the_way(change) {
+                phases.room.push(number);
+            } else {
+                phases.rest.push(number);
+            }
+        }
+        phases.put.sort_by_key(|&number| {
+            let change = self.change(number);
+            let replaces = change.before.file().is_some();
+            (replaces, rank(&change.path), number)
+        });
+        phases
+    }
+
+    /// Removes the empty directory that stands where a file comes. False where it is not empty: then it stays.
+    fn make_room(&mut self, number: usize) -> Result<bool, Error> {
+        let change = self.change(number);
+        if change.before != Image::Directory {
+            return Ok(true);
+        }
+        let Some(above) = self.target.directory(change.path.parent().as_ref())? else {
+            return Ok(true);
+        };
+        let stands = |above: &Directory| {
+            let stat = above.stat(change.path.name())?;
+            Ok::<_, Failure>(stat.is_some_and(|stat| stat.kind == Kind::Directory))
+        };
+        if stands(&above)? {
+            remove_empty_tree(&above, change.path.name())?;
+            self.touched.insert(change.path.parent());
+        }
+        if stands(&above)? {
+            self.report(&change.path, Fate::InPlace);
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Puts the new file of a change in its place.
+    fn put(&mut self, number: usize) -> Result<(), Error> {
+        let change = self.change(number);
+        let name = change.path.name();
+        for _ in 0..ATTEMPTS {
+            let Some(directory) = self.above(&change.path)? else {
+                continue;
+            };
+            self.touched.insert(change.path.parent());
+            let first = if change.before.file().is_some() {
+                self.exchange(number, &directory)
+            } else {
+                self.create(number, &directory)
+            };
+            let outcome = match first {
+                // Somebody made a file where there was none, or removed the one there was.
+                Err(Errno::EXIST) => self.exchange(number, &directory),
+                Err(Errno::NOENT) => self.create(number, &directory),
+                outcome => outcome,
+            };
+            match outcome {
+                Ok(Displaced::Nothing) => return Ok(()),
+                Ok(Displaced::As(displaced)) => {
+                    if self.keep_if_unknown(number, &displaced)? {
+                        return Ok(());
+                    }
+                    // Not a file: somebody put a directory or a socket there. It goes back.
+                    self.put_back(number, &displaced, &directory)?;
+                    self.report(&change.path, Fate::InPlace);
+                    return Ok(());
+                }
+                Ok(Displaced::InTheWay) => {
+                    self.report(&change.path, Fate::InPlace);
+                    return Ok(());
+                }
+                Err(Errno::EXIST | Errno::NOENT | Errno::AGAIN | Errno::ISDIR | Errno::NOTDIR) => {}
+                Err(errno) => return Err(directory.failure("write", name, errno).into()),
+            }
+        }
+        self.report(&change.path, Fate::Blocked);
+        Ok(())
+    }
+
+    /// Moves a staged file to where nothing is.
+    fn create(&self, number: usize, directory: &Directory) -> Result<Displaced, Errno> {
+        let staging = self.staging.directory();
+        let (staged, name) = (file_name(number), self.change(number).path.name());
+        if self.staging.can().rename_new {
+            staging.rename_new(&staged, directory, name)?;
+        } else {
+            staging.link(&staged, directory, name)?;
+            // The second name does no harm; it goes with the staging directory.
+        }
+        Ok(Displaced::Nothing)
+    }
+
+    /// Moves a staged file to where another one is, and that one here.
+    fn exchange(&self, number: usize, directory: &Directory) -> Result<Displaced, Errno> {
+        let staging = self.staging.directory();
+        let (staged, name) = (file_name(number), self.change(number).path.name());
+        if self.staging.can().exchange {
+            staging.exchange(&staged, directory, name)?;
+            return Ok(Displaced::As(staged));
+        }
+        // A second name for the old file, then the new file over its first.
+        let stat = |directory: &Directory, name: &str| {
+            directory
+                .stat(name)
+                .map_err(|failure| failure.errno().unwrap_or(Errno::IO))
+        };
+        let old = stat(directory, name)?.ok_or(Errno::NOENT)?;
+        if matches!(old.kind, Kind::Directory | Kind::Special) {
+            return Ok(Displaced::InTheWay);
+        }
+        let displaced = displaced_name(number);
+        staging
+            .unlink(&displaced)
+            .map_err(|failure| failure.errno().unwrap_or(Errno::IO))?;
+        directory.link(name, staging, &displaced)?;
+        let kept = stat(staging, &displaced)?.map(|stat| stat.ino);
+        if kept != stat(directory, name)?.map(|stat| stat.ino) {
+            return Err(Errno::AGAIN);
+        }
+        staging.rename(&staged, directory, name)?;
+        Ok(Displaced::As(displaced))
+    }
+
+    /// Returns what was displaced to its place, where the new file is now, or nothing.
+    fn put_back(&self, number: usize, displaced: &str, directory: &Directory) -> Result<(), Error> {
+        let name = self.change(number).path.name();
+        let staging = self.staging.directory();
+        staging
+            .exchange(displaced, directory, name)
+            .or_else(|errno| match errno {
+                Errno::NOENT => self.move_new(displaced, directory, name),
+                errno => Err(errno),
+            })
+            .map_err(|errno| directory.failure("put back", name, errno).into())
+    }
+
+    /// Moves something from the staging directory to where nothing is.
+    fn move_new(
+        &self,
+        staged: impl AsRef<OsStr>,
+        directory: &Directory,
+        name: &str,
+    ) -> Result<(), Errno> {
+        let staging = self.staging.directory();
+        if self.staging.can().rename_new {
+            staging.rename_new(staged, directory, name)
+        } else {
+            staging.rename(staged, directory, name)
+        }
+    }
+
+    /// Moves what is at the path of a change into the staging directory.
+    fn take_away(&mut self, number: usize) -> Result<(), Error> {
+        let change = self.change(number);
+        let name = change.path.name();
+        let Some(directory) = self.target.directory(change.path.parent().as_ref())? else {
+            return Ok(());
+        };
+        match directory.stat(name)?.map(|stat| stat.kind) {
+            None | Some(Kind::Directory) => return Ok(()),
+            Some(Kind::Special) => {
+                self.report(&change.path, Fate::InPlace);
+                return Ok(());
+            }
+            Some(Kind::File | Kind::Symlink) => {}
+        }
+        let staging = self.staging.directory();
+        let displaced = displaced_name(number);
+        // Left by a run that died and looked at by recovery: one that was taken away before somebody put another there.
+        staging.unlink(&displaced)?;
+        match directory.rename(name, staging, &displaced) {
+            Ok(()) => {}
+            Err(Errno::NOENT) => return Ok(()),
+            Err(errno) => return Err(directory.failure("remove", name, errno).into()),
+        }
+        self.touched.insert(change.path.parent());
+        if self.keep_if_unknown(number, &displaced)? {
+            return Ok(());
+        }
+        let back = self.move_new(&displaced, &directory, name);
+        back.map_err(|errno| directory.failure("put back", name, errno))?;
+        self.report(&change.path, Fate::InPlace);
+        Ok(())
+    }
+
+    /// Keeps what is in the staging directory by this name if it is neither what the plan saw nor what the commit has.
+    /// False where it is no file or symlink.
+    fn keep_if_unknown(&mut self, number: usize, name: &str) -> Result<bool, Error> {
+        let change = self.change(number);
+        let staging = self.staging.directory();
+        match staging.stat(name)?.map(|stat| stat.kind) {
+            None => return Ok(true),
+            Some(Kind::Directory | Kind::Special) => return Ok(false),
+            Some(Kind::File | Kind::Symlink) => {}
+        }
+        let known = look::content(staging, name)?.is_some_and(|id| change.knows(id));
+        if !known {
+            let kept =
+                conflicts::keep(self.state, self.transaction.id, &change.path, staging, name)?;
+            self.report(&change.path, Fate::KeptAside(kept));
+        }
+        Ok(true)
+    }
+
+    /// The directory above a path, made where it is missing; `None` where something else is in its place.
+    fn above(&mut self, path: &RelPath) -> Result<Option<Directory>, Error> {
+        let parent = path.parent();
+        if let Some(directory) = self.target.directory(parent.as_ref())? {
+            return Ok(Some(directory));
+        }
+        for directory in path.ancestors() {
+            if self.target.directory(Some(&directory))?.is_some() {
+                continue;
+            }
+            let Some(above) = self.target.directory(directory.parent().as_ref())? else {
+                return Ok(None);
+            };
+            if above.stat(directory.name())?.is_some() {
+                return Ok(None);
+            }
+            let spare = self.spare_directory()?;
+            let moved = self.move_new(&spare, &above, directory.name());
+            match moved {
+                Ok(()) => {
+                    self.touched.insert(directory.parent());
+                }
+                Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR | Errno::NOENT) => {
+                    self.spare.push_front(spare);
+                    return Ok(None);
+                }
+                Err(errno) => {
+                    return Err(above.failure("create", directory.name(), errno).into());
+                }
+            }
+        }
+        Ok(self.target.directory(parent.as_ref())?)
+    }
+
+    /// A new directory in the staging directory.
+    fn spare_directory(&mut self) -> Result<OsString, Error> {
+        if let Some(spare) = self.spare.pop_front() {
+            return Ok(spare);
+        }
+        let staging = self.staging.directory();
+        let mut number = 0;
+        loop {
+            let name = directory_name(number);
+            if staging.stat(&name)?.is_none() {
+                staging.make_directory(&name, 0o755)?;
+                return Ok(name.into());
+            }
+            number += 1;
+        }
+    }
+
+    /// Removes directories that had files of ours and have nothing now.
+    fn remove_empty_directories(&mut self) -> Result<(), Error> {
+        let needed: BTreeSet<RelPath> = self
+            .transaction
+            .index
+            .keys()
+            .flat_map(RelPath::ancestors)
+            .collect();
+        let emptied: BTreeSet<RelPath> = self
+            .transaction
+            .changes
+            .iter()
+            .filter(|change| change.after.is_none())
+            .flat_map(|change| change.path.ancestors())
+            .filter(|directory| !needed.contains(directory))
+            .collect();
+        // A directory sorts before what is in it.
+        for directory in emptied.into_iter().rev() {
+            let parent = directory.parent();
+            let Some(above) = self.target.directory(parent.as_ref())? else {
+                continue;
+            };
+            let stands = above
+                .stat(directory.name())?
+                .is_some_and(|stat| stat.kind == Kind::Directory);
+            if stands && above.remove_empty(directory.name())? {
+                self.touched.insert(parent);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The changes by when they are carried out.
+#[derive(Debug, Default)]
+struct Phases {
+    /// Removals that make room for what is put.
+    room: Vec<usize>,
+    /// Creations, then replacements.
+    put: Vec<usize>,
+    /// All other removals.
+    rest: Vec<usize>,
+}
+
+/// What was at a path when something was put there.
+enum Displaced {
+    Nothing,
+    /// It is in the staging directory by this name.
+    As(String),
+    /// Something that cannot be displaced.
+    InTheWay,
+}
+
+/// Removes a directory in which there are only directories; what holds anything else stays.
+fn remove_empty_tree(above: &Directory, name: &str) -> Result<(), Failure> {
+    fn inside(directory: &Directory) -> Result<(), Failure> {
+        for entry in directory.list()? {
+            let kind = directory.stat(&entry)?.map(|stat| stat.kind);
+            if kind == Some(Kind::Directory)
+                && let Some(child) = directory.child(&entry)?
+            {
+                inside(&child)?;
+                directory.remove_empty(&entry)?;
+            }
+        }
+        Ok(())
+    }
+    if let Some(directory) = above.child(name)? {
+        inside(&directory)?;
+    }
+    above.remove_empty(name).map(|_| ())
+}

@@ -1,0 +1,114 @@
+//! From the commit point to the end: carry out, make durable, hash again, save the index, retire the record.
+
+use super::execute::Execution;
+use super::{
+    Applied, Error, Fate, Image, OnProgress, Progress, Stage, copies, look, recover, staging,
+};
+use crate::git::path::folded;
+use crate::state::{Index, Seen};
+
+/// The file whose time is the target's file system's "now".
+const CLOCK: &str = "now";
+
+/// Carries out a transaction that has passed its commit point.
+pub(super) fn run(
+    mut execution: Execution<'_>,
+    on_progress: OnProgress<'_>,
+) -> Result<Applied, Error> {
+    execution.carry_out(on_progress)?;
+    execution.sync()?;
+    let mut applied = Applied {
+        id: Some(execution.transaction.id),
+        ..Applied::default()
+    };
+    let index = verify(&mut execution, &mut applied, on_progress)?;
+    index.save(execution.state)?;
+    // Whoever had an old file open may have written to it after it was displaced.
+    for number in 0..execution.transaction.changes.len() {
+        execution.keep_displaced(number)?;
+    }
+    copies::publish(execution.state, execution.transaction.id)?;
+    recover::retire(execution.state)?;
+    tidy(&execution);
+    applied.late = execution.late;
+    Ok(applied)
+}
+
+/// Hashes everything that changed once more, and makes the index of it.
+fn verify(
+    execution: &mut Execution<'_>,
+    applied: &mut Applied,
+    on_progress: OnProgress<'_>,
+) -> Result<Index, Error> {
+    let transaction = execution.transaction;
+    let now = now(execution)?;
+    let mut index = transaction.index();
+    for (number, change) in transaction.changes.iter().enumerate() {
+        let (there, stat) = look::target(execution.target, &change.path)?;
+        let in_place = match change.after {
+            Some(file) => there == look::There::Image(Image::File(file)),
+            None => is_gone(execution, change, there),
+        };
+        if !in_place {
+            let told = execution.late.iter().any(|late| {
+                late.path == change.path && matches!(late.fate, Fate::InPlace | Fate::Blocked)
+            });
+            if !told {
+                execution.report(&change.path, Fate::InPlace);
+            }
+        } else if change.after.is_some() {
+            applied.written += 1;
+            if let Some(owned) = index.entries.get_mut(&change.path) {
+                owned.seen = stat.and_then(|stat| Seen::of(&stat, now));
+            }
+        } else {
+            applied.deleted += 1;
+        }
+        on_progress(Progress {
+            stage: Stage::Verifying,
+            done: number as u64 + 1,
+            total: transaction.changes.len() as u64,
+        });
+    }
+    Ok(index)
+}
+
+/// Whether a path that was removed is gone. A directory in its place is not what was there; and where `a` and `A` are
+/// one name, neither is a new file.
+pub(super) fn is_gone(
+    execution: &Execution<'_>,
+    change: &super::Change,
+    there: look::There,
+) -> bool {
+    match there {
+        look::There::Image(Image::Missing | Image::Directory) => true,
+        look::There::Special => false,
+        look::There::Image(Image::File(_)) => {
+            !execution.staging.can().tell_case
+                && execution
+                    .transaction
+                    .index
+                    .keys()
+                    .any(|path| folded(path.as_str()) == folded(change.path.as_str()))
+        }
+    }
+}
+
+/// The time by the clock that stamps the target's files: on a network file system not ours.
+fn now(execution: &Execution<'_>) -> Result<i128, Error> {
+    let staging = execution.staging.directory();
+    staging.unlink(CLOCK)?;
+    staging.create(CLOCK)?;
+    Ok(staging.stat(CLOCK)?.map_or(0, |stat| stat.mtime))
+}
+
+/// Removes what nobody needs any more. What fails here is done by the next run.
+fn tidy(execution: &Execution<'_>) {
+    let tidied = staging::remove(execution.target).and_then(|()| copies::prune(execution.state));
+    if let Err(error) = tidied {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "tidying up is left to the next run"
+        );
+    }
+}

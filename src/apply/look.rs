@@ -1,0 +1,84 @@
+//! What is at a path now, hashed.
+
+use crate::fs::{Directory, Failure, Kind, Stat, Target};
+use crate::git::{BlobId, File, FileMode, RelPath};
+use crate::scan::hash;
+
+use super::{Error, Image};
+
+/// What is at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum There {
+    /// What a transaction knows of.
+    Image(Image),
+    /// A socket, FIFO or device.
+    Special,
+}
+
+/// Hashes a path of the target. The `lstat` is told where it was the same before and after hashing.
+pub(super) fn target(target: &Target, path: &RelPath) -> Result<(There, Option<Stat>), Error> {
+    let Some(directory) = target.directory(path.parent().as_ref())? else {
+        return Ok((There::Image(Image::Missing), None));
+    };
+    Ok(entry(&directory, path.name())?)
+}
+
+/// Hashes an entry of a directory.
+pub(super) fn entry(directory: &Directory, name: &str) -> Result<(There, Option<Stat>), Failure> {
+    let Some(stat) = directory.stat(name)? else {
+        return Ok((There::Image(Image::Missing), None));
+    };
+    let file = match stat.kind {
+        Kind::Directory => return Ok((There::Image(Image::Directory), None)),
+        Kind::Special => return Ok((There::Special, None)),
+        Kind::Symlink => content(directory, name)?.map(|id| (FileMode::Symlink, id)),
+        Kind::File => content(directory, name)?.map(|id| (mode(&stat), id)),
+    };
+    // It was another kind of thing a moment later; whoever changes it that fast is told by the next look.
+    let Some((mode, id)) = file else {
+        return Ok((There::Special, None));
+    };
+    let unchanged = directory.stat(name)?.filter(|after| *after == stat);
+    Ok((There::Image(Image::File(File { mode, id })), unchanged))
+}
+
+/// How often a file is read again that is being written to.
+const ATTEMPTS: u32 = 16;
+
+/// The id of a file or symlink; `None` where neither is there, or one that does not hold still.
+pub(super) fn content(directory: &Directory, name: &str) -> Result<Option<BlobId>, Failure> {
+    let failure = |error| Failure::from_io("read", &directory.path().join(name), error);
+    match directory.stat(name)?.map(|stat| stat.kind) {
+        Some(Kind::File) => {
+            // Written to while it is read, it is another size than it was.
+            for _ in 0..ATTEMPTS {
+                let Some((mut file, stat)) = directory.open_file(name)? else {
+                    return Ok(None);
+                };
+                match hash(stat.size, &mut file) {
+                    Ok(id) => return Ok(Some(id)),
+                    Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {}
+                    Err(error) => return Err(failure(error)),
+                }
+            }
+            Ok(None)
+        }
+        Some(Kind::Symlink) => {
+            let Some(text) = directory.read(name)? else {
+                return Ok(None);
+            };
+            hash(text.len() as u64, &mut text.as_slice())
+                .map(Some)
+                .map_err(failure)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn mode(stat: &Stat) -> FileMode {
+    if stat.mode & 0o100 == 0 {
+        FileMode::Regular
+    } else {
+        FileMode::Executable
+    }
+}

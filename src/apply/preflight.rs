@@ -1,0 +1,263 @@
+//! What is known to go wrong is found before anything is begun, and what changed meanwhile before the commit point.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::staging::Staging;
+use super::{Content, Error, Transaction, Update};
+use crate::fs::{Kind, Obstacle, Room, Target};
+use crate::git::path::folded;
+use crate::git::{BlobId, RelPath};
+use crate::plan::Operation;
+use crate::scan::Local;
+use crate::state::StateDir;
+
+/// What the record and the index take for each path, generously.
+const RECORD_BYTES: u64 = 1024;
+
+/// Finds what stands against the update before anything is written.
+pub(super) fn check(
+    target: &Target,
+    state: &StateDir,
+    update: &Update<'_>,
+    content: &dyn Content,
+) -> Result<(), Error> {
+    let mut fine = HashSet::new();
+    for Operation { path, .. } in update.plan.operations() {
+        let path = path.clone();
+        match target.obstacle(&path, &mut fine)? {
+            None => {}
+            Some(Obstacle::Immutable) => return Err(Error::Immutable { path }),
+            Some(Obstacle::Mount) => return Err(Error::ForeignMount { path }),
+            Some(Obstacle::Denied) => return Err(Error::Denied { path }),
+        }
+    }
+    compare(target, update)?;
+    check_room(target, state, update, content)
+}
+
+/// Looks at everything that will change once more, right before the commit point.
+pub(super) fn recheck(target: &Target, update: &Update<'_>) -> Result<(), Error> {
+    if !target.is_in_place()? {
+        return Err(Error::TargetReplaced {
+            path: target.path().to_owned(),
+        });
+    }
+    compare(target, update)
+}
+
+/// Two paths that are one on a file system that ignores case would overwrite each other.
+pub(super) fn check_case(staging: &Staging, transaction: &Transaction) -> Result<(), Error> {
+    if staging.can().tell_case {
+        return Ok(());
+    }
+    let mut seen: BTreeMap<String, String> = BTreeMap::new();
+    for path in transaction.index.keys() {
+        let above = path.ancestors().map(|directory| directory.to_string());
+        for name in above.chain([path.to_string()]) {
+            let first = seen.entry(folded(&name)).or_insert_with(|| name.clone());
+            if *first != name {
+                return Err(Error::CaseCollision {
+                    first: first.clone(),
+                    second: name,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether the target is still what the plan was made from, as far as it will change.
+fn compare(target: &Target, update: &Update<'_>) -> Result<(), Error> {
+    let operations = update.plan.operations();
+    let deleted: BTreeSet<&RelPath> = operations
+        .iter()
+        .filter(|operation| operation.after.is_none())
+        .map(|operation| &operation.path)
+        .collect();
+    let mut paths = Vec::new();
+    for Operation { path, before, .. } in operations {
+        let now = target.stat(path)?;
+        let same = match before {
+            Local::Missing => now.is_none(),
+            Local::File { stat, .. } | Local::Symlink { stat, .. } | Local::Special { stat } => {
+                now.as_ref() == Some(stat)
+            }
+            Local::Directory { stat, .. } => {
+                now.is_some_and(|now| (now.kind, now.ino) == (stat.kind, stat.ino))
+                    && is_cleared(target, path, &deleted)?
+            }
+        };
+        if !same {
+            paths.push(path.clone());
+        }
+    }
+    if paths.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Stale { paths })
+    }
+}
+
+/// Whether a directory holds nothing but what will be deleted.
+fn is_cleared(
+    target: &Target,
+    directory: &RelPath,
+    deleted: &BTreeSet<&RelPath>,
+) -> Result<bool, Error> {
+    let mut pending = vec![directory.clone()];
+    while let Some(directory) = pending.pop() {
+        for name in target.list(Some(&directory))? {
+            let Ok(path) = RelPath::join(Some(&directory), &name) else {
+                return Ok(false);
+            };
+            let kind = target.stat(&path)?.map(|stat| stat.kind);
+            match kind {
+                Some(Kind::Directory) => pending.push(path),
+                Some(_) if !deleted.contains(&path) => return Ok(false),
+                _ => {}
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// What an update needs on one file system.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Need {
+    bytes: u64,
+    inodes: u64,
+}
+
+impl Need {
+    fn file(&mut self, size: u64, block: u64) {
+        self.bytes = self
+            .bytes
+            .saturating_add(size.div_ceil(block).max(1).saturating_mul(block));
+        self.inodes += 1;
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_add(other.bytes),
+            inodes: self.inodes + other.inodes,
+        }
+    }
+
+    /// What is lacking, with a margin of a tenth: the unit, how much is needed, how much there is.
+    fn lacks(self, room: &Room) -> Option<(&'static str, u64, u64)> {
+        let margin = |need: u64| need.saturating_add(need / 10);
+        let bytes = margin(self.bytes);
+        if bytes > room.bytes {
+            return Some(("bytes", bytes, room.bytes));
+        }
+        let inodes = margin(self.inodes);
+        room.inodes
+            .filter(|free| inodes > *free)
+            .map(|free| ("files", inodes, free))
+    }
+}
+
+fn check_room(
+    target: &Target,
+    state: &StateDir,
+    update: &Update<'_>,
+    content: &dyn Content,
+) -> Result<(), Error> {
+    let theirs = target.room()?;
+    let ours = state.directory().room()?;
+    let (mut staged, mut kept) = (Need::default(), Need::default());
+    let mut directories = BTreeSet::new();
+    for operation in update.plan.operations() {
+        if let Some(file) = operation.after {
+            let size = size(content, &operation.path, file.id)?;
+            staged.file(size, theirs.block);
+            directories.extend(operation.path.ancestors());
+        }
+        if let Local::File { stat, .. } | Local::Symlink { stat, .. } = &operation.before {
+            kept.file(stat.size, ours.block);
+        }
+    }
+    for _ in directories {
+        staged.file(theirs.block, theirs.block);
+    }
+    // The record twice, the index twice for a moment.
+    let paths = update.plan.index().len() + update.plan.operations().len();
+    for _ in 0..4 {
+        kept.file(RECORD_BYTES.saturating_mul(paths as u64), ours.block);
+    }
+    let one_file_system = theirs.device == ours.device;
+    let needs = if one_file_system {
+        [
+            (target.path(), staged.and(kept), theirs),
+            (state.path(), kept, ours),
+        ]
+    } else {
+        [(target.path(), staged, theirs), (state.path(), kept, ours)]
+    };
+    for (path, need, room) in needs {
+        if room.read_only {
+            return Err(Error::ReadOnly {
+                path: path.to_owned(),
+            });
+        }
+        if let Some((unit, need, free)) = need.lacks(&room) {
+            return Err(Error::NoSpace {
+                path: path.to_owned(),
+                unit,
+                need,
+                free,
+            });
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn size(content: &dyn Content, path: &RelPath, id: BlobId) -> Result<u64, Error> {
+    content.size(id).map_err(|source| Error::Content {
+        path: path.clone(),
+        id,
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room(bytes: u64, inodes: Option<u64>) -> Room {
+        Room {
+            device: 1,
+            bytes,
+            inodes,
+            block: 4096,
+            read_only: false,
+        }
+    }
+
+    #[test]
+    fn needs_whole_blocks_and_a_tenth_more() {
+        let mut need = Need::default();
+        need.file(0, 4096);
+        need.file(4097, 4096);
+        assert_eq!((need.bytes, need.inodes), (3 * 4096, 2));
+        assert_eq!(need.lacks(&room(13516, Some(2))), None);
+        assert_eq!(
+            need.lacks(&room(13515, Some(2))),
+            Some(("bytes", 13516, 13515))
+        );
+        assert_eq!(need.lacks(&room(1 << 30, None)), None);
+        need.inodes = 100;
+        assert_eq!(
+            need.lacks(&room(1 << 30, Some(109))),
+            Some(("files", 110, 109))
+        );
+    }
+
+    #[test]
+    fn a_size_beyond_all_bounds_is_not_enough_room() {
+        let mut need = Need::default();
+        need.file(u64::MAX, 4096);
+        need.file(u64::MAX, 4096);
+        assert!(need.lacks(&room(u64::MAX - 1, None)).is_some());
+    }
+}

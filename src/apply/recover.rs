@@ -1,0 +1,320 @@
+//! After a crash: what was not recorded is taken back, what was recorded is carried out.
+//!
+//! | `tx/active` | |
+//! |---|---|
+//! | absent | staging directory and copies of the unfinished update are removed; the target was not touched |
+//! | whole | the update is carried out: what is in place stays, what is as the plan saw it is replaced, what is neither was edited since and stays as it is |
+//! | damaged | its second copy, in `undo/<id>.part`, takes its place; without one, all content that is nowhere else is kept in `conflicts`, and the next plan goes on from what is there |
+//! | not ours | nothing is touched, a person must look |
+
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+
+use super::execute::Execution;
+use super::staging::{self, Staging, file_name};
+use super::{
+    Applied, Change, Content, Error, Fate, Image, Late, Point, Problem, Transaction, conflicts,
+    copies, finish, look, stage, transaction, unfinished,
+};
+use crate::fs::{Directory, Failure, Target};
+use crate::git::RelPath;
+use crate::state::{Found, StateDir, TX, sealed};
+
+const ACTIVE: &str = "active";
+const PLAN: &str = ".plan";
+
+/// What recovery did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recovered {
+    /// What the target is at now; `None` where the record was lost, and it may be at two commits until the next sync.
+    pub point: Option<Point>,
+    /// What was carried out.
+    pub applied: Applied,
+    /// Where the damaged record is, if it was.
+    pub damaged_record: Option<PathBuf>,
+}
+
+/// A transaction's record on its way to being active.
+#[derive(Debug)]
+pub(super) struct Record {
+    directory: Directory,
+    name: String,
+}
+
+impl Record {
+    /// Writes the record and its second copy; neither is durable yet.
+    pub(super) fn write(
+        state: &StateDir,
+        transaction: &Transaction,
+        copies: &copies::Copies,
+    ) -> Result<Self, Error> {
+        copies.record(transaction)?;
+        let directory = state.make(TX)?;
+        let name = format!("{}{PLAN}", transaction.id);
+        sealed::create(&directory, &name, transaction::FORMAT, transaction)?;
+        Ok(Self { directory, name })
+    }
+
+    /// The commit point.
+    pub(super) fn activate(self) -> Result<(), Error> {
+        self.directory.sync_file(&self.name)?;
+        self.directory
+            .rename(&self.name, &self.directory, ACTIVE)
+            .map_err(|errno| self.directory.failure("record", ACTIVE, errno))?;
+        // If this fails, the name may or may not outlive a power cut. Both are fine as long as nothing of what the
+        // record needs is taken away.
+        Ok(self.directory.sync()?)
+    }
+}
+
+/// Whether an update waits to be finished.
+pub(super) fn is_active(state: &StateDir) -> Result<bool, Error> {
+    Ok(match state.directory().child(TX)? {
+        Some(directory) => directory.stat(ACTIVE)?.is_some(),
+        None => false,
+    })
+}
+
+/// The update is finished.
+pub(super) fn retire(state: &StateDir) -> Result<(), Error> {
+    let directory = state.make(TX)?;
+    directory.unlink(ACTIVE)?;
+    Ok(directory.sync()?)
+}
+
+/// Removes what updates left that never came to their commit point.
+pub(super) fn sweep(target: &Target, state: &StateDir) -> Result<(), Error> {
+    staging::remove(target)?;
+    if let Some(directory) = state.directory().child(TX)? {
+        for name in directory.list()? {
+            if name.to_str().is_some_and(|name| name.contains(PLAN)) {
+                directory.unlink(&name)?;
+            }
+        }
+    }
+    copies::sweep(state)
+}
+
+/// Finishes or takes back what an earlier run left. `None` where there was nothing to finish.
+///
+/// Needs no network. The caller holds the [lock](crate::lock).
+pub fn recover(
+    target: &Target,
+    state: &StateDir,
+    content: &dyn Content,
+) -> Result<Option<Recovered>, Error> {
+    let found = match state.directory().child(TX)? {
+        Some(directory) => sealed::read::<Transaction>(&directory, ACTIVE, transaction::FORMAT)?,
+        None => Found::Absent,
+    };
+    match found {
+        Found::Absent => {
+            sweep(target, state)?;
+            Ok(None)
+        }
+        Found::Whole(transaction) => go_on(target, state, &transaction, content).map(Some),
+        Found::Damaged(sealed::Damage::Content) => Err(Error::NeedsPerson {
+            problem: Problem::Record,
+        }),
+        Found::Damaged(damage) => {
+            tracing::warn!(%damage, "the record of an unfinished update is damaged");
+            match copies::unfinished(state)? {
+                Some(transaction) => {
+                    let aside = replace_record(state, &transaction)?;
+                    let recovered = go_on(target, state, &transaction, content)?;
+                    Ok(Some(Recovered {
+                        damaged_record: Some(aside),
+                        ..recovered
+                    }))
+                }
+                None => salvage(target, state, content).map(Some),
+            }
+        }
+    }
+}
+
+/// Carries out a transaction from wherever it was left.
+fn go_on(
+    target: &Target,
+    state: &StateDir,
+    transaction: &Transaction,
+    content: &dyn Content,
+) -> Result<Recovered, Error> {
+    let person = |problem| Error::NeedsPerson { problem };
+    if !transaction.is_about(target.path()) {
+        return Err(person(Problem::OtherTarget(transaction.target.clone())));
+    }
+    if !transaction.check() {
+        return Err(person(Problem::Record));
+    }
+    let found = transaction
+        .changes
+        .iter()
+        .map(|change| Ok(classify(change, look::target(target, &change.path)?.0)))
+        .collect::<Result<Vec<Place>, Error>>()?;
+    let staged = match target.directory(None)? {
+        Some(root) => staging::find(&root)?,
+        None => None,
+    };
+    let mut lost = Vec::new();
+    let mut to_stage = Vec::new();
+    for (number, change) in transaction.changes.iter().enumerate() {
+        if found[number] != Place::Waiting || change.after.is_none() {
+            continue;
+        }
+        if let Some(staging) = &staged
+            && is_staged(staging, number, change)?
+        {
+            continue;
+        }
+        to_stage.push(number);
+        if !change
+            .after
+            .is_some_and(|file| content.blob(file.id).is_ok())
+        {
+            lost.push(change.path.clone());
+        }
+    }
+    if !lost.is_empty() {
+        return Err(person(Problem::Content(lost)));
+    }
+    carry_on(target, state, transaction, content, &found, &to_stage)
+        .map_err(|source| unfinished(transaction.id, source))
+}
+
+fn carry_on(
+    target: &Target,
+    state: &StateDir,
+    transaction: &Transaction,
+    content: &dyn Content,
+    found: &[Place],
+    to_stage: &[usize],
+) -> Result<Recovered, Error> {
+    target.make()?;
+    let mut execution = Execution::new(target, state, transaction, Staging::open(target)?);
+    for (number, change) in transaction.changes.iter().enumerate() {
+        // Killed between displacing a late edit and keeping it.
+        execution.keep_displaced(number)?;
+        match found[number] {
+            Place::Waiting => {}
+            Place::Done => execution.skip(number),
+            Place::Edited => {
+                execution.skip(number);
+                execution.report(&change.path, Fate::InPlace);
+            }
+        }
+    }
+    for &number in to_stage {
+        let staging = execution.staging.directory();
+        let change = &transaction.changes[number];
+        execution.staging.clear(number)?;
+        stage::write(&execution.staging, number, change, content)?;
+        stage::sync_one(staging, number, change)?;
+    }
+    if !to_stage.is_empty() {
+        execution.staging.directory().sync()?;
+    }
+    let applied = finish::run(execution, &|_| ())?;
+    Ok(Recovered {
+        point: Some(transaction.after.clone()),
+        applied,
+        damaged_record: None,
+    })
+}
+
+/// Where a change stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// It is carried out.
+    Done,
+    /// It is not.
+    Waiting,
+    /// Somebody changed the path since the crash; theirs it stays.
+    Edited,
+}
+
+fn classify(change: &Change, there: look::There) -> Place {
+    let look::There::Image(image) = there else {
+        return Place::Edited;
+    };
+    match (change.after, image) {
+        (_, image) if image == change.result() => Place::Done,
+        // What was taken away has made room for a directory.
+        (None, Image::Directory) => Place::Done,
+        // A missing file is written again, as by any plan; its bytes are in `undo`.
+        (Some(_), Image::Missing) => Place::Waiting,
+        (_, image) if image == change.before => Place::Waiting,
+        _ => Place::Edited,
+    }
+}
+
+/// Whether the new file of a change is in the staging directory, whole.
+fn is_staged(staging: &Directory, number: usize, change: &Change) -> Result<bool, Failure> {
+    let name = file_name(number);
+    let (there, _) = look::entry(staging, &name)?;
+    let mode = staging.stat(&name)?.map(|stat| stat.mode);
+    Ok(change.after.is_some_and(|file| {
+        let same_mode = file
+            .mode
+            .permissions()
+            .is_none_or(|want| mode == Some(want));
+        there == look::There::Image(Image::File(file)) && same_mode
+    }))
+}
+
+/// Puts the second copy of a damaged record in its place.
+fn replace_record(state: &StateDir, transaction: &Transaction) -> Result<PathBuf, Error> {
+    let directory = state.make(TX)?;
+    let name = format!("{}{PLAN}", transaction.id);
+    sealed::prepare(&directory, &name, transaction::FORMAT, transaction)?;
+    let aside = sealed::set_aside(&directory, ACTIVE)?;
+    directory
+        .rename_new(&name, &directory, ACTIVE)
+        .or_else(|errno| match errno {
+            Errno::INVAL => directory.rename(&name, &directory, ACTIVE),
+            errno => Err(errno),
+        })
+        .map_err(|errno| directory.failure("replace", ACTIVE, errno))?;
+    directory.sync()?;
+    Ok(aside)
+}
+
+/// The record is lost: keeps whatever content is nowhere else, and lets the next plan do the rest.
+fn salvage(target: &Target, state: &StateDir, content: &dyn Content) -> Result<Recovered, Error> {
+    let id = copies::next_id(state)?;
+    let mut late = Vec::new();
+    if let Some(root) = target.directory(None)?
+        && let Some(staging) = staging::find(&root)?
+    {
+        for name in staging.list()? {
+            let path = name
+                .to_str()
+                .and_then(|name| RelPath::new(name.as_bytes()).ok());
+            let (Some(path), look::There::Image(Image::File(file))) =
+                (path, look::entry(&staging, name.to_str().unwrap_or("."))?.0)
+            else {
+                continue;
+            };
+            if content.blob(file.id).is_err() && !copies::has(state, file.id)? {
+                let kept = conflicts::keep(state, id, &path, &staging, path.name())?;
+                late.push(Late {
+                    path,
+                    fate: Fate::KeptAside(kept),
+                });
+            }
+        }
+    }
+    copies::publish_all(state)?;
+    let directory = state.make(TX)?;
+    let aside = sealed::set_aside(&directory, ACTIVE)?;
+    sweep(target, state)?;
+    Ok(Recovered {
+        point: None,
+        applied: Applied {
+            late,
+            ..Applied::default()
+        },
+        damaged_record: Some(aside),
+    })
+}

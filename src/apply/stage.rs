@@ -1,0 +1,97 @@
+//! New content, written beside its place and made durable there.
+
+use std::collections::BTreeSet;
+
+use super::staging::{Staging, directory_name, file_name};
+use super::{Change, Content, Error, Transaction};
+use crate::fs::{Directory, Target};
+use crate::git::{FileMode, RelPath};
+use crate::scan::hash;
+
+/// What is said of content that is not what its id says; `Content` promised to check, and is checked.
+#[derive(Debug, thiserror::Error)]
+#[error("what the store returned has another id")]
+struct OtherId;
+
+/// Writes the new file of a change, if it has one; not yet durable.
+pub(super) fn write(
+    staging: &Staging,
+    number: usize,
+    change: &Change,
+    content: &dyn Content,
+) -> Result<(), Error> {
+    let Some(after) = change.after else {
+        return Ok(());
+    };
+    let failed = |source| Error::Content {
+        path: change.path.clone(),
+        id: after.id,
+        source,
+    };
+    let bytes = content.blob(after.id).map_err(failed)?;
+    let id = hash(bytes.len() as u64, &mut bytes.as_slice());
+    if !id.is_ok_and(|id| id == after.id) {
+        return Err(failed(OtherId.into()));
+    }
+    let name = file_name(number);
+    let directory = staging.directory();
+    match after.mode.permissions() {
+        None => directory.symlink(&bytes, name)?,
+        Some(mode) => {
+            let mut file = directory.create(name)?;
+            file.write(&bytes)?;
+            file.set_mode(mode)?;
+            file.start_writeback();
+        }
+    }
+    Ok(())
+}
+
+/// Makes the directories that will be needed, so that no full disk can stop the update after the commit point.
+pub(super) fn directories(
+    staging: &Staging,
+    target: &Target,
+    transaction: &Transaction,
+) -> Result<(), Error> {
+    let wanted: BTreeSet<RelPath> = transaction
+        .changes
+        .iter()
+        .filter(|change| change.after.is_some())
+        .flat_map(|change| change.path.ancestors())
+        .collect();
+    let mut number = 0;
+    for directory in wanted {
+        if target.directory(Some(&directory))?.is_none() {
+            staging
+                .directory()
+                .make_directory(directory_name(number), 0o755)?;
+            number += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Makes all that was staged durable.
+pub(super) fn sync(
+    staging: &Staging,
+    target: &Target,
+    transaction: &Transaction,
+) -> Result<(), Error> {
+    for (number, change) in transaction.changes.iter().enumerate() {
+        sync_one(staging.directory(), number, change)?;
+    }
+    staging.directory().sync()?;
+    // So that the staging directory itself has its name.
+    if let Some(root) = target.directory(None)? {
+        root.sync()?;
+    }
+    Ok(())
+}
+
+/// Makes the new file of a change durable; a symlink is durable with its directory.
+pub(super) fn sync_one(directory: &Directory, number: usize, change: &Change) -> Result<(), Error> {
+    match change.after {
+        Some(file) if file.mode != FileMode::Symlink => Ok(directory.sync_file(file_name(number))?),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,184 @@
+//! The staging directory inside the target, and what its file system can do.
+//!
+//! It is inside because that is the one place surely on the same file system *and* the same mount: a rename between
+//! two bind mounts of one file system fails, and systemd makes every writable path of a unit a bind mount.
+//!
+//! Names in it: `<n>` for the new file of change n, where the displaced one is found after an exchange; `o<n>` for a
+//! displaced file that came by another way; `d<n>` for a new directory; `k<n>` for something of somebody else's that
+//! could not be put back.
+
+use std::ffi::{OsStr, OsString};
+
+use rustix::io::Errno;
+
+use super::Error;
+use crate::fs::{Directory, Failure, Kind, Target};
+use crate::git::path::RESERVED_PREFIX;
+
+/// The staging directory, open.
+#[derive(Debug)]
+pub(super) struct Staging {
+    directory: Directory,
+    can: Can,
+}
+
+/// What the file system can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Can {
+    /// `RENAME_EXCHANGE`.
+    pub(super) exchange: bool,
+    /// `RENAME_NOREPLACE`.
+    pub(super) rename_new: bool,
+    /// Whether `a` and `A` are two names.
+    pub(super) tell_case: bool,
+}
+
+/// Its name in the target. No tree may have it ([`RESERVED_PREFIX`]).
+fn name() -> String {
+    format!("{RESERVED_PREFIX}.tmp")
+}
+
+pub(super) fn file_name(number: usize) -> String {
+    number.to_string()
+}
+
+pub(super) fn displaced_name(number: usize) -> String {
+    format!("o{number}")
+}
+
+pub(super) fn directory_name(number: usize) -> String {
+    format!("d{number}")
+}
+
+impl Staging {
+    /// Opens the staging directory, makes it where it is missing, and finds out what its file system can do.
+    pub(super) fn open(target: &Target) -> Result<Self, Error> {
+        let Some(root) = target.directory(None)? else {
+            return Err(Error::TargetReplaced {
+                path: target.path().to_owned(),
+            });
+        };
+        let directory = match find(&root)? {
+            Some(directory) => directory,
+            None => root.make_child(name(), 0o700)?,
+        };
+        let can = probe(&directory)?.ok_or_else(|| Error::UnsupportedFileSystem {
+            path: target.path().to_owned(),
+        })?;
+        Ok(Self { directory, can })
+    }
+
+    pub(super) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    pub(super) fn can(&self) -> Can {
+        self.can
+    }
+
+    /// The new directories that were made and not yet moved to their places.
+    pub(super) fn spare_directories(&self) -> Result<Vec<OsString>, Failure> {
+        let mut spare = Vec::new();
+        for entry in self.directory.list()? {
+            let ours = entry.to_str().is_some_and(|name| name.starts_with('d'));
+            if ours && self.kind(&entry)? == Some(Kind::Directory) {
+                spare.push(entry);
+            }
+        }
+        Ok(spare)
+    }
+
+    /// Makes place for the new file of a change. What stands there is a file that is kept elsewhere, or something else
+    /// that somebody put where the change was made; that stays under another name.
+    pub(super) fn clear(&self, number: usize) -> Result<(), Failure> {
+        let name = file_name(number);
+        match self.kind(name.as_ref())? {
+            None => Ok(()),
+            Some(Kind::File | Kind::Symlink) => self.directory.unlink(&name),
+            Some(Kind::Directory | Kind::Special) => self
+                .directory
+                .rename(&name, &self.directory, format!("k{number}"))
+                .map_err(|errno| self.directory.failure("set aside", &name, errno)),
+        }
+    }
+
+    fn kind(&self, name: &OsStr) -> Result<Option<Kind>, Failure> {
+        Ok(self.directory.stat(name)?.map(|stat| stat.kind))
+    }
+}
+
+/// The staging directory of a run that died, if there is one.
+pub(super) fn find(root: &Directory) -> Result<Option<Directory>, Error> {
+    let blocked = || Error::StagingBlocked {
+        path: root.path().join(name()),
+    };
+    let Some(stat) = root.stat(name())? else {
+        return Ok(None);
+    };
+    let ours = stat.kind == Kind::Directory
+        && stat.uid == rustix::process::geteuid().as_raw()
+        && stat.mode & 0o077 == 0;
+    if !ours {
+        return Err(blocked());
+    }
+    root.child(name())?.ok_or_else(blocked).map(Some)
+}
+
+/// Removes the staging directory. The files in it are new content that nobody needs any more, or old content that is
+/// kept elsewhere. A directory with something in it, or a socket, is neither, and stays.
+pub(super) fn remove(target: &Target) -> Result<(), Error> {
+    let Some(root) = target.directory(None)? else {
+        return Ok(());
+    };
+    let Some(directory) = find(&root)? else {
+        return Ok(());
+    };
+    for entry in directory.list()? {
+        match directory.stat(&entry)?.map(|stat| stat.kind) {
+            Some(Kind::Directory) => {
+                directory.remove_empty(&entry)?;
+            }
+            Some(Kind::File | Kind::Symlink) => directory.unlink(&entry)?,
+            Some(Kind::Special) | None => {}
+        }
+    }
+    if root.remove_empty(name())? {
+        Ok(())
+    } else {
+        Err(Error::StagingBlocked {
+            path: directory.path().to_owned(),
+        })
+    }
+}
+
+/// Tries out what the file system can do; `None` where there is no way to replace a file without losing one.
+fn probe(directory: &Directory) -> Result<Option<Can>, Failure> {
+    let names = ["probe-a", "probe-b", "probe-c", "probe-d"];
+    for name in names {
+        directory.unlink(name)?;
+    }
+    directory.create(names[0])?;
+    directory.create(names[1])?;
+    let tell_case = directory.stat("PROBE-A")?.is_none();
+    let attempt = |result: Result<(), Errno>| match result {
+        Ok(()) => Ok(true),
+        // INVAL: the file system does not know the flag. NOSYS: the kernel does not know the call. PERM, OPNOTSUPP,
+        // MLINK: no hard links.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM | Errno::MLINK) => {
+            Ok(false)
+        }
+        Err(errno) => Err(directory.failure("try out", names[0], errno)),
+    };
+    let exchange = attempt(directory.exchange(names[0], directory, names[1]))?;
+    let rename_new = attempt(directory.rename_new(names[0], directory, names[2]))?;
+    let usable =
+        (exchange && rename_new) || attempt(directory.link(names[1], directory, names[3]))?;
+    for name in names {
+        directory.unlink(name)?;
+    }
+    Ok(usable.then_some(Can {
+        exchange,
+        rename_new,
+        tell_case,
+    }))
+}

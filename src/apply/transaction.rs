@@ -1,0 +1,211 @@
+//! A transaction: everything an update changes, in one record.
+//!
+//! The same record is the journal (`tx/active`) while it is carried out and the table of contents of `undo/<id>`
+//! afterwards. It is read as if an enemy had written it: paths and ids are checked by their types, and that the rest
+//! makes sense is checked by [`Transaction::check`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::git::{CommitId, EntryMode, File, FileMode, RelPath, TreeId, path};
+use crate::scan::Local;
+use crate::state::sealed::Format;
+use crate::state::{Index, Owned, rfc3339};
+
+pub(crate) const FORMAT: Format = Format {
+    kind: "transaction",
+    version: 1,
+};
+
+/// The number of a transaction, counted up.
+///
+/// Counted rather than timed: the clock of a host that has just booted may be years off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TxId(pub u64);
+
+/// The text is not the number of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` is not the number of an update", .0.escape_debug())]
+pub struct NotATx(pub String);
+
+/// A commit, as a transaction knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Point {
+    /// The commit.
+    pub commit: CommitId,
+    /// Its tree.
+    pub tree: TreeId,
+    /// The name it was asked for by.
+    pub reference: String,
+}
+
+/// What is or was at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Image {
+    /// Nothing.
+    Missing,
+    /// A file or symlink.
+    File(File),
+    /// A directory that is or was empty but for what the transaction takes away.
+    Directory,
+}
+
+/// One path that changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// Where.
+    pub path: RelPath,
+    /// What was there.
+    pub before: Image,
+    /// What is there afterwards; `None`: nothing.
+    pub after: Option<File>,
+    /// Whether what was there was somebody's work that no commit holds.
+    pub edited: bool,
+    /// What the commit before had there, as far as it was ours.
+    pub base: Option<File>,
+}
+
+/// Everything an update changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Transaction {
+    /// Its number.
+    pub id: TxId,
+    /// When it was recorded.
+    #[serde(with = "rfc3339")]
+    pub time: jiff::Timestamp,
+    /// The target, by path.
+    pub target: String,
+    /// What the target was at, where that is known.
+    pub before: Option<Point>,
+    /// What it is brought to.
+    pub after: Point,
+    /// The paths, sorted.
+    pub changes: Vec<Change>,
+    /// All that is ours afterwards. What changes has not been seen there yet.
+    pub index: BTreeMap<RelPath, Owned>,
+}
+
+impl Transaction {
+    /// Whether the record makes sense for `target`, however it came about.
+    pub(crate) fn check(&self) -> bool {
+        let leaf_is_safe = |path: &RelPath, file: &File| {
+            path::check_leaf(path, EntryMode::File(file.mode)).is_ok()
+        };
+        let sorted = self.changes.is_sorted_by(|a, b| a.path < b.path);
+        let created: BTreeSet<&RelPath> = self
+            .changes
+            .iter()
+            .filter(|change| change.after.is_some())
+            .map(|change| &change.path)
+            .collect();
+        sorted
+            && self.changes.iter().all(|change| {
+                let safe = change
+                    .after
+                    .is_none_or(|file| leaf_is_safe(&change.path, &file));
+                let below_a_file = change.after.is_some()
+                    && change
+                        .path
+                        .ancestors()
+                        .any(|directory| created.contains(&directory));
+                safe && !below_a_file && self.agrees(change)
+            })
+    }
+
+    /// Whether the index says of a change what the change says.
+    fn agrees(&self, change: &Change) -> bool {
+        let owned = self.index.get(&change.path).map(|owned| File {
+            mode: owned.mode,
+            id: owned.id,
+        });
+        owned == change.after
+    }
+
+    pub(crate) fn is_about(&self, target: &Path) -> bool {
+        Path::new(&self.target) == target
+    }
+
+    /// The index once everything is in place, but for what `seen` tells.
+    pub(crate) fn index(&self) -> Index {
+        Index {
+            commit: self.after.commit,
+            tree: self.after.tree,
+            reference: self.after.reference.clone(),
+            entries: self.index.clone(),
+        }
+    }
+}
+
+impl Image {
+    /// The image of what a plan saw; `None` for what no plan changes.
+    pub(crate) fn of(local: &Local) -> Option<Self> {
+        Some(match local {
+            Local::Missing => Self::Missing,
+            Local::File { executable, id, .. } => Self::File(File {
+                mode: if *executable {
+                    FileMode::Executable
+                } else {
+                    FileMode::Regular
+                },
+                id: *id,
+            }),
+            Local::Symlink { id, .. } => Self::File(File {
+                mode: FileMode::Symlink,
+                id: *id,
+            }),
+            Local::Directory { .. } => Self::Directory,
+            Local::Special { .. } => return None,
+        })
+    }
+
+    /// The file or symlink.
+    #[must_use]
+    pub fn file(&self) -> Option<&File> {
+        match self {
+            Self::File(file) => Some(file),
+            Self::Missing | Self::Directory => None,
+        }
+    }
+}
+
+impl Change {
+    /// What is there afterwards.
+    pub(crate) fn result(&self) -> Image {
+        self.after.map_or(Image::Missing, Image::File)
+    }
+
+    /// Whether content that was displaced here is kept elsewhere already: it is what the plan knew, or what the commit
+    /// has.
+    pub(crate) fn knows(&self, id: crate::git::BlobId) -> bool {
+        self.before.file().is_some_and(|file| file.id == id)
+            || self.after.is_some_and(|file| file.id == id)
+    }
+}
+
+impl fmt::Display for TxId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:06}", self.0)
+    }
+}
+
+impl FromStr for TxId {
+    type Err = NotATx;
+
+    fn from_str(text: &str) -> Result<Self, NotATx> {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse()
+            .ok()
+            .filter(|_| digits)
+            .map(Self)
+            .ok_or_else(|| NotATx(text.to_owned()))
+    }
+}

@@ -1,0 +1,193 @@
+//! The write half of the target: its directories, opened for change, and what stands against a change.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use rustix::fs::{
+    self as sys, Access, AtFlags, Mode, StatVfsMountFlags, StatxAttributes, StatxFlags,
+};
+use rustix::io::Errno;
+
+use super::{Directory, Error, Failure, LIST, Target, is_absent};
+use crate::git::RelPath;
+
+/// Why a path cannot be changed, found before anything is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// `chattr +i` or `+a`, on the path or on the directory that holds it.
+    Immutable,
+    /// Another file system is mounted there, or on the way.
+    Mount,
+    /// This user may not write in the directory that holds it.
+    Denied,
+}
+
+/// How much room a file system has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// Tells file systems apart.
+    pub(crate) device: u64,
+    /// Bytes this user can still write.
+    pub(crate) bytes: u64,
+    /// Files that can still be made; `None` where there is no fixed number.
+    pub(crate) inodes: Option<u64>,
+    /// What every file is rounded up to.
+    pub(crate) block: u64,
+    /// Whether nothing can be written at all.
+    pub(crate) read_only: bool,
+}
+
+impl Target {
+    /// How much room there is; for a target that does not exist, where it would be made.
+    pub(crate) fn room(&self) -> Result<Room, Failure> {
+        match self.directory(None)? {
+            Some(root) => root.room(),
+            None => self.parent_directory()?.room(),
+        }
+    }
+
+    /// Makes the target if it is not there, and tells whether it did.
+    pub(crate) fn make(&self) -> Result<bool, Error> {
+        if !self.is_absent() {
+            return Ok(false);
+        }
+        let parent = self.parent_directory()?;
+        let made = match parent.make_directory(&self.name, 0o755) {
+            Ok(()) => {
+                parent.sync()?;
+                true
+            }
+            Err(failure) if failure.errno() == Some(Errno::EXIST) => false,
+            Err(failure) => return Err(failure.into()),
+        };
+        self.open_root()?;
+        Ok(made)
+    }
+
+    /// Takes an empty target away again. This value is of no use afterwards.
+    pub(crate) fn unmake(&self) -> Result<(), Error> {
+        self.parent_directory()?.remove_empty(&self.name)?;
+        Ok(())
+    }
+
+    /// Whether the directory that was pinned still has the target's name.
+    pub(crate) fn is_in_place(&self) -> Result<bool, Error> {
+        let Some(root) = self.root() else {
+            return Ok(false);
+        };
+        let named = self.parent_directory()?.stat(&self.name)?;
+        let pinned =
+            sys::fstat(root).map_err(|errno| Failure::new("look at", &self.path, errno))?;
+        Ok(named.is_some_and(|named| named.ino == pinned.st_ino))
+    }
+
+    /// A directory of the target (`None`: the root), opened for change; `None` where none is there, or where something
+    /// on the way is no directory.
+    pub(crate) fn directory(&self, path: Option<&RelPath>) -> Result<Option<Directory>, Failure> {
+        let (opened, shown) = match path {
+            None => (self.reopen_root(LIST), self.path.clone()),
+            Some(path) => (self.resolve(path, LIST), self.path.join(path)),
+        };
+        match opened {
+            Ok(fd) => Ok(Some(Directory::from_fd(fd, shown, self.faults.clone()))),
+            Err(errno) if is_absent(errno) => Ok(None),
+            Err(errno) => Err(Failure::new("open", &shown, errno)),
+        }
+    }
+
+    /// What stands against changing `path`. Directories that were found fine are remembered in `fine`.
+    pub(crate) fn obstacle(
+        &self,
+        path: &RelPath,
+        fine: &mut HashSet<Option<RelPath>>,
+    ) -> Result<Option<Obstacle>, Failure> {
+        let mut above = path.parent();
+        let directory = loop {
+            match self.directory(above.as_ref()) {
+                Ok(Some(directory)) => break directory,
+                // It will be made, or what stands there will be taken away, in the directory above.
+                Ok(None) => match above {
+                    None => return Ok(None),
+                    Some(missing) => above = missing.parent(),
+                },
+                Err(failure) if failure.errno() == Some(Errno::XDEV) => {
+                    return Ok(Some(Obstacle::Mount));
+                }
+                Err(failure) => return Err(failure),
+            }
+        };
+        if !fine.contains(&above) {
+            if let Some(attributes) = attributes(&directory, None)?
+                && is_immutable(attributes)
+            {
+                return Ok(Some(Obstacle::Immutable));
+            }
+            let access = Access::WRITE_OK | Access::EXEC_OK;
+            match sys::accessat(directory.fd(), ".", access, AtFlags::EACCESS) {
+                Ok(()) => {}
+                Err(Errno::ACCESS | Errno::PERM) => return Ok(Some(Obstacle::Denied)),
+                // EROFS is told for the file system as a whole; a system without the call tells at the write.
+                Err(_) => {}
+            }
+            fine.insert(above.clone());
+        }
+        if above != path.parent() {
+            return Ok(None);
+        }
+        Ok(match attributes(&directory, Some(path.name()))? {
+            Some(attributes) if is_immutable(attributes) => Some(Obstacle::Immutable),
+            Some(attributes) if attributes.contains(StatxAttributes::MOUNT_ROOT) => {
+                Some(Obstacle::Mount)
+            }
+            _ => None,
+        })
+    }
+
+    fn parent_directory(&self) -> Result<Directory, Failure> {
+        let path: PathBuf = self.path.parent().unwrap_or(&self.path).to_owned();
+        let fd = sys::openat(&self.parent, ".", LIST, Mode::empty())
+            .map_err(|errno| Failure::new("open", &path, errno))?;
+        Ok(Directory::from_fd(fd, path, self.faults.clone()))
+    }
+}
+
+impl Directory {
+    /// How much room the file system has on which this directory is.
+    pub(crate) fn room(&self) -> Result<Room, Failure> {
+        let failure = |errno| Failure::new("look at", self.path(), errno);
+        let vfs = sys::fstatvfs(self.fd()).map_err(failure)?;
+        let stat = sys::fstat(self.fd()).map_err(failure)?;
+        Ok(Room {
+            device: stat.st_dev,
+            // What only root may use is left to root's emergencies.
+            bytes: vfs.f_bavail.saturating_mul(vfs.f_frsize),
+            inodes: (vfs.f_files > 0).then_some(vfs.f_favail),
+            block: vfs.f_frsize.max(1),
+            read_only: vfs.f_flag.contains(StatVfsMountFlags::RDONLY),
+        })
+    }
+}
+
+/// The attributes of a name in a directory, or of the directory itself; `None` where nothing is there.
+fn attributes(
+    directory: &Directory,
+    name: Option<&str>,
+) -> Result<Option<StatxAttributes>, Failure> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    match sys::statx(
+        directory.fd(),
+        name.unwrap_or("."),
+        flags,
+        StatxFlags::empty(),
+    ) {
+        Ok(stat) => Ok(Some(stat.stx_attributes & stat.stx_attributes_mask)),
+        Err(Errno::NOENT) => Ok(None),
+        // No `statx`: the write itself will tell.
+        Err(Errno::NOSYS) => Ok(Some(StatxAttributes::empty())),
+        Err(errno) => Err(directory.failure("look at", name.unwrap_or("."), errno)),
+    }
+}
+
+fn is_immutable(attributes: StatxAttributes) -> bool {
+    attributes.intersects(StatxAttributes::IMMUTABLE | StatxAttributes::APPEND)
+}
