@@ -44,7 +44,7 @@ mod transaction;
 pub mod undo;
 
 pub use error::{ContentError, Error, Problem};
-pub use recover::{Recovered, recover};
+pub use recover::{Recovered, is_active, recover};
 pub use transaction::{Change, Image, NotATx, Point, Transaction, TxId};
 
 use staging::Staging;
@@ -146,7 +146,7 @@ pub fn apply(
     interrupt: &AtomicBool,
     on_progress: OnProgress<'_>,
 ) -> Result<Applied, Error> {
-    if recover::is_active(state)? {
+    if is_active(state)? {
         return Err(Error::RecoveryFirst);
     }
     let before = match Index::load(state)? {
@@ -180,7 +180,7 @@ pub fn apply(
         )
         .map_err(|source| unfinished(transaction.id, source)),
         // In doubt: the record is there, though perhaps not yet for good. The next run carries it out.
-        Err(error) if recover::is_active(state).unwrap_or(true) => {
+        Err(error) if is_active(state).unwrap_or(true) => {
             Err(unfinished(transaction.id, error))
         }
         Err(error) => {

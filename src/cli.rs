@@ -12,15 +12,29 @@ use crate::Error;
 use crate::exit::Exit;
 use crate::report::{Color, Report, Stdio};
 use crate::settings::{Env, File, Resolved, Settings};
+use crate::source::Interrupt;
 
 pub mod args;
 mod config;
 mod pages;
+mod rebuild;
+mod status;
+mod sync;
+mod update;
+mod validate;
+mod watch;
 
 use args::{Cli, Command};
 
 /// Runs the program with these arguments, the program's name first.
-pub fn main(args: impl IntoIterator<Item = OsString>, env: &Env, stdio: Stdio) -> Exit {
+///
+/// `interrupt` is set by whoever wants the run to stop where that is safe.
+pub fn main(
+    args: impl IntoIterator<Item = OsString>,
+    env: &Env,
+    stdio: Stdio,
+    interrupt: &Interrupt,
+) -> Exit {
     let cli = match parse(args) {
         Ok(cli) => cli,
         Err(error) => return print_usage(&error, env, stdio),
@@ -33,7 +47,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>, env: &Env, stdio: Stdio) -
         global.color,
         env,
     );
-    let exit = match run(&cli, env, &mut report) {
+    if global.no_progress {
+        report = report.without_progress();
+    }
+    let exit = match run(&cli, env, interrupt, &mut report) {
         Ok(exit) => exit,
         Err(error) => {
             let exit = exit_of(&error, &cli);
@@ -44,28 +61,44 @@ pub fn main(args: impl IntoIterator<Item = OsString>, env: &Env, stdio: Stdio) -
     report.finish(exit)
 }
 
-fn run(cli: &Cli, env: &Env, report: &mut Report) -> Result<Exit, Error> {
-    match &cli.command {
-        Some(Command::Config(args::Config::Show)) => {
-            config::show(&resolve(cli, env, report)?, env, report);
-            Ok(Exit::Done)
+/// What every command works with.
+struct Run<'a> {
+    env: &'a Env,
+    interrupt: &'a Interrupt,
+    report: &'a mut Report,
+}
+
+fn run(cli: &Cli, env: &Env, interrupt: &Interrupt, report: &mut Report) -> Result<Exit, Error> {
+    let command = match &cli.command {
+        Some(Command::Config(args::Config::Check { file })) => {
+            let file = file.as_deref().or(cli.global.config.as_deref());
+            return config::check(file, env, report);
         }
-        Some(Command::Config(args::Config::Check { file })) => config::check(
-            file.as_deref().or(cli.global.config.as_deref()),
-            env,
-            report,
-        ),
         Some(Command::Completions { shell }) => {
             pages::completions(*shell, report);
+            return Ok(Exit::Done);
+        }
+        Some(Command::Man { command }) => return Ok(pages::man(command, report)),
+        other => other.as_ref(),
+    };
+    let resolved = resolve(cli, env, report)?;
+    let settings = &resolved.settings;
+    let mut run = Run {
+        env,
+        interrupt,
+        report,
+    };
+    match command {
+        None => update::run(&cli.update, settings, &mut run),
+        Some(Command::Sync(args)) => sync::run(args, settings, &mut run),
+        Some(Command::Validate(args)) => validate::run(args, settings, &mut run),
+        Some(Command::Status) => status::run(settings, &mut run),
+        Some(Command::Rebuild(args)) => rebuild::run(args, settings, &mut run),
+        Some(Command::Config(_)) => {
+            config::show(&resolved, env, report);
             Ok(Exit::Done)
         }
-        Some(Command::Man { command }) => Ok(pages::man(command, report)),
-        None
-        | Some(Command::Sync(_) | Command::Validate(_) | Command::Status | Command::Rebuild(_)) => {
-            resolve(cli, env, report)?;
-            report.warning("this build has only `config`, `completions` and `man`");
-            Ok(Exit::Failure)
-        }
+        Some(Command::Completions { .. } | Command::Man { .. }) => Ok(Exit::Done),
     }
 }
 

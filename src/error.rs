@@ -58,6 +58,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Undo(#[from] crate::apply::undo::Error),
+    /// A policy about commits.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Sync(#[from] crate::sync::Error),
     /// The rebuild.
     #[error(transparent)]
     #[diagnostic(transparent)]

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::git::{commit, tree};
-use crate::{Error, apply, fs, lock, objects, plan, rebuild, scan, settings, source, state, token};
+use crate::{Error, apply, fs, lock, objects, plan, rebuild, scan, settings, source, state, sync, token};
 
 /// How a run ended, as the process tells it. The numbers never change meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,6 +107,7 @@ impl From<&Error> for Exit {
             Error::Store(error) => of_store(error),
             Error::Scan(error) => of_scan(error),
             Error::Plan(error) => of_plan(error),
+            Error::Sync(error) => of_sync(error),
             Error::Apply(error) => of_apply(error),
             Error::Undo(error) => of_undo(error),
             Error::Rebuild(error) => of_rebuild(error),
@@ -250,6 +251,13 @@ fn of_plan(error: &plan::Error) -> Exit {
         plan::Error::Conflicts { .. }
         | plan::Error::RequiredGone { .. }
         | plan::Error::MassDelete { .. } => Exit::Conflict,
+    }
+}
+
+fn of_sync(error: &sync::Error) -> Exit {
+    match error {
+        sync::Error::Rewind { .. } => Exit::Conflict,
+        sync::Error::Pattern(_) => Exit::Configuration,
     }
 }
 

@@ -14,8 +14,10 @@ pub mod rebuild;
 pub mod report;
 pub mod scan;
 pub mod settings;
+pub mod signals;
 pub mod source;
 pub mod state;
+pub mod sync;
 pub mod token;
 
 pub use error::Error;

@@ -82,6 +82,26 @@ impl Lock {
         }
     }
 
+    /// Whether somebody holds it now. Takes nothing and makes nothing.
+    pub fn is_held(state: &StateDir) -> Result<bool, Error> {
+        let directory = state.directory();
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let error = |errno: Errno| Error::Io {
+            path: directory.path().join(NAME),
+            source: errno.into(),
+        };
+        let file = match sys::openat(directory.fd(), NAME, flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Ok(false),
+            Err(errno) => return Err(error(errno)),
+        };
+        match sys::flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(false),
+            Err(Errno::WOULDBLOCK) => Ok(true),
+            Err(errno) => Err(error(errno)),
+        }
+    }
+
     fn attempt(state: &StateDir) -> Result<Self, Error> {
         let directory = state.directory();
         let error = |errno: Errno| Error::Io {

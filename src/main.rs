@@ -2,15 +2,19 @@
 
 use std::process::ExitCode;
 
-use hyper_sync::cli;
 use hyper_sync::report::Stdio;
 use hyper_sync::settings::Env;
+use hyper_sync::source::Interrupt;
+use hyper_sync::{cli, signals};
 
 fn main() -> ExitCode {
+    let interrupt = Interrupt::default();
+    signals::watch(&interrupt);
     cli::main(
         std::env::args_os(),
         &Env::from_process(),
         Stdio::of_process(),
+        &interrupt,
     )
     .into()
 }

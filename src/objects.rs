@@ -135,6 +135,12 @@ impl Store {
         None
     }
 
+    /// Bytes of an object as the pack tells them, unproven: for estimates.
+    #[must_use]
+    pub fn size(&self, id: Oid) -> Option<u64> {
+        self.packs().iter().rev().find_map(|pack| pack.size(id))
+    }
+
     /// A commit, parsed and proven.
     pub fn commit(&self, id: CommitId) -> Result<Option<Commit>, commit::Fault> {
         self.read(Kind::Commit, id.0)

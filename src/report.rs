@@ -14,6 +14,8 @@ use crate::exit::Exit;
 use crate::git::path::is_invisible;
 use crate::settings::Env;
 
+pub mod sync;
+
 /// Where the output goes.
 pub struct Stdio {
     /// Data.
@@ -96,6 +98,7 @@ pub struct Report {
     verbosity: Verbosity,
     color_out: bool,
     color_err: bool,
+    progress: bool,
     lost: bool,
 }
 
@@ -112,11 +115,25 @@ impl Report {
         Self {
             color_out: color.is_on(stdio.out_is_terminal, env),
             color_err: color.is_on(stdio.err_is_terminal, env),
+            progress: stdio.err_is_terminal && verbosity == Verbosity::Normal,
             stdio,
             format,
             verbosity,
             lost: false,
         }
+    }
+
+    /// Without progress bars.
+    #[must_use]
+    pub fn without_progress(mut self) -> Self {
+        self.progress = false;
+        self
+    }
+
+    /// Whether progress is drawn on stderr.
+    #[must_use]
+    pub fn shows_progress(&self) -> bool {
+        self.progress
     }
 
     /// For whom stdout is.
@@ -143,6 +160,13 @@ impl Report {
         match written.and_then(|()| self.stdio.out.flush()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => self.lost = true,
             _ => {}
+        }
+    }
+
+    /// A result for a person, on stdout.
+    pub fn text(&mut self, text: &str) {
+        if self.verbosity >= Verbosity::Normal && self.format == Format::Human {
+            self.data(&escape(text));
         }
     }
 
@@ -229,6 +253,12 @@ impl Report {
         }
         rendered
     }
+}
+
+/// Writes what another program prints to this process's stderr, as it comes: stdout is for results.
+pub fn pass_through(bytes: &[u8]) {
+    // Nobody is left to be told that stderr is closed.
+    let _ = io::stderr().write_all(bytes);
 }
 
 fn json_error(error: &dyn Diagnostic, exit: Exit) -> serde_json::Value {

@@ -1,8 +1,8 @@
 //! What is in the target now: `lstat` and, where that does not tell, the hash.
 //!
 //! Only paths that are asked for are looked at, so a target may hold gigabytes that are not ours. Content is hashed
-//! unless the index knows the very same inode, size and times, and these are old enough to be believed (a file
-//! changed in the tick in which the index was written is "racy", as in git's own index, and is hashed again).
+//! unless the index knows the very same inode, size and times (and the index forgets those of a file that changed in
+//! the tick in which it was looked at: "racy", as in git's own index).
 //! Symlinks are never followed, FIFOs never opened for their content.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -73,8 +73,8 @@ pub struct Remembered {
 pub enum Belief {
     /// Everything is hashed.
     Nothing,
-    /// Inode, size, mtime and ctime must be the same, and older than this time (nanoseconds since 1970).
-    OlderThan(i128),
+    /// Inode, size, mtime and ctime must be the same. The index remembers only what is old enough to be believed.
+    Unchanged,
     /// Size and mtime are enough.
     SizeAndTime,
 }
@@ -333,12 +333,8 @@ impl<'a> Scanner<'a> {
         match self.belief {
             Belief::Nothing => false,
             Belief::SizeAndTime => same_content,
-            Belief::OlderThan(time) => {
-                same_content
-                    && known.stat.ino == stat.ino
-                    && known.stat.ctime == stat.ctime
-                    && stat.mtime < time
-                    && stat.ctime < time
+            Belief::Unchanged => {
+                same_content && known.stat.ino == stat.ino && known.stat.ctime == stat.ctime
             }
         }
     }

@@ -4,6 +4,7 @@
 //! the commit's objects into the store and may take any [`Route`]; whichever it took, [`stage`] then walks the commit
 //! from its id and is the only maker of a [`Staged`], so nothing can be applied that was not proven.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::git::{BlobId, Commit, CommitId, Tree};
@@ -12,9 +13,11 @@ use crate::objects::Store;
 mod error;
 pub mod git;
 pub mod http;
+mod open;
 mod stage;
 
 pub use error::Error;
+pub use open::open;
 pub use stage::{Depth, Notice, Staged, Terms, stage, walk};
 
 /// What a name on the remote stands for.
@@ -51,6 +54,18 @@ pub enum Route {
     Full,
     /// Nothing was asked for: the store had it all.
     Store,
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Delta => "delta",
+            Self::SelectGit => "select (git)",
+            Self::SelectApi => "select (api)",
+            Self::Full => "full",
+            Self::Store => "store",
+        })
+    }
 }
 
 /// A route that was given up, and why; shown to the user.

@@ -7,6 +7,7 @@
 //! | damaged | its second copy, in `undo/<id>.part`, takes its place; without one, all content that is nowhere else is kept in `conflicts`, and the next plan goes on from what is there |
 //! | not ours | nothing is touched, a person must look |
 
+use std::fmt;
 use std::path::PathBuf;
 
 use rustix::io::Errno;
@@ -33,6 +34,21 @@ pub struct Recovered {
     pub applied: Applied,
     /// Where the damaged record is, if it was.
     pub damaged_record: Option<PathBuf>,
+}
+
+impl fmt::Display for Recovered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.point {
+            Some(point) => write!(
+                f,
+                "an interrupted update was finished: the target was brought to {}",
+                point.commit.short()
+            ),
+            None => f.write_str(
+                "the record of an interrupted update was lost: what it had changed is compared anew",
+            ),
+        }
+    }
 }
 
 /// A transaction's record on its way to being active.
@@ -69,7 +85,7 @@ impl Record {
 }
 
 /// Whether an update waits to be finished.
-pub(super) fn is_active(state: &StateDir) -> Result<bool, Error> {
+pub fn is_active(state: &StateDir) -> Result<bool, Error> {
     Ok(match state.directory().child(TX)? {
         Some(directory) => directory.stat(ACTIVE)?.is_some(),
         None => false,

@@ -133,6 +133,9 @@ pub struct Remote {
     /// Let the update delete most of the files that are managed
     #[arg(long)]
     pub allow_mass_delete: bool,
+    /// Wait so long for another run to end, instead of giving up at once
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, hide_default_value = true)]
+    pub wait: u64,
 }
 
 /// What decides how a rebuild is done.

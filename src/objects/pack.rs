@@ -107,6 +107,23 @@ impl Pack {
         }
     }
 
+    /// Bytes of an object as its header tells them, unproven: for estimates.
+    pub(super) fn size(&self, id: Oid) -> Option<u64> {
+        let size = || {
+            let index = self.bundle.index.lookup(id.to_gix())?;
+            let offset = self.bundle.index.pack_offset_at_index(index);
+            let pack = &self.bundle.pack;
+            // Every pack is whole: no base is outside of it.
+            let header = pack.decode_header(
+                pack.entry(offset).ok()?,
+                &mut gix_zlib::Inflate::default(),
+                &|_| Ok(None),
+            );
+            Some(header.ok()?.object_size)
+        };
+        catch_unwind(AssertUnwindSafe(size)).ok().flatten()
+    }
+
     /// Declares that what its objects refer to and nobody has was left out on purpose. False where it said so before.
     pub(super) fn set_promisor(&self) -> Result<bool, Error> {
         let path = self.path.with_extension("promisor");

@@ -105,6 +105,12 @@ impl Staged<'_> {
         &self.notices
     }
 
+    /// Bytes of one of its blobs, where the store has it.
+    #[must_use]
+    pub fn size(&self, id: BlobId) -> Option<u64> {
+        self.store.size(id.0)
+    }
+
     /// The content of one of its blobs, hashed again on the way.
     pub fn blob(&self, id: BlobId) -> Result<Vec<u8>, Error> {
         blob(self.store, self.commit().id, id)

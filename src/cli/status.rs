@@ -1,0 +1,145 @@
+//! `hyper-sync status`: which commit is where, and what waits.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::Run;
+use crate::Error;
+use crate::exit::Exit;
+use crate::fs::Target;
+use crate::git::{CommitId, RelPath};
+use crate::lock::Lock;
+use crate::rebuild::{Machine, Record};
+use crate::report::Format;
+use crate::scan::{Belief, Local, Scanner};
+use crate::settings::Settings;
+use crate::state::{Found, Index, StateDir, SyncState};
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Document {
+    target: std::path::PathBuf,
+    commit: Option<CommitId>,
+    #[serde(rename = "ref")]
+    reference: Option<String>,
+    last_sync: Option<SyncState>,
+    local_edits: Vec<Edit>,
+    pending_rebuild: Option<crate::rebuild::Pending>,
+    last_rebuild: Option<crate::rebuild::Last>,
+    built_commit: Option<CommitId>,
+    running_commit: Option<CommitId>,
+    booted_commit: Option<CommitId>,
+    unfinished: bool,
+    active: bool,
+}
+
+/// A file of ours that is not as we wrote it.
+#[derive(Serialize)]
+struct Edit {
+    path: RelPath,
+    edit: &'static str,
+}
+
+/// Runs the command. Takes no lock and writes nothing: it may be asked while a sync runs.
+pub(super) fn run(settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
+    let document = look(settings)?;
+    match run.report.format() {
+        Format::Json => run.report.json(&document),
+        Format::Human => run.report.text(&told(&document)),
+    }
+    Ok(Exit::Done)
+}
+
+fn look(settings: &Settings) -> Result<Document, Error> {
+    let mut document = Document {
+        target: settings.target.clone(),
+        commit: None,
+        reference: None,
+        last_sync: None,
+        local_edits: Vec::new(),
+        pending_rebuild: None,
+        last_rebuild: None,
+        built_commit: None,
+        running_commit: None,
+        booted_commit: None,
+        unfinished: false,
+        active: false,
+    };
+    let Some(state) = StateDir::find(&settings.state_dir)? else {
+        return Ok(document);
+    };
+    document.active = Lock::is_held(&state)?;
+    document.unfinished = crate::apply::is_active(&state)?;
+    document.last_sync = SyncState::load(&state)?;
+    if let Found::Whole(index) = Index::load(&state)? {
+        document.commit = Some(index.commit);
+        document.reference = Some(index.reference.clone());
+        document.local_edits = edits(settings, &index)?;
+    }
+    let record = Record::load(&state)?;
+    let systems = Machine::here().systems();
+    let commit_of = |system: &Option<std::path::PathBuf>| system.as_ref().and_then(|system| record.commit_of(system));
+    document.built_commit = record.last.as_ref().and_then(|last| last.commit);
+    document.running_commit = commit_of(&systems.current);
+    document.booted_commit = commit_of(&systems.booted);
+    document.pending_rebuild = record.pending;
+    document.last_rebuild = record.last;
+    Ok(document)
+}
+
+fn edits(settings: &Settings, index: &Index) -> Result<Vec<Edit>, Error> {
+    let target = Target::open_or_absent(&settings.target)?;
+    let scanner = Scanner::new(&target, index.remembered(), Belief::Unchanged);
+    let base = index.base();
+    let local = scanner.look(base.keys())?;
+    let edited = base.iter().filter_map(|(path, file)| {
+        let edit = match local.get(path).unwrap_or(&Local::Missing) {
+            Local::Missing => "missing",
+            here if here.is(file) => return None,
+            Local::File { .. } | Local::Symlink { .. } => "edited",
+            Local::Directory { .. } | Local::Special { .. } => "replaced",
+        };
+        Some(Edit { path: path.clone(), edit })
+    });
+    Ok(edited.collect())
+}
+
+fn told(document: &Document) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: &str| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{name:<10}{value}");
+    };
+    let commit = |commit: &Option<CommitId>| commit.as_ref().map_or_else(|| "unknown".to_owned(), CommitId::short);
+    line("target", &document.target.display().to_string());
+    match (&document.commit, &document.last_sync) {
+        (None, _) => line("commit", "none yet: nothing was synced here"),
+        (Some(id), Some(last)) if last.last_sync.commit_sha == *id => {
+            line("commit", &format!("{} ({} of {})", id.short(), last.last_sync.reference, last.repository));
+            line("synced", &format!("{:.0}, {} files changed", last.last_sync.timestamp, last.stats.changed));
+        }
+        (Some(id), _) => line("commit", &id.short()),
+    }
+    if document.active {
+        line("active", "a run is under way");
+    } else if document.unfinished {
+        line("active", "a run was interrupted; the next one finishes it, without the network");
+    }
+    line("built", &commit(&document.built_commit));
+    line("running", &commit(&document.running_commit));
+    line("booted", &commit(&document.booted_commit));
+    if let Some(pending) = &document.pending_rebuild {
+        line("rebuild", &format!("{} waits since {:.0}", pending.action, pending.since));
+    }
+    match document.local_edits.as_slice() {
+        [] => line("edits", "none"),
+        edits => {
+            line("edits", &edits.len().to_string());
+            for Edit { path, edit } in edits {
+                line("", &format!("{edit:<9}{path}"));
+            }
+        }
+    }
+    text
+}

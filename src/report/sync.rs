@@ -1,0 +1,256 @@
+//! How a sync is told, to a person and to a program.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{Report, Verbosity};
+use crate::apply::Fate;
+use crate::git::{CommitId, RelPath, TreeId};
+use crate::plan::{Kept, Operation, Reason};
+use crate::scan::Local;
+use crate::source::{Notice, RefKind, Route, Traffic};
+use crate::sync::{Mode, Note, Outcome};
+
+/// Tells a person how a sync went: what should be looked at on stderr, the result on stdout.
+pub fn human(report: &mut Report, outcome: &Outcome) {
+    for note in &outcome.notes {
+        report.warning(&about(note));
+    }
+    if let Some(recovered) = &outcome.recovered {
+        report.note(&recovered.to_string());
+    }
+    for fallback in &outcome.fallbacks {
+        report.note(&format!("{} was given up: {}", fallback.from, fallback.cause));
+    }
+    for notice in &outcome.notices {
+        report.note(&notice.to_string());
+    }
+    edits(report, outcome);
+    if outcome.mode == Mode::DryRun || report.verbosity() == Verbosity::Verbose {
+        let listed: String = outcome.plan.operations().iter().map(|operation| format!("  {:<8}{}\n", verb(operation), operation.path)).collect();
+        report.text(&listed);
+    }
+    report.text(&summary(outcome));
+}
+
+fn edits(report: &mut Report, outcome: &Outcome) {
+    let done = outcome.mode == Mode::Apply;
+    for operation in outcome.plan.operations().iter().filter(|operation| operation.edited) {
+        let path = &operation.path;
+        match outcome.applied.as_ref().and_then(|applied| applied.id) {
+            Some(id) if done => report.warning(&format!(
+                "the local edit of `{path}` was replaced; it is kept as transaction {id}, `hyper-sync restore {path}` puts it back"
+            )),
+            _ => report.warning(&format!("the local edit of `{path}` would be replaced, and kept aside")),
+        }
+    }
+    for Kept { path, reason } in outcome.plan.kept() {
+        report.note(&format!("`{path}` stays as it is: {}", because(*reason)));
+    }
+    for late in outcome.applied.iter().flat_map(|applied| &applied.late) {
+        let path = &late.path;
+        report.warning(&match &late.fate {
+            Fate::KeptAside(kept) => format!("`{path}` was edited during the sync; the edit is kept in `{}`", kept.display()),
+            Fate::InPlace => format!("`{path}` was edited during the sync; the edit is in place and counts as local"),
+            Fate::Blocked => format!("`{path}` could not be written: something else was put above it during the sync"),
+        });
+    }
+}
+
+fn about(note: &Note) -> String {
+    match note {
+        Note::IndexSetAside(path) => format!(
+            "the index was damaged and is now `{}`; files that differ from the commit count as edited in this run",
+            path.display()
+        ),
+        Note::StoreRebuilt => "the object store was damaged and has been mended; what it lost is downloaded again".to_owned(),
+    }
+}
+
+fn because(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Protected => "it was edited here, and a pattern of `protect` matches",
+        Reason::Policy => "it was edited here, and `local_edits` is \"keep\"",
+        Reason::Untouched => "it was edited here, and the commit does not change it",
+        Reason::Blocked => "a local file stands in place of a directory above it",
+    }
+}
+
+fn verb(operation: &Operation) -> &'static str {
+    match (&operation.before, &operation.after) {
+        (_, None) => "delete",
+        (Local::Missing, Some(_)) => "create",
+        (_, Some(_)) => "replace",
+    }
+}
+
+fn summary(outcome: &Outcome) -> String {
+    let Outcome { commit, traffic, .. } = outcome;
+    let name = match outcome.kind {
+        RefKind::Commit => String::new(),
+        RefKind::Branch | RefKind::Tag => format!("{} of ", outcome.reference),
+    };
+    let moved = outcome.before.filter(|before| *before != commit.id);
+    let from = moved.map(|before| format!(", was at {}", before.short())).unwrap_or_default();
+    let head = format!("{name}{} is at {}{from}: {}\n", outcome.repository, commit.id.short(), commit.subject);
+    let changed = outcome.plan.operations().len();
+    let deleted = outcome.plan.operations().iter().filter(|operation| operation.after.is_none()).count();
+    let checked = outcome.plan.counts().checked;
+    let done = match (changed, outcome.mode) {
+        (0, _) => format!("nothing to do, {checked} files checked\n"),
+        (1, Mode::Apply) => format!("1 file changed ({} written, {deleted} deleted), {checked} checked\n", 1 - deleted),
+        (_, Mode::Apply) => {
+            format!("{changed} files changed ({} written, {deleted} deleted), {checked} checked\n", changed - deleted)
+        }
+        (_, Mode::DryRun | Mode::Check) => {
+            let files = if changed == 1 { "file" } else { "files" };
+            format!("{changed} {files} would change ({} written, {deleted} deleted), {checked} checked\n", changed - deleted)
+        }
+    };
+    let whole = if changed > 0 { format!("; the whole tree is {}", bytes(outcome.tree_size)) } else { String::new() };
+    let moved = format!(
+        "{} by {}, {} received in {}{whole}\n",
+        requests(traffic.requests),
+        outcome.route,
+        bytes(traffic.received),
+        seconds(outcome.duration),
+    );
+    head + &done + &moved
+}
+
+fn requests(count: u64) -> String {
+    if count == 1 { "1 request".to_owned() } else { format!("{count} requests") }
+}
+
+/// Bytes as people read them: powers of 1000, as networks are measured.
+#[must_use]
+pub fn bytes(count: u64) -> String {
+    let units = ["B", "kB", "MB", "GB"];
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let mut value = count as f64;
+    let mut unit = 0;
+    while value >= 999.95 && unit + 1 < units.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", units[unit]) }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.2} s", duration.as_secs_f64())
+}
+
+/// What `--json` prints about a sync.
+#[derive(Serialize)]
+pub struct Document<'a> {
+    mode: Mode,
+    repository: &'a str,
+    #[serde(rename = "ref")]
+    reference: &'a str,
+    before: Option<CommitId>,
+    commit: CommitId,
+    tree: TreeId,
+    subject: &'a str,
+    committed_at: i64,
+    changed: bool,
+    operations: Vec<Change<'a>>,
+    kept: Vec<Stays<'a>>,
+    late_edits: Vec<&'a RelPath>,
+    transaction: Option<String>,
+    recovered: Option<String>,
+    checked: u64,
+    adopted: u64,
+    excluded: u64,
+    downloaded: u64,
+    tree_bytes: u64,
+    route: Route,
+    fallbacks: Vec<GivenUp<'a>>,
+    notices: Vec<String>,
+    traffic: Traffic,
+    duration_ms: u64,
+}
+
+#[derive(Serialize)]
+struct Change<'a> {
+    path: &'a RelPath,
+    action: &'static str,
+    edited: bool,
+}
+
+#[derive(Serialize)]
+struct Stays<'a> {
+    path: &'a RelPath,
+    reason: Reason,
+}
+
+#[derive(Serialize)]
+struct GivenUp<'a> {
+    route: Route,
+    cause: &'a str,
+}
+
+impl<'a> From<&'a Outcome> for Document<'a> {
+    fn from(outcome: &'a Outcome) -> Self {
+        let operations = outcome.plan.operations().iter();
+        let change = |operation: &'a Operation| Change {
+            path: &operation.path,
+            action: verb(operation),
+            edited: operation.edited,
+        };
+        let counts = outcome.plan.counts();
+        let applied = outcome.applied.as_ref();
+        Self {
+            mode: outcome.mode,
+            repository: &outcome.repository,
+            reference: &outcome.reference,
+            before: outcome.before,
+            commit: outcome.commit.id,
+            tree: outcome.commit.tree,
+            subject: &outcome.commit.subject,
+            committed_at: outcome.commit.time,
+            changed: outcome.has_changes(),
+            operations: operations.map(change).collect(),
+            kept: outcome.plan.kept().iter().map(|kept| Stays { path: &kept.path, reason: kept.reason }).collect(),
+            late_edits: applied.iter().flat_map(|applied| &applied.late).map(|late| &late.path).collect(),
+            transaction: applied.and_then(|applied| applied.id).map(|id| id.to_string()),
+            recovered: outcome.recovered.as_ref().map(ToString::to_string),
+            checked: counts.checked,
+            adopted: counts.adopted,
+            excluded: counts.excluded,
+            downloaded: outcome.downloaded,
+            tree_bytes: outcome.tree_size,
+            route: outcome.route,
+            fallbacks: outcome.fallbacks.iter().map(|given_up| GivenUp { route: given_up.from, cause: &given_up.cause }).collect(),
+            notices: outcome.notices.iter().map(ToString::to_string).chain(outcome.notes.iter().map(about)).collect(),
+            traffic: outcome.traffic,
+            duration_ms: u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+impl std::fmt::Display for Notice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Gitlink(path) => write!(f, "`{path}` is a submodule and is left out"),
+            Self::SymlinkOutside { path, target } => {
+                write!(f, "the symlink `{path}` leads out of the tree, to `{target}`")
+            }
+            Self::CaseCollision(path, other) => {
+                write!(f, "`{path}` and `{other}` are one name on a file system that ignores case")
+            }
+            Self::CommitFromForge => {
+                f.write_str("the commit's own bytes could not be had; its id rests on the forge's word")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn bytes_have_three_digits_or_four() {
+        let shown = [0, 999, 1000, 5900, 999_949, 999_950, 13_200_000, 2_000_000_000].map(super::bytes);
+        assert_eq!(shown, ["0 B", "999 B", "1.0 kB", "5.9 kB", "999.9 kB", "1.0 MB", "13.2 MB", "2.0 GB"]);
+    }
+}

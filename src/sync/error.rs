@@ -1,0 +1,30 @@
+//! Why a sync stops that no single stage could tell.
+
+use miette::Diagnostic;
+
+use crate::git::CommitId;
+
+/// A policy about commits, or the interplay of stages.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum Error {
+    /// The branch was rewritten, or the forge serves an old commit.
+    #[error("`{}` moved from {} to {}, which does not descend from it", .reference.escape_debug(), .from.short(), .to.short())]
+    #[diagnostic(
+        code(hyper_sync::sync::rewind),
+        help(
+            "if the branch was rewritten on purpose, `--allow-rewind` follows it; else find out why the repository shows an older or foreign commit; nothing was written"
+        )
+    )]
+    Rewind {
+        /// The branch.
+        reference: String,
+        /// The commit that was applied last.
+        from: CommitId,
+        /// The commit the branch is at.
+        to: CommitId,
+    },
+    /// A pattern of the settings.
+    #[error(transparent)]
+    #[diagnostic(code(hyper_sync::sync::pattern), help("correct it in the settings; nothing was written"))]
+    Pattern(#[from] crate::patterns::NotAPattern),
+}

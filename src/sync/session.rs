@@ -1,0 +1,105 @@
+//! What a run holds while it runs: the lock, the state, the store and the pinned target.
+
+use std::time::Duration;
+
+use super::Context;
+use crate::apply::{self, Recovered};
+use crate::fs::Target;
+use crate::lock::Lock;
+use crate::objects::Store;
+use crate::scan::{Belief, Scanner};
+use crate::state::{Found, Index, StateDir};
+
+/// Everything local a run works with, opened in the order that makes it safe: the lock before anything is read that
+/// another run could be changing, recovery before anything is compared.
+#[derive(Debug)]
+pub struct Session {
+    // Fields are dropped in this order: the lock last.
+    store: Store,
+    target: Target,
+    index: Option<Index>,
+    recovered: Option<Recovered>,
+    notes: Vec<Note>,
+    state: StateDir,
+    _lock: Lock,
+}
+
+/// Something about the state that was found and mended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// The index was damaged and put aside: this run goes by the rules of a first one.
+    IndexSetAside(std::path::PathBuf),
+    /// The object store was damaged and mended.
+    StoreRebuilt,
+}
+
+impl Session {
+    /// Opens everything, and finishes or undoes what an earlier run left unfinished.
+    pub fn begin(context: &Context<'_>, wait: Duration) -> Result<Self, crate::Error> {
+        let settings = context.settings;
+        let target = Target::open_or_absent(&settings.target)?;
+        let state = StateDir::open(&settings.state_dir)?;
+        let lock = Lock::acquire(&state, wait)?;
+        let store = Store::open(state.path(), settings.limits.blob)?;
+        let mut notes = Vec::new();
+        if store.was_rebuilt() {
+            notes.push(Note::StoreRebuilt);
+        }
+        let recovered = apply::recover(&target, &state, &store)?;
+        let index = match Index::load(&state)? {
+            Found::Absent => None,
+            Found::Whole(index) => Some(index),
+            Found::Damaged(_) => {
+                notes.push(Note::IndexSetAside(Index::set_aside(&state)?));
+                None
+            }
+        };
+        Ok(Self { store, target, index, recovered, notes, state, _lock: lock })
+    }
+
+    /// The pinned target.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The state directory.
+    #[must_use]
+    pub fn state(&self) -> &StateDir {
+        &self.state
+    }
+
+    /// The object store.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What we wrote last, where that is known.
+    #[must_use]
+    pub fn index(&self) -> Option<&Index> {
+        self.index.as_ref()
+    }
+
+    /// What was finished or undone of an earlier run.
+    #[must_use]
+    pub fn recovered(&self) -> Option<&Recovered> {
+        self.recovered.as_ref()
+    }
+
+    /// What was found and mended.
+    #[must_use]
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
+    /// A scanner over the target that believes the index: all of it that git would believe, or just size and time.
+    #[must_use]
+    pub fn scanner(&self, size_and_time: bool) -> Scanner<'_> {
+        let Some(index) = &self.index else {
+            return Scanner::new(&self.target, std::collections::HashMap::new(), Belief::Nothing);
+        };
+        let belief = if size_and_time { Belief::SizeAndTime } else { Belief::Unchanged };
+        Scanner::new(&self.target, index.remembered(), belief)
+    }
+}
