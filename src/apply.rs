@@ -180,9 +180,7 @@ pub fn apply(
         )
         .map_err(|source| unfinished(transaction.id, source)),
         // In doubt: the record is there, though perhaps not yet for good. The next run carries it out.
-        Err(error) if is_active(state).unwrap_or(true) => {
-            Err(unfinished(transaction.id, error))
-        }
+        Err(error) if is_active(state).unwrap_or(true) => Err(unfinished(transaction.id, error)),
         Err(error) => {
             // As well as it can be done now; the next run does what remains.
             let _ = recover::sweep(target, state);

@@ -10,7 +10,7 @@ use clap::{Args as _, CommandFactory as _, FromArgMatches as _};
 
 use crate::Error;
 use crate::exit::Exit;
-use crate::report::{Color, Report, Stdio};
+use crate::report::{Color, Report, Stdio, log_events};
 use crate::settings::{Env, File, Resolved, Settings};
 use crate::source::Interrupt;
 
@@ -50,6 +50,7 @@ pub fn main(
     if global.no_progress {
         report = report.without_progress();
     }
+    log_events(global.verbosity());
     let exit = match run(&cli, env, interrupt, &mut report) {
         Ok(exit) => exit,
         Err(error) => {

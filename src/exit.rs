@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use crate::git::{commit, tree};
-use crate::{Error, apply, fs, lock, objects, plan, rebuild, scan, settings, source, state, sync, token};
+use crate::{
+    Error, apply, fs, lock, objects, plan, rebuild, scan, settings, source, state, sync, token,
+};
 
 /// How a run ended, as the process tells it. The numbers never change meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -85,7 +85,8 @@ impl Lock {
     /// Whether somebody holds it now. Takes nothing and makes nothing.
     pub fn is_held(state: &StateDir) -> Result<bool, Error> {
         let directory = state.directory();
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let flags =
+            OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let error = |errno: Errno| Error::Io {
             path: directory.path().join(NAME),
             source: errno.into(),

@@ -255,6 +255,30 @@ impl Report {
     }
 }
 
+/// Lets the library's own events reach stderr: what went wrong and was mended, and with `--verbose` each step.
+///
+/// Other libraries' events stay silent: nobody has checked what they would print. For `main` only.
+pub fn log_events(verbosity: Verbosity) {
+    use tracing::level_filters::LevelFilter;
+    use tracing_subscriber::filter::Targets;
+    use tracing_subscriber::prelude::*;
+
+    let level = match verbosity {
+        Verbosity::Quiet | Verbosity::Normal => LevelFilter::WARN,
+        Verbosity::Verbose => LevelFilter::DEBUG,
+    };
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_target(false)
+        .without_time()
+        .with_ansi(false);
+    let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
+    // Fails only where a subscriber is set already, which then does the same.
+    let _ = tracing_subscriber::registry()
+        .with(lines.with_filter(ours))
+        .try_init();
+}
+
 /// Writes what another program prints to this process's stderr, as it comes: stdout is for results.
 pub fn pass_through(bytes: &[u8]) {
     // Nobody is left to be told that stderr is closed.

@@ -144,7 +144,12 @@ const ATTEMPTS: u32 = 3;
 pub fn run(context: &Context<'_>, options: &Options) -> Result<Outcome, crate::Error> {
     let begun = Instant::now();
     let session = Session::begin(context, options.wait)?;
-    let source = source::open(context.settings, context.env, context.interrupt, options.force_full)?;
+    let source = source::open(
+        context.settings,
+        context.env,
+        context.interrupt,
+        options.force_full,
+    )?;
     run_with(context, options, &session, source.as_ref(), begun)
 }
 
@@ -165,8 +170,16 @@ fn run_with(
 
     context.observer.step(Step::Obtain);
     let scanner = session.scanner(options.skip_validation);
-    let depth = if options.mode == Mode::Check { Depth::Listing } else { Depth::Content };
-    let need = Inventory { scanner: &scanner, policy: &policy, depth };
+    let depth = if options.mode == Mode::Check {
+        Depth::Listing
+    } else {
+        Depth::Content
+    };
+    let need = Inventory {
+        scanner: &scanner,
+        policy: &policy,
+        depth,
+    };
     let managed = |tree: &Tree| plan::managed(tree, &policy);
     let terms = Terms {
         limits: settings.limits,
@@ -174,7 +187,15 @@ fn run_with(
         ignores_case: session.target().ignores_case()?,
         managed: &managed,
     };
-    let staged = source::stage(source, session.store(), &resolved, last, depth, &need, &terms)?;
+    let staged = source::stage(
+        source,
+        session.store(),
+        &resolved,
+        last,
+        depth,
+        &need,
+        &terms,
+    )?;
     if !options.allow_rewind {
         check_descent(context, session, source, &staged, resolved.kind)?;
     }
@@ -247,7 +268,11 @@ impl Need for Inventory<'_> {
         let files = plan::managed(tree, self.policy);
         let local = self.scanner.look(files.keys())?;
         let here: HashSet<BlobId> = local.values().filter_map(Local::id).collect();
-        let missing: BTreeSet<BlobId> = files.values().map(|file| file.id).filter(|id| !here.contains(id)).collect();
+        let missing: BTreeSet<BlobId> = files
+            .values()
+            .map(|file| file.id)
+            .filter(|id| !here.contains(id))
+            .collect();
         Ok(missing.into_iter().collect())
     }
 
@@ -258,7 +283,10 @@ impl Need for Inventory<'_> {
 
 /// The policy that the settings and the flags of a run make.
 pub fn policy(settings: &Settings, mass_delete: MassDelete) -> Result<Policy, Error> {
-    let require = settings.require.iter().filter_map(|path| RelPath::new(path.as_bytes()).ok());
+    let require = settings
+        .require
+        .iter()
+        .filter_map(|path| RelPath::new(path.as_bytes()).ok());
     Ok(Policy {
         local_edits: settings.local_edits,
         protect: Patterns::new(&settings.protect)?,
@@ -290,8 +318,16 @@ fn carry_out(
         let action = context.settings.rebuild.action;
         rebuild::mark_pending(session.state(), Some(update.commit), action)?;
     }
-    let progress = |progress: apply::Progress| context.observer.progress(progress.done, progress.total);
-    apply::apply(session.target(), session.state(), update, staged, context.interrupt, &progress)
+    let progress =
+        |progress: apply::Progress| context.observer.progress(progress.done, progress.total);
+    apply::apply(
+        session.target(),
+        session.state(),
+        update,
+        staged,
+        context.interrupt,
+        &progress,
+    )
 }
 
 impl Content for Staged<'_> {
@@ -309,10 +345,19 @@ impl Content for Store {
 
 /// Bytes of the managed files: what is there and stays, and what is written.
 fn tree_size(local: &BTreeMap<RelPath, Local>, plan: &Plan, staged: &Staged<'_>) -> u64 {
-    let written: HashSet<&RelPath> = plan.operations().iter().map(|operation| &operation.path).collect();
+    let written: HashSet<&RelPath> = plan
+        .operations()
+        .iter()
+        .map(|operation| &operation.path)
+        .collect();
     let stays = staged.files().keys().filter(|path| !written.contains(path));
-    let stays = stays.filter_map(|path| local.get(path)?.stat()).map(|stat| stat.size);
-    let comes = plan.operations().iter().filter_map(|operation| operation.after);
+    let stays = stays
+        .filter_map(|path| local.get(path)?.stat())
+        .map(|stat| stat.size);
+    let comes = plan
+        .operations()
+        .iter()
+        .filter_map(|operation| operation.after);
     let comes = comes.map(|file| staged.size(file.id).unwrap_or_default());
     stays.chain(comes).sum()
 }
@@ -339,19 +384,34 @@ fn check_descent(
     };
     let commit = staged.commit();
     let repository = SyncState::load(session.state())?.map(|last| last.repository);
-    let same_line = last.reference == *reference && repository.is_none_or(|known| known == source.describe());
+    let same_line =
+        last.reference == *reference && repository.is_none_or(|known| known == source.describe());
     let moves = kind == RefKind::Branch && same_line && last.commit != commit.id;
-    if !moves || context.settings.trust.rewind || source.descends(commit, last.commit, session.store())? {
+    if !moves
+        || context.settings.trust.rewind
+        || source.descends(commit, last.commit, session.store())?
+    {
         return Ok(());
     }
-    Err(Error::Rewind { reference: reference.clone(), from: last.commit, to: commit.id }.into())
+    Err(Error::Rewind {
+        reference: reference.clone(),
+        from: last.commit,
+        to: commit.id,
+    }
+    .into())
 }
 
 /// Writes what people and programs read about the last sync.
-fn remember(context: &Context<'_>, session: &Session, outcome: &Outcome) -> Result<(), crate::Error> {
+fn remember(
+    context: &Context<'_>,
+    session: &Session,
+    outcome: &Outcome,
+) -> Result<(), crate::Error> {
     let changed = outcome.plan.operations().len() as u64;
     let known = SyncState::load(session.state())?;
-    let at_it = known.as_ref().is_some_and(|known| known.last_sync.commit_sha == outcome.commit.id);
+    let at_it = known
+        .as_ref()
+        .is_some_and(|known| known.last_sync.commit_sha == outcome.commit.id);
     if changed == 0 && at_it {
         return Ok(());
     }
@@ -364,10 +424,19 @@ fn remember(context: &Context<'_>, session: &Session, outcome: &Outcome) -> Resu
         checked: outcome.plan.counts().checked,
         changed,
         downloaded: outcome.downloaded,
-        errors: outcome.applied.as_ref().map_or(0, |applied| applied.late.len() as u64),
+        errors: outcome
+            .applied
+            .as_ref()
+            .map_or(0, |applied| applied.late.len() as u64),
     };
     let route = outcome.route.to_string();
-    let mut state = SyncState::new(last_sync, stats, outcome.repository.clone(), outcome.commit.tree, route);
+    let mut state = SyncState::new(
+        last_sync,
+        stats,
+        outcome.repository.clone(),
+        outcome.commit.tree,
+        route,
+    );
     state.bytes = outcome.traffic.received;
     state.requests = outcome.traffic.requests;
     state.duration_ms = u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX);

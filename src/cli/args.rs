@@ -134,7 +134,12 @@ pub struct Remote {
     #[arg(long)]
     pub allow_mass_delete: bool,
     /// Wait so long for another run to end, instead of giving up at once
-    #[arg(long, value_name = "SECONDS", default_value_t = 0, hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
     pub wait: u64,
 }
 

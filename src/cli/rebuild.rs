@@ -9,7 +9,11 @@ use crate::settings::Settings;
 use crate::state::{Found, Index, StateDir};
 
 /// Runs the command.
-pub(super) fn run(args: &args::Rebuild, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
+pub(super) fn run(
+    args: &args::Rebuild,
+    settings: &Settings,
+    run: &mut Run<'_>,
+) -> Result<Exit, Error> {
     if args.if_pending {
         let state = StateDir::open(&settings.state_dir)?;
         if Record::load(&state)?.pending.is_none() {
@@ -27,23 +31,38 @@ pub(super) fn run(args: &args::Rebuild, settings: &Settings, run: &mut Run<'_>) 
 /// Finds out whether a rebuild could begin at all.
 pub(super) fn preflight(settings: &Settings, run: &mut Run<'_>) -> Result<(), Error> {
     let state = StateDir::open(&settings.state_dir)?;
-    Ok(rebuild::preflight(&request(settings, &state, run)?, &Machine::here(), run.env, &runner(run))?)
+    Ok(rebuild::preflight(
+        &request(settings, &state, run)?,
+        &Machine::here(),
+        run.env,
+        &runner(run),
+    )?)
 }
 
 /// Rebuilds, and tells a person how it went.
 pub(super) fn rebuild(settings: &Settings, run: &mut Run<'_>) -> Result<Outcome, Error> {
     let state = StateDir::open(&settings.state_dir)?;
-    let outcome = rebuild::run(&request(settings, &state, run)?, &Machine::here(), run.env, &runner(run))?;
+    let outcome = rebuild::run(
+        &request(settings, &state, run)?,
+        &Machine::here(),
+        run.env,
+        &runner(run),
+    )?;
     for note in &outcome.notes {
         run.report.warning(&note.to_string());
     }
     if run.report.format() == Format::Human {
-        run.report.text(&format!("{}\n", summary(&outcome, settings)));
+        run.report
+            .text(&format!("{}\n", summary(&outcome, settings)));
     }
     Ok(outcome)
 }
 
-fn request<'a>(settings: &'a Settings, state: &'a StateDir, run: &Run<'_>) -> Result<Request<'a>, Error> {
+fn request<'a>(
+    settings: &'a Settings,
+    state: &'a StateDir,
+    run: &Run<'_>,
+) -> Result<Request<'a>, Error> {
     let commit = match Index::load(state)? {
         Found::Whole(index) => Some(index.commit),
         Found::Absent | Found::Damaged(_) => None,
@@ -64,13 +83,20 @@ fn runner(run: &Run<'_>) -> SystemRunner {
 
 fn summary(outcome: &Outcome, settings: &Settings) -> String {
     let what = match outcome.status {
-        Status::Unchanged => format!("nothing to do, `{}` of this tree holds already", settings.rebuild.action),
+        Status::Unchanged => format!(
+            "nothing to do, `{}` of this tree holds already",
+            settings.rebuild.action
+        ),
         Status::Built => "the system is built and not activated".to_owned(),
-        Status::Previewed => "the system is built; what its activation would do is shown above".to_owned(),
+        Status::Previewed => {
+            "the system is built; what its activation would do is shown above".to_owned()
+        }
         Status::Activated => "the new system runs, until the next boot".to_owned(),
         Status::Switched => "the new system runs and is the boot default".to_owned(),
         Status::SetForBoot => "the new system is the boot default".to_owned(),
-        Status::RebootNeeded => "the new system is the boot default and runs after a reboot".to_owned(),
+        Status::RebootNeeded => {
+            "the new system is the boot default and runs after a reboot".to_owned()
+        }
         Status::Degraded => "the new system runs, and units of it failed".to_owned(),
         Status::Failed => "failed".to_owned(),
     };

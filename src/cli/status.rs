@@ -79,7 +79,9 @@ fn look(settings: &Settings) -> Result<Document, Error> {
     }
     let record = Record::load(&state)?;
     let systems = Machine::here().systems();
-    let commit_of = |system: &Option<std::path::PathBuf>| system.as_ref().and_then(|system| record.commit_of(system));
+    let commit_of = |system: &Option<std::path::PathBuf>| {
+        system.as_ref().and_then(|system| record.commit_of(system))
+    };
     document.built_commit = record.last.as_ref().and_then(|last| last.commit);
     document.running_commit = commit_of(&systems.current);
     document.booted_commit = commit_of(&systems.booted);
@@ -100,7 +102,10 @@ fn edits(settings: &Settings, index: &Index) -> Result<Vec<Edit>, Error> {
             Local::File { .. } | Local::Symlink { .. } => "edited",
             Local::Directory { .. } | Local::Special { .. } => "replaced",
         };
-        Some(Edit { path: path.clone(), edit })
+        Some(Edit {
+            path: path.clone(),
+            edit,
+        })
     });
     Ok(edited.collect())
 }
@@ -111,26 +116,50 @@ fn told(document: &Document) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{name:<10}{value}");
     };
-    let commit = |commit: &Option<CommitId>| commit.as_ref().map_or_else(|| "unknown".to_owned(), CommitId::short);
+    let commit = |commit: &Option<CommitId>| {
+        commit
+            .as_ref()
+            .map_or_else(|| "unknown".to_owned(), CommitId::short)
+    };
     line("target", &document.target.display().to_string());
     match (&document.commit, &document.last_sync) {
         (None, _) => line("commit", "none yet: nothing was synced here"),
         (Some(id), Some(last)) if last.last_sync.commit_sha == *id => {
-            line("commit", &format!("{} ({} of {})", id.short(), last.last_sync.reference, last.repository));
-            line("synced", &format!("{:.0}, {} files changed", last.last_sync.timestamp, last.stats.changed));
+            line(
+                "commit",
+                &format!(
+                    "{} ({} of {})",
+                    id.short(),
+                    last.last_sync.reference,
+                    last.repository
+                ),
+            );
+            line(
+                "synced",
+                &format!(
+                    "{:.0}, {} files changed",
+                    last.last_sync.timestamp, last.stats.changed
+                ),
+            );
         }
         (Some(id), _) => line("commit", &id.short()),
     }
     if document.active {
         line("active", "a run is under way");
     } else if document.unfinished {
-        line("active", "a run was interrupted; the next one finishes it, without the network");
+        line(
+            "active",
+            "a run was interrupted; the next one finishes it, without the network",
+        );
     }
     line("built", &commit(&document.built_commit));
     line("running", &commit(&document.running_commit));
     line("booted", &commit(&document.booted_commit));
     if let Some(pending) = &document.pending_rebuild {
-        line("rebuild", &format!("{} waits since {:.0}", pending.action, pending.since));
+        line(
+            "rebuild",
+            &format!("{} waits since {:.0}", pending.action, pending.since),
+        );
     }
     match document.local_edits.as_slice() {
         [] => line("edits", "none"),

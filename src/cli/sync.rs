@@ -1,8 +1,8 @@
 //! `hyper-sync sync`.
 
-use crate::Error;
 use super::watch::Watch;
 use super::{Run, args};
+use crate::Error;
 use crate::exit::Exit;
 use crate::plan::MassDelete;
 use crate::report::{Format, sync as told};
@@ -10,7 +10,11 @@ use crate::settings::Settings;
 use crate::sync::{self, Context, Mode, Options, Outcome};
 
 /// Runs the command.
-pub(super) fn run(args: &args::Sync, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
+pub(super) fn run(
+    args: &args::Sync,
+    settings: &Settings,
+    run: &mut Run<'_>,
+) -> Result<Exit, Error> {
     let mut options = options(&args.remote);
     options.skip_validation = args.skip_validation;
     if args.dry_run {
@@ -27,24 +31,48 @@ pub(super) fn run(args: &args::Sync, settings: &Settings, run: &mut Run<'_>) -> 
 /// What the options that `sync` and the update share ask for.
 pub(super) fn options(remote: &args::Remote) -> Options {
     Options {
-        mode: if remote.check_only { Mode::Check } else { Mode::Apply },
+        mode: if remote.check_only {
+            Mode::Check
+        } else {
+            Mode::Apply
+        },
         force_full: remote.force_full,
         skip_validation: false,
         allow_rewind: remote.allow_rewind,
-        mass_delete: if remote.allow_mass_delete { MassDelete::Allow } else { MassDelete::Refuse },
+        mass_delete: if remote.allow_mass_delete {
+            MassDelete::Allow
+        } else {
+            MassDelete::Refuse
+        },
         wait: std::time::Duration::from_secs(remote.wait),
     }
 }
 
 /// Runs the sync, showing how it goes on.
-pub(super) fn sync(options: &Options, settings: &Settings, run: &mut Run<'_>) -> Result<Outcome, Error> {
+pub(super) fn sync(
+    options: &Options,
+    settings: &Settings,
+    run: &mut Run<'_>,
+) -> Result<Outcome, Error> {
     let watch = Watch::new(run.report);
-    sync::run(&Context { settings, env: run.env, observer: &watch, interrupt: run.interrupt }, options)
+    sync::run(
+        &Context {
+            settings,
+            env: run.env,
+            observer: &watch,
+            interrupt: run.interrupt,
+        },
+        options,
+    )
 }
 
 /// The exit code of a sync that came to its end.
 pub(super) fn exit(remote: &args::Remote, outcome: &Outcome) -> Exit {
-    if outcome.applied.as_ref().is_some_and(|applied| !applied.late.is_empty()) {
+    if outcome
+        .applied
+        .as_ref()
+        .is_some_and(|applied| !applied.late.is_empty())
+    {
         return Exit::Conflict;
     }
     if remote.exit_code && outcome.mode != Mode::Apply && outcome.has_changes() {

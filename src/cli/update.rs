@@ -18,7 +18,11 @@ struct Document<'a> {
 }
 
 /// Runs the update.
-pub(super) fn run(args: &args::Update, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
+pub(super) fn run(
+    args: &args::Update,
+    settings: &Settings,
+    run: &mut Run<'_>,
+) -> Result<Exit, Error> {
     let options = sync::options(&args.remote);
     let applies = options.mode == Mode::Apply;
     let rebuilds = applies && !args.skip_rebuild;
@@ -26,7 +30,11 @@ pub(super) fn run(args: &args::Update, settings: &Settings, run: &mut Run<'_>) -
         // Found out now, while nothing has changed.
         rebuild::preflight(settings, run)?;
     }
-    let checked = if applies { Some(validate::before_sync(settings, run)?) } else { None };
+    let checked = if applies {
+        Some(validate::before_sync(settings, run)?)
+    } else {
+        None
+    };
     let outcome = sync::sync(&options, settings, run)?;
     if run.report.format() == Format::Human {
         told::human(run.report, &outcome);
@@ -39,7 +47,11 @@ pub(super) fn run(args: &args::Update, settings: &Settings, run: &mut Run<'_>) -
         None
     };
     if run.report.format() == Format::Json {
-        let document = Document { validate: checked, sync: (&outcome).into(), rebuild: rebuilt };
+        let document = Document {
+            validate: checked,
+            sync: (&outcome).into(),
+            rebuild: rebuilt,
+        };
         run.report.json(&document);
     }
     Ok(exit)

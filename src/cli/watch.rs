@@ -25,7 +25,10 @@ impl<'a> Watch<'a> {
             bar.enable_steady_tick(PATIENCE);
             bar
         });
-        Self { report: RefCell::new(report), bar }
+        Self {
+            report: RefCell::new(report),
+            bar,
+        }
     }
 }
 

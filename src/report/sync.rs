@@ -21,14 +21,22 @@ pub fn human(report: &mut Report, outcome: &Outcome) {
         report.note(&recovered.to_string());
     }
     for fallback in &outcome.fallbacks {
-        report.note(&format!("{} was given up: {}", fallback.from, fallback.cause));
+        report.note(&format!(
+            "{} was given up: {}",
+            fallback.from, fallback.cause
+        ));
     }
     for notice in &outcome.notices {
         report.note(&notice.to_string());
     }
     edits(report, outcome);
     if outcome.mode == Mode::DryRun || report.verbosity() == Verbosity::Verbose {
-        let listed: String = outcome.plan.operations().iter().map(|operation| format!("  {:<8}{}\n", verb(operation), operation.path)).collect();
+        let listed: String = outcome
+            .plan
+            .operations()
+            .iter()
+            .map(|operation| format!("  {:<8}{}\n", verb(operation), operation.path))
+            .collect();
         report.text(&listed);
     }
     report.text(&summary(outcome));
@@ -36,7 +44,12 @@ pub fn human(report: &mut Report, outcome: &Outcome) {
 
 fn edits(report: &mut Report, outcome: &Outcome) {
     let done = outcome.mode == Mode::Apply;
-    for operation in outcome.plan.operations().iter().filter(|operation| operation.edited) {
+    for operation in outcome
+        .plan
+        .operations()
+        .iter()
+        .filter(|operation| operation.edited)
+    {
         let path = &operation.path;
         match outcome.applied.as_ref().and_then(|applied| applied.id) {
             Some(id) if done => report.warning(&format!(
@@ -51,9 +64,16 @@ fn edits(report: &mut Report, outcome: &Outcome) {
     for late in outcome.applied.iter().flat_map(|applied| &applied.late) {
         let path = &late.path;
         report.warning(&match &late.fate {
-            Fate::KeptAside(kept) => format!("`{path}` was edited during the sync; the edit is kept in `{}`", kept.display()),
-            Fate::InPlace => format!("`{path}` was edited during the sync; the edit is in place and counts as local"),
-            Fate::Blocked => format!("`{path}` could not be written: something else was put above it during the sync"),
+            Fate::KeptAside(kept) => format!(
+                "`{path}` was edited during the sync; the edit is kept in `{}`",
+                kept.display()
+            ),
+            Fate::InPlace => format!(
+                "`{path}` was edited during the sync; the edit is in place and counts as local"
+            ),
+            Fate::Blocked => format!(
+                "`{path}` could not be written: something else was put above it during the sync"
+            ),
         });
     }
 }
@@ -64,7 +84,10 @@ fn about(note: &Note) -> String {
             "the index was damaged and is now `{}`; files that differ from the commit count as edited in this run",
             path.display()
         ),
-        Note::StoreRebuilt => "the object store was damaged and has been mended; what it lost is downloaded again".to_owned(),
+        Note::StoreRebuilt => {
+            "the object store was damaged and has been mended; what it lost is downloaded again"
+                .to_owned()
+        }
     }
 }
 
@@ -86,33 +109,63 @@ fn verb(operation: &Operation) -> &'static str {
 }
 
 fn summary(outcome: &Outcome) -> String {
-    let Outcome { commit, traffic, .. } = outcome;
+    let Outcome {
+        commit, traffic, ..
+    } = outcome;
     let name = match outcome.kind {
         RefKind::Commit => String::new(),
         RefKind::Branch | RefKind::Tag => format!("{} of ", outcome.reference),
     };
     let moved = outcome.before.filter(|before| *before != commit.id);
-    let from = moved.map(|before| format!(", was at {}", before.short())).unwrap_or_default();
-    let head = format!("{name}{} is at {}{from}: {}\n", outcome.repository, commit.id.short(), commit.subject);
+    let from = moved
+        .map(|before| format!(", was at {}", before.short()))
+        .unwrap_or_default();
+    let head = format!(
+        "{name}{} is at {}{from}: {}\n",
+        outcome.repository,
+        commit.id.short(),
+        commit.subject
+    );
     let changed = outcome.plan.operations().len();
-    let deleted = outcome.plan.operations().iter().filter(|operation| operation.after.is_none()).count();
+    let deleted = outcome
+        .plan
+        .operations()
+        .iter()
+        .filter(|operation| operation.after.is_none())
+        .count();
     let checked = outcome.plan.counts().checked;
     let done = match (changed, outcome.mode) {
         (0, _) => format!("nothing to do, {checked} files checked\n"),
-        (1, Mode::Apply) => format!("1 file changed ({} written, {deleted} deleted), {checked} checked\n", 1 - deleted),
+        (1, Mode::Apply) => format!(
+            "1 file changed ({} written, {deleted} deleted), {checked} checked\n",
+            1 - deleted
+        ),
         (_, Mode::Apply) => {
-            format!("{changed} files changed ({} written, {deleted} deleted), {checked} checked\n", changed - deleted)
+            format!(
+                "{changed} files changed ({} written, {deleted} deleted), {checked} checked\n",
+                changed - deleted
+            )
         }
         (_, Mode::DryRun | Mode::Check) => {
             let files = if changed == 1 { "file" } else { "files" };
-            format!("{changed} {files} would change ({} written, {deleted} deleted), {checked} checked\n", changed - deleted)
+            format!(
+                "{changed} {files} would change ({} written, {deleted} deleted), {checked} checked\n",
+                changed - deleted
+            )
         }
     };
-    let whole = if changed > 0 { format!("; the whole tree is {}", bytes(outcome.tree_size)) } else { String::new() };
+    let whole = if changed > 0 {
+        format!("; the whole tree is {}", bytes(outcome.tree_size))
+    } else {
+        String::new()
+    };
+    let by = match outcome.route {
+        Route::Store => String::new(),
+        route => format!(" by {route}"),
+    };
     let moved = format!(
-        "{} by {}, {} received in {}{whole}\n",
+        "{}{by}, {} received in {}{whole}\n",
         requests(traffic.requests),
-        outcome.route,
         bytes(traffic.received),
         seconds(outcome.duration),
     );
@@ -120,7 +173,11 @@ fn summary(outcome: &Outcome) -> String {
 }
 
 fn requests(count: u64) -> String {
-    if count == 1 { "1 request".to_owned() } else { format!("{count} requests") }
+    if count == 1 {
+        "1 request".to_owned()
+    } else {
+        format!("{count} requests")
+    }
 }
 
 /// Bytes as people read them: powers of 1000, as networks are measured.
@@ -134,7 +191,11 @@ pub fn bytes(count: u64) -> String {
         value /= 1000.0;
         unit += 1;
     }
-    if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", units[unit]) }
+    if unit == 0 {
+        format!("{count} B")
+    } else {
+        format!("{value:.1} {}", units[unit])
+    }
 }
 
 fn seconds(duration: Duration) -> String {
@@ -211,9 +272,23 @@ impl<'a> From<&'a Outcome> for Document<'a> {
             committed_at: outcome.commit.time,
             changed: outcome.has_changes(),
             operations: operations.map(change).collect(),
-            kept: outcome.plan.kept().iter().map(|kept| Stays { path: &kept.path, reason: kept.reason }).collect(),
-            late_edits: applied.iter().flat_map(|applied| &applied.late).map(|late| &late.path).collect(),
-            transaction: applied.and_then(|applied| applied.id).map(|id| id.to_string()),
+            kept: outcome
+                .plan
+                .kept()
+                .iter()
+                .map(|kept| Stays {
+                    path: &kept.path,
+                    reason: kept.reason,
+                })
+                .collect(),
+            late_edits: applied
+                .iter()
+                .flat_map(|applied| &applied.late)
+                .map(|late| &late.path)
+                .collect(),
+            transaction: applied
+                .and_then(|applied| applied.id)
+                .map(|id| id.to_string()),
             recovered: outcome.recovered.as_ref().map(ToString::to_string),
             checked: counts.checked,
             adopted: counts.adopted,
@@ -221,8 +296,20 @@ impl<'a> From<&'a Outcome> for Document<'a> {
             downloaded: outcome.downloaded,
             tree_bytes: outcome.tree_size,
             route: outcome.route,
-            fallbacks: outcome.fallbacks.iter().map(|given_up| GivenUp { route: given_up.from, cause: &given_up.cause }).collect(),
-            notices: outcome.notices.iter().map(ToString::to_string).chain(outcome.notes.iter().map(about)).collect(),
+            fallbacks: outcome
+                .fallbacks
+                .iter()
+                .map(|given_up| GivenUp {
+                    route: given_up.from,
+                    cause: &given_up.cause,
+                })
+                .collect(),
+            notices: outcome
+                .notices
+                .iter()
+                .map(ToString::to_string)
+                .chain(outcome.notes.iter().map(about))
+                .collect(),
             traffic: outcome.traffic,
             duration_ms: u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX),
         }
@@ -234,14 +321,20 @@ impl std::fmt::Display for Notice {
         match self {
             Self::Gitlink(path) => write!(f, "`{path}` is a submodule and is left out"),
             Self::SymlinkOutside { path, target } => {
-                write!(f, "the symlink `{path}` leads out of the tree, to `{target}`")
+                write!(
+                    f,
+                    "the symlink `{path}` leads out of the tree, to `{target}`"
+                )
             }
             Self::CaseCollision(path, other) => {
-                write!(f, "`{path}` and `{other}` are one name on a file system that ignores case")
+                write!(
+                    f,
+                    "`{path}` and `{other}` are one name on a file system that ignores case"
+                )
             }
-            Self::CommitFromForge => {
-                f.write_str("the commit's own bytes could not be had; its id rests on the forge's word")
-            }
+            Self::CommitFromForge => f.write_str(
+                "the commit's own bytes could not be had; its id rests on the forge's word",
+            ),
         }
     }
 }
@@ -250,7 +343,22 @@ impl std::fmt::Display for Notice {
 mod tests {
     #[test]
     fn bytes_have_three_digits_or_four() {
-        let shown = [0, 999, 1000, 5900, 999_949, 999_950, 13_200_000, 2_000_000_000].map(super::bytes);
-        assert_eq!(shown, ["0 B", "999 B", "1.0 kB", "5.9 kB", "999.9 kB", "1.0 MB", "13.2 MB", "2.0 GB"]);
+        let shown = [
+            0,
+            999,
+            1000,
+            5900,
+            999_949,
+            999_950,
+            13_200_000,
+            2_000_000_000,
+        ]
+        .map(super::bytes);
+        assert_eq!(
+            shown,
+            [
+                "0 B", "999 B", "1.0 kB", "5.9 kB", "999.9 kB", "1.0 MB", "13.2 MB", "2.0 GB"
+            ]
+        );
     }
 }

@@ -25,6 +25,9 @@ pub enum Error {
     },
     /// A pattern of the settings.
     #[error(transparent)]
-    #[diagnostic(code(hyper_sync::sync::pattern), help("correct it in the settings; nothing was written"))]
+    #[diagnostic(
+        code(hyper_sync::sync::pattern),
+        help("correct it in the settings; nothing was written")
+    )]
     Pattern(#[from] crate::patterns::NotAPattern),
 }

@@ -54,7 +54,15 @@ impl Session {
                 None
             }
         };
-        Ok(Self { store, target, index, recovered, notes, state, _lock: lock })
+        Ok(Self {
+            store,
+            target,
+            index,
+            recovered,
+            notes,
+            state,
+            _lock: lock,
+        })
     }
 
     /// The pinned target.
@@ -97,9 +105,17 @@ impl Session {
     #[must_use]
     pub fn scanner(&self, size_and_time: bool) -> Scanner<'_> {
         let Some(index) = &self.index else {
-            return Scanner::new(&self.target, std::collections::HashMap::new(), Belief::Nothing);
+            return Scanner::new(
+                &self.target,
+                std::collections::HashMap::new(),
+                Belief::Nothing,
+            );
         };
-        let belief = if size_and_time { Belief::SizeAndTime } else { Belief::Unchanged };
+        let belief = if size_and_time {
+            Belief::SizeAndTime
+        } else {
+            Belief::Unchanged
+        };
         Scanner::new(&self.target, index.remembered(), belief)
     }
 }

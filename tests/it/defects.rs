@@ -5,7 +5,8 @@
 use std::os::unix::fs::PermissionsExt;
 
 use crate::common::env::{Output, Sandbox};
-use crate::common::forge::{Action, Forge, When};
+use crate::common::forge::Forge;
+use crate::common::forge::fault::{Action, When};
 use crate::common::repo::Repo;
 use crate::common::snapshot::TreeSnapshot;
 
@@ -16,7 +17,21 @@ fn sync(world: &Sandbox, repo: &Repo, args: &[&str]) -> Output {
 
 fn sync_api(world: &Sandbox, forge: &Forge, args: &[&str]) -> Output {
     let (name, api) = (forge.owner_name(), forge.api_url());
-    world.run(&[&["sync", "--repo", &name, "--api-url", &api, "--transport", "api"], args].concat())
+    world.run(
+        &[
+            &[
+                "sync",
+                "--repo",
+                &name,
+                "--api-url",
+                &api,
+                "--transport",
+                "api",
+            ],
+            args,
+        ]
+        .concat(),
+    )
 }
 
 fn state(world: &Sandbox) -> serde_json::Value {
@@ -35,7 +50,9 @@ fn a_verbose_output_never_becomes_part_of_a_result() {
     let world = Sandbox::new();
     let _ = sync_api(&world, &forge, &["--verbose"]).ok();
     assert_eq!(state(&world)["last_sync"]["commit_sha"], repo.id("main"));
-    world.target_tree().assert_same(&TreeSnapshot::of_commit(&repo, "main"));
+    world
+        .target_tree()
+        .assert_same(&TreeSnapshot::of_commit(&repo, "main"));
 }
 
 #[test]
@@ -44,20 +61,40 @@ fn b_files_deleted_upstream_are_deleted_here() {
     let world = Sandbox::new();
     let _ = sync(&world, &repo, &[]).ok();
     std::fs::write(world.target().join("modules/mine.nix"), "{ }").unwrap();
-    repo.remove("modules/base.nix").remove("scripts/run.sh").commit("clean up");
+    repo.remove("modules/base.nix")
+        .remove("scripts/run.sh")
+        .commit("clean up");
     let _ = sync(&world, &repo, &[]).ok();
-    assert_eq!(world.target_tree().files(), ["flake.nix", "modules/mine.nix"], "ours are gone, theirs stays");
-    assert!(!world.target().join("scripts").exists(), "the directory that became empty is gone");
+    assert_eq!(
+        world.target_tree().files(),
+        ["flake.nix", "modules/mine.nix"],
+        "ours are gone, theirs stays"
+    );
+    assert!(
+        !world.target().join("scripts").exists(),
+        "the directory that became empty is gone"
+    );
 }
 
 #[test]
 fn c_execute_bits_come_from_the_commit_wherever_a_file_is() {
     let repo = Repo::small();
-    repo.write_exec("tools/check", "#!/bin/sh\n").write("scripts/data.txt", "data").commit("bits");
+    repo.write_exec("tools/check", "#!/bin/sh\n")
+        .write("scripts/data.txt", "data")
+        .commit("bits");
     let world = Sandbox::new();
     let _ = sync(&world, &repo, &[]).ok();
-    let mode = |path: &str| std::fs::metadata(world.target().join(path)).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode("tools/check"), mode("scripts/data.txt")), (0o755, 0o644));
+    let mode = |path: &str| {
+        std::fs::metadata(world.target().join(path))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777
+    };
+    assert_eq!(
+        (mode("tools/check"), mode("scripts/data.txt")),
+        (0o755, 0o644)
+    );
     repo.chmod("tools/check", "100644").commit("plain");
     let _ = sync(&world, &repo, &[]).ok();
     assert_eq!(mode("tools/check"), 0o644);
@@ -66,7 +103,8 @@ fn c_execute_bits_come_from_the_commit_wherever_a_file_is() {
 #[test]
 fn d_symlinks_are_symlinks() {
     let repo = Repo::small();
-    repo.symlink("current.nix", "modules/base.nix").commit("link");
+    repo.symlink("current.nix", "modules/base.nix")
+        .commit("link");
     for transport in ["api", "git"] {
         let forge = Forge::serve(&repo);
         let world = Sandbox::new();
@@ -83,10 +121,16 @@ fn d_symlinks_are_symlinks() {
 #[test]
 fn e_a_submodule_without_gitmodules_is_left_out_with_one_notice() {
     let repo = Repo::small();
-    repo.gitlink("external/tool", "1111111111111111111111111111111111111111").commit("submodule");
+    repo.gitlink("external/tool", "1111111111111111111111111111111111111111")
+        .commit("submodule");
     let world = Sandbox::new();
     let output = sync(&world, &repo, &[]).ok();
-    assert_eq!(output.stderr.matches("external/tool").count(), 1, "{}", output.masked());
+    assert_eq!(
+        output.stderr.matches("external/tool").count(),
+        1,
+        "{}",
+        output.masked()
+    );
     assert!(!world.target().join("external").exists());
 }
 
@@ -98,12 +142,15 @@ fn f_a_push_during_the_run_does_not_mix_commits() {
     let mut count = 0;
     forge.after_each_request(move |repo| {
         count += 1;
-        repo.write("modules/base.nix", format!("{{ n = {count}; }}")).commit("push");
+        repo.write("modules/base.nix", format!("{{ n = {count}; }}"))
+            .commit("push");
     });
     let world = Sandbox::new();
     let _ = sync_api(&world, &forge, &[]).ok();
     assert_eq!(state(&world)["last_sync"]["commit_sha"], resolved);
-    world.target_tree().assert_same(&TreeSnapshot::of_commit(&repo, &resolved));
+    world
+        .target_tree()
+        .assert_same(&TreeSnapshot::of_commit(&repo, &resolved));
 }
 
 #[test]
@@ -116,11 +163,28 @@ fn g_a_private_repository_is_read_with_the_token_and_the_token_goes_nowhere_else
         let file = world.root().join("token");
         std::fs::write(&file, format!("{token}\n")).unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
-        let (name, api, file) = (forge.owner_name(), forge.api_url(), file.display().to_string());
-        let with = ["sync", "--repo", &name, "--api-url", &api, "--transport", transport, "--verbose"];
+        let (name, api, file) = (
+            forge.owner_name(),
+            forge.api_url(),
+            file.display().to_string(),
+        );
+        let with = [
+            "sync",
+            "--repo",
+            &name,
+            "--api-url",
+            &api,
+            "--transport",
+            transport,
+            "--verbose",
+        ];
         let _ = world.run(&with).code(4);
-        let output = world.run(&[&with[..], &["--token-file", &file]].concat()).ok();
-        world.target_tree().assert_same(&TreeSnapshot::of_commit(&repo, "main"));
+        let output = world
+            .run(&[&with[..], &["--token-file", &file]].concat())
+            .ok();
+        world
+            .target_tree()
+            .assert_same(&TreeSnapshot::of_commit(&repo, "main"));
         assert!(!output.stdout.contains(token) && !output.stderr.contains(token));
         for directory in [world.target(), world.state(), world.home()] {
             for (path, node) in TreeSnapshot::of(&directory).nodes() {
@@ -138,7 +202,9 @@ fn h_a_full_download_can_be_of_a_commit() {
     repo.write("flake.nix", "{ }").commit("second");
     let world = Sandbox::new();
     let _ = sync(&world, &repo, &["--ref", &first, "--force-full"]).ok();
-    world.target_tree().assert_same(&TreeSnapshot::of_commit(&repo, &first));
+    world
+        .target_tree()
+        .assert_same(&TreeSnapshot::of_commit(&repo, &first));
 }
 
 #[test]
@@ -150,21 +216,40 @@ fn i_a_truncated_listing_is_walked_and_never_read_as_deletions() {
     repo.write("one/more.nix", "{ }").commit("more");
     forge.configure(|config| config.tree_entries = 5);
     let _ = sync_api(&world, &forge, &[]).ok();
-    world.target_tree().assert_same(&TreeSnapshot::of_commit(&repo, "main"));
+    world
+        .target_tree()
+        .assert_same(&TreeSnapshot::of_commit(&repo, "main"));
 }
 
 #[test]
 fn j_odd_names_arrive_and_dangerous_ones_refuse_the_commit() {
     let repo = Repo::small();
-    for name in ["a|b", "sp ace", "per%20cent", "hash#?", "-rf", "$(touch pwn)", "café", "plus+&=", "quote'\""] {
+    for name in [
+        "a|b",
+        "sp ace",
+        "per%20cent",
+        "hash#?",
+        "-rf",
+        "$(touch pwn)",
+        "café",
+        "plus+&=",
+        "quote'\"",
+    ] {
         repo.write(name, name);
     }
     repo.commit("odd names");
     for transport in ["api", "git"] {
         let forge = Forge::serve(&repo);
         let world = Sandbox::new();
-        let _ = if transport == "api" { sync_api(&world, &forge, &[]) } else { sync(&world, &repo, &[]) }.ok();
-        world.target_tree().assert_same(&TreeSnapshot::of_commit(&repo, "main"));
+        let _ = if transport == "api" {
+            sync_api(&world, &forge, &[])
+        } else {
+            sync(&world, &repo, &[])
+        }
+        .ok();
+        world
+            .target_tree()
+            .assert_same(&TreeSnapshot::of_commit(&repo, "main"));
     }
     use crate::common::repo::Entry;
     let blob = repo.blob("evil");
@@ -175,7 +260,10 @@ fn j_odd_names_arrive_and_dangerous_ones_refuse_the_commit() {
         repo.update_ref("refs/heads/evil", &commit);
         let world = Sandbox::new();
         let _ = sync(&world, &repo, &["--ref", "evil"]).code(7);
-        assert!(!world.target().exists() || world.target_tree().is_empty(), "{name}");
+        assert!(
+            !world.target().exists() || world.target_tree().is_empty(),
+            "{name}"
+        );
     }
 }
 
@@ -197,7 +285,9 @@ fn k_a_failing_download_leaves_the_old_tree() {
     world.target_tree().assert_same(&before);
     forge.clear_faults();
     let _ = sync_api(&world, &forge, &[]).ok();
-    world.target_tree().assert_same(&TreeSnapshot::of_commit(&repo, "main"));
+    world
+        .target_tree()
+        .assert_same(&TreeSnapshot::of_commit(&repo, "main"));
 }
 
 #[test]
@@ -206,15 +296,30 @@ fn l_a_local_edit_is_named_and_kept() {
     let world = Sandbox::new();
     let _ = sync(&world, &repo, &[]).ok();
     std::fs::write(world.target().join("modules/base.nix"), "{ mine = true; }").unwrap();
-    repo.write("modules/base.nix", "{ theirs = true; }").commit("theirs");
+    repo.write("modules/base.nix", "{ theirs = true; }")
+        .commit("theirs");
     let refused = sync(&world, &repo, &[]).code(8);
-    assert!(refused.stderr.contains("modules/base.nix"), "{}", refused.masked());
+    assert!(
+        refused.stderr.contains("modules/base.nix"),
+        "{}",
+        refused.masked()
+    );
     assert_eq!(read(&world, "modules/base.nix"), "{ mine = true; }");
     let replaced = sync(&world, &repo, &["--local-edits", "replace"]).ok();
-    assert!(replaced.stderr.contains("modules/base.nix"), "{}", replaced.masked());
+    assert!(
+        replaced.stderr.contains("modules/base.nix"),
+        "{}",
+        replaced.masked()
+    );
     assert_eq!(read(&world, "modules/base.nix"), "{ theirs = true; }");
     let kept = TreeSnapshot::of(&world.state().join("undo"));
-    assert!(kept.nodes().values().any(|node| format!("{node:?}").contains("mine = true")), "{:?}", kept.files());
+    assert!(
+        kept.nodes()
+            .values()
+            .any(|node| format!("{node:?}").contains("mine = true")),
+        "{:?}",
+        kept.files()
+    );
 }
 
 #[test]
@@ -258,7 +363,9 @@ fn o_nothing_is_ever_asked_of_a_person() {
     let mut command = world.cmd(&["--repo", &path, "--skip-rebuild"]);
     let output = world.finish(command.write_stdin("n\nn\nn\n"));
     assert_eq!(output.code, Some(0), "{}", output.masked());
-    world.target_tree().assert_same(&TreeSnapshot::of_commit(&repo, "main"));
+    world
+        .target_tree()
+        .assert_same(&TreeSnapshot::of_commit(&repo, "main"));
 }
 
 #[test]
@@ -266,12 +373,15 @@ fn p_downloads_are_verified_even_without_validation_and_a_check_can_tell_by_its_
     let repo = Repo::small();
     let forge = Forge::serve(&repo);
     let world = Sandbox::new();
-    forge.fault(When::get("/git/blobs/"), Action::mutate(|mut body| {
-        if let Some(byte) = body.first_mut() {
-            *byte ^= 1;
-        }
-        body
-    }));
+    forge.fault(
+        When::get("/git/blobs/"),
+        Action::mutate(|mut body| {
+            if let Some(byte) = body.first_mut() {
+                *byte ^= 1;
+            }
+            body
+        }),
+    );
     let _ = sync_api(&world, &forge, &["--skip-validation"]).code(6);
     assert!(!world.target().exists() || world.target_tree().is_empty());
     forge.clear_faults();
@@ -290,8 +400,17 @@ fn q_an_annotated_tag_is_the_commit_it_points_to() {
         let forge = Forge::serve(&repo);
         let world = Sandbox::new();
         let args = ["--ref", "v1"];
-        let _ = if transport == "api" { sync_api(&world, &forge, &args) } else { sync(&world, &repo, &args) }.ok();
-        assert_eq!(state(&world)["last_sync"]["commit_sha"], commit, "{transport}");
+        let _ = if transport == "api" {
+            sync_api(&world, &forge, &args)
+        } else {
+            sync(&world, &repo, &args)
+        }
+        .ok();
+        assert_eq!(
+            state(&world)["last_sync"]["commit_sha"],
+            commit,
+            "{transport}"
+        );
         assert_eq!(state(&world)["last_sync"]["ref"], "v1");
     }
 }
@@ -301,7 +420,10 @@ fn s_nothing_is_installed() {
     let repo = Repo::small();
     let world = Sandbox::new();
     for tool in ["nix-env", "nix", "apt", "apt-get", "jq", "curl", "sudo"] {
-        world.tool(tool, &format!("echo {tool} >> '{}'", world.root().join("called").display()));
+        world.tool(
+            tool,
+            &format!("echo {tool} >> '{}'", world.root().join("called").display()),
+        );
     }
     let path = repo.path().display().to_string();
     let _ = world.run(&["--repo", &path, "--skip-rebuild"]).ok();

@@ -36,4 +36,5 @@ mod rebuild;
 mod settings;
 mod source_git;
 mod state;
+mod sync;
 mod token;

@@ -1,0 +1,232 @@
+//! `hyper-sync sync` as a person and a program see it.
+
+use crate::common::env::{Output, Sandbox};
+use crate::common::repo::Repo;
+use crate::common::snapshot::TreeSnapshot;
+
+fn world(repo: &Repo) -> Sandbox {
+    let world = Sandbox::new();
+    world.mask(&repo.path().display().to_string(), "[repo]");
+    world.mask_id(&repo.id("main"), "start");
+    world
+}
+
+fn sync(world: &Sandbox, repo: &Repo, args: &[&str]) -> Output {
+    let path = repo.path().display().to_string();
+    world.run(&[&["sync", "--repo", &path], args].concat())
+}
+
+#[test]
+fn tells_what_it_did_and_that_nothing_is_left_to_do() {
+    let repo = Repo::small();
+    let world = world(&repo);
+    insta::assert_snapshot!(sync(&world, &repo, &[]).masked(), @r#"
+    exit: 0
+    --- stdout
+    main of [repo] is at [start]: start
+    3 files changed (3 written, 0 deleted), 3 checked
+    2 requests by full, 786 B received in [time]; the whole tree is 54 B
+    --- stderr
+    select (git) was given up: [repo] offers no filters
+    "#);
+    insta::assert_snapshot!(sync(&world, &repo, &[]).masked(), @r#"
+    exit: 0
+    --- stdout
+    main of [repo] is at [start]: start
+    nothing to do, 3 files checked
+    1 request, 246 B received in [time]
+    "#);
+    repo.write("modules/base.nix", "{ changed = true; }")
+        .remove("scripts/run.sh")
+        .commit("second");
+    world.mask_id(&repo.id("main"), "second");
+    insta::assert_snapshot!(sync(&world, &repo, &["--check-only"]).masked(), @r#"
+    exit: 0
+    --- stdout
+    main of [repo] is at [second], was at [start]: second
+    2 files would change (1 written, 1 deleted), 2 checked
+    2 requests by delta, 772 B received in [time]; the whole tree is 41 B
+    "#);
+    insta::assert_snapshot!(sync(&world, &repo, &["--dry-run", "--exit-code"]).masked(), @r#"
+    exit: 20
+    --- stdout
+      replace modules/base.nix
+      delete  scripts/run.sh
+    main of [repo] is at [second], was at [start]: second
+    2 files would change (1 written, 1 deleted), 2 checked
+    1 request, 246 B received in [time]; the whole tree is 41 B
+    "#);
+    insta::assert_snapshot!(sync(&world, &repo, &["--verbose"]).masked(), @r#"
+    exit: 0
+    --- stdout
+      replace modules/base.nix
+      delete  scripts/run.sh
+    main of [repo] is at [second], was at [start]: second
+    2 files changed (1 written, 1 deleted), 2 checked
+    1 request, 246 B received in [time]; the whole tree is 41 B
+    --- stderr
+    asking the remote for the commit
+    downloading and verifying
+    comparing with the target
+    writing the target
+    "#);
+    insta::assert_snapshot!(sync(&world, &repo, &["--quiet"]).masked(), @r#"
+    exit: 0
+    "#);
+}
+
+#[test]
+fn says_what_became_of_local_edits() {
+    let repo = Repo::small();
+    let world = world(&repo);
+    let _ = sync(&world, &repo, &[]).ok();
+    world.edit("modules/base.nix", "{ mine = true; }");
+    world.edit("flake.nix", "{ mine = true; }");
+    insta::assert_snapshot!(sync(&world, &repo, &[]).masked(), @r#"
+    exit: 0
+    --- stdout
+    main of [repo] is at [start]: start
+    nothing to do, 3 files checked
+    1 request, 246 B received in [time]
+    --- stderr
+    `flake.nix` stays as it is: it was edited here, and the commit does not change it
+    `modules/base.nix` stays as it is: it was edited here, and the commit does not change it
+    "#);
+    repo.write("modules/base.nix", "{ theirs = true; }")
+        .commit("second");
+    world.mask_id(&repo.id("main"), "second");
+    insta::assert_snapshot!(sync(&world, &repo, &[]).masked(), @r#"
+    exit: 8
+    --- stderr
+    hyper_sync::plan::conflicts
+
+      x 1 local file stands against the update
+      |   modules/base.nix: it was edited here, and the commit changes it
+      help: put your changes into the repository, move them away, or choose with `--local-edits`: `keep` leaves them, `replace` keeps them aside and takes the commit's; nothing was written
+    "#);
+    insta::assert_snapshot!(sync(&world, &repo, &["--local-edits", "keep"]).masked(), @r#"
+    exit: 0
+    --- stdout
+    main of [repo] is at [second], was at [start]: second
+    nothing to do, 3 files checked
+    1 request, 246 B received in [time]
+    --- stderr
+    `flake.nix` stays as it is: it was edited here, and `local_edits` is "keep"
+    `modules/base.nix` stays as it is: it was edited here, and `local_edits` is "keep"
+    "#);
+    insta::assert_snapshot!(sync(&world, &repo, &["--local-edits", "replace"]).masked(), @r#"
+    exit: 0
+    --- stdout
+    main of [repo] is at [second]: second
+    2 files changed (2 written, 0 deleted), 3 checked
+    1 request, 246 B received in [time]; the whole tree is 59 B
+    --- stderr
+    warning: the local edit of `flake.nix` was replaced; it is kept as transaction 000002, `hyper-sync restore flake.nix` puts it back
+    warning: the local edit of `modules/base.nix` was replaced; it is kept as transaction 000002, `hyper-sync restore modules/base.nix` puts it back
+    "#);
+    world
+        .target_tree()
+        .assert_same(&TreeSnapshot::of_commit(&repo, "main"));
+}
+
+#[test]
+fn a_check_and_a_dry_run_write_nothing_into_the_target() {
+    let repo = Repo::small();
+    let world = world(&repo);
+    for args in [&["--check-only"][..], &["--dry-run"]] {
+        let _ = sync(&world, &repo, args).ok();
+        assert!(!world.target().exists());
+    }
+    let _ = sync(&world, &repo, &[]).ok();
+    let before = world.target_tree();
+    repo.write("flake.nix", "{ }").commit("second");
+    for args in [&["--check-only"][..], &["--dry-run"]] {
+        let _ = sync(&world, &repo, args).ok();
+        world.target_tree().assert_same(&before);
+    }
+}
+
+#[test]
+fn a_rewritten_branch_is_followed_only_on_demand_and_another_branch_is_no_rewind() {
+    let repo = Repo::small();
+    let world = world(&repo);
+    let first = repo.id("main");
+    repo.write("flake.nix", "{ second = true; }")
+        .commit("second");
+    let _ = sync(&world, &repo, &[]).ok();
+    repo.update_ref("refs/heads/main", &first);
+    let refused = sync(&world, &repo, &[]).code(8);
+    assert!(
+        refused.stderr.contains("does not descend"),
+        "{}",
+        refused.masked()
+    );
+    let _ = sync(&world, &repo, &["--allow-rewind"]).ok();
+    world
+        .target_tree()
+        .assert_same(&TreeSnapshot::of_commit(&repo, &first));
+    repo.branch("feature")
+        .checkout("feature")
+        .amend("rewritten");
+    let _ = sync(&world, &repo, &["--ref", "feature"]).ok();
+    world
+        .target_tree()
+        .assert_same(&TreeSnapshot::of_commit(&repo, "feature"));
+}
+
+#[test]
+fn tells_a_program_in_json() {
+    let repo = Repo::small();
+    let world = world(&repo);
+    let first = sync(&world, &repo, &["--json"]).ok().json();
+    assert_eq!(first["commit"], repo.id("main"));
+    assert_eq!(first["operations"].as_array().unwrap().len(), 3);
+    assert_eq!(
+        (&first["changed"], &first["downloaded"]),
+        (&true.into(), &3.into())
+    );
+    let second = sync(&world, &repo, &["--json"]).ok().json();
+    assert_eq!(
+        (&second["changed"], &second["traffic"]["requests"]),
+        (&false.into(), &1.into())
+    );
+    let refused = sync(&world, &repo, &["--json", "--ref", "no-such-branch"])
+        .code(2)
+        .json();
+    assert_eq!(refused["error"]["code"], "hyper_sync::source::unknown_ref");
+    assert_eq!(refused["error"]["exit"], 2);
+}
+
+#[test]
+fn the_state_file_has_the_documented_fields() {
+    let repo = Repo::small();
+    let world = world(&repo);
+    let published = world.root().join("cache/sync-state.json");
+    let path = published.display().to_string();
+    let _ = sync(&world, &repo, &["--state-file", &path]).ok();
+    let state: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&published).unwrap()).unwrap();
+    assert_eq!(state["last_sync"]["commit_sha"], repo.id("main"));
+    assert_eq!(state["last_sync"]["ref"], "main");
+    assert!(
+        state["last_sync"]["timestamp"]
+            .as_str()
+            .unwrap()
+            .ends_with('Z')
+    );
+    assert_eq!(
+        state["stats"],
+        serde_json::json!({ "checked": 3, "changed": 3, "downloaded": 3, "errors": 0 })
+    );
+    for field in [
+        "version",
+        "repository",
+        "tree_sha",
+        "route",
+        "bytes",
+        "requests",
+        "duration_ms",
+    ] {
+        assert!(!state[field].is_null(), "{field}");
+    }
+}
