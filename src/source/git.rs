@@ -22,12 +22,15 @@ use std::time::Instant;
 use crate::git::{Commit, CommitId};
 use crate::objects::{IngestBounds, IngestError, Store};
 use crate::settings::{Env, Limits};
+use crate::token::Token;
 
+use super::http::{Client, Url};
 use super::{Error, Interrupt, Need, Obtained, Resolved, Route, Source, Traffic};
 
 mod answer;
 mod connection;
 mod history;
+mod http;
 mod local;
 mod refs;
 mod request;
@@ -137,30 +140,53 @@ impl GitSource {
         Ok(Self::new(Box::new(session), options))
     }
 
+    /// `http://…` or `https://…`, by the one client. The token goes nowhere but to its own host; `state_dir` is where
+    /// the address is remembered that the host turned out to want.
+    #[must_use]
+    pub fn http(
+        client: Client,
+        url: &Url,
+        token: Option<&Token>,
+        state_dir: Option<&Path>,
+        options: Options,
+    ) -> Self {
+        let bytes = options.limits.bytes;
+        let connection = http::Http::new(client, url, token, state_dir, bytes);
+        Self::new(Box::new(connection), options)
+    }
+
     fn connection(&self) -> MutexGuard<'_, Box<dyn Connection>> {
         self.connection
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends one fetch and hands its pack to `take`.
+    /// Sends one fetch and hands its pack to `take`; once more, where the answer breaks off.
     fn fetch<T>(
         &self,
         fetch: &Fetch<'_>,
-        take: impl FnMut(&mut dyn BufRead) -> Result<T, IngestError>,
+        mut take: impl FnMut(&mut dyn BufRead) -> Result<T, IngestError>,
     ) -> Result<Reply<T>, Error> {
         let mut connection = self.connection();
-        let answer = connection.command(&fetch.encode())?;
-        let trouble = match answer::fetch(answer, take) {
-            Ok(Fetched::Pack(taken)) => return Ok(Reply::Pack(taken)),
-            Ok(Fetched::Common) => return Ok(Reply::Common),
-            Ok(Fetched::Nothing) => return Ok(Reply::Nothing),
-            Err(trouble) => trouble,
-        };
-        match self.explain(connection.as_mut(), trouble) {
-            Explained::BaseMissing => Ok(Reply::BaseMissing),
-            Explained::NotOurRef => Ok(Reply::NotOurRef),
-            Explained::Error(error) => Err(error),
+        let request = fetch.encode();
+        let mut broken_before = false;
+        loop {
+            let answer = connection.command(&request)?;
+            let trouble = match answer::fetch(answer, &mut take) {
+                Ok(Fetched::Pack(taken)) => return Ok(Reply::Pack(taken)),
+                Ok(Fetched::Common) => return Ok(Reply::Common),
+                Ok(Fetched::Nothing) => return Ok(Reply::Nothing),
+                Err(trouble) => trouble,
+            };
+            match self.explain(connection.as_mut(), trouble) {
+                Explained::BaseMissing => return Ok(Reply::BaseMissing),
+                Explained::NotOurRef => return Ok(Reply::NotOurRef),
+                Explained::Error(error @ Error::Unreachable { .. }) if !broken_before => {
+                    tracing::debug!(%error, "the answer broke off; asking again");
+                    broken_before = true;
+                }
+                Explained::Error(error) => return Err(error),
+            }
         }
     }
 

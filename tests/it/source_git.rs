@@ -22,6 +22,7 @@ use crate::common::repo::{Entry, History, Repo};
 
 mod answers;
 mod history;
+mod http;
 mod resolve;
 mod routes;
 mod ssh;

@@ -69,17 +69,20 @@ impl<R: Read> Lines<R> {
         }
         match self.inner.read_line() {
             None => Ok(None),
-            Some(Err(error)) => {
-                Err(refused(&error).map_or(Trouble::Stream(error), Trouble::Refused))
-            }
-            Some(Ok(Err(error))) => Err(Trouble::Protocol(error.to_string())),
-            Some(Ok(Ok(line))) => match line.as_text() {
-                Some(text) => Ok(Some(text.as_slice())),
-                None => Err(Trouble::Protocol(
-                    "a line that belongs elsewhere".to_owned(),
-                )),
-            },
+            Some(line) => text(line).map(Some),
         }
+    }
+
+    fn skip_service(&mut self) -> Result<(), Trouble> {
+        let Some(line) = self.inner.peek_line() else {
+            return Ok(());
+        };
+        let named = text(line)?.starts_with(b"# service=");
+        if named {
+            while self.next()?.is_some() {}
+            self.inner.reset();
+        }
+        Ok(())
     }
 
     /// Whether another section follows the one that has ended.
@@ -92,6 +95,15 @@ impl<R: Read> Lines<R> {
     }
 }
 
+/// A line without its line feed.
+fn text(line: io::Result<Result<PacketLineRef<'_>, gix_error::Error>>) -> Result<&[u8], Trouble> {
+    let line = line
+        .map_err(|error| refused(&error).map_or(Trouble::Stream(error), Trouble::Refused))?
+        .map_err(|error| Trouble::Protocol(error.to_string()))?;
+    let text = line.as_text().map(|text| text.as_slice());
+    text.ok_or_else(|| Trouble::Protocol("a line that belongs elsewhere".to_owned()))
+}
+
 /// The server's words of an `ERR` line.
 fn refused(error: &io::Error) -> Option<String> {
     error
@@ -100,9 +112,11 @@ fn refused(error: &io::Error) -> Option<String> {
         .map(|refused| refused.message.to_string().trim().to_owned())
 }
 
-/// Reads the capabilities of a server that is spoken to over one connection; `None` where it speaks another version.
+/// Reads what a server tells of itself before any command; `None` where it speaks another version.
 pub(super) fn capabilities(read: impl Read) -> Result<Option<Vec<String>>, Trouble> {
     let mut lines = Lines::new(read);
+    // Over HTTP some name the service first.
+    lines.skip_service()?;
     match lines.next()? {
         Some(b"version 2") => {}
         _ => return Ok(None),

@@ -26,3 +26,26 @@ pub trait Connection: Send {
     /// where that is known. To be called whenever an answer was not read to its end.
     fn reset(&mut self) -> Option<Error>;
 }
+
+/// What a server tells of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Capabilities {
+    /// Objects can be left out.
+    pub(super) filters: bool,
+    /// Its ids are SHA-256.
+    pub(super) sha256: bool,
+}
+
+impl Capabilities {
+    /// From the lines that follow `version 2`.
+    pub(super) fn of(lines: &[String]) -> Self {
+        let has_filter = |line: &String| {
+            let features = line.strip_prefix("fetch=").unwrap_or_default();
+            features.split(' ').any(|feature| feature == "filter")
+        };
+        Self {
+            filters: lines.iter().any(has_filter),
+            sha256: lines.iter().any(|line| line == "object-format=sha256"),
+        }
+    }
+}

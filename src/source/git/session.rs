@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use crate::source::{Error, Interrupt, Traffic};
 
 use super::answer::{self, Trouble};
-use super::connection::Connection;
+use super::connection::{Capabilities, Connection};
 
 /// How often a wait looks at the clock and for a signal.
 const TICK: Duration = Duration::from_millis(100);
@@ -118,13 +118,11 @@ impl Session {
                 self.attempt += 1;
                 continue;
             };
-            if told.iter().any(|line| line == "object-format=sha256") {
+            let capabilities = Capabilities::of(&told);
+            if capabilities.sha256 {
                 return Err(Error::Sha256 { remote });
             }
-            self.filters = told.iter().any(|line| {
-                let features = line.strip_prefix("fetch=").unwrap_or_default();
-                features.split(' ').any(|feature| feature == "filter")
-            });
+            self.filters = capabilities.filters;
         }
         Ok(())
     }

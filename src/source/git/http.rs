@@ -1,0 +1,307 @@
+//! Git over HTTP: a bare `POST …/git-upload-pack` for every command.
+//!
+//! The discovery that git itself begins with (`GET …/info/refs`) is left out, because it is one of three round trips
+//! and tells nothing that is needed. It is made up for, once, where a host refuses the bare POST, or answers it with
+//! something else: there the repository has another address (GitLab wants `.git`, a renamed one has moved), or the
+//! host insists on the order of things. What was found out is remembered for the next run.
+
+use std::fs;
+use std::io::{self, Cursor, Read, Write};
+use std::path::{Path, PathBuf};
+
+use reqwest::header::{HeaderName, HeaderValue};
+
+use crate::source::http::{Body, Cap, Client, Credentials, Failure, Request, Response, Url};
+use crate::source::{Error, Traffic};
+use crate::token::Token;
+
+use super::answer::{self, Trouble};
+use super::connection::{Capabilities, Connection};
+
+const REQUEST: &str = "application/x-git-upload-pack-request";
+const RESULT: &str = "application/x-git-upload-pack-result";
+const ADVERTISEMENT: &str = "application/x-git-upload-pack-advertisement";
+/// The name of the memory in the state directory.
+const MEMORY: &str = "git-base";
+
+/// A repository on a host that is reached by HTTP.
+pub(super) struct Http {
+    client: Client,
+    /// As the user gave it.
+    asked: Url,
+    credentials: Option<Credentials>,
+    place: Place,
+    /// What the server told of itself, if it was asked in this run.
+    capabilities: Option<Capabilities>,
+    /// A command was answered.
+    spoken: bool,
+    memory: Option<PathBuf>,
+    /// The most bytes of an answer.
+    bytes: u64,
+    failure: Option<Failure>,
+}
+
+/// Where commands go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    base: Url,
+    /// Whether the host wants to be asked for `info/refs` before.
+    discover: bool,
+}
+
+impl Http {
+    /// `state_dir` is where the address is remembered that a host turned out to want.
+    pub(super) fn new(
+        client: Client,
+        url: &Url,
+        token: Option<&Token>,
+        state_dir: Option<&Path>,
+        bytes: u64,
+    ) -> Self {
+        let mut asked = url.clone();
+        let path = url.path().trim_end_matches('/').to_owned();
+        asked.set_path(&path);
+        let memory = state_dir.map(|directory| directory.join(MEMORY));
+        let remembered = memory.as_deref().and_then(|path| recall(path, &asked));
+        let place = remembered.unwrap_or_else(|| Place {
+            base: asked.clone(),
+            discover: false,
+        });
+        Self {
+            client,
+            credentials: token.and_then(|token| Credentials::basic(token, &asked)),
+            asked,
+            place,
+            capabilities: None,
+            spoken: false,
+            memory,
+            bytes,
+            failure: None,
+        }
+    }
+
+    fn post(&self, command: &[u8]) -> Result<Response, Error> {
+        let url = below(&self.place.base, "git-upload-pack");
+        // What comes is counted as a pack where it is taken; here, with its wrapping, and as a last resort.
+        let cap = Cap {
+            bytes: self
+                .bytes
+                .saturating_add(self.bytes / 100)
+                .saturating_add(64 << 20),
+            what: "the answer".to_owned(),
+            setting: "limits.bytes",
+        };
+        let request = Request::post(url, REQUEST, command.to_vec())
+            .accept(RESULT)
+            .header(protocol(), version_2())
+            .credentials(self.credentials.as_ref())
+            .cap(cap);
+        self.client.send(&request)
+    }
+
+    /// Asks for `info/refs`, at the address as it was given and then with `.git`, and takes over what it tells.
+    fn discover(&mut self) -> Result<(), Error> {
+        let mut response = self.advertisement(&self.asked)?;
+        if response.status == 404 && !has_suffix(&self.asked) {
+            let mut suffixed = self.asked.clone();
+            suffixed.set_path(&format!("{}.git", self.asked.path()));
+            response = self.advertisement(&suffixed)?;
+        }
+        let base = base_of(&response.url);
+        let Some(base) = base.filter(|_| is(&response, ADVERTISEMENT)) else {
+            return Err(self.refusal(response));
+        };
+        let remote = self.describe();
+        let failure = response.body.failure();
+        let capabilities = match answer::capabilities(response.body) {
+            Ok(Some(lines)) => Capabilities::of(&lines),
+            Ok(None) => return Err(Error::OldProtocol { remote }),
+            Err(Trouble::Refused(message)) => return Err(Error::Refused { remote, message }),
+            Err(trouble) => {
+                let detail = format!("{trouble:?}");
+                return Err(failure.take().unwrap_or(Error::Protocol { remote, detail }));
+            }
+        };
+        if capabilities.sha256 {
+            return Err(Error::Sha256 { remote });
+        }
+        self.capabilities = Some(capabilities);
+        self.place.base = base;
+        Ok(())
+    }
+
+    fn advertisement(&self, base: &Url) -> Result<Response, Error> {
+        let mut url = below(base, "info/refs");
+        url.set_query(Some("service=git-upload-pack"));
+        let request = Request::get(url)
+            .accept(ADVERTISEMENT)
+            .header(protocol(), version_2())
+            .credentials(self.credentials.as_ref());
+        self.client.send(&request)
+    }
+
+    fn refusal(&self, response: Response) -> Error {
+        match response.refusal() {
+            // Hosts ask for credentials where there is no such repository, too: nobody is to learn which.
+            Error::Unauthorized { remote, token } if self.credentials.is_none() => {
+                Error::NoPermission { remote, token }
+            }
+            error => error,
+        }
+    }
+
+    /// The answer to a command, after whatever discovery it needs.
+    fn ask(&mut self, command: &[u8]) -> Result<Response, Error> {
+        let before = self.place.clone();
+        if self.place.discover && self.capabilities.is_none() {
+            self.discover()?;
+        }
+        let response = self.post(command)?;
+        if is(&response, RESULT) {
+            return Ok(response);
+        }
+        if self.capabilities.is_some() || !may_be_elsewhere(&response) {
+            return Err(self.refusal(response));
+        }
+        self.discover()?;
+        let response = self.post(command)?;
+        if !is(&response, RESULT) {
+            return Err(self.refusal(response));
+        }
+        // The same address works now: then it was the discovery that the host missed.
+        self.place.discover = self.place.base == before.base;
+        self.remember();
+        Ok(response)
+    }
+
+    /// Best effort: what is not remembered is found out again.
+    fn remember(&self) {
+        let Some(path) = &self.memory else { return };
+        let Place { base, discover } = &self.place;
+        let text = format!("{}\n{base}\n{discover}\n", self.asked);
+        if let Err(error) = write(path, &text) {
+            tracing::debug!(%error, "the repository's address is not remembered");
+        }
+    }
+}
+
+fn protocol() -> HeaderName {
+    HeaderName::from_static("git-protocol")
+}
+
+fn version_2() -> HeaderValue {
+    HeaderValue::from_static("version=2")
+}
+
+impl Connection for Http {
+    fn describe(&self) -> String {
+        self.asked.to_string()
+    }
+
+    /// What the client has moved, for whomever.
+    fn traffic(&self) -> Traffic {
+        self.client.traffic()
+    }
+
+    fn filters(&mut self) -> Result<Option<bool>, Error> {
+        Ok(self.capabilities.map(|capabilities| capabilities.filters))
+    }
+
+    fn command(&mut self, request: &[u8]) -> Result<Box<dyn Read + '_>, Error> {
+        self.failure = None;
+        let mut body = self.ask(request)?.body;
+        self.failure = Some(body.failure());
+        let begin = begin(&mut body)
+            .map_err(|error| self.reset().unwrap_or_else(|| self.broken(&error)))?;
+        if begin.is_empty() && !self.spoken && self.capabilities.is_none() {
+            // Its git died of the request without a word: of another hash or version, which discovery tells.
+            self.discover()?;
+        }
+        self.spoken |= !begin.is_empty();
+        Ok(Box::new(Cursor::new(begin).chain(body)))
+    }
+
+    fn reset(&mut self) -> Option<Error> {
+        self.failure.take().and_then(|failure| failure.take())
+    }
+}
+
+impl Http {
+    fn broken(&self, error: &io::Error) -> Error {
+        Error::Unreachable {
+            remote: self.describe(),
+            cause: error.to_string(),
+        }
+    }
+}
+
+/// The first bytes of an answer, none where it is empty.
+fn begin(body: &mut Body) -> io::Result<Vec<u8>> {
+    let mut begin = vec![0; 4096];
+    let read = body.read(&mut begin)?;
+    begin.truncate(read);
+    Ok(begin)
+}
+
+fn is(response: &Response, media_type: &str) -> bool {
+    response.status == 200 && response.media_type() == media_type
+}
+
+/// Whether the repository may be at another address, or the host wants another order of things. A refusal for good
+/// (403) or a strange status is no reason to ask again.
+fn may_be_elsewhere(response: &Response) -> bool {
+    matches!(
+        response.status.as_u16(),
+        200..=399 | 400 | 401 | 404 | 405 | 411
+    )
+}
+
+fn below(base: &Url, path: &str) -> Url {
+    let mut url = base.clone();
+    url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
+    url
+}
+
+fn has_suffix(url: &Url) -> bool {
+    Path::new(url.path())
+        .extension()
+        .is_some_and(|extension| extension == "git")
+}
+
+/// The repository of a discovery's final address.
+fn base_of(url: &Url) -> Option<Url> {
+    let path = url.path().strip_suffix("/info/refs")?.to_owned();
+    let mut base = url.clone();
+    base.set_path(&path);
+    base.set_query(None);
+    Some(base)
+}
+
+/// What was remembered, if it is about this address and on the same host.
+fn recall(path: &Path, asked: &Url) -> Option<Place> {
+    let text = read(path)?;
+    let mut lines = text.lines();
+    let (about, base, discover) = (lines.next()?, lines.next()?, lines.next()?);
+    let base: Url = base.parse().ok()?;
+    let place = Place {
+        discover: discover == "true",
+        base,
+    };
+    (about == asked.as_str() && place.base.host() == asked.host()).then_some(place)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a small file of the state directory, which is ours, 0700"
+)]
+fn read(path: &Path) -> Option<String> {
+    fs::read_to_string(path).ok()
+}
+
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(text.as_bytes())?;
+    file.persist(path)?;
+    Ok(())
+}

@@ -1,0 +1,408 @@
+//! Repositories over HTTP, served by the forge: what is sent where, and what hosts want differently.
+
+use hyper_sync::source::Interrupt;
+use hyper_sync::source::http::{self, Client, url};
+use hyper_sync::token::{Search, Token};
+
+use super::*;
+use crate::common::forge::fault::{Action, When};
+use crate::common::forge::{BarePost, Forge, Suffix};
+
+const CANARY: &str = "ghp_canary0123456789";
+
+fn client() -> Client {
+    let options = http::Options {
+        backoff: Duration::from_millis(1),
+        pause: Duration::from_millis(1),
+        patience: Duration::from_millis(100),
+        ..http::Options::default()
+    };
+    Client::new(options, Interrupt::default()).unwrap()
+}
+
+/// The source of an address, with a memory in the machine's state directory.
+fn at(address: &str, machine: &Machine, token: Option<&Token>) -> GitSource {
+    let url = url(address).unwrap();
+    let memory = Some(machine.directory.path());
+    GitSource::http(client(), &url, token, memory, options())
+}
+
+fn anonymous(forge: &Forge, machine: &Machine) -> GitSource {
+    at(&forge.git_url(), machine, None)
+}
+
+/// The token of an Enterprise host, which a loopback address may be.
+fn token(forge: &Forge) -> Token {
+    let env = Env::empty().with("GH_ENTERPRISE_TOKEN", CANARY);
+    let host = forge.host();
+    let search = Search {
+        enterprise: true,
+        ..Search::new(host.split(':').next().unwrap(), &env)
+    };
+    search.run().unwrap().unwrap()
+}
+
+/// Method and the end of the path of every request.
+fn lines(forge: &Forge) -> Vec<String> {
+    let requests = forge.requests();
+    let line = |seen: &crate::common::forge::Seen| {
+        let tail = seen.path.strip_prefix("/acme/").unwrap_or(&seen.path);
+        format!("{} {tail} {}", seen.method, seen.status)
+    };
+    requests.iter().map(line).collect()
+}
+
+#[test]
+fn an_update_is_two_posts_and_no_change_is_one() {
+    let repo = Repo::with_history(5);
+    let forge = Forge::serve(&repo);
+    let mut machine = Machine::new();
+    let first = machine.sync(&anonymous(&forge, &machine), "main").unwrap();
+    assert_eq!((first.route, first.requests), (Route::SelectGit, 3));
+    machine.check(&repo, "main");
+
+    forge.reset();
+    repo.write("new.nix", "{ one = 1; }\n").commit("one");
+    let delta = machine.sync(&anonymous(&forge, &machine), "main").unwrap();
+    assert_eq!(
+        (delta.route, delta.requests, delta.blobs),
+        (Route::Delta, 2, 1)
+    );
+    let post = "POST machines.git/git-upload-pack 200";
+    assert_eq!(lines(&forge), [post, post]);
+    assert_eq!(delta.received, forge.bytes_down());
+    let seen = &forge.requests()[0];
+    assert_eq!(seen.header("git-protocol"), Some("version=2"));
+    assert_eq!(
+        seen.header("content-type"),
+        Some("application/x-git-upload-pack-request")
+    );
+    assert_eq!(
+        seen.header("accept"),
+        Some("application/x-git-upload-pack-result")
+    );
+    machine.check(&repo, "main");
+
+    forge.reset();
+    let same = machine.sync(&anonymous(&forge, &machine), "main").unwrap();
+    assert_eq!((same.route, same.requests), (Route::Store, 1));
+}
+
+#[test]
+fn a_host_that_wants_the_suffix_is_remembered() {
+    let repo = Repo::with_history(3);
+    let forge = Forge::serve(&repo);
+    forge.configure(|config| config.suffix = Suffix::Required);
+    let mut machine = Machine::new();
+    machine
+        .sync(&at(&forge.web_url(), &machine, None), "main")
+        .unwrap();
+    assert_eq!(
+        lines(&forge),
+        [
+            "POST machines/git-upload-pack 404",
+            "GET machines/info/refs 404",
+            "GET machines.git/info/refs 200",
+            "POST machines.git/git-upload-pack 200",
+            "POST machines.git/git-upload-pack 200",
+            "POST machines.git/git-upload-pack 200",
+        ]
+    );
+    forge.reset();
+    repo.write("a", "a").commit("next");
+    let next = machine
+        .sync(&at(&forge.web_url(), &machine, None), "main")
+        .unwrap();
+    assert_eq!((next.route, next.requests), (Route::Delta, 2));
+    assert_eq!(lines(&forge)[0], "POST machines.git/git-upload-pack 200");
+
+    // It moves back: what is remembered is no more than a hint.
+    forge
+        .reset()
+        .configure(|config| config.owner_name = "acme/renamed".to_owned());
+    forge.configure(|config| config.former_names = vec!["acme/machines".to_owned()]);
+    repo.write("a", "b").commit("next");
+    let moved = machine
+        .sync(&at(&forge.git_url(), &machine, None), "main")
+        .unwrap();
+    assert_eq!(moved.route, Route::Delta);
+}
+
+#[test]
+fn a_redirect_of_a_post_is_not_followed_but_found_out() {
+    let repo = Repo::with_history(3);
+    let forge = Forge::serve(&repo);
+    forge.configure(|config| config.suffix = Suffix::Redirected);
+    let mut machine = Machine::new();
+    machine
+        .sync(&at(&forge.web_url(), &machine, None), "main")
+        .unwrap();
+    assert_eq!(
+        lines(&forge)[..4],
+        [
+            "POST machines/git-upload-pack 301",
+            "GET machines/info/refs 301",
+            "GET machines.git/info/refs 200",
+            "POST machines.git/git-upload-pack 200",
+        ]
+    );
+    machine.check(&repo, "main");
+}
+
+#[test]
+fn a_renamed_repository_is_followed_on_its_host() {
+    let repo = Repo::with_history(3);
+    let forge = Forge::serve(&repo);
+    let former = forge.git_url().replace("acme/machines", "acme/before");
+    forge.configure(|config| config.former_names = vec!["acme/before".to_owned()]);
+    let mut machine = Machine::new();
+    machine.sync(&at(&former, &machine, None), "main").unwrap();
+    forge.reset();
+    let next = machine.sync(&at(&former, &machine, None), "main").unwrap();
+    assert_eq!((next.route, next.requests), (Route::Store, 1));
+}
+
+#[test]
+fn a_host_that_wants_discovery_first_is_asked_so_from_then_on() {
+    let repo = Repo::with_history(3);
+    for status in [400, 401, 404, 405] {
+        let forge = Forge::serve(&repo);
+        forge.configure(|config| config.bare_post = BarePost::Refused(status));
+        let mut machine = Machine::new();
+        let first = machine.sync(&anonymous(&forge, &machine), "main").unwrap();
+        assert_eq!(
+            (first.route, first.requests),
+            (Route::SelectGit, 5),
+            "{status}"
+        );
+        forge.reset();
+        let second = machine.sync(&anonymous(&forge, &machine), "main").unwrap();
+        assert_eq!(
+            (second.route, second.requests),
+            (Route::Store, 2),
+            "{status}"
+        );
+        assert_eq!(lines(&forge)[0], "GET machines.git/info/refs 200");
+    }
+}
+
+#[test]
+fn another_hosts_memory_is_not_believed() {
+    let repo = Repo::with_history(3);
+    let forge = Forge::serve(&repo);
+    let other = forge.other_host();
+    let mut machine = Machine::new();
+    let text = format!("{}\n{}\nfalse\n", forge.git_url(), other.git_url());
+    for memory in [text.as_str(), "", "garbage", "\n\n\n"] {
+        std::fs::write(machine.directory.path().join("git-base"), memory).unwrap();
+        machine.sync(&anonymous(&forge, &machine), "main").unwrap();
+    }
+    assert_eq!(other.count(), 0);
+}
+
+#[test]
+fn the_token_opens_a_private_repository_and_stays_with_its_host() {
+    let repo = Repo::with_history(3);
+    let forge = Forge::private(&repo, CANARY);
+    let other = forge.other_host();
+    let token = token(&forge);
+    let mut machine = Machine::new();
+    let source = at(&forge.git_url(), &machine, Some(&token));
+    machine.sync(&source, "main").unwrap();
+    assert!(
+        forge
+            .requests()
+            .iter()
+            .all(|seen| seen.header("authorization").is_some())
+    );
+
+    // Whatever it answers, no other host hears of it.
+    for code in [301, 302, 303, 307, 308] {
+        let to = Action::RedirectOrigin {
+            code,
+            origin: other.origin(),
+        };
+        forge.clear_faults().fault(When::any(), to);
+        let source = at(&forge.git_url(), &machine, Some(&token));
+        let error = machine.sync(&source, "main").unwrap_err();
+        assert_eq!(super::code(&error), "source::redirect");
+    }
+    assert_eq!(other.count(), 0);
+    let state = std::fs::read_dir(machine.directory.path()).unwrap();
+    for entry in state
+        .map(Result::unwrap)
+        .filter(|entry| entry.path().is_file())
+    {
+        let text = std::fs::read_to_string(entry.path()).unwrap();
+        assert!(!text.contains("canary"), "{text}");
+    }
+}
+
+#[test]
+fn refusals_are_told_apart_and_not_asked_twice() {
+    let repo = Repo::with_history(3);
+    let machine = Machine::new();
+    let refused = |forge: &Forge, token: Option<&Token>| {
+        let error = at(&forge.git_url(), &machine, token)
+            .resolve("main")
+            .unwrap_err();
+        (code(&error), error.to_string())
+    };
+    let private = Forge::private(&repo, "another");
+    let (code, text) = refused(&private, None);
+    assert_eq!(code, "source::no_permission", "{text}");
+    assert!(private.count() <= 3);
+    let wrong = token(&private);
+    let (code, text) = refused(&private, Some(&wrong));
+    assert_eq!(code, "source::unauthorized");
+    assert!(
+        text.contains("GH_ENTERPRISE_TOKEN") && !text.contains(CANARY),
+        "{text}"
+    );
+
+    let forge = Forge::serve(&repo);
+    for (action, expected, requests) in [
+        (Action::status(403, "forbidden"), "source::no_permission", 1),
+        (Action::status(404, "nothing"), "source::no_permission", 2),
+        (Action::status(418, "teapot"), "source::not_a_forge", 1),
+        (Action::Html, "source::not_a_forge", 2),
+        (Action::status(503, "later"), "source::server_error", 4),
+        (
+            Action::status_with(429, "retry-after", "3600", "slow down"),
+            "source::rate_limited",
+            1,
+        ),
+        (Action::Reset, "source::unreachable", 4),
+    ] {
+        forge.reset().clear_faults();
+        let told = format!("{action:?}");
+        forge.fault(When::any(), action);
+        let (code, text) = refused(&forge, None);
+        assert_eq!(
+            (code.as_str(), forge.count()),
+            (expected, requests),
+            "{told}: {text}"
+        );
+    }
+}
+
+#[test]
+fn a_server_of_the_old_protocol_or_the_other_hash_is_told() {
+    let repo = Repo::with_history(3);
+    let forge = Forge::serve(&repo);
+    let machine = Machine::new();
+    forge.configure(|config| config.protocol_v2 = false);
+    let error = anonymous(&forge, &machine).resolve("main").unwrap_err();
+    assert_eq!(code(&error), "source::old_protocol");
+
+    let directory = tempfile::tempdir().unwrap();
+    let sha256 = ["init", "--quiet", "--bare", "--object-format=sha256", "."];
+    git::succeeds(git::git(directory.path()).args(sha256));
+    let forge = Forge::serve(&repo);
+    forge.fault(When::ls_refs(), Action::ReplaceBody(Vec::new()));
+    let told = "001e# service=git-upload-pack\n0000000eversion 2\n0019object-format=sha256\n0000";
+    let length = "object-format=sha256\n".len() + 4;
+    let told = told.replace("0019object", &format!("{length:04x}object"));
+    forge.fault(
+        When::get("info/refs"),
+        Action::ReplaceBody(told.into_bytes()),
+    );
+    let error = anonymous(&forge, &machine).resolve("main").unwrap_err();
+    assert_eq!(code(&error), "source::sha256");
+}
+
+#[test]
+fn a_server_without_filters_costs_one_request_in_vain() {
+    let repo = Repo::with_history(3);
+    let forge = Forge::serve(&repo);
+    forge.configure(|config| config.filter = false);
+    let mut machine = Machine::new();
+    let first = machine.sync(&anonymous(&forge, &machine), "main").unwrap();
+    assert_eq!((first.route, first.requests), (Route::Full, 3));
+    machine.check(&repo, "main");
+    // By its id the first request is in vain, and discovery then tells.
+    let mut machine = Machine::new();
+    let tip = repo.tip().unwrap();
+    let by_id = machine.sync(&anonymous(&forge, &machine), &tip).unwrap();
+    assert_eq!((by_id.route, by_id.requests), (Route::Full, 3));
+}
+
+#[test]
+fn a_pack_that_breaks_off_is_asked_for_again() {
+    let repo = Repo::with_history(5);
+    let forge = Forge::serve(&repo);
+    forge.configure(|config| config.gzip = false);
+    let mut machine = Machine::new();
+    let hits = forge.fault(When::fetch().nth(1), Action::Cut { after_bytes: 300 });
+    let synced = machine.sync(&anonymous(&forge, &machine), "main").unwrap();
+    assert_eq!(
+        (synced.route, synced.requests, hits.count()),
+        (Route::SelectGit, 4, 1)
+    );
+    assert_eq!(synced.fallbacks, "");
+    machine.check(&repo, "main");
+
+    let mut machine = Machine::new();
+    forge
+        .clear_faults()
+        .fault(When::fetch(), Action::Cut { after_bytes: 300 });
+    let error = machine
+        .sync(&anonymous(&forge, &machine), "main")
+        .unwrap_err();
+    assert_eq!(code(&error), "source::unreachable");
+    assert!(machine.store.commits().is_empty());
+}
+
+#[test]
+fn lies_inside_a_pack_are_found() {
+    let repo = Repo::with_history(5);
+    let forge = Forge::serve(&repo);
+    let other = Repo::small();
+    let rows = other.ls_tree("main");
+    let ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+    let hits = forge.fault(When::fetch(), Action::replace_pack(other.pack(&ids)));
+    let error = Machine::new()
+        .sync(&anonymous(&forge, &Machine::new()), "main")
+        .unwrap_err();
+    assert_eq!(code(&error), "source::incomplete");
+    assert!(hits.count() > 0);
+
+    // A flipped byte with a trailer that fits again.
+    forge.clear_faults();
+    for at in [20, 40, 60, 200] {
+        forge.clear_faults();
+        let flip = move |mut pack: Vec<u8>| {
+            let place = at % (pack.len() - 20);
+            pack[place] ^= 0x04;
+            pack
+        };
+        forge.fault(When::fetch(), Action::mutate_pack(flip));
+        let machine = &mut Machine::new();
+        let source = anonymous(&forge, machine);
+        let error = machine.sync(&source, "main").unwrap_err();
+        let code = code(&error);
+        assert!(
+            matches!(code.as_str(), "source::pack" | "source::incomplete"),
+            "at {at}: {error:?}"
+        );
+        assert!(machine.store.commits().is_empty());
+        machine.fsck();
+    }
+}
+
+#[test]
+fn a_branch_that_moves_between_the_requests_does_not_matter() {
+    let repo = Repo::with_history(3);
+    let forge = Forge::serve(&repo);
+    let mut machine = Machine::new();
+    machine.sync(&anonymous(&forge, &machine), "main").unwrap();
+    let expected = repo.write("a", "a").commit("next");
+    let mut number = 0;
+    forge.after_each_request(move |repo| {
+        number += 1;
+        repo.write("a", format!("moved {number}")).commit("moved");
+    });
+    machine.sync(&anonymous(&forge, &machine), "main").unwrap();
+    assert_eq!(machine.last.unwrap().to_string(), expected);
+    machine.check(&repo, &expected);
+}
