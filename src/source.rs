@@ -12,6 +12,7 @@ use crate::objects::Store;
 
 mod error;
 pub mod git;
+pub mod github;
 pub mod http;
 mod open;
 mod stage;

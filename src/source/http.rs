@@ -4,40 +4,41 @@
 //! nowhere else. The client owns a small runtime, so that the rest of the program stays straight-line code: a body is
 //! a [`std::io::Read`] that feeds a pack indexer as it arrives.
 //!
-//! - **Redirects** are followed by our own code, for `GET` only, at most five of them, to the same host
-//!   or to a fixed list; the token goes with them only within one origin. A `POST` is never redirected.
+//! - **Redirects** are followed by our own code, for `GET` only, at most five of them, within the same
+//!   host (a renamed repository); the token goes with them only within one origin. A `POST` is never redirected.
 //! - **Time**: a stall ends a request, the run's time ends them all, and a signal does so at once.
 //! - **Size**: every answer has a cap, on decoded bytes.
 //! - **Retries** are few, for broken connections and 5xx only, and never for what a person has to mend.
 //!
 //! Limits: no HTTP/3, no `socks` proxies, and no content encoding but gzip.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderValue};
 use reqwest::{Method, StatusCode};
 use tokio::runtime::{Handle, Runtime};
 
 use super::{Error, Interrupt, Traffic};
-use crate::settings::{Env, Limits};
+use request::{authority, is_loopback};
 
 mod body;
 mod credentials;
 mod gate;
 mod many;
+mod options;
 mod redirect;
+mod request;
 mod response;
 mod retry;
 mod setup;
 
 pub use body::{Body, Failure};
 pub use credentials::Credentials;
-pub use redirect::Redirects;
+pub use gate::Quota;
+pub use options::Options;
+pub use request::{Cap, Request, url};
 pub use reqwest::{Url, header};
 pub use response::{Reply, Response};
 
@@ -45,60 +46,6 @@ pub use response::{Reply, Response};
 const TICK: Duration = Duration::from_millis(100);
 /// The most that is read of an answer that only explains a refusal.
 const EXPLANATION_MAX: u64 = 64 << 10;
-
-/// What a client goes by.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// A PEM bundle in place of the system's certificates, and the setting or variable that names it.
-    pub ca_file: Option<(PathBuf, &'static str)>,
-    /// Proxy variables, taken from the environment.
-    pub proxies: setup::Proxies,
-    /// The time all requests together may take, from the making of the client.
-    pub time: Duration,
-    /// The time without a byte, or with fewer than 1 KiB a second, after which a request is given up.
-    pub stall: Duration,
-    /// The first pause before a retry; each later one is twice as long.
-    pub backoff: Duration,
-    /// How often one request is sent again after a broken connection or a 5xx.
-    pub retries: u32,
-    /// The longest that a rate limit is waited out; a longer one is an error at once.
-    pub patience: Duration,
-    /// The first pause after a rate limit that tells no time; each later one is twice as long.
-    pub pause: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            ca_file: None,
-            proxies: setup::Proxies::default(),
-            time: Limits::default().time,
-            stall: Duration::from_secs(30),
-            backoff: Duration::from_millis(500),
-            retries: 3,
-            patience: Duration::from_secs(90),
-            // What GitHub asks for: "wait for at least one minute".
-            pause: Duration::from_secs(60),
-        }
-    }
-}
-
-impl Options {
-    /// By the settings, and for what they leave open by the environment.
-    #[must_use]
-    pub fn new(ca_file: Option<&std::path::Path>, limits: Limits, env: &Env) -> Self {
-        let named = |name| env.get(name).map(|path| (PathBuf::from(path), name));
-        Self {
-            ca_file: ca_file
-                .map(|path| (path.to_owned(), "ca_file"))
-                .or_else(|| named("SSL_CERT_FILE"))
-                .or_else(|| named("NIX_SSL_CERT_FILE")),
-            proxies: setup::Proxies::from_env(env),
-            time: limits.time,
-            ..Self::default()
-        }
-    }
-}
 
 /// The client. Clones share connections, gate, deadline and counts.
 #[derive(Clone)]
@@ -130,147 +77,6 @@ impl Drop for Engine {
             runtime.shutdown_background();
         }
     }
-}
-
-/// The cap of an answer's decoded size, with the words for its error.
-#[derive(Debug, Clone)]
-pub struct Cap {
-    /// The most bytes.
-    pub bytes: u64,
-    /// What is too large if there are more.
-    pub what: String,
-    /// The setting that holds the limit.
-    pub setting: &'static str,
-}
-
-impl Cap {
-    /// For answers that only say a few words.
-    #[must_use]
-    pub fn small() -> Self {
-        Self {
-            bytes: 1 << 20,
-            what: "the answer".to_owned(),
-            setting: "limits.bytes",
-        }
-    }
-}
-
-/// One request; nothing is sent until a [`Client`] is given it.
-#[derive(Debug, Clone)]
-pub struct Request {
-    method: Method,
-    url: Url,
-    headers: HeaderMap,
-    body: Vec<u8>,
-    credentials: Option<Credentials>,
-    redirects: Redirects,
-    cap: Cap,
-}
-
-impl Request {
-    /// A `GET`.
-    #[must_use]
-    pub fn get(url: Url) -> Self {
-        Self {
-            method: Method::GET,
-            url,
-            headers: HeaderMap::new(),
-            body: Vec::new(),
-            credentials: None,
-            redirects: Redirects::SameHost,
-            cap: Cap::small(),
-        }
-    }
-
-    /// A `POST`.
-    #[must_use]
-    pub fn post(url: Url, content_type: &'static str, body: Vec<u8>) -> Self {
-        let mut request = Self::get(url);
-        request.method = Method::POST;
-        request.body = body;
-        request.header(CONTENT_TYPE, HeaderValue::from_static(content_type))
-    }
-
-    /// With a header.
-    #[must_use]
-    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
-        self
-    }
-
-    /// With an `Accept` header.
-    #[must_use]
-    pub fn accept(self, media_type: &'static str) -> Self {
-        self.header(ACCEPT, HeaderValue::from_static(media_type))
-    }
-
-    /// With credentials; they go to their own origin only.
-    #[must_use]
-    pub fn credentials(mut self, credentials: Option<&Credentials>) -> Self {
-        self.credentials = credentials.cloned();
-        self
-    }
-
-    /// With other redirects allowed than those within one host.
-    #[must_use]
-    pub fn redirects(mut self, redirects: Redirects) -> Self {
-        self.redirects = redirects;
-        self
-    }
-
-    /// With another cap of the answer's size.
-    #[must_use]
-    pub fn cap(mut self, cap: Cap) -> Self {
-        self.cap = cap;
-        self
-    }
-
-    /// The address.
-    #[must_use]
-    pub fn url(&self) -> &Url {
-        &self.url
-    }
-}
-
-/// Parses an address and refuses what must not be asked: other schemes, credentials, fragments.
-pub fn url(text: &str) -> Result<Url, Error> {
-    let mut url = Url::parse(text).map_err(|_| Error::Address {
-        url: text.to_owned(),
-        problem: "is not a URL",
-    })?;
-    let problem = if !matches!(url.scheme(), "http" | "https") {
-        "is neither http nor https"
-    } else if !url.username().is_empty() || url.password().is_some() {
-        // Both setters fail only for URLs that cannot have a host.
-        let _ = url.set_username("");
-        let _ = url.set_password(None);
-        "holds credentials, which belong into a token file"
-    } else if url.fragment().is_some() {
-        "has a fragment"
-    } else {
-        return Ok(url);
-    };
-    Err(Error::Address {
-        url: url.to_string(),
-        problem,
-    })
-}
-
-/// Host and port for people.
-pub(super) fn authority(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    url.port()
-        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-}
-
-fn is_loopback(url: &Url) -> bool {
-    url.host_str().is_some_and(|host| {
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        host == "localhost"
-            || bare
-                .parse()
-                .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
-    })
 }
 
 impl Client {
@@ -307,7 +113,7 @@ impl Client {
 
     /// How many requests the host's quota still allows, as its last answer told.
     #[must_use]
-    pub fn quota(&self, url: &Url) -> Option<gate::Quota> {
+    pub fn quota(&self, url: &Url) -> Option<Quota> {
         self.0.gate.quota(&authority(url))
     }
 
@@ -355,7 +161,7 @@ impl Client {
                 self.again(error, wait, tries)?;
             } else if is_followed(status) && request.method == Method::GET {
                 hops += 1;
-                url = redirect::next(&url, &response.headers, request.redirects, hops)?;
+                url = redirect::next(&url, &response.headers, hops)?;
             } else {
                 if matches!(status.as_u16(), 403 | 429) {
                     response.buffer(EXPLANATION_MAX);

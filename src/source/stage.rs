@@ -230,6 +230,10 @@ fn complete(
     if let Some(writer) = writer {
         writer.finish()?;
     }
+    // A commit whose own bytes could not be had is no base: the mark would promise what is not there.
+    if !store.contains(commit.0) {
+        return Ok(());
+    }
     let excluded = tree.files().len() > files.len();
     Ok(store.mark_complete(commit, excluded)?)
 }

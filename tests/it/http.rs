@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper_sync::settings::{Env, Limits};
-use hyper_sync::source::http::{Cap, Client, Credentials, Options, Redirects, Request, Url, url};
+use hyper_sync::source::http::{Cap, Client, Credentials, Options, Request, Url, url};
 use hyper_sync::source::{Error, Interrupt};
 use hyper_sync::token::Search;
 
@@ -16,6 +16,11 @@ use crate::common::forge::fault::{Action, When};
 use crate::common::forge::{Certificate, Forge, ca_file};
 use crate::common::repo::Repo;
 
+mod limits;
+mod redirects;
+mod tls;
+
+const COMMIT: &str = "/repos/acme/machines/commits/main";
 const CANARY: &str = "ghp_canary0123456789";
 
 /// Pauses too short to notice; a limit is waited for one such pause at most.
@@ -58,8 +63,6 @@ fn credentials(url: &Url) -> Credentials {
     };
     Credentials::token(&search.run().unwrap().unwrap(), url).unwrap()
 }
-
-const COMMIT: &str = "/repos/acme/machines/commits/main";
 
 #[test]
 fn counts_bytes_as_they_came_and_hands_them_on_decoded() {
@@ -295,159 +298,6 @@ fn a_cap_counts_decoded_bytes() {
 }
 
 #[test]
-fn a_redirect_within_the_host_is_followed_with_the_token() {
-    let repo = Repo::small();
-    let forge = Forge::serve(&repo);
-    forge.configure(|config| config.former_names.push("acme/old".into()));
-    let url = at(&forge, "/repos/acme/old/commits/main");
-    let request = Request::get(url.clone()).credentials(Some(&credentials(&url)));
-    let reply = client().fetch(&request).unwrap();
-    assert_eq!(reply.status, 200);
-    assert!(reply.url.path().starts_with("/repositories/1000"));
-    assert_eq!(forge.count(), 2);
-    for seen in forge.requests() {
-        assert_eq!(
-            seen.header("authorization"),
-            Some(format!("token {CANARY}").as_str())
-        );
-    }
-}
-
-#[test]
-fn a_redirect_to_another_host_is_refused_and_the_host_hears_nothing() {
-    let forge = Forge::serve(&Repo::small());
-    let other = forge.other_host();
-    let url = at(&forge, COMMIT);
-    for code in [301, 302, 303, 307, 308] {
-        let action = Action::RedirectOrigin {
-            code,
-            origin: other.origin(),
-        };
-        forge.reset().clear_faults().fault(When::any(), action);
-        for redirects in [Redirects::SameHost, Redirects::Hosts(&["127.0.0.2"])] {
-            let request = Request::get(url.clone())
-                .credentials(Some(&credentials(&url)))
-                .redirects(redirects);
-            let error = client().fetch(&request).unwrap_err();
-            assert!(
-                matches!(&error, Error::Redirect { to, .. } if to.starts_with(&other.origin())),
-                "{error:?}"
-            );
-        }
-        assert_eq!(forge.count(), 2, "{code}");
-    }
-    assert_eq!(other.connections(), 0);
-}
-
-#[test]
-fn a_redirect_to_another_port_or_scheme_is_refused() {
-    let forge = Forge::serve(&Repo::small());
-    let neighbour = Forge::serve(&Repo::small());
-    for to in [
-        neighbour.origin(),
-        format!("https://{}/", forge.host()),
-        "ftp://127.0.0.1/".into(),
-        "http://[".into(),
-        format!("http://x@{}/", forge.host()),
-    ] {
-        forge.clear_faults().fault(
-            When::any(),
-            Action::Redirect {
-                code: 302,
-                to: to.clone(),
-            },
-        );
-        let result = client().fetch(&get(&forge, COMMIT));
-        assert!(result.is_err(), "{to}");
-    }
-    assert_eq!(neighbour.connections(), 0);
-}
-
-#[test]
-fn a_redirect_loop_ends() {
-    let forge = Forge::serve(&Repo::small());
-    forge.fault(
-        When::any(),
-        Action::Redirect {
-            code: 302,
-            to: "/again".into(),
-        },
-    );
-    assert!(matches!(
-        client().fetch(&get(&forge, COMMIT)),
-        Err(Error::Redirect { .. })
-    ));
-    assert_eq!(forge.count(), 6);
-}
-
-#[test]
-fn a_post_is_never_redirected() {
-    let forge = Forge::serve(&Repo::small());
-    for code in [301, 302, 303, 307, 308] {
-        forge.reset().clear_faults().fault(
-            When::any(),
-            Action::Redirect {
-                code,
-                to: "/elsewhere".into(),
-            },
-        );
-        let response = client().send(&post(&forge)).unwrap();
-        assert_eq!(response.status, code);
-        assert!(matches!(response.refusal(), Error::Redirect { to, .. } if to == "/elsewhere"));
-        assert_eq!(forge.count(), 1);
-    }
-}
-
-#[test]
-fn credentials_travel_to_their_own_origin_and_not_in_the_clear() {
-    let forge = Forge::serve(&Repo::small());
-    let url = at(&forge, COMMIT);
-    let ours = credentials(&url);
-    let neighbour = Forge::serve(&Repo::small());
-    client()
-        .fetch(&get(&neighbour, COMMIT).credentials(Some(&ours)))
-        .unwrap();
-    assert!(!neighbour.saw(CANARY), "another port is another origin");
-    client()
-        .fetch(&get(&forge, COMMIT).credentials(Some(&ours)))
-        .unwrap();
-    assert!(forge.saw(CANARY));
-
-    let far = hyper_sync::source::http::url("http://git.example.org/").unwrap();
-    let client = client();
-    let refused = client.fetch(&Request::get(far.clone()).credentials(Some(&credentials(&far))));
-    assert!(matches!(refused, Err(Error::PlainHttp { remote }) if remote == "git.example.org"));
-    assert_eq!(client.traffic().requests, 0);
-}
-
-#[test]
-fn addresses_that_must_not_be_asked_are_refused_before_anything_is_sent() {
-    for text in [
-        "https://me:canary@github.com/",
-        "https://canary@github.com/",
-        "file:///etc/passwd",
-        "gopher://h/",
-        "github.com",
-        "https://",
-        "https://h/#x",
-    ] {
-        let error = url(text).unwrap_err();
-        assert!(matches!(error, Error::Address { .. }), "{text}");
-        assert!(
-            !format!("{error} {error:?}").contains("canary"),
-            "{error:?}"
-        );
-    }
-    let client = client();
-    let smuggled = Request::get("http://u:p@127.0.0.1:1/".parse().unwrap());
-    assert!(matches!(
-        client.fetch(&smuggled),
-        Err(Error::Address { .. })
-    ));
-    assert_eq!(client.traffic().requests, 0);
-}
-
-#[test]
 fn a_stall_ends_a_request() {
     let forge = Forge::serve(&Repo::small());
     let stall = Duration::from_millis(30);
@@ -576,90 +426,6 @@ fn a_refusal_names_the_token_that_was_used_and_never_shows_it() {
 }
 
 #[test]
-fn a_short_limit_is_waited_out() {
-    let forge = Forge::serve(&Repo::small());
-    for action in [
-        Action::status_with(429, "retry-after", "0", ""),
-        Action::status_with(403, "retry-after", "Sun, 06 Nov 1994 08:49:37 GMT", ""),
-        Action::secondary_limit(403, None),
-        Action::secondary_limit(429, Some("0")),
-        Action::status(429, "slow down"),
-    ] {
-        forge
-            .reset()
-            .clear_faults()
-            .fault(When::any().first(2), action);
-        assert_eq!(client().fetch(&get(&forge, COMMIT)).unwrap().status, 200);
-        assert_eq!(forge.count(), 3);
-    }
-}
-
-#[test]
-fn a_limit_that_does_not_end_is_given_up() {
-    let forge = Forge::serve(&Repo::small());
-    for action in [
-        Action::status_with(429, "retry-after", "0", ""),
-        Action::secondary_limit(403, None),
-    ] {
-        forge.reset().clear_faults().fault(When::any(), action);
-        assert!(matches!(
-            client().send(&post(&forge)),
-            Err(Error::RateLimited { .. })
-        ));
-        assert_eq!(forge.count(), 4);
-    }
-}
-
-#[test]
-fn a_long_limit_is_told_at_once_and_nothing_more_is_sent() {
-    let forge = Forge::serve(&Repo::small());
-    let other = forge.other_host();
-    for (action, least) in [
-        (Action::status_with(429, "retry-after", "3600", ""), 3000),
-        (
-            Action::status_with(403, "retry-after", "315360000", ""),
-            315_000_000,
-        ),
-        (Action::rate_limited(4_000_000_000), 1_000_000),
-    ] {
-        forge.reset().clear_faults().fault(When::any(), action);
-        let client = client();
-        for _ in 0..2 {
-            let error = client.fetch(&get(&forge, COMMIT)).unwrap_err();
-            let Error::RateLimited {
-                wait: Some(wait), ..
-            } = error
-            else {
-                panic!("{error:?}")
-            };
-            assert!(wait.as_secs() > least, "{wait:?}");
-        }
-        assert_eq!(forge.count(), 1, "the gate is closed");
-        assert_eq!(
-            client.fetch(&get(&other, COMMIT)).unwrap().status,
-            200,
-            "for this host"
-        );
-    }
-}
-
-#[test]
-fn the_quota_is_known_and_an_empty_one_is_not_tried() {
-    let forge = Forge::serve(&Repo::small());
-    forge.configure(|config| config.rate.remaining = 2);
-    let client = client();
-    assert_eq!(client.quota(&at(&forge, "/")), None);
-    client.fetch(&get(&forge, COMMIT)).unwrap();
-    assert_eq!(client.quota(&at(&forge, "/")).unwrap().remaining, 1);
-    client.fetch(&get(&forge, COMMIT)).unwrap();
-    assert!(matches!(
-        client.fetch(&get(&forge, COMMIT)),
-        Err(Error::RateLimited { .. })
-    ));
-    assert_eq!(forge.count(), 2);
-}
-
-#[test]
 fn many_requests_run_eight_at_once_and_end_at_the_first_error() {
     let client = client();
     let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -700,127 +466,6 @@ fn many_requests_run_eight_at_once_and_end_at_the_first_error() {
         client.each(&[] as &[u32], |_, _| Ok::<(), ()>(()), |_, ()| Ok(())),
         Ok(())
     );
-}
-
-// ---- TLS ----
-
-fn trusting(ca_file: PathBuf) -> Client {
-    let env = Env::empty().with("SSL_CERT_FILE", ca_file);
-    let options = Options {
-        backoff: Duration::from_millis(1),
-        ..Options::new(None, Limits::default(), &env)
-    };
-    Client::new(options, Interrupt::default()).unwrap()
-}
-
-#[test]
-fn a_certificate_of_the_given_authority_is_accepted_and_one_connection_serves_many() {
-    let forge = Forge::tls(&Repo::small(), Certificate::Good);
-    let client = trusting(ca_file());
-    let url = at(&forge, COMMIT);
-    let token = credentials(&url);
-    let request = Request::get(url).credentials(Some(&token));
-    client.fetch(&request).unwrap();
-    let work = |client: &Client, _: &u32| client.fetch(&request).map(|reply| reply.status);
-    client
-        .each(&[0; 16], work, |_, status| {
-            assert_eq!(status, 200);
-            Ok(())
-        })
-        .unwrap();
-    assert_eq!((forge.count(), forge.connections()), (17, 1), "HTTP/2");
-    assert!(forge.saw(CANARY));
-}
-
-#[test]
-fn any_other_certificate_is_refused_at_the_first_try() {
-    for certificate in [
-        Certificate::Expired,
-        Certificate::WrongName,
-        Certificate::SelfSigned,
-    ] {
-        let forge = Forge::tls(&Repo::small(), certificate);
-        let client = trusting(ca_file());
-        let url = at(&forge, COMMIT);
-        let token = credentials(&url);
-        let error = client
-            .fetch(&Request::get(url).credentials(Some(&token)))
-            .unwrap_err();
-        assert!(
-            matches!(error, Error::Certificate { .. }),
-            "{certificate:?}: {error:?}"
-        );
-        assert_eq!(
-            (
-                client.traffic().requests,
-                forge.connections(),
-                forge.count()
-            ),
-            (1, 1, 0)
-        );
-    }
-    let forge = Forge::tls(&Repo::small(), Certificate::Good);
-    let error = client().fetch(&get(&forge, COMMIT)).unwrap_err();
-    // A machine without certificates says so and does not even connect.
-    assert!(
-        matches!(
-            error,
-            Error::Certificate { .. } | Error::NoCertificates { .. }
-        ),
-        "{error:?}"
-    );
-    assert_eq!(forge.count(), 0);
-}
-
-#[test]
-fn the_bundle_is_the_settings_then_the_environments_and_a_bad_one_is_an_error() {
-    let directory = tempfile::tempdir().unwrap();
-    let empty = directory.path().join("empty.pem");
-    std::fs::write(&empty, "no certificate here\n").unwrap();
-    let broken = directory.path().join("broken.pem");
-    std::fs::write(
-        &broken,
-        "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n",
-    )
-    .unwrap();
-    let env = Env::empty()
-        .with("SSL_CERT_FILE", &empty)
-        .with("NIX_SSL_CERT_FILE", "/nonexistent");
-    let made = |file: Option<&PathBuf>, env: &Env| {
-        let options = Options::new(file.map(PathBuf::as_path), Limits::default(), env);
-        Client::new(options, Interrupt::default()).map(|_| ())
-    };
-    let origin = |result: Result<(), Error>| match result {
-        Err(Error::CaFile { origin, .. }) => origin,
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(origin(made(Some(&broken), &env)), "ca_file");
-    assert_eq!(origin(made(None, &env)), "SSL_CERT_FILE");
-    assert_eq!(
-        origin(made(
-            None,
-            &Env::empty().with("NIX_SSL_CERT_FILE", "/nonexistent")
-        )),
-        "NIX_SSL_CERT_FILE"
-    );
-    made(Some(&ca_file()), &env).unwrap();
-}
-
-#[test]
-fn a_proxy_is_used_but_never_for_this_machine() {
-    let forge = Forge::serve(&Repo::small());
-    let proxy = Forge::serve(&Repo::small());
-    let env = Env::empty().with("http_proxy", proxy.origin());
-    let options = Options {
-        backoff: Duration::from_millis(1),
-        ..Options::new(None, Limits::default(), &env)
-    };
-    let client = Client::new(options, Interrupt::default()).unwrap();
-    assert_eq!(client.fetch(&get(&forge, COMMIT)).unwrap().status, 200);
-    assert_eq!(proxy.connections(), 0);
-    let far = url("http://git.example.org/acme/machines").unwrap();
-    client.fetch(&Request::get(far)).unwrap();
-    assert_eq!(proxy.count(), 1);
 }
 
 #[test]

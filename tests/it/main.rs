@@ -35,6 +35,7 @@ mod objects;
 mod rebuild;
 mod settings;
 mod source_git;
+mod source_github;
 mod state;
 mod sync;
 mod token;

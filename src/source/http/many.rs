@@ -10,7 +10,7 @@ pub(super) const PARALLEL: usize = 8;
 
 impl Client {
     /// Runs `work` for every item, at most eight at once, and hands each result to `take` in the caller's
-    /// thread, in the order they come. The first error ends it; nothing new is begun after that.
+    /// thread, in the order they come. After the first error nothing new is begun; what was under way is still taken.
     pub fn each<T: Sync, R: Send, E: Send>(
         &self,
         items: &[T],
@@ -38,10 +38,9 @@ impl Client {
             drop(sender);
             let mut outcome = Ok(());
             for (item, result) in results {
-                // After an error the rest is only waited for.
-                if outcome.is_ok() {
-                    outcome = result.and_then(|result| take(item, result));
-                    stop.store(outcome.is_err(), Ordering::Relaxed);
+                if let Err(error) = result.and_then(|result| take(item, result)) {
+                    stop.store(true, Ordering::Relaxed);
+                    outcome = outcome.and(Err(error));
                 }
             }
             outcome

@@ -1,0 +1,355 @@
+//! Commits by GitHub's REST API: a listing, then the missing blobs ([`Route::SelectApi`]).
+//!
+//! Nothing of what the API says is believed. The commit is rebuilt to the bytes that hash to its id where that can be
+//! done, the tree objects are rebuilt from the listing and must have the ids they are listed under, and every blob is
+//! hashed as it arrives. A name is resolved once; from there on everything is asked for by its id, so a branch that
+//! moves meanwhile changes nothing.
+//!
+//! Cost: one request where nothing has changed, `3 + k` for `k` changed files.
+//!
+//! Limits: a tree with the mode 100664, which old versions of git wrote, and blobs over 100 MB do not come this way
+//! ([`Error::Unsuited`]).
+
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use reqwest::header::{HeaderName, HeaderValue};
+
+use super::http::{Cap, Client, Credentials, Reply, Request, Url, url};
+use super::{Error, Need, Obtained, Provenance, Resolved, Route, Source, Traffic};
+use crate::git::id::Kind;
+use crate::git::tree::{Bounds, WalkError};
+use crate::git::{Commit, CommitId, Tree, TreeId};
+use crate::objects::Store;
+use crate::settings::Limits;
+use crate::token::Token;
+
+mod blobs;
+mod commit;
+mod listing;
+mod resolve;
+mod trees;
+
+use trees::Trees;
+
+/// The API of github.com itself.
+const API: &str = "https://api.github.com";
+/// The version every GitHub knows; a newer one is refused by older Enterprise servers.
+const VERSION: &str = "2022-11-28";
+const JSON: &str = "application/vnd.github+json";
+
+/// A repository, asked by the REST API.
+pub struct GitHub {
+    client: Client,
+    credentials: Option<Credentials>,
+    limits: Limits,
+    known: Option<CommitId>,
+    remote: String,
+    /// `…/repos/owner/name`, or where that was moved to.
+    base: Mutex<Url>,
+}
+
+impl GitHub {
+    /// `owner/name` on github.com, or on the host of `api_url`.
+    ///
+    /// `known` is the commit that was applied last: a name that still stands for it costs no quota.
+    pub fn new(
+        client: Client,
+        (owner, name): (&str, &str),
+        api_url: Option<&str>,
+        token: Option<&Token>,
+        limits: Limits,
+        known: Option<CommitId>,
+    ) -> Result<Self, Error> {
+        let base = url(api_url.unwrap_or(API))?;
+        let credentials = token.and_then(|token| Credentials::token(token, &base));
+        Ok(Self {
+            client,
+            credentials,
+            limits,
+            known,
+            remote: format!("{owner}/{name}"),
+            base: Mutex::new(below(&base, &["repos", owner, name])),
+        })
+    }
+
+    fn base(&self) -> MutexGuard<'_, Url> {
+        self.base.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request for something of the repository.
+    fn get(&self, segments: &[&str], accept: &'static str) -> Request {
+        Request::get(below(&self.base(), segments))
+            .accept(accept)
+            .header(
+                HeaderName::from_static("x-github-api-version"),
+                HeaderValue::from_static(VERSION),
+            )
+            .credentials(self.credentials.as_ref())
+    }
+
+    fn ask(&self, request: &Request) -> Result<Reply, Error> {
+        let reply = self.client.fetch(request)?;
+        if reply.url != *request.url() {
+            self.follow(request.url(), &reply.url);
+        }
+        Ok(reply)
+    }
+
+    /// A renamed repository answers under its number: what is asked next goes there at once.
+    fn follow(&self, from: &Url, to: &Url) {
+        let mut base = self.base();
+        let Some(tail) = from.path().strip_prefix(base.path()) else {
+            return;
+        };
+        if let Some(moved) = to.path().strip_suffix(tail) {
+            tracing::warn!(
+                repository = self.remote,
+                "the repository has moved: `repo` should be set to its new name"
+            );
+            base.set_path(moved);
+        }
+    }
+
+    /// The error of an answer that is not the one hoped for. A forge refuses in JSON; what does not is none.
+    fn refusal(&self, reply: &Reply) -> Error {
+        let is_client_error = reply.status.is_client_error();
+        if is_client_error && reply.status != 401 && !reply.media_type().contains("json") {
+            return reply.not_a_forge();
+        }
+        match reply.refusal() {
+            Error::NoPermission { token, .. } => Error::NoPermission {
+                remote: self.remote.clone(),
+                token,
+            },
+            error => error,
+        }
+    }
+
+    fn malformed(&self, what: &'static str, problem: impl Into<String>) -> Error {
+        Error::Malformed {
+            remote: self.remote.clone(),
+            what,
+            problem: problem.into(),
+        }
+    }
+
+    fn unsuited(&self, problem: &'static str) -> Error {
+        Error::Unsuited {
+            remote: self.remote.clone(),
+            problem,
+        }
+    }
+
+    /// The commit, proven if it can be, and its bytes where they are new.
+    fn commit(&self, id: CommitId, store: &Store) -> Result<(Provenance, Option<Vec<u8>>), Error> {
+        if let Some(commit) = store
+            .commit(id)
+            .map_err(|fault| Error::Commit { commit: id, fault })?
+        {
+            return Ok((Provenance::Verified(commit), None));
+        }
+        let reply = self.ask(&self.get(&["git", "commits", &id.to_string()], JSON))?;
+        match reply.status.as_u16() {
+            200 => {}
+            404 if reply.media_type().contains("json") => {
+                return Err(self.missing_commit(&reply, id)?);
+            }
+            409 => {
+                return Err(Error::EmptyRepository {
+                    remote: self.remote.clone(),
+                });
+            }
+            _ => return Err(self.refusal(&reply)),
+        }
+        let answer: commit::Answer = reply.json("commit")?;
+        if answer.id() != id {
+            return Err(self.malformed("commit", format!("it is commit {}", answer.id())));
+        }
+        match answer.rebuild() {
+            Some((commit, raw)) => Ok((Provenance::Verified(commit), Some(raw))),
+            None => answer
+                .told()
+                .map(|commit| (Provenance::FromForge(commit), None))
+                .map_err(|problem| self.malformed("commit", problem)),
+        }
+    }
+
+    /// A 404 for a commit does not tell whether the repository is there at all.
+    fn missing_commit(&self, reply: &Reply, commit: CommitId) -> Result<Error, Error> {
+        if self.ask(&self.get(&[], JSON))?.status.is_success() {
+            return Ok(Error::UnknownCommit {
+                remote: self.remote.clone(),
+                commit,
+            });
+        }
+        Ok(self.refusal(reply))
+    }
+
+    /// The tree, where the store has all of its directories.
+    fn in_store(&self, root: TreeId, store: &Store) -> Option<Tree> {
+        let bounds = Bounds {
+            entries: self.limits.files,
+        };
+        Tree::walk(root, bounds, |id| store.read(Kind::Tree, id.0).ok_or(())).ok()
+    }
+
+    /// Walks the tree out of what was just rebuilt and what the store has.
+    fn walk(&self, commit: &Commit, trees: &Trees, store: &Store) -> Result<Tree, Error> {
+        let bounds = Bounds {
+            entries: self.limits.files,
+        };
+        let read = |id: TreeId| {
+            trees
+                .raw
+                .get(&id)
+                .cloned()
+                .or_else(|| store.read(Kind::Tree, id.0))
+                .ok_or(id)
+        };
+        Tree::walk(commit.tree, bounds, read).map_err(|error| match error {
+            WalkError::Fault(fault) => Error::Tree {
+                commit: commit.id,
+                fault,
+            },
+            WalkError::Read(id) => Error::Incomplete {
+                remote: self.remote.clone(),
+                commit: commit.id,
+                kind: "tree",
+                id: id.0,
+            },
+        })
+    }
+}
+
+impl Source for GitHub {
+    fn resolve(&self, reference: &str) -> Result<Resolved, Error> {
+        self.resolve_name(reference)
+    }
+
+    fn obtain(
+        &self,
+        commit: CommitId,
+        _last: Option<CommitId>,
+        store: &Store,
+        need: &dyn Need,
+    ) -> Result<Obtained, Error> {
+        let before = self.client.traffic().requests;
+        let (provenance, raw) = self.commit(commit, store)?;
+        let commit = provenance.commit();
+        let mut writer = store.writer()?;
+        if let Some(raw) = raw {
+            writer.add(Kind::Commit, commit.id.0, &raw)?;
+        }
+        let (tree, trees) = if let Some(tree) = self.in_store(commit.tree, store) {
+            (tree, Trees::default())
+        } else {
+            let trees = self.trees(commit, store)?;
+            (self.walk(commit, &trees, store)?, trees)
+        };
+        for (id, raw) in &trees.raw {
+            writer.add(Kind::Tree, id.0, raw)?;
+        }
+        let mut missing = need.missing(&tree)?;
+        missing.retain(|id| store.read(Kind::Blob, id.0).is_none());
+        let brought = self.blobs(commit.id, &tree, &missing, &trees, &mut writer);
+        // Kept even if not all came: it is proven, and the next try or route need not ask for it again.
+        writer.finish()?;
+        brought?;
+        let asked = self.client.traffic().requests > before;
+        Ok(Obtained {
+            commit: provenance,
+            route: if asked {
+                Route::SelectApi
+            } else {
+                Route::Store
+            },
+            fallbacks: Vec::new(),
+            blobs: missing.len() as u64,
+        })
+    }
+
+    fn descends(&self, new: &Commit, old: CommitId, store: &Store) -> Result<bool, Error> {
+        if new.id == old || is_ancestor(old, new, store) {
+            return Ok(true);
+        }
+        let range = format!("{old}...{}", new.id);
+        // Files come on the first page only, and none are wanted.
+        let request = self
+            .get(&["compare", &range], JSON)
+            .query("per_page=1&page=2");
+        let reply = self.ask(&request)?;
+        match reply.status.as_u16() {
+            200 => {}
+            // The old commit is gone, so nothing descends from it.
+            404 if reply.media_type().contains("json") => return Ok(false),
+            _ => return Err(self.refusal(&reply)),
+        }
+        let answer: Comparison = reply.json("comparison")?;
+        match answer.status.as_str() {
+            "ahead" | "identical" => Ok(true),
+            "behind" | "diverged" => Ok(false),
+            status => Err(self.malformed("comparison", format!("its status is `{status}`"))),
+        }
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.client.traffic()
+    }
+
+    fn describe(&self) -> String {
+        self.remote.clone()
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Comparison {
+    status: String,
+}
+
+/// Whether the commits in the store lead from `new` back to `old`.
+fn is_ancestor(old: CommitId, new: &Commit, store: &Store) -> bool {
+    let mut pending = new.parents.clone();
+    let mut seen: HashSet<CommitId> = pending.iter().copied().collect();
+    while let Some(id) = pending.pop() {
+        if id == old {
+            return true;
+        }
+        if let Ok(Some(commit)) = store.commit(id) {
+            pending.extend(commit.parents.into_iter().filter(|id| seen.insert(*id)));
+        }
+    }
+    false
+}
+
+/// The address with path segments added, each encoded by itself: a `/` in a branch's name becomes `%2F`.
+fn below(base: &Url, segments: &[&str]) -> Url {
+    let mut url = base.clone();
+    // It fails for addresses without a host only, which `url` refuses.
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().extend(segments);
+    }
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_are_encoded_by_themselves() {
+        let base = url("https://git.example.org/api/v3/").unwrap();
+        assert_eq!(
+            below(
+                &base,
+                &["repos", "a", "b", "commits", "heads/feature/x#1?%"]
+            )
+            .as_str(),
+            "https://git.example.org/api/v3/repos/a/b/commits/heads%2Ffeature%2Fx%231%3F%25"
+        );
+        assert_eq!(
+            below(&url(API).unwrap(), &["repos"]).as_str(),
+            "https://api.github.com/repos"
+        );
+    }
+}

@@ -1,0 +1,280 @@
+//! A commit as the API tells it, and the way back to the bytes that hash to its id.
+//!
+//! The API loses the time zones and the message's last newline. Both have few values, so they are tried until the id
+//! comes out. A signed commit comes with the text that was signed, and only its signature has to be put back. What is
+//! left are commits with headers that the API does not tell.
+
+use serde::Deserialize;
+use sha1::{Digest, Sha1};
+
+use crate::git::{Commit, CommitId, TreeId};
+
+/// An answer to `git/commits/{id}`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Answer {
+    sha: CommitId,
+    tree: Pointer<TreeId>,
+    parents: Vec<Pointer<CommitId>>,
+    author: Person,
+    committer: Person,
+    message: String,
+    verification: Option<Verification>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Pointer<T> {
+    sha: T,
+}
+
+#[derive(Debug, Deserialize)]
+struct Person {
+    name: String,
+    email: String,
+    date: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Verification {
+    signature: Option<String>,
+    payload: Option<String>,
+}
+
+impl Person {
+    fn seconds(&self) -> Option<i64> {
+        let date: jiff::Timestamp = self.date.parse().ok()?;
+        Some(date.as_second())
+    }
+
+    /// The line up to the time zone.
+    fn line(&self) -> Option<String> {
+        Some(format!(
+            "{} <{}> {} ",
+            self.name,
+            self.email,
+            self.seconds()?
+        ))
+    }
+}
+
+impl Answer {
+    /// The id it was given under.
+    pub(super) fn id(&self) -> CommitId {
+        self.sha
+    }
+
+    /// The commit and its bytes, proven; `None`: they cannot be had this way, which proves nothing.
+    pub(super) fn rebuild(&self) -> Option<(Commit, Vec<u8>)> {
+        let signed = self.verification.as_ref().and_then(|verification| {
+            Some((
+                verification.payload.as_deref()?,
+                verification.signature.as_deref()?,
+            ))
+        });
+        let raw = match signed {
+            Some((payload, signature)) => self.signed(payload, signature)?,
+            None => self.unsigned()?,
+        };
+        Commit::verify(self.sha, &raw)
+            .ok()
+            .map(|commit| (commit, raw))
+    }
+
+    /// The commit as it is told, or what is wrong with it.
+    pub(super) fn told(&self) -> Result<Commit, String> {
+        let time = self.committer.seconds();
+        Ok(Commit {
+            id: self.sha,
+            tree: self.tree.sha,
+            parents: self.parents.iter().map(|parent| parent.sha).collect(),
+            time: time.ok_or_else(|| format!("its date is `{}`", self.committer.date))?,
+            subject: self.message.lines().next().unwrap_or_default().to_owned(),
+        })
+    }
+
+    /// Git puts the signature behind all other headers. GitHub's own signatures end with a newline that became a
+    /// continuation line, others do not.
+    fn signed(&self, payload: &str, signature: &str) -> Option<Vec<u8>> {
+        let (headers, message) = payload.split_once("\n\n")?;
+        let bare = signature.trim_end_matches('\n');
+        [bare.to_owned(), format!("{bare}\n")]
+            .iter()
+            .find_map(|signature| {
+                let signature = signature.replace('\n', "\n ");
+                let raw = format!("{headers}\ngpgsig {signature}\n\n{message}").into_bytes();
+                Commit::verify(self.sha, &raw).is_ok().then_some(raw)
+            })
+    }
+
+    fn unsigned(&self) -> Option<Vec<u8>> {
+        let parents = self
+            .parents
+            .iter()
+            .map(|parent| format!("parent {}\n", parent.sha));
+        let parents: String = parents.collect();
+        let author = self.author.line()?;
+        let head = format!("tree {}\n{parents}author {author}", self.tree.sha);
+        let middle = format!("\ncommitter {}", self.committer.line()?);
+        let zones = zones();
+        [format!("{}\n", self.message), self.message.clone()]
+            .iter()
+            .find_map(|message| {
+                let tail = format!("\n\n{message}");
+                let (author, committer) = search(self.sha, &zones, [&head, &middle, &tail])?;
+                Some(format!("{head}{author}{middle}{committer}{tail}").into_bytes())
+            })
+    }
+}
+
+/// The time zones of author and committer with which the parts hash to the id.
+///
+/// Plain SHA-1 will do: what is found is proven again.
+fn search<'a>(
+    id: CommitId,
+    zones: &'a [String],
+    [head, middle, tail]: [&str; 3],
+) -> Option<(&'a str, &'a str)> {
+    let length = head.len() + middle.len() + tail.len() + 2 * "+0000".len();
+    let begun = Sha1::new()
+        .chain_update(format!("commit {length}\0"))
+        .chain_update(head);
+    let with_author = |author: &str| begun.clone().chain_update(author).chain_update(middle);
+    let is_it = |hasher: &Sha1, committer: &str| {
+        let hash = hasher
+            .clone()
+            .chain_update(committer)
+            .chain_update(tail)
+            .finalize();
+        hash.as_slice() == id.0.as_bytes()
+    };
+    // Most commits are made where they are written.
+    let same = zones.iter().find(|zone| is_it(&with_author(zone), zone));
+    if let Some(zone) = same {
+        return Some((zone, zone));
+    }
+    zones.iter().find_map(|author| {
+        let hasher = with_author(author);
+        let committer = zones.iter().find(|zone| is_it(&hasher, zone))?;
+        Some((author.as_str(), committer.as_str()))
+    })
+}
+
+/// Every quarter of an hour that is or was some country's time; `-0000` stands for "unknown" in mail.
+fn zones() -> Vec<String> {
+    const QUARTERS: i32 = 14 * 4;
+    let zone = |quarter: i32| {
+        let sign = if quarter < 0 { '-' } else { '+' };
+        let minutes = quarter.abs() * 15;
+        format!("{sign}{:02}{:02}", minutes / 60, minutes % 60)
+    };
+    // Whole hours near Greenwich first.
+    let mut quarters: Vec<i32> = (-QUARTERS..=QUARTERS).collect();
+    quarters.sort_by_key(|quarter| (quarter % 4 != 0, quarter.abs()));
+    quarters
+        .into_iter()
+        .map(zone)
+        .chain(["-0000".to_owned()])
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::Oid;
+    use crate::git::id::Kind;
+
+    /// Recorded from api.github.com.
+    const RECORDED: &str = r#"{"sha":"466725309d43aa6fe6cb67f8f4161451d627b43f",
+        "author":{"name":"author","email":"author@author.com","date":"2021-01-23T20:20:25Z"},
+        "committer":{"name":"committer","email":"committer@committer.com","date":"2021-01-23T20:20:25Z"},
+        "tree":{"sha":"b09a1698f3aeb1d462c3492007760e2579734c74","url":"u"},"message":"Add files",
+        "parents":[{"sha":"2acb295eef8d5eaf34d8915fad20db132745e9a0","url":"u","html_url":"u"}],
+        "verification":{"verified":false,"reason":"unsigned","signature":null,"payload":null}}"#;
+
+    fn id(raw: &str) -> CommitId {
+        CommitId(Oid::of(Kind::Commit, raw.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn a_recorded_commit_is_rebuilt_to_its_id() {
+        let answer: Answer = serde_json::from_str(RECORDED).unwrap();
+        let (commit, _) = answer.rebuild().unwrap();
+        assert_eq!(commit, answer.told().unwrap());
+        assert_eq!(commit.time, 1_611_433_225);
+    }
+
+    #[test]
+    fn a_changed_answer_is_not_rebuilt() {
+        for (from, to) in [
+            ("Add files", "Add file"),
+            ("b09a1698", "b09a1699"),
+            ("2acb295e", "2acb295f"),
+            ("20:20:25Z", "20:20:26Z"),
+        ] {
+            let answer: Answer = serde_json::from_str(&RECORDED.replace(from, to)).unwrap();
+            assert!(answer.rebuild().is_none(), "{to}");
+        }
+    }
+
+    fn answer(id: CommitId, message: &str, verification: &serde_json::Value) -> Answer {
+        let person = |name, date| serde_json::json!({ "name": name, "email": "a@b", "date": date });
+        let value = serde_json::json!({
+            "sha": id, "tree": { "sha": "4b825dc642cb6eb9a060e54bf8d69288fbee4904" }, "parents": [],
+            "author": person("", "2023-11-14T22:13:20Z"), "committer": person("Ünï <x", "2023-11-14T22:15:00Z"),
+            "message": message, "verification": verification,
+        });
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn raw(zones: (&str, &str), extra: &str, message: &str) -> String {
+        format!(
+            "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\nauthor  <a@b> 1700000000 {}\n\
+             committer Ünï <x <a@b> 1700000100 {}\n{extra}\n{message}",
+            zones.0, zones.1
+        )
+    }
+
+    #[test]
+    fn time_zones_and_the_last_newline_are_found_again() {
+        let unsigned = serde_json::json!({ "verified": false, "signature": null, "payload": null });
+        for zones in [
+            ("+0000", "+0000"),
+            ("-1400", "+1400"),
+            ("+0545", "-0330"),
+            ("-0000", "+0100"),
+        ] {
+            for (told, real) in [
+                ("s", "s\n"),
+                ("s", "s"),
+                ("s\n\nbody", "s\n\nbody\n"),
+                ("", ""),
+            ] {
+                let raw = raw(zones, "", real);
+                let rebuilt = answer(id(&raw), told, &unsigned).rebuild();
+                assert_eq!(rebuilt.unwrap().1, raw.as_bytes(), "{zones:?} {real:?}");
+            }
+        }
+        let hidden = raw(("+0000", "+0000"), "encoding ISO-8859-1\n", "s\n");
+        let answer = answer(id(&hidden), "s", &unsigned);
+        assert!(answer.rebuild().is_none());
+        assert_eq!(answer.told().unwrap().subject, "s");
+    }
+
+    #[test]
+    fn a_signature_is_put_back() {
+        let payload = raw(("+0200", "+0200"), "encoding x\n", "s\n\nbody\n");
+        let signature = "-----BEGIN PGP SIGNATURE-----\n\nabc\n-----END PGP SIGNATURE-----";
+        for (header, told) in [
+            (signature.to_owned(), signature.to_owned()),
+            (signature.to_owned(), format!("{signature}\n")),
+            (format!("{signature}\n"), format!("{signature}\n")),
+        ] {
+            let header = format!("encoding x\ngpgsig {}\n", header.replace('\n', "\n "));
+            let raw = raw(("+0200", "+0200"), &header, "s\n\nbody\n");
+            let verification = serde_json::json!({ "signature": told, "payload": payload });
+            let rebuilt = answer(id(&raw), "s\n\nbody", &verification).rebuild();
+            assert_eq!(rebuilt.unwrap().1, raw.as_bytes());
+        }
+        let verification = serde_json::json!({ "signature": signature, "payload": "no header" });
+        assert!(answer(id("x"), "s", &verification).rebuild().is_none());
+    }
+}

@@ -1,0 +1,132 @@
+//! From a name to a commit id.
+
+use reqwest::header::{HeaderValue, IF_NONE_MATCH};
+
+use super::{Error, GitHub, Reply};
+use crate::git::CommitId;
+use crate::source::{RefKind, Resolved};
+
+/// Answers with the commit's id and nothing else.
+const SHA: &str = "application/vnd.github.sha";
+
+impl GitHub {
+    /// A full id is a commit and costs nothing; else a branch, then a tag, then a short id.
+    pub(super) fn resolve_name(&self, reference: &str) -> Result<Resolved, Error> {
+        if let Ok(commit) = reference.parse() {
+            let kind = RefKind::Commit;
+            return Ok(Resolved { commit, kind });
+        }
+        for (name, kind) in candidates(reference) {
+            let Some(commit) = self.resolve_candidate(&name)? else {
+                continue;
+            };
+            // A short id that the server reads as something else is no commit.
+            if kind == RefKind::Commit && !commit.to_string().starts_with(reference) {
+                continue;
+            }
+            return Ok(Resolved { commit, kind });
+        }
+        Err(Error::UnknownRef {
+            remote: self.remote.clone(),
+            reference: reference.to_owned(),
+        })
+    }
+
+    fn resolve_candidate(&self, name: &str) -> Result<Option<CommitId>, Error> {
+        let mut request = self.get(&["commits", name], SHA);
+        // The id itself serves as the entity tag.
+        let tag = self
+            .known
+            .map(|known| HeaderValue::from_str(&format!("\"{known}\"")));
+        if let Some(Ok(tag)) = tag {
+            request = request.header(IF_NONE_MATCH, tag);
+        }
+        let reply = self.ask(&request)?;
+        match (reply.status.as_u16(), self.known) {
+            (200, _) => self.commit_id(&reply).map(Some),
+            (304, Some(known)) => Ok(Some(known)),
+            (409, _) => Err(Error::EmptyRepository {
+                remote: self.remote.clone(),
+            }),
+            // Anything that is no commit: no such name, another kind of object, an ambiguous short id.
+            (422, _) if reply.media_type().contains("json") => Ok(None),
+            _ => Err(self.refusal(&reply)),
+        }
+    }
+
+    fn commit_id(&self, reply: &Reply) -> Result<CommitId, Error> {
+        let text = String::from_utf8_lossy(&reply.body);
+        let text = text.trim();
+        if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(Error::Sha256 {
+                remote: self.remote.clone(),
+            });
+        }
+        text.parse().map_err(|_| reply.not_a_forge())
+    }
+}
+
+/// What a name may stand for, in the order it is asked for; the usual branch costs one request.
+fn candidates(reference: &str) -> Vec<(String, RefKind)> {
+    if let Some(name) = reference.strip_prefix("refs/") {
+        let is_tag = name.starts_with("tags/");
+        let kind = if is_tag {
+            RefKind::Tag
+        } else {
+            RefKind::Branch
+        };
+        let short = is_tag || name.starts_with("heads/");
+        return vec![(if short { name } else { reference }.to_owned(), kind)];
+    }
+    if reference == "HEAD" {
+        return vec![(reference.to_owned(), RefKind::Branch)];
+    }
+    let mut candidates = vec![
+        (format!("heads/{reference}"), RefKind::Branch),
+        (format!("tags/{reference}"), RefKind::Tag),
+    ];
+    // git takes four digits for the shortest short id.
+    if (4..40).contains(&reference.len())
+        && reference
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    {
+        candidates.push((reference.to_owned(), RefKind::Commit));
+    }
+    candidates
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_branch_comes_before_a_tag_and_both_before_a_short_id() {
+        let names = |reference| {
+            candidates(reference)
+                .into_iter()
+                .map(|(name, _)| name)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names("main"), ["heads/main", "tags/main"]);
+        assert_eq!(
+            names("abc1234"),
+            ["heads/abc1234", "tags/abc1234", "abc1234"]
+        );
+        assert_eq!(names("abc"), ["heads/abc", "tags/abc"]);
+        assert_eq!(names("ABC1234").len(), 2);
+        assert_eq!(names("HEAD"), ["HEAD"]);
+        assert_eq!(
+            candidates("refs/heads/x"),
+            [("heads/x".to_owned(), RefKind::Branch)]
+        );
+        assert_eq!(
+            candidates("refs/tags/x"),
+            [("tags/x".to_owned(), RefKind::Tag)]
+        );
+        assert_eq!(
+            candidates("refs/pull/1/head"),
+            [("refs/pull/1/head".to_owned(), RefKind::Branch)]
+        );
+    }
+}

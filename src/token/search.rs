@@ -1,0 +1,276 @@
+//! The places a token is looked for in, one after the other.
+
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+
+use super::file::{self, Trust};
+use super::{Error, LOGIN, Token, TokenOrigin, is_github, netrc, nix};
+use crate::settings::Env;
+
+/// What a token is looked for with.
+#[derive(Debug, Clone, Copy)]
+pub struct Search<'a> {
+    /// The host of the repository, or of `api_url`.
+    pub host: &'a str,
+    /// `api_url` says that this host is a GitHub Enterprise.
+    pub enterprise: bool,
+    /// The setting `token_file`.
+    pub token_file: Option<&'a Path>,
+    /// The environment.
+    pub env: &'a Env,
+    /// The directory that stands for `/` (tests have their own).
+    pub root: &'a Path,
+}
+
+impl<'a> Search<'a> {
+    /// For a host, in this system.
+    #[must_use]
+    pub fn new(host: &'a str, env: &'a Env) -> Self {
+        Self {
+            host,
+            enterprise: false,
+            token_file: None,
+            env,
+            root: Path::new("/"),
+        }
+    }
+
+    /// The host's token, if any place has one.
+    pub fn run(&self) -> Result<Option<Token>, Error> {
+        type Place<'a> = fn(&Search<'a>) -> Result<Option<Token>, Error>;
+        let places: [Place<'a>; 6] = [
+            Self::in_token_file,
+            Self::in_credentials,
+            Self::in_environment,
+            Self::in_home,
+            Self::in_nix,
+            Self::in_netrc,
+        ];
+        for place in places {
+            if let Some(token) = place(self)? {
+                return Ok(Some(token));
+            }
+        }
+        Ok(None)
+    }
+
+    fn host(&self) -> String {
+        self.host.to_ascii_lowercase()
+    }
+
+    fn token(&self, secret: SecretString, origin: TokenOrigin) -> Token {
+        Token {
+            secret,
+            login: LOGIN.to_owned(),
+            origin,
+            host: self.host(),
+        }
+    }
+
+    fn in_file(&self, path: &Path, trust: Trust) -> Result<Option<Token>, Error> {
+        let Some(content) = file::read(path, trust)? else {
+            return Ok(None);
+        };
+        let origin = TokenOrigin::File(path.to_owned());
+        let secret = file::token(&content, &origin)?;
+        Ok(Some(self.token(secret, origin)))
+    }
+
+    fn in_token_file(&self) -> Result<Option<Token>, Error> {
+        let Some(path) = self.token_file else {
+            return Ok(None);
+        };
+        let token = self.in_file(path, Trust::Private { also: None })?;
+        token.map(Some).ok_or_else(|| Error::Missing {
+            path: path.to_owned(),
+        })
+    }
+
+    fn in_credentials(&self) -> Result<Option<Token>, Error> {
+        let Some(directory) = self.env.path("CREDENTIALS_DIRECTORY") else {
+            return Ok(None);
+        };
+        self.in_file(&directory.join("token"), Trust::Credential)
+    }
+
+    fn in_environment(&self) -> Result<Option<Token>, Error> {
+        let host = self.host();
+        let named_by_gh = || {
+            self.env
+                .get("GH_HOST")
+                .is_some_and(|name| name.eq_ignore_ascii_case(&host))
+        };
+        let variables: &[&'static str] = if is_github(&host) {
+            &["GITHUB_TOKEN", "GH_TOKEN"]
+        } else if self.enterprise || named_by_gh() {
+            &["GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"]
+        } else {
+            &[]
+        };
+        for &name in variables {
+            if let Some(value) = self.env.get(name) {
+                let origin = TokenOrigin::Variable(name);
+                let secret = file::token(value.as_encoded_bytes(), &origin)?;
+                return Ok(Some(self.token(secret, origin)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn in_home(&self) -> Result<Option<Token>, Error> {
+        if !is_github(&self.host()) {
+            return Ok(None);
+        }
+        if let Some(config) = self.user_config() {
+            let token =
+                self.in_file(&config.join("github/token"), Trust::Private { also: None })?;
+            if token.is_some() {
+                return Ok(token);
+            }
+        }
+        let Some((home, uid)) = self.caller() else {
+            return Ok(None);
+        };
+        self.in_file(
+            &home.join(".config/github/token"),
+            Trust::Private { also: Some(uid) },
+        )
+    }
+
+    fn in_nix(&self) -> Result<Option<Token>, Error> {
+        let host = self.host();
+        let found = match self.env.get("NIX_CONFIG") {
+            Some(config) => nix::in_text(config.as_encoded_bytes(), &host)
+                .map(|found| (found, "NIX_CONFIG".into())),
+            None => None,
+        };
+        let found = match found {
+            Some(found) => Some(found),
+            None => nix::in_files(&self.nix_files(), &host)?,
+        };
+        let Some((entry, place)) = found else {
+            return Ok(None);
+        };
+        let origin = TokenOrigin::Nix(place);
+        let secret = file::token(entry.secret.as_bytes(), &origin)?;
+        let login = entry.login.unwrap_or(LOGIN).to_owned();
+        Ok(Some(Token {
+            login,
+            ..self.token(secret, origin)
+        }))
+    }
+
+    fn in_netrc(&self) -> Result<Option<Token>, Error> {
+        let host = self.host();
+        let own = self.env.path("NETRC").map(Path::to_owned);
+        let places = [
+            own,
+            self.env.home().map(|home| home.join(".netrc")),
+            Some(self.root.join("etc/nix/netrc")),
+        ];
+        for path in places.into_iter().flatten() {
+            let Some(content) = file::read(&path, Trust::Anyone)? else {
+                continue;
+            };
+            let api = is_github(&host).then(|| format!("api.{host}"));
+            let names = [Some(host.as_str()), api.as_deref()];
+            let Some(entry) = names
+                .into_iter()
+                .flatten()
+                .find_map(|name| netrc::find(&content, name))
+            else {
+                continue;
+            };
+            // Only a file that is used has to be kept private; it may serve other programs.
+            file::read(&path, Trust::Private { also: None })?;
+            let origin = TokenOrigin::Netrc(path);
+            let secret = file::token(entry.password.as_bytes(), &origin)?;
+            let login = entry.login.unwrap_or_else(|| LOGIN.to_owned());
+            return Ok(Some(Token {
+                login,
+                ..self.token(secret, origin)
+            }));
+        }
+        Ok(None)
+    }
+
+    fn user_config(&self) -> Option<PathBuf> {
+        let named = self.env.path("XDG_CONFIG_HOME").map(Path::to_owned);
+        named.or_else(|| Some(self.env.home()?.join(".config")))
+    }
+
+    /// Where Nix reads its settings, the strongest first.
+    fn nix_files(&self) -> Vec<PathBuf> {
+        let mut files = match self.env.get("NIX_USER_CONF_FILES") {
+            Some(list) => std::env::split_paths(list).collect(),
+            None => self
+                .user_config()
+                .map(|config| config.join("nix/nix.conf"))
+                .into_iter()
+                .collect::<Vec<_>>(),
+        };
+        let system = self.env.path("NIX_CONF_DIR").map(Path::to_owned);
+        files.push(
+            system
+                .unwrap_or_else(|| self.root.join("etc/nix"))
+                .join("nix.conf"),
+        );
+        files
+    }
+
+    /// Home and id of the user who called `sudo`.
+    fn caller(&self) -> Option<(PathBuf, u32)> {
+        if !self.env.is_root() {
+            return None;
+        }
+        let name = self.env.get("SUDO_USER")?.to_str()?;
+        let uid: u32 = self.env.get("SUDO_UID")?.to_str()?.parse().ok()?;
+        let passwd = file::read(&self.root.join("etc/passwd"), Trust::Anyone).ok()??;
+        let passwd = std::str::from_utf8(&passwd).ok()?;
+        passwd.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let known = fields.next()? == name && fields.nth(1)?.parse() == Ok(uid);
+            let home = Path::new(fields.nth(2)?);
+            (known && home.is_absolute()).then(|| (home.to_owned(), uid))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_speaks_for_its_own_kind_of_host() {
+        let env = Env::empty()
+            .with("GITHUB_TOKEN", "")
+            .with("GH_TOKEN", " hub \r\n")
+            .with("GH_ENTERPRISE_TOKEN", "enterprise");
+        let found = |host, enterprise| {
+            let search = Search {
+                enterprise,
+                root: Path::new("/nonexistent"),
+                ..Search::new(host, &env)
+            };
+            search
+                .run()
+                .unwrap()
+                .map(|token| token.origin().to_string())
+        };
+        assert_eq!(
+            found("github.com", false).unwrap(),
+            "the token in `GH_TOKEN`"
+        );
+        assert_eq!(
+            found("acme.ghe.com", true).unwrap(),
+            "the token in `GH_TOKEN`"
+        );
+        assert_eq!(
+            found("git.example.org", true).unwrap(),
+            "the token in `GH_ENTERPRISE_TOKEN`"
+        );
+        assert_eq!(found("git.example.org", false), None);
+        assert_eq!(found("gitlab.com", false), None);
+    }
+}

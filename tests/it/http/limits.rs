@@ -1,0 +1,87 @@
+//! The rate gate.
+
+use super::*;
+
+#[test]
+fn a_short_limit_is_waited_out() {
+    let forge = Forge::serve(&Repo::small());
+    for action in [
+        Action::status_with(429, "retry-after", "0", ""),
+        Action::status_with(403, "retry-after", "Sun, 06 Nov 1994 08:49:37 GMT", ""),
+        Action::secondary_limit(403, None),
+        Action::secondary_limit(429, Some("0")),
+        Action::status(429, "slow down"),
+    ] {
+        forge
+            .reset()
+            .clear_faults()
+            .fault(When::any().first(2), action);
+        assert_eq!(client().fetch(&get(&forge, COMMIT)).unwrap().status, 200);
+        assert_eq!(forge.count(), 3);
+    }
+}
+
+#[test]
+fn a_limit_that_does_not_end_is_given_up() {
+    let forge = Forge::serve(&Repo::small());
+    for action in [
+        Action::status_with(429, "retry-after", "0", ""),
+        Action::secondary_limit(403, None),
+    ] {
+        forge.reset().clear_faults().fault(When::any(), action);
+        assert!(matches!(
+            client().send(&post(&forge)),
+            Err(Error::RateLimited { .. })
+        ));
+        assert_eq!(forge.count(), 4);
+    }
+}
+
+#[test]
+fn a_long_limit_is_told_at_once_and_nothing_more_is_sent() {
+    let forge = Forge::serve(&Repo::small());
+    let other = forge.other_host();
+    for (action, least) in [
+        (Action::status_with(429, "retry-after", "3600", ""), 3000),
+        (
+            Action::status_with(403, "retry-after", "315360000", ""),
+            315_000_000,
+        ),
+        (Action::rate_limited(4_000_000_000), 1_000_000),
+    ] {
+        forge.reset().clear_faults().fault(When::any(), action);
+        let client = client();
+        for _ in 0..2 {
+            let error = client.fetch(&get(&forge, COMMIT)).unwrap_err();
+            let Error::RateLimited {
+                wait: Some(wait), ..
+            } = error
+            else {
+                panic!("{error:?}")
+            };
+            assert!(wait.as_secs() > least, "{wait:?}");
+        }
+        assert_eq!(forge.count(), 1, "the gate is closed");
+        assert_eq!(
+            client.fetch(&get(&other, COMMIT)).unwrap().status,
+            200,
+            "for this host"
+        );
+    }
+}
+
+#[test]
+fn the_quota_is_known_and_an_empty_one_is_not_tried() {
+    let forge = Forge::serve(&Repo::small());
+    forge.configure(|config| config.rate.remaining = 2);
+    let client = client();
+    assert_eq!(client.quota(&at(&forge, "/")), None);
+    client.fetch(&get(&forge, COMMIT)).unwrap();
+    assert_eq!(client.quota(&at(&forge, "/")).unwrap().remaining, 1);
+    client.fetch(&get(&forge, COMMIT)).unwrap();
+    assert!(matches!(
+        client.fetch(&get(&forge, COMMIT)),
+        Err(Error::RateLimited { .. })
+    ));
+    assert_eq!(forge.count(), 2);
+}

@@ -1,0 +1,166 @@
+//! The forms that honest answers take.
+
+use super::*;
+
+#[test]
+fn the_commit_is_proven_where_its_bytes_can_be_had() {
+    let repo = Repo::small();
+    let tree = repo.id("main^{tree}");
+    let plain = repo.commit_tree(&tree, &[&repo.tip().unwrap()], "plain");
+    let signed = repo.signed_commit(&tree, &[], "signed\n\nbody", |_| {
+        "-----BEGIN SSH SIGNATURE-----\n\nAAAA\n-----END SSH SIGNATURE-----\n".into()
+    });
+    let headers = format!(
+        "tree {tree}\nauthor A <a@b> 1700000000 -0330\ncommitter C <c@d> 1700000001 +0545\n"
+    );
+    let zones = repo.object(
+        "commit",
+        format!("{headers}\nno newline at its end").as_bytes(),
+    );
+    let hidden = repo.object(
+        "commit",
+        format!("{headers}encoding ISO-8859-1\n\nhidden\n").as_bytes(),
+    );
+    let forge = Forge::serve(&repo);
+    for (commit, proven) in [
+        (&plain, true),
+        (&signed, true),
+        (&zones, true),
+        (&hidden, false),
+    ] {
+        let machine = Machine::new();
+        let obtained = machine.obtain(&source(&forge), commit).unwrap();
+        assert_eq!(
+            matches!(obtained.commit, Provenance::Verified(_)),
+            proven,
+            "{}",
+            repo.cat(commit).escape_ascii()
+        );
+        assert_eq!(obtained.commit.commit().tree.to_string(), tree);
+        if proven {
+            let raw = machine
+                .store
+                .read(hyper_sync::git::id::Kind::Commit, id(commit).0)
+                .unwrap();
+            assert_eq!(raw, repo.cat(commit));
+        }
+        let resolved = Resolved {
+            commit: id(commit),
+            kind: RefKind::Commit,
+        };
+        let staged = machine.stage(&source(&forge), &resolved).unwrap();
+        assert_eq!(staged.notices().contains(&Notice::CommitFromForge), !proven);
+        drop(staged);
+        assert_eq!(
+            machine.store.is_complete(id(commit)),
+            proven,
+            "a commit without its bytes is no base"
+        );
+    }
+}
+
+#[test]
+fn a_listing_that_is_cut_off_is_taken_part_by_part() {
+    let repo = Repo::new();
+    for directory in 0..4 {
+        for file in 0..5 {
+            repo.write(
+                format!("d{directory}/sub{}/f{file}", file % 2),
+                format!("{directory} {file}"),
+            );
+        }
+    }
+    repo.write("top", "top").commit("start");
+    let forge = Forge::serve(&repo);
+    // A directory has 7 entries and the whole 33: the root is cut off, its parts are not.
+    forge.configure(|config| config.tree_entries = 10);
+    let mut machine = Machine::new();
+    let resolved = source(&forge).resolve("main").unwrap();
+    let staged = machine.stage(&source(&forge), &resolved).unwrap();
+    assert_same(&staged, &repo, "main");
+    let listings = || {
+        forge
+            .request_lines()
+            .iter()
+            .filter(|line| line.contains("/git/trees/"))
+            .count()
+    };
+    assert_eq!(listings(), 2 + 4);
+    let held = contents(&staged);
+    machine.apply(&held);
+
+    repo.write("d2/sub1/f1", "changed").commit("one file");
+    forge.reset();
+    let resolved = source(&forge).resolve("main").unwrap();
+    let staged = machine.stage(&source(&forge), &resolved).unwrap();
+    assert_same(&staged, &repo, "main");
+    assert_eq!(
+        (listings(), staged.downloaded()),
+        (2 + 1, 1),
+        "parts that are here are not listed"
+    );
+
+    // So small that even the parts are cut off, and theirs are not.
+    forge.configure(|config| config.tree_entries = 3);
+    forge.reset();
+    let fresh = Machine::new();
+    assert_same(
+        &fresh.stage(&source(&forge), &resolved).unwrap(),
+        &repo,
+        "main",
+    );
+    assert_eq!(listings(), 2 + 4 * 2 + 8);
+}
+
+#[test]
+fn a_host_that_knows_json_only_is_understood() {
+    let repo = Repo::new();
+    let content: Vec<u8> = (0..=255).cycle().take(1000).collect();
+    repo.write("data", &content).commit("one file");
+    let forge = Forge::serve(&repo);
+    let id = repo.id("main:data");
+    let mut coded = data_encoding::BASE64.encode(&content);
+    coded.insert(60, '\n');
+    coded.push('\n');
+    let json =
+        serde_json::json!({ "content": coded, "encoding": "base64", "sha": id, "size": 1000 });
+    let answer = Action::status_with(
+        200,
+        "content-type",
+        "application/json; charset=utf-8",
+        json.to_string(),
+    );
+    forge.fault(When::get("/git/blobs/"), answer);
+    let machine = Machine::new();
+    let staged = source(&forge);
+    let resolved = staged.resolve("main").unwrap();
+    assert_same(&machine.stage(&staged, &resolved).unwrap(), &repo, "main");
+    assert_eq!(forge.count(), 4);
+}
+
+#[test]
+fn a_file_that_is_json_is_not_taken_for_an_answer() {
+    let repo = Repo::new();
+    repo.write("a.json", r#"{"content":"QQ==","encoding":"base64"}"#)
+        .write("b.html", "<!DOCTYPE html>")
+        .commit("files");
+    let forge = Forge::serve(&repo);
+    forge.fault(
+        When::get(&repo.id("main:a.json")),
+        Action::status_with(
+            200,
+            "content-type",
+            "application/json",
+            repo.cat("main:a.json"),
+        ),
+    );
+    let html = Action::status_with(200, "content-type", "text/html", repo.cat("main:b.html"));
+    forge.fault(When::get(&repo.id("main:b.html")), html);
+    let machine = Machine::new();
+    let resolved = source(&forge).resolve("main").unwrap();
+    assert_same(
+        &machine.stage(&source(&forge), &resolved).unwrap(),
+        &repo,
+        "main",
+    );
+}
