@@ -85,7 +85,7 @@ impl Client {
         let (http, certificates) = setup::client(&options)?;
         let runtime = setup::runtime()?;
         Ok(Self(Arc::new(Inner {
-            deadline: Instant::now() + options.time,
+            deadline: later(Instant::now(), options.time),
             options,
             http,
             certificates,
@@ -279,6 +279,12 @@ impl Client {
             request.credentials.clone(),
         )
     }
+}
+
+/// A moment so far away that the clock cannot tell it is one in thirty years.
+fn later(now: Instant, time: Duration) -> Instant {
+    now.checked_add(time)
+        .unwrap_or_else(|| now + Duration::from_secs(1 << 30))
 }
 
 fn is_followed(status: StatusCode) -> bool {

@@ -109,10 +109,7 @@ impl Gate {
         if news {
             host.strikes += 1;
         }
-        // Ten years in `retry-after` must not overflow the clock.
-        let open_at = now
-            .checked_add(wait)
-            .unwrap_or(now + Duration::from_secs(1 << 30));
+        let open_at = super::later(now, wait);
         host.open_at = host.open_at.max(Some(open_at));
         Some(wait)
     }
@@ -124,7 +121,7 @@ impl Host {
             return;
         };
         let reset = number(headers, "x-ratelimit-reset");
-        let until = reset.and_then(|reset| now.checked_add(until_reset(reset, headers, clock)));
+        let until = reset.map(|reset| super::later(now, until_reset(reset, headers, clock)));
         let seen = Seen {
             remaining,
             reset: reset.zip(until),

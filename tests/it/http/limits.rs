@@ -85,3 +85,43 @@ fn the_quota_is_known_and_an_empty_one_is_not_tried() {
     ));
     assert_eq!(forge.count(), 2);
 }
+
+#[test]
+fn a_server_that_names_a_long_pause_is_not_waited_for() {
+    let forge = Forge::serve(&Repo::small());
+    let busy = |seconds| Action::status_with(503, "retry-after", seconds, "maintenance");
+    forge.fault(When::any(), busy("3600"));
+    let error = client().fetch(&get(&forge, COMMIT)).unwrap_err();
+    assert!(
+        matches!(error, Error::ServerError { status: 503, .. }),
+        "{error:?}"
+    );
+    assert_eq!(forge.count(), 1);
+    forge
+        .reset()
+        .clear_faults()
+        .fault(When::any().first(1), busy("0"));
+    assert_eq!(client().fetch(&get(&forge, COMMIT)).unwrap().status, 200);
+}
+
+#[test]
+fn times_beyond_any_clock_do_no_harm() {
+    let forge = Forge::serve(&Repo::small());
+    let time = Duration::MAX;
+    let client = Client::new(Options { time, ..options() }, Interrupt::default()).unwrap();
+    let endless = u64::MAX.to_string();
+    for header in ["retry-after", "x-ratelimit-reset"] {
+        let headers = [(header, endless.as_str()), ("x-ratelimit-remaining", "0")];
+        let headers = headers
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec();
+        let action = Action::Status {
+            code: 403,
+            headers,
+            body: Vec::new(),
+        };
+        forge.clear_faults().fault(When::any(), action);
+        let error = client.fetch(&get(&forge, COMMIT)).unwrap_err();
+        assert!(matches!(error, Error::RateLimited { .. }), "{error:?}");
+    }
+}
