@@ -16,6 +16,7 @@ use crate::source::Interrupt;
 
 pub mod args;
 mod config;
+mod diff;
 mod pages;
 mod rebuild;
 mod status;
@@ -94,6 +95,7 @@ fn run(cli: &Cli, env: &Env, interrupt: &Interrupt, report: &mut Report) -> Resu
         Some(Command::Sync(args)) => sync::run(args, settings, &mut run),
         Some(Command::Validate(args)) => validate::run(args, settings, &mut run),
         Some(Command::Status) => status::run(settings, &mut run),
+        Some(Command::Diff(args)) => diff::run(args, settings, &mut run),
         Some(Command::Rebuild(args)) => rebuild::run(args, settings, &mut run),
         Some(Command::Config(_)) => {
             config::show(&resolved, env, report);

@@ -259,6 +259,7 @@ fn of_plan(error: &plan::Error) -> Exit {
 fn of_sync(error: &sync::Error) -> Exit {
     match error {
         sync::Error::Rewind { .. } => Exit::Conflict,
+        sync::Error::ContentGone { .. } => Exit::Failure,
         sync::Error::Pattern(_) => Exit::Configuration,
     }
 }

@@ -14,6 +14,7 @@ use crate::exit::Exit;
 use crate::git::path::is_invisible;
 use crate::settings::Env;
 
+pub mod diff;
 pub mod sync;
 
 /// Where the output goes.
@@ -303,10 +304,10 @@ fn json_error(error: &dyn Diagnostic, exit: Exit) -> serde_json::Value {
     })
 }
 
-/// Text with everything that could deceive a terminal or a reader written as an escape; line breaks stay.
+/// Text with everything that could deceive a terminal or a reader written as an escape; line breaks and tabs stay.
 #[must_use]
 pub fn escape(text: &str) -> Cow<'_, str> {
-    let deceives = |c: char| (c.is_control() && c != '\n') || is_invisible(c);
+    let deceives = |c: char| (c.is_control() && c != '\n' && c != '\t') || is_invisible(c);
     if !text.contains(deceives) {
         return Cow::Borrowed(text);
     }

@@ -430,15 +430,15 @@ fn remember(
             .map_or(0, |applied| applied.late.len() as u64),
     };
     let route = outcome.route.to_string();
-    let mut state = SyncState::new(
+    let mut summary = SyncState::new(
         last_sync,
         stats,
         outcome.repository.clone(),
         outcome.commit.tree,
         route,
     );
-    state.bytes = outcome.traffic.received;
-    state.requests = outcome.traffic.requests;
-    state.duration_ms = u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX);
-    Ok(state.save(session.state(), context.settings.state_file.as_deref())?)
+    summary.bytes = outcome.traffic.received;
+    summary.requests = outcome.traffic.requests;
+    summary.duration_ms = u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX);
+    Ok(summary.save(session.state(), context.settings.state_file.as_deref())?)
 }

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+use crate::git::RelPath;
 use crate::report::{Color, Format, Verbosity};
 use crate::settings::{Action, LocalEdits, Overrides, Transport};
 
@@ -61,6 +62,10 @@ pub enum Command {
     ///
     /// Also local edits, a rebuild that waits, and when was last checked and changed.
     Status,
+    /// Show local edits as a diff, or what a sync would change
+    ///
+    /// Without options: from the last synced commit to the files as they are. The output is that of `git diff`.
+    Diff(Diff),
     /// Rebuild the system from the target as it is
     Rebuild(Rebuild),
     /// Show or check the settings
@@ -197,6 +202,27 @@ pub struct Validate {
     /// The least that makes the exit code other than 0
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t)]
     pub fail_on: FailOn,
+}
+
+/// Options of `diff`.
+#[derive(Args)]
+pub struct Diff {
+    /// From the files as they are to what a sync would make of them
+    #[arg(long)]
+    pub remote: bool,
+    /// Only these paths, relative to the target, and what is below them
+    #[arg(value_name = "PATH", value_parser = parse_path)]
+    pub paths: Vec<RelPath>,
+}
+
+/// A path in the target, as a person types it.
+fn parse_path(text: &str) -> Result<RelPath, String> {
+    let text = text
+        .strip_prefix("./")
+        .unwrap_or(text)
+        .trim_end_matches('/');
+    RelPath::new(text.as_bytes())
+        .map_err(|fault| format!("the path {fault}; it is relative to the target"))
 }
 
 /// What `validate` fails on.
@@ -340,6 +366,7 @@ impl Cli {
             Some(
                 Command::Validate(_)
                 | Command::Status
+                | Command::Diff(_)
                 | Command::Config(_)
                 | Command::Completions { .. }
                 | Command::Man { .. },

@@ -23,6 +23,16 @@ pub enum Error {
         /// The commit the branch is at.
         to: CommitId,
     },
+    /// The store was lost, and with it what the last commit had there.
+    #[error("the content that the last commit has at `{path}` is not here any more")]
+    #[diagnostic(
+        code(hyper_sync::sync::content_gone),
+        help("`hyper-sync sync` brings it back; nothing was written")
+    )]
+    ContentGone {
+        /// Where.
+        path: crate::git::RelPath,
+    },
     /// A pattern of the settings.
     #[error(transparent)]
     #[diagnostic(

@@ -17,7 +17,7 @@ fn of_the_update() {
 
 #[test]
 fn of_the_update_in_short() {
-    insta::assert_snapshot!(help(&["-h"]), @"
+    insta::assert_snapshot!(help(&["-h"]), @r#"
     Keep a NixOS configuration equal to a commit of a git repository, and rebuild from it
 
     Usage: hyper-sync [OPTIONS] [COMMAND]
@@ -26,6 +26,7 @@ fn of_the_update_in_short() {
       sync         Bring the target to a commit, without rebuilding
       validate     Check the installation: files, flake, Nix, tools, integrity, disk space
       status       Show which commit the target, the built and the running system are at
+      diff         Show local edits as a diff, or what a sync would change
       rebuild      Rebuild the system from the target as it is
       config       Show or check the settings
       completions  Print the completions for a shell
@@ -48,6 +49,7 @@ fn of_the_update_in_short() {
                                      replace, keep, refuse]
           --allow-rewind             Follow a branch that was moved back or rewritten
           --allow-mass-delete        Let the update delete most of the files that are managed
+          --wait <SECONDS>           Wait so long for another run to end, instead of giving up at once
           --skip-rebuild             Bring the target to the commit, but do not rebuild
           --rebuild-action <ACTION>  What to do with the system that is built [default: switch]
                                      [possible values: build, test, switch, boot, dry-activate]
@@ -66,7 +68,7 @@ fn of_the_update_in_short() {
       -v, --verbose            Print more, and let a rebuild show its traces
 
     See `hyper-sync help COMMAND` for one command, and `--help` for examples and exit codes.
-    ");
+    "#);
 }
 
 /// Without the global options, which every command has the same.
@@ -79,7 +81,7 @@ fn own(command: &[&str]) -> String {
 
 #[test]
 fn of_sync() {
-    insta::assert_snapshot!(own(&["sync"]), @"
+    insta::assert_snapshot!(own(&["sync"]), @r#"
     Bring the target to a commit, without rebuilding
 
     Finds out what changed between the last synced commit and the one of `--ref`, downloads only that,
@@ -121,6 +123,9 @@ fn of_sync() {
           --allow-mass-delete
               Let the update delete most of the files that are managed
 
+          --wait <SECONDS>
+              Wait so long for another run to end, instead of giving up at once
+
           --dry-run
               List every file that would be written or deleted; write nothing
 
@@ -131,7 +136,7 @@ fn of_sync() {
 
       -h, --help
               Print help (see a summary with '-h')
-    ");
+    "#);
 }
 
 #[test]

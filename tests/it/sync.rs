@@ -230,3 +230,56 @@ fn the_state_file_has_the_documented_fields() {
         assert!(!state[field].is_null(), "{field}");
     }
 }
+
+#[test]
+fn a_diff_is_that_of_git_and_tells_what_a_sync_would_change() {
+    let repo = Repo::small();
+    let world = world(&repo);
+    let _ = sync(&world, &repo, &[]).ok();
+    world.edit("modules/base.nix", "{ mine = true; }\n");
+    repo.write("flake.nix", "{ second = true; }\n")
+        .remove("scripts/run.sh")
+        .commit("second");
+    let path = repo.path().display().to_string();
+    let diff = |args: &[&str]| world.run(&[&["diff", "--repo", &path], args].concat());
+    insta::assert_snapshot!(diff(&[]).masked(), @r#"
+    exit: 0
+    --- stdout
+    diff --git a/modules/base.nix b/modules/base.nix
+    --- a/modules/base.nix
+    +++ b/modules/base.nix
+    @@ -1 +1 @@
+    -{ ... }: { }
+    +{ mine = true; }
+    "#);
+    insta::assert_snapshot!(diff(&["--remote"]).masked(), @r#"
+    exit: 0
+    --- stdout
+    diff --git a/flake.nix b/flake.nix
+    --- a/flake.nix
+    +++ b/flake.nix
+    @@ -1 +1 @@
+    -{ outputs = _: { }; }
+    +{ second = true; }
+    diff --git a/scripts/run.sh b/scripts/run.sh
+    deleted file mode 100755
+    --- a/scripts/run.sh
+    +++ /dev/null
+    @@ -1,2 +0,0 @@
+    -#!/bin/sh
+    -echo run
+    "#);
+    insta::assert_snapshot!(diff(&["--remote", "flake.nix"]).masked(), @r#"
+    exit: 0
+    --- stdout
+    diff --git a/flake.nix b/flake.nix
+    --- a/flake.nix
+    +++ b/flake.nix
+    @@ -1 +1 @@
+    -{ outputs = _: { }; }
+    +{ second = true; }
+    "#);
+    let entries = diff(&["--json"]).ok().json();
+    assert_eq!(entries[0]["path"], "modules/base.nix");
+    let _ = world.run(&["diff", "../secret"]).code(64);
+}

@@ -1,0 +1,156 @@
+//! `hyper-sync diff`: local edits against the last commit, or what a sync would change.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{Run, args, sync};
+use crate::Error;
+use crate::exit::Exit;
+use crate::git::id::Kind;
+use crate::git::{File, FileMode, RelPath};
+use crate::plan::MassDelete;
+use crate::report::Format;
+use crate::report::diff::{Side, unified};
+use crate::scan::{Local, Scanner};
+use crate::settings::Settings;
+use crate::state::Index;
+use crate::sync::{Context, Mode, Options, Session};
+
+/// What `--json` prints of a path.
+#[derive(Serialize)]
+struct Entry {
+    path: RelPath,
+    old_mode: Option<FileMode>,
+    new_mode: Option<FileMode>,
+    diff: String,
+}
+
+/// Runs the command. Exit code 0 whether or not there are differences, as `git diff`.
+pub(super) fn run(
+    args: &args::Diff,
+    settings: &Settings,
+    run: &mut Run<'_>,
+) -> Result<Exit, Error> {
+    let wanted = if args.remote {
+        Some(after_sync(settings, run)?)
+    } else {
+        None
+    };
+    let session = {
+        let watch = super::watch::Watch::new(run.report);
+        let context = Context {
+            settings,
+            env: run.env,
+            observer: &watch,
+            interrupt: run.interrupt,
+        };
+        Session::begin(&context, Duration::ZERO)?
+    };
+    let scanner = session.scanner(false);
+    let color = run.report.format() == Format::Human && run.report.color_out();
+    let mut entries = Vec::new();
+    for (path, old, new) in differences(&session, &scanner, wanted.as_ref())? {
+        if !args.paths.is_empty() && !args.paths.iter().any(|only| path.starts_with(only)) {
+            continue;
+        }
+        let diff = unified(&path, old.as_ref(), new.as_ref(), color);
+        let mode = |side: &Option<Side>| side.as_ref().map(|side| side.mode);
+        entries.push(Entry {
+            old_mode: mode(&old),
+            new_mode: mode(&new),
+            path,
+            diff,
+        });
+    }
+    match run.report.format() {
+        Format::Json => run.report.json(&entries),
+        Format::Human => {
+            for entry in &entries {
+                run.report.data(&entry.diff);
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+type Difference = (RelPath, Option<Side>, Option<Side>);
+
+/// Without `wanted`: from the last commit to what is here. With it: from what is here to what a sync would make of it.
+fn differences(
+    session: &Session,
+    scanner: &Scanner<'_>,
+    wanted: Option<&BTreeMap<RelPath, Option<File>>>,
+) -> Result<Vec<Difference>, Error> {
+    let committed = |path: &RelPath, file: &File| {
+        let content = session.store().read(Kind::Blob, file.id.0);
+        let content =
+            content.ok_or_else(|| crate::sync::Error::ContentGone { path: path.clone() })?;
+        Ok::<_, Error>(Side {
+            mode: file.mode,
+            content,
+        })
+    };
+    let here = |path: &RelPath, local: Option<&Local>| {
+        let (mode, id) = match local? {
+            Local::File {
+                executable: true,
+                id,
+                ..
+            } => (FileMode::Executable, *id),
+            Local::File {
+                executable: false,
+                id,
+                ..
+            } => (FileMode::Regular, *id),
+            Local::Symlink { id, .. } => (FileMode::Symlink, *id),
+            Local::Missing | Local::Directory { .. } | Local::Special { .. } => return None,
+        };
+        Some(Side {
+            mode,
+            content: scanner.read(path, id).unwrap_or_default(),
+        })
+    };
+    let mut found = Vec::new();
+    if let Some(wanted) = wanted {
+        let local = scanner.look(wanted.keys())?;
+        for (path, file) in wanted {
+            let after = file
+                .as_ref()
+                .map(|file| committed(path, file))
+                .transpose()?;
+            found.push((path.clone(), here(path, local.get(path)), after));
+        }
+    } else {
+        let base = session.index().map(Index::base).unwrap_or_default();
+        let local = scanner.look(base.keys())?;
+        for (path, file) in &base {
+            let now = local.get(path);
+            if !now.is_some_and(|now| now.is(file)) {
+                found.push((path.clone(), Some(committed(path, file)?), here(path, now)));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What each path that a sync would change would become.
+fn after_sync(
+    settings: &Settings,
+    run: &mut Run<'_>,
+) -> Result<BTreeMap<RelPath, Option<File>>, Error> {
+    let options = Options {
+        mode: Mode::DryRun,
+        force_full: false,
+        skip_validation: false,
+        allow_rewind: true,
+        mass_delete: MassDelete::Allow,
+        wait: Duration::ZERO,
+    };
+    let outcome = sync::sync(&options, settings, run)?;
+    let changes = outcome.plan.operations().iter();
+    Ok(changes
+        .map(|operation| (operation.path.clone(), operation.after))
+        .collect())
+}
