@@ -193,6 +193,9 @@ pub fn plan(
     Ok(plan)
 }
 
+/// Fewer lost files than this are no mass deletion, however small the tree is.
+const MANY: usize = 10;
+
 fn check_losses(
     base: &BTreeMap<RelPath, File>,
     remote: &BTreeMap<RelPath, File>,
@@ -212,7 +215,9 @@ fn check_losses(
     {
         return Err(Error::RequiredGone { path: path.clone() });
     }
-    if remote.len() * 2 < base.len() || (remote.is_empty() && !base.is_empty()) {
+    let lost = base.len().saturating_sub(remote.len());
+    let most = lost >= MANY && remote.len() * 2 < base.len();
+    if most || (remote.is_empty() && !base.is_empty()) {
         return Err(Error::MassDelete {
             before: base.len(),
             after: remote.len(),

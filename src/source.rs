@@ -14,11 +14,12 @@ mod error;
 pub mod git;
 pub mod github;
 pub mod http;
+mod ladder;
 mod open;
 mod stage;
 
 pub use error::Error;
-pub use open::open;
+pub use open::{Opening, open};
 pub use stage::{Depth, Notice, Staged, Terms, stage, walk};
 
 /// What a name on the remote stands for.

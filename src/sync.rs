@@ -17,7 +17,8 @@ use crate::rebuild;
 use crate::scan::{Local, Scanner};
 use crate::settings::{Env, Settings};
 use crate::source::{
-    self, Depth, Fallback, Interrupt, Need, Notice, RefKind, Route, Source, Staged, Terms, Traffic,
+    self, Depth, Fallback, Interrupt, Need, Notice, Opening, RefKind, Route, Source, Staged, Terms,
+    Traffic,
 };
 use crate::state::{Index, LastSync, Stats, SyncState};
 
@@ -144,12 +145,14 @@ const ATTEMPTS: u32 = 3;
 pub fn run(context: &Context<'_>, options: &Options) -> Result<Outcome, crate::Error> {
     let begun = Instant::now();
     let session = Session::begin(context, options.wait)?;
-    let source = source::open(
-        context.settings,
-        context.env,
-        context.interrupt,
-        options.force_full,
-    )?;
+    let opening = Opening {
+        env: context.env,
+        interrupt: context.interrupt,
+        state: session.state(),
+        last: session.index().map(|index| index.commit),
+        force_full: options.force_full,
+    };
+    let source = source::open(context.settings, &opening)?;
     run_with(context, options, &session, source.as_ref(), begun)
 }
 

@@ -423,52 +423,66 @@ fn a_socket_in_the_way_is_a_conflict_and_one_elsewhere_is_not_looked_at() {
 
 #[test]
 fn refuses_to_lose_most_of_the_tree_or_a_required_file() {
-    let base = files(&[
-        ("a", file(1)),
-        ("b", file(1)),
-        ("c", file(1)),
-        ("flake.nix", file(1)),
-    ]);
+    let many = |count: usize| {
+        let mut files: Files = (0..count)
+            .map(|n| (path(&format!("{n}.nix")), file(1)))
+            .collect();
+        files.insert(path("flake.nix"), file(1));
+        files
+    };
+    let base = many(20);
     let local = base
         .iter()
         .map(|(path, file)| (path.clone(), on_disk(*file)))
         .collect();
-    let refused =
-        |remote: Files| plan(&base, &local, &remote, &policy(LocalEdits::Replace)).unwrap_err();
+    let planned = |remote: &Files| plan(&base, &local, remote, &policy(LocalEdits::Replace));
     assert!(matches!(
-        refused(files(&[("flake.nix", file(1))])),
+        planned(&many(9)).unwrap_err(),
         Error::MassDelete {
-            before: 4,
-            after: 1
+            before: 21,
+            after: 10
         }
     ));
+    assert_eq!(planned(&many(10)).unwrap().operations().len(), 10);
+    let mut without_flake = many(20);
+    without_flake.remove(&path("flake.nix"));
     assert!(matches!(
-        refused(files(&[("a", file(1)), ("b", file(1)), ("c", file(1))])),
+        planned(&without_flake).unwrap_err(),
         Error::RequiredGone { .. }
     ));
-    let link = File {
-        mode: FileMode::Symlink,
-        ..file(1)
-    };
+    let mut linked = many(20);
+    linked.insert(
+        path("flake.nix"),
+        File {
+            mode: FileMode::Symlink,
+            ..file(1)
+        },
+    );
     assert!(matches!(
-        refused(files(&[
-            ("a", file(1)),
-            ("b", file(1)),
-            ("flake.nix", link)
-        ])),
+        planned(&linked).unwrap_err(),
         Error::RequiredGone { .. }
     ));
     let asked_for = Policy {
         mass_delete: MassDelete::Allow,
         ..policy(LocalEdits::Replace)
     };
-    assert_eq!(
-        plan(&base, &local, &Files::new(), &asked_for)
-            .unwrap()
-            .operations()
-            .len(),
-        4
-    );
+    let all = plan(&base, &local, &Files::new(), &asked_for).unwrap();
+    assert_eq!(all.operations().len(), 21);
+}
+
+#[test]
+fn a_small_tree_may_lose_most_but_not_all() {
+    let base = files(&[("a", file(1)), ("b", file(1)), ("c", file(1))]);
+    let local = base
+        .iter()
+        .map(|(path, file)| (path.clone(), on_disk(*file)))
+        .collect();
+    let planned = |remote: Files| plan(&base, &local, &remote, &policy(LocalEdits::Replace));
+    assert!(planned(files(&[("a", file(1))])).is_ok());
+    assert!(matches!(
+        planned(Files::new()).unwrap_err(),
+        Error::MassDelete { .. }
+    ));
 }
 
 fn tree() -> impl Strategy<Value = Files> {

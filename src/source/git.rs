@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::io::BufRead;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::git::{Commit, CommitId};
 use crate::objects::{IngestBounds, IngestError, Store};
@@ -48,6 +48,9 @@ use session::{Patience, Session};
 /// The rungs of the ladder that git has.
 const LADDER: &[Route] = &[Route::Delta, Route::SelectGit, Route::Full];
 
+/// A year: longer than any run.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// What a [`GitSource`] goes by.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -67,7 +70,10 @@ impl Options {
     pub fn new(limits: Limits, interrupt: Interrupt) -> Self {
         Self {
             limits,
-            deadline: Instant::now() + limits.time,
+            // Beyond what the clock can tell is as good as never.
+            deadline: Instant::now()
+                .checked_add(limits.time)
+                .unwrap_or_else(|| Instant::now() + FOREVER),
             interrupt,
             force_full: false,
         }

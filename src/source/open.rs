@@ -1,28 +1,40 @@
 //! Which source a repository is read by.
 
-use std::time::Instant;
-
 use super::git::{GitSource, Identity, Options};
-use super::{Error, Interrupt, Source};
+use super::github::GitHub;
+use super::http::{self, Client, Url};
+use super::ladder::Ladder;
+use super::{Interrupt, Source};
+use crate::Error;
+use crate::git::CommitId;
 use crate::settings::{Env, Repo, Settings, Transport};
+use crate::state::StateDir;
+use crate::token::{Search, Token};
+
+/// What a source is opened with besides the settings.
+pub struct Opening<'a> {
+    /// The environment: tokens, proxies, certificates, programs.
+    pub env: &'a Env,
+    /// Set by a signal.
+    pub interrupt: &'a Interrupt,
+    /// Where is remembered what a host turned out to want.
+    pub state: &'a StateDir,
+    /// The commit that was applied last.
+    pub last: Option<CommitId>,
+    /// Whether one self-contained download is asked for.
+    pub force_full: bool,
+}
 
 /// Opens the repository that the settings name, by the ways that they allow. Nothing is asked of it yet.
-pub fn open(
-    settings: &Settings,
-    env: &Env,
-    interrupt: &Interrupt,
-    force_full: bool,
-) -> Result<Box<dyn Source>, Error> {
+pub fn open(settings: &Settings, opening: &Opening<'_>) -> Result<Box<dyn Source>, Error> {
     let options = Options {
-        limits: settings.limits,
-        deadline: Instant::now() + settings.limits.time,
-        interrupt: interrupt.clone(),
-        force_full,
+        force_full: opening.force_full,
+        ..Options::new(settings.limits, opening.interrupt.clone())
     };
     match &settings.repo {
         Repo::Local(path) => {
             no_api(settings)?;
-            Ok(Box::new(GitSource::local(path, env, options)))
+            Ok(Box::new(GitSource::local(path, opening.env, options)))
         }
         Repo::Ssh(address) => {
             no_api(settings)?;
@@ -30,19 +42,88 @@ pub fn open(
                 key_file: settings.ssh_key_file.clone(),
                 known_hosts_file: settings.known_hosts_file.clone(),
             };
-            Ok(Box::new(GitSource::ssh(address, identity, env, options)?))
+            Ok(Box::new(GitSource::ssh(
+                address,
+                identity,
+                opening.env,
+                options,
+            )?))
         }
-        Repo::GitHub { .. } | Repo::Http(_) => Err(Error::NoSuchRoute {
-            remote: settings.repo.to_string(),
-            transport: "api",
-        }),
+        Repo::Http(_) => {
+            no_api(settings)?;
+            let web = Web::new(settings, opening)?;
+            Ok(Box::new(web.git(opening, options)))
+        }
+        Repo::GitHub { owner, name } => {
+            let web = Web::new(settings, opening)?;
+            let api = || {
+                let repository = (owner.as_str(), name.as_str());
+                let (api_url, token) = (settings.api_url.as_deref(), web.token.as_ref());
+                GitHub::new(
+                    web.client.clone(),
+                    repository,
+                    api_url,
+                    token,
+                    settings.limits,
+                    opening.last,
+                )
+            };
+            Ok(match settings.transport {
+                Transport::Git => Box::new(web.git(opening, options)),
+                Transport::Api => Box::new(api()?),
+                Transport::Auto => Box::new(Ladder::new(
+                    web.git(opening, options),
+                    api()?,
+                    opening.force_full,
+                )),
+            })
+        }
+    }
+}
+
+/// What both ways over HTTP share.
+struct Web {
+    client: Client,
+    url: Url,
+    token: Option<Token>,
+}
+
+impl Web {
+    fn new(settings: &Settings, opening: &Opening<'_>) -> Result<Self, Error> {
+        let api_url = settings.api_url.as_deref();
+        let url = http::url(&settings.repo.git_url(api_url))?;
+        let token = match settings.repo.web_host(api_url) {
+            Some(host) => {
+                let search = Search {
+                    enterprise: api_url.is_some() && matches!(settings.repo, Repo::GitHub { .. }),
+                    token_file: settings.token_file.as_deref(),
+                    ..Search::new(&host, opening.env)
+                };
+                search.run()?
+            }
+            None => None,
+        };
+        let options = http::Options::new(settings.ca_file.as_deref(), settings.limits, opening.env);
+        let client = Client::new(options, opening.interrupt.clone())?;
+        Ok(Self { client, url, token })
+    }
+
+    fn git(&self, opening: &Opening<'_>, options: Options) -> GitSource {
+        let memory = Some(opening.state.path());
+        GitSource::http(
+            self.client.clone(),
+            &self.url,
+            self.token.as_ref(),
+            memory,
+            options,
+        )
     }
 }
 
 /// Only GitHub has an API that is spoken here.
-fn no_api(settings: &Settings) -> Result<(), Error> {
+fn no_api(settings: &Settings) -> Result<(), super::Error> {
     match settings.transport {
-        Transport::Api => Err(Error::NoSuchRoute {
+        Transport::Api => Err(super::Error::NoSuchRoute {
             remote: settings.repo.to_string(),
             transport: "api",
         }),

@@ -27,12 +27,14 @@ mod common {
 }
 
 mod apply;
+mod defects;
 mod forge;
 mod help;
 mod http;
 mod lock;
 mod objects;
 mod rebuild;
+mod reference;
 mod settings;
 mod source_git;
 mod source_github;
