@@ -305,6 +305,8 @@ fn of_rebuild(error: &rebuild::Error) -> Exit {
         Error::ProgramMissing { .. }
         | Error::Spawn { .. }
         | Error::Build { .. }
+        | Error::OtherTree { .. }
+        | Error::SelfRemoval { .. }
         | Error::Activation { .. }
         | Error::Degraded { .. }
         | Error::RebootNeeded { .. }

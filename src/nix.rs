@@ -5,7 +5,11 @@
 
 mod attrs;
 pub mod flake;
+pub mod layout;
+pub mod nar;
 pub mod syntax;
 
 pub use flake::Flake;
+pub use layout::Layout;
+pub use nar::NarHash;
 pub use syntax::SyntaxError;

@@ -11,31 +11,40 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::git::CommitId;
+use crate::patterns::Patterns;
 use crate::settings::{self, Action, Env};
 use crate::state::{self, StateDir};
 
+mod activate;
+mod arguments;
 mod environment;
 mod error;
 mod host;
 mod key;
+mod lockfile;
 mod machine;
+mod namespace;
 mod outcome;
+mod pinned;
+mod pipeline;
+mod places;
 mod plain;
 mod record;
 mod runner;
 mod session;
+mod snapshot;
 mod units;
 mod verdict;
 
 pub use environment::Environment;
 pub use error::{Error, Running, Standing};
 pub use machine::{Machine, Systems};
-pub use outcome::{Note, Outcome, Status};
+pub use outcome::{LockChange, Note, Outcome, Reason, Status};
 pub use record::{Build, Last, Pending, Record};
 pub use runner::{Command, End, Finished, Kill, Output, Runner, SystemRunner};
 
+use places::Places;
 use session::Session;
-use verdict::Verdict;
 
 /// How long to wait before trying again while somebody else activates a system; a switch takes some seconds to some
 /// minutes.
@@ -60,6 +69,10 @@ pub struct Request<'a> {
     pub commit: Option<CommitId>,
     /// Whether Nix should explain its errors at length.
     pub verbose: bool,
+    /// What of the target is not managed.
+    pub exclude: &'a Patterns,
+    /// The timer unit that has started this run: a system without it is not activated.
+    pub timer: Option<&'a str>,
     /// Whether a rebuild whose effect holds is done all the same.
     pub repeat: Repeat,
 }
@@ -69,6 +82,8 @@ pub struct Request<'a> {
 pub enum Repeat {
     /// It is skipped.
     IfNeeded,
+    /// It is built again, and activated if something else came out.
+    Build,
     /// It is done.
     Always,
 }
@@ -81,10 +96,13 @@ pub fn preflight(
     runner: &dyn Runner,
 ) -> Result<(), Error> {
     let session = Session::new(request, machine, env, runner);
-    session.find("nixos-rebuild")?;
+    // Either can build; what activates is found with them.
+    if session.find("nix").is_err() {
+        session.find("nixos-rebuild")?;
+    }
     // A flake inside the target may be what the sync is about to bring.
     if !request.settings.flake.starts_with(request.target) {
-        key::flake(&session)?;
+        Places::find(&session)?;
     }
     Ok(())
 }
@@ -100,121 +118,12 @@ pub fn mark_pending(
     record.save(state)
 }
 
-/// Rebuilds.
+/// Rebuilds. The caller holds the lock: nobody else syncs or rebuilds meanwhile.
 pub fn run(
     request: &Request<'_>,
     machine: &Machine,
     env: &Env,
     runner: &dyn Runner,
 ) -> Result<Outcome, Error> {
-    let session = Session::new(request, machine, env, runner);
-    let action = request.settings.action;
-    session.find("nixos-rebuild")?;
-    key::flake(&session)?;
-    let host = host::resolve(&session)?;
-    let key = key::of(&session, &host);
-    let mut record = Record::load(request.state)?;
-
-    if request.repeat == Repeat::IfNeeded
-        && let Some(key) = &key
-        && record.holds(action, key, &machine.systems())
-    {
-        return unchanged(&session, record, key, host);
-    }
-
-    record.set_pending(request.commit, action);
-    record.save(request.state)?;
-    let before = session.failed_units();
-    let (verdict, finished) = patiently(&session, || plain::run(&session, &host))?;
-    let failed: Vec<String> = session
-        .failed_units()
-        .difference(&before)
-        .cloned()
-        .collect();
-
-    let status = Status::of(verdict, action, failed.is_empty());
-    let system = status
-        .is_done()
-        .then(|| plain::system(&session, status))
-        .flatten();
-    // An edit made meanwhile may be in the system: then it is not what the key stands for.
-    let key = key.filter(|key| key::of(&session, &host).as_ref() == Some(key));
-    record.finish(&session, &host, key, status, system.clone());
-    record.save(request.state)?;
-
-    let notes = match status {
-        Status::Failed | Status::Degraded => {
-            return Err(session.failure(verdict, finished, failed));
-        }
-        Status::RebootNeeded => vec![Note::RebootNeeded],
-        _ if verdict == Verdict::UnitsFailed => vec![Note::StillFailing {
-            units: before.into_iter().collect(),
-        }],
-        _ => Vec::new(),
-    };
-    Ok(Outcome {
-        status,
-        host,
-        commit: request.commit,
-        system,
-        notes,
-    })
-}
-
-/// The effect holds: what may be left of an earlier run's mark goes.
-fn unchanged(
-    session: &Session<'_>,
-    mut record: Record,
-    key: &str,
-    host: String,
-) -> Result<Outcome, Error> {
-    let request = session.request;
-    let status = record.last.as_ref().map(|last| last.status);
-    let waits = request.settings.action == Action::Switch && status == Some(Status::RebootNeeded);
-    let system = record.built(key).map(Path::to_owned);
-    if record.pending.take().is_some() {
-        record.save(request.state)?;
-    }
-    Ok(Outcome {
-        status: Status::Unchanged,
-        host,
-        commit: request.commit,
-        system,
-        notes: waits.then_some(Note::RebootNeeded).into_iter().collect(),
-    })
-}
-
-/// Tries until nobody else activates a system, or patience is at its end.
-fn patiently(
-    session: &Session<'_>,
-    mut attempt: impl FnMut() -> Result<(Verdict, Finished), Error>,
-) -> Result<(Verdict, Finished), Error> {
-    let mut waits = PATIENCE.into_iter();
-    loop {
-        let active = session.activating();
-        let busy = match active.first() {
-            Some(unit) => Some(unit.clone()),
-            None => match attempt()? {
-                (Verdict::Busy, _) => None,
-                done => return Ok(done),
-            },
-        };
-        let wait = waits.next().filter(|wait| *wait < session.left());
-        let Some(wait) = wait else {
-            return Err(Error::Busy {
-                unit: busy,
-                standing: session.standing(),
-            });
-        };
-        if busy.is_none() {
-            // "Already loaded" is also what a unit that failed, and was kept for that, answers for ever.
-            units::forget_failed_activation(session.runner, &session.environment);
-        }
-        if !session.runner.pause(wait) {
-            return Err(Error::Interrupted {
-                activating: active,
-                standing: session.standing(),
-            });
-        }
-    }
+    pipeline::run(&Session::new(request, machine, env, runner))
 }

@@ -1,12 +1,52 @@
 //! `hyper-sync rebuild`, and the rebuild stage of the update.
 
+use std::time::Duration;
+
 use super::{Run, args};
 use crate::Error;
 use crate::exit::Exit;
+use crate::lock::Lock;
+use crate::patterns::Patterns;
 use crate::rebuild::{self, Machine, Outcome, Record, Repeat, Request, Status, SystemRunner};
 use crate::report::{self, Format, Verbosity};
 use crate::settings::Settings;
 use crate::state::{Found, Index, StateDir};
+use crate::sync;
+
+/// The unit that starts updates by itself.
+const TIMER: &str = "hyper-sync.timer";
+/// How long a sync that is under way is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a rebuild came about, and what follows from that.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cause {
+    repeat: Repeat,
+    timer: Option<&'static str>,
+}
+
+impl Cause {
+    /// After a sync: nothing is done twice.
+    pub(super) const UPDATE: Self = Self {
+        repeat: Repeat::IfNeeded,
+        timer: None,
+    };
+
+    fn of(args: &args::Rebuild) -> Self {
+        if !args.if_pending {
+            // A person who asks for a rebuild may have changed what no key knows.
+            return Self {
+                repeat: Repeat::Build,
+                timer: None,
+            };
+        }
+        Self {
+            repeat: Repeat::IfNeeded,
+            // So does the unit ask, and nobody looks at what it does.
+            timer: (!args.activation.allow_self_removal).then_some(TIMER),
+        }
+    }
+}
 
 /// Runs the command.
 pub(super) fn run(
@@ -21,7 +61,7 @@ pub(super) fn run(
             return Ok(Exit::Done);
         }
     }
-    let outcome = rebuild(settings, run)?;
+    let outcome = rebuild(Cause::of(args), settings, run)?;
     if run.report.format() == Format::Json {
         run.report.json(&outcome);
     }
@@ -32,7 +72,7 @@ pub(super) fn run(
 pub(super) fn preflight(settings: &Settings, run: &mut Run<'_>) -> Result<(), Error> {
     let state = StateDir::open(&settings.state_dir)?;
     Ok(rebuild::preflight(
-        &request(settings, &state, run)?,
+        &request(Cause::UPDATE, settings, &state, &exclude(settings)?, run)?,
         &Machine::here(),
         run.env,
         &runner(run),
@@ -40,10 +80,16 @@ pub(super) fn preflight(settings: &Settings, run: &mut Run<'_>) -> Result<(), Er
 }
 
 /// Rebuilds, and tells a person how it went.
-pub(super) fn rebuild(settings: &Settings, run: &mut Run<'_>) -> Result<Outcome, Error> {
+pub(super) fn rebuild(
+    cause: Cause,
+    settings: &Settings,
+    run: &mut Run<'_>,
+) -> Result<Outcome, Error> {
     let state = StateDir::open(&settings.state_dir)?;
+    // Before the commit is looked up: a sync that is under way would change it.
+    let _lock = Lock::acquire(&state, PATIENCE)?;
     let outcome = rebuild::run(
-        &request(settings, &state, run)?,
+        &request(cause, settings, &state, &exclude(settings)?, run)?,
         &Machine::here(),
         run.env,
         &runner(run),
@@ -58,9 +104,15 @@ pub(super) fn rebuild(settings: &Settings, run: &mut Run<'_>) -> Result<Outcome,
     Ok(outcome)
 }
 
+fn exclude(settings: &Settings) -> Result<Patterns, Error> {
+    Ok(Patterns::new(&settings.exclude).map_err(sync::Error::from)?)
+}
+
 fn request<'a>(
+    cause: Cause,
     settings: &'a Settings,
     state: &'a StateDir,
+    exclude: &'a Patterns,
     run: &Run<'_>,
 ) -> Result<Request<'a>, Error> {
     let commit = match Index::load(state)? {
@@ -73,7 +125,9 @@ fn request<'a>(
         state,
         commit,
         verbose: run.report.verbosity() == Verbosity::Verbose,
-        repeat: Repeat::IfNeeded,
+        exclude,
+        timer: cause.timer,
+        repeat: cause.repeat,
     })
 }
 

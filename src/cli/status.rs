@@ -82,7 +82,7 @@ fn look(settings: &Settings) -> Result<Document, Error> {
     let commit_of = |system: &Option<std::path::PathBuf>| {
         system.as_ref().and_then(|system| record.commit_of(system))
     };
-    document.built_commit = record.last.as_ref().and_then(|last| last.commit);
+    document.built_commit = record.builds.first().and_then(|build| build.commit);
     document.running_commit = commit_of(&systems.current);
     document.booted_commit = commit_of(&systems.booted);
     document.pending_rebuild = record.pending;

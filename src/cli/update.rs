@@ -42,7 +42,7 @@ pub(super) fn run(
     let exit = sync::exit(&args.remote, &outcome);
     let rebuilt = if rebuilds && exit == Exit::Done {
         validate::before_rebuild(settings, run)?;
-        Some(rebuild::rebuild(settings, run)?)
+        Some(rebuild::rebuild(rebuild::Cause::UPDATE, settings, run)?)
     } else {
         None
     };

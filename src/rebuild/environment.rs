@@ -122,6 +122,11 @@ impl Environment {
             .map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 
+    /// Whether a variable is set.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.variables.contains_key(OsStr::new(name))
+    }
+
     /// The directories in which programs are looked for, in order.
     pub fn search(&self) -> impl Iterator<Item = &Path> {
         self.search.iter().map(PathBuf::as_path)

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use miette::Diagnostic;
 
-use super::outcome::word;
 use crate::git::CommitId;
+use crate::nix::NarHash;
 use crate::settings::Action;
 
 /// Where things stand when a rebuild fails.
@@ -117,8 +117,38 @@ pub enum Error {
         /// Where things stand.
         standing: Standing,
     },
+    /// Nix has built from something else than what was synced.
+    #[error("Nix did not read the tree that was synced ({expected}){}", .actual.as_ref().map(|hash| format!(" but {hash}")).unwrap_or_default())]
+    #[diagnostic(
+        code(hyper_sync::rebuild::other_tree),
+        help(
+            "see how `flake.nix` names the target, and what `rebuild.extra_args` override; nothing was activated; {standing}"
+        )
+    )]
+    OtherTree {
+        /// The hash of what was synced.
+        expected: NarHash,
+        /// The hash of what was read, where Nix told one.
+        actual: Option<String>,
+        /// Where things stand.
+        standing: Standing,
+    },
+    /// The new system would never be updated again.
+    #[error("the new system has no `{timer}`, which has started this update")]
+    #[diagnostic(
+        code(hyper_sync::rebuild::self_removal),
+        help(
+            "enable `services.hyper-sync` where a sync does not remove it, such as the host's own `flake.nix`, or allow it with `--allow-self-removal`; nothing was activated; {standing}"
+        )
+    )]
+    SelfRemoval {
+        /// The unit.
+        timer: String,
+        /// Where things stand.
+        standing: Standing,
+    },
     /// The system was built and could not be activated.
-    #[error("the system was built but `{}` failed ({end}){}", word(*.action), cause(.tail))]
+    #[error("the system was built but `{}` failed ({end}){}", .action.as_str(), cause(.tail))]
     #[diagnostic(
         code(hyper_sync::rebuild::activation),
         help(
@@ -214,6 +244,8 @@ impl Error {
             | Self::HostUnclear { .. }
             | Self::HostUnknown { .. }
             | Self::Spawn { .. }
+            | Self::OtherTree { .. }
+            | Self::SelfRemoval { .. }
             | Self::Degraded { .. }
             | Self::RebootNeeded { .. }
             | Self::TimedOut { .. }

@@ -4,13 +4,25 @@
 //! last because a configuration may change it: after its first switch a Hyper-NixOS host is called otherwise than the
 //! attribute it was installed from.
 
+use std::ffi::OsString;
+
 use super::error::Error;
-use super::runner::{Command, Output};
+use super::pinned::Pin;
+use super::places::Places;
+use super::runner::{Finished, Output};
 use super::session::Session;
 
-/// Finds the host.
-pub(super) fn resolve(session: &Session<'_>) -> Result<String, Error> {
-    let names = names(session);
+/// Finds the host: by the flake's text where that tells, else by evaluation, pinned where the build will be.
+pub(super) fn resolve(
+    session: &Session<'_>,
+    places: &Places,
+    pin: Option<&Pin<'_>>,
+) -> Result<String, Error> {
+    let told = places.text.as_ref().and_then(|flake| flake.hosts.clone());
+    let names = told.or_else(|| match pin {
+        Some(pin) => pin.hosts(),
+        None => evaluated(session, places),
+    });
     let flake = &session.request.settings.flake;
     let hostname = &session.machine.hostname;
     match (&session.request.settings.host, names) {
@@ -46,35 +58,39 @@ fn short(hostname: &str) -> &str {
     hostname.split('.').next().unwrap_or(hostname)
 }
 
-/// The names in `nixosConfigurations`, by Nix.
-fn names(session: &Session<'_>) -> Option<Vec<String>> {
+/// The names in `nixosConfigurations` of the live flake, by evaluation.
+fn evaluated(session: &Session<'_>, places: &Places) -> Option<Vec<String>> {
     let nix = session.find("nix").ok()?;
-    let mut args = vec![
-        "eval".to_owned(),
-        "--json".to_owned(),
-        "--no-write-lock-file".to_owned(),
-        "--apply".to_owned(),
-        "builtins.attrNames".to_owned(),
-        format!(
-            "{}#nixosConfigurations",
-            session.request.settings.flake.display()
-        ),
-    ];
+    let mut args = arguments();
     if session.is_impure() {
-        args.push("--impure".to_owned());
+        args.push("--impure".into());
     }
-    let command = Command::new(
-        nix,
-        args,
-        &session.environment,
-        session.request.state.path(),
-        session.left(),
+    args.push(format!("{}#{ATTRIBUTE}", places.reference(&places.target)).into());
+    answer(
+        session
+            .runner
+            .run(&session.command(&nix, args).output(Output::Quiet)),
     )
-    .output(Output::Quiet);
-    let finished = session.runner.run(&command).ok()?;
-    if !finished.end.is_success() {
-        return None;
-    }
+}
+
+/// The attribute that holds the hosts.
+pub(super) const ATTRIBUTE: &str = "nixosConfigurations";
+
+/// The arguments with which Nix prints the names in an attribute.
+pub(super) fn arguments() -> Vec<OsString> {
+    let args = [
+        "eval",
+        "--json",
+        "--no-write-lock-file",
+        "--apply",
+        "builtins.attrNames",
+    ];
+    args.map(OsString::from).to_vec()
+}
+
+/// What Nix answers to them.
+pub(super) fn answer(finished: std::io::Result<Finished>) -> Option<Vec<String>> {
+    let finished = finished.ok().filter(|finished| finished.end.is_success())?;
     serde_json::from_slice(&finished.answer).ok()
 }
 

@@ -1,43 +1,131 @@
 //! What a build depends on, as one hash: with the same key, the same system would come out.
+//!
+//! The tree by its snapshot, the host's own flake with all that lies beside it, the files outside that the flake names
+//! (`/etc/nixos/hardware-configuration.nix`) with the Nix files beside those, the host's name and the arguments.
+//!
+//! Limits: what a file outside imports from a third place is not seen. `hyper-sync rebuild` builds all the same.
 #![expect(
     clippy::disallowed_methods,
-    reason = "the host's own flake, outside the target, is read by path"
+    reason = "the host's own files, outside the target, are read by path"
 )]
 
-use sha2::{Digest, Sha256};
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use super::error::Error;
+use sha2::{Digest as _, Sha256};
+
+use super::places::Places;
 use super::session::Session;
+use crate::fs::{Kind, Target};
+use crate::git::RelPath;
+use crate::nix::NarHash;
 
-/// The key of this build; `None` where the tree is at no known commit.
-pub(super) fn of(session: &Session<'_>, host: &str) -> Option<String> {
-    let request = session.request;
-    let commit = request.commit?;
-    let mut hash = Sha256::new();
-    let mut part = |bytes: &[u8]| {
-        hash.update((bytes.len() as u64).to_le_bytes());
-        hash.update(bytes);
-    };
-    part(commit.to_string().as_bytes());
-    part(host.as_bytes());
-    for arg in &request.settings.extra_args {
-        part(arg.as_bytes());
+/// More beside a flake than any configuration has: such a directory (a home, perhaps) is not read at every run.
+const ENTRIES_MAX: usize = 10_000;
+const BYTES_MAX: u64 = 64 << 20;
+
+/// The key of this build; `None` where it depends on more than can be told.
+pub(super) fn of(
+    session: &Session<'_>,
+    places: &Places,
+    tree: Option<NarHash>,
+    host: &str,
+) -> Option<String> {
+    let mut key = Key(Sha256::new());
+    key.part(tree?.to_string().as_bytes());
+    key.part(host.as_bytes());
+    for arg in &session.request.settings.extra_args {
+        key.part(arg.as_bytes());
     }
-    for name in ["flake.nix", "flake.lock"] {
-        // A file that is not there is told from an empty one by the build itself, which makes it.
-        part(&std::fs::read(request.settings.flake.join(name)).unwrap_or_default());
+    if places.is_own() {
+        // Stands in for the lock file that the tree does not have.
+        key.file(&session.request.state.path().join("flake.lock"));
+    } else {
+        key.flake(places)?;
     }
-    Some(data_encoding::HEXLOWER.encode(&hash.finalize()))
+    for path in outside(places) {
+        key.part(path.as_os_str().as_encoded_bytes());
+        key.file(&path);
+    }
+    Some(data_encoding::HEXLOWER.encode(&key.0.finalize()))
 }
 
-/// Whether there is a flake at all.
-pub(super) fn flake(session: &Session<'_>) -> Result<(), Error> {
-    let path = session.request.settings.flake.join("flake.nix");
-    if std::fs::metadata(&path).is_ok_and(|found| found.is_file()) {
-        return Ok(());
+struct Key(Sha256);
+
+impl Key {
+    fn part(&mut self, bytes: &[u8]) {
+        self.0.update((bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
     }
-    Err(Error::FlakeMissing {
-        path,
-        standing: session.standing(),
-    })
+
+    /// A file's content. One that is not there counts as empty: making it changes the key, unless it stays empty.
+    fn file(&mut self, path: &Path) {
+        self.part(&fs::read(path).unwrap_or_default());
+    }
+
+    /// All that lies in the directory of the host's flake, but for the target.
+    fn flake(&mut self, places: &Places) -> Option<()> {
+        let flake = Target::open(&places.flake).ok()?;
+        let hole = places.target.strip_prefix(&places.flake).ok();
+        let (mut entries, mut bytes) = (0, 0);
+        let mut directories: Vec<Option<RelPath>> = vec![None];
+        while let Some(directory) = directories.pop() {
+            for name in flake.list(directory.as_ref()).ok()? {
+                let Ok(path) = RelPath::join(directory.as_ref(), &name) else {
+                    continue;
+                };
+                let Some(stat) = flake.stat(&path).ok()? else {
+                    continue;
+                };
+                if hole == Some(Path::new(path.as_str())) {
+                    continue;
+                }
+                entries += 1;
+                if entries > ENTRIES_MAX {
+                    return None;
+                }
+                self.part(path.as_str().as_bytes());
+                match stat.kind {
+                    Kind::Directory => directories.push(Some(path)),
+                    Kind::Symlink => self.part(&flake.read_link(&path).ok()??),
+                    Kind::File => {
+                        bytes += stat.size;
+                        if bytes > BYTES_MAX {
+                            return None;
+                        }
+                        self.part(if stat.mode & 0o100 == 0 { b"-" } else { b"x" });
+                        self.file(&places.flake.join(&path));
+                    }
+                    Kind::Special => {}
+                }
+            }
+        }
+        Some(())
+    }
+}
+
+/// The files outside the flake and the target that the flake names, and the Nix files beside them.
+fn outside(places: &Places) -> Vec<PathBuf> {
+    let named = places.text.iter().flat_map(|flake| &flake.paths);
+    let mut files: Vec<PathBuf> = Vec::new();
+    for path in named.filter(|path| path.is_absolute()) {
+        if path.starts_with(&places.flake) || path.starts_with(&places.target) || !path.is_file() {
+            continue;
+        }
+        files.push(path.clone());
+        let beside = path
+            .parent()
+            .and_then(|directory| fs::read_dir(directory).ok());
+        let beside = beside.into_iter().flatten().flatten();
+        files.extend(
+            beside
+                .map(|entry| entry.path())
+                .filter(|path| path.extension().is_some_and(|name| name == "nix"))
+                .filter(|path| path.is_file())
+                .take(ENTRIES_MAX),
+        );
+    }
+    files.sort();
+    files.dedup();
+    files
 }

@@ -15,6 +15,8 @@ pub struct Machine {
     pub booted: PathBuf,
     /// The profile whose newest generation is booted next.
     pub profile: PathBuf,
+    /// What exists where systemd runs (`sd_booted(3)`).
+    pub systemd: PathBuf,
     /// The host name.
     pub hostname: String,
 }
@@ -39,8 +41,14 @@ impl Machine {
             current: "/run/current-system".into(),
             booted: "/run/booted-system".into(),
             profile: "/nix/var/nix/profiles/system".into(),
+            systemd: "/run/systemd/system".into(),
             hostname: uname.nodename().to_string_lossy().into_owned(),
         }
+    }
+
+    /// Whether systemd runs.
+    pub(super) fn has_systemd(&self) -> bool {
+        self.systemd.is_dir()
     }
 
     /// Follows the links.

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::verdict::Verdict;
-use crate::git::CommitId;
+use crate::git::{CommitId, RelPath};
+use crate::nix::{Layout, NarHash};
 use crate::settings::Action;
 
 /// What became of a rebuild; in JSON the words in kebab-case.
@@ -80,6 +81,10 @@ pub struct Outcome {
     pub commit: Option<CommitId>,
     /// The system, where its path is known.
     pub system: Option<PathBuf>,
+    /// How the flake reaches the target, as far as its text tells.
+    pub layout: Option<Layout>,
+    /// The hash of the snapshot that was built; `None` where the build was not pinned to one.
+    pub nar_hash: Option<NarHash>,
     /// What the user should know besides.
     pub notes: Vec<Note>,
 }
@@ -95,6 +100,78 @@ pub enum Note {
     },
     /// The system becomes active with the next boot only.
     RebootNeeded,
+    /// The build read the live tree.
+    NotPinned {
+        /// Why.
+        reason: Reason,
+    },
+    /// The flake's lock file was written.
+    Lock {
+        /// What was done to it.
+        change: LockChange,
+    },
+    /// The flake's lock file could not be brought up to date.
+    LockFailed {
+        /// Why.
+        cause: String,
+    },
+    /// FIFOs, sockets and devices in the target, which no build can read.
+    LeftOut {
+        /// Relative to the target.
+        paths: Vec<RelPath>,
+    },
+}
+
+/// Why a build was not pinned to a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+pub enum Reason {
+    /// There is no `nix` to build with.
+    NoNix,
+    /// Only root may activate what was built.
+    NotRoot,
+    /// No mount namespace could be made, and the flake names paths in the target.
+    NoNamespace,
+    /// An argument that `nix build` does not have.
+    Argument {
+        /// As it is set.
+        argument: String,
+    },
+    /// The tree could not be copied.
+    Snapshot {
+        /// Why.
+        cause: String,
+    },
+}
+
+/// What was done to `flake.lock`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LockChange {
+    /// There was none.
+    Made,
+    /// It lacked an input.
+    Completed,
+    /// It locked the target to an older tree.
+    Refreshed,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoNix => f.write_str("`nix` is not in the search path"),
+            Self::NotRoot => f.write_str("not run as root"),
+            Self::NoNamespace => f.write_str("no mount namespace can be made here"),
+            Self::Argument { argument } => {
+                write!(
+                    f,
+                    "`{}` is for `nixos-rebuild` alone",
+                    argument.escape_debug()
+                )
+            }
+            Self::Snapshot { cause } => write!(f, "the tree cannot be copied: {cause}"),
+        }
+    }
 }
 
 impl fmt::Display for Note {
@@ -108,17 +185,31 @@ impl fmt::Display for Note {
             Self::RebootNeeded => f.write_str(
                 "the running system cannot be switched to the new one; reboot to run it",
             ),
+            Self::NotPinned { reason } => write!(
+                f,
+                "the build read the live tree, not a snapshot of it ({reason})"
+            ),
+            Self::Lock { change } => f.write_str(match change {
+                LockChange::Made => {
+                    "`flake.lock` was missing and has been made: its inputs stay as they are now"
+                }
+                LockChange::Completed => "`flake.lock` lacked an input and has been completed",
+                LockChange::Refreshed => "`flake.lock` names the new tree now",
+            }),
+            Self::LockFailed { cause } => write!(
+                f,
+                "`flake.lock` could not be brought up to date ({}); a `nixos-rebuild` by hand may build another tree",
+                cause.escape_debug()
+            ),
+            Self::LeftOut { paths } => write!(
+                f,
+                "not part of the build, for they are no regular files: {}",
+                paths
+                    .iter()
+                    .map(|path| format!("`{path}`"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
         }
-    }
-}
-
-/// The word `nixos-rebuild` and `switch-to-configuration` take.
-pub(super) fn word(action: Action) -> &'static str {
-    match action {
-        Action::Build => "build",
-        Action::Test => "test",
-        Action::Switch => "switch",
-        Action::Boot => "boot",
-        Action::DryActivate => "dry-activate",
     }
 }

@@ -6,18 +6,22 @@
 use std::path::PathBuf;
 
 use super::error::Error;
-use super::outcome::{Status, word};
-use super::runner::{Command, Finished};
+use super::outcome::Status;
+use super::runner::Finished;
 use super::session::Session;
 use super::verdict::Verdict;
 use crate::settings::Action;
 
 /// Runs it, and says what its end means.
-pub(super) fn run(session: &Session<'_>, host: &str) -> Result<(Verdict, Finished), Error> {
+pub(super) fn run(
+    session: &Session<'_>,
+    host: &str,
+    action: Action,
+) -> Result<(Verdict, Finished), Error> {
     let program = session.find("nixos-rebuild")?;
     let settings = &session.request.settings;
     let mut args = vec![
-        word(settings.action).to_owned(),
+        action.as_str().to_owned(),
         "--flake".to_owned(),
         format!("{}#{host}", settings.flake.display()),
     ];
@@ -25,18 +29,10 @@ pub(super) fn run(session: &Session<'_>, host: &str) -> Result<(Verdict, Finishe
     if session.request.verbose {
         args.push("--show-trace".to_owned());
     }
-    let command = Command::new(
-        program,
-        args,
-        &session.environment,
-        // `nixos-rebuild build` leaves its `result` in the working directory: here it keeps the build from the
-        // garbage collector, and is in nobody's way.
-        session.request.state.path(),
-        session.left(),
-    )
-    .activating();
+    let args = args.into_iter().map(Into::into).collect();
+    let command = session.command(&program, args).activating();
     let (code, finished) = session.run(&command)?;
-    let verdict = match settings.action {
+    let verdict = match action {
         Action::Build if code == 0 => Verdict::Done,
         Action::Build => Verdict::NotBuilt,
         Action::Test | Action::Switch | Action::Boot | Action::DryActivate => {
@@ -47,9 +43,9 @@ pub(super) fn run(session: &Session<'_>, host: &str) -> Result<(Verdict, Finishe
 }
 
 /// The system that came out, where the machine's own links tell.
-pub(super) fn system(session: &Session<'_>, status: Status) -> Option<PathBuf> {
+pub(super) fn system(session: &Session<'_>, action: Action, status: Status) -> Option<PathBuf> {
     let systems = session.machine.systems();
-    match session.request.settings.action {
+    match action {
         Action::Switch if status == Status::RebootNeeded => systems.profile,
         Action::Build => super::machine::system(&session.request.state.path().join("result")),
         Action::Test | Action::Switch => systems.current,

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::machine::Systems;
-use super::outcome::{Status, word};
+use super::outcome::Status;
 use super::session::Session;
 use crate::git::CommitId;
 use crate::settings::Action;
@@ -47,6 +47,8 @@ pub struct Pending {
     /// Since when.
     #[serde(with = "rfc3339")]
     pub since: Timestamp,
+    /// Whether its activation has begun; where it did not end, the machine may run the new system in part.
+    pub begun: bool,
 }
 
 /// The last rebuild.
@@ -114,23 +116,31 @@ impl Record {
 
     /// Whether an action's effect holds: of the build that `key` stands for, on a machine with these systems.
     pub(super) fn holds(&self, action: Action, key: &str, systems: &Systems) -> bool {
-        let last = self
-            .last
-            .as_ref()
-            .filter(|last| last.key.as_deref() == Some(key) && last.status.is_done());
-        let Some(out) = self.built(key).filter(|_| systems.current.is_some()) else {
+        match self.built(key) {
+            Some(system) if systems.current.is_some() => self.holds_of(action, system, systems),
             // No system to ask, or none that is known: only memory is left.
-            return last.is_some_and(|last| implies(&last.action, action));
-        };
-        let runs = systems.current.as_deref() == Some(out);
-        let boots = systems.profile.as_deref() == Some(out);
+            _ => self.last.as_ref().is_some_and(|last| {
+                last.key.as_deref() == Some(key)
+                    && last.status.is_done()
+                    && self.is_whole()
+                    && implies(&last.action, action)
+            }),
+        }
+    }
+
+    /// Whether an action's effect holds for a system.
+    pub(super) fn holds_of(&self, action: Action, system: &Path, systems: &Systems) -> bool {
+        let runs = systems.current.as_deref() == Some(system) && self.is_whole();
+        let boots = systems.profile.as_deref() == Some(system) && self.is_whole();
         match action {
-            Action::Build => out.exists(),
+            Action::Build => system.exists(),
             Action::Test => runs,
             Action::Boot => boots,
             Action::Switch => {
-                let waits_for_reboot = last.is_some_and(|last| {
-                    last.status == Status::RebootNeeded && last.booted == systems.booted
+                let waits_for_reboot = self.last.as_ref().is_some_and(|last| {
+                    last.status == Status::RebootNeeded
+                        && last.out.as_deref() == Some(system)
+                        && last.booted == systems.booted
                 });
                 boots && (runs || waits_for_reboot)
             }
@@ -138,19 +148,36 @@ impl Record {
         }
     }
 
+    /// Whether no activation broke off: after one that did, the links may name a system that runs in part.
+    fn is_whole(&self) -> bool {
+        !self.pending.as_ref().is_some_and(|pending| pending.begun)
+    }
+
     pub(super) fn set_pending(&mut self, commit: Option<CommitId>, action: Action) {
-        // The same mark keeps its time: it says how long the machine has been behind.
-        let action = word(action);
-        if !self
-            .pending
-            .as_ref()
-            .is_some_and(|pending| pending.commit == commit && pending.action == action)
-        {
-            self.pending = Some(Pending {
-                commit,
-                action: action.to_owned(),
-                since: Timestamp::now(),
-            });
+        let action = action.as_str();
+        match &mut self.pending {
+            // The same mark keeps its time: it says how long the machine has been behind.
+            Some(pending) if pending.commit == commit && pending.action == action => {}
+            Some(pending) => {
+                pending.commit = commit;
+                action.clone_into(&mut pending.action);
+                pending.since = Timestamp::now();
+            }
+            None => {
+                self.pending = Some(Pending {
+                    commit,
+                    action: action.to_owned(),
+                    since: Timestamp::now(),
+                    begun: false,
+                });
+            }
+        }
+    }
+
+    /// Notes that the activation begins.
+    pub(super) fn set_begun(&mut self) {
+        if let Some(pending) = &mut self.pending {
+            pending.begun = true;
         }
     }
 
@@ -161,34 +188,43 @@ impl Record {
         host: &str,
         key: Option<String>,
         status: Status,
-        out: Option<PathBuf>,
+        system: Option<&Path>,
     ) {
         let commit = session.request.commit;
         if status.is_done() {
             self.pending = None;
         }
-        if let Some(out) = &out {
-            self.remember(Build {
-                out: out.clone(),
-                commit,
-                key: key.clone(),
-            });
+        if let Some(system) = system {
+            self.remember(system, commit, key.clone());
         }
         self.last = Some(Last {
             commit,
             host: host.to_owned(),
-            action: word(session.request.settings.action).to_owned(),
+            action: session.request.settings.action.as_str().to_owned(),
             status,
             key,
-            out,
+            out: system.map(Path::to_owned),
             booted: session.machine.systems().booted,
             at: Timestamp::now(),
         });
     }
 
-    fn remember(&mut self, build: Build) {
-        self.builds.retain(|known| known.out != build.out);
-        self.builds.insert(0, build);
+    /// Notes what a system was built from.
+    pub(super) fn remember(
+        &mut self,
+        system: &Path,
+        commit: Option<CommitId>,
+        key: Option<String>,
+    ) {
+        self.builds.retain(|known| known.out != system);
+        self.builds.insert(
+            0,
+            Build {
+                out: system.to_owned(),
+                commit,
+                key,
+            },
+        );
         self.builds.truncate(BUILDS);
     }
 }
@@ -197,8 +233,8 @@ impl Record {
 fn implies(done: &str, wanted: Action) -> bool {
     match wanted {
         Action::Build => true,
-        Action::Test | Action::Boot => [word(wanted), word(Action::Switch)].contains(&done),
-        Action::Switch => done == word(Action::Switch),
+        Action::Test | Action::Boot => [wanted.as_str(), Action::Switch.as_str()].contains(&done),
+        Action::Switch => done == Action::Switch.as_str(),
         Action::DryActivate => false,
     }
 }

@@ -1,7 +1,8 @@
 //! What all steps of one rebuild share: the request, the machine, the time that is left.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::environment::Environment;
@@ -19,6 +20,7 @@ pub(super) struct Session<'a> {
     pub(super) machine: &'a Machine,
     pub(super) runner: &'a dyn Runner,
     pub(super) environment: Environment,
+    pub(super) is_root: bool,
     begun: Instant,
 }
 
@@ -34,6 +36,7 @@ impl<'a> Session<'a> {
             machine,
             runner,
             environment: Environment::clean(env.iter(), env.is_root()),
+            is_root: env.is_root(),
             begun: Instant::now(),
         }
     }
@@ -60,6 +63,20 @@ impl<'a> Session<'a> {
                 program,
                 standing: self.standing(),
             })
+    }
+
+    /// A program, in the state directory and for the time that is left.
+    ///
+    /// `nixos-rebuild build` leaves its `result` in the working directory: there it keeps the system from the garbage
+    /// collector, and is in nobody's way.
+    pub(super) fn command(&self, program: &Path, args: Vec<OsString>) -> Command<'_> {
+        Command::new(
+            program,
+            args,
+            &self.environment,
+            self.request.state.path(),
+            self.left(),
+        )
     }
 
     /// The time that is left of the limit.

@@ -4,7 +4,7 @@ mod world;
 
 use std::time::Duration;
 
-use hyper_sync::rebuild::{Error, Note, Repeat, Status};
+use hyper_sync::rebuild::{Error, Note, Reason, Repeat, Status};
 use hyper_sync::settings::Action;
 
 use world::World;
@@ -81,6 +81,7 @@ fn a_failed_build_says_where_the_tree_and_the_system_are() {
         "nixos-rebuild",
         "echo \"error: attribute 'x' missing\" >&2; exit 1",
     );
+    world.write("flake/src/module.nix", "{ } # other");
     let error = world.request(Action::Switch).at("2").run().unwrap_err();
     assert!(matches!(error, Error::Build { .. }));
     assert_eq!(
@@ -115,12 +116,8 @@ fn a_unit_that_failed_before_is_a_note() {
     world.script("nixos-rebuild", "exit 4");
     let outcome = world.request(Action::Switch).run().unwrap();
     assert_eq!(outcome.status, Status::Switched);
-    assert_eq!(
-        outcome.notes,
-        [Note::StillFailing {
-            units: vec!["old.service".to_owned()]
-        }]
-    );
+    let units = vec!["old.service".to_owned()];
+    assert!(outcome.notes.contains(&Note::StillFailing { units }));
     assert_eq!(world.record().pending, None);
 }
 
@@ -144,13 +141,59 @@ fn a_unit_that_failed_just_now_is_named() {
 }
 
 #[test]
+fn a_timer_does_not_activate_a_system_without_itself() {
+    let world = World::new();
+    world.switches_to("nixos-rebuild", "new");
+    world.write("store/old/etc/systemd/system/hyper-sync.timer", "");
+    let call = || {
+        world
+            .request(Action::Switch)
+            .timer("hyper-sync.timer")
+            .run()
+    };
+    match call().unwrap_err() {
+        Error::SelfRemoval { timer, .. } => assert_eq!(timer, "hyper-sync.timer"),
+        other => panic!("{other}"),
+    }
+    assert_eq!(world.arguments("nixos-rebuild")[0], "build");
+    assert_eq!(world.calls("nixos-rebuild"), 1);
+    world.write("store/new/etc/systemd/system/hyper-sync.timer", "");
+    assert_eq!(call().unwrap().status, Status::Switched);
+}
+
+#[test]
+fn an_activation_that_broke_off_is_done_again_though_the_links_look_right() {
+    let world = World::new();
+    world.switches_to("nixos-rebuild", "new");
+    let status = || world.request(Action::Switch).run().unwrap().status;
+    assert_eq!(status(), Status::Switched);
+    world.write("flake/src/module.nix", "{ } # other");
+    let links = world.read("nixos-rebuild.sh");
+    world.script("nixos-rebuild", &format!("{links}\nkill -KILL $$"));
+    world.request(Action::Switch).run().unwrap_err();
+    world.script("nixos-rebuild", &links);
+    assert_eq!(status(), Status::Switched);
+    assert_eq!(status(), Status::Unchanged);
+}
+
+#[test]
+fn says_that_the_build_was_not_pinned_and_why() {
+    let world = World::new();
+    let outcome = world.request(Action::Switch).run().unwrap();
+    assert_eq!(outcome.nar_hash, None);
+    let reason = Reason::NoNamespace;
+    assert!(outcome.notes.contains(&Note::NotPinned { reason }));
+}
+
+#[test]
 fn another_init_needs_a_reboot_which_a_test_cannot_have() {
     let world = World::new();
     world.script("nixos-rebuild", "exit 100");
     let outcome = world.request(Action::Switch).run().unwrap();
     assert_eq!(outcome.status, Status::RebootNeeded);
-    assert_eq!(outcome.notes, [Note::RebootNeeded]);
-    let error = world.request(Action::Test).at("2").run().unwrap_err();
+    assert!(outcome.notes.contains(&Note::RebootNeeded));
+    world.write("flake/src/module.nix", "{ } # other");
+    let error = world.request(Action::Test).run().unwrap_err();
     assert!(matches!(error, Error::RebootNeeded { .. }));
 }
 
@@ -237,27 +280,17 @@ fn is_skipped_only_where_its_effect_holds() {
 fn what_a_build_depends_on_ends_the_skip() {
     let world = World::new();
     world.switches_to("nixos-rebuild", "new");
-    let status = |commit| {
-        world
-            .request(Action::Switch)
-            .at(commit)
-            .run()
-            .unwrap()
-            .status
-    };
-    assert_eq!(status("1"), Status::Switched);
-    assert_eq!(status("1"), Status::Unchanged);
-    assert_eq!(status("2"), Status::Switched);
-    for file in ["flake.nix", "flake.lock"] {
-        std::fs::write(world.flake().join(file), "{ } # other").unwrap();
-        assert_eq!(status("2"), Status::Switched, "{file}");
-        assert_eq!(status("2"), Status::Unchanged, "{file}");
+    let status = || world.request(Action::Switch).run().unwrap().status;
+    assert_eq!(status(), Status::Switched);
+    assert_eq!(status(), Status::Unchanged);
+    for file in ["flake.nix", "flake.lock", "beside.nix", "src/module.nix"] {
+        let text = "{ outputs = { self }: import ./hosts.nix; } # other";
+        std::fs::write(world.flake().join(file), text).unwrap();
+        assert_eq!(status(), Status::Switched, "{file}");
+        assert_eq!(status(), Status::Unchanged, "{file}");
     }
-    let request = world.request(Action::Switch).at("2");
-    assert_eq!(
-        request.repeat(Repeat::Always).run().unwrap().status,
-        Status::Switched
-    );
+    let request = world.request(Action::Switch).repeat(Repeat::Always);
+    assert_eq!(request.run().unwrap().status, Status::Switched);
 }
 
 #[test]
@@ -369,8 +402,12 @@ fn a_daemon_that_keeps_the_pipe_open_does_not_hold_the_run_up() {
 #[test]
 fn a_missing_program_is_found_before_anything_is_done() {
     let world = World::new();
-    let request = world.request(Action::Switch).without("nixos-rebuild");
-    let error = request.preflight().unwrap_err();
+    let request = world.request(Action::Switch);
+    let error = request
+        .without("nix")
+        .without("nixos-rebuild")
+        .preflight()
+        .unwrap_err();
     assert_eq!(
         world.rendered(&error),
         "`nixos-rebuild` is not in the search path\n\

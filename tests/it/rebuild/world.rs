@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper_sync::git::CommitId;
+use hyper_sync::patterns::Patterns;
 use hyper_sync::rebuild::{
     self, Command, Environment, Error, Finished, Machine, Outcome, Record, Repeat, Request, Runner,
     SystemRunner,
@@ -34,7 +35,12 @@ impl World {
             std::fs::create_dir_all(world.path(directory)).unwrap();
         }
         world.state();
-        world.write("flake/flake.nix", "{ }");
+        // Its hosts cannot be told without evaluating, which the fake Nix does.
+        world.write(
+            "flake/flake.nix",
+            "{ outputs = { self }: import ./hosts.nix; }",
+        );
+        world.write("flake/src/module.nix", "{ }");
         for (name, fake) in [
             ("nixos-rebuild", "fake-nixos-rebuild"),
             ("nix", "fake-nixos-rebuild"),
@@ -70,7 +76,9 @@ impl World {
     }
 
     pub(super) fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.path(name), text).unwrap();
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
     }
 
     pub(super) fn read(&self, name: &str) -> String {
@@ -167,6 +175,7 @@ impl World {
             commit: "1".repeat(40).parse().unwrap(),
             verbose: false,
             repeat: Repeat::IfNeeded,
+            timer: None,
             variables: Vec::new(),
             shown: Arc::default(),
             stop_at: None,
@@ -181,6 +190,7 @@ pub(super) struct Call<'a> {
     commit: CommitId,
     verbose: bool,
     repeat: Repeat,
+    timer: Option<&'static str>,
     variables: Vec<(String, String)>,
     shown: Arc<Mutex<Vec<u8>>>,
     stop_at: Option<&'static str>,
@@ -205,6 +215,11 @@ impl Call<'_> {
 
     pub(super) fn repeat(mut self, repeat: Repeat) -> Self {
         self.repeat = repeat;
+        self
+    }
+
+    pub(super) fn timer(mut self, timer: &'static str) -> Self {
+        self.timer = Some(timer);
         self
     }
 
@@ -247,6 +262,7 @@ impl Call<'_> {
     ) -> Result<T, Error> {
         let world = self.world;
         let state = world.state();
+        let exclude = Patterns::new(&["result"]).unwrap();
         let target = world.path("flake/src");
         let request = Request {
             settings: &self.settings,
@@ -254,12 +270,15 @@ impl Call<'_> {
             state: &state,
             commit: Some(self.commit),
             verbose: self.verbose,
+            exclude: &exclude,
+            timer: self.timer,
             repeat: self.repeat,
         };
         let machine = Machine {
             current: world.path("current"),
             booted: world.path("booted"),
             profile: world.path("profile"),
+            systemd: world.path("systemd"),
             hostname: "machine".to_owned(),
         };
         let path = std::env::var("PATH").unwrap_or_default();

@@ -1,0 +1,342 @@
+//! The steps of one rebuild: find out what is to be built, skip it where its effect holds, build, activate, judge.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::activate::{self, Way};
+use super::error::Error;
+use super::outcome::{LockChange, Note, Outcome, Reason, Status};
+use super::pinned::{self, Pin};
+use super::places::Places;
+use super::record::Record;
+use super::runner::Finished;
+use super::session::Session;
+use super::snapshot::{self, Filter, Snapshot};
+use super::verdict::Verdict;
+use super::{PATIENCE, Repeat, host, key, plain, units};
+use crate::fs::Target;
+use crate::nix::NarHash;
+use crate::settings::Action;
+
+/// One rebuild on its way.
+pub(super) struct Pipeline<'a> {
+    session: &'a Session<'a>,
+    places: &'a Places,
+    host: String,
+    /// The tree's hash, where a snapshot of it could be taken.
+    tree: Option<NarHash>,
+    record: Record,
+    notes: Vec<Note>,
+}
+
+/// What an activation left behind.
+struct Activated {
+    verdict: Verdict,
+    finished: Finished,
+    /// Units that had failed before it.
+    failed_before: BTreeSet<String>,
+    /// Units that have failed since.
+    newly_failed: Vec<String>,
+}
+
+/// Rebuilds.
+pub(super) fn run(session: &Session<'_>) -> Result<Outcome, Error> {
+    let places = &Places::find(session)?;
+    let record = Record::load(session.request.state)?;
+    let tree = take(session, places);
+    let hash = tree.as_ref().ok().map(|tree| tree.nar);
+    let mut notes = Vec::new();
+    if let Ok(tree) = &tree
+        && !tree.special.is_empty()
+    {
+        notes.push(Note::LeftOut {
+            paths: tree.special.clone(),
+        });
+    }
+    let pin = tree.and_then(|tree| Pin::new(session, places, tree));
+    let host = host::resolve(session, places, pin.as_ref().ok())?;
+    let mut pipeline = Pipeline {
+        session,
+        places,
+        host,
+        tree: hash,
+        record,
+        notes,
+    };
+
+    let action = session.request.settings.action;
+    if session.request.repeat == Repeat::IfNeeded
+        && let Some(key) = pipeline.key()
+        && pipeline
+            .record
+            .holds(action, &key, &session.machine.systems())
+    {
+        let system = pipeline.record.built(&key).map(Path::to_owned);
+        return pipeline.unchanged(system, Some(key));
+    }
+    pipeline.record.set_pending(session.request.commit, action);
+    pipeline.save()?;
+    match pin {
+        Ok(pin) => pipeline.pinned(pin),
+        Err(reason) => pipeline.live(reason),
+    }
+}
+
+/// A snapshot of the target.
+fn take(session: &Session<'_>, places: &Places) -> Result<Snapshot, Reason> {
+    let cause = |cause: String| Reason::Snapshot { cause };
+    let source = Target::open(&places.target).map_err(|error| cause(error.to_string()))?;
+    let filter = Filter {
+        exclude: session.request.exclude,
+        hole: None,
+    };
+    Snapshot::take(&source, &filter, session.request.state.path(), "tree")
+        .map_err(|error| cause(error.to_string()))
+}
+
+impl Pipeline<'_> {
+    /// Builds the snapshot, and activates exactly what came out.
+    fn pinned(mut self, mut pin: Pin<'_>) -> Result<Outcome, Error> {
+        let session = self.session;
+        let action = session.request.settings.action;
+        pin.keep_lock(&mut self.notes);
+        let key = self.key();
+        let system = match pin.build(&self.host) {
+            Ok(system) => system,
+            Err(error) => {
+                self.finish(None, Status::Failed, None)?;
+                return Err(error);
+            }
+        };
+        // Who cannot be tidied up now is at the next build.
+        let _ = snapshot::prune(session.request.state.path(), &pin.snapshots());
+        // A flake that was edited meanwhile is not the one that was built.
+        let key = key.filter(|key| self.key().as_ref() == Some(key));
+        self.record
+            .remember(&system, session.request.commit, key.clone());
+
+        if action == Action::Build {
+            self.finish(key, Status::Built, Some(&system))?;
+            return Ok(self.outcome(Status::Built, Some(system), true));
+        }
+        // Built by hand meanwhile, or from a commit that changes nothing: the machine runs it already.
+        if session.request.repeat != Repeat::Always
+            && self
+                .record
+                .holds_of(action, &system, &session.machine.systems())
+        {
+            return self.unchanged(Some(system), key);
+        }
+        self.keeps_timer(&system)?;
+        let way = Way::find(session)?;
+        let before = session.machine.systems();
+        let activated = self.activate(|| way.activate(session, &system))?;
+        let after = session.machine.systems();
+        let did_not_begin = activated.verdict == Verdict::NotActivated
+            && after.current.as_ref() != Some(&system)
+            && after.profile.as_ref() == Some(&system);
+        if did_not_begin && let Some(former) = before.profile.filter(|former| *former != system) {
+            activate::take_back(session, &former);
+        }
+        self.conclude(activated, key, Some(system), true)
+    }
+
+    /// `nixos-rebuild` on the live tree.
+    fn live(mut self, reason: Reason) -> Result<Outcome, Error> {
+        let session = self.session;
+        let action = session.request.settings.action;
+        session.find("nixos-rebuild")?;
+        self.notes.push(Note::NotPinned { reason });
+        match pinned::refresh_lock(self.places) {
+            Ok(false) => {}
+            Ok(true) => self.notes.push(Note::Lock {
+                change: LockChange::Refreshed,
+            }),
+            Err(cause) => self.notes.push(Note::LockFailed { cause }),
+        }
+        let key = self.key();
+        if session.request.timer.is_some() && activates(action) {
+            let (verdict, finished) = plain::run(session, &self.host, Action::Build)?;
+            if verdict != Verdict::Done {
+                self.finish(None, Status::Failed, None)?;
+                return Err(session.failure(verdict, finished, Vec::new()));
+            }
+            if let Some(system) = plain::system(session, Action::Build, Status::Built) {
+                self.keeps_timer(&system)?;
+            }
+        }
+        let host = self.host.clone();
+        let activated = self.activate(|| plain::run(session, &host, action))?;
+        let status = Status::of(activated.verdict, action, activated.newly_failed.is_empty());
+        let system = status
+            .is_done()
+            .then(|| plain::system(session, action, status))
+            .flatten();
+        // An edit made meanwhile may be in the system: then it is not what the key stands for.
+        let hash = take(session, self.places).ok().map(|tree| tree.nar);
+        let again = key::of(session, self.places, hash, &self.host);
+        let key = key.filter(|key| again.as_ref() == Some(key));
+        self.conclude(activated, key, system, false)
+    }
+
+    /// Runs what activates a system, once nobody else does.
+    fn activate(
+        &mut self,
+        attempt: impl FnMut() -> Result<(Verdict, Finished), Error>,
+    ) -> Result<Activated, Error> {
+        if activates(self.session.request.settings.action) {
+            self.record.set_begun();
+            self.save()?;
+        }
+        let failed_before = self.session.failed_units();
+        let (verdict, finished) = patiently(self.session, attempt)?;
+        let failed_after = self.session.failed_units();
+        Ok(Activated {
+            verdict,
+            finished,
+            newly_failed: failed_after.difference(&failed_before).cloned().collect(),
+            failed_before,
+        })
+    }
+
+    /// Notes how it ended, and says it.
+    fn conclude(
+        mut self,
+        activated: Activated,
+        key: Option<String>,
+        system: Option<PathBuf>,
+        pinned: bool,
+    ) -> Result<Outcome, Error> {
+        let Activated {
+            verdict,
+            finished,
+            failed_before,
+            newly_failed,
+        } = activated;
+        let action = self.session.request.settings.action;
+        let status = Status::of(verdict, action, newly_failed.is_empty());
+        self.finish(key, status, system.as_deref())?;
+        match status {
+            Status::Failed | Status::Degraded => {
+                return Err(self.session.failure(verdict, finished, newly_failed));
+            }
+            Status::RebootNeeded => self.notes.push(Note::RebootNeeded),
+            _ if verdict == Verdict::UnitsFailed => self.notes.push(Note::StillFailing {
+                units: failed_before.into_iter().collect(),
+            }),
+            _ => {}
+        }
+        Ok(self.outcome(status, system, pinned))
+    }
+
+    /// The effect holds: what may be left of an earlier run's mark goes.
+    fn unchanged(mut self, system: Option<PathBuf>, key: Option<String>) -> Result<Outcome, Error> {
+        let request = self.session.request;
+        let status = self.record.last.as_ref().map(|last| last.status);
+        if request.settings.action == Action::Switch && status == Some(Status::RebootNeeded) {
+            self.notes.push(Note::RebootNeeded);
+        }
+        let mut after = self.record.clone();
+        after.pending = None;
+        // The same system may be that of a newer commit now.
+        if let Some(system) = &system {
+            after.remember(system, request.commit, key);
+        }
+        if after != self.record {
+            self.record = after;
+            self.save()?;
+        }
+        let pinned = self.tree.is_some();
+        Ok(self.outcome(Status::Unchanged, system, pinned))
+    }
+
+    /// Refuses a system without the timer that has started this run: nobody would ever update the machine again.
+    fn keeps_timer(&self, system: &Path) -> Result<(), Error> {
+        let Some(timer) = self.session.request.timer else {
+            return Ok(());
+        };
+        let has_timer = |system: &Path| system.join("etc/systemd/system").join(timer).exists();
+        // A machine that is updated without a timer has none to lose.
+        if has_timer(system) || !has_timer(&self.session.machine.current) {
+            return Ok(());
+        }
+        Err(Error::SelfRemoval {
+            timer: timer.to_owned(),
+            standing: self.session.standing(),
+        })
+    }
+
+    fn key(&self) -> Option<String> {
+        key::of(self.session, self.places, self.tree, &self.host)
+    }
+
+    fn finish(
+        &mut self,
+        key: Option<String>,
+        status: Status,
+        system: Option<&Path>,
+    ) -> Result<(), Error> {
+        self.record
+            .finish(self.session, &self.host, key, status, system);
+        self.save()
+    }
+
+    fn save(&self) -> Result<(), Error> {
+        Ok(self.record.save(self.session.request.state)?)
+    }
+
+    fn outcome(self, status: Status, system: Option<PathBuf>, pinned: bool) -> Outcome {
+        Outcome {
+            status,
+            host: self.host,
+            commit: self.session.request.commit,
+            system,
+            layout: self.places.layout.clone(),
+            nar_hash: self.tree.filter(|_| pinned),
+            notes: self.notes,
+        }
+    }
+}
+
+/// Whether an action changes the machine.
+fn activates(action: Action) -> bool {
+    match action {
+        Action::Test | Action::Switch | Action::Boot => true,
+        Action::Build | Action::DryActivate => false,
+    }
+}
+
+/// Tries until nobody else activates a system, or patience is at its end.
+fn patiently(
+    session: &Session<'_>,
+    mut attempt: impl FnMut() -> Result<(Verdict, Finished), Error>,
+) -> Result<(Verdict, Finished), Error> {
+    let mut waits = PATIENCE.into_iter();
+    loop {
+        let active = session.activating();
+        let busy = match active.first() {
+            Some(unit) => Some(unit.clone()),
+            None => match attempt()? {
+                (Verdict::Busy, _) => None,
+                done => return Ok(done),
+            },
+        };
+        let wait = waits.next().filter(|wait| *wait < session.left());
+        let Some(wait) = wait else {
+            return Err(Error::Busy {
+                unit: busy,
+                standing: session.standing(),
+            });
+        };
+        if busy.is_none() {
+            // "Already loaded" is also what a unit that failed, and was kept for that, answers for ever.
+            units::forget_failed_activation(session.runner, &session.environment);
+        }
+        if !session.runner.pause(wait) {
+            return Err(Error::Interrupted {
+                activating: active,
+                standing: session.standing(),
+            });
+        }
+    }
+}

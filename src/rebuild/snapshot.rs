@@ -1,0 +1,257 @@
+//! An immutable copy of a directory for one build.
+//!
+//! Nix reads a tree for seconds to minutes; whoever edits meanwhile would get half of the edit into the system. So it
+//! is given a copy that nobody else writes, with the modes and times by which Nix names content. What Nix cannot copy
+//! (FIFO, socket, device) or must not publish in its world-readable store (what is excluded, `.git`, our own staging
+//! area) is left out.
+//!
+//! An excluded *file* that ends in `.nix` is copied all the same: that it is not managed says that it is the host's
+//! own, not that it is no part of the configuration.
+//!
+//! Limits: a name that no tree could have (control characters, not UTF-8) is left out; so is what lies on another file
+//! system that is mounted inside.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the copy lies in our own state directory and is written by path"
+)]
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, fstat, utimensat};
+
+use crate::fs::{self, Kind, Stat, Target};
+use crate::git::RelPath;
+use crate::nix::NarHash;
+use crate::patterns::Patterns;
+
+/// The directory of the copies, in the state directory.
+const DIRECTORY: &str = "snapshots";
+/// How often a file that changes while it is copied is copied again, before the copy is taken as it is.
+const ATTEMPTS: u32 = 3;
+/// The most a snapshot may hold: what the limits of a commit allow by default, files of the host's own included.
+const BYTES_MAX: u64 = 1 << 30;
+const ENTRIES_MAX: u64 = 100_000;
+
+/// A finished copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Snapshot {
+    /// Where it is.
+    pub(super) path: PathBuf,
+    /// What Nix calls its content.
+    pub(super) nar: NarHash,
+    /// The newest time in it, which Nix calls `lastModified`.
+    pub(super) last_modified: i64,
+    /// What was left out because Nix could not copy it.
+    pub(super) special: Vec<RelPath>,
+}
+
+/// Why there is no copy.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// The source.
+    #[error(transparent)]
+    Source(#[from] fs::Error),
+    /// The copy.
+    #[error("cannot write the snapshot: {0}")]
+    Copy(#[from] io::Error),
+    /// More than it may hold.
+    #[error("it holds more than {ENTRIES_MAX} files or {} MiB", BYTES_MAX >> 20)]
+    TooLarge,
+}
+
+/// What to leave out, besides what no tree can hold.
+pub(super) struct Filter<'a> {
+    /// What is not managed.
+    pub(super) exclude: &'a Patterns,
+    /// A directory that another snapshot stands for; an empty one is left in its place.
+    pub(super) hole: Option<&'a RelPath>,
+}
+
+impl Snapshot {
+    /// Copies `source` to the state directory, under a name that begins with `name`.
+    pub(super) fn take(
+        source: &Target,
+        filter: &Filter<'_>,
+        state_dir: &Path,
+        name: &str,
+    ) -> Result<Self, Error> {
+        // Nix refuses a path that goes through a symlink.
+        let directory = std::fs::canonicalize(state_dir)?.join(DIRECTORY);
+        private().recursive(true).create(&directory)?;
+        let fresh = directory.join(format!("{name}.new"));
+        remove(&fresh)?;
+        private().create(&fresh)?;
+        let mut copier = Copier {
+            source,
+            filter,
+            root: &fresh,
+            bytes: 0,
+            entries: 0,
+            newest: i128::MIN,
+            special: Vec::new(),
+        };
+        copier.directory(None)?;
+        if let Some(root) = source.root() {
+            let stat = fstat(root).map_err(io::Error::from)?;
+            let mtime = i128::from(stat.st_mtime) * NANOS + i128::from(stat.st_mtime_nsec);
+            copier.time(&fresh, mtime)?;
+        }
+        let (newest, special) = (copier.newest, copier.special);
+        let nar = NarHash::of(&fresh)?;
+        let path = directory.join(format!("{name}-{}", &nar.hex()[..16]));
+        remove(&path)?;
+        std::fs::rename(&fresh, &path)?;
+        Ok(Self {
+            path,
+            nar,
+            last_modified: i64::try_from(newest.div_euclid(NANOS)).unwrap_or_default(),
+            special,
+        })
+    }
+
+    /// Whether it still holds what was copied.
+    pub(super) fn is_intact(&self) -> bool {
+        NarHash::of(&self.path).is_ok_and(|nar| nar == self.nar)
+    }
+}
+
+/// Removes all snapshots but these.
+pub(super) fn prune(state_dir: &Path, keep: &[&Snapshot]) -> io::Result<()> {
+    let directory = std::fs::canonicalize(state_dir)?.join(DIRECTORY);
+    for entry in std::fs::read_dir(&directory)? {
+        let path = entry?.path();
+        if !keep.iter().any(|snapshot| snapshot.path == path) {
+            remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+const NANOS: i128 = 1_000_000_000;
+
+struct Copier<'a> {
+    source: &'a Target,
+    filter: &'a Filter<'a>,
+    root: &'a Path,
+    bytes: u64,
+    entries: u64,
+    newest: i128,
+    special: Vec<RelPath>,
+}
+
+impl Copier<'_> {
+    /// Copies what a directory holds; the directory itself is there already. Depth is bounded by `RelPath`.
+    fn directory(&mut self, path: Option<&RelPath>) -> Result<(), Error> {
+        for name in self.source.list(path)? {
+            // `.git`, our staging area, and names that no tree could have.
+            let Ok(path) = RelPath::join(path, &name) else {
+                continue;
+            };
+            let Some(stat) = self.source.stat(&path)? else {
+                continue;
+            };
+            if self.is_left_out(&path, &stat) {
+                continue;
+            }
+            self.entries += 1;
+            if self.entries > ENTRIES_MAX {
+                return Err(Error::TooLarge);
+            }
+            let copy = self.root.join(&path);
+            match stat.kind {
+                Kind::File => self.file(&path, &copy)?,
+                Kind::Symlink => {
+                    let Some(text) = self.source.read_link(&path)? else {
+                        continue;
+                    };
+                    symlink(os(&text), &copy)?;
+                    self.time(&copy, stat.mtime)?;
+                }
+                Kind::Directory => {
+                    std::fs::DirBuilder::new().mode(0o755).create(&copy)?;
+                    if self.filter.hole != Some(&path) {
+                        self.directory(Some(&path))?;
+                    }
+                    // After its content, which changes it.
+                    self.time(&copy, stat.mtime)?;
+                }
+                Kind::Special => self.special.push(path),
+            }
+        }
+        Ok(())
+    }
+
+    fn is_left_out(&self, path: &RelPath, stat: &Stat) -> bool {
+        let extension = Path::new(path.as_str()).extension();
+        let of_nix = stat.kind == Kind::File && extension.is_some_and(|name| name == "nix");
+        let parent_is_left_out = || {
+            path.parent()
+                .is_some_and(|parent| self.filter.exclude.matches(&parent))
+        };
+        self.filter.exclude.matches(path) && (!of_nix || parent_is_left_out())
+    }
+
+    fn file(&mut self, path: &RelPath, copy: &Path) -> Result<(), Error> {
+        for attempt in 1.. {
+            let Some((mut file, before)) = self.source.open_file(path)? else {
+                return Ok(());
+            };
+            if self.bytes.saturating_add(before.size) > BYTES_MAX {
+                return Err(Error::TooLarge);
+            }
+            // Modes by which Nix and its NAR hash agree whoever looks: read-only, and executable for all or nobody.
+            let mode = if before.mode & 0o100 == 0 {
+                0o444
+            } else {
+                0o555
+            };
+            let mut to = std::fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(mode)
+                .open(copy)?;
+            let size = io::copy(&mut file, &mut to)?;
+            drop(to);
+            let after = self.source.stat(path)?;
+            if after == Some(before) && size == before.size || attempt == ATTEMPTS {
+                self.bytes += size;
+                return Ok(self.time(copy, before.mtime)?);
+            }
+            std::fs::remove_file(copy)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a copy the time of its source.
+    fn time(&mut self, copy: &Path, mtime: i128) -> io::Result<()> {
+        self.newest = self.newest.max(mtime);
+        let time = Timespec {
+            tv_sec: i64::try_from(mtime.div_euclid(NANOS)).unwrap_or_default(),
+            tv_nsec: i64::try_from(mtime.rem_euclid(NANOS)).unwrap_or_default(),
+        };
+        let times = Timestamps {
+            last_access: time,
+            last_modification: time,
+        };
+        Ok(utimensat(CWD, copy, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+}
+
+fn os(bytes: &[u8]) -> &std::ffi::OsStr {
+    std::os::unix::ffi::OsStrExt::from_bytes(bytes)
+}
+
+fn private() -> std::fs::DirBuilder {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.mode(0o700);
+    builder
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

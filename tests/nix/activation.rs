@@ -1,0 +1,159 @@
+//! What was built is what is activated, and what its activation ends with is told.
+
+use hyper_sync::rebuild::{Error, Note, Repeat, Status};
+use hyper_sync::settings::Action;
+
+use super::world::{Way, World, is_text};
+
+#[test]
+fn each_action_leaves_the_links_it_should() {
+    let world = World::new(Way::Literal);
+    world.text(Action::Switch);
+    let one = world.link("current").unwrap();
+    world.sync("two");
+
+    assert_eq!(world.rebuild(Action::Build).unwrap().status, Status::Built);
+    assert_eq!(world.link("current").as_ref(), Some(&one));
+    let two = world.link("state/result").unwrap();
+
+    assert_eq!(
+        world.rebuild(Action::DryActivate).unwrap().status,
+        Status::Previewed
+    );
+    assert_eq!(world.link("current").as_ref(), Some(&one));
+
+    assert_eq!(
+        world.rebuild(Action::Test).unwrap().status,
+        Status::Activated
+    );
+    assert_eq!(world.link("current").as_ref(), Some(&two));
+    assert_eq!(world.link("profile").as_ref(), Some(&one));
+
+    assert_eq!(
+        world.rebuild(Action::Boot).unwrap().status,
+        Status::SetForBoot
+    );
+    assert_eq!(world.link("profile").as_ref(), Some(&two));
+    assert_eq!(
+        world.activations(),
+        [
+            "switch one dep-1",
+            "dry-activate two dep-1",
+            "test two dep-1",
+            "boot two dep-1"
+        ]
+    );
+    // Both halves of a switch were done.
+    assert_eq!(
+        world.rebuild(Action::Switch).unwrap().status,
+        Status::Unchanged
+    );
+}
+
+#[test]
+fn a_system_that_runs_already_is_not_activated_again() {
+    let world = World::new(Way::Input);
+    world.text(Action::Switch);
+    world.sync("two");
+    world.text(Action::Switch);
+    world.sync("one");
+    // As a person would: back to the first, by hand.
+    let one = world.by_hand();
+    assert!(is_text(&one, "two dep-1"));
+    world.text(Action::Build);
+    let one = world.link("state/result").unwrap();
+    for link in ["current", "profile"] {
+        std::fs::remove_file(world.path(link)).unwrap();
+        std::os::unix::fs::symlink(&one, world.path(link)).unwrap();
+    }
+    assert_eq!(
+        world.rebuild(Action::Switch).unwrap().status,
+        Status::Unchanged
+    );
+    assert_eq!(world.activations().len(), 2);
+    let outcome = world.rebuild_with(Action::Switch, |settings| settings.repeat = Repeat::Always);
+    assert_eq!(outcome.unwrap().status, Status::Switched);
+    assert_eq!(world.activations().len(), 3);
+}
+
+#[test]
+fn the_codes_of_the_activation_are_told() {
+    let world = World::new(Way::Own);
+    world.text(Action::Switch);
+    world.sync("two");
+    let switch = |code: &str| {
+        world.write("exit", code);
+        world.rebuild_with(Action::Switch, |settings| settings.repeat = Repeat::Always)
+    };
+    assert!(matches!(switch("2"), Err(Error::Activation { .. })));
+    assert_eq!(switch("4").unwrap().status, Status::Switched);
+    let outcome = switch("100").unwrap();
+    assert_eq!(outcome.status, Status::RebootNeeded);
+    assert!(outcome.notes.contains(&Note::RebootNeeded));
+    assert_eq!(switch("0").unwrap().status, Status::Switched);
+}
+
+/// A full `/boot`: the profile would name a system that nobody can boot.
+#[test]
+fn an_activation_that_did_not_begin_gives_the_boot_default_back() {
+    let world = World::new(Way::Literal);
+    world.text(Action::Switch);
+    let one = world.link("profile").unwrap();
+    world.sync("two");
+    world.write("stays", "");
+    world.write("exit", "1");
+    let error = world.rebuild(Action::Switch).unwrap_err();
+    assert!(matches!(error, Error::Activation { .. }), "{error}");
+    assert_eq!(world.link("profile").as_ref(), Some(&one));
+    assert_eq!(world.link("current").as_ref(), Some(&one));
+    assert!(world.record().pending.is_some());
+}
+
+#[test]
+fn a_failed_build_leaves_everything_as_it_was() {
+    let world = World::new(Way::Input);
+    world.text(Action::Switch);
+    let one = world.link("current").unwrap();
+    world.write("target/module.nix", "{ text = throw \"no such thing\"; }");
+    let error = world.rebuild(Action::Switch).unwrap_err();
+    assert!(matches!(error, Error::Build { .. }), "{error}");
+    assert!(error.tail().unwrap().contains("no such thing"), "{error}");
+    assert_eq!(world.link("current").as_ref(), Some(&one));
+    assert_eq!(world.link("profile").as_ref(), Some(&one));
+    assert_eq!(world.link("state/result").as_ref(), Some(&one));
+    assert_eq!(world.activations().len(), 1);
+}
+
+#[test]
+fn a_timer_does_not_activate_a_system_without_itself() {
+    let world = World::new(Way::Own);
+    world.write("running/etc/systemd/system/hyper-sync.timer", "");
+    std::os::unix::fs::symlink(world.path("running"), world.path("current")).unwrap();
+    let error = world
+        .rebuild_with(Action::Switch, |settings| {
+            settings.timer = Some("hyper-sync.timer")
+        })
+        .unwrap_err();
+    assert!(matches!(error, Error::SelfRemoval { .. }), "{error}");
+    assert!(world.activations().is_empty());
+    assert_eq!(world.link("profile"), None);
+}
+
+#[test]
+fn the_hosts_of_a_computed_set_are_found_in_what_was_synced() {
+    let world = World::new(Way::Literal);
+    let flake = world.read("flake/flake.nix");
+    let flake = flake.replace(
+        "nixosConfigurations.vm.config.system.build.toplevel",
+        "nixosConfigurations = builtins.mapAttrs (_: toplevel: { config.system.build = { inherit toplevel; }; }) { vm",
+    );
+    let end = flake.rfind("; }; }").unwrap();
+    world.write(
+        "flake/flake.nix",
+        &format!("{} }}{}", &flake[..=end], &flake[end..]),
+    );
+    let outcome = world.rebuild_with(Action::Build, |settings| {
+        settings.rebuild.extra_args = vec!["--impure".to_owned()];
+    });
+    assert_eq!(outcome.unwrap().host, "vm");
+}
