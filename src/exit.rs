@@ -37,8 +37,6 @@ pub enum Exit {
     Rebuild = 11,
     /// A broken state that needs a person.
     NeedsPerson = 12,
-    /// The new system was not confirmed and the old one is back.
-    RolledBack = 13,
     /// `--exit-code`: changes wait.
     ChangesWait = 20,
     /// The command line is wrong (`EX_USAGE` of `sysexits.h`).
@@ -81,7 +79,6 @@ impl Exit {
         (Self::Busy, "another run is active"),
         (Self::Rebuild, "rebuild failed"),
         (Self::NeedsPerson, "recovery needs a person"),
-        (Self::RolledBack, "rolled back"),
         (Self::ChangesWait, "changes wait (`--exit-code`)"),
         (Self::Usage, "usage: the command line is wrong"),
         (
@@ -332,7 +329,7 @@ mod tests {
         let codes: Vec<u8> = Exit::TABLE.iter().map(|(exit, _)| exit.code()).collect();
         assert_eq!(
             codes,
-            [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 20, 64, 130]
+            [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20, 64, 130]
         );
     }
 }

@@ -28,6 +28,7 @@ mod common {
 
 mod apply;
 mod defects;
+mod docs;
 mod forge;
 mod help;
 mod http;
