@@ -21,7 +21,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use crate::git::commit;
 use crate::git::id::Kind;
@@ -61,7 +61,7 @@ const CONFIG: &str = "[core]\n\trepositoryformatversion = 1\n\tbare = true\n\
 pub struct Store {
     root: PathBuf,
     blob_limit: u64,
-    packs: RwLock<Vec<Arc<Pack>>>,
+    packs: RwLock<Vec<Pack>>,
     marks: RwLock<Marks>,
     damaged: AtomicBool,
     rebuilt: bool,
@@ -211,11 +211,8 @@ impl Store {
         self.root.join("objects/pack")
     }
 
-    fn packs(&self) -> Vec<Arc<Pack>> {
-        self.packs
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    fn packs(&self) -> RwLockReadGuard<'_, Vec<Pack>> {
+        self.packs.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn quarantine(&self) -> Result<tempfile::TempDir, Error> {
@@ -244,18 +241,14 @@ impl Store {
             .map_err(|detail| Error::io("read back", &target, io::Error::other(detail)))?;
         let mut packs = self.packs.write().unwrap_or_else(PoisonError::into_inner);
         packs.retain(|known| known.path() != target);
-        packs.push(Arc::new(pack));
+        packs.push(pack);
         Ok(target)
     }
 
     /// Declares that blobs are left out on purpose. Any pack may hold the tree that names such a blob.
     fn set_promisor(&self) -> Result<(), Error> {
-        let mut changed = false;
-        for pack in self.packs() {
-            changed |= pack.set_promisor()?;
-        }
-        if changed {
-            durable::sync_dir(&self.pack_dir())?;
+        for pack in self.packs().iter() {
+            pack.set_promisor()?;
         }
         Ok(())
     }

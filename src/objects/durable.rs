@@ -14,20 +14,26 @@ use super::Error;
 /// Begins the names of files that are not complete yet.
 pub(super) const TEMPORARY: &str = ".tmp-";
 
-/// Replaces a file. The directory is synced too.
+/// Replaces a file, durably.
 pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
-    write_unsynced(path, content)?;
+    replace(path, content, true)?;
     sync_dir(parent(path))
 }
 
-/// Replaces a file; whether the new or the old one survives a power cut is open until the directory is synced.
-pub(super) fn write_unsynced(path: &Path, content: &[u8]) -> Result<(), Error> {
+/// Replaces a file at once, but not durably: after a power cut it may be empty. For what can be made again.
+pub(super) fn write_lossy(path: &Path, content: &[u8]) -> Result<(), Error> {
+    replace(path, content, false)
+}
+
+fn replace(path: &Path, content: &[u8], sync: bool) -> Result<(), Error> {
     let write = || -> io::Result<()> {
         let mut file = tempfile::Builder::new()
             .prefix(TEMPORARY)
             .tempfile_in(parent(path))?;
         file.write_all(content)?;
-        file.as_file().sync_all()?;
+        if sync {
+            file.as_file().sync_all()?;
+        }
         file.persist(path)?;
         Ok(())
     };

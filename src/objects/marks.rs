@@ -76,9 +76,8 @@ impl Store {
         marks.0.insert(number, commit);
         // `shallow` before the ref: git must never follow a parent that is not here.
         self.write_shallow(&marks)?;
-        durable::write_unsynced(&mark(&self.root, number), format!("{commit}\n").as_bytes())?;
-        self.remove_marks(&mut marks, &stale)?;
-        durable::sync_dir(&directory(&self.root))
+        durable::write(&mark(&self.root, number), format!("{commit}\n").as_bytes())?;
+        self.remove_marks(&mut marks, &stale)
     }
 
     /// Whether the commit was marked, and no damage was seen since: only then may it be told to a server as `have`.
@@ -112,7 +111,8 @@ impl Store {
         Ok(())
     }
 
-    /// Makes `shallow` and `HEAD` (the newest commit, so that `git log` needs no name) what the marks say.
+    /// Makes `shallow` and `HEAD` (the newest commit, so that `git log` needs no name) what the marks say. Every open
+    /// does, so neither has to survive a power cut.
     pub(super) fn write_entry_points(&self) -> Result<(), Error> {
         let marks = self.marks.read().unwrap_or_else(PoisonError::into_inner);
         self.write_shallow(&marks)
@@ -141,20 +141,16 @@ impl Store {
             || "ref: refs/heads/none\n".to_owned(),
             |commit| format!("{commit}\n"),
         );
-        let mut changed = false;
         for (name, text) in [("shallow", text), ("HEAD", head)] {
             let path = self.root.join(name);
-            if fs::read_to_string(&path).ok().unwrap_or_default() != text {
-                changed = true;
-                if text.is_empty() {
-                    super::remove(&path)?;
-                } else {
-                    durable::write_unsynced(&path, text.as_bytes())?;
-                }
+            if fs::read_to_string(&path).ok().unwrap_or_default() == text {
+                continue;
             }
-        }
-        if changed {
-            durable::sync_dir(&self.root)?;
+            if text.is_empty() {
+                super::remove(&path)?;
+            } else {
+                durable::write_lossy(&path, text.as_bytes())?;
+            }
         }
         Ok(())
     }

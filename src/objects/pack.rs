@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
@@ -124,14 +123,13 @@ impl Pack {
         catch_unwind(AssertUnwindSafe(size)).ok().flatten()
     }
 
-    /// Declares that what its objects refer to and nobody has was left out on purpose. False where it said so before.
-    pub(super) fn set_promisor(&self) -> Result<bool, Error> {
+    /// Declares that what its objects refer to and nobody has was left out on purpose. Only git reads it.
+    pub(super) fn set_promisor(&self) -> Result<(), Error> {
         let path = self.path.with_extension("promisor");
-        let fresh = !path.exists();
-        if fresh {
-            durable::write_unsynced(&path, b"")?;
+        if path.exists() {
+            return Ok(());
         }
-        Ok(fresh)
+        durable::write_lossy(&path, b"")
     }
 
     /// Removes its files, the index first: without it, neither git nor we take the pack for present.
@@ -148,7 +146,7 @@ impl std::fmt::Debug for Pack {
 
 /// Opens every pack of a directory, oldest first, and removes what is none. The flag is false where something was
 /// there and is lost.
-pub(super) fn load_all(directory: &Path, blob_limit: u64) -> Result<(Vec<Arc<Pack>>, bool), Error> {
+pub(super) fn load_all(directory: &Path, blob_limit: u64) -> Result<(Vec<Pack>, bool), Error> {
     let mut stems: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
     let listed = fs::read_dir(directory).map_err(|source| Error::io("list", directory, source))?;
     for entry in listed {
@@ -176,7 +174,7 @@ pub(super) fn load_all(directory: &Path, blob_limit: u64) -> Result<(Vec<Arc<Pac
             continue;
         }
         match Pack::open(&path, blob_limit) {
-            Ok(pack) => packs.push((written(&path), Arc::new(pack))),
+            Ok(pack) => packs.push((written(&path), pack)),
             Err(detail) => {
                 tracing::warn!(pack = %path.display(), %detail, "damaged pack in the store");
                 sound = false;

@@ -9,6 +9,7 @@ use std::sync::PoisonError;
 use crate::git::id::Kind;
 use crate::git::{CommitId, Oid};
 
+use super::pack::Pack;
 use super::{Added, Error, Store};
 
 /// More packs than this are rewritten into one. Every lookup asks each pack, and each keeps two files mapped.
@@ -48,9 +49,7 @@ impl Store {
     ///
     /// Meant for the end of a run, after the state is written; an error leaves the store usable as it was.
     pub fn tidy(&self, keep: usize, max_bytes: u64) -> Result<Tidied, Error> {
-        let packs = self.packs();
-        let bytes: u64 = packs.iter().map(|pack| pack.bytes()).sum();
-        if packs.len() <= PACKS_MAX && bytes <= max_bytes {
+        if self.is_within(max_bytes) {
             return Ok(Tidied::Nothing);
         }
         let mut commits = self.commits();
@@ -74,6 +73,12 @@ impl Store {
             }
             keep = commits.len() / 2;
         }
+    }
+
+    fn is_within(&self, max_bytes: u64) -> bool {
+        let packs = self.packs();
+        let bytes: u64 = packs.iter().map(Pack::bytes).sum();
+        packs.len() <= PACKS_MAX && bytes <= max_bytes
     }
 
     /// Rewrites the commits that can be read to their last object. False where there is none.

@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::git::{Commit, CommitId};
+use crate::git::{Commit, CommitId, Oid};
 use crate::objects::{IngestBounds, IngestError, Store};
 use crate::settings::{Env, Limits};
 use crate::token::Token;
@@ -110,8 +110,8 @@ enum Reply<T> {
     Nothing,
     /// A thin pack against something we do not have.
     BaseMissing,
-    /// The server does not have what was wanted.
-    NotOurRef,
+    /// The server does not have what was wanted, as far as it tells: this object.
+    NotOurRef(Option<Oid>),
 }
 
 impl GitSource {
@@ -186,7 +186,7 @@ impl GitSource {
             };
             match self.explain(connection.as_mut(), trouble) {
                 Explained::BaseMissing => return Ok(Reply::BaseMissing),
-                Explained::NotOurRef => return Ok(Reply::NotOurRef),
+                Explained::NotOurRef(id) => return Ok(Reply::NotOurRef(id)),
                 Explained::Error(error @ Error::Unreachable { .. }) if !broken_before => {
                     tracing::debug!(%error, "the answer broke off; asking again");
                     broken_before = true;
@@ -203,7 +203,8 @@ impl GitSource {
         let limits = self.options.limits;
         let error = match trouble {
             Trouble::Refused(message) if message.contains("not our ref") => {
-                return Explained::NotOurRef;
+                let id = message.rsplit(' ').next().and_then(|id| id.parse().ok());
+                return Explained::NotOurRef(id);
             }
             Trouble::Pack(IngestError::BaseMissing { .. }) => return Explained::BaseMissing,
             Trouble::Refused(message) => Error::Refused { remote, message },
@@ -235,7 +236,7 @@ impl GitSource {
 
 enum Explained {
     BaseMissing,
-    NotOurRef,
+    NotOurRef(Option<Oid>),
     Error(Error),
 }
 

@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use sha1::Digest;
+
 use hyper_sync::git::id::Kind;
 use hyper_sync::git::{CommitId, Oid};
 use hyper_sync::objects::{Added, IngestBounds, IngestError, Ingested, Store, Tidied};
@@ -379,6 +381,56 @@ fn damaged_packs_are_refused_and_leave_nothing() {
     assert_eq!(world.files(), EMPTY);
 }
 
+/// The forger knows how to make a checksum.
+#[test]
+fn forged_packs_yield_nothing_that_does_not_hash() {
+    let world = World::new();
+    let store = world.store();
+    let honest = world.objects();
+    let pack = world.pack(&[&world.commits[2]], &["--delta-base-offset"]);
+    let body = pack.len() - 20;
+    let mut taken = 0;
+    for position in (0..body).step_by(19) {
+        let mut forged = pack[..body].to_vec();
+        forged[position] ^= 0x21;
+        let checksum: [u8; 20] = sha1::Sha1::digest(&forged).into();
+        forged.extend_from_slice(&checksum);
+        if ingest(&store, &forged).is_ok() {
+            taken += 1;
+        }
+    }
+    // Zlib's own checksums leave few forgeries whole; of those, every object is what it says, or is not read.
+    for (id, (kind, content)) in &honest {
+        if let Some(read) = store.read(*kind, *id) {
+            assert_eq!(&read, content);
+        }
+    }
+    assert_eq!(pack_files(&world.git_dir(), "pack").len(), taken);
+    assert!(
+        !world
+            .files()
+            .iter()
+            .any(|name| name.starts_with("incoming-"))
+    );
+    world.fsck();
+}
+
+#[test]
+fn is_read_by_many_threads_at_once() {
+    let world = World::new();
+    let store = world.filled();
+    let objects = world.objects();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for (id, (kind, content)) in &objects {
+                    assert_eq!(store.read(*kind, *id).as_ref(), Some(content));
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn a_pack_over_the_limit_is_cut_off() {
     let world = World::new();
@@ -646,7 +698,7 @@ fn never_yields_wrong_bytes_from_a_damaged_store() {
     for extension in ["pack", "idx"] {
         for path in pack_files(&world.git_dir(), extension) {
             let length = fs::metadata(&path).unwrap().len();
-            for position in (0..length).step_by(usize::try_from(length / 24).unwrap().max(1)) {
+            for position in (0..length).step_by(usize::try_from(length / 8).unwrap().max(1)) {
                 let mut bytes = fs::read(&path).unwrap();
                 bytes[usize::try_from(position).unwrap()] ^= 0x04;
                 fs::write(&path, bytes).unwrap();
@@ -690,7 +742,7 @@ fn a_cut_file_costs_no_more_than_the_commits_it_held() {
     for extension in ["pack", "idx"] {
         for path in pack_files(&world.git_dir(), extension) {
             let length = fs::metadata(&path).unwrap().len();
-            for cut in [0, 1, 11, 12, 31, length / 2, length - 1] {
+            for cut in [0, 31, length / 2, length - 1] {
                 let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
                 file.set_len(cut).unwrap();
                 let store = world.store();

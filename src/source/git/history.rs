@@ -77,7 +77,7 @@ impl GitSource {
         }
         match reply? {
             Some(Reply::Pack(pack)) => Ok(Some(pack)),
-            Some(Reply::NotOurRef) => Err(Error::UnknownCommit {
+            Some(Reply::NotOurRef(_)) => Err(Error::UnknownCommit {
                 remote: self.remote.clone(),
                 commit: new,
             }),

@@ -45,7 +45,7 @@ impl GitSource {
         };
         match self.explain(connection.as_mut(), trouble) {
             Explained::Error(error) => Err(error),
-            Explained::BaseMissing | Explained::NotOurRef => Err(self.odd()),
+            Explained::BaseMissing | Explained::NotOurRef(_) => Err(self.odd()),
         }
     }
 

@@ -93,7 +93,7 @@ impl GitSource {
             Reply::Nothing => return Err(self.unsuited("does not have the last commit any more")),
             Reply::Common => return Err(self.unsuited("does not say what follows the last commit")),
             Reply::BaseMissing => return Err(self.unsuited("builds on a file that is not here")),
-            Reply::NotOurRef => return Err(self.unknown(commit)),
+            Reply::NotOurRef(_) => return Err(self.unknown(commit)),
         }
         let walked = self.walk(commit, store, need)?;
         let blobs = walked.needed.len();
@@ -129,7 +129,9 @@ impl GitSource {
             };
             let ingested = match self.bring(&blobs, store, need, bytes)? {
                 Reply::Pack(ingested) => ingested,
-                Reply::NotOurRef => return Err(self.incomplete(commit, "blob", want[0])),
+                Reply::NotOurRef(id) => {
+                    return Err(self.incomplete(commit, "blob", id.unwrap_or(want[0])));
+                }
                 Reply::Common | Reply::Nothing | Reply::BaseMissing => return Err(self.odd()),
             };
             bytes = bytes.saturating_sub(ingested.bytes);
@@ -167,7 +169,7 @@ impl GitSource {
     ) -> Result<Ingested, Error> {
         match self.bring(fetch, store, need, bytes)? {
             Reply::Pack(ingested) => Ok(ingested),
-            Reply::NotOurRef => Err(self.unknown(commit)),
+            Reply::NotOurRef(_) => Err(self.unknown(commit)),
             Reply::Common | Reply::Nothing | Reply::BaseMissing => Err(self.odd()),
         }
     }

@@ -145,6 +145,19 @@ fn an_amended_commit_is_a_delta() {
 }
 
 #[test]
+fn a_server_with_bitmaps_answers_the_same() {
+    let (repo, mut machine) = synced();
+    repo.write("new.nix", "one").commit("one");
+    git::succeeds(repo.git().args(["repack", "-adbq"]));
+    let synced = machine.sync(&source(&repo), "main").unwrap();
+    assert_eq!(
+        (synced.route, synced.requests, synced.blobs),
+        (Route::Delta, 2, 1)
+    );
+    machine.check(&repo, "main");
+}
+
+#[test]
 fn a_rewind_is_a_delta_after_asking_twice() {
     let (repo, mut machine) = synced();
     let old = repo.write("deep.nix", "old").commit("old");
@@ -437,7 +450,7 @@ fn a_signal_and_the_deadline_stop_it() {
 
 #[test]
 fn many_files_are_asked_for_in_a_few_requests() {
-    let repo = History::of(1).files(6000).repo();
+    let repo = History::of(1).files(5100).repo();
     allow_filters(&repo);
     let mut machine = Machine::new();
     let synced = machine.sync(&source(&repo), "main").unwrap();
