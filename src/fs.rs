@@ -252,6 +252,7 @@ impl Target {
             | ResolveFlags::NO_SYMLINKS
             | ResolveFlags::NO_MAGICLINKS
             | ResolveFlags::NO_XDEV;
+        let mut crossings = 0;
         loop {
             match sys::openat2(
                 root,
@@ -262,11 +263,17 @@ impl Target {
             ) {
                 // A rename elsewhere on the system raced with the lookup (openat2(2)); it says nothing about the path.
                 Err(Errno::AGAIN | Errno::INTR) => {}
+                // Another file system is mounted there, or the directory was moved out of the target at the very
+                // moment; only the first stays so.
+                Err(Errno::XDEV) if crossings < CROSSINGS => crossings += 1,
                 other => return other,
             }
         }
     }
 }
+
+/// How often a path that leads to another mount is looked up before that is believed.
+const CROSSINGS: u32 = 16;
 
 /// Opens the directory above `path`, checking every component on the way.
 ///

@@ -60,15 +60,14 @@ impl Copies {
         if self.copied.contains(&id) {
             return Ok(());
         }
-        let mut reader: Box<dyn Read> = match &operation.before {
-            Local::File { stat, .. } => match target.open_file(&operation.path)? {
+        let mut reader: Box<dyn Read> = if let Local::File { stat, .. } = &operation.before {
+            match target.open_file(&operation.path)? {
                 Some((file, now)) if now == *stat => Box::new(file),
                 _ => return Err(stale()),
-            },
-            _ => {
-                let text = target.read_link(&operation.path)?.ok_or_else(stale)?;
-                Box::new(std::io::Cursor::new(text))
             }
+        } else {
+            let text = target.read_link(&operation.path)?.ok_or_else(stale)?;
+            Box::new(std::io::Cursor::new(text))
         };
         let name = id.to_string();
         let mut file = self.directory.create(&name)?;

@@ -2,7 +2,7 @@
 //!
 //! | `tx/active` | |
 //! |---|---|
-//! | absent | staging directory and copies of the unfinished update are removed; the target was not touched |
+//! | absent | staging directory and copies of the unfinished update are removed; the target was not touched. Where the staging directory shows that it was, somebody removed the record: as if it were damaged |
 //! | whole | the update is carried out: what is in place stays, what is as the plan saw it is replaced, what is neither was edited since and stays as it is |
 //! | damaged | its second copy, in `undo/<id>.part`, takes its place; without one, all content that is nowhere else is kept in `conflicts`, and the next plan goes on from what is there |
 //! | not ours | nothing is touched, a person must look |
@@ -10,10 +10,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use rustix::io::Errno;
-
 use super::execute::Execution;
-use super::staging::{self, Staging, file_name};
+use super::staging::{self, Staging, displaced_name, file_name};
 use super::{
     Applied, Change, Content, Error, Fate, Image, Late, Point, Problem, Transaction, conflicts,
     copies, finish, look, stage, transaction, unfinished,
@@ -125,10 +123,16 @@ pub fn recover(
         None => Found::Absent,
     };
     match found {
-        Found::Absent => {
-            sweep(target, state)?;
-            Ok(None)
-        }
+        Found::Absent => match copies::unfinished(state)? {
+            Some(transaction) if was_begun(target, &transaction)? => {
+                tracing::warn!("the record of an unfinished update was removed");
+                go_on_from_copy(target, state, &transaction, content).map(Some)
+            }
+            _ => {
+                sweep(target, state)?;
+                Ok(None)
+            }
+        },
         Found::Whole(transaction) => go_on(target, state, &transaction, content).map(Some),
         Found::Damaged(sealed::Damage::Content) => Err(Error::NeedsPerson {
             problem: Problem::Record,
@@ -137,17 +141,49 @@ pub fn recover(
             tracing::warn!(%damage, "the record of an unfinished update is damaged");
             match copies::unfinished(state)? {
                 Some(transaction) => {
-                    let aside = replace_record(state, &transaction)?;
-                    let recovered = go_on(target, state, &transaction, content)?;
-                    Ok(Some(Recovered {
-                        damaged_record: Some(aside),
-                        ..recovered
-                    }))
+                    go_on_from_copy(target, state, &transaction, content).map(Some)
                 }
                 None => salvage(target, state, content).map(Some),
             }
         }
     }
+}
+
+/// Whether the staging directory holds files that the transaction displaced.
+fn was_begun(target: &Target, transaction: &Transaction) -> Result<bool, Error> {
+    let Some(root) = target.directory(None)? else {
+        return Ok(false);
+    };
+    let Some(staging) = staging::find(&root)? else {
+        return Ok(false);
+    };
+    for (number, change) in transaction.changes.iter().enumerate() {
+        let Some(before) = change.before.file() else {
+            continue;
+        };
+        let (there, _) = look::entry(&staging, &file_name(number))?;
+        let exchanged = there == look::There::Image(Image::File(*before))
+            && change.after.is_none_or(|after| after.id != before.id);
+        if exchanged || staging.stat(displaced_name(number))?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Carries out a transaction whose record is damaged or gone, by the record's second copy.
+fn go_on_from_copy(
+    target: &Target,
+    state: &StateDir,
+    transaction: &Transaction,
+    content: &dyn Content,
+) -> Result<Recovered, Error> {
+    let aside = replace_record(state, transaction)?;
+    let recovered = go_on(target, state, transaction, content)?;
+    Ok(Recovered {
+        damaged_record: aside,
+        ..recovered
+    })
 }
 
 /// Carries out a transaction from wherever it was left.
@@ -185,9 +221,9 @@ fn go_on(
             continue;
         }
         to_stage.push(number);
-        if !change
+        if change
             .after
-            .is_some_and(|file| content.blob(file.id).is_ok())
+            .is_none_or(|file| content.blob(file.id).is_err())
         {
             lost.push(change.path.clone());
         }
@@ -279,18 +315,17 @@ fn is_staged(staging: &Directory, number: usize, change: &Change) -> Result<bool
     }))
 }
 
-/// Puts the second copy of a damaged record in its place.
-fn replace_record(state: &StateDir, transaction: &Transaction) -> Result<PathBuf, Error> {
+/// Puts the second copy of a record in its place, and tells where a damaged one is now.
+fn replace_record(state: &StateDir, transaction: &Transaction) -> Result<Option<PathBuf>, Error> {
     let directory = state.make(TX)?;
     let name = format!("{}{PLAN}", transaction.id);
     sealed::prepare(&directory, &name, transaction::FORMAT, transaction)?;
-    let aside = sealed::set_aside(&directory, ACTIVE)?;
+    let aside = match directory.stat(ACTIVE)? {
+        Some(_) => Some(sealed::set_aside(&directory, ACTIVE)?),
+        None => None,
+    };
     directory
-        .rename_new(&name, &directory, ACTIVE)
-        .or_else(|errno| match errno {
-            Errno::INVAL => directory.rename(&name, &directory, ACTIVE),
-            errno => Err(errno),
-        })
+        .rename(&name, &directory, ACTIVE)
         .map_err(|errno| directory.failure("replace", ACTIVE, errno))?;
     directory.sync()?;
     Ok(aside)

@@ -117,7 +117,7 @@ pub(super) fn find(root: &Directory) -> Result<Option<Directory>, Error> {
     };
     let ours = stat.kind == Kind::Directory
         && stat.uid == rustix::process::geteuid().as_raw()
-        && stat.mode & 0o077 == 0;
+        && stat.mode == 0o700;
     if !ours {
         return Err(blocked());
     }

@@ -123,11 +123,11 @@ impl Target {
                 return Ok(Some(Obstacle::Immutable));
             }
             let access = Access::WRITE_OK | Access::EXEC_OK;
-            match sys::accessat(directory.fd(), ".", access, AtFlags::EACCESS) {
-                Ok(()) => {}
-                Err(Errno::ACCESS | Errno::PERM) => return Ok(Some(Obstacle::Denied)),
-                // EROFS is told for the file system as a whole; a system without the call tells at the write.
-                Err(_) => {}
+            // EROFS is told for the file system as a whole; a system without the call tells at the write.
+            if let Err(Errno::ACCESS | Errno::PERM) =
+                sys::accessat(directory.fd(), ".", access, AtFlags::EACCESS)
+            {
+                return Ok(Some(Obstacle::Denied));
             }
             fine.insert(above.clone());
         }

@@ -5,11 +5,12 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hyper_sync::apply::{Error, Fate};
+use hyper_sync::apply::{Content, ContentError, Error, Fate};
 use hyper_sync::fs::{Call, Outcome};
+use hyper_sync::git::BlobId;
 use rustix::io::Errno;
 
-use world::{Node, Run, Tree, World, commit, executable, file, link, path, tree};
+use world::{Failed, Node, Run, Tree, World, commit, executable, file, link, path, tree};
 
 pub(crate) mod world;
 
@@ -439,31 +440,26 @@ fn nothing_is_written_where_something_foreign_has_the_staging_name() {
     );
 }
 
+/// Returns one byte more than there is.
+struct Liar<'a>(&'a world::Store);
+
+impl Content for Liar<'_> {
+    fn blob(&self, id: BlobId) -> Result<Vec<u8>, ContentError> {
+        let mut bytes = self.0.blob(id)?;
+        bytes.push(b'!');
+        Ok(bytes)
+    }
+}
+
 #[test]
 fn content_that_is_not_what_its_id_says_is_never_written() {
     let world = World::at(&old(), |_| ());
     world.store.add(&new());
-    let wrong = world::id(b"new readme");
-    world
-        .store
-        .0
-        .lock()
-        .unwrap()
-        .insert(wrong, b"other bytes".to_vec());
-    // `sync` adds the commit's contents, so the lie is told by a store of its own.
-    struct Liar<'a>(&'a world::Store);
-    impl hyper_sync::apply::Content for Liar<'_> {
-        fn blob(
-            &self,
-            id: hyper_sync::git::BlobId,
-        ) -> Result<Vec<u8>, hyper_sync::apply::ContentError> {
-            let mut bytes = self.0.blob(id)?;
-            bytes.push(b'!');
-            Ok(bytes)
-        }
-    }
     let result = world.sync_from(&new(), &Run::default(), &Liar(&world.store));
-    assert!(matches!(result, Err(Error::Content { .. })), "{result:?}");
+    assert!(
+        matches!(result, Err(Failed::Apply(Error::Content { .. }))),
+        "{result:?}"
+    );
     assert_eq!(world.read(), old());
     world.assert_tidy();
 }

@@ -83,6 +83,21 @@ impl Node {
     }
 }
 
+/// Why a run failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failed {
+    #[error(transparent)]
+    Plan(#[from] plan::Error),
+    #[error(transparent)]
+    Apply(#[from] Error),
+}
+
+impl From<hyper_sync::state::Error> for Failed {
+    fn from(error: hyper_sync::state::Error) -> Self {
+        Self::Apply(error.into())
+    }
+}
+
 /// The contents of all commits.
 #[derive(Debug, Default)]
 pub(crate) struct Store(pub(crate) Mutex<HashMap<BlobId, Vec<u8>>>);
@@ -215,6 +230,18 @@ impl World {
         }
     }
 
+    /// Writes a file over whatever is there, as somebody who does not look might; not where a file is in the place of a
+    /// directory above it.
+    pub(crate) fn put(&self, path: &str, node: &Node) {
+        let blocked = Path::new(path).ancestors().skip(1).any(|above| {
+            let metadata = self.target.join(above).symlink_metadata();
+            metadata.is_ok_and(|metadata| !metadata.is_dir())
+        });
+        if !blocked && !self.target.join(path).is_dir() {
+            self.write(path, node);
+        }
+    }
+
     pub(crate) fn remove(&self, path: &str) {
         let path = self.target.join(path);
         if path.is_dir() && !path.is_symlink() {
@@ -229,6 +256,13 @@ impl World {
         read(&self.target)
     }
 
+    /// Everything that is in the target, but for what a run has left of its own.
+    pub(crate) fn read_without_staging(&self) -> Tree {
+        let mut tree = self.read();
+        tree.retain(|name, _| !name.starts_with(".hyper-sync"));
+        tree
+    }
+
     pub(crate) fn open_target(&self) -> Target {
         Target::open_or_absent(&self.target).unwrap()
     }
@@ -239,8 +273,17 @@ impl World {
 
     /// Recovers, looks, plans and applies, as a run does.
     pub(crate) fn sync(&self, remote: &Tree, run: &Run) -> Result<Applied, Error> {
+        self.try_sync(remote, run).unwrap()
+    }
+
+    /// As [`sync`](Self::sync); `None` where the plan refuses.
+    pub(crate) fn try_sync(&self, remote: &Tree, run: &Run) -> Option<Result<Applied, Error>> {
         self.store.add(remote);
-        self.sync_from(remote, run, &self.store)
+        match self.sync_from(remote, run, &self.store) {
+            Err(Failed::Plan(_)) => None,
+            Err(Failed::Apply(error)) => Some(Err(error)),
+            Ok(applied) => Some(Ok(applied)),
+        }
     }
 
     /// As [`sync`](Self::sync), with contents from somewhere else.
@@ -249,7 +292,7 @@ impl World {
         remote: &Tree,
         run: &Run,
         content: &dyn Content,
-    ) -> Result<Applied, Error> {
+    ) -> Result<Applied, Failed> {
         let target = &self.open_target().with_faults(run.faults.clone());
         let state = &self.open_state().with_faults(run.faults.clone())?;
         apply::recover(target, state, content)?;
@@ -282,7 +325,7 @@ impl World {
             require: Vec::new(),
             mass_delete: MassDelete::Allow,
         };
-        let plan = plan::plan(&base, &local, &wanted, &policy).unwrap();
+        let plan = plan::plan(&base, &local, &wanted, &policy)?;
         let update = Update {
             plan: &plan,
             local: &local,
@@ -291,7 +334,14 @@ impl World {
             tree: TreeId(commit(remote).0),
             reference: "main",
         };
-        apply::apply(target, state, &update, content, &run.interrupt, &|_| ())
+        Ok(apply::apply(
+            target,
+            state,
+            &update,
+            content,
+            &run.interrupt,
+            &|_| (),
+        )?)
     }
 
     pub(crate) fn recover(&self) -> Result<Option<Recovered>, Error> {
@@ -325,8 +375,7 @@ impl World {
             );
         }
         for name in read(&self.state).keys() {
-            let part = name.contains(".part/") || name.ends_with(".part");
-            let left = name.starts_with("tx/") || name.contains(".tmp") || part;
+            let left = name.starts_with("tx/") || name.contains(".tmp") || name.contains(".part");
             assert!(!left, "{name} is left in the state directory");
         }
     }

@@ -1,0 +1,551 @@
+//! Recovery when more than a crash has happened: edits since, damaged or foreign records, lost content; and undo.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use hyper_sync::apply::undo;
+use hyper_sync::apply::{Error, Fate, Image, Problem, TxId};
+use hyper_sync::fs::{Call, Outcome};
+use rustix::io::Errno;
+
+use crate::apply::world::{self, Node, Run, Tree, World, commit, file, link, path, tree};
+
+fn old() -> Tree {
+    tree([
+        ("a", file("old a")),
+        ("b", file("old b")),
+        ("d/gone", file("gone")),
+        ("flake.nix", file("old flake")),
+    ])
+}
+
+fn new() -> Tree {
+    tree([
+        ("a", file("new a")),
+        ("b", file("new b")),
+        ("n/l", link("../a")),
+        ("flake.nix", file("new flake")),
+    ])
+}
+
+/// Dies before the first call for which `when` holds, on the way from old to new.
+fn killed(when: impl Fn(&Call<'_>) -> bool + Send + Sync + 'static) -> World {
+    let world = World::at(&old(), |_| ());
+    let dead = std::sync::atomic::AtomicBool::new(false);
+    let run = Run::with(move |call| {
+        use std::sync::atomic::Ordering::Relaxed;
+        if dead.load(Relaxed) || when(call) {
+            dead.store(true, Relaxed);
+            Outcome::Torn(Errno::IO)
+        } else {
+            Outcome::Proceed
+        }
+    });
+    world.sync(&new(), &run).unwrap_err();
+    world
+}
+
+/// Dies when `a` is replaced and `b` is not.
+fn half_way() -> World {
+    killed(|call| call.name == "exchange" && call.to.is_some_and(|to| to.ends_with("target/b")))
+}
+
+fn active(world: &World) -> PathBuf {
+    world.state.join("tx/active")
+}
+
+fn second_copy(world: &World) -> PathBuf {
+    world.state.join("undo/000002.part/transaction")
+}
+
+fn flip(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+fn everything(world: &World) -> (Tree, Tree) {
+    (world.read(), world::read(&world.state))
+}
+
+#[test]
+fn a_run_that_died_half_way_is_finished_without_being_asked_for_anything() {
+    let world = half_way();
+    assert_eq!(world.read()["a"], file("new a"));
+    assert_eq!(world.read()["b"], file("old b"));
+    let recovered = world.recover().unwrap().unwrap();
+    assert_eq!(world.read(), new());
+    world.assert_tidy();
+    assert_eq!(recovered.point.unwrap().commit, commit(&new()));
+    assert_eq!(
+        (recovered.applied.written, recovered.applied.deleted),
+        (4, 1)
+    );
+    assert_eq!(recovered.applied.late, []);
+    assert_eq!(recovered.damaged_record, None);
+    assert_eq!(world.index().unwrap().commit, commit(&new()));
+    assert!(world.recover().unwrap().is_none());
+}
+
+#[test]
+fn what_was_staged_is_used_even_when_the_store_is_lost() {
+    let world = half_way();
+    world.store.0.lock().unwrap().clear();
+    world.recover().unwrap();
+    assert_eq!(world.read(), new());
+}
+
+#[test]
+fn an_update_is_not_applied_over_an_unfinished_one() {
+    let world = half_way();
+    let before = everything(&world);
+    let (target, state) = (world.open_target(), world.open_state());
+    let plan = hyper_sync::plan::Plan::default();
+    let update = hyper_sync::apply::Update {
+        plan: &plan,
+        local: &std::collections::BTreeMap::new(),
+        looked_at: 0,
+        commit: commit(&new()),
+        tree: hyper_sync::git::TreeId(commit(&new()).0),
+        reference: "main",
+    };
+    let interrupt = std::sync::atomic::AtomicBool::new(false);
+    let result =
+        hyper_sync::apply::apply(&target, &state, &update, &world.store, &interrupt, &|_| ());
+    assert!(matches!(result, Err(Error::RecoveryFirst)), "{result:?}");
+    assert_eq!(everything(&world), before);
+}
+
+#[test]
+fn an_edit_made_after_the_crash_stays_and_is_told() {
+    let world = half_way();
+    world.write("a", &file("edited the new one"));
+    world.write("b", &file("edited the old one"));
+    world.remove("n");
+    world.write("n", &file("in the way"));
+    let recovered = world.recover().unwrap().unwrap();
+    let mut late = recovered.applied.late;
+    late.sort_by(|a, b| a.path.cmp(&b.path));
+    let told: Vec<_> = late
+        .iter()
+        .map(|late| (late.path.as_str(), &late.fate))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("a", &Fate::InPlace),
+            ("b", &Fate::InPlace),
+            ("n/l", &Fate::Blocked)
+        ]
+    );
+    let now = world.read();
+    assert_eq!(now["a"], file("edited the new one"));
+    assert_eq!(now["b"], file("edited the old one"));
+    assert_eq!(now["n"], file("in the way"));
+    assert_eq!(
+        now["flake.nix"],
+        file("new flake"),
+        "the rest is carried out"
+    );
+    world.assert_tidy();
+}
+
+#[test]
+fn a_late_edit_that_was_displaced_but_not_yet_kept_is_kept() {
+    let world = World::at(&old(), |_| ());
+    let target = world.target.clone();
+    let dead = std::sync::atomic::AtomicBool::new(false);
+    let run = Run::with(move |call| {
+        use std::sync::atomic::Ordering::Relaxed;
+        let replaces_a =
+            call.name == "exchange" && call.to.is_some_and(|to| to.ends_with("target/a"));
+        if replaces_a {
+            fs::write(target.join("a"), "late").unwrap();
+        }
+        // The next call would make the directory where the edit is to be kept.
+        if dead.load(Relaxed) || call.path.ends_with("conflicts") {
+            dead.store(true, Relaxed);
+            return Outcome::Torn(Errno::IO);
+        }
+        Outcome::Proceed
+    });
+    world.sync(&new(), &run).unwrap_err();
+    let recovered = world.recover().unwrap().unwrap();
+    let kept = world.state.join("conflicts/000002/a");
+    assert_eq!(fs::read(&kept).unwrap(), b"late");
+    assert_eq!(recovered.applied.late[0].fate, Fate::KeptAside(kept));
+    assert_eq!(world.read(), new());
+}
+
+#[test]
+fn a_lost_staging_directory_is_made_again_from_the_store() {
+    let world = half_way();
+    world.remove(".hyper-sync.tmp");
+    world.recover().unwrap();
+    assert_eq!(world.read(), new());
+    world.assert_tidy();
+}
+
+#[test]
+fn a_removed_target_is_made_again() {
+    let world = half_way();
+    fs::remove_dir_all(&world.target).unwrap();
+    world.recover().unwrap();
+    assert_eq!(world.read(), new());
+}
+
+#[test]
+fn content_that_is_nowhere_needs_a_person_and_nothing_is_touched() {
+    let world = half_way();
+    world.remove(".hyper-sync.tmp");
+    world.store.0.lock().unwrap().remove(&world::id(b"new b"));
+    let before = everything(&world);
+    match world.recover().unwrap_err() {
+        Error::NeedsPerson {
+            problem: Problem::Content(paths),
+        } => assert_eq!(paths, [path("b")]),
+        error => panic!("{error:?}"),
+    }
+    assert_eq!(everything(&world), before);
+}
+
+#[test]
+fn a_corrupted_staged_file_is_never_put_in_place() {
+    for entry in ["0", "1", "4"] {
+        let world = half_way();
+        let staged = world.target.join(".hyper-sync.tmp").join(entry);
+        if staged.is_file() {
+            fs::write(&staged, "corrupt").unwrap();
+        }
+        world.recover().unwrap();
+        assert_eq!(world.read(), new(), "{entry}");
+    }
+}
+
+#[test]
+fn a_damaged_record_is_replaced_by_its_second_copy() {
+    type Damage = fn(&Path);
+    let damages: [Damage; 4] = [
+        |path| fs::write(path, "").unwrap(),
+        |path| flip(path),
+        |path| {
+            fs::remove_file(path).unwrap();
+            std::os::unix::fs::symlink("elsewhere", path).unwrap();
+        },
+        |path| {
+            fs::remove_file(path).unwrap();
+            fs::create_dir(path).unwrap();
+        },
+    ];
+    for damage in damages {
+        let world = half_way();
+        damage(&active(&world));
+        let recovered = world.recover().unwrap().unwrap();
+        assert_eq!(
+            recovered.damaged_record,
+            Some(world.state.join("tx/active.damaged"))
+        );
+        assert_eq!(recovered.applied.late, []);
+        assert_eq!(world.read(), new());
+    }
+}
+
+#[test]
+fn with_both_records_damaged_no_byte_is_lost_and_the_next_sync_heals() {
+    let world = half_way();
+    // A late edit that only the staging directory holds.
+    fs::write(world.target.join(".hyper-sync.tmp/o7"), "only here").unwrap();
+    flip(&active(&world));
+    flip(&second_copy(&world));
+    let recovered = world.recover().unwrap().unwrap();
+    assert_eq!(recovered.point, None);
+    assert_eq!(recovered.applied.late.len(), 1);
+    for node in old().values() {
+        assert!(world.contents().contains(node.bytes()), "{node:?}");
+    }
+    assert!(world.contents().contains(&b"only here"[..]));
+    assert!(world.recover().unwrap().is_none());
+    world.sync(&new(), &Run::default()).unwrap();
+    assert_eq!(world.read(), new());
+}
+
+#[test]
+fn a_record_of_a_newer_format_stops_the_run_and_nothing_is_touched() {
+    let world = half_way();
+    fs::copy(
+        "tests/data/state/transaction-from-the-future",
+        active(&world),
+    )
+    .unwrap();
+    let before = everything(&world);
+    let error = world.recover().unwrap_err();
+    let newer = matches!(
+        error,
+        Error::State(hyper_sync::state::Error::Newer { version: 4711, .. })
+    );
+    assert!(newer, "{error:?}");
+    assert_eq!(everything(&world), before);
+}
+
+/// Writes a record with a seal that is right.
+fn seal(path: &Path, body: &str) {
+    use sha2::Digest as _;
+    let line = "hyper-sync transaction 1";
+    let sum = sha2::Sha256::digest(format!("{line}\n{body}"));
+    let sum = data_encoding::HEXLOWER.encode(&sum);
+    fs::write(path, format!("{line} {sum}\n{body}")).unwrap();
+}
+
+#[test]
+fn a_record_that_no_run_writes_needs_a_person_and_nothing_is_touched() {
+    let spoil: [(&str, &str); 9] = [
+        ("\"path\":\"a\"", "\"path\":\"../a\""),
+        ("\"path\":\"a\"", "\"path\":\"/etc/passwd\""),
+        ("\"path\":\"a\"", "\"path\":\".git/config\""),
+        ("\"path\":\"a\"", "\"path\":\".hyper-sync.tmp/x\""),
+        ("\"path\":\"a\"", "\"path\":\"b\""),
+        ("\"path\":\"a\"", "\"path\":\"c\""),
+        ("\"path\":\"n/l\"", "\"path\":\"b/l\""),
+        ("\"mode\":\"100644\"", "\"mode\":\"104755\""),
+        ("\"id\":2", "\"surprise\":1,\"id\":2"),
+    ];
+    for (from, to) in spoil {
+        let world = half_way();
+        let sealed = fs::read_to_string(active(&world)).unwrap();
+        let (_, body) = sealed.split_once('\n').unwrap();
+        assert!(body.contains(from), "{from} is not in {body}");
+        seal(&active(&world), &body.replacen(from, to, 1));
+        let before = everything(&world);
+        let error = world.recover().unwrap_err();
+        let refused = matches!(
+            error,
+            Error::NeedsPerson {
+                problem: Problem::Record
+            }
+        );
+        assert!(refused, "{to}: {error:?}");
+        assert_eq!(everything(&world), before, "{to}");
+    }
+    let world = half_way();
+    let target = world.target.to_str().unwrap();
+    let own = fs::read_to_string(active(&world)).unwrap();
+    let (_, body) = own.split_once('\n').unwrap();
+    seal(&active(&world), &body.replace(target, "/etc/nixos"));
+    let before = everything(&world);
+    match world.recover().unwrap_err() {
+        Error::NeedsPerson {
+            problem: Problem::OtherTarget(other),
+        } => assert_eq!(other, "/etc/nixos"),
+        error => panic!("{error:?}"),
+    }
+    assert_eq!(everything(&world), before);
+}
+
+#[test]
+fn a_record_that_others_could_have_written_is_not_believed() {
+    let world = half_way();
+    let body = fs::read(active(&world)).unwrap();
+    fs::set_permissions(active(&world), fs::Permissions::from_mode(0o666)).unwrap();
+    let recovered = world.recover().unwrap().unwrap();
+    let aside = recovered.damaged_record.unwrap();
+    assert_eq!(fs::read(aside).unwrap(), body);
+    assert_eq!(world.read(), new(), "the second copy is believed");
+}
+
+/// Whatever single file is damaged, in the middle of an update or after one: the next runs end at the commit, or a
+/// person is asked and nothing is touched; and nothing that was not in the damaged file is lost.
+#[test]
+fn any_single_damaged_file_is_survived() {
+    type Damage = fn(&Path);
+    let damages: [Damage; 3] = [
+        |path| {
+            let bytes = fs::read(path).unwrap();
+            fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+        },
+        |path| {
+            if fs::metadata(path).unwrap().len() > 0 {
+                flip(path);
+            }
+        },
+        |path| fs::remove_file(path).unwrap(),
+    ];
+    let finished = || {
+        let world = World::at(&old(), |world| world.write("a", &file("edit")));
+        world.sync(&new(), &Run::default()).unwrap();
+        world
+    };
+    let moments: [&dyn Fn() -> World; 4] = [
+        &half_way,
+        &|| killed(|call| call.name == "rename" && call.path.ends_with("000002.plan")),
+        &|| killed(|call| call.name == "unlink" && call.path.ends_with("tx/active")),
+        &finished,
+    ];
+    let mut cases = 0;
+    for make in moments {
+        for (which, damage) in damages.iter().enumerate() {
+            for number in 0.. {
+                let world = make();
+                let state = world::read(&world.state)
+                    .into_iter()
+                    .map(|(name, node)| (world.state.join(name), node));
+                let target = world
+                    .read()
+                    .into_iter()
+                    .map(|(name, node)| (world.target.join(name), node));
+                let files: Vec<(PathBuf, Node)> = state
+                    .chain(target)
+                    .filter(|(path, node)| {
+                        let plain =
+                            matches!(node, Node::File(_) | Node::Executable(_) | Node::Odd(..));
+                        plain && !path.ends_with("lock")
+                    })
+                    .collect();
+                let Some((victim, node)) = files.get(number) else {
+                    break;
+                };
+                let kept = world.contents();
+                damage(victim);
+                cases += 1;
+                let context = format!("{} damaged by {which}", victim.display());
+                world
+                    .recover()
+                    .unwrap_or_else(|error| panic!("{context}: {error:?}"));
+                world
+                    .sync(&new(), &Run::default())
+                    .unwrap_or_else(|error| panic!("{context}: {error:?}"));
+                for (name, node) in new() {
+                    assert_eq!(world.read().get(&name), Some(&node), "{context}");
+                }
+                let now = world.contents();
+                for bytes in old().values().map(|node| node.bytes().to_vec()) {
+                    let there = kept.contains(&bytes) && bytes != node.bytes();
+                    assert!(
+                        !there || now.contains(&bytes),
+                        "{context}: {bytes:?} is lost"
+                    );
+                }
+            }
+        }
+    }
+    assert!(cases >= 100, "only {cases} cases");
+}
+
+// Undo.
+
+fn edited_then_synced() -> (World, TxId) {
+    let world = World::at(&old(), |world| {
+        world.write("a", &file("my edit"));
+        world.write("n/l", &file("not ours"));
+    });
+    let id = world.sync(&new(), &Run::default()).unwrap().id.unwrap();
+    (world, id)
+}
+
+#[test]
+fn undo_tells_what_an_update_replaced_and_has_the_bytes() {
+    let (world, id) = edited_then_synced();
+    let state = world.open_state();
+    assert_eq!(undo::list(&state).unwrap(), [id, TxId(1)]);
+    let record = undo::load(&state, id).unwrap();
+    assert_eq!(record.before.as_ref().unwrap().commit, commit(&old()));
+    assert_eq!(record.after.commit, commit(&new()));
+    let told: Vec<_> = record
+        .changes
+        .iter()
+        .map(|change| {
+            (
+                change.path.as_str(),
+                change.edited,
+                change.base.is_some(),
+                change.after.is_some(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("a", true, true, true),
+            ("b", false, true, true),
+            ("d/gone", false, true, false),
+            ("flake.nix", false, true, true),
+            ("n/l", true, false, true),
+        ]
+    );
+    for (name, bytes) in [("a", "my edit"), ("d/gone", "gone"), ("n/l", "not ours")] {
+        let content = undo::content(&state, id, &path(name)).unwrap();
+        assert_eq!(content, bytes.as_bytes());
+    }
+    assert_eq!(undo::contents(&state, id).unwrap().len(), 5);
+    let first = undo::load(&state, TxId(1)).unwrap();
+    assert_eq!(first.before, None);
+    assert!(
+        first
+            .changes
+            .iter()
+            .all(|change| change.before == Image::Missing)
+    );
+}
+
+#[test]
+fn undo_never_hands_out_damaged_content() {
+    let (world, id) = edited_then_synced();
+    let state = world.open_state();
+    let kept = world.state.join(format!("undo/{id}"));
+    flip(&kept.join(world::id(b"my edit").to_string()));
+    fs::remove_file(kept.join(world::id(b"gone").to_string())).unwrap();
+    for name in ["a", "d/gone"] {
+        let error = undo::content(&state, id, &path(name)).unwrap_err();
+        assert!(
+            matches!(error, undo::Error::ContentDamaged { .. }),
+            "{error:?}"
+        );
+    }
+    assert_eq!(undo::contents(&state, id).unwrap().len(), 3);
+    let error = undo::content(&state, id, &path("untouched")).unwrap_err();
+    assert!(
+        matches!(error, undo::Error::NotReplaced { .. }),
+        "{error:?}"
+    );
+    flip(&kept.join("transaction"));
+    let error = undo::load(&state, id).unwrap_err();
+    assert!(matches!(error, undo::Error::Damaged { .. }), "{error:?}");
+    let error = undo::load(&state, TxId(77)).unwrap_err();
+    assert!(matches!(error, undo::Error::Gone { .. }), "{error:?}");
+}
+
+#[test]
+fn the_last_ten_updates_can_be_undone() {
+    let world = World::new();
+    for number in 0..13 {
+        let tree = tree([("a", file(&format!("version {number}")))]);
+        world.sync(&tree, &Run::default()).unwrap();
+    }
+    let state = world.open_state();
+    let expected: Vec<TxId> = (4..=13).rev().map(TxId).collect();
+    assert_eq!(undo::list(&state).unwrap(), expected);
+    let content = undo::content(&state, TxId(4), &path("a")).unwrap();
+    assert_eq!(content, b"version 2");
+}
+
+#[test]
+fn a_number_is_never_given_twice() {
+    let (world, _) = edited_then_synced();
+    fs::create_dir_all(world.state.join("conflicts/000041")).unwrap();
+    let id = world.sync(&old(), &Run::default()).unwrap().id;
+    assert_eq!(id, Some(TxId(42)));
+}
+
+#[test]
+fn a_record_of_version_one_still_loads() {
+    let world = World::new();
+    let state = world.open_state();
+    let kept = world.state.join("undo/000002");
+    fs::create_dir_all(&kept).unwrap();
+    fs::copy("tests/data/state/transaction-v1", kept.join("transaction")).unwrap();
+    let record = undo::load(&state, TxId(2)).unwrap();
+    assert_eq!(record.changes.len(), 5);
+    assert_eq!(record.time.to_string(), "2026-01-02T03:04:05Z");
+    assert_eq!(record.after.reference, "main");
+}
