@@ -7,6 +7,7 @@
   makeBinaryWrapper,
   versionCheckHook,
   gitMinimal,
+  gnupg,
   openssh,
   tests ? { },
 }:
@@ -40,7 +41,11 @@ rustPlatform.buildRustPackage {
   ];
 
   # The tests compare with real git; everything they start stays on loopback.
-  nativeCheckInputs = [ gitMinimal ];
+  nativeCheckInputs = [
+    gitMinimal
+    gnupg
+    openssh
+  ];
   doInstallCheck = canRun;
   nativeInstallCheckInputs = [ versionCheckHook ];
 

@@ -34,6 +34,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Lock(#[from] crate::lock::Error),
+    /// The file of signers; what is wrong with a commit's signature comes as one of the source's.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Signature(#[from] crate::signature::Error),
     /// The remote, or what it sent.
     #[error(transparent)]
     #[diagnostic(transparent)]

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use crate::git::{commit, tree};
 use crate::{
-    Error, apply, fs, lock, objects, plan, rebuild, scan, settings, source, state, sync, token,
+    Error, apply, fs, lock, objects, plan, rebuild, scan, settings, signature, source, state, sync,
+    token,
 };
 
 /// How a run ended, as the process tells it. The numbers never change meaning.
@@ -23,7 +24,7 @@ pub enum Exit {
     Authentication = 4,
     /// The remote's rate limit is used up.
     RateLimited = 5,
-    /// What the remote sent is not what its ids say.
+    /// What the remote sent is not what its ids say, or not signed by whom it must be.
     Verification = 6,
     /// The commit holds something that must not be written.
     UnsafeTree = 7,
@@ -65,7 +66,7 @@ impl Exit {
         (Self::RateLimited, "rate limited"),
         (
             Self::Verification,
-            "verification failed: the remote sent other bytes than its ids say",
+            "verification failed: bytes that are not what their ids say, or no good signature",
         ),
         (
             Self::UnsafeTree,
@@ -102,6 +103,7 @@ impl From<&Error> for Exit {
             Error::Target(error) => of_target(error),
             Error::State(error) => of_state(error),
             Error::Lock(error) => of_lock(error),
+            Error::Signature(error) => of_signature(error),
             Error::Source(error) => of_source(error),
             Error::Store(error) => of_store(error),
             Error::Scan(error) => of_scan(error),
@@ -211,6 +213,31 @@ fn of_source(error: &source::Error) -> Exit {
         E::Client { .. } => Exit::Failure,
         E::Store(error) => of_store(error),
         E::Scan(error) => of_scan(error),
+        E::Signature(error) => of_signature(error),
+    }
+}
+
+/// A file of signers that cannot be used is a matter of configuration; a commit that none of them signed, of the commit.
+fn of_signature(error: &signature::Error) -> Exit {
+    use signature::Error as E;
+    match error {
+        E::Missing { .. }
+        | E::Unreadable { .. }
+        | E::NotAFile { .. }
+        | E::Mode { .. }
+        | E::Owner { .. }
+        | E::TooLarge { .. }
+        | E::Content { .. }
+        | E::Line { .. }
+        | E::Program { .. } => Exit::Configuration,
+        E::Scratch { .. } => Exit::FileSystem,
+        E::Unsigned { .. }
+        | E::OtherFormat { .. }
+        | E::Several { .. }
+        | E::Bad { .. }
+        | E::Unlisted { .. }
+        | E::KeyRefused { .. }
+        | E::Unavailable { .. } => Exit::Verification,
     }
 }
 

@@ -15,6 +15,7 @@ pub mod report;
 pub mod scan;
 pub mod settings;
 pub mod signals;
+pub mod signature;
 pub mod source;
 pub mod state;
 pub mod sync;

@@ -109,6 +109,14 @@ impl Store {
         &self.root
     }
 
+    /// A new directory that only we can enter; it goes with its handle, or when the store is opened next.
+    pub fn scratch(&self) -> Result<tempfile::TempDir, Error> {
+        tempfile::Builder::new()
+            .prefix(durable::TEMPORARY)
+            .tempdir_in(&self.root)
+            .map_err(|source| Error::io("create a directory in", &self.root, source))
+    }
+
     /// The content of an object, proven to be what its id stands for.
     ///
     /// `None` where it is not there, is of another kind, or is damaged in every pack that has it.

@@ -194,7 +194,7 @@ pub struct Limits {
 /// What is accepted from the remote.
 #[derive(Debug, Clone)]
 pub struct Trust {
-    /// Whose signature a commit needs (OpenSSH `allowed_signers` or a GPG keyring); `None`: none.
+    /// Whose signature the commit that is synced needs (OpenSSH `allowed_signers` or a GPG keyring); `None`: nobody's.
     pub signers: Option<PathBuf>,
     /// Whether symlinks may lead out of the tree.
     pub symlinks: Symlinks,

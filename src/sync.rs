@@ -16,6 +16,7 @@ use crate::plan::{self, MassDelete, Plan, Policy};
 use crate::rebuild;
 use crate::scan::{Local, Scanner};
 use crate::settings::{Env, Settings};
+use crate::signature::{Signer, Signers};
 use crate::source::{
     self, Depth, Fallback, Interrupt, Need, Notice, Opening, RefKind, Route, Source, Staged, Terms,
     Traffic,
@@ -106,6 +107,8 @@ pub struct Outcome {
     pub before: Option<CommitId>,
     /// The commit.
     pub commit: Commit,
+    /// Who has signed it, where a signature was asked for.
+    pub signer: Option<Signer>,
     /// What was done, or would be.
     pub plan: Plan,
     /// What applying told; `None` where nothing had to be done or was to be done.
@@ -165,6 +168,10 @@ fn run_with(
 ) -> Result<Outcome, crate::Error> {
     let settings = context.settings;
     let policy = policy(settings, options.mass_delete)?;
+    let signers = match &settings.trust.signers {
+        Some(path) => Some(Signers::load(path, context.env)?),
+        None => None,
+    };
     let index = session.index();
     let last = index.map(|index| index.commit);
 
@@ -187,6 +194,7 @@ fn run_with(
     let terms = Terms {
         limits: settings.limits,
         symlinks: settings.trust.symlinks,
+        signers: signers.as_ref(),
         ignores_case: session.target().ignores_case()?,
         managed: &managed,
     };
@@ -238,6 +246,7 @@ fn run_with(
         kind: resolved.kind,
         before: last,
         commit: staged.commit().clone(),
+        signer: staged.signer().cloned(),
         applied,
         recovered: session.recovered().cloned(),
         notices: staged.notices().to_vec(),

@@ -9,6 +9,7 @@ use crate::apply::Fate;
 use crate::git::{CommitId, RelPath, TreeId};
 use crate::plan::{Kept, Operation, Reason};
 use crate::scan::Local;
+use crate::signature::Signer;
 use crate::source::{Notice, RefKind, Route, Traffic};
 use crate::sync::{Mode, Note, Outcome};
 
@@ -126,6 +127,11 @@ fn summary(outcome: &Outcome) -> String {
         commit.id.short(),
         commit.subject
     );
+    let by_whom = outcome
+        .signer
+        .as_ref()
+        .map(|Signer { name, key }| format!("signed by {} ({key})\n", name.escape_debug()))
+        .unwrap_or_default();
     let changed = outcome.plan.operations().len();
     let deleted = outcome
         .plan
@@ -169,7 +175,7 @@ fn summary(outcome: &Outcome) -> String {
         bytes(traffic.received),
         seconds(outcome.duration),
     );
-    head + &done + &moved
+    head + &by_whom + &done + &moved
 }
 
 fn requests(count: u64) -> String {
@@ -214,6 +220,7 @@ pub struct Document<'a> {
     tree: TreeId,
     subject: &'a str,
     committed_at: i64,
+    signer: Option<&'a Signer>,
     changed: bool,
     operations: Vec<Change<'a>>,
     kept: Vec<Stays<'a>>,
@@ -270,6 +277,7 @@ impl<'a> From<&'a Outcome> for Document<'a> {
             tree: outcome.commit.tree,
             subject: &outcome.commit.subject,
             committed_at: outcome.commit.time,
+            signer: outcome.signer.as_ref(),
             changed: outcome.has_changes(),
             operations: operations.map(change).collect(),
             kept: outcome

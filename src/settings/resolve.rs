@@ -240,6 +240,8 @@ fn check_places(layers: &mut Layers<'_>, settings: &Settings, env: &Env) {
         ("state_file", &settings.state_file, false),
         ("token_file", &settings.token_file, true),
         ("ssh_key_file", &settings.ssh_key_file, true),
+        // A commit must not choose who may sign the next one.
+        ("trust.signers", &settings.trust.signers, false),
     ] {
         let Some(file) = file else { continue };
         if is_secret && paths::is_in_store(file) {

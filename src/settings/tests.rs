@@ -261,6 +261,7 @@ fn each_mistake_has_its_code() {
         ("state_dir = '/etc/hypervisor/src/state'", "overlap"),
         ("state_dir = '/etc/hypervisor'", "overlap"),
         ("token_file = '/etc/hypervisor/src/token'", "overlap"),
+        ("trust.signers = '/etc/hypervisor/src/signers'", "overlap"),
         ("token_file = '/nix/store/x-token'", "secret_in_store"),
         ("repo = 'https://u:p@example.org/o/n'", "repository"),
         ("repo = 'ext::sh -c x'", "repository"),

@@ -512,6 +512,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Store(#[from] crate::objects::Error),
+    /// The commit's signature.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Signature(#[from] crate::signature::Error),
     /// The look at the target.
     #[error(transparent)]
     #[diagnostic(transparent)]

@@ -12,12 +12,14 @@ use crate::git::tree::{Bounds, WalkError};
 use crate::git::{BlobId, Commit, CommitId, File, FileMode, RelPath, Tree, TreeId};
 use crate::objects::{Added, Store};
 use crate::settings::{Limits, Symlinks};
+use crate::signature::{self, Signer, Signers};
 
 /// A commit whose objects are proven and, as far as they are managed, in the store.
 #[derive(Debug)]
 pub struct Staged<'a> {
     store: &'a Store,
     obtained: Obtained,
+    signer: Option<Signer>,
     tree: Tree,
     files: BTreeMap<RelPath, File>,
     notices: Vec<Notice>,
@@ -38,6 +40,8 @@ pub struct Terms<'a> {
     pub limits: Limits,
     /// Whether symlinks may leave the tree.
     pub symlinks: Symlinks,
+    /// Whose signature the commit needs, where it needs one.
+    pub signers: Option<&'a Signers>,
     /// Whether the target's file system takes names that differ in case for one.
     pub ignores_case: bool,
     /// Which files of the commit are managed, and with which mode.
@@ -67,6 +71,12 @@ impl Staged<'_> {
     #[must_use]
     pub fn commit(&self) -> &Commit {
         self.obtained.commit.commit()
+    }
+
+    /// Who has signed it, where a signature was asked for.
+    #[must_use]
+    pub fn signer(&self) -> Option<&Signer> {
+        self.signer.as_ref()
     }
 
     /// The whole tree, also what is not managed.
@@ -143,17 +153,23 @@ fn prove<'a>(
     let commit = obtained.commit.commit().clone();
     let id = commit.id;
     // The store's bytes decide, not what the route says about them.
-    match store.read(Kind::Commit, id.0) {
+    let signer = match store.read(Kind::Commit, id.0) {
         Some(raw) => {
             let commit =
                 Commit::verify(id, &raw).map_err(|fault| Error::Commit { commit: id, fault })?;
+            let signer = signer(store, &commit, &raw, terms)?;
             obtained.commit = Provenance::Verified(commit);
+            signer
         }
         None if matches!(obtained.commit, Provenance::FromForge(_)) => {
+            if terms.signers.is_some() {
+                return Err(signature::Error::Unavailable { commit: id }.into());
+            }
             notices.push(Notice::CommitFromForge);
+            None
         }
         None => return Err(incomplete(remote, id, "commit", id.0)),
-    }
+    };
     let tree = walk(store, obtained.commit.commit(), terms.limits, remote)?;
     let files = (terms.managed)(&tree);
     if depth == Depth::Content {
@@ -173,10 +189,25 @@ fn prove<'a>(
     Ok(Staged {
         store,
         obtained,
+        signer,
         tree,
         files,
         notices,
     })
+}
+
+/// Who has signed the commit; an error where one of the signers should have, and none has.
+fn signer(
+    store: &Store,
+    commit: &Commit,
+    raw: &[u8],
+    terms: &Terms<'_>,
+) -> Result<Option<Signer>, Error> {
+    let Some(signers) = terms.signers else {
+        return Ok(None);
+    };
+    let scratch = store.scratch()?;
+    Ok(Some(signers.check(commit, raw, scratch.path())?))
 }
 
 /// Walks the commit's tree out of the store; the only way from a commit to its [`Tree`].

@@ -39,6 +39,7 @@ mod rebuild;
 mod recover;
 mod reference;
 mod settings;
+mod signature;
 mod source_git;
 mod source_github;
 mod state;

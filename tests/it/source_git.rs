@@ -101,6 +101,7 @@ impl Machine {
         let terms = Terms {
             limits: Limits::default(),
             symlinks: Symlinks::Any,
+            signers: None,
             ignores_case: false,
             managed: &managed,
         };

@@ -1,0 +1,233 @@
+//! What stands against a commit's signature, or against the file of keys it is checked with.
+
+use std::path::PathBuf;
+
+use miette::Diagnostic;
+
+use crate::git::CommitId;
+
+/// A signature that is not good enough, or cannot be checked.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum Error {
+    /// The file of keys is not there.
+    #[error("the file of signers `{}` does not exist", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::signature::missing),
+        help("create it, or take `trust.signers` out of the settings; nothing was written")
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It cannot be read.
+    #[error("cannot read the file of signers `{}`", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::signature::unreadable),
+        help("give this user the right to read it; nothing was written")
+    )]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A directory, pipe, socket or device.
+    #[error("the file of signers `{}` is {kind}, not a regular file", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::signature::not_a_file),
+        help("set `trust.signers` to a file; nothing was written")
+    )]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// Others may add keys of theirs.
+    #[error("others may write the file of signers `{}` (mode {mode:04o})", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::signature::mode),
+        help("check what it lists, then run `chmod go-w {}`; nothing was written", .path.display())
+    )]
+    Mode {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It belongs to somebody who should not choose whom this machine trusts.
+    #[error("the file of signers `{}` belongs to user {uid}, who is neither root nor the user this runs as", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::signature::owner),
+        help("check what it lists, then run `chown root {}`; nothing was written", .path.display())
+    )]
+    Owner {
+        /// The file.
+        path: PathBuf,
+        /// Its owner.
+        uid: u32,
+    },
+    /// More than a list of keys can be.
+    #[error("the file of signers `{}` has more than {limit} bytes", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::signature::too_large),
+        help("keep only the keys that may sign; nothing was written")
+    )]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most it may have.
+        limit: u64,
+    },
+    /// Neither of the two kinds of file, or a broken one.
+    #[error("the file of signers `{}` {problem}", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::signature::content),
+        help(
+            "give lines of `name key-type key` (see ALLOWED SIGNERS in `man ssh-keygen`), or what `gpg --export` prints; nothing was written"
+        )
+    )]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A line of an `allowed_signers` file.
+    #[error("line {line} of the file of signers `{}` {problem}", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::signature::line),
+        help(
+            "a line is `name key-type key`, with options such as `valid-before=\"20270101Z\"` after the name; nothing was written"
+        )
+    )]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// `ssh-keygen` or `gpgv` cannot be started.
+    #[error("cannot run `{program}`")]
+    #[diagnostic(
+        code(hyper_sync::signature::program),
+        help(
+            "`trust.signers` needs it to check signatures ({}); install it, or put it into the search path; nothing was written",
+            super::program::package(.program)
+        )
+    )]
+    Program {
+        /// Its name.
+        program: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The files that it reads cannot be laid down.
+    #[error("cannot write `{}`", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::signature::scratch),
+        help("check the file system of the state directory; nothing was written to the target")
+    )]
+    Scratch {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// No signature at all.
+    #[error("commit {commit} is not signed")]
+    #[diagnostic(
+        code(hyper_sync::signature::unsigned),
+        help(
+            "`trust.signers` lets only signed commits pass: sign it (`git commit --amend -S`) and push; nothing was written"
+        )
+    )]
+    Unsigned {
+        /// The commit.
+        commit: CommitId,
+    },
+    /// A signature of a kind that the file lists no keys for.
+    #[error("commit {commit} has {signed}, and the signers are {listed}")]
+    #[diagnostic(
+        code(hyper_sync::signature::other_format),
+        help(
+            "sign with a listed key, or list the signer's key: a file holds either SSH or OpenPGP keys; nothing was written"
+        )
+    )]
+    OtherFormat {
+        /// The commit.
+        commit: CommitId,
+        /// What it has.
+        signed: &'static str,
+        /// What is listed.
+        listed: &'static str,
+    },
+    /// More than one signature: which one counts would be a matter of taste.
+    #[error("commit {commit} has more than one signature")]
+    #[diagnostic(
+        code(hyper_sync::signature::several),
+        help("sign it once, with one key; nothing was written")
+    )]
+    Several {
+        /// The commit.
+        commit: CommitId,
+    },
+    /// The signature does not hold.
+    #[error("commit {commit} has a bad signature: {}", .cause.escape_debug())]
+    #[diagnostic(
+        code(hyper_sync::signature::bad),
+        help("do not trust this commit before you know who made it; nothing was written")
+    )]
+    Bad {
+        /// The commit.
+        commit: CommitId,
+        /// What is wrong.
+        cause: String,
+    },
+    /// By somebody whose key is not in the file.
+    #[error("commit {commit} is signed by {}, which is not among the signers", .key.escape_debug())]
+    #[diagnostic(
+        code(hyper_sync::signature::unlisted),
+        help(
+            "if you trust this key, add it to the file of `trust.signers`; else do not trust this commit; nothing was written"
+        )
+    )]
+    Unlisted {
+        /// The commit.
+        commit: CommitId,
+        /// The key's fingerprint.
+        key: String,
+    },
+    /// By a listed key that is expired, not yet valid, revoked, or listed for something else.
+    #[error("commit {commit} is signed by {}, which may not sign it: {}", .key.escape_debug(), .cause.escape_debug())]
+    #[diagnostic(
+        code(hyper_sync::signature::key_refused),
+        help(
+            "sign with a key that is valid, or renew the key in the file of `trust.signers`; nothing was written"
+        )
+    )]
+    KeyRefused {
+        /// The commit.
+        commit: CommitId,
+        /// The key's fingerprint.
+        key: String,
+        /// Why.
+        cause: String,
+    },
+    /// The bytes that were signed are not here.
+    #[error(
+        "the signature of commit {commit} cannot be checked: the remote did not give the commit's own bytes"
+    )]
+    #[diagnostic(
+        code(hyper_sync::signature::unavailable),
+        help(
+            "the API cannot give them for every commit: use `--transport git`; nothing was written"
+        )
+    )]
+    Unavailable {
+        /// The commit.
+        commit: CommitId,
+    },
+}

@@ -1,0 +1,757 @@
+//! Signatures of commits: real `ssh-keygen` signs, and what real OpenPGP signatures look like is in `tests/data`.
+
+use std::cell::Cell;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use hyper_sync::exit::Exit;
+use hyper_sync::git::id::Kind;
+use hyper_sync::git::{BlobId, Commit, CommitId, Oid, Tree};
+use hyper_sync::objects::Store;
+use hyper_sync::scan;
+use hyper_sync::settings::{Env, Limits, Symlinks};
+use hyper_sync::signature::{self, Signers};
+use hyper_sync::source::{
+    Depth, Error, Need, Obtained, Provenance, RefKind, Resolved, Route, Source, Staged, Terms,
+    Traffic, stage,
+};
+
+use crate::common::env::Sandbox;
+use crate::common::git;
+use crate::common::repo::Repo;
+use crate::common::snapshot::TreeSnapshot;
+
+/// The time of the commits that [`World::commit`] makes; see `tests/common/repo.rs`.
+const COMMITTED: &str = "2025-10-09T08:54:20Z";
+
+/// A repository, keys, and a machine that takes commits from the one by the other.
+struct World {
+    repo: Repo,
+    directory: tempfile::TempDir,
+    store: Store,
+}
+
+impl World {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("state"), Limits::default().blob).unwrap();
+        Self {
+            repo: Repo::small(),
+            directory,
+            store,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Makes a key pair and returns the public one as `kind base64`.
+    fn key(&self, name: &str) -> String {
+        let mut make = Command::new("ssh-keygen");
+        make.args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]);
+        git::succeeds(make.arg(self.path(name)));
+        let public = fs::read_to_string(self.path(&format!("{name}.pub"))).unwrap();
+        public.trim_end().to_owned()
+    }
+
+    /// Signs as git does, or for something else.
+    fn sign(&self, key: &str, namespace: &str, payload: &[u8]) -> String {
+        let mut sign = Command::new("ssh-keygen");
+        sign.args(["-q", "-Y", "sign", "-n", namespace, "-f"])
+            .arg(self.path(key));
+        String::from_utf8(git::feed(&mut sign, payload)).unwrap()
+    }
+
+    fn commit(&self, sign: impl FnOnce(&[u8]) -> String) -> CommitId {
+        let tree = self.repo.id("main^{tree}");
+        let commit = self.repo.signed_commit(&tree, &[], "signed", sign);
+        commit.parse().unwrap()
+    }
+
+    /// A commit with a good signature by a key.
+    fn signed_by(&self, key: &str) -> CommitId {
+        self.commit(|payload| self.sign(key, "git", payload))
+    }
+
+    fn signers(&self, content: impl AsRef<[u8]>) -> Result<Signers, signature::Error> {
+        fs::write(self.path("signers"), content).unwrap();
+        fs::set_permissions(self.path("signers"), fs::Permissions::from_mode(0o644)).unwrap();
+        Signers::load(&self.path("signers"), &env())
+    }
+
+    /// Stages a commit: who has signed it by these signers.
+    fn stage(&self, commit: CommitId, signers: &Signers) -> Result<String, Error> {
+        let staged = self.stage_with(commit, Some(signers), &Forge::honest(&self.repo))?;
+        let signer = staged.signer().expect("a signature was asked for");
+        Ok(format!("{} {}", signer.name, signer.key))
+    }
+
+    fn stage_with(
+        &self,
+        commit: CommitId,
+        signers: Option<&Signers>,
+        source: &Forge<'_>,
+    ) -> Result<Staged<'_>, Error> {
+        let resolved = Resolved {
+            commit,
+            kind: RefKind::Branch,
+        };
+        let terms = Terms {
+            limits: Limits::default(),
+            symlinks: Symlinks::Any,
+            signers,
+            ignores_case: false,
+            managed: &|tree: &Tree| tree.files().clone(),
+        };
+        stage(
+            source,
+            &self.store,
+            &resolved,
+            None,
+            Depth::Content,
+            &Nothing,
+            &terms,
+        )
+    }
+
+    /// How real git judges the same commit by the same file, in UTC.
+    fn git_accepts(&self, commit: CommitId) -> bool {
+        let setting = format!(
+            "gpg.ssh.allowedSignersFile={}",
+            self.path("signers").display()
+        );
+        let mut verify = self.repo.git();
+        verify.args(["-c", &setting, "verify-commit", &commit.to_string()]);
+        git::output(&mut verify).status.success()
+    }
+}
+
+/// A remote that hands out a repository's objects.
+struct Forge<'a> {
+    repo: &'a Repo,
+    /// Whether it gives the commit itself, or only tells of it.
+    gives_commit: bool,
+    asked: Cell<u64>,
+}
+
+impl<'a> Forge<'a> {
+    fn honest(repo: &'a Repo) -> Self {
+        Self {
+            repo,
+            gives_commit: true,
+            asked: Cell::new(0),
+        }
+    }
+}
+
+impl Source for Forge<'_> {
+    fn resolve(&self, _: &str) -> Result<Resolved, Error> {
+        unreachable!("the tests name commits")
+    }
+
+    fn obtain(
+        &self,
+        id: CommitId,
+        _: Option<CommitId>,
+        store: &Store,
+        _: &dyn Need,
+    ) -> Result<Obtained, Error> {
+        self.asked.set(self.asked.get() + 1);
+        let raw = self.repo.cat(&id.to_string());
+        let commit = Commit::verify(id, &raw).unwrap();
+        let mut writer = store.writer()?;
+        if self.gives_commit {
+            writer.add(Kind::Commit, id.0, &raw)?;
+        }
+        let objects = self
+            .repo
+            .git()
+            .args(["rev-list", "--objects", &format!("{id}^{{tree}}")])
+            .output()
+            .unwrap();
+        for line in String::from_utf8(objects.stdout).unwrap().lines() {
+            let hex = line.split(' ').next().unwrap();
+            let kind = match self.repo.info(hex).unwrap().kind.as_str() {
+                "tree" => Kind::Tree,
+                _ => Kind::Blob,
+            };
+            let oid: Oid = hex.parse().unwrap();
+            writer.add(kind, oid, &self.repo.cat(hex))?;
+        }
+        writer.finish()?;
+        Ok(Obtained {
+            commit: Provenance::FromForge(commit),
+            route: Route::SelectApi,
+            fallbacks: Vec::new(),
+            blobs: 0,
+        })
+    }
+
+    fn descends(&self, _: &Commit, _: CommitId, _: &Store) -> Result<bool, Error> {
+        unreachable!("the tests stage one commit")
+    }
+
+    fn traffic(&self) -> Traffic {
+        Traffic::default()
+    }
+
+    fn describe(&self) -> String {
+        "the test's repository".to_owned()
+    }
+}
+
+/// A target that has no file at all.
+struct Nothing;
+
+impl Need for Nothing {
+    fn missing(&self, _: &Tree) -> Result<Vec<BlobId>, scan::Error> {
+        Ok(Vec::new())
+    }
+
+    fn content(&self, _: BlobId) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+fn env() -> Env {
+    Env::empty().with("PATH", std::env::var_os("PATH").unwrap())
+}
+
+/// The code of an error that must end with exit code 6, and its message.
+fn refusal<T: std::fmt::Debug>(result: Result<T, Error>) -> (String, String) {
+    let error = hyper_sync::Error::from(result.unwrap_err());
+    assert_eq!(Exit::from(&error), Exit::Verification, "{error}");
+    (code(&error), error.to_string())
+}
+
+fn code(error: &dyn miette::Diagnostic) -> String {
+    let code = error.code().unwrap().to_string();
+    code.strip_prefix("hyper_sync::signature::").unwrap().into()
+}
+
+fn fingerprint(world: &World, key: &str) -> String {
+    let mut list = Command::new("ssh-keygen");
+    let line = git::line(list.arg("-lf").arg(world.path(key)));
+    line.split(' ').nth(1).unwrap().to_owned()
+}
+
+#[test]
+fn a_commit_signed_by_a_listed_key_passes() {
+    let world = World::new();
+    let (ada, bob) = (world.key("ada"), world.key("bob"));
+    let signers = format!(
+        "# people\n\nbob@example.org {bob}\n\"ada@example.org\" namespaces=\"file,git\" {ada} laptop\n"
+    );
+    let signers = world.signers(signers).unwrap();
+    let commit = world.signed_by("ada");
+    assert_eq!(
+        world.stage(commit, &signers).unwrap(),
+        format!("ada@example.org {}", fingerprint(&world, "ada"))
+    );
+    assert!(world.git_accepts(commit));
+    let left = fs::read_dir(world.store.path()).unwrap();
+    let names = left.map(|entry| entry.unwrap().file_name());
+    assert!(
+        !names
+            .into_iter()
+            .any(|name| name.to_string_lossy().starts_with(".tmp"))
+    );
+}
+
+#[test]
+fn without_signers_no_signature_is_looked_at() {
+    let world = World::new();
+    let commit = world.commit(|_| "-----BEGIN SSH SIGNATURE-----\nnonsense".to_owned());
+    let forge = Forge::honest(&world.repo);
+    let staged = world.stage_with(commit, None, &forge).unwrap();
+    assert_eq!(staged.signer(), None);
+}
+
+#[test]
+fn an_unsigned_commit_is_refused_also_when_the_store_has_it_already() {
+    let world = World::new();
+    let key = world.key("ada");
+    let commit: CommitId = world.repo.tip().unwrap().parse().unwrap();
+    let forge = Forge::honest(&world.repo);
+    drop(world.stage_with(commit, None, &forge).unwrap());
+    let signers = world.signers(format!("ada {key}")).unwrap();
+    let (code, message) = refusal(world.stage_with(commit, Some(&signers), &forge));
+    assert_eq!(code, "unsigned");
+    assert_eq!(message, format!("commit {commit} is not signed"));
+}
+
+#[test]
+fn a_key_that_is_not_listed_is_named() {
+    let world = World::new();
+    let (ada, _) = (world.key("ada"), world.key("mallory"));
+    let signers = world.signers(format!("* {ada}")).unwrap();
+    let commit = world.signed_by("mallory");
+    let (code, message) = refusal(world.stage(commit, &signers));
+    assert_eq!(code, "unlisted");
+    let key = fingerprint(&world, "mallory");
+    assert_eq!(
+        message,
+        format!("commit {commit} is signed by {key}, which is not among the signers")
+    );
+    assert!(!world.git_accepts(commit));
+}
+
+#[test]
+fn a_signature_of_something_else_is_bad() {
+    let world = World::new();
+    let signers = world.signers(format!("ada {}", world.key("ada"))).unwrap();
+    let altered = world.commit(|payload| {
+        let text = String::from_utf8(payload.to_vec()).unwrap();
+        world.sign("ada", "git", text.replace("signed", "singed").as_bytes())
+    });
+    let (code, message) = refusal(world.stage(altered, &signers));
+    assert_eq!(code, "bad");
+    let expected = format!("commit {altered} has a bad signature: ");
+    assert!(message.starts_with(&expected), "{message}");
+    assert!(!world.git_accepts(altered));
+}
+
+#[test]
+fn a_signature_made_for_files_is_none_for_commits() {
+    let world = World::new();
+    let signers = world.signers(format!("ada {}", world.key("ada"))).unwrap();
+    let commit = world.commit(|payload| world.sign("ada", "file", payload));
+    let (code, message) = refusal(world.stage(commit, &signers));
+    assert_eq!(code, "bad");
+    let expected = format!("commit {commit} has a bad signature: ");
+    assert!(message.starts_with(&expected), "{message}");
+    assert!(!world.git_accepts(commit));
+}
+
+#[test]
+fn a_key_listed_for_files_signs_no_commits() {
+    let world = World::new();
+    let key = world.key("ada");
+    let signers = world
+        .signers(format!("\nada namespaces=\"file\" {key}"))
+        .unwrap();
+    let commit = world.signed_by("ada");
+    let (code, message) = refusal(world.stage(commit, &signers));
+    assert_eq!(code, "key_refused");
+    let key = fingerprint(&world, "ada");
+    let expected = format!("commit {commit} is signed by {key}, which may not sign it: line 2: ");
+    assert!(message.starts_with(&expected), "{message}");
+    assert!(!world.git_accepts(commit));
+}
+
+#[test]
+fn validity_is_held_against_the_commits_time_as_git_does() {
+    let world = World::new();
+    let key = world.key("ada");
+    let commit = world.signed_by("ada");
+    let when = git::line(world.repo.git().args([
+        "log",
+        "-1",
+        "--date=format:%Y-%m-%dT%H:%M:%S%z",
+        "--format=%cI",
+        &commit.to_string(),
+    ]));
+    let when: jiff::Timestamp = when.parse().unwrap();
+    assert_eq!(when.to_string(), COMMITTED);
+    for (options, passes) in [
+        ("valid-before=\"20251009085420Z\"", true),
+        ("valid-before=\"20251009085419Z\"", false),
+        ("valid-after=\"20251009085420Z\"", true),
+        ("valid-after=\"20251009085421Z\"", false),
+        (
+            "valid-after=\"20250101Z\",valid-before=\"20251009Z\"",
+            false,
+        ),
+        ("VALID-AFTER=\"20250101Z\",valid-before=\"20251010Z\"", true),
+    ] {
+        let signers = world.signers(format!("ada {options} {key}\n")).unwrap();
+        let staged = world.stage(commit, &signers);
+        assert_eq!(staged.is_ok(), passes, "{options}");
+        assert_eq!(world.git_accepts(commit), passes, "git, {options}");
+        if !passes {
+            assert_eq!(refusal(staged).0, "key_refused", "{options}");
+        }
+    }
+    // Another line of the same key counts too.
+    let both = format!("ada valid-before=\"2020\" {key}\nada {key}\n");
+    let both = both.replace("\"2020\"", "\"20200101Z\"");
+    assert!(world.stage(commit, &world.signers(both).unwrap()).is_ok());
+}
+
+#[test]
+fn an_expired_key_is_told_from_an_unlisted_one() {
+    let world = World::new();
+    let key = world.key("ada");
+    let signers = format!("# ada has left\nada valid-before=\"20240101Z\" {key}");
+    let signers = world.signers(signers).unwrap();
+    let commit = world.signed_by("ada");
+    let (code, message) = refusal(world.stage(commit, &signers));
+    assert_eq!(code, "key_refused");
+    let key = fingerprint(&world, "ada");
+    let expected = format!(
+        "commit {commit} is signed by {key}, which may not sign it: line 2: key has expired"
+    );
+    assert!(message.starts_with(&expected), "{message}");
+}
+
+#[test]
+fn one_commit_has_one_signature() {
+    let world = World::new();
+    let (ada, bob) = (world.key("ada"), world.key("bob"));
+    let signers = world.signers(format!("ada {ada}\nbob {bob}")).unwrap();
+    let commit = world
+        .commit(|payload| world.sign("ada", "git", payload) + &world.sign("bob", "git", payload));
+    assert_eq!(refusal(world.stage(commit, &signers)).0, "several");
+
+    let raw = String::from_utf8(world.repo.cat(&world.signed_by("ada").to_string())).unwrap();
+    let header = &raw[raw.find("gpgsig").unwrap()..raw.find("\n\n").unwrap()];
+    let twice = raw.replace(header, &format!("{header}\n{header}"));
+    let twice = world.repo.object("commit", twice.as_bytes());
+    assert_eq!(
+        refusal(world.stage(twice.parse().unwrap(), &signers)).0,
+        "several"
+    );
+}
+
+#[test]
+fn the_signature_of_the_sha256_twin_was_not_signed_as_git_sees_it() {
+    let world = World::new();
+    let signers = world.signers(format!("ada {}", world.key("ada"))).unwrap();
+    let raw = String::from_utf8(world.repo.cat(&world.signed_by("ada").to_string())).unwrap();
+    let twin = raw.replace("gpgsig -", "gpgsig-sha256 x\n y\ngpgsig -");
+    let twin = world.repo.object("commit", twin.as_bytes());
+    let twin: CommitId = twin.parse().unwrap();
+    assert!(world.stage(twin, &signers).is_ok());
+    assert!(world.git_accepts(twin));
+    // Any other header was.
+    let more = raw.replace("gpgsig -", "x y\ngpgsig -");
+    let more = world.repo.object("commit", more.as_bytes());
+    let more: CommitId = more.parse().unwrap();
+    assert_eq!(refusal(world.stage(more, &signers)).0, "bad");
+    assert!(!world.git_accepts(more));
+}
+
+#[test]
+fn a_commit_that_git_signed_passes() {
+    let world = World::new();
+    let signers = world.signers(format!("ada {}", world.key("ada"))).unwrap();
+    let sign = format!("user.signingKey={}", world.path("ada").display());
+    let commit = git::line(world.repo.git().args([
+        "-c",
+        "gpg.format=ssh",
+        "-c",
+        &sign,
+        "commit-tree",
+        "-S",
+        "-m",
+        "by git\n\nwith a body",
+        "main^{tree}",
+        "-p",
+        "main",
+    ]));
+    assert!(world.stage(commit.parse().unwrap(), &signers).is_ok());
+}
+
+#[test]
+fn damaged_signatures_are_bad() {
+    let world = World::new();
+    let signers = world.signers(format!("ada {}", world.key("ada"))).unwrap();
+    let begin = "-----BEGIN SSH SIGNATURE-----\n";
+    let end = "-----END SSH SIGNATURE-----";
+    for signature in [
+        format!("{begin}{end}"),
+        format!("{begin}AAAA\n{end}"),
+        format!("{begin}U1NIU0lHAAAAAQ==\n{end}"),
+        format!("{begin}not base64\n{end}"),
+        begin.to_owned(),
+    ] {
+        let commit = world.commit(|_| signature.clone());
+        assert_eq!(
+            refusal(world.stage(commit, &signers)).0,
+            "bad",
+            "{signature}"
+        );
+    }
+    let cut = world.commit(|payload| {
+        let signature = world.sign("ada", "git", payload);
+        let lines: Vec<&str> = signature.lines().collect();
+        [&lines[..3], &lines[lines.len() - 1..]].concat().join("\n")
+    });
+    assert_eq!(refusal(world.stage(cut, &signers)).0, "bad");
+}
+
+#[test]
+fn signatures_of_another_kind_are_told() {
+    let world = World::new();
+    let ssh = world.signers(format!("ada {}", world.key("ada"))).unwrap();
+    let pgp = world.commit(|_| data("good.asc"));
+    let (code, message) = refusal(world.stage(pgp, &ssh));
+    assert_eq!(code, "other_format");
+    insta::assert_snapshot!(
+        message.replace(&pgp.to_string(), "[id]"),
+        @"commit [id] has an OpenPGP signature, and the signers are SSH keys"
+    );
+    for begin in ["PGP MESSAGE", "SIGNED MESSAGE"] {
+        let commit = world.commit(|_| format!("-----BEGIN {begin}-----\nx\n-----END {begin}-----"));
+        assert_eq!(refusal(world.stage(commit, &ssh)).0, "other_format");
+    }
+    let keyring = world.signers(data("keys.asc")).unwrap();
+    let commit = world.signed_by("ada");
+    assert_eq!(refusal(world.stage(commit, &keyring)).0, "other_format");
+}
+
+#[test]
+fn a_commit_that_the_forge_only_tells_of_is_refused() {
+    let world = World::new();
+    let signers = world.signers(format!("ada {}", world.key("ada"))).unwrap();
+    let commit = world.signed_by("ada");
+    let forge = Forge {
+        gives_commit: false,
+        ..Forge::honest(&world.repo)
+    };
+    let (code, _) = refusal(world.stage_with(commit, Some(&signers), &forge));
+    assert_eq!(code, "unavailable");
+    assert!(world.stage_with(commit, None, &forge).is_ok());
+    assert_eq!(forge.asked.get(), 2);
+}
+
+#[test]
+fn a_file_that_others_could_change_or_that_is_none_is_refused() {
+    let world = World::new();
+    let key = world.key("ada");
+    let load = |path: &Path| {
+        let error = Signers::load(path, &env()).unwrap_err();
+        let code = code(&error);
+        let error = hyper_sync::Error::from(error);
+        assert_eq!(Exit::from(&error), Exit::Configuration);
+        code
+    };
+    let path = world.path("signers");
+    assert_eq!(load(&path), "missing");
+    assert_eq!(load(world.directory.path()), "not_a_file");
+    world.signers(format!("ada {key}")).unwrap();
+    for mode in [0o664, 0o646] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!(load(&path), "mode");
+    }
+    for (content, expected) in [
+        (&b""[..], "content"),
+        (b"# nobody\n", "content"),
+        (b"\xff\xfe\0", "content"),
+        (b"ada oops\n", "line"),
+        (b"-----BEGIN PGP PRIVATE KEY BLOCK-----\n", "content"),
+    ] {
+        assert_eq!(code(&world.signers(content).unwrap_err()), expected);
+    }
+    // As NixOS lays out `/etc`.
+    world.signers(format!("ada {key}")).unwrap();
+    let link = world.path("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    assert!(Signers::load(&link, &env()).is_ok());
+}
+
+#[test]
+fn a_missing_program_is_named() {
+    let world = World::new();
+    let key = world.key("ada");
+    let commit = world.signed_by("ada");
+    let nowhere = Env::empty().with("PATH", world.directory.path());
+    world.signers(format!("ada {key}")).unwrap();
+    let ssh = Signers::load(&world.path("signers"), &nowhere).unwrap();
+    world.signers(data("keys.asc")).unwrap();
+    let gpg = Signers::load(&world.path("signers"), &nowhere).unwrap();
+    let pgp = World::new();
+    let pgp_commit = pgp.commit(|_| data("good.asc"));
+    for (error, expected) in [
+        (world.stage(commit, &ssh), "cannot run `ssh-keygen`"),
+        (pgp.stage(pgp_commit, &gpg), "cannot run `gpgv`"),
+    ] {
+        let error = hyper_sync::Error::from(error.unwrap_err());
+        assert_eq!(code(&error), "program");
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(Exit::from(&error), Exit::Configuration);
+    }
+}
+
+/// A file of `tests/data/openpgp`.
+fn data(name: &str) -> String {
+    fs::read_to_string(Path::new("tests/data/openpgp").join(name)).unwrap()
+}
+
+/// The commit that the signatures of `tests/data/openpgp` are for, with one of them.
+fn with_openpgp(name: &str) -> (World, CommitId) {
+    let world = World::new();
+    let commit = world.commit(|payload| {
+        let expected = fs::read("tests/data/openpgp/payload").unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(payload),
+            String::from_utf8_lossy(&expected)
+        );
+        data(name)
+    });
+    (world, commit)
+}
+
+#[test]
+fn an_openpgp_signature_by_a_key_of_the_keyring_passes() {
+    let (world, commit) = with_openpgp("good.asc");
+    let binary = fs::read("tests/data/openpgp/keys.gpg").unwrap();
+    let armored = data("keys.asc");
+    let blocks = format!(
+        "Ours:\n{armored}\nand again:\n{}",
+        armored.replace('\n', "\r\n")
+    );
+    let mut signer = String::new();
+    for content in [binary, armored.into_bytes(), blocks.into_bytes()] {
+        let signers = world.signers(content).unwrap();
+        signer = world.stage(commit, &signers).unwrap();
+        assert!(signer.starts_with("good <good@example.org> "), "{signer}");
+    }
+    // A subkey's signature is its primary key's.
+    let (world, commit) = with_openpgp("subkey.asc");
+    let signers = world.signers(data("keys.asc")).unwrap();
+    assert_eq!(world.stage(commit, &signers).unwrap(), signer);
+}
+
+fn without_fingerprints(text: &str) -> String {
+    let words = text.split(' ').map(|word| {
+        let bare = word.trim_end_matches(',');
+        if bare.len() == 40 && bare.chars().all(|c| c.is_ascii_hexdigit()) {
+            word.replace(bare, "[key]")
+        } else {
+            word.to_owned()
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn every_other_openpgp_signature_is_refused() {
+    let mut seen = String::new();
+    for name in ["other", "revoked", "expired", "sha1", "text", "two"] {
+        let (world, commit) = with_openpgp(&format!("{name}.asc"));
+        let signers = world.signers(data("keys.asc")).unwrap();
+        let (code, message) = refusal(world.stage(commit, &signers));
+        let message = without_fingerprints(&message.replace(&commit.to_string(), "[id]"));
+        seen += &format!("{name}: {code}: {message}\n");
+    }
+    insta::assert_snapshot!(seen, @r"
+    other: unlisted: commit [id] is signed by [key], which is not among the signers
+    revoked: key_refused: commit [id] is signed by [key], which may not sign it: the key is revoked
+    expired: key_refused: commit [id] is signed by [key], which may not sign it: the key has expired
+    sha1: bad: commit [id] has a bad signature: its hash algorithm is broken
+    text: bad: commit [id] has a bad signature: it is no signature of bytes as they are
+    two: several: commit [id] has more than one signature
+    ");
+    // A whole message of the signer's is no signature of this one.
+    let (world, commit) = with_openpgp("inline.asc");
+    let signers = world.signers(data("keys.asc")).unwrap();
+    assert_eq!(refusal(world.stage(commit, &signers)).0, "bad");
+}
+
+#[test]
+fn an_altered_commit_has_a_bad_openpgp_signature() {
+    let world = World::new();
+    let tree = world.repo.id("main^{tree}");
+    let commit = world
+        .repo
+        .signed_commit(&tree, &[], "singed", |_| data("good.asc"));
+    let signers = world.signers(data("keys.asc")).unwrap();
+    let (code, message) = refusal(world.stage(commit.parse().unwrap(), &signers));
+    assert_eq!(code, "bad");
+    assert!(
+        message.ends_with("the commit is not what was signed"),
+        "{message}"
+    );
+    let nonsense = world.repo.signed_commit(&tree, &[], "x", |_| {
+        "-----BEGIN PGP SIGNATURE-----\n\nAAAA\n-----END PGP SIGNATURE-----".to_owned()
+    });
+    assert_eq!(
+        refusal(world.stage(nonsense.parse().unwrap(), &signers)).0,
+        "bad"
+    );
+}
+
+#[test]
+fn a_sync_goes_from_one_signed_commit_to_the_next_and_past_no_other() {
+    let world = World::new();
+    let repo = &world.repo;
+    let sandbox = Sandbox::new();
+    sandbox.link_tool("ssh-keygen");
+    sandbox.mask(&repo.path().display().to_string(), "[repo]");
+    let key = world.key("ada");
+    let signers = sandbox.root().join("signers");
+    fs::write(&signers, format!("ada@example.org {key}\n")).unwrap();
+    fs::set_permissions(&signers, fs::Permissions::from_mode(0o644)).unwrap();
+    sandbox.mask(&fingerprint(&world, "ada"), "[key]");
+    sandbox.config(&format!(
+        "repo = '{}'\nlocal_edits = 'refuse'\n[trust]\nsigners = '{}'\n",
+        repo.path().display(),
+        signers.display()
+    ));
+    let sign = |message: &str| {
+        let tip = repo.tip().unwrap();
+        let commit = repo.signed_commit(&repo.id("main^{tree}"), &[&tip], message, |payload| {
+            world.sign("ada", "git", payload)
+        });
+        repo.update_ref("refs/heads/main", &commit);
+        sandbox.mask_id(&commit, message);
+        commit
+    };
+
+    sandbox.mask_id(&repo.id("main"), "start");
+    insta::assert_snapshot!(sandbox.run(&["sync"]).masked(), @r"
+    exit: 6
+    --- stderr
+    hyper_sync::signature::unsigned
+
+      x commit [start] is not signed
+      help: `trust.signers` lets only signed commits pass: sign it (`git commit --amend -S`) and push; nothing was written
+    ");
+    assert!(!sandbox.target().exists());
+
+    let first = sign("first");
+    let told = sandbox.run(&["sync"]).ok().out();
+    assert!(
+        told.contains("\nsigned by ada@example.org ([key])\n"),
+        "{told}"
+    );
+    sandbox
+        .target_tree()
+        .assert_same(&TreeSnapshot::of_commit(repo, &first));
+
+    repo.write("flake.nix", "{ evil = true; }").commit("second");
+    sandbox.mask_id(&repo.id("main"), "second");
+    for mode in ["--check-only", "--dry-run", "--force-full"] {
+        let refused = sandbox.run(&["sync", mode]).code(6);
+        assert!(
+            refused.err().contains("hyper_sync::signature::unsigned"),
+            "{}",
+            refused.err()
+        );
+        sandbox
+            .target_tree()
+            .assert_same(&TreeSnapshot::of_commit(repo, &first));
+    }
+
+    let third = sign("third");
+    let told = sandbox.run(&["sync", "--json"]).ok().json();
+    assert_eq!(told["commit"], third.as_str());
+    assert_eq!(told["signer"]["name"], "ada@example.org");
+    sandbox
+        .target_tree()
+        .assert_same(&TreeSnapshot::of_commit(repo, &third));
+
+    fs::remove_file(&signers).unwrap();
+    insta::assert_snapshot!(sandbox.run(&["sync"]).masked(), @r"
+    exit: 2
+    --- stderr
+    hyper_sync::signature::missing
+
+      x the file of signers `[root]/signers` does not exist
+      help: create it, or take `trust.signers` out of the settings; nothing was written
+    ");
+}
