@@ -4,12 +4,17 @@
 //! is said to be unknown, never guessed.
 
 mod attrs;
+pub mod conf;
 pub mod flake;
 pub mod layout;
+pub mod lock;
+pub mod names;
 pub mod nar;
 pub mod syntax;
 
 pub use flake::Flake;
 pub use layout::Layout;
+pub use lock::Lock;
+pub use names::Names;
 pub use nar::NarHash;
 pub use syntax::SyntaxError;

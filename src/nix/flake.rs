@@ -5,14 +5,14 @@
 //!
 //! Limits: inputs are literal in every flake (Nix insists), hosts and paths often are but need not be.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
-use rnix::ast::{self, BinOpKind, InterpolPart};
-use rnix::{SyntaxNode, ast::AstToken};
+use rnix::ast::{self, BinOpKind};
 
 use super::attrs::{Attrs, Value, literal, unwrapped};
-use super::syntax::{self, SyntaxError, cast, node};
+use super::names::{Names, literal_path, resolved};
+use super::syntax::{self, SyntaxError, node};
 
 /// The attribute of the outputs that holds the hosts.
 const HOSTS: &str = "nixosConfigurations";
@@ -28,7 +28,7 @@ pub struct Flake {
     pub outputs: bool,
     /// The names in `nixosConfigurations`; `None` where they cannot be told without evaluating.
     pub hosts: Option<Vec<String>>,
-    /// The paths it names, as written: absolute and relative path literals, and strings that are an absolute path.
+    /// The paths it names, as written; see [`Names::paths`].
     pub paths: Vec<PathBuf>,
 }
 
@@ -70,7 +70,7 @@ impl Flake {
                 None => Some(Vec::new()),
                 Some(_) => None,
             },
-            paths: node(root).descendants().filter_map(path).collect(),
+            paths: Names::read(root).paths,
         })
     }
 
@@ -140,7 +140,7 @@ fn inputs(inputs: Option<&Value>) -> Vec<Input> {
 fn input_url(input: &Attrs) -> Option<String> {
     let text = |name| match input.get(name) {
         Some(Value::Expr(ast::Expr::Str(text))) => literal(text),
-        Some(Value::Expr(expr)) => path(node(expr).clone())?
+        Some(Value::Expr(expr)) => literal_path(node(expr))?
             .into_os_string()
             .into_string()
             .ok(),
@@ -297,47 +297,6 @@ fn updated(expr: &ast::Expr) -> Option<(Term, Term)> {
         }
         _ => None,
     }
-}
-
-/// A node that is a path, or a string that is an absolute one. Of a path with interpolation, the part before it.
-fn path(node: SyntaxNode) -> Option<PathBuf> {
-    let begin = |parts: Vec<InterpolPart<ast::PathContent>>| match parts.into_iter().next() {
-        Some(InterpolPart::Literal(text)) => Some(text.syntax().text().to_owned()),
-        _ => None,
-    };
-    if let Some(path) = cast::<ast::PathAbs>(node.clone()) {
-        return begin(path.parts()).map(PathBuf::from);
-    }
-    if let Some(path) = cast::<ast::PathRel>(node.clone()) {
-        return begin(path.parts()).map(PathBuf::from);
-    }
-    // `modulesPath + "/x"` is a path below another one.
-    let summand = node.parent().and_then(cast::<ast::BinOp>);
-    if summand.is_some_and(|sum| sum.lhs().is_some_and(|left| syntax::node(&left) != &node)) {
-        return None;
-    }
-    let text = cast::<ast::Str>(node)?;
-    match text.normalized_parts().into_iter().next()? {
-        InterpolPart::Literal(text) if text.starts_with('/') && !text.contains('\n') => {
-            Some(PathBuf::from(text))
-        }
-        _ => None,
-    }
-}
-
-/// Puts a path below a directory and takes `.` and `..` away by name, as Nix does with path literals.
-fn resolved(directory: &Path, path: &Path) -> PathBuf {
-    let mut result = PathBuf::new();
-    for component in directory.join(path).components() {
-        match component {
-            Component::ParentDir => {
-                result.pop();
-            }
-            Component::CurDir => {}
-            component => result.push(component),
-        }
-    }
-    result
 }
 
 #[cfg(test)]
