@@ -271,6 +271,7 @@ in
               exe
               "validate"
               "--quick"
+              "--sandboxed"
               "--fail-on"
               "critical"
             ])

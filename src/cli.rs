@@ -93,7 +93,7 @@ fn run(cli: &Cli, env: &Env, interrupt: &Interrupt, report: &mut Report) -> Resu
     match command {
         None => update::run(&cli.update, settings, &mut run),
         Some(Command::Sync(args)) => sync::run(args, settings, &mut run),
-        Some(Command::Validate(args)) => validate::run(args, settings, &mut run),
+        Some(Command::Validate(args)) => Ok(validate::run(args, settings, &mut run)),
         Some(Command::Status) => status::run(settings, &mut run),
         Some(Command::Diff(args)) => diff::run(args, settings, &mut run),
         Some(Command::Rebuild(args)) => rebuild::run(args, settings, &mut run),

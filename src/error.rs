@@ -70,4 +70,8 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Rebuild(#[from] crate::rebuild::Error),
+    /// The state of the machine.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Validate(#[from] crate::validate::Error),
 }

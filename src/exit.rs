@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::git::{commit, tree};
 use crate::{
     Error, apply, fs, lock, objects, plan, rebuild, scan, settings, signature, source, state, sync,
-    token,
+    token, validate,
 };
 
 /// How a run ended, as the process tells it. The numbers never change meaning.
@@ -112,6 +112,7 @@ impl From<&Error> for Exit {
             Error::Apply(error) => of_apply(error),
             Error::Undo(error) => of_undo(error),
             Error::Rebuild(error) => of_rebuild(error),
+            Error::Validate(error) => of_validate(error),
         }
     }
 }
@@ -338,6 +339,18 @@ fn of_rebuild(error: &rebuild::Error) -> Exit {
         | Error::Interrupted { .. } => Exit::Rebuild,
         Error::Busy { .. } => Exit::Busy,
         Error::State(error) => of_state(error),
+    }
+}
+
+fn of_validate(error: &validate::Error) -> Exit {
+    use validate::Error;
+    match error {
+        Error::Target(error) => of_target(error),
+        Error::State(error) => of_state(error),
+        Error::ReadOnly { .. } | Error::NotWritable { .. } | Error::NoRoom { .. } => {
+            Exit::FileSystem
+        }
+        Error::Critical { .. } => Exit::Failure,
     }
 }
 

@@ -24,6 +24,7 @@ mod case;
 mod directory;
 mod error;
 mod faults;
+mod permissions;
 mod write;
 
 pub(crate) use directory::Directory;

@@ -20,5 +20,6 @@ pub mod source;
 pub mod state;
 pub mod sync;
 pub mod token;
+pub mod validate;
 
 pub use error::Error;

@@ -16,6 +16,7 @@ use crate::settings::Env;
 
 pub mod diff;
 pub mod sync;
+pub mod validate;
 
 /// Where the output goes.
 pub struct Stdio {

@@ -199,6 +199,9 @@ pub struct Validate {
     /// Repair what can be repaired safely: says what it will do, does it, and checks again
     #[arg(long)]
     pub fix: bool,
+    /// Leave out what cannot be seen from inside the sandboxed unit
+    #[arg(long, hide = true)]
+    pub sandboxed: bool,
     /// The least that makes the exit code other than 0
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t)]
     pub fail_on: FailOn,

@@ -1,16 +1,93 @@
-//! stub
+//! `hyper-sync validate`, and the two looks of the update.
+
+use std::path::Path;
+
+use serde::Serialize;
+
 use super::{Run, args};
 use crate::Error;
 use crate::exit::Exit;
-use crate::settings::Settings;
-#[derive(serde::Serialize)]
-pub(super) struct Document;
-pub(super) fn run(_: &args::Validate, _: &Settings, _: &mut Run<'_>) -> Result<Exit, Error> {
-    Ok(Exit::Done)
+use crate::rebuild::SystemRunner;
+use crate::report::{self, Format, validate as told};
+use crate::settings::{Env, Settings};
+use crate::validate::{self, Context, Options, Severity, Status, Validation};
+
+/// What `--json` prints.
+#[derive(Serialize)]
+pub(super) struct Document {
+    passed: usize,
+    warned: usize,
+    failed: usize,
+    skipped: usize,
+    #[serde(flatten)]
+    validation: Validation,
 }
-pub(super) fn before_sync(_: &Settings, _: &mut Run<'_>) -> Result<Document, Error> {
-    Ok(Document)
+
+impl From<Validation> for Document {
+    fn from(validation: Validation) -> Self {
+        Self {
+            passed: validation.count(Status::Passed),
+            warned: validation.count(Status::Warned),
+            failed: validation.count(Status::Failed),
+            skipped: validation.count(Status::Skipped),
+            validation,
+        }
+    }
 }
-pub(super) fn before_rebuild(_: &Settings, _: &mut Run<'_>) -> Result<(), Error> {
-    Ok(())
+
+/// Runs the command.
+pub(super) fn run(args: &args::Validate, settings: &Settings, run: &mut Run<'_>) -> Exit {
+    let options = Options {
+        quick: args.quick,
+        sandboxed: args.sandboxed,
+        fix: args.fix,
+    };
+    let validation = look(options, settings, run);
+    let exit = validation.exit(match args.fail_on {
+        args::FailOn::Warning => Severity::Warning,
+        args::FailOn::Critical => Severity::Critical,
+    });
+    match run.report.format() {
+        Format::Human => told::human(run.report, &validation),
+        Format::Json => run.report.json(&Document::from(validation)),
+    }
+    exit
+}
+
+/// Before a sync, only what would make it unsafe stops the update: a sync is often the repair of everything else.
+pub(super) fn before_sync(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
+    let runner = SystemRunner::new(run.interrupt.clone(), report::pass_through);
+    validate::preflight(&context(settings, run.env, &runner))?;
+    let options = Options {
+        quick: true,
+        ..Options::default()
+    };
+    let validation = look(options, settings, run);
+    told::brief(run.report, &validation, Status::Warned);
+    Ok(validation.into())
+}
+
+/// Before a rebuild, every critical failure stops the update.
+pub(super) fn before_rebuild(settings: &Settings, run: &mut Run<'_>) -> Result<(), Error> {
+    let validation = look(Options::default(), settings, run);
+    told::brief(run.report, &validation, Status::Failed);
+    Ok(validation.allows_rebuild()?)
+}
+
+fn look(options: Options, settings: &Settings, run: &mut Run<'_>) -> Validation {
+    let runner = SystemRunner::new(run.interrupt.clone(), report::pass_through);
+    let context = context(settings, run.env, &runner);
+    let report = &mut *run.report;
+    validate::run(&context, options, &mut |repair| {
+        report.note(&format!("repair: {repair}"));
+    })
+}
+
+fn context<'a>(settings: &'a Settings, env: &'a Env, runner: &'a SystemRunner) -> Context<'a> {
+    Context {
+        settings,
+        env,
+        runner,
+        root: Path::new("/"),
+    }
 }

@@ -35,7 +35,7 @@ const OPEN: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::CLOEXEC)
     .union(OFlags::NOFOLLOW);
-const READ: OFlags = OFlags::RDONLY
+pub(super) const READ: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::NONBLOCK)
@@ -332,7 +332,12 @@ impl Directory {
         Failure::new(verb, &self.path.join(name.as_ref()), errno)
     }
 
-    fn check(&self, call: &'static str, name: &OsStr, to: Option<&Path>) -> Result<(), Errno> {
+    pub(super) fn check(
+        &self,
+        call: &'static str,
+        name: &OsStr,
+        to: Option<&Path>,
+    ) -> Result<(), Errno> {
         self.faults.check(call, &self.path, Path::new(name), to)
     }
 }

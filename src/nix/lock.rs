@@ -222,7 +222,7 @@ mod tests {
             ("{\n<<<<<<< HEAD\n", "2:1: key must be a string"),
             (
                 "{ \"nodes\": {}, \"root\": \"root\" }",
-                "1:32: missing field `version`",
+                "1:31: missing field `version`",
             ),
             (
                 "{ \"nodes\": { \"root\": {} }, \"root\": \"root\", \"version\": 8 }",

@@ -94,6 +94,21 @@ pub enum Fault {
     Unreadable,
 }
 
+impl Fault {
+    /// Whether the file was not read to its end, so that nothing is said about its syntax.
+    #[must_use]
+    pub fn is_limit(&self) -> bool {
+        match self {
+            Self::TooComplex | Self::TooLarge | Self::Unreadable => true,
+            Self::Unexpected { .. }
+            | Self::UnexpectedEnd { .. }
+            | Self::DuplicateArgument { .. }
+            | Self::DuplicateAttribute { .. }
+            | Self::DoubleBind => false,
+        }
+    }
+}
+
 struct Expected(Option<&'static str>);
 
 impl fmt::Display for Expected {

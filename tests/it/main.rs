@@ -45,3 +45,4 @@ mod source_github;
 mod state;
 mod sync;
 mod token;
+mod validate;

@@ -1,0 +1,158 @@
+//! How a validation is told to a person.
+
+use std::fmt::Write as _;
+
+use super::{Report, Verbosity, escape};
+use crate::validate::{Detail, Outcome, Place, Status, Validation};
+
+/// A longer line of a file is cut.
+const LINE_MAX: usize = 120;
+
+/// Tells a person what every check found, on stdout: it is the result.
+pub fn human(report: &mut Report, validation: &Validation) {
+    for repair in validation.repairs() {
+        if let Some(error) = &repair.error {
+            report.warning(&format!("could not {}: {error}", repair.text));
+        }
+    }
+    let least = match report.verbosity() {
+        Verbosity::Quiet => Status::Warned,
+        Verbosity::Normal | Verbosity::Verbose => Status::Skipped,
+    };
+    let mut text = String::new();
+    for check in validation
+        .checks()
+        .iter()
+        .filter(|check| check.status >= least)
+    {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{:<9}{}", word(check.status), check.title);
+        match check.details.as_slice() {
+            [why] if check.status == Status::Skipped => {
+                let _ = writeln!(text, ": {}", why.text);
+            }
+            _ => {
+                text.push('\n');
+                about(&mut text, check, report.verbosity());
+            }
+        }
+    }
+    if report.verbosity() >= Verbosity::Normal {
+        text.push('\n');
+        text.push_str(&summary(validation));
+        text.push('\n');
+    }
+    let text = escape(&text).into_owned();
+    let text = if report.color_out() {
+        coloured(&text)
+    } else {
+        text
+    };
+    report.data(&text);
+}
+
+/// Tells on stderr, in one line each, what is not as it should be.
+pub fn brief(report: &mut Report, validation: &Validation, least: Status) {
+    for check in validation
+        .checks()
+        .iter()
+        .filter(|check| check.status >= least)
+    {
+        for detail in check.details.iter().filter(|detail| detail.status >= least) {
+            report.warning(&format!("{}: {}", check.title, located(detail)));
+        }
+    }
+}
+
+fn about(text: &mut String, check: &Outcome, verbosity: Verbosity) {
+    let least = match verbosity {
+        Verbosity::Quiet | Verbosity::Normal => Status::Warned,
+        Verbosity::Verbose => Status::Skipped,
+    };
+    let details = check.details.iter();
+    for detail in details.filter(|detail| detail.status >= least) {
+        let _ = writeln!(text, "         {}", located(detail));
+        if let Some(place) = &detail.place {
+            excerpt(text, place);
+        }
+    }
+    for hint in &check.hints {
+        let _ = writeln!(text, "         help: {hint}");
+    }
+}
+
+fn located(detail: &Detail) -> String {
+    match &detail.place {
+        Some(place) => format!(
+            "{}:{}: {}",
+            place.path.display(),
+            place.position,
+            detail.text
+        ),
+        None => detail.text.clone(),
+    }
+}
+
+/// The line, and marks below what it is about.
+fn excerpt(text: &mut String, place: &Place) {
+    let Some(line) = place.source.lines().nth(place.position.line - 1) else {
+        return;
+    };
+    let line = line.replace('\t', " ");
+    let before = place.position.column - 1;
+    let rest = line.chars().count().saturating_sub(before);
+    let marked = place
+        .source
+        .get(place.span.clone())
+        .map_or(1, |span| span.chars().count());
+    if before >= LINE_MAX {
+        return;
+    }
+    let line: String = line.chars().take(LINE_MAX).collect();
+    let number = place.position.line;
+    let marks = "^".repeat(marked.clamp(1, rest.max(1)).min(LINE_MAX - before));
+    let _ = writeln!(text, "         {number:>5} | {line}");
+    let _ = writeln!(text, "         {:>5} | {}{marks}", "", " ".repeat(before));
+}
+
+fn summary(validation: &Validation) -> String {
+    let count = |status| validation.count(status);
+    format!(
+        "{} checks: {} passed, {} with warnings, {} failed, {} skipped",
+        validation.checks().len(),
+        count(Status::Passed),
+        count(Status::Warned),
+        count(Status::Failed),
+        count(Status::Skipped),
+    )
+}
+
+fn word(status: Status) -> &'static str {
+    match status {
+        Status::Skipped => "skipped",
+        Status::Passed => "passed",
+        Status::Warned => "warning",
+        Status::Failed => "failed",
+    }
+}
+
+/// With the word at the begin of each check's line in its colour.
+fn coloured(text: &str) -> String {
+    let mut coloured = String::with_capacity(text.len() + 256);
+    for line in text.split_inclusive('\n') {
+        let paint = [
+            (Status::Skipped, "2"),
+            (Status::Passed, "32"),
+            (Status::Warned, "1;33"),
+            (Status::Failed, "1;31"),
+        ];
+        let painted = paint.into_iter().find_map(|(status, code)| {
+            let rest = line
+                .strip_prefix(word(status))
+                .filter(|rest| rest.starts_with(' '))?;
+            Some(format!("\u{1b}[{code}m{}\u{1b}[0m{rest}", word(status)))
+        });
+        coloured.push_str(painted.as_deref().unwrap_or(line));
+    }
+    coloured
+}

@@ -1,0 +1,272 @@
+//! Checks the installation: what every configuration repository needs, and what the settings name.
+//!
+//! The checks are a [table](CHECKS) of small functions over one [`Sight`](sight::Sight): the settings, the target by
+//! descriptor and the rest of the system below a root directory, which tests choose. Each check tells what it found,
+//! line by line, and what to do about it; all of them run whatever one finds. What can be put right without guessing is
+//! repaired on request, and then everything is checked again.
+//!
+//! Nothing is evaluated and the network is not used; of other programs only `systemctl` is asked.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::nix::SyntaxError;
+use crate::nix::syntax::Position;
+use crate::rebuild::Runner;
+use crate::settings::{Env, Settings};
+
+mod content;
+mod error;
+mod findings;
+mod flake;
+mod machine;
+mod permissions;
+mod places;
+mod preflight;
+mod records;
+mod repair;
+mod sight;
+mod syntax;
+mod system;
+mod table;
+mod tools;
+
+pub use error::Error;
+pub use preflight::preflight;
+pub use repair::Repair;
+pub use table::{CHECKS, Check};
+
+use findings::Findings;
+use sight::Sight;
+
+/// What the checks look at.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// What is to be so.
+    pub settings: &'a Settings,
+    /// Search path, homes, Nix's variables.
+    pub env: &'a Env,
+    /// Asks systemd.
+    pub runner: &'a dyn Runner,
+    /// The directory that stands for `/`: absolute paths of the settings are looked for below it.
+    pub root: &'a Path,
+}
+
+/// How thorough a run is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Only checks that take no time.
+    pub quick: bool,
+    /// Only checks that see clearly from inside the sandboxed unit.
+    pub sandboxed: bool,
+    /// Repairs what can be repaired safely, and checks again.
+    pub fix: bool,
+}
+
+/// The worst that a check can find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Something to know; the system works all the same.
+    Warning,
+    /// A sync or a rebuild would not work, or not be safe.
+    Critical,
+}
+
+/// How a check, or one line of it, ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// There was nothing to check, or no way to.
+    Skipped,
+    /// All as it should be.
+    Passed,
+    /// A warning.
+    Warned,
+    /// A critical failure.
+    Failed,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    /// The check.
+    pub id: &'static str,
+    /// The check's name.
+    pub title: &'static str,
+    /// The worst it can find.
+    pub severity: Severity,
+    /// The worst it has found.
+    pub status: Status,
+    /// What it found, line by line.
+    #[serde(rename = "detail")]
+    pub details: Vec<Detail>,
+    /// What to do about it.
+    #[serde(rename = "hint")]
+    pub hints: Vec<String>,
+}
+
+/// One line of what a check found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Detail {
+    /// Whether it is as it should be.
+    pub status: Status,
+    /// In words.
+    pub text: String,
+    /// The place in a file, where it is about one.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+}
+
+/// A place in a text file.
+#[derive(Debug, Clone, Serialize)]
+pub struct Place {
+    /// The file.
+    pub path: PathBuf,
+    /// Line and column.
+    #[serde(flatten)]
+    pub position: Position,
+    /// The bytes it is about.
+    #[serde(skip)]
+    pub span: Range<usize>,
+    /// The file's text.
+    #[serde(skip)]
+    pub source: Arc<str>,
+}
+
+/// A repair that was tried.
+#[derive(Debug, Clone, Serialize)]
+pub struct Repaired {
+    /// The check it is for.
+    pub id: &'static str,
+    /// What was to be done.
+    pub text: String,
+    /// Why it could not be done; `None`: it was.
+    pub error: Option<String>,
+}
+
+/// What all checks found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Validation {
+    /// The checks, in the order of the table.
+    checks: Vec<Outcome>,
+    /// What was repaired before.
+    repairs: Vec<Repaired>,
+}
+
+/// Runs the checks. Each repair is told to `announce` before it is made.
+pub fn run(
+    context: &Context<'_>,
+    options: Options,
+    announce: &mut dyn FnMut(&Repair),
+) -> Validation {
+    let sight = Sight::new(context);
+    let mut checks = look(&sight, options);
+    let mut repairs = Vec::new();
+    if options.fix {
+        for (check, outcome) in CHECKS.iter().zip(&checks) {
+            let Some(fix) = check.fix.filter(|_| outcome.status > Status::Passed) else {
+                continue;
+            };
+            for repair in fix(&sight) {
+                announce(&repair);
+                repairs.push(Repaired {
+                    id: check.id,
+                    error: repair.make(&sight).err(),
+                    text: repair.to_string(),
+                });
+            }
+        }
+        if !repairs.is_empty() {
+            checks = look(&Sight::new(context), options);
+        }
+    }
+    Validation { checks, repairs }
+}
+
+fn look(sight: &Sight<'_>, options: Options) -> Vec<Outcome> {
+    CHECKS
+        .iter()
+        .map(|check| check.look(sight, options))
+        .collect()
+}
+
+impl Check {
+    fn look(&self, sight: &Sight<'_>, options: Options) -> Outcome {
+        let mut findings = Findings::new(self.severity);
+        if options.quick && !self.quick {
+            findings.skip("left out by `--quick`");
+        } else if options.sandboxed && !self.sandbox_ok {
+            findings.skip(
+                "cannot be seen from inside the unit's sandbox, and is checked before the rebuild",
+            );
+        } else {
+            (self.run)(sight, &mut findings);
+        }
+        findings.into_outcome(self)
+    }
+}
+
+impl Validation {
+    /// What each check found, in the order of the table.
+    #[must_use]
+    pub fn checks(&self) -> &[Outcome] {
+        &self.checks
+    }
+
+    /// What was repaired before the last look.
+    #[must_use]
+    pub fn repairs(&self) -> &[Repaired] {
+        &self.repairs
+    }
+
+    /// How many checks ended like this.
+    #[must_use]
+    pub fn count(&self, status: Status) -> usize {
+        self.checks
+            .iter()
+            .filter(|check| check.status == status)
+            .count()
+    }
+
+    /// The exit code: critical failures, then warnings unless only failures count.
+    #[must_use]
+    pub fn exit(&self, fail_on: Severity) -> Exit {
+        if self.count(Status::Failed) > 0 {
+            Exit::Failure
+        } else if self.count(Status::Warned) > 0 && fail_on == Severity::Warning {
+            Exit::Configuration
+        } else {
+            Exit::Done
+        }
+    }
+
+    /// Whether a rebuild may begin: every critical failure stops it.
+    pub fn allows_rebuild(&self) -> Result<(), Error> {
+        let failed = self
+            .checks
+            .iter()
+            .filter(|check| check.status == Status::Failed);
+        let failed: Vec<_> = failed.map(|check| check.title).collect();
+        if failed.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Critical { failed })
+        }
+    }
+}
+
+impl Place {
+    fn of(path: &Path, source: &Arc<str>, error: &SyntaxError) -> Self {
+        Self {
+            path: path.to_owned(),
+            position: error.position,
+            span: error.span.clone(),
+            source: Arc::clone(source),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What stops an update because of the state of the machine.
+
+use std::path::PathBuf;
+
+use miette::Diagnostic;
+
+/// The machine is not in a state for what was asked.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum Error {
+    /// The target could not be opened.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Target(#[from] crate::fs::Error),
+    /// The state directory is not to be trusted, or not readable.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    State(#[from] crate::state::Error),
+    /// A file system is mounted read-only.
+    #[error("`{}` is on a file system that is mounted read-only", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::validate::read_only),
+        help(
+            "mount it writable, or set `target` and `state_dir` to places that are; nothing was written"
+        )
+    )]
+    ReadOnly {
+        /// What should be written.
+        path: PathBuf,
+    },
+    /// This user may not write.
+    #[error("this user may not write into `{}`", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::validate::not_writable),
+        help("run as root, or as the user who owns it; nothing was written")
+    )]
+    NotWritable {
+        /// What should be written.
+        path: PathBuf,
+    },
+    /// There is hardly any room.
+    #[error("the file system of `{}` has only {free} bytes free", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::validate::no_room),
+        help(
+            "make room, for example with `nix-collect-garbage --delete-older-than 30d`; nothing was written"
+        )
+    )]
+    NoRoom {
+        /// What should be written.
+        path: PathBuf,
+        /// How much is free.
+        free: u64,
+    },
+    /// Critical failures, before a rebuild.
+    #[error("the installation has critical failures: {}", .failed.join(", "))]
+    #[diagnostic(
+        code(hyper_sync::validate::critical),
+        help(
+            "`hyper-sync validate` tells them in full, `--fix` repairs some; the target is at its new commit, the system was not rebuilt"
+        )
+    )]
+    Critical {
+        /// The checks that failed.
+        failed: Vec<&'static str>,
+    },
+}

@@ -1,0 +1,166 @@
+//! The machine's flake: it can be read, has hosts, and leads to the target; its lock file is whole.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Place;
+use super::findings::Findings;
+use super::sight::Sight;
+use crate::nix::{Flake, Layout, Lock, lock};
+
+const MISSING: &str = "set `rebuild.flake` to the directory that holds the machine's `flake.nix`";
+
+/// `flake.nix` parses, has hosts and reaches the target.
+pub(super) fn flake(sight: &Sight<'_>, findings: &mut Findings) {
+    let path = sight.settings().rebuild.flake.join("flake.nix");
+    let shown = path.display();
+    let source: Arc<str> = match sight.read(&path) {
+        Ok(Some(source)) => source.into(),
+        Ok(None) => return findings.fault(format!("`{shown}` is missing"), MISSING),
+        Err(error) => {
+            return findings.fault(format!("`{shown}` cannot be read: {error}"), MISSING);
+        }
+    };
+    let flake = match Flake::parse(&source) {
+        Ok(flake) => flake,
+        Err(error) => {
+            return findings.place(
+                true,
+                error.fault.to_string(),
+                Place::of(&path, &source, &error),
+                "correct it: Nix cannot read it either",
+            );
+        }
+    };
+    hosts(sight, &flake, findings);
+    reach(sight, &flake, findings);
+}
+
+fn hosts(sight: &Sight<'_>, flake: &Flake, findings: &mut Findings) {
+    let wanted = &sight.settings().rebuild.host;
+    match (&flake.hosts, wanted) {
+        _ if !flake.outputs => findings.fault(
+            "it has no `outputs`",
+            "a flake that a system is built from has `outputs` with `nixosConfigurations`",
+        ),
+        (Some(names), _) if names.is_empty() => findings.fault(
+            "it has no `nixosConfigurations`",
+            "add the machine to `nixosConfigurations`, or set `rebuild.flake` to the flake that has it",
+        ),
+        (Some(names), Some(host)) if !names.contains(host) => findings.fault(
+            format!("it has no `nixosConfigurations.{host}`, only {}", list(names)),
+            "set `rebuild.host` to one of them",
+        ),
+        (Some(names), _) => findings.pass(format!("it has {}", list(names))),
+        (None, _) => findings.pass("its hosts are computed, which only Nix can tell"),
+    }
+}
+
+fn list(names: &[String]) -> String {
+    let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    names.join(", ")
+}
+
+/// The three ways from a flake to the target that are in the field: it is the target, has it as an input, or names its
+/// files by their paths.
+fn reach(sight: &Sight<'_>, flake: &Flake, findings: &mut Findings) {
+    let settings = sight.settings();
+    let (directory, target) = (&settings.rebuild.flake, &settings.target);
+    let shown = target.display();
+    match Layout::of(flake, directory, target) {
+        Some(Layout::Own) => findings.pass(format!("it lies in the target `{shown}`")),
+        Some(Layout::Input { names }) => {
+            findings.pass(format!("it has the target as its input {}", list(&names)));
+        }
+        Some(Layout::Literal) => findings.pass(format!("it names files in the target `{shown}`")),
+        None => elsewhere(flake, directory, target, findings),
+    }
+}
+
+fn elsewhere(flake: &Flake, directory: &Path, target: &Path, findings: &mut Findings) {
+    let hint = "without that, a rebuild does not see what was synced: name the target in it, or set `rebuild.flake`";
+    let text = format!("nothing in it leads to the target `{}`", target.display());
+    if leads_elsewhere(flake, directory) {
+        findings.warn(text + ", as far as its own text tells", hint);
+    } else {
+        findings.fault(text, hint);
+    }
+}
+
+/// Whether it is made of other local files too, which may lead to the target.
+fn leads_elsewhere(flake: &Flake, directory: &Path) -> bool {
+    flake
+        .inputs
+        .iter()
+        .any(|input| input.path(directory).is_some())
+        || flake.paths.iter().any(|path| path.is_relative())
+}
+
+/// `flake.lock` is whole and has the flake's inputs.
+pub(super) fn lock(sight: &Sight<'_>, findings: &mut Findings) {
+    let directory = &sight.settings().rebuild.flake;
+    let path = directory.join("flake.lock");
+    let shown = path.display();
+    let flake = sight.read(&directory.join("flake.nix"));
+    let flake = flake
+        .ok()
+        .flatten()
+        .and_then(|source| Flake::parse(&source).ok());
+    let Some(flake) = flake else {
+        return findings.skip("there is no flake that can be read");
+    };
+    let source: Arc<str> = match sight.read(&path) {
+        Ok(Some(source)) => source.into(),
+        Ok(None) if flake.inputs.is_empty() => {
+            return findings.pass("the flake has no inputs to lock");
+        }
+        Ok(None) => {
+            return findings.warn(
+                format!("`{shown}` is missing"),
+                "the next rebuild makes it; until then nothing says which nixpkgs is built",
+            );
+        }
+        Err(error) => return findings.fault(format!("`{shown}` cannot be read: {error}"), BROKEN),
+    };
+    match Lock::parse(&source) {
+        Ok(lock) => {
+            let inputs = flake
+                .inputs
+                .iter()
+                .filter(|input| lock.input(&input.name).is_none());
+            let missing: Vec<_> = inputs.map(|input| input.name.clone()).collect();
+            findings.each(
+                false,
+                &missing,
+                |name| format!("the input `{name}` is not locked"),
+                "the next rebuild locks it to what is newest then; `nix flake lock` does so now",
+            );
+            if missing.is_empty() {
+                findings.pass(format!("`{shown}` is whole"));
+            }
+        }
+        Err(fault) => broken(&path, &source, &fault, findings),
+    }
+}
+
+const BROKEN: &str =
+    "bring it back from a backup or from the repository; removing it locks every input anew";
+
+fn broken(path: &Path, source: &Arc<str>, fault: &lock::Fault, findings: &mut Findings) {
+    let lock::Fault::Json { position, cause } = fault else {
+        return findings.fault(format!("`{}` is broken: {fault}", path.display()), BROKEN);
+    };
+    let line = source
+        .split_inclusive('\n')
+        .take(position.line - 1)
+        .map(str::len)
+        .sum::<usize>();
+    let at = (line + position.column - 1).min(source.len());
+    let place = Place {
+        path: PathBuf::from(path),
+        position: *position,
+        span: at..at,
+        source: Arc::clone(source),
+    };
+    findings.place(true, cause.clone(), place, BROKEN);
+}

@@ -1,0 +1,344 @@
+//! The machine: Nix, virtualisation, network, services, disks.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::findings::Findings;
+use super::sight::Sight;
+use crate::nix::conf::experimental_features;
+use crate::rebuild::{Command, Environment, Output};
+
+/// What Nix needs for a flake on the command line.
+const FEATURES: [&str; 2] = ["nix-command", "flakes"];
+
+/// Nix is there, and flakes are on.
+pub(super) fn nix(sight: &Sight<'_>, findings: &mut Findings) {
+    match sight.find_program("nix") {
+        Some(path) => findings.pass(format!("`{}` is there", path.display())),
+        None => findings.fault(
+            "`nix` is not in the search path",
+            "install Nix, or add its directory to `PATH`",
+        ),
+    }
+    let on = features(sight);
+    let off: Vec<_> = FEATURES
+        .iter()
+        .filter(|&&feature| !on.iter().any(|name| name == feature))
+        .collect();
+    findings.each(
+        false,
+        &off,
+        |feature| format!("the feature `{feature}` is off"),
+        "hyper-sync turns it on for its own rebuilds; for those by hand, set `nix.settings.experimental-features = [ \"nix-command\" \"flakes\" ];`",
+    );
+    if off.is_empty() {
+        findings.pass("flakes are on");
+    }
+}
+
+/// The features that are on, from the files and variables Nix reads, in its order.
+fn features(sight: &Sight<'_>) -> Vec<String> {
+    let env = sight.env();
+    let system = env
+        .path("NIX_CONF_DIR")
+        .unwrap_or(Path::new("/etc/nix"))
+        .join("nix.conf");
+    let mut files = vec![system];
+    if let Some(list) = env.get("NIX_USER_CONF_FILES") {
+        let list: Vec<_> = std::env::split_paths(list).collect();
+        // Nix reads the last first, so that the first has the last word.
+        files.extend(list.into_iter().rev());
+    } else {
+        let config = env.path("XDG_CONFIG_HOME").map(Path::to_owned);
+        let config = config.or_else(|| Some(env.home()?.join(".config")));
+        files.extend(config.map(|config| config.join("nix/nix.conf")));
+    }
+    let mut on = Vec::new();
+    for file in files {
+        let read = |path: &Path| sight.system.read(path).ok().flatten();
+        if let Some(text) = read(&file) {
+            let directory = file.parent().unwrap_or(Path::new("/"));
+            experimental_features(&text, &mut on, &|name| read(&directory.join(name)));
+        }
+    }
+    if let Some(text) = env.get("NIX_CONFIG") {
+        experimental_features(&text.to_string_lossy(), &mut on, &|_| None);
+    }
+    on
+}
+
+/// Virtual machines can run with the processor's help.
+pub(super) fn virtualisation(sight: &Sight<'_>, findings: &mut Findings) {
+    if !sight.settings().validate.kvm {
+        return findings.skip("not asked for: `validate.kvm` is false");
+    }
+    if sight.system.exists("/dev/kvm") {
+        return findings.pass("`/dev/kvm` is there");
+    }
+    let text = "`/dev/kvm` is missing";
+    let processor = sight.system.read(Path::new("/proc/cpuinfo")).ok().flatten();
+    match processor.as_deref().and_then(has_virtualisation) {
+        Some(false) => findings.fault(
+            format!("{text}, and the processor offers no virtualisation"),
+            "turn on VT-x or AMD-V in the firmware; in a virtual machine, allow nested virtualisation",
+        ),
+        Some(true) | None => findings.fault(
+            text,
+            "load the module: `modprobe kvm_intel` or `modprobe kvm_amd`, `dmesg` says why it refuses",
+        ),
+    }
+}
+
+/// Whether the processor has VT-x or AMD-V; `None` where it does not say, as on ARM.
+fn has_virtualisation(cpuinfo: &str) -> Option<bool> {
+    let flags = cpuinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("flags"))?;
+    Some(
+        flags
+            .split_ascii_whitespace()
+            .any(|flag| matches!(flag, "vmx" | "svm")),
+    )
+}
+
+/// The bridge is there, and there is a way out.
+pub(super) fn network(sight: &Sight<'_>, findings: &mut Findings) {
+    if let Some(bridge) = &sight.settings().validate.bridge {
+        if sight
+            .system
+            .exists(Path::new("/sys/class/net").join(bridge))
+        {
+            findings.pass(format!("the bridge `{bridge}` is there"));
+        } else {
+            findings.fault(
+                format!("the bridge `{bridge}` is missing"),
+                "set up the network of the virtual machines, or name its bridge in `validate.bridge`",
+            );
+        }
+    }
+    let read = |path| sight.system.read(Path::new(path)).ok().flatten();
+    match (read("/proc/net/route"), read("/proc/net/ipv6_route")) {
+        (None, None) => findings.skip("the routes cannot be seen"),
+        (v4, v6) => {
+            let has_default = v4.as_deref().is_some_and(has_default_v4)
+                || v6.as_deref().is_some_and(has_default_v6);
+            if has_default {
+                findings.pass("there is a default route");
+            } else {
+                findings.fault(
+                    "there is no default route",
+                    "without it the repository is not reached; `ip route` shows what there is",
+                );
+            }
+        }
+    }
+}
+
+/// `/proc/net/route`: interface, destination, gateway, flags, …, the numbers hexadecimal, below a headline.
+fn has_default_v4(table: &str) -> bool {
+    table.lines().skip(1).any(|line| {
+        let words: Vec<_> = line.split_ascii_whitespace().collect();
+        let mask = words.get(7);
+        words.get(1) == Some(&"00000000") && mask == Some(&"00000000")
+    })
+}
+
+/// `/proc/net/ipv6_route`: destination, prefix length, …, interface. The kernel's own reject route is on `lo`.
+fn has_default_v6(table: &str) -> bool {
+    table.lines().any(|line| {
+        let words: Vec<_> = line.split_ascii_whitespace().collect();
+        let destination = words
+            .first()
+            .is_some_and(|word| word.bytes().all(|byte| byte == b'0'));
+        destination && words.get(1) == Some(&"00") && words.last() != Some(&"lo")
+    })
+}
+
+/// A question to systemd is answered at once, or systemd is not there to answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The configured units run, or start when they are needed.
+pub(super) fn services(sight: &Sight<'_>, findings: &mut Findings) {
+    let services = &sight.settings().validate.services;
+    if services.is_empty() {
+        return findings.skip("none are named in `validate.services`");
+    }
+    // sd_booted(3)
+    if !sight.system.exists("/run/systemd/system") {
+        return findings.skip("systemd does not run here");
+    }
+    let sockets = services.iter().map(|unit| socket(unit));
+    let units: Vec<String> = services.iter().cloned().chain(sockets).collect();
+    let Some(states) = states(sight, &units) else {
+        return findings.warn("systemd does not answer", "`systemctl status` says why");
+    };
+    for unit in services {
+        let state = |name: &str| states.iter().find(|state| state.id == name);
+        let is_active = |name: &str| {
+            state(name).is_some_and(|state| {
+                matches!(state.active.as_str(), "active" | "activating" | "reloading")
+            })
+        };
+        match state(unit) {
+            _ if is_active(unit) => findings.pass(format!("`{unit}` runs")),
+            _ if is_active(&socket(unit)) => {
+                findings.pass(format!("`{unit}` starts when it is needed"));
+            }
+            Some(found) if found.load == "not-found" => findings.fault(
+                format!("`{unit}` is not installed"),
+                "enable it in the configuration, or take it out of `validate.services`",
+            ),
+            found => findings.fault(
+                format!(
+                    "`{unit}` is {}",
+                    found.map_or("unknown to systemd", |found| &found.active)
+                ),
+                format!("`systemctl status {unit}` says why"),
+            ),
+        }
+    }
+}
+
+/// The socket that starts a service.
+fn socket(unit: &str) -> String {
+    format!("{}.socket", unit.strip_suffix(".service").unwrap_or(unit))
+}
+
+#[derive(Default)]
+struct UnitState {
+    id: String,
+    load: String,
+    active: String,
+}
+
+fn states(sight: &Sight<'_>, units: &[String]) -> Option<Vec<UnitState>> {
+    let environment = Environment::clean(sight.env().iter(), sight.env().is_root());
+    let runner = sight.context.runner;
+    let systemctl = runner.find("systemctl", &environment)?;
+    let mut args = vec!["show", "--property=Id,LoadState,ActiveState", "--"];
+    args.extend(units.iter().map(String::as_str));
+    let command = Command::new(systemctl, args, &environment, Path::new("/"), PATIENCE);
+    let finished = runner.run(&command.output(Output::Quiet)).ok()?;
+    finished
+        .end
+        .is_success()
+        .then(|| parse_states(&finished.text()))
+}
+
+/// One block of `Name=value` lines a unit.
+fn parse_states(text: &str) -> Vec<UnitState> {
+    let block = |block: &str| {
+        let mut state = UnitState::default();
+        for line in block.lines() {
+            match line.split_once('=') {
+                Some(("Id", value)) => value.clone_into(&mut state.id),
+                Some(("LoadState", value)) => value.clone_into(&mut state.load),
+                Some(("ActiveState", value)) => value.clone_into(&mut state.active),
+                _ => {}
+            }
+        }
+        state
+    };
+    text.split("\n\n").map(block).collect()
+}
+
+/// Room for one kernel and its initrd, which a rebuild may add to `/boot`; few boot partitions have more than some
+/// hundred megabytes in all, so that `min_free` would be no measure there.
+const BOOT_MIN: u64 = 100 << 20;
+
+/// There is room where a sync and a rebuild write.
+pub(super) fn disk_space(sight: &Sight<'_>, findings: &mut Findings) {
+    let settings = sight.settings();
+    let min = settings.validate.min_free;
+    let places: [(PathBuf, u64); 4] = [
+        (settings.target.clone(), min),
+        (settings.state_dir.clone(), min),
+        ("/nix".into(), min),
+        ("/boot".into(), BOOT_MIN),
+    ];
+    let mut seen = Vec::new();
+    for (path, min) in places {
+        let ours = path == settings.target || path == settings.state_dir;
+        if !ours && !sight.system.exists(&path) {
+            continue;
+        }
+        let Some(space) = sight.system.space(&path) else {
+            continue;
+        };
+        // A `/boot` that is no file system of its own is measured with its own need, which is the smaller.
+        if seen.contains(&space.device) {
+            continue;
+        }
+        seen.push(space.device);
+        let shown = path.display();
+        let free = size(space.free);
+        let hint = "make room, for example with `nix-collect-garbage --delete-older-than 30d`; `validate.min_free` is the bound";
+        if space.free < min {
+            findings.fault(
+                format!("`{shown}` has {free} free, less than {}", size(min)),
+                hint,
+            );
+        } else if space.free / 2 < min {
+            findings.warn(
+                format!("`{shown}` has {free} free, less than twice {}", size(min)),
+                hint,
+            );
+        } else {
+            findings.pass(format!("`{shown}` has {free} free"));
+        }
+    }
+}
+
+/// A size for people, in binary units.
+fn size(bytes: u64) -> String {
+    indicatif::BinaryBytes(bytes).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_a_processor_offers() {
+        assert_eq!(
+            has_virtualisation("model name\t: x\nflags\t\t: fpu vmx sse\n"),
+            Some(true)
+        );
+        assert_eq!(has_virtualisation("flags\t\t: fpu svm\n"), Some(true));
+        assert_eq!(has_virtualisation("flags\t\t: fpu vmxx\n"), Some(false));
+        assert_eq!(has_virtualisation("Features\t: fp asimd\n"), None);
+    }
+
+    #[test]
+    fn a_default_route_is_one_to_everywhere() {
+        let head =
+            "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n";
+        let local = "eth0\t0002000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n";
+        let default = "eth0\t00000000\t0102000A\t0003\t0\t0\t0\t00000000\t0\t0\t0\n";
+        assert!(!has_default_v4(head) && !has_default_v4(&format!("{head}{local}")));
+        assert!(has_default_v4(&format!("{head}{local}{default}")));
+
+        let zero = "0".repeat(32);
+        let line = |prefix: &str, device: &str| {
+            format!(
+                "{zero} {prefix} {zero} 00 {zero} 00000400 00000001 00000000 00000003 {device:>8}\n"
+            )
+        };
+        assert!(has_default_v6(&line("00", "eth0")));
+        assert!(!has_default_v6(&line("00", "lo")) && !has_default_v6(&line("60", "eth0")));
+    }
+
+    #[test]
+    fn reads_the_blocks_of_systemctl() {
+        let states = parse_states(
+            "Id=a.service\nLoadState=loaded\nActiveState=active\n\nId=a.socket\nLoadState=not-found\nActiveState=inactive\n",
+        );
+        assert_eq!(states.len(), 2);
+        assert_eq!(
+            (states[1].id.as_str(), states[1].load.as_str()),
+            ("a.socket", "not-found")
+        );
+        assert_eq!(states[0].active, "active");
+        assert_eq!(socket("libvirtd.service"), "libvirtd.socket");
+    }
+}

@@ -1,0 +1,161 @@
+//! Who may change what root builds the system from, and who may read the token.
+
+use std::path::{Path, PathBuf};
+
+use super::findings::Findings;
+use super::repair::Repair;
+use super::sight::Sight;
+use super::system::Node;
+use crate::fs::{Kind, Stat};
+use crate::git::RelPath;
+use crate::settings::Repo;
+use crate::token::{self, Search};
+
+const WRITABLE_BY_OTHERS: u32 = 0o002;
+const STICKY: u32 = 0o1000;
+
+/// Owners, directories others may write into, and the token's file.
+pub(super) fn permissions(sight: &Sight<'_>, findings: &mut Findings) {
+    above(sight, findings);
+    inside(sight, findings);
+    token(sight, findings);
+    if findings.is_clean() {
+        findings.pass("nobody else may change the target, the flake or the state");
+    }
+}
+
+/// What is too open is closed to others; nothing else about it is changed.
+pub(super) fn close(sight: &Sight<'_>) -> Vec<Repair> {
+    let above = open_above(sight).into_iter();
+    let mut repairs: Vec<_> = above
+        .map(|(path, node)| Repair::set_mode(path, node.mode & !WRITABLE_BY_OTHERS))
+        .collect();
+    let target = &sight.settings().target;
+    repairs.extend(open_inside(sight).into_iter().map(|(path, stat)| {
+        let path = path.map_or_else(|| target.clone(), |path| target.join(path));
+        Repair::set_mode(path, stat.mode & !WRITABLE_BY_OTHERS)
+    }));
+    if let Some(token::Error::Mode { path, mode }) = token_problem(sight) {
+        let path = path
+            .strip_prefix(sight.context.root)
+            .map_or(path.clone(), |path| Path::new("/").join(path));
+        repairs.push(Repair::set_mode(path, mode & 0o700));
+    }
+    repairs
+}
+
+/// The directories on the way to what root reads and writes.
+fn on_the_way(sight: &Sight<'_>) -> Vec<(PathBuf, Node)> {
+    let settings = sight.settings();
+    let mut paths: Vec<&Path> = Vec::new();
+    for path in [
+        &settings.target,
+        &settings.rebuild.flake,
+        &settings.state_dir,
+    ] {
+        for above in path.ancestors() {
+            if !paths.contains(&above) {
+                paths.push(above);
+            }
+        }
+    }
+    paths.sort();
+    let nodes = paths
+        .into_iter()
+        .filter_map(|path| Some((path.to_owned(), sight.system.stat(path)?)));
+    nodes.collect()
+}
+
+fn open_above(sight: &Sight<'_>) -> Vec<(PathBuf, Node)> {
+    let is_open = |node: &Node| node.mode & WRITABLE_BY_OTHERS != 0 && node.mode & STICKY == 0;
+    let nodes = on_the_way(sight).into_iter();
+    nodes
+        .filter(|(path, node)| is_open(node) && *path != sight.settings().target)
+        .collect()
+}
+
+fn above(sight: &Sight<'_>, findings: &mut Findings) {
+    for (path, _) in open_above(sight) {
+        findings.fault(
+            format!("everybody may write into `{}`", path.display()),
+            "whoever may write there can put their own configuration in place; `--fix` takes the right from them",
+        );
+    }
+    let us = rustix::process::geteuid().as_raw();
+    for (path, node) in on_the_way(sight) {
+        if node.uid != 0 && node.uid != us {
+            findings.warn(
+                format!("`{}` belongs to the user with id {}", path.display(), node.uid),
+                "that user decides what is built as root; `chown root:root` it unless you want that",
+            );
+        }
+    }
+}
+
+/// The target and the files in it that everybody may write.
+fn open_inside(sight: &Sight<'_>) -> Vec<(Option<RelPath>, Stat)> {
+    let Ok(target) = &sight.target else {
+        return Vec::new();
+    };
+    let own = target.own_stat().ok().flatten().map(|stat| (None, stat));
+    let walk = sight.walk().map(|walk| &walk.entries).into_iter().flatten();
+    let inside = walk.map(|(path, stat)| (Some(path.clone()), *stat));
+    let is_open = |stat: &Stat| {
+        // The bits of a symlink mean nothing.
+        matches!(stat.kind, Kind::File | Kind::Directory) && stat.mode & WRITABLE_BY_OTHERS != 0
+    };
+    own.into_iter()
+        .chain(inside)
+        .filter(|(_, stat)| is_open(stat))
+        .collect()
+}
+
+fn inside(sight: &Sight<'_>, findings: &mut Findings) {
+    findings.each(
+        true,
+        &open_inside(sight),
+        |(path, _)| {
+            format!(
+                "everybody may write `{}`",
+                path.as_ref().map_or(".", RelPath::as_str)
+            )
+        },
+        "whoever may write it decides what is built as root; `--fix` takes the right from them",
+    );
+    let us = rustix::process::geteuid().as_raw();
+    let walk = sight.walk().map(|walk| &walk.entries).into_iter().flatten();
+    let foreign: Vec<_> = walk
+        .filter(|(_, stat)| stat.uid != 0 && stat.uid != us)
+        .collect();
+    findings.each(
+        false,
+        &foreign,
+        |(path, stat)| format!("`{path}` belongs to the user with id {}", stat.uid),
+        "that user decides what is built as root; `chown root:root` it unless you want that",
+    );
+}
+
+fn token(sight: &Sight<'_>, findings: &mut Findings) {
+    if let Some(error) = token_problem(sight) {
+        let help = miette::Diagnostic::help(&error).map(|help| help.to_string());
+        findings.fault(error.to_string(), help.unwrap_or_default());
+    }
+}
+
+/// Why the token that a sync would use must not be used; its content is never told.
+fn token_problem(sight: &Sight<'_>) -> Option<token::Error> {
+    let settings = sight.settings();
+    let host = settings.repo.web_host(settings.api_url.as_deref())?;
+    let is_github = matches!(settings.repo, Repo::GitHub { .. });
+    let file = settings
+        .token_file
+        .as_deref()
+        .map(|path| sight.system.real(path));
+    let search = Search {
+        enterprise: is_github && settings.api_url.is_some(),
+        token_file: file.as_deref(),
+        root: sight.context.root,
+        ..Search::new(&host, sight.env())
+    };
+    search.run().err()
+}

@@ -1,0 +1,127 @@
+//! Directories and files that have to be there, and things that must not.
+
+use std::path::{Path, PathBuf};
+
+use super::findings::Findings;
+use super::repair::Repair;
+use super::sight::Sight;
+use crate::fs::{self, Kind};
+
+/// The target can be opened, and its file system can be written.
+pub(super) fn target(sight: &Sight<'_>, findings: &mut Findings) {
+    let path = &sight.settings().target;
+    let shown = path.display();
+    if let Err(error) = &sight.target {
+        let hint = match error {
+            fs::Error::TargetMissing { .. } => {
+                "`hyper-sync sync` makes it; check `target` if it should be elsewhere".to_owned()
+            }
+            other => {
+                miette::Diagnostic::help(other).map_or_else(String::new, |help| help.to_string())
+            }
+        };
+        findings.fault(error.to_string(), hint);
+        return;
+    }
+    match sight.system.space(path) {
+        Some(space) if space.read_only => findings.fault(
+            format!("`{shown}` is on a file system that is mounted read-only"),
+            "mount it writable, or set `target` to a directory that is",
+        ),
+        _ => findings.pass(format!("`{shown}` is there")),
+    }
+}
+
+/// The configured directories are there.
+pub(super) fn directories(sight: &Sight<'_>, findings: &mut Findings) {
+    let directories = &sight.settings().validate.directories;
+    if directories.is_empty() {
+        findings.skip("none are named in `validate.directories`");
+    }
+    for path in directories {
+        let shown = path.display();
+        match kind(sight, path) {
+            Some(Kind::Directory) => findings.pass(format!("`{shown}` is there")),
+            Some(_) => findings.fault(
+                format!("`{shown}` is not a directory"),
+                "move aside what stands there",
+            ),
+            None => findings.fault(format!("`{shown}` is missing"), "`--fix` makes it"),
+        }
+    }
+}
+
+/// Missing directories are made.
+pub(super) fn make_directories(sight: &Sight<'_>) -> Vec<Repair> {
+    let directories = sight.settings().validate.directories.iter();
+    let missing = directories.filter(|path| kind(sight, path).is_none());
+    missing
+        .map(|path| Repair::make_directory(absolute(sight, path)))
+        .collect()
+}
+
+/// The configured files are there.
+pub(super) fn files(sight: &Sight<'_>, findings: &mut Findings) {
+    let files = &sight.settings().validate.files;
+    if files.is_empty() {
+        findings.skip("none are named in `validate.files`");
+    }
+    for path in files {
+        let shown = path.display();
+        let hint = if sight.in_target(&absolute(sight, path)).is_some() {
+            "`hyper-sync sync` brings what the repository has"
+        } else {
+            "it does not come from the repository: restore it from a backup, or make it anew (`nixos-generate-config` makes `hardware-configuration.nix`)"
+        };
+        match kind(sight, path) {
+            Some(Kind::File) => findings.pass(format!("`{shown}` is there")),
+            Some(_) => findings.fault(format!("`{shown}` is not a regular file"), hint),
+            None => findings.fault(format!("`{shown}` is missing"), hint),
+        }
+    }
+}
+
+/// Sockets, FIFOs and devices: Nix refuses to copy a directory that holds one.
+pub(super) fn special_files(sight: &Sight<'_>, findings: &mut Findings) {
+    let walk = match sight.walk() {
+        Ok(walk) => walk,
+        Err(error) => {
+            findings.fault(error.to_string(), "check the disk and its permissions");
+            return;
+        }
+    };
+    if sight.target.is_err() {
+        findings.skip("there is no target to look at");
+        return;
+    }
+    let entries = walk.entries.iter();
+    let special = entries.filter(|(_, stat)| stat.kind == Kind::Special);
+    let special: Vec<_> = special.map(|(path, _)| path).collect();
+    findings.each(
+        false,
+        &special,
+        |path| format!("`{path}` is a socket, a FIFO or a device"),
+        "Nix refuses to copy a directory that holds one: remove it, or keep it elsewhere",
+    );
+    if walk.is_cut {
+        findings.pass(format!(
+            "only the first {} names were looked at",
+            walk.entries.len()
+        ));
+    } else if special.is_empty() {
+        findings.pass("none in the target");
+    }
+}
+
+fn absolute(sight: &Sight<'_>, path: &Path) -> PathBuf {
+    sight.settings().target.join(path)
+}
+
+/// What is at a path that is absolute or relative to the target, through symlinks outside the target.
+fn kind(sight: &Sight<'_>, path: &Path) -> Option<Kind> {
+    let path = absolute(sight, path);
+    match sight.below_target(&path) {
+        Some(below) => sight.target_stat(&below).map(|stat| stat.kind),
+        None => sight.system.stat(&path).map(|node| node.kind),
+    }
+}

@@ -1,0 +1,166 @@
+//! The target against the last sync, and the state that remembers it.
+
+use std::collections::BTreeMap;
+
+use super::findings::Findings;
+use super::repair::Repair;
+use super::sight::Sight;
+use crate::git::{File, FileMode, RelPath};
+use crate::patterns::Patterns;
+use crate::scan::{Local, Scanner};
+use crate::state::{Found, Index, SyncState, TX};
+
+/// Every managed file is what the last sync wrote.
+pub(super) fn integrity(sight: &Sight<'_>, findings: &mut Findings) {
+    let Ok(target) = &sight.target else {
+        return findings.skip("there is no target to look at");
+    };
+    let index = match sight.load_index() {
+        Ok(Found::Whole(index)) => index,
+        Ok(Found::Absent) => return findings.skip("nothing was synced yet"),
+        Ok(Found::Damaged(_)) | Err(_) => {
+            return findings.skip("what was synced last is not known");
+        }
+    };
+    let managed = sight.managed();
+    let scanner = Scanner::new(target, index.remembered(), index.belief());
+    let local = match scanner.look(&managed) {
+        Ok(local) => local,
+        Err(error) => {
+            return findings.fault(error.to_string(), "check the disk and its permissions");
+        }
+    };
+    let (missing, edited, protected) = differences(sight, index, &local);
+    let commit = index.commit.short();
+    findings.each(
+        true,
+        &missing,
+        |path| format!("`{path}` is missing"),
+        "`hyper-sync sync` writes it again",
+    );
+    findings.each(
+        false,
+        &edited,
+        |path| format!("`{path}` is not as in commit {commit}"),
+        "`hyper-sync diff` shows the edits; `local_edits` says what a sync does about them",
+    );
+    for path in &protected {
+        findings.pass(format!("`{path}` was edited, and is protected"));
+    }
+    if missing.is_empty() && edited.is_empty() {
+        let same = managed.len() - protected.len();
+        findings.pass(format!("{same} files are as in commit {commit}"));
+    }
+}
+
+type Paths = Vec<RelPath>;
+
+/// What is missing, what was edited, and what was edited and is protected.
+fn differences(
+    sight: &Sight<'_>,
+    index: &Index,
+    local: &BTreeMap<RelPath, Local>,
+) -> (Paths, Paths, Paths) {
+    // Settings have checked the patterns.
+    let protect = Patterns::new(&sight.settings().protect).unwrap_or_default();
+    let executable = Patterns::new(&sight.settings().executable).unwrap_or_default();
+    let (mut missing, mut edited, mut protected) = Default::default();
+    for (path, local) in local {
+        let Some(owned) = index.entries.get(path) else {
+            continue;
+        };
+        let is = |mode| local.is(&File { mode, id: owned.id });
+        // There the execute bit is ours to set, and the scripts' own check tells of it.
+        let either = executable.matches(path) && owned.mode != FileMode::Symlink;
+        let same =
+            is(owned.mode) || (either && (is(FileMode::Regular) || is(FileMode::Executable)));
+        let list: &mut Paths = match local {
+            _ if same => continue,
+            _ if protect.matches(path) => &mut protected,
+            Local::Missing => &mut missing,
+            _ => &mut edited,
+        };
+        list.push(path.clone());
+    }
+    (missing, edited, protected)
+}
+
+/// The state directory is ours alone and readable.
+pub(super) fn state(sight: &Sight<'_>, findings: &mut Findings) {
+    let state = match &sight.state {
+        Ok(Some(state)) => state,
+        Ok(None) => return findings.pass("nothing was synced yet"),
+        Err(error) => {
+            let help = miette::Diagnostic::help(error).map(|help| help.to_string());
+            return findings.fault(error.to_string(), help.unwrap_or_default());
+        }
+    };
+    let shown = sight.settings().state_dir.display();
+    if let Some(mode) = open_mode(sight) {
+        findings.warn(
+            format!("`{shown}` can be read by others (mode {mode:03o})"),
+            "`--fix` closes it",
+        );
+    }
+    if state
+        .directory()
+        .child(TX)
+        .ok()
+        .flatten()
+        .is_some_and(|tx| tx.stat("active").ok().flatten().is_some())
+    {
+        findings.warn(
+            "an update was interrupted",
+            "the next run finishes it first, without the network",
+        );
+    }
+    match sight.load_index() {
+        Ok(Found::Whole(index)) => findings.pass(format!("the target was brought to commit {}", index.commit.short())),
+        Ok(Found::Absent) => findings.pass("nothing was synced yet"),
+        Ok(Found::Damaged(damage)) => findings.warn(
+            format!("what was synced last is not known any more: the index is damaged, {damage}"),
+            "the next sync compares every file with the commit and writes it anew; what differs counts as edited",
+        ),
+        Err(error) => {
+            let help = miette::Diagnostic::help(error).map(|help| help.to_string());
+            findings.fault(error.to_string(), help.unwrap_or_default());
+        }
+    }
+    sync_state(sight, findings);
+    if findings.is_clean() {
+        findings.pass(format!("`{shown}` is ours alone"));
+    }
+}
+
+/// `sync-state.json`, where people and programs read how the last sync went.
+fn sync_state(sight: &Sight<'_>, findings: &mut Findings) {
+    let settings = sight.settings();
+    let private = settings.state_dir.join("sync-state.json");
+    for path in settings.state_file.iter().chain([&private]) {
+        let is_bad = match sight.system.read(path) {
+            Ok(None) => false,
+            Ok(Some(text)) => serde_json::from_str::<SyncState>(&text).is_err(),
+            Err(_) => true,
+        };
+        if is_bad {
+            findings.warn(
+                format!("`{}` cannot be read", path.display()),
+                "nothing depends on it, and the next sync writes it anew",
+            );
+        }
+    }
+}
+
+/// The state directory is closed to others.
+pub(super) fn close(sight: &Sight<'_>) -> Vec<Repair> {
+    let open =
+        open_mode(sight).map(|_| Repair::set_mode(sight.settings().state_dir.clone(), 0o700));
+    open.into_iter().collect()
+}
+
+/// The mode of a state directory that others may look into.
+fn open_mode(sight: &Sight<'_>) -> Option<u32> {
+    let state = sight.state.as_ref().ok()?.as_ref()?;
+    let mode = state.directory().own_stat().ok()?.mode;
+    (mode & 0o077 != 0).then_some(mode)
+}

@@ -1,0 +1,110 @@
+//! Repairs that lose nothing: directories that are missing, permission bits that are too many or too few.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::sight::{Part, Sight};
+use crate::fs::{Directory, Failure, Faults};
+
+/// A repair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repair {
+    path: PathBuf,
+    action: Action,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    MakeDirectory,
+    SetMode(u32),
+}
+
+impl Repair {
+    /// Makes a directory of the system or of the target, and what is missing above it.
+    pub(super) fn make_directory(path: PathBuf) -> Self {
+        Self {
+            path,
+            action: Action::MakeDirectory,
+        }
+    }
+
+    /// Sets the permission bits of a file or directory of the system or of the target.
+    pub(super) fn set_mode(path: PathBuf, mode: u32) -> Self {
+        Self {
+            path,
+            action: Action::SetMode(mode),
+        }
+    }
+
+    /// Makes the repair; why it could not be made.
+    pub(super) fn make(&self, sight: &Sight<'_>) -> Result<(), String> {
+        // What lies in a target that can be opened is reached through it, so that no symlink leads out of it.
+        let inside = sight.target.as_ref().ok().zip(sight.in_target(&self.path));
+        let real = sight.system.real(&self.path);
+        match (self.action, inside) {
+            (Action::SetMode(mode), Some((target, part))) => {
+                let below = match &part {
+                    Part::Whole => None,
+                    Part::Below(below) => Some(below),
+                };
+                target.set_mode(below, mode).map_err(|error| reason(&error))
+            }
+            (Action::SetMode(mode), None) => set_mode(&real, mode).map_err(|error| reason(&error)),
+            (Action::MakeDirectory, Some((target, Part::Below(below)))) => target
+                .make_directories(&below)
+                .map_err(|error| reason(&error)),
+            (Action::MakeDirectory, Some((_, Part::Whole)) | None) => {
+                make_directories(&real).map_err(|error| reason(&error))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Repair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match self.action {
+            Action::MakeDirectory => write!(f, "make the directory `{path}`"),
+            Action::SetMode(mode) => write!(f, "set the mode of `{path}` to {mode:04o}"),
+        }
+    }
+}
+
+/// An error with its causes, in one line.
+fn reason(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Above the last name symlinks are the administrator's, and followed.
+fn parent(path: &Path) -> Result<(Directory, &str), Failure> {
+    let invalid = || Failure::from_io("open", path, std::io::ErrorKind::InvalidInput.into());
+    let parent = path.parent().ok_or_else(invalid)?;
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .ok_or_else(invalid)?;
+    Ok((Directory::open_following(parent, Faults::default())?, name))
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<(), Failure> {
+    let (parent, name) = parent(path)?;
+    parent.set_mode(name, mode)
+}
+
+fn make_directories(path: &Path) -> Result<(), Failure> {
+    if Directory::open_following(path, Faults::default()).is_ok() {
+        return Ok(());
+    }
+    if let Some(above) = path.parent() {
+        make_directories(above)?;
+    }
+    let (parent, name) = parent(path)?;
+    parent.make_directory(name, 0o755)?;
+    parent.sync()
+}

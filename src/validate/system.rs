@@ -1,0 +1,125 @@
+//! The system outside the target, read only: below a root directory that stands for `/`.
+//!
+//! Symlinks are followed as if that directory were the root (`RESOLVE_IN_ROOT`), so that a test's own root is never
+//! left, and in production, where it is `/`, nothing changes. FIFOs are not opened for reading.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self as sys, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
+use rustix::io::Errno;
+
+use crate::fs::Kind;
+
+/// No settings file of a system comes near it.
+const READ_MAX: u64 = 8 << 20;
+
+/// The system.
+pub(super) struct System<'a> {
+    root: &'a Path,
+    fd: Option<OwnedFd>,
+}
+
+/// What is at a path.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Node {
+    pub(super) kind: Kind,
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+}
+
+/// A file system.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Space {
+    /// Bytes that this user can still write.
+    pub(super) free: u64,
+    pub(super) read_only: bool,
+    /// Tells file systems apart.
+    pub(super) device: u64,
+}
+
+impl<'a> System<'a> {
+    pub(super) fn new(root: &'a Path) -> Self {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Self {
+            root,
+            fd: sys::open(root, flags, Mode::empty()).ok(),
+        }
+    }
+
+    /// Where a path of the system really is.
+    pub(super) fn real(&self, path: &Path) -> PathBuf {
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// What is at a path, through symlinks; `None` where nothing is, or it cannot be seen.
+    pub(super) fn stat(&self, path: &Path) -> Option<Node> {
+        let stat = sys::fstat(self.open(path, OFlags::PATH).ok()?).ok()?;
+        Some(Node {
+            kind: match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile => Kind::File,
+                FileType::Directory => Kind::Directory,
+                FileType::Symlink => Kind::Symlink,
+                _ => Kind::Special,
+            },
+            mode: stat.st_mode & 0o7777,
+            uid: stat.st_uid,
+        })
+    }
+
+    pub(super) fn exists(&self, path: impl AsRef<Path>) -> bool {
+        self.stat(path.as_ref()).is_some()
+    }
+
+    /// The text of a regular file; `None` where there is none.
+    pub(super) fn read(&self, path: &Path) -> std::io::Result<Option<String>> {
+        match self.stat(path) {
+            None => return Ok(None),
+            Some(node) if node.kind == Kind::File => {}
+            Some(_) => return Err(std::io::Error::other("it is not a regular file")),
+        }
+        let fd = self.open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
+        let mut content = Vec::new();
+        File::from(fd).take(READ_MAX).read_to_end(&mut content)?;
+        Ok(Some(String::from_utf8_lossy(&content).into_owned()))
+    }
+
+    /// The file system of a path, or of the nearest directory above it that exists.
+    pub(super) fn space(&self, path: &Path) -> Option<Space> {
+        let fd = path
+            .ancestors()
+            .find_map(|path| self.open(path, OFlags::PATH).ok())?;
+        let space = sys::fstatvfs(&fd).ok()?;
+        Some(Space {
+            free: space.f_bavail.saturating_mul(space.f_frsize),
+            read_only: space.f_flag.contains(StatVfsMountFlags::RDONLY),
+            device: sys::fstat(&fd).ok()?.st_dev,
+        })
+    }
+
+    fn open(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let root = self.fd.as_ref().ok_or(Errno::NOENT)?;
+        let below = path.strip_prefix("/").unwrap_or(path);
+        let below = if below.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            below
+        };
+        loop {
+            match sys::openat2(
+                root,
+                below.as_os_str().as_bytes(),
+                flags | OFlags::CLOEXEC,
+                Mode::empty(),
+                ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+            ) {
+                // A rename elsewhere on the system raced with the lookup (openat2(2)).
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                other => return other,
+            }
+        }
+    }
+}

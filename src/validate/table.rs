@@ -1,0 +1,203 @@
+//! The checks.
+
+use super::findings::Findings;
+use super::repair::Repair;
+use super::sight::Sight;
+use super::{Severity, content, flake, machine, permissions, places, records, syntax, tools};
+
+/// One check.
+pub struct Check {
+    /// Its name for programs; it never changes.
+    pub id: &'static str,
+    /// Its name for people.
+    pub title: &'static str,
+    /// The worst it can find.
+    pub severity: Severity,
+    /// Whether it takes no time.
+    pub quick: bool,
+    /// Whether it sees clearly from inside the sandboxed unit, which has no devices, no homes and little of `/proc`.
+    pub sandbox_ok: bool,
+    pub(super) run: fn(&Sight<'_>, &mut Findings),
+    pub(super) fix: Option<fn(&Sight<'_>) -> Vec<Repair>>,
+}
+
+/// All checks, in the order in which they are told.
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "directories",
+        title: "directories",
+        severity: Severity::Critical,
+        quick: true,
+        sandbox_ok: true,
+        run: places::directories,
+        fix: Some(places::make_directories),
+    },
+    Check {
+        id: "target",
+        title: "target",
+        severity: Severity::Critical,
+        quick: true,
+        sandbox_ok: true,
+        run: places::target,
+        fix: None,
+    },
+    Check {
+        id: "files",
+        title: "configuration files",
+        severity: Severity::Critical,
+        quick: true,
+        sandbox_ok: true,
+        run: places::files,
+        fix: None,
+    },
+    Check {
+        id: "flake",
+        title: "flake",
+        severity: Severity::Critical,
+        quick: true,
+        sandbox_ok: true,
+        run: flake::flake,
+        fix: None,
+    },
+    Check {
+        id: "flake-lock",
+        title: "flake.lock",
+        severity: Severity::Critical,
+        quick: true,
+        sandbox_ok: true,
+        run: flake::lock,
+        fix: None,
+    },
+    Check {
+        id: "nix-syntax",
+        title: "Nix syntax",
+        severity: Severity::Critical,
+        quick: false,
+        sandbox_ok: true,
+        run: syntax::syntax,
+        fix: None,
+    },
+    Check {
+        id: "special-files",
+        title: "sockets and FIFOs",
+        severity: Severity::Warning,
+        quick: false,
+        sandbox_ok: true,
+        run: places::special_files,
+        fix: None,
+    },
+    Check {
+        id: "scripts",
+        title: "scripts",
+        severity: Severity::Warning,
+        quick: true,
+        sandbox_ok: true,
+        run: content::scripts,
+        fix: Some(content::make_executable),
+    },
+    Check {
+        id: "users",
+        title: "user configuration",
+        severity: Severity::Warning,
+        quick: true,
+        sandbox_ok: true,
+        run: content::users,
+        fix: None,
+    },
+    Check {
+        id: "system",
+        title: "system configuration",
+        severity: Severity::Warning,
+        quick: true,
+        sandbox_ok: true,
+        run: content::system,
+        fix: None,
+    },
+    Check {
+        id: "nix",
+        title: "Nix",
+        severity: Severity::Critical,
+        quick: true,
+        // `~/.config/nix` is not to be seen.
+        sandbox_ok: false,
+        run: machine::nix,
+        fix: None,
+    },
+    Check {
+        id: "virtualisation",
+        title: "virtualisation",
+        severity: Severity::Critical,
+        quick: true,
+        // Neither `/dev/kvm` nor `/proc/cpuinfo` is to be seen.
+        sandbox_ok: false,
+        run: machine::virtualisation,
+        fix: None,
+    },
+    Check {
+        id: "network",
+        title: "network",
+        severity: Severity::Warning,
+        quick: false,
+        // `/proc/net` is not to be seen.
+        sandbox_ok: false,
+        run: machine::network,
+        fix: None,
+    },
+    Check {
+        id: "services",
+        title: "services",
+        severity: Severity::Warning,
+        quick: false,
+        // The unit may not ask systemd.
+        sandbox_ok: false,
+        run: machine::services,
+        fix: None,
+    },
+    Check {
+        id: "tools",
+        title: "tools",
+        severity: Severity::Critical,
+        quick: true,
+        // The search path of the unit is its own.
+        sandbox_ok: false,
+        run: tools::tools,
+        fix: None,
+    },
+    Check {
+        id: "integrity",
+        title: "integrity",
+        severity: Severity::Critical,
+        quick: false,
+        sandbox_ok: true,
+        run: records::integrity,
+        fix: None,
+    },
+    Check {
+        id: "permissions",
+        title: "permissions",
+        severity: Severity::Critical,
+        quick: false,
+        // Homes are not to be seen, and the token is a credential there.
+        sandbox_ok: false,
+        run: permissions::permissions,
+        fix: Some(permissions::close),
+    },
+    Check {
+        id: "disk-space",
+        title: "disk space",
+        severity: Severity::Critical,
+        quick: true,
+        sandbox_ok: true,
+        run: machine::disk_space,
+        fix: None,
+    },
+    Check {
+        id: "state",
+        title: "state",
+        severity: Severity::Critical,
+        quick: true,
+        sandbox_ok: true,
+        run: records::state,
+        fix: Some(records::close),
+    },
+];

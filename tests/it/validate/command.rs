@@ -1,0 +1,188 @@
+//! The real binary.
+
+use std::fs;
+
+use crate::common::env::{Output, Sandbox};
+
+/// A machine with a repository of its own, for the real binary.
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox
+        .config("[validate]\nmin_free = \"1 MiB\"\ntools = [\"git\"]\n")
+        .edit(
+            "flake.nix",
+            "{\n  outputs = { self }: { nixosConfigurations.box = 1; };\n}\n",
+        )
+        .edit("configuration.nix", "{ }\n");
+    let settings = sandbox.home().join(".config/nix");
+    fs::create_dir_all(&settings).unwrap();
+    fs::write(
+        settings.join("nix.conf"),
+        "experimental-features = nix-command flakes\n",
+    )
+    .unwrap();
+    for tool in ["nix", "nixos-rebuild"] {
+        sandbox.tool(tool, "exit 1");
+    }
+    sandbox
+}
+
+/// What is not quick looks at the network of the machine that runs the test.
+fn run(sandbox: &Sandbox, args: &[&str]) -> Output {
+    sandbox.run(&[&["validate", "--quick"], args].concat())
+}
+
+#[test]
+fn a_healthy_machine_exits_with_0() {
+    let sandbox = sandbox();
+    insta::assert_snapshot!(run(&sandbox, &[]).masked(), @"
+    exit: 0
+    --- stdout
+    skipped  directories: none are named in `validate.directories`
+    passed   target
+    skipped  configuration files: none are named in `validate.files`
+    passed   flake
+    passed   flake.lock
+    skipped  Nix syntax: left out by `--quick`
+    skipped  sockets and FIFOs: left out by `--quick`
+    skipped  scripts: no patterns are set in `executable`
+    skipped  user configuration: the target is not that of Hyper-NixOS
+    skipped  system configuration: the target is not that of Hyper-NixOS
+    passed   Nix
+    skipped  virtualisation: not asked for: `validate.kvm` is false
+    skipped  network: left out by `--quick`
+    skipped  services: left out by `--quick`
+    passed   tools
+    skipped  integrity: left out by `--quick`
+    skipped  permissions: left out by `--quick`
+    passed   disk space
+    passed   state
+
+    19 checks: 7 passed, 0 with warnings, 0 failed, 12 skipped
+    ");
+    assert_eq!(run(&sandbox, &["--quiet"]).masked(), "exit: 0\n");
+}
+
+#[test]
+fn a_warning_exits_with_2_unless_only_failures_count() {
+    let sandbox = sandbox();
+    sandbox.config("[validate]\nmin_free = \"1 MiB\"\ntools = [\"git\", \"no-such-tool\"]\n");
+    insta::assert_snapshot!(run(&sandbox, &["--quiet"]).masked(), @"
+    exit: 2
+    --- stdout
+    warning  tools
+             `no-such-tool` is not in the search path
+             help: add it to `environment.systemPackages`, or take it out of `validate.tools`
+    ");
+    let _ = run(&sandbox, &["--fail-on", "critical"]).ok();
+}
+
+#[test]
+fn a_failure_exits_with_1_and_shows_the_place() {
+    let sandbox = sandbox();
+    sandbox.edit(
+        "flake.nix",
+        "{\n  outputs = { self }: { nixosConfigurations.box = 1 };\n}\n",
+    );
+    insta::assert_snapshot!(run(&sandbox, &["--quiet"]).masked(), @"
+    exit: 1
+    --- stdout
+    failed   flake
+             [target]/flake.nix:2:53: unexpected `}`, expected `;`
+                 2 |   outputs = { self }: { nixosConfigurations.box = 1 };
+                   |                                                     ^
+             help: correct it: Nix cannot read it either
+    ");
+    let _ = run(&sandbox, &["--fail-on", "critical"]).code(1);
+}
+
+#[test]
+fn a_broken_configuration_reads_as_a_failure_not_as_a_warning() {
+    let sandbox = sandbox();
+    sandbox.config("[validate]\ndirectory = []\n");
+    let _ = run(&sandbox, &[]).code(1);
+    let _ = run(&sandbox, &["--typo"]).code(64);
+}
+
+#[test]
+fn fix_says_what_it_does_and_the_next_run_is_clean() {
+    let sandbox = sandbox();
+    let directory = sandbox.root().join("made");
+    sandbox.config(&format!(
+        "executable = [\"*.sh\"]\n[validate]\nmin_free = \"1 MiB\"\ndirectories = [{directory:?}, \"hosts\"]\n"
+    ));
+    sandbox.edit("setup.sh", "");
+    let _ = run(&sandbox, &[]).code(1);
+    insta::assert_snapshot!(run(&sandbox, &["--fix"]).ok().err(), @"
+    repair: make the directory `[root]/made`
+    repair: make the directory `[target]/hosts`
+    repair: set the mode of `[target]/setup.sh` to 0755
+    ");
+    assert_eq!(run(&sandbox, &["--fix"]).ok().err(), "");
+    assert!(directory.is_dir() && sandbox.target().join("hosts").is_dir());
+}
+
+#[test]
+fn verbose_tells_what_is_right() {
+    let sandbox = sandbox();
+    let output = run(&sandbox, &["--verbose"]).ok();
+    assert!(
+        output
+            .stdout
+            .contains("passed   flake\n         it has `box`\n"),
+        "{}",
+        output.stdout
+    );
+}
+
+#[test]
+fn json_is_one_document() {
+    let sandbox = sandbox();
+    sandbox.config("[validate]\nmin_free = \"1 MiB\"\ntools = [\"no-such-tool\"]\n");
+    let json = run(&sandbox, &["--json"]).code(2).json();
+    let tools = json["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|check| check["id"] == "tools")
+        .unwrap();
+    insta::assert_snapshot!(serde_json::to_string_pretty(tools).unwrap(), @r#"
+    {
+      "detail": [
+        {
+          "status": "passed",
+          "text": "`nixos-rebuild` is there"
+        },
+        {
+          "status": "warned",
+          "text": "`no-such-tool` is not in the search path"
+        }
+      ],
+      "hint": [
+        "add it to `environment.systemPackages`, or take it out of `validate.tools`"
+      ],
+      "id": "tools",
+      "severity": "critical",
+      "status": "warned",
+      "title": "tools"
+    }
+    "#);
+    assert_eq!((&json["warned"], &json["failed"]), (&1.into(), &0.into()));
+    assert_eq!(json["repairs"], serde_json::json!([]));
+}
+
+/// Whoever names a file of a repository may not speak to the terminal of who checks it.
+#[test]
+fn names_from_the_target_are_escaped() {
+    let sandbox = sandbox();
+    sandbox.edit("flake.nix", "{ \u{1b}[2J = 1; }");
+    let output = run(&sandbox, &[]).code(1);
+    assert!(!output.stdout.contains('\u{1b}'), "{}", output.stdout);
+    insta::assert_snapshot!(run(&sandbox, &["-q"]).out(), @r"
+    failed   flake
+             [target]/flake.nix:1:3: unexpected `\u{1b}`
+                 1 | { \u{1b}[2J = 1; }
+                   |   ^
+             help: correct it: Nix cannot read it either
+    ");
+}
