@@ -304,6 +304,7 @@ impl Update<'_> {
                 after: operation.after,
                 edited: operation.edited,
                 base: base.get(&operation.path).copied(),
+                puts_back: self.plan.index().get(&operation.path).copied() != operation.after,
             });
         }
         Ok(Transaction {

@@ -17,6 +17,7 @@ use crate::source::Interrupt;
 pub mod args;
 mod config;
 mod diff;
+mod history;
 mod pages;
 mod rebuild;
 mod status;
@@ -96,6 +97,9 @@ fn run(cli: &Cli, env: &Env, interrupt: &Interrupt, report: &mut Report) -> Resu
         Some(Command::Validate(args)) => Ok(validate::run(args, settings, &mut run)),
         Some(Command::Status) => status::run(settings, &mut run),
         Some(Command::Diff(args)) => diff::run(args, settings, &mut run),
+        Some(Command::History) => history::list(settings, &mut run),
+        Some(Command::Rollback(args)) => history::rollback(args, settings, &mut run),
+        Some(Command::Restore(args)) => history::restore(args, settings, &mut run),
         Some(Command::Rebuild(args)) => rebuild::run(args, settings, &mut run),
         Some(Command::Config(_)) => {
             config::show(&resolved, env, report);

@@ -284,7 +284,9 @@ fn of_plan(error: &plan::Error) -> Exit {
 fn of_sync(error: &sync::Error) -> Exit {
     match error {
         sync::Error::Rewind { .. } => Exit::Conflict,
-        sync::Error::ContentGone { .. } => Exit::Failure,
+        sync::Error::ContentGone { .. }
+        | sync::Error::NoSuchUpdate
+        | sync::Error::NoSuchEdit { .. } => Exit::Failure,
         sync::Error::Pattern(_) => Exit::Configuration,
     }
 }

@@ -134,6 +134,46 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Nothing is done, and what is ours stays ours.
+    #[must_use]
+    pub fn unchanged(base: &BTreeMap<RelPath, File>) -> Self {
+        Self {
+            index: base.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// Puts somebody's work back on top: afterwards it counts as a local edit, for what is ours stays the commit's.
+    ///
+    /// A path where there is work of today (one that the plan keeps) is left alone.
+    pub fn put_back(
+        &mut self,
+        files: &BTreeMap<RelPath, File>,
+        base: &BTreeMap<RelPath, File>,
+        local: &BTreeMap<RelPath, Local>,
+    ) {
+        for (path, file) in files {
+            if self.kept.iter().any(|kept| kept.path == *path) {
+                continue;
+            }
+            self.operations.retain(|operation| operation.path != *path);
+            let here = local.get(path).unwrap_or(&Local::Missing);
+            if !here.is(file) {
+                let edited =
+                    *here != Local::Missing && !base.get(path).is_some_and(|ours| here.is(ours));
+                self.operations.push(Operation {
+                    path: path.clone(),
+                    before: here.clone(),
+                    after: Some(*file),
+                    edited,
+                });
+            }
+        }
+        self.operations.sort_by(|a, b| a.path.cmp(&b.path));
+    }
+}
+
 /// The files of a commit that are managed, as they should be on disk.
 #[must_use]
 pub fn managed(tree: &Tree, policy: &Policy) -> BTreeMap<RelPath, File> {

@@ -15,10 +15,12 @@ pub mod git;
 pub mod github;
 pub mod http;
 mod ladder;
+mod offline;
 mod open;
 mod stage;
 
 pub use error::Error;
+pub use offline::Offline;
 pub use open::{Opening, open};
 pub use stage::{Depth, Notice, Staged, Terms, stage, walk};
 

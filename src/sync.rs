@@ -4,30 +4,37 @@
 //! and durable here, and what is written is planned against what was there a moment before. Planning is repeated
 //! where the target changes under it.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::apply::{self, Applied, Content, ContentError, Recovered};
-use crate::git::id::Kind;
-use crate::git::{BlobId, Commit, CommitId, RelPath, Tree};
+use crate::apply::{self, Applied, Content};
+use crate::git::{BlobId, File, RelPath, Tree};
 use crate::objects::Store;
-use crate::patterns::Patterns;
-use crate::plan::{self, MassDelete, Plan, Policy};
+use crate::plan::{self, MassDelete, Plan};
 use crate::rebuild;
 use crate::scan::{Local, Scanner};
 use crate::settings::{Env, Settings};
-use crate::signature::{Signer, Signers};
+use crate::signature::Signers;
 use crate::source::{
-    self, Depth, Fallback, Interrupt, Need, Notice, Opening, RefKind, Route, Source, Staged, Terms,
-    Traffic,
+    self, Depth, Interrupt, Need, Opening, RefKind, Resolved, Source, Staged, Terms,
 };
-use crate::state::{Index, LastSync, Stats, SyncState};
+use crate::state::{Index, SyncState};
 
 mod error;
+mod hold;
+mod inventory;
+mod outcome;
+mod remember;
+mod rollback;
 mod session;
 
 pub use error::Error;
+pub use hold::Hold;
+pub use outcome::Outcome;
+pub use rollback::{Back, history, restore, rollback};
 pub use session::{Note, Session};
+
+use inventory::{Inventory, policy, survey};
 
 /// What a sync is to do, beyond the settings.
 #[derive(Debug, Clone)]
@@ -42,6 +49,8 @@ pub struct Options {
     pub allow_rewind: bool,
     /// Most of the files may go.
     pub mass_delete: MassDelete,
+    /// A commit that was rolled back from may be taken again.
+    pub resume: bool,
     /// How long to wait for another run to end.
     pub wait: Duration,
 }
@@ -92,62 +101,13 @@ pub struct Context<'a> {
     pub interrupt: &'a Interrupt,
 }
 
-/// How a sync ended.
-#[derive(Debug)]
-pub struct Outcome {
-    /// How far it went.
-    pub mode: Mode,
-    /// The repository, without credentials.
-    pub repository: String,
-    /// The name that was asked for.
-    pub reference: String,
-    /// How the name was understood.
-    pub kind: RefKind,
-    /// The commit the target was at, as far as that is known.
-    pub before: Option<CommitId>,
-    /// The commit.
-    pub commit: Commit,
-    /// Who has signed it, where a signature was asked for.
-    pub signer: Option<Signer>,
-    /// What was done, or would be.
-    pub plan: Plan,
-    /// What applying told; `None` where nothing had to be done or was to be done.
-    pub applied: Option<Applied>,
-    /// What was finished or undone of an earlier run.
-    pub recovered: Option<Recovered>,
-    /// What the reader should know about the commit.
-    pub notices: Vec<Notice>,
-    /// The route its objects came by.
-    pub route: Route,
-    /// The routes given up before.
-    pub fallbacks: Vec<Fallback>,
-    /// How many blobs were downloaded.
-    pub downloaded: u64,
-    /// What was moved over the network.
-    pub traffic: Traffic,
-    /// How long it took.
-    pub duration: Duration,
-    /// Bytes of all managed files together: what a copy of the tree would be, before compression.
-    pub tree_size: u64,
-    /// What was found and mended in the state directory.
-    pub notes: Vec<Note>,
-}
-
-impl Outcome {
-    /// Whether the target is, or would be, written to.
-    #[must_use]
-    pub fn has_changes(&self) -> bool {
-        !self.plan.operations().is_empty()
-    }
-}
-
 /// How often a plan is made anew because the target changed under it.
 const ATTEMPTS: u32 = 3;
 
 /// Runs one sync.
 pub fn run(context: &Context<'_>, options: &Options) -> Result<Outcome, crate::Error> {
     let begun = Instant::now();
-    let session = Session::begin(context, options.wait)?;
+    let mut session = Session::begin(context, options.wait)?;
     let opening = Opening {
         env: context.env,
         interrupt: context.interrupt,
@@ -156,174 +116,250 @@ pub fn run(context: &Context<'_>, options: &Options) -> Result<Outcome, crate::E
         force_full: options.force_full,
     };
     let source = source::open(context.settings, &opening)?;
-    run_with(context, options, &session, source.as_ref(), begun)
-}
-
-fn run_with(
-    context: &Context<'_>,
-    options: &Options,
-    session: &Session,
-    source: &dyn Source,
-    begun: Instant,
-) -> Result<Outcome, crate::Error> {
-    let settings = context.settings;
-    let policy = policy(settings, options.mass_delete)?;
-    let signers = match &settings.trust.signers {
-        Some(path) => Some(Signers::load(path, context.env)?),
-        None => None,
-    };
-    let index = session.index();
-    let last = index.map(|index| index.commit);
+    let reference = &context.settings.reference;
 
     context.observer.step(Step::Resolve);
-    let resolved = source.resolve(&settings.reference)?;
-
-    context.observer.step(Step::Obtain);
-    let scanner = session.scanner(options.skip_validation);
-    let depth = if options.mode == Mode::Check {
-        Depth::Listing
-    } else {
-        Depth::Content
-    };
-    let need = Inventory {
-        scanner: &scanner,
-        policy: &policy,
-        depth,
-    };
-    let managed = |tree: &Tree| plan::managed(tree, &policy);
-    let terms = Terms {
-        limits: settings.limits,
-        symlinks: settings.trust.symlinks,
-        signers: signers.as_ref(),
-        ignores_case: session.target().ignores_case()?,
-        managed: &managed,
-    };
-    let staged = source::stage(
-        source,
-        session.store(),
-        &resolved,
-        last,
-        depth,
-        &need,
-        &terms,
-    )?;
-    if !options.allow_rewind {
-        check_descent(context, session, source, &staged, resolved.kind)?;
-    }
-
-    let mut attempt = 1;
-    let (plan, local, applied) = loop {
-        context.observer.step(Step::Compare);
-        let looked_at = now();
-        let local = survey(session, &scanner, &staged)?;
-        let base = session.index().map(Index::base).unwrap_or_default();
-        let plan = plan::plan(&base, &local, staged.files(), &policy)?;
-        if options.mode != Mode::Apply {
-            break (plan, local, None);
-        }
-        context.observer.step(Step::Apply);
-        let update = apply::Update {
-            plan: &plan,
-            local: &local,
-            looked_at,
-            commit: staged.commit().id,
-            tree: staged.commit().tree,
-            reference: &settings.reference,
+    let mut resolved = source.resolve(reference)?;
+    let hold = Hold::load(session.state())?.filter(|_| !options.resume);
+    if let Some(hold) = &hold
+        && hold.commit == resolved.commit
+        && let Some(index) = session.index()
+    {
+        resolved = Resolved {
+            commit: index.commit,
+            kind: RefKind::Commit,
         };
-        match carry_out(context, session, &update, &staged) {
-            Ok(applied) => break (plan, local, Some(applied)),
-            Err(apply::Error::Stale { .. }) if attempt < ATTEMPTS => {
-                attempt += 1;
-                scanner.forget();
-            }
-            Err(error) => return Err(error.into()),
+        session.note(Note::Held(hold.commit));
+    }
+    let goal = Goal {
+        resolved,
+        reference,
+        put_back: BTreeMap::new(),
+        contents: BTreeMap::new(),
+    };
+    let mut pipeline = Pipeline {
+        context,
+        options,
+        session: &session,
+        source: source.as_ref(),
+        goal,
+        begun,
+    };
+    let outcome = match pipeline.run() {
+        // Gone between two requests: the branch has moved meanwhile, and is asked for once more.
+        Err(crate::Error::Source(source::Error::UnknownCommit { .. }))
+            if pipeline.goal.resolved.kind != RefKind::Commit =>
+        {
+            pipeline.goal.resolved = source.resolve(reference)?;
+            pipeline.run()
         }
-    };
-    let outcome = Outcome {
-        mode: options.mode,
-        repository: source.describe(),
-        reference: settings.reference.clone(),
-        kind: resolved.kind,
-        before: last,
-        commit: staged.commit().clone(),
-        signer: staged.signer().cloned(),
-        applied,
-        recovered: session.recovered().cloned(),
-        notices: staged.notices().to_vec(),
-        route: staged.route(),
-        fallbacks: staged.fallbacks().to_vec(),
-        downloaded: staged.downloaded(),
-        traffic: source.traffic(),
-        duration: begun.elapsed(),
-        tree_size: tree_size(&local, &plan, &staged),
-        notes: session.notes().to_vec(),
-        plan,
-    };
-    if options.mode == Mode::Apply {
-        remember(context, session, &outcome)?;
+        other => other,
+    }?;
+    if options.mode == Mode::Apply && hold.is_none_or(|hold| hold.commit != outcome.commit.id) {
+        let held = session
+            .notes()
+            .iter()
+            .any(|note| matches!(note, Note::Held(_)));
+        if !held {
+            Hold::clear(session.state())?;
+        }
     }
     Ok(outcome)
 }
 
-/// The target as a route sees it.
-struct Inventory<'a> {
-    scanner: &'a Scanner<'a>,
-    policy: &'a Policy,
-    depth: Depth,
+/// How many commits the store keeps at least while it has room, and how many bytes that is (design §4).
+const KEEP: (usize, u64) = (10, 1 << 30);
+
+/// Bounds the store. What fails here is done by the next run.
+fn tidy(store: &Store) {
+    if let Err(error) = store.tidy(KEEP.0, KEEP.1) {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the object store is tidied by the next run"
+        );
+    }
 }
 
-impl Need for Inventory<'_> {
-    fn missing(&self, tree: &Tree) -> Result<Vec<BlobId>, crate::scan::Error> {
-        if self.depth == Depth::Listing {
-            return Ok(Vec::new());
+/// Where a run goes.
+struct Goal<'a> {
+    resolved: Resolved,
+    /// The name that is remembered for it.
+    reference: &'a str,
+    /// Edits that are put back on top of the commit, as edits.
+    put_back: BTreeMap<RelPath, File>,
+    /// Their content.
+    contents: BTreeMap<BlobId, Vec<u8>>,
+}
+
+/// From a commit id to the target.
+struct Pipeline<'a> {
+    context: &'a Context<'a>,
+    options: &'a Options,
+    session: &'a Session,
+    source: &'a dyn Source,
+    goal: Goal<'a>,
+    begun: Instant,
+}
+
+impl Pipeline<'_> {
+    fn run(&self) -> Result<Outcome, crate::Error> {
+        let (context, options, session) = (self.context, self.options, self.session);
+        let settings = context.settings;
+        let policy = policy(settings, options.mass_delete)?;
+        let signers = match &settings.trust.signers {
+            Some(path) => Some(Signers::load(path, context.env)?),
+            None => None,
+        };
+        let last = session.index().map(|index| index.commit);
+
+        context.observer.step(Step::Obtain);
+        let scanner = session.scanner(options.skip_validation);
+        let depth = if options.mode == Mode::Check {
+            Depth::Listing
+        } else {
+            Depth::Content
+        };
+        let need = Inventory {
+            scanner: &scanner,
+            policy: &policy,
+            depth,
+        };
+        let managed = |tree: &Tree| plan::managed(tree, &policy);
+        let terms = Terms {
+            limits: settings.limits,
+            symlinks: settings.trust.symlinks,
+            signers: signers.as_ref(),
+            ignores_case: session.target().ignores_case()?,
+            managed: &managed,
+        };
+        let staged = self.stage(last, depth, &need, &terms)?;
+        if !options.allow_rewind {
+            self.check_descent(&staged)?;
         }
-        let files = plan::managed(tree, self.policy);
-        let local = self.scanner.look(files.keys())?;
-        let here: HashSet<BlobId> = local.values().filter_map(Local::id).collect();
-        let missing: BTreeSet<BlobId> = files
-            .values()
-            .map(|file| file.id)
-            .filter(|id| !here.contains(id))
-            .collect();
-        Ok(missing.into_iter().collect())
+        let (plan, local, applied) = self.plan_and_apply(&policy, &scanner, &staged)?;
+        let outcome = Outcome {
+            mode: options.mode,
+            repository: self.source.describe(),
+            reference: self.goal.reference.to_owned(),
+            kind: self.goal.resolved.kind,
+            before: last,
+            commit: staged.commit().clone(),
+            signer: staged.signer().cloned(),
+            applied,
+            recovered: session.recovered().cloned(),
+            notices: staged.notices().to_vec(),
+            route: staged.route(),
+            fallbacks: staged.fallbacks().to_vec(),
+            downloaded: staged.downloaded(),
+            traffic: self.source.traffic(),
+            duration: self.begun.elapsed(),
+            tree_size: outcome::tree_size(&local, &plan, &staged),
+            notes: session.notes().to_vec(),
+            plan,
+        };
+        if options.mode == Mode::Apply {
+            remember::remember(context, session, &outcome)?;
+            tidy(session.store());
+        }
+        Ok(outcome)
     }
 
-    fn content(&self, id: BlobId) -> Option<Vec<u8>> {
-        self.scanner.content(id)
+    fn stage(
+        &self,
+        last: Option<crate::git::CommitId>,
+        depth: Depth,
+        need: &dyn Need,
+        terms: &Terms<'_>,
+    ) -> Result<Staged<'_>, source::Error> {
+        let store = self.session.store();
+        source::stage(
+            self.source,
+            store,
+            &self.goal.resolved,
+            last,
+            depth,
+            need,
+            terms,
+        )
     }
-}
 
-/// The policy that the settings and the flags of a run make.
-pub fn policy(settings: &Settings, mass_delete: MassDelete) -> Result<Policy, Error> {
-    let require = settings
-        .require
-        .iter()
-        .filter_map(|path| RelPath::new(path.as_bytes()).ok());
-    Ok(Policy {
-        local_edits: settings.local_edits,
-        protect: Patterns::new(&settings.protect)?,
-        exclude: Patterns::new(&settings.exclude)?,
-        executable: Patterns::new(&settings.executable)?,
-        require: require.collect(),
-        mass_delete,
-    })
-}
+    fn plan_and_apply(
+        &self,
+        policy: &plan::Policy,
+        scanner: &Scanner<'_>,
+        staged: &Staged<'_>,
+    ) -> Result<(Plan, BTreeMap<RelPath, Local>, Option<Applied>), crate::Error> {
+        let base = self.session.index().map(Index::base).unwrap_or_default();
+        let mut attempt = 1;
+        loop {
+            self.context.observer.step(Step::Compare);
+            let looked_at = now();
+            let local = survey(self.session, scanner, staged)?;
+            let mut plan = plan::plan(&base, &local, staged.files(), policy)?;
+            plan.put_back(&self.goal.put_back, &base, &local);
+            if self.options.mode != Mode::Apply {
+                return Ok((plan, local, None));
+            }
+            self.context.observer.step(Step::Apply);
+            let update = apply::Update {
+                plan: &plan,
+                local: &local,
+                looked_at,
+                commit: staged.commit().id,
+                tree: staged.commit().tree,
+                reference: self.goal.reference,
+            };
+            let content = PutBack {
+                contents: &self.goal.contents,
+                others: staged,
+            };
+            match carry_out(self.context, self.session, &update, &content) {
+                Ok(applied) => return Ok((plan, local, Some(applied))),
+                Err(apply::Error::Stale { .. }) if attempt < ATTEMPTS => {
+                    attempt += 1;
+                    scanner.forget();
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
 
-/// Everything that is ours or should be, as it is now.
-fn survey(
-    session: &Session,
-    scanner: &Scanner<'_>,
-    staged: &Staged<'_>,
-) -> Result<BTreeMap<RelPath, Local>, crate::Error> {
-    let ours = session.index().map(|index| index.entries.keys());
-    Ok(scanner.survey(ours.into_iter().flatten().chain(staged.files().keys()))?)
+    /// A branch only moves forward, or somebody has to say that it may not.
+    ///
+    /// Another name or repository than last time starts a line of its own: going from `main` to a feature branch is no
+    /// rewind.
+    fn check_descent(&self, staged: &Staged<'_>) -> Result<(), crate::Error> {
+        let (session, source) = (self.session, self.source);
+        let reference = self.goal.reference;
+        let kind = self.goal.resolved.kind;
+        let Some(last) = session.index() else {
+            return Ok(());
+        };
+        let commit = staged.commit();
+        let repository = SyncState::load(session.state())?.map(|last| last.repository);
+        let same_line = last.reference == reference
+            && repository.is_none_or(|known| known == source.describe());
+        let moves = kind == RefKind::Branch && same_line && last.commit != commit.id;
+        if !moves
+            || self.context.settings.trust.rewind
+            || source.descends(commit, last.commit, session.store())?
+        {
+            return Ok(());
+        }
+        Err(Error::Rewind {
+            reference: reference.to_owned(),
+            from: last.commit,
+            to: commit.id,
+        }
+        .into())
+    }
 }
 
 fn carry_out(
     context: &Context<'_>,
     session: &Session,
     update: &apply::Update<'_>,
-    staged: &Staged<'_>,
+    content: &dyn Content,
 ) -> Result<Applied, apply::Error> {
     if !update.plan.operations().is_empty() {
         // Before the tree changes: a crash in between costs a rebuild that was not needed, never one that was.
@@ -336,121 +372,35 @@ fn carry_out(
         session.target(),
         session.state(),
         update,
-        staged,
+        content,
         context.interrupt,
         &progress,
     )
 }
 
-impl Content for Staged<'_> {
-    fn blob(&self, id: BlobId) -> Result<Vec<u8>, ContentError> {
-        Ok(Staged::blob(self, id)?)
-    }
+/// Content of edits that are put back, and of everything else.
+struct PutBack<'a> {
+    contents: &'a BTreeMap<BlobId, Vec<u8>>,
+    others: &'a dyn Content,
 }
 
-impl Content for Store {
-    fn blob(&self, id: BlobId) -> Result<Vec<u8>, ContentError> {
-        self.read(Kind::Blob, id.0)
-            .ok_or_else(|| format!("the store has no blob {id}").into())
+impl Content for PutBack<'_> {
+    fn blob(&self, id: BlobId) -> Result<Vec<u8>, apply::ContentError> {
+        match self.contents.get(&id) {
+            Some(content) => Ok(content.clone()),
+            None => self.others.blob(id),
+        }
     }
-}
 
-/// Bytes of the managed files: what is there and stays, and what is written.
-fn tree_size(local: &BTreeMap<RelPath, Local>, plan: &Plan, staged: &Staged<'_>) -> u64 {
-    let written: HashSet<&RelPath> = plan
-        .operations()
-        .iter()
-        .map(|operation| &operation.path)
-        .collect();
-    let stays = staged.files().keys().filter(|path| !written.contains(path));
-    let stays = stays
-        .filter_map(|path| local.get(path)?.stat())
-        .map(|stat| stat.size);
-    let comes = plan
-        .operations()
-        .iter()
-        .filter_map(|operation| operation.after);
-    let comes = comes.map(|file| staged.size(file.id).unwrap_or_default());
-    stays.chain(comes).sum()
+    fn size(&self, id: BlobId) -> Result<u64, apply::ContentError> {
+        match self.contents.get(&id) {
+            Some(content) => Ok(content.len() as u64),
+            None => self.others.size(id),
+        }
+    }
 }
 
 /// Nanoseconds since 1970, as files' times are compared with.
 fn now() -> i128 {
     jiff::Timestamp::now().as_nanosecond()
-}
-
-/// A branch only moves forward, or somebody has to say that it may not.
-///
-/// Another name or repository than last time starts a line of its own: going from `main` to a feature branch is no
-/// rewind.
-fn check_descent(
-    context: &Context<'_>,
-    session: &Session,
-    source: &dyn Source,
-    staged: &Staged<'_>,
-    kind: RefKind,
-) -> Result<(), crate::Error> {
-    let reference = &context.settings.reference;
-    let Some(last) = session.index() else {
-        return Ok(());
-    };
-    let commit = staged.commit();
-    let repository = SyncState::load(session.state())?.map(|last| last.repository);
-    let same_line =
-        last.reference == *reference && repository.is_none_or(|known| known == source.describe());
-    let moves = kind == RefKind::Branch && same_line && last.commit != commit.id;
-    if !moves
-        || context.settings.trust.rewind
-        || source.descends(commit, last.commit, session.store())?
-    {
-        return Ok(());
-    }
-    Err(Error::Rewind {
-        reference: reference.clone(),
-        from: last.commit,
-        to: commit.id,
-    }
-    .into())
-}
-
-/// Writes what people and programs read about the last sync.
-fn remember(
-    context: &Context<'_>,
-    session: &Session,
-    outcome: &Outcome,
-) -> Result<(), crate::Error> {
-    let changed = outcome.plan.operations().len() as u64;
-    let known = SyncState::load(session.state())?;
-    let at_it = known
-        .as_ref()
-        .is_some_and(|known| known.last_sync.commit_sha == outcome.commit.id);
-    if changed == 0 && at_it {
-        return Ok(());
-    }
-    let last_sync = LastSync {
-        commit_sha: outcome.commit.id,
-        reference: outcome.reference.clone(),
-        timestamp: jiff::Timestamp::now(),
-    };
-    let stats = Stats {
-        checked: outcome.plan.counts().checked,
-        changed,
-        downloaded: outcome.downloaded,
-        errors: outcome
-            .applied
-            .as_ref()
-            .map_or(0, |applied| applied.late.len() as u64),
-    };
-    let route = outcome.route.to_string();
-    let mut summary = SyncState::new(
-        last_sync,
-        stats,
-        outcome.repository.clone(),
-        outcome.commit.tree,
-        route,
-    );
-    summary.bytes = outcome.traffic.received;
-    summary.requests = outcome.traffic.requests;
-    summary.duration_ms = u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX);
-    Ok(summary.save(session.state(), context.settings.state_file.as_deref())?)
 }

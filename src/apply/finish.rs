@@ -58,7 +58,9 @@ fn verify(
             }
         } else if change.after.is_some() {
             applied.written += 1;
-            if let Some(owned) = index.entries.get_mut(&change.path) {
+            if let Some(owned) = index.entries.get_mut(&change.path)
+                && !change.puts_back
+            {
                 owned.seen = stat.and_then(|stat| Seen::of(&stat, now));
             }
         } else {

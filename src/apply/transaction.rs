@@ -71,6 +71,9 @@ pub struct Change {
     pub edited: bool,
     /// What the commit before had there, as far as it was ours.
     pub base: Option<File>,
+    /// Whether what is put there is somebody's work, and not what the commit has.
+    #[serde(default)]
+    pub puts_back: bool,
 }
 
 /// Everything an update changes.
@@ -127,7 +130,7 @@ impl Transaction {
             mode: owned.mode,
             id: owned.id,
         });
-        owned == change.after
+        (owned == change.after) != change.puts_back
     }
 
     pub(crate) fn is_about(&self, target: &Path) -> bool {

@@ -16,6 +16,7 @@ use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use crate::git::RelPath;
 use crate::report::{Color, Format, Verbosity};
 use crate::settings::{Action, LocalEdits, Overrides, Transport};
+use crate::sync::Back;
 
 /// The command line.
 #[derive(Parser)]
@@ -66,6 +67,15 @@ pub enum Command {
     ///
     /// Without options: from the last synced commit to the files as they are. The output is that of `git diff`.
     Diff(Diff),
+    /// List the updates that can be undone, newest first
+    History,
+    /// Bring the target back to an earlier commit, without the network
+    ///
+    /// Local edits that the undone updates had replaced are put back. The commit that is left is held: a sync takes it
+    /// again only with `--resume`, or when the branch has moved on. Rebuild afterwards with `hyper-sync rebuild`.
+    Rollback(Rollback),
+    /// Put local edits back that an update has replaced
+    Restore(Restore),
     /// Rebuild the system from the target as it is
     Rebuild(Rebuild),
     /// Show or check the settings
@@ -138,6 +148,9 @@ pub struct Remote {
     /// Let the update delete most of the files that are managed
     #[arg(long)]
     pub allow_mass_delete: bool,
+    /// Take the commit again that was rolled back from
+    #[arg(long)]
+    pub resume: bool,
     /// Wait so long for another run to end, instead of giving up at once
     #[arg(
         long,
@@ -215,6 +228,40 @@ pub struct Diff {
     pub remote: bool,
     /// Only these paths, relative to the target, and what is below them
     #[arg(value_name = "PATH", value_parser = parse_path)]
+    pub paths: Vec<RelPath>,
+}
+
+/// Options of `rollback`.
+#[derive(Args)]
+pub struct Rollback {
+    /// How many updates back, or the commit to go back to (the begin of its id is enough)
+    #[arg(value_name = "N|COMMIT", default_value = "1", value_parser = parse_back)]
+    pub back: Back,
+    /// List every file that would be written or deleted; write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// What happens to files edited since the last sync [setting: `local_edits`]
+    #[arg(long, value_name = "POLICY", value_parser = PossibleValuesParser::new(LocalEdits::WORDS))]
+    pub local_edits: Option<String>,
+}
+
+/// A small number counts updates; anything longer is the begin of a commit id.
+fn parse_back(text: &str) -> Result<Back, String> {
+    match text.parse() {
+        Ok(0) => Err("0 updates back is where it is".to_owned()),
+        Ok(count) if text.len() < 4 => Ok(Back::Updates(count)),
+        _ if text.len() >= 4 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            Ok(Back::Commit(text.to_ascii_lowercase()))
+        }
+        _ => Err("it is neither a number of updates nor the begin of a commit id".to_owned()),
+    }
+}
+
+/// Options of `restore`.
+#[derive(Args)]
+pub struct Restore {
+    /// The files, or directories that hold them, relative to the target
+    #[arg(value_name = "PATH", required = true, value_parser = parse_path)]
     pub paths: Vec<RelPath>,
 }
 
@@ -365,11 +412,18 @@ impl Cli {
                 self.update.activation.overrides(overrides)
             }
             Some(Command::Sync(sync)) => sync.remote.overrides(overrides),
+            Some(Command::Rollback(rollback)) => overrides.with(
+                "local_edits",
+                "--local-edits",
+                rollback.local_edits.as_ref(),
+            ),
             Some(Command::Rebuild(rebuild)) => rebuild.activation.overrides(overrides),
             Some(
                 Command::Validate(_)
                 | Command::Status
                 | Command::Diff(_)
+                | Command::History
+                | Command::Restore(_)
                 | Command::Config(_)
                 | Command::Completions { .. }
                 | Command::Man { .. },

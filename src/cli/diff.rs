@@ -145,6 +145,7 @@ fn after_sync(
         force_full: false,
         skip_validation: false,
         allow_rewind: true,
+        resume: true,
         mass_delete: MassDelete::Allow,
         wait: Duration::ZERO,
     };

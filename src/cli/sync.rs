@@ -39,6 +39,7 @@ pub(super) fn options(remote: &args::Remote) -> Options {
         force_full: remote.force_full,
         skip_validation: false,
         allow_rewind: remote.allow_rewind,
+        resume: remote.resume,
         mass_delete: if remote.allow_mass_delete {
             MassDelete::Allow
         } else {
@@ -68,15 +69,19 @@ pub(super) fn sync(
 
 /// The exit code of a sync that came to its end.
 pub(super) fn exit(remote: &args::Remote, outcome: &Outcome) -> Exit {
-    if outcome
+    match late(outcome) {
+        Exit::Done if remote.exit_code && outcome.mode != Mode::Apply && outcome.has_changes() => {
+            Exit::ChangesWait
+        }
+        exit => exit,
+    }
+}
+
+/// Edits that came while the target was written are a conflict, though nothing of them is lost.
+pub(super) fn late(outcome: &Outcome) -> Exit {
+    let late = outcome
         .applied
         .as_ref()
-        .is_some_and(|applied| !applied.late.is_empty())
-    {
-        return Exit::Conflict;
-    }
-    if remote.exit_code && outcome.mode != Mode::Apply && outcome.has_changes() {
-        return Exit::ChangesWait;
-    }
-    Exit::Done
+        .is_some_and(|applied| !applied.late.is_empty());
+    if late { Exit::Conflict } else { Exit::Done }
 }

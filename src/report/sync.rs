@@ -85,6 +85,10 @@ fn about(note: &Note) -> String {
             "the index was damaged and is now `{}`; files that differ from the commit count as edited in this run",
             path.display()
         ),
+        Note::Held(commit) => format!(
+            "{} was rolled back from and is held; the next commit ends that, or `--resume`",
+            commit.short()
+        ),
         Note::StoreRebuilt => {
             "the object store was damaged and has been mended; what it lost is downloaded again"
                 .to_owned()

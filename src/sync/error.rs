@@ -33,6 +33,23 @@ pub enum Error {
         /// Where.
         path: crate::git::RelPath,
     },
+    /// Nothing is kept that would lead there.
+    #[error("no update is kept that can be undone to there")]
+    #[diagnostic(
+        code(hyper_sync::sync::no_such_update),
+        help("`hyper-sync history` lists what is kept; nothing was written")
+    )]
+    NoSuchUpdate,
+    /// No update replaced an edit there.
+    #[error("no update that is kept has replaced a local edit of `{path}`")]
+    #[diagnostic(
+        code(hyper_sync::sync::no_such_edit),
+        help("`hyper-sync history` lists what is kept; nothing was written")
+    )]
+    NoSuchEdit {
+        /// Where.
+        path: crate::git::RelPath,
+    },
     /// A pattern of the settings.
     #[error(transparent)]
     #[diagnostic(

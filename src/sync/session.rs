@@ -24,13 +24,15 @@ pub struct Session {
     _lock: Lock,
 }
 
-/// Something about the state that was found and mended.
+/// Something about the state that the user should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
     /// The index was damaged and put aside: this run goes by the rules of a first one.
     IndexSetAside(std::path::PathBuf),
     /// The object store was damaged and mended.
     StoreRebuilt,
+    /// The branch is still at the commit that was rolled back from.
+    Held(crate::git::CommitId),
 }
 
 impl Session {
@@ -93,6 +95,11 @@ impl Session {
     #[must_use]
     pub fn recovered(&self) -> Option<&Recovered> {
         self.recovered.as_ref()
+    }
+
+    /// Adds something that the user should know.
+    pub(super) fn note(&mut self, note: Note) {
+        self.notes.push(note);
     }
 
     /// What was found and mended.

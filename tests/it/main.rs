@@ -38,6 +38,7 @@ mod objects;
 mod rebuild;
 mod recover;
 mod reference;
+mod rollback;
 mod settings;
 mod signature;
 mod source_git;

@@ -1,0 +1,175 @@
+//! `hyper-sync history`, `rollback` and `restore`: what past updates replaced, and the way back.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::watch::Watch;
+use super::{Run, args};
+use crate::Error;
+use crate::apply::Transaction;
+use crate::exit::Exit;
+use crate::git::{CommitId, RelPath};
+use crate::plan::MassDelete;
+use crate::report::{Format, sync as told};
+use crate::settings::Settings;
+use crate::state::StateDir;
+use crate::sync::{self, Context, Mode, Options};
+
+/// What `--json` prints of an update.
+#[derive(Serialize)]
+struct Update<'a> {
+    id: String,
+    time: String,
+    before: Option<CommitId>,
+    after: CommitId,
+    #[serde(rename = "ref")]
+    reference: &'a str,
+    changed: usize,
+    edits: Vec<&'a RelPath>,
+}
+
+/// Lists the updates that are kept.
+pub(super) fn list(settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
+    let state = StateDir::find(&settings.state_dir)?;
+    let (kept, damaged) = state
+        .as_ref()
+        .map(sync::history)
+        .transpose()?
+        .unwrap_or_default();
+    for id in damaged {
+        run.report
+            .warning(&format!("the record of update {id} is damaged"));
+    }
+    let updates: Vec<Update<'_>> = kept.iter().map(update).collect();
+    match run.report.format() {
+        Format::Json => run.report.json(&updates),
+        Format::Human if updates.is_empty() => run.report.note("no update is kept yet"),
+        Format::Human => run
+            .report
+            .data(&updates.iter().map(line).collect::<String>()),
+    }
+    Ok(Exit::Done)
+}
+
+fn update(transaction: &Transaction) -> Update<'_> {
+    let edited = transaction.changes.iter().filter(|change| change.edited);
+    Update {
+        id: transaction.id.to_string(),
+        time: format!("{:.0}", transaction.time),
+        before: transaction.before.as_ref().map(|point| point.commit),
+        after: transaction.after.commit,
+        reference: &transaction.after.reference,
+        changed: transaction.changes.len(),
+        edits: edited.map(|change| &change.path).collect(),
+    }
+}
+
+fn line(update: &Update<'_>) -> String {
+    let before = update
+        .before
+        .as_ref()
+        .map_or_else(|| "nothing".to_owned(), CommitId::short);
+    let edits = match update.edits.len() {
+        0 => String::new(),
+        1 => ", 1 local edit replaced".to_owned(),
+        count => format!(", {count} local edits replaced"),
+    };
+    let files = if update.changed == 1 { "file" } else { "files" };
+    format!(
+        "{}  {}  {before} -> {} ({})  {} {files}{edits}\n",
+        update.id,
+        update.time,
+        update.after.short(),
+        update.reference,
+        update.changed
+    )
+}
+
+/// Goes back.
+pub(super) fn rollback(
+    args: &args::Rollback,
+    settings: &Settings,
+    run: &mut Run<'_>,
+) -> Result<Exit, Error> {
+    let options = Options {
+        mode: if args.dry_run {
+            Mode::DryRun
+        } else {
+            Mode::Apply
+        },
+        ..options()
+    };
+    let outcome = {
+        let (env, interrupt) = (run.env, run.interrupt);
+        let watch = Watch::new(run.report);
+        let context = Context {
+            settings,
+            env,
+            observer: &watch,
+            interrupt,
+        };
+        sync::rollback(&context, &options, &args.back)?
+    };
+    match run.report.format() {
+        Format::Json => run.report.json(&told::Document::from(&outcome)),
+        Format::Human => {
+            told::human(run.report, &outcome);
+            if let Some(left) = outcome.before.filter(|_| !args.dry_run) {
+                run.report.note(&format!(
+                    "{} is held until the branch moves on or `--resume`; `hyper-sync rebuild` builds what is here now",
+                    left.short()
+                ));
+            }
+        }
+    }
+    Ok(super::sync::late(&outcome))
+}
+
+/// Puts edits back.
+pub(super) fn restore(
+    args: &args::Restore,
+    settings: &Settings,
+    run: &mut Run<'_>,
+) -> Result<Exit, Error> {
+    let (paths, applied) = {
+        let (env, interrupt) = (run.env, run.interrupt);
+        let watch = Watch::new(run.report);
+        let context = Context {
+            settings,
+            env,
+            observer: &watch,
+            interrupt,
+        };
+        sync::restore(&context, &options(), &args.paths)?
+    };
+    match run.report.format() {
+        Format::Json => run
+            .report
+            .json(&serde_json::json!({ "restored": paths, "written": applied.written })),
+        Format::Human => {
+            let text: String = paths
+                .iter()
+                .map(|path| format!("the local edit of `{path}` is back\n"))
+                .collect();
+            run.report.text(&text);
+        }
+    }
+    Ok(if applied.late.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Conflict
+    })
+}
+
+fn options() -> Options {
+    Options {
+        mode: Mode::Apply,
+        force_full: false,
+        skip_validation: false,
+        allow_rewind: true,
+        resume: true,
+        mass_delete: MassDelete::Allow,
+        wait: Duration::ZERO,
+    }
+}

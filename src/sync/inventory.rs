@@ -1,0 +1,81 @@
+//! The target and the store as the other stages see them: what is here, what should be, where content comes from.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::{Error, Session};
+use crate::apply::{Content, ContentError};
+use crate::git::id::Kind;
+use crate::git::{BlobId, RelPath, Tree};
+use crate::objects::Store;
+use crate::patterns::Patterns;
+use crate::plan::{self, MassDelete, Policy};
+use crate::scan::{Local, Scanner};
+use crate::settings::Settings;
+use crate::source::{Depth, Need, Staged};
+
+/// The target as a route sees it.
+pub(super) struct Inventory<'a> {
+    pub(super) scanner: &'a Scanner<'a>,
+    pub(super) policy: &'a Policy,
+    pub(super) depth: Depth,
+}
+
+impl Need for Inventory<'_> {
+    fn missing(&self, tree: &Tree) -> Result<Vec<BlobId>, crate::scan::Error> {
+        if self.depth == Depth::Listing {
+            return Ok(Vec::new());
+        }
+        let files = plan::managed(tree, self.policy);
+        let local = self.scanner.look(files.keys())?;
+        let here: HashSet<BlobId> = local.values().filter_map(Local::id).collect();
+        let missing: BTreeSet<BlobId> = files
+            .values()
+            .map(|file| file.id)
+            .filter(|id| !here.contains(id))
+            .collect();
+        Ok(missing.into_iter().collect())
+    }
+
+    fn content(&self, id: BlobId) -> Option<Vec<u8>> {
+        self.scanner.content(id)
+    }
+}
+
+/// The policy that the settings and the flags of a run make.
+pub(super) fn policy(settings: &Settings, mass_delete: MassDelete) -> Result<Policy, Error> {
+    let require = settings
+        .require
+        .iter()
+        .filter_map(|path| RelPath::new(path.as_bytes()).ok());
+    Ok(Policy {
+        local_edits: settings.local_edits,
+        protect: Patterns::new(&settings.protect)?,
+        exclude: Patterns::new(&settings.exclude)?,
+        executable: Patterns::new(&settings.executable)?,
+        require: require.collect(),
+        mass_delete,
+    })
+}
+
+/// Everything that is ours or should be, as it is now.
+pub(super) fn survey(
+    session: &Session,
+    scanner: &Scanner<'_>,
+    staged: &Staged<'_>,
+) -> Result<BTreeMap<RelPath, Local>, crate::Error> {
+    let ours = session.index().map(|index| index.entries.keys());
+    Ok(scanner.survey(ours.into_iter().flatten().chain(staged.files().keys()))?)
+}
+
+impl Content for Staged<'_> {
+    fn blob(&self, id: BlobId) -> Result<Vec<u8>, ContentError> {
+        Ok(Staged::blob(self, id)?)
+    }
+}
+
+impl Content for Store {
+    fn blob(&self, id: BlobId) -> Result<Vec<u8>, ContentError> {
+        self.read(Kind::Blob, id.0)
+            .ok_or_else(|| format!("the store has no blob {id}").into())
+    }
+}

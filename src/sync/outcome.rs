@@ -1,0 +1,80 @@
+//! How a sync ended.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use super::{Mode, Note};
+use crate::apply::{Applied, Recovered};
+use crate::git::{Commit, CommitId, RelPath};
+use crate::plan::Plan;
+use crate::scan::Local;
+use crate::signature::Signer;
+use crate::source::{Fallback, Notice, RefKind, Route, Staged, Traffic};
+
+/// How a sync ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How far it went.
+    pub mode: Mode,
+    /// The repository, without credentials.
+    pub repository: String,
+    /// The name that was asked for.
+    pub reference: String,
+    /// How the name was understood.
+    pub kind: RefKind,
+    /// The commit the target was at, as far as that is known.
+    pub before: Option<CommitId>,
+    /// The commit.
+    pub commit: Commit,
+    /// Who has signed it, where a signature was asked for.
+    pub signer: Option<Signer>,
+    /// What was done, or would be.
+    pub plan: Plan,
+    /// What applying told; `None` where nothing had to be done or was to be done.
+    pub applied: Option<Applied>,
+    /// What was finished or undone of an earlier run.
+    pub recovered: Option<Recovered>,
+    /// What the reader should know about the commit.
+    pub notices: Vec<Notice>,
+    /// The route its objects came by.
+    pub route: Route,
+    /// The routes given up before.
+    pub fallbacks: Vec<Fallback>,
+    /// How many blobs were downloaded.
+    pub downloaded: u64,
+    /// What was moved over the network.
+    pub traffic: Traffic,
+    /// How long it took.
+    pub duration: Duration,
+    /// Bytes of all managed files together: what a copy of the tree would be, before compression.
+    pub tree_size: u64,
+    /// What was found and mended in the state directory.
+    pub notes: Vec<Note>,
+}
+
+impl Outcome {
+    /// Whether the target is, or would be, written to.
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        !self.plan.operations().is_empty()
+    }
+}
+
+/// Bytes of the managed files: what is there and stays, and what is written.
+pub(super) fn tree_size(local: &BTreeMap<RelPath, Local>, plan: &Plan, staged: &Staged<'_>) -> u64 {
+    let written: HashSet<&RelPath> = plan
+        .operations()
+        .iter()
+        .map(|operation| &operation.path)
+        .collect();
+    let stays = staged.files().keys().filter(|path| !written.contains(path));
+    let stays = stays
+        .filter_map(|path| local.get(path)?.stat())
+        .map(|stat| stat.size);
+    let comes = plan
+        .operations()
+        .iter()
+        .filter_map(|operation| operation.after);
+    let comes = comes.map(|file| staged.size(file.id).unwrap_or_default());
+    stays.chain(comes).sum()
+}

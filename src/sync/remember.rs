@@ -1,0 +1,46 @@
+//! What people and programs read about the last sync.
+
+use super::{Context, Outcome, Session};
+use crate::state::{LastSync, Stats, SyncState};
+
+/// Writes what people and programs read about the last sync.
+pub(super) fn remember(
+    context: &Context<'_>,
+    session: &Session,
+    outcome: &Outcome,
+) -> Result<(), crate::Error> {
+    let changed = outcome.plan.operations().len() as u64;
+    let known = SyncState::load(session.state())?;
+    let at_it = known
+        .as_ref()
+        .is_some_and(|known| known.last_sync.commit_sha == outcome.commit.id);
+    if changed == 0 && at_it {
+        return Ok(());
+    }
+    let last_sync = LastSync {
+        commit_sha: outcome.commit.id,
+        reference: outcome.reference.clone(),
+        timestamp: jiff::Timestamp::now(),
+    };
+    let stats = Stats {
+        checked: outcome.plan.counts().checked,
+        changed,
+        downloaded: outcome.downloaded,
+        errors: outcome
+            .applied
+            .as_ref()
+            .map_or(0, |applied| applied.late.len() as u64),
+    };
+    let route = outcome.route.to_string();
+    let mut summary = SyncState::new(
+        last_sync,
+        stats,
+        outcome.repository.clone(),
+        outcome.commit.tree,
+        route,
+    );
+    summary.bytes = outcome.traffic.received;
+    summary.requests = outcome.traffic.requests;
+    summary.duration_ms = u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX);
+    Ok(summary.save(session.state(), context.settings.state_file.as_deref())?)
+}

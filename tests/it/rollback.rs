@@ -1,0 +1,205 @@
+//! Going back: history, rollback, the hold, and local edits put back.
+
+use crate::common::env::{Output, Sandbox};
+use crate::common::repo::Repo;
+use crate::common::snapshot::TreeSnapshot;
+
+struct World {
+    sandbox: Sandbox,
+    repo: Repo,
+}
+
+impl World {
+    /// A target at the second of two commits.
+    fn new() -> Self {
+        let world = Self {
+            sandbox: Sandbox::new(),
+            repo: Repo::small(),
+        };
+        let _ = world.sync(&[]).ok();
+        world
+            .repo
+            .write("modules/base.nix", "{ second = true; }\n")
+            .write("modules/new.nix", "{ }\n")
+            .remove("scripts/run.sh")
+            .commit("second");
+        let _ = world.sync(&[]).ok();
+        world
+    }
+
+    fn sync(&self, args: &[&str]) -> Output {
+        self.run("sync", args)
+    }
+
+    fn run(&self, command: &str, args: &[&str]) -> Output {
+        let path = self.repo.path().display().to_string();
+        self.sandbox
+            .run(&[&[command, "--repo", &path], args].concat())
+    }
+
+    fn is_at(&self, revision: &str) {
+        self.sandbox
+            .target_tree()
+            .assert_same(&TreeSnapshot::of_commit(&self.repo, revision));
+    }
+
+    fn read(&self, path: &str) -> String {
+        std::fs::read_to_string(self.sandbox.target().join(path)).unwrap()
+    }
+}
+
+#[test]
+fn a_rollback_brings_bytes_modes_and_deletions_back_without_the_network() {
+    let world = World::new();
+    let gone = world.repo.path().with_extension("away");
+    std::fs::rename(world.repo.path(), &gone).unwrap();
+    let _ = world.run("rollback", &["--dry-run"]).ok();
+    let output = world.run("rollback", &[]).ok();
+    assert!(output.stderr.contains("is held"), "{}", output.masked());
+    std::fs::rename(&gone, world.repo.path()).unwrap();
+    world.is_at("main~1");
+    let _ = world.run("rollback", &[]).ok();
+    world.is_at("main");
+}
+
+#[test]
+fn a_commit_that_was_rolled_back_from_is_held_until_the_branch_moves_on() {
+    let world = World::new();
+    let _ = world.run("rollback", &[]).ok();
+    for _ in 0..2 {
+        let held = world.sync(&[]).ok();
+        assert!(
+            held.stderr.contains("rolled back from"),
+            "{}",
+            held.masked()
+        );
+        world.is_at("main~1");
+    }
+    world
+        .repo
+        .write("modules/base.nix", "{ third = true; }\n")
+        .commit("third");
+    let after = world.sync(&[]).ok();
+    assert!(
+        !after.stderr.contains("rolled back from"),
+        "{}",
+        after.masked()
+    );
+    world.is_at("main");
+}
+
+#[test]
+fn a_held_commit_is_taken_again_on_demand() {
+    let world = World::new();
+    let _ = world.run("rollback", &[]).ok();
+    let _ = world.sync(&["--resume"]).ok();
+    world.is_at("main");
+    let _ = world.sync(&[]).ok();
+    world.is_at("main");
+}
+
+#[test]
+fn a_commit_can_be_named_by_its_begin_and_one_that_is_not_kept_is_refused() {
+    let world = World::new();
+    world
+        .repo
+        .write("modules/base.nix", "{ third = true; }\n")
+        .commit("third");
+    let _ = world.sync(&[]).ok();
+    let first = world.repo.id("main~2");
+    let before = world.sandbox.target_tree();
+    let _ = world.run("rollback", &["ffffffff"]).code(1);
+    let _ = world.run("rollback", &["9"]).code(1);
+    world.sandbox.target_tree().assert_same(&before);
+    let _ = world.run("rollback", &[&first[..10]]).ok();
+    world.is_at("main~2");
+}
+
+#[test]
+fn a_replaced_edit_comes_back_with_the_rollback_and_is_an_edit_again() {
+    let world = World::new();
+    world.sandbox.edit("modules/base.nix", "{ mine = true; }\n");
+    world
+        .repo
+        .write("modules/base.nix", "{ third = true; }\n")
+        .commit("third");
+    let _ = world.sync(&["--local-edits", "replace"]).ok();
+    let _ = world.run("rollback", &[]).ok();
+    assert_eq!(world.read("modules/base.nix"), "{ mine = true; }\n");
+    let status = world.run("status", &["--json"]).ok().json();
+    assert_eq!(status["local_edits"][0]["path"], "modules/base.nix");
+    assert_eq!(status["commit"], world.repo.id("main~1"));
+}
+
+#[test]
+fn a_later_edit_stands_against_a_rollback_as_against_a_sync() {
+    let world = World::new();
+    world
+        .sandbox
+        .edit("modules/base.nix", "{ later = true; }\n");
+    let before = world.sandbox.target_tree();
+    let _ = world.run("rollback", &[]).code(8);
+    world.sandbox.target_tree().assert_same(&before);
+    let _ = world.run("rollback", &["--local-edits", "keep"]).ok();
+    assert_eq!(world.read("modules/base.nix"), "{ later = true; }\n");
+    assert!(world.sandbox.target().join("scripts/run.sh").exists());
+}
+
+#[test]
+fn restore_puts_an_edit_back_and_the_next_sync_sees_it_as_one() {
+    let world = World::new();
+    world.sandbox.edit("modules/base.nix", "{ mine = true; }\n");
+    world.sandbox.edit("flake.nix", "{ mine = true; }\n");
+    let _ = world.sync(&["--local-edits", "replace"]).ok();
+    world.is_at("main");
+    let output = world.run("restore", &["modules"]).ok();
+    assert!(
+        output.stdout.contains("modules/base.nix"),
+        "{}",
+        output.masked()
+    );
+    assert_eq!(world.read("modules/base.nix"), "{ mine = true; }\n");
+    assert_ne!(
+        world.read("flake.nix"),
+        "{ mine = true; }\n",
+        "not asked for"
+    );
+    let kept = world.sync(&[]).ok();
+    assert!(
+        kept.stderr.contains("`modules/base.nix` stays as it is"),
+        "{}",
+        kept.masked()
+    );
+    let _ = world.run("restore", &["modules/new.nix"]).code(1);
+    let _ = world.run("restore", &[]).code(64);
+}
+
+#[test]
+fn history_lists_what_can_be_undone() {
+    let world = World::new();
+    let (first, second) = (world.repo.id("main~1"), world.repo.id("main"));
+    world
+        .sandbox
+        .mask_id(&first, "first")
+        .mask_id(&second, "second");
+    world.sandbox.edit("flake.nix", "{ mine = true; }\n");
+    let _ = world.sync(&["--local-edits", "replace"]).ok();
+    insta::assert_snapshot!(world.run("history", &[]).masked(), @r#"
+    exit: 0
+    --- stdout
+    000003  2026-11-24T07:22:56Z  [second] -> [second] (main)  1 file, 1 local edit replaced
+    000002  2026-11-24T07:22:56Z  [first] -> [second] (main)  3 files
+    000001  2026-11-24T07:22:56Z  nothing -> [first] (main)  3 files
+    "#);
+    let updates = world.run("history", &["--json"]).ok().json();
+    assert_eq!(updates[0]["edits"][0], "flake.nix");
+    assert_eq!(updates.as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_branch_that_is_not_synced_yet_has_no_history() {
+    let sandbox = Sandbox::new();
+    let _ = sandbox.run(&["history"]).ok();
+    let _ = sandbox.run(&["rollback"]).code(1);
+    let _ = sandbox.run(&["restore", "flake.nix"]).code(1);
+}
