@@ -261,7 +261,7 @@ impl Output {
         for (from, to) in &self.masks {
             text = text.replace(from, to);
         }
-        mask_durations(&mask_ids(&text))
+        mask_traffic(&mask_durations(&mask_dates(&mask_ids(&text))))
     }
 }
 
@@ -272,6 +272,33 @@ fn mask_ids(text: &str) -> String {
         |c| c.is_ascii_hexdigit(),
         |word| (word.len() == 40).then(|| "[id]".to_owned()),
     )
+}
+
+/// `2026-11-24T07:22:57Z` becomes `[date]`.
+fn mask_dates(text: &str) -> String {
+    replace_words(
+        text,
+        |c| c.is_ascii_alphanumeric() || c == ':' || c == '-',
+        |word| {
+            let is_date = word.len() == 20 && word.ends_with('Z') && word.as_bytes()[10] == b'T';
+            is_date.then(|| "[date]".to_owned())
+        },
+    )
+}
+
+/// `772 B received` becomes `[bytes] received`: how git cuts its answer into packets differs from run to run.
+fn mask_traffic(text: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.split('\n') {
+        lines.push(match line.split_once(" received in ") {
+            Some((before, after)) => {
+                let kept = before.rsplit_once(", ").map_or("", |(kept, _)| kept);
+                format!("{kept}, [bytes] received in {after}")
+            }
+            None => line.to_owned(),
+        });
+    }
+    lines.join("\n")
 }
 
 /// `0.19 s`, `12 ms` and `3m` after a digit become `[time]`.

@@ -27,6 +27,9 @@ fn of_the_update_in_short() {
       validate     Check the installation: files, flake, Nix, tools, integrity, disk space
       status       Show which commit the target, the built and the running system are at
       diff         Show local edits as a diff, or what a sync would change
+      history      List the updates that can be undone, newest first
+      rollback     Bring the target back to an earlier commit, without the network
+      restore      Put local edits back that an update has replaced
       rebuild      Rebuild the system from the target as it is
       config       Show or check the settings
       completions  Print the completions for a shell
@@ -49,6 +52,7 @@ fn of_the_update_in_short() {
                                      replace, keep, refuse]
           --allow-rewind             Follow a branch that was moved back or rewritten
           --allow-mass-delete        Let the update delete most of the files that are managed
+          --resume                   Take the commit again that was rolled back from
           --wait <SECONDS>           Wait so long for another run to end, instead of giving up at once
           --skip-rebuild             Bring the target to the commit, but do not rebuild
           --rebuild-action <ACTION>  What to do with the system that is built [default: switch]
@@ -122,6 +126,9 @@ fn of_sync() {
 
           --allow-mass-delete
               Let the update delete most of the files that are managed
+
+          --resume
+              Take the commit again that was rolled back from
 
           --wait <SECONDS>
               Wait so long for another run to end, instead of giving up at once

@@ -187,9 +187,9 @@ fn history_lists_what_can_be_undone() {
     insta::assert_snapshot!(world.run("history", &[]).masked(), @r#"
     exit: 0
     --- stdout
-    000003  2026-11-24T07:22:56Z  [second] -> [second] (main)  1 file, 1 local edit replaced
-    000002  2026-11-24T07:22:56Z  [first] -> [second] (main)  3 files
-    000001  2026-11-24T07:22:56Z  nothing -> [first] (main)  3 files
+    000003  [date]  [second] -> [second] (main)  1 file, 1 local edit replaced
+    000002  [date]  [first] -> [second] (main)  3 files
+    000001  [date]  nothing -> [first] (main)  3 files
     "#);
     let updates = world.run("history", &["--json"]).ok().json();
     assert_eq!(updates[0]["edits"][0], "flake.nix");

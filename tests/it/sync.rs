@@ -25,16 +25,14 @@ fn tells_what_it_did_and_that_nothing_is_left_to_do() {
     --- stdout
     main of [repo] is at [start]: start
     3 files changed (3 written, 0 deleted), 3 checked
-    2 requests by full, 786 B received in [time]; the whole tree is 54 B
-    --- stderr
-    select (git) was given up: [repo] offers no filters
+    3 requests by select (git), [bytes] received in [time]; the whole tree is 54 B
     "#);
     insta::assert_snapshot!(sync(&world, &repo, &[]).masked(), @r#"
     exit: 0
     --- stdout
     main of [repo] is at [start]: start
     nothing to do, 3 files checked
-    1 request, 246 B received in [time]
+    1 request, [bytes] received in [time]
     "#);
     repo.write("modules/base.nix", "{ changed = true; }")
         .remove("scripts/run.sh")
@@ -45,7 +43,7 @@ fn tells_what_it_did_and_that_nothing_is_left_to_do() {
     --- stdout
     main of [repo] is at [second], was at [start]: second
     2 files would change (1 written, 1 deleted), 2 checked
-    2 requests by delta, 772 B received in [time]; the whole tree is 41 B
+    2 requests by delta, [bytes] received in [time]; the whole tree is 41 B
     "#);
     insta::assert_snapshot!(sync(&world, &repo, &["--dry-run", "--exit-code"]).masked(), @r#"
     exit: 20
@@ -54,7 +52,7 @@ fn tells_what_it_did_and_that_nothing_is_left_to_do() {
       delete  scripts/run.sh
     main of [repo] is at [second], was at [start]: second
     2 files would change (1 written, 1 deleted), 2 checked
-    1 request, 246 B received in [time]; the whole tree is 41 B
+    1 request, [bytes] received in [time]; the whole tree is 41 B
     "#);
     insta::assert_snapshot!(sync(&world, &repo, &["--verbose"]).masked(), @r#"
     exit: 0
@@ -63,7 +61,7 @@ fn tells_what_it_did_and_that_nothing_is_left_to_do() {
       delete  scripts/run.sh
     main of [repo] is at [second], was at [start]: second
     2 files changed (1 written, 1 deleted), 2 checked
-    1 request, 246 B received in [time]; the whole tree is 41 B
+    1 request, [bytes] received in [time]; the whole tree is 41 B
     --- stderr
     asking the remote for the commit
     downloading and verifying
@@ -87,7 +85,7 @@ fn says_what_became_of_local_edits() {
     --- stdout
     main of [repo] is at [start]: start
     nothing to do, 3 files checked
-    1 request, 246 B received in [time]
+    1 request, [bytes] received in [time]
     --- stderr
     `flake.nix` stays as it is: it was edited here, and the commit does not change it
     `modules/base.nix` stays as it is: it was edited here, and the commit does not change it
@@ -109,7 +107,7 @@ fn says_what_became_of_local_edits() {
     --- stdout
     main of [repo] is at [second], was at [start]: second
     nothing to do, 3 files checked
-    1 request, 246 B received in [time]
+    1 request, [bytes] received in [time]
     --- stderr
     `flake.nix` stays as it is: it was edited here, and `local_edits` is "keep"
     `modules/base.nix` stays as it is: it was edited here, and `local_edits` is "keep"
@@ -119,7 +117,7 @@ fn says_what_became_of_local_edits() {
     --- stdout
     main of [repo] is at [second]: second
     2 files changed (2 written, 0 deleted), 3 checked
-    1 request, 246 B received in [time]; the whole tree is 59 B
+    1 request, [bytes] received in [time]; the whole tree is 59 B
     --- stderr
     warning: the local edit of `flake.nix` was replaced; it is kept as transaction 000002, `hyper-sync restore flake.nix` puts it back
     warning: the local edit of `modules/base.nix` was replaced; it is kept as transaction 000002, `hyper-sync restore modules/base.nix` puts it back
