@@ -94,6 +94,10 @@ pub enum Format {
 }
 
 /// The one writer.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts about two streams, each of its own"
+)]
 pub struct Report {
     stdio: Stdio,
     format: Format,

@@ -38,6 +38,10 @@ use inventory::{Inventory, policy, survey};
 
 /// What a sync is to do, beyond the settings.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own, and named where it is set"
+)]
 pub struct Options {
     /// How far it goes.
     pub mode: Mode,
@@ -121,15 +125,14 @@ pub fn run(context: &Context<'_>, options: &Options) -> Result<Outcome, crate::E
     context.observer.step(Step::Resolve);
     let mut resolved = source.resolve(reference)?;
     let hold = Hold::load(session.state())?.filter(|_| !options.resume);
-    if let Some(hold) = &hold
-        && hold.commit == resolved.commit
-        && let Some(index) = session.index()
-    {
+    let is_held = hold.is_some_and(|hold| hold.commit == resolved.commit);
+    if is_held && let Some(index) = session.index() {
+        let note = Note::Held(resolved.commit);
         resolved = Resolved {
             commit: index.commit,
             kind: RefKind::Commit,
         };
-        session.note(Note::Held(hold.commit));
+        session.note(note);
     }
     let goal = Goal {
         resolved,
@@ -155,14 +158,8 @@ pub fn run(context: &Context<'_>, options: &Options) -> Result<Outcome, crate::E
         }
         other => other,
     }?;
-    if options.mode == Mode::Apply && hold.is_none_or(|hold| hold.commit != outcome.commit.id) {
-        let held = session
-            .notes()
-            .iter()
-            .any(|note| matches!(note, Note::Held(_)));
-        if !held {
-            Hold::clear(session.state())?;
-        }
+    if options.mode == Mode::Apply && !is_held {
+        Hold::clear(session.state())?;
     }
     Ok(outcome)
 }
@@ -190,6 +187,9 @@ struct Goal<'a> {
     /// Their content.
     contents: BTreeMap<BlobId, Vec<u8>>,
 }
+
+/// A plan, what it was made from, and what became of it.
+type Planned = (Plan, BTreeMap<RelPath, Local>, Option<Applied>);
 
 /// From a commit id to the target.
 struct Pipeline<'a> {
@@ -288,7 +288,7 @@ impl Pipeline<'_> {
         policy: &plan::Policy,
         scanner: &Scanner<'_>,
         staged: &Staged<'_>,
-    ) -> Result<(Plan, BTreeMap<RelPath, Local>, Option<Applied>), crate::Error> {
+    ) -> Result<Planned, crate::Error> {
         let base = self.session.index().map(Index::base).unwrap_or_default();
         let mut attempt = 1;
         loop {
@@ -359,7 +359,7 @@ fn carry_out(
     context: &Context<'_>,
     session: &Session,
     update: &apply::Update<'_>,
-    content: &dyn Content,
+    source: &dyn Content,
 ) -> Result<Applied, apply::Error> {
     if !update.plan.operations().is_empty() {
         // Before the tree changes: a crash in between costs a rebuild that was not needed, never one that was.
@@ -372,7 +372,7 @@ fn carry_out(
         session.target(),
         session.state(),
         update,
-        content,
+        source,
         context.interrupt,
         &progress,
     )

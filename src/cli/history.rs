@@ -148,11 +148,12 @@ pub(super) fn restore(
             .report
             .json(&serde_json::json!({ "restored": paths, "written": applied.written })),
         Format::Human => {
-            let text: String = paths
-                .iter()
-                .map(|path| format!("the local edit of `{path}` is back\n"))
-                .collect();
-            run.report.text(&text);
+            for path in &paths {
+                run.report.text(&format!(
+                    "the local edit of `{path}` is back
+"
+                ));
+            }
         }
     }
     Ok(if applied.late.is_empty() {

@@ -32,13 +32,9 @@ pub fn human(report: &mut Report, outcome: &Outcome) {
     }
     edits(report, outcome);
     if outcome.mode == Mode::DryRun || report.verbosity() == Verbosity::Verbose {
-        let listed: String = outcome
-            .plan
-            .operations()
-            .iter()
-            .map(|operation| format!("  {:<8}{}\n", verb(operation), operation.path))
-            .collect();
-        report.text(&listed);
+        for operation in outcome.plan.operations() {
+            report.text(&format!("  {:<8}{}\n", verb(operation), operation.path));
+        }
     }
     report.text(&summary(outcome));
 }

@@ -151,8 +151,8 @@ pub fn restore(
                 continue;
             };
             if !files.contains_key(&change.path) {
-                let content = undo::content(session.state(), transaction.id, &change.path)?;
-                contents.insert(file.id, content);
+                let bytes = undo::content(session.state(), transaction.id, &change.path)?;
+                contents.insert(file.id, bytes);
                 files.insert(change.path.clone(), *file);
             }
         }
@@ -177,10 +177,10 @@ pub fn restore(
         tree: index.tree,
         reference: &index.reference,
     };
-    let content = PutBack {
+    let source = PutBack {
         contents: &contents,
         others: session.store(),
     };
-    let applied = carry_out(context, &session, &update, &content)?;
+    let applied = carry_out(context, &session, &update, &source)?;
     Ok((files.into_keys().collect(), applied))
 }

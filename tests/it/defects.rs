@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use crate::common::env::{Output, Sandbox};
 use crate::common::forge::Forge;
 use crate::common::forge::fault::{Action, When};
-use crate::common::repo::Repo;
+use crate::common::repo::{Entry, Repo};
 use crate::common::snapshot::TreeSnapshot;
 
 fn sync(world: &Sandbox, repo: &Repo, args: &[&str]) -> Output {
@@ -251,7 +251,6 @@ fn j_odd_names_arrive_and_dangerous_ones_refuse_the_commit() {
             .target_tree()
             .assert_same(&TreeSnapshot::of_commit(&repo, "main"));
     }
-    use crate::common::repo::Entry;
     let blob = repo.blob("evil");
     let good = repo.id("main");
     for name in ["..", ".git", "/etc/passwd"] {

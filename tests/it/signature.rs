@@ -1,6 +1,7 @@
 //! Signatures of commits: real `ssh-keygen` signs, and what real OpenPGP signatures look like is in `tests/data`.
 
 use std::cell::Cell;
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -636,7 +637,7 @@ fn every_other_openpgp_signature_is_refused() {
         let signers = world.signers(data("keys.asc")).unwrap();
         let (code, message) = refusal(world.stage(commit, &signers));
         let message = without_fingerprints(&message.replace(&commit.to_string(), "[id]"));
-        seen += &format!("{name}: {code}: {message}\n");
+        let _ = writeln!(seen, "{name}: {code}: {message}");
     }
     insta::assert_snapshot!(seen, @r"
     other: unlisted: commit [id] is signed by [key], which is not among the signers
