@@ -332,6 +332,7 @@ fn of_rebuild(error: &rebuild::Error) -> Exit {
         Error::ProgramMissing { .. }
         | Error::Spawn { .. }
         | Error::Build { .. }
+        | Error::LeftOut { .. }
         | Error::OtherTree { .. }
         | Error::SelfRemoval { .. }
         | Error::Activation { .. }

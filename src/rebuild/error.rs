@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use miette::Diagnostic;
 
-use crate::git::CommitId;
+use crate::git::{CommitId, RelPath};
 use crate::nix::NarHash;
 use crate::settings::Action;
 
@@ -114,6 +114,20 @@ pub enum Error {
         end: String,
         /// The end of what it printed.
         tail: String,
+        /// Where things stand.
+        standing: Standing,
+    },
+    /// The configuration reads what is not part of a snapshot.
+    #[error("the build needs `{path}`, which `exclude` leaves out of it")]
+    #[diagnostic(
+        code(hyper_sync::rebuild::left_out),
+        help(
+            "take it out of `exclude` and into `protect`: then it is built, and your edits of it are kept; {standing}"
+        )
+    )]
+    LeftOut {
+        /// Relative to the target.
+        path: RelPath,
         /// Where things stand.
         standing: Standing,
     },
@@ -244,6 +258,7 @@ impl Error {
             | Self::HostUnclear { .. }
             | Self::HostUnknown { .. }
             | Self::Spawn { .. }
+            | Self::LeftOut { .. }
             | Self::OtherTree { .. }
             | Self::SelfRemoval { .. }
             | Self::Degraded { .. }
@@ -260,13 +275,12 @@ impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.tree {
             Some(commit) => write!(f, "the tree is at {}", commit.short())?,
-            None => f.write_str("the tree was not changed")?,
+            None => f.write_str("the tree is at no commit that hyper-sync brought")?,
         }
         if let Some(running) = &self.running {
             write!(f, ", the running system is `{}`", running.system.display())?;
-            match &running.commit {
-                Some(commit) => write!(f, " of {}", commit.short())?,
-                None => f.write_str(", not built by hyper-sync")?,
+            if let Some(commit) = &running.commit {
+                write!(f, " of {}", commit.short())?;
             }
         }
         Ok(())

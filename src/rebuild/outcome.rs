@@ -177,6 +177,9 @@ impl fmt::Display for Reason {
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::StillFailing { units } if units.is_empty() => {
+                f.write_str("the activation told of failed units, of which none has failed now")
+            }
             Self::StillFailing { units } => write!(
                 f,
                 "units that had failed before still fail: {}",

@@ -5,7 +5,7 @@
 //! read is compared with the snapshot, so that a build of something else is an error and no success.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -112,7 +112,15 @@ impl<'a> Pin<'a> {
             .session
             .run(&self.command(args).output(Output::Answer))?;
         if code != 0 {
-            return Err(self.not_built(finished));
+            let path = left_out(&finished.tail, &self.places.target);
+            let path = path.filter(|path| self.session.request.exclude.matches(path));
+            return Err(match path {
+                Some(path) => Error::LeftOut {
+                    path,
+                    standing: self.session.standing(),
+                },
+                None => self.not_built(finished),
+            });
         }
         if finished.tail.contains(NO_SUCH_INPUT) {
             return Err(self.read_something_else(None));
@@ -265,4 +273,42 @@ impl<'a> Pin<'a> {
 fn hash_of(metadata: &Value) -> Option<String> {
     let hash = metadata.get("locked")?.get("narHash")?.as_str()?;
     Some(hash.to_owned())
+}
+
+/// The path in the target that Nix did not find in the snapshot, though it is there.
+fn left_out(tail: &str, target: &Path) -> Option<RelPath> {
+    let missing = tail.lines().find(|line| {
+        line.contains("does not exist") || line.contains("No such file or directory")
+    })?;
+    let path = Path::new(missing.split('\'').nth(1)?);
+    let inside = match path.strip_prefix(target) {
+        Ok(inside) => inside.to_owned(),
+        // A copy in the store: /nix/store/HASH-source/…
+        Err(_) => path.components().skip(4).collect(),
+    };
+    let inside = RelPath::new(inside.as_os_str().as_encoded_bytes()).ok()?;
+    target.join(&inside).exists().then_some(inside)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nix_misses_is_told_from_its_sentence() {
+        let target = Path::new("/proc/self");
+        let told = |sentence: &str| left_out(sentence, target).map(|path| path.to_string());
+        for sentence in [
+            "error: path '/proc/self/status' does not exist",
+            "       error: path '/nix/store/0c1-source/status' does not exist",
+            "error: getting status of '/proc/self/status': No such file or directory",
+        ] {
+            assert_eq!(told(sentence).as_deref(), Some("status"), "{sentence}");
+        }
+        assert_eq!(
+            told("error: path '/proc/self/no-such-file' does not exist"),
+            None
+        );
+        assert_eq!(told("error: attribute 'x' missing"), None);
+    }
 }

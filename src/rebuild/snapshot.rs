@@ -8,8 +8,8 @@
 //! An excluded *file* that ends in `.nix` is copied all the same: that it is not managed says that it is the host's
 //! own, not that it is no part of the configuration.
 //!
-//! Limits: a name that no tree could have (control characters, not UTF-8) is left out; so is what lies on another file
-//! system that is mounted inside.
+//! Limits: a name that no tree could have (control characters, not UTF-8) is left out. Where another file system is
+//! mounted inside, there is no snapshot.
 #![expect(
     clippy::disallowed_methods,
     reason = "the copy lies in our own state directory and is written by path"

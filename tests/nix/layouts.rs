@@ -1,6 +1,6 @@
 //! Every way from a flake to the target builds what was synced: neither the tree before it nor an edit after it.
 
-use hyper_sync::rebuild::{Note, Reason, Status};
+use hyper_sync::rebuild::{Error, Note, Reason, Status};
 use hyper_sync::settings::Action;
 
 use super::world::{WAYS, Way, World, is_text};
@@ -118,6 +118,22 @@ fn what_is_excluded_is_not_built() {
 }
 
 #[test]
+fn a_build_that_needs_what_is_excluded_says_so() {
+    for way in WAYS {
+        let world = World::new(way);
+        world.write("target/var/text", "x");
+        world.write(
+            "target/module.nix",
+            "{ text = builtins.readFile ./var/text; }",
+        );
+        match world.rebuild(Action::Build).unwrap_err() {
+            Error::LeftOut { path, .. } => assert_eq!(path.as_str(), "var/text", "{way:?}"),
+            other => panic!("{way:?}: {other}: {:?}", other.tail()),
+        }
+    }
+}
+
+#[test]
 fn the_flake_of_a_git_checkout_sees_files_that_git_does_not_know() {
     let world = World::new(Way::Own);
     world.text(Action::Build);
@@ -204,10 +220,7 @@ fn an_override_of_an_input_that_is_not_there_is_an_error() {
             ];
         })
         .unwrap_err();
-    assert!(
-        matches!(error, hyper_sync::rebuild::Error::OtherTree { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, Error::OtherTree { .. }), "{error}");
 }
 
 #[test]
@@ -224,10 +237,7 @@ fn an_override_of_our_own_input_is_an_error() {
                 vec!["--override-input".to_owned(), "hv".to_owned(), target];
         })
         .unwrap_err();
-    assert!(
-        matches!(error, hyper_sync::rebuild::Error::OtherTree { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, Error::OtherTree { .. }), "{error}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
     reason = "programs are started here, with a fixed environment, and looked up in its search path"
 )]
 
-use std::io::{self, Read};
+use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -63,33 +63,41 @@ impl SystemRunner {
 
 impl Runner for SystemRunner {
     fn run(&self, command: &Command<'_>) -> io::Result<Finished> {
+        let (errors, to_errors) = io::pipe()?;
+        let (answer, to_answer) = if command.output == Output::Shown {
+            // Into one pipe, so that the order is kept in which the two were written.
+            (None, Stdio::from(to_errors.try_clone()?))
+        } else {
+            let (answer, to_answer) = io::pipe()?;
+            (Some(answer), Stdio::from(to_answer))
+        };
         let mut child = std::process::Command::new(&command.program)
             .args(&command.args)
             .env_clear()
             .envs(command.environment.iter())
             .current_dir(command.directory)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(to_answer)
+            .stderr(to_errors)
             // Its own group, so that a stop reaches what it started, and the terminal's Ctrl-C reaches only us.
             .process_group(0)
             .spawn()?;
-        let shown = command.output == Output::Shown;
         let mut streams = [
-            Stream::new(child.stdout.take().map(OwnedFd::from), shown, !shown)?,
-            Stream::new(
-                child.stderr.take().map(OwnedFd::from),
-                command.output != Output::Quiet,
-                false,
-            )?,
+            Stream::new(Some(errors), command.output != Output::Quiet, false)?,
+            Stream::new(answer, false, true)?,
         ];
         let mut watch = Watch {
             runner: self,
             command,
             tail: Vec::new(),
             answer: Vec::new(),
+            open_line: false,
         };
         let end = watch.watch(&mut child, &mut streams)?;
+        if watch.open_line {
+            // What is printed next begins a line of its own.
+            (self.show)(b"\n");
+        }
         Ok(Finished {
             end,
             answer: watch.answer,
@@ -124,18 +132,18 @@ impl Runner for SystemRunner {
 
 /// One of a program's output pipes.
 struct Stream {
-    pipe: Option<std::fs::File>,
+    pipe: Option<PipeReader>,
     shown: bool,
     answer: bool,
 }
 
 impl Stream {
-    fn new(pipe: Option<OwnedFd>, shown: bool, answer: bool) -> io::Result<Self> {
+    fn new(pipe: Option<PipeReader>, shown: bool, answer: bool) -> io::Result<Self> {
         if let Some(pipe) = &pipe {
             rustix::io::ioctl_fionbio(pipe, true)?;
         }
         Ok(Self {
-            pipe: pipe.map(std::fs::File::from),
+            pipe,
             shown,
             answer,
         })
@@ -148,6 +156,8 @@ struct Watch<'a> {
     command: &'a Command<'a>,
     tail: Vec<u8>,
     answer: Vec<u8>,
+    /// Whether what was shown last ends in the middle of a line.
+    open_line: bool,
 }
 
 impl Watch<'_> {
@@ -237,6 +247,7 @@ impl Watch<'_> {
         }
         if stream.shown {
             (self.runner.show)(bytes);
+            self.open_line = bytes.last() != Some(&b'\n');
         }
         self.tail.extend_from_slice(bytes);
         if self.tail.len() > 4 * TAIL_BYTES {
