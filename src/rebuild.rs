@@ -10,6 +10,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::fs::{Access, access};
+
 use crate::git::CommitId;
 use crate::patterns::Patterns;
 use crate::settings::{self, Action, Env};
@@ -102,7 +104,7 @@ pub fn preflight(
     }
     // A flake inside the target may be what the sync is about to bring.
     if !request.settings.flake.starts_with(request.target) {
-        Places::find(&session)?;
+        Places::of(&session)?;
     }
     Ok(())
 }
@@ -116,6 +118,25 @@ pub fn mark_pending(
     let mut record = Record::load(state)?;
     record.set_pending(commit, action);
     record.save(state)
+}
+
+/// Locks the target, where it is an input of the host's flake, to what lies in it now. For a sync without a rebuild:
+/// with an older lock file, a `nixos-rebuild` by hand would build the tree before it.
+///
+/// `None` where there is nothing to do, or where this process may not: the rebuild will.
+#[must_use]
+pub fn refresh_lock(settings: &settings::Rebuild, target: &Path) -> Option<Note> {
+    let places = Places::find(&settings.flake, target)?;
+    if access(&places.flake, Access::WRITE_OK).is_err() {
+        return None;
+    }
+    match pinned::refresh_lock(&places) {
+        Ok(false) => None,
+        Ok(true) => Some(Note::Lock {
+            change: LockChange::Refreshed,
+        }),
+        Err(cause) => Some(Note::LockFailed { cause }),
+    }
 }
 
 /// Rebuilds. The caller holds the lock: nobody else syncs or rebuilds meanwhile.

@@ -95,13 +95,31 @@ pub(super) fn rebuild(
         &runner(run),
     )?;
     for note in &outcome.notes {
-        run.report.warning(&note.to_string());
+        tell(note, run);
     }
     if run.report.format() == Format::Human {
         run.report
             .text(&format!("{}\n", summary(&outcome, settings)));
     }
     Ok(outcome)
+}
+
+/// After a sync that no rebuild follows: a rebuild by hand is to find the new tree.
+pub(super) fn refresh_lock(settings: &Settings, run: &mut Run<'_>) -> Result<(), Error> {
+    let state = StateDir::open(&settings.state_dir)?;
+    let _lock = Lock::acquire(&state, PATIENCE)?;
+    if let Some(note) = rebuild::refresh_lock(&settings.rebuild, &settings.target) {
+        tell(&note, run);
+    }
+    Ok(())
+}
+
+fn tell(note: &rebuild::Note, run: &mut Run<'_>) {
+    if note.is_warning() {
+        run.report.warning(&note.to_string());
+    } else {
+        run.report.note(&note.to_string());
+    }
 }
 
 fn exclude(settings: &Settings) -> Result<Patterns, Error> {

@@ -1,7 +1,7 @@
 //! `hyper-sync sync`.
 
 use super::watch::Watch;
-use super::{Run, args};
+use super::{Run, args, rebuild};
 use crate::Error;
 use crate::exit::Exit;
 use crate::plan::MassDelete;
@@ -21,6 +21,9 @@ pub(super) fn run(
         options.mode = Mode::DryRun;
     }
     let outcome = sync(&options, settings, run)?;
+    if options.mode == Mode::Apply {
+        rebuild::refresh_lock(settings, run)?;
+    }
     match run.report.format() {
         Format::Human => told::human(run.report, &outcome),
         Format::Json => run.report.json(&told::Document::from(&outcome)),

@@ -40,6 +40,9 @@ pub(super) fn run(
         told::human(run.report, &outcome);
     }
     let exit = sync::exit(&args.remote, &outcome);
+    if applies && !rebuilds {
+        rebuild::refresh_lock(settings, run)?;
+    }
     let rebuilt = if rebuilds && exit == Exit::Done {
         validate::before_rebuild(settings, run)?;
         Some(rebuild::rebuild(rebuild::Cause::UPDATE, settings, run)?)

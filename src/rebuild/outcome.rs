@@ -174,6 +174,19 @@ impl fmt::Display for Reason {
     }
 }
 
+impl Note {
+    /// Whether somebody should look into it.
+    #[must_use]
+    pub fn is_warning(&self) -> bool {
+        !matches!(
+            self,
+            Self::Lock {
+                change: LockChange::Refreshed
+            }
+        )
+    }
+}
+
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

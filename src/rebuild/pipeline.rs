@@ -41,7 +41,7 @@ struct Activated {
 
 /// Rebuilds.
 pub(super) fn run(session: &Session<'_>) -> Result<Outcome, Error> {
-    let places = &Places::find(session)?;
+    let places = &Places::of(session)?;
     let record = Record::load(session.request.state)?;
     let tree = take(session, places);
     let hash = tree.as_ref().ok().map(|tree| tree.nar);

@@ -26,18 +26,22 @@ pub(super) struct Places {
 }
 
 impl Places {
-    pub(super) fn find(session: &Session<'_>) -> Result<Self, Error> {
-        let file = session.request.settings.flake.join("flake.nix");
-        let missing = || Error::FlakeMissing {
-            path: file.clone(),
+    /// Finds them for a rebuild.
+    pub(super) fn of(session: &Session<'_>) -> Result<Self, Error> {
+        let flake = &session.request.settings.flake;
+        Self::find(flake, session.request.target).ok_or_else(|| Error::FlakeMissing {
+            path: flake.join("flake.nix"),
             standing: session.standing(),
-        };
-        let real = std::fs::canonicalize(&file).map_err(|_| missing())?;
-        let flake = real.parent().ok_or_else(missing)?.to_owned();
+        })
+    }
+
+    /// Finds them; `None` where there is no flake.
+    pub(super) fn find(set_flake: &Path, set_target: &Path) -> Option<Self> {
+        let file = std::fs::canonicalize(set_flake.join("flake.nix")).ok()?;
+        let flake = file.parent()?.to_owned();
         // A target that is not there has no content to build; that is the build's own error.
-        let target = std::fs::canonicalize(session.request.target)
-            .unwrap_or_else(|_| session.request.target.to_owned());
-        let text = std::fs::read_to_string(&real)
+        let target = std::fs::canonicalize(set_target).unwrap_or_else(|_| set_target.to_owned());
+        let text = std::fs::read_to_string(&file)
             .ok()
             .and_then(|source| Flake::parse(&source).ok());
         let layout = if flake.starts_with(&target) {
@@ -45,13 +49,12 @@ impl Places {
         } else {
             // The text may name the real paths or those that are set.
             text.as_ref().and_then(|text| {
-                let request = session.request;
                 Layout::of(text, &flake, &target)
-                    .or_else(|| Layout::of(text, &request.settings.flake, request.target))
+                    .or_else(|| Layout::of(text, set_flake, set_target))
             })
         };
         let in_git = flake.ancestors().any(|path| path.join(".git").exists());
-        Ok(Self {
+        Some(Self {
             flake,
             target,
             text,

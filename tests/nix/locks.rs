@@ -119,6 +119,24 @@ fn our_own_hash_is_refreshed_so_that_a_rebuild_by_hand_agrees() {
     assert_eq!(world.read("flake/flake.lock"), lock);
 }
 
+/// `--skip-rebuild`, then by hand, as the guide tells people to.
+#[test]
+fn after_a_sync_alone_a_rebuild_by_hand_finds_the_new_tree() {
+    let world = World::new(Way::Input);
+    world.text(Action::Build);
+    world.sync("two");
+    let refresh = || hyper_sync::rebuild::refresh_lock(&world.settings(), &world.target());
+    let change = LockChange::Refreshed;
+    assert_eq!(refresh(), Some(Note::Lock { change }));
+    assert_eq!(refresh(), None);
+    assert!(is_text(&world.by_hand(), "two dep-1"));
+    for way in [Way::Own, Way::Literal] {
+        let world = World::new(way);
+        let note = hyper_sync::rebuild::refresh_lock(&world.settings(), &world.target());
+        assert_eq!(note, None, "{way:?}");
+    }
+}
+
 #[test]
 fn a_lock_file_that_cannot_be_written_is_said_and_the_build_is_right_all_the_same() {
     let world = World::new(Way::Input);

@@ -182,6 +182,16 @@ case $1 in test|switch) [ -e {root}/stays ] || ln -sfn "${{0%/bin/*}}" {root}/cu
         String::from_utf8_lossy(&self.shown.lock().unwrap()).into_owned()
     }
 
+    pub(super) fn settings(&self) -> Rebuild {
+        Rebuild {
+            action: Action::Build,
+            flake: self.flake(),
+            host: None,
+            extra_args: Vec::new(),
+            timeout: Duration::from_secs(600),
+        }
+    }
+
     pub(super) fn rebuild(&self, action: Action) -> Result<Outcome, Error> {
         self.rebuild_with(action, |_| {})
     }
@@ -217,10 +227,7 @@ case $1 in test|switch) [ -e {root}/stays ] || ln -sfn "${{0%/bin/*}}" {root}/cu
         let mut settings = Settings {
             rebuild: Rebuild {
                 action,
-                flake: self.flake(),
-                host: None,
-                extra_args: Vec::new(),
-                timeout: Duration::from_secs(600),
+                ..self.settings()
             },
             repeat: Repeat::IfNeeded,
             is_root: true,
