@@ -100,7 +100,8 @@ impl<'a> Execution<'a> {
         self.remove_empty_directories()
     }
 
-    /// Makes the names of everything durable, the deepest directories first.
+    /// Makes the names of everything durable, the deepest directories first. The staging directory may lose names: what
+    /// was displaced to it is in `undo`, or kept as a late edit.
     pub(super) fn sync(&self) -> Result<(), Error> {
         let mut touched: Vec<&Option<RelPath>> = self.touched.iter().collect();
         let depth = |path: &RelPath| path.components().count();
@@ -111,7 +112,7 @@ impl<'a> Execution<'a> {
                 directory.sync()?;
             }
         }
-        Ok(self.staging.directory().sync()?)
+        Ok(())
     }
 
     /// Looks at what a change displaced, by whatever name it is in the staging directory, and keeps what is a late edit.

@@ -118,6 +118,8 @@ pub fn recover(
     state: &StateDir,
     content: &dyn Content,
 ) -> Result<Option<Recovered>, Error> {
+    // It was opened before the lock was taken, perhaps before another run made it.
+    target.look_again()?;
     let found = match state.directory().child(TX)? {
         Some(directory) => sealed::read::<Transaction>(&directory, ACTIVE, transaction::FORMAT)?,
         None => Found::Absent,

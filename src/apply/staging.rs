@@ -76,12 +76,16 @@ impl Staging {
         self.can
     }
 
-    /// The new directories that were made and not yet moved to their places.
+    /// The new directories that were made and not yet moved to their places. One with something in it is not new.
     pub(super) fn spare_directories(&self) -> Result<Vec<OsString>, Failure> {
         let mut spare = Vec::new();
         for entry in self.directory.list()? {
             let ours = entry.to_str().is_some_and(|name| name.starts_with('d'));
-            if ours && self.kind(&entry)? == Some(Kind::Directory) {
+            if ours
+                && self.kind(&entry)? == Some(Kind::Directory)
+                && let Some(directory) = self.directory.child(&entry)?
+                && directory.list()?.is_empty()
+            {
                 spare.push(entry);
             }
         }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{self as sys, AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use super::faults::About;
 use super::{Failure, Faults, Kind, Stat};
 
 /// An open directory.
@@ -180,7 +181,7 @@ impl Directory {
             | OFlags::NOFOLLOW
             | OFlags::NOCTTY;
         let fd = self
-            .check("create", name, None)
+            .check("create", name, About::Nothing)
             .and_then(|()| sys::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR))
             .map_err(|errno| self.failure("create", name, errno))?;
         Ok(NewFile {
@@ -209,7 +210,7 @@ impl Directory {
         use std::os::unix::ffi::OsStrExt;
         let name = name.as_ref();
         let text = OsStr::from_bytes(text);
-        self.check("symlink", name, Some(Path::new(text)))
+        self.check("symlink", name, About::To(Path::new(text)))
             .and_then(|()| sys::symlinkat(text, &self.fd, name))
             .map_err(|errno| self.failure("create", name, errno))
     }
@@ -219,13 +220,13 @@ impl Directory {
     /// It has the mode only when this returns; where others look, make it aside and move it.
     pub(crate) fn make_directory(&self, name: impl AsRef<OsStr>, mode: u32) -> Result<(), Failure> {
         let name = name.as_ref();
-        self.check("mkdir", name, None)
+        self.check("mkdir", name, About::Nothing)
             .and_then(|()| sys::mkdirat(&self.fd, name, Mode::RWXU))
             .and_then(|()| {
                 if mode == Mode::RWXU.as_raw_mode() {
                     return Ok(());
                 }
-                self.check("chmod", name, None)?;
+                self.check("chmod", name, About::Mode(mode))?;
                 let fd = sys::openat(&self.fd, name, OPEN, Mode::empty())?;
                 sys::fchmod(&fd, Mode::from_raw_mode(mode))
             })
@@ -240,7 +241,7 @@ impl Directory {
         to_name: impl AsRef<OsStr>,
     ) -> Result<(), Errno> {
         let (name, to_name) = (name.as_ref(), to_name.as_ref());
-        self.check("rename", name, Some(&to.path.join(to_name)))?;
+        self.check("rename", name, About::To(&to.path.join(to_name)))?;
         sys::renameat(&self.fd, name, &to.fd, to_name)
     }
 
@@ -252,7 +253,7 @@ impl Directory {
         to_name: impl AsRef<OsStr>,
     ) -> Result<(), Errno> {
         let (name, to_name) = (name.as_ref(), to_name.as_ref());
-        self.check("rename_new", name, Some(&to.path.join(to_name)))?;
+        self.check("rename_new", name, About::To(&to.path.join(to_name)))?;
         sys::renameat_with(&self.fd, name, &to.fd, to_name, RenameFlags::NOREPLACE)
     }
 
@@ -264,7 +265,7 @@ impl Directory {
         to_name: impl AsRef<OsStr>,
     ) -> Result<(), Errno> {
         let (name, to_name) = (name.as_ref(), to_name.as_ref());
-        self.check("exchange", name, Some(&to.path.join(to_name)))?;
+        self.check("exchange", name, About::To(&to.path.join(to_name)))?;
         sys::renameat_with(&self.fd, name, &to.fd, to_name, RenameFlags::EXCHANGE)
     }
 
@@ -276,7 +277,7 @@ impl Directory {
         to_name: impl AsRef<OsStr>,
     ) -> Result<(), Errno> {
         let (name, to_name) = (name.as_ref(), to_name.as_ref());
-        self.check("link", name, Some(&to.path.join(to_name)))?;
+        self.check("link", name, About::To(&to.path.join(to_name)))?;
         sys::linkat(&self.fd, name, &to.fd, to_name, AtFlags::empty())
     }
 
@@ -284,7 +285,7 @@ impl Directory {
     pub(crate) fn unlink(&self, name: impl AsRef<OsStr>) -> Result<(), Failure> {
         let name = name.as_ref();
         match self
-            .check("unlink", name, None)
+            .check("unlink", name, About::Nothing)
             .and_then(|()| sys::unlinkat(&self.fd, name, AtFlags::empty()))
         {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -296,7 +297,7 @@ impl Directory {
     pub(crate) fn remove_empty(&self, name: impl AsRef<OsStr>) -> Result<bool, Failure> {
         let name = name.as_ref();
         match self
-            .check("rmdir", name, None)
+            .check("rmdir", name, About::Nothing)
             .and_then(|()| sys::unlinkat(&self.fd, name, AtFlags::REMOVEDIR))
         {
             Ok(()) | Err(Errno::NOENT) => Ok(true),
@@ -317,7 +318,7 @@ impl Directory {
     /// Makes the names inside durable.
     pub(crate) fn sync(&self) -> Result<(), Failure> {
         self.faults
-            .check("fsync", &self.path, Path::new(""), None)
+            .check("fsync", &self.path, Path::new(""), About::Nothing)
             .and_then(|()| sys::fsync(&self.fd))
             .map_err(|errno| Failure::new("make durable", &self.path, errno))
     }
@@ -336,9 +337,9 @@ impl Directory {
         &self,
         call: &'static str,
         name: &OsStr,
-        to: Option<&Path>,
+        about: About<'_>,
     ) -> Result<(), Errno> {
-        self.faults.check(call, &self.path, Path::new(name), to)
+        self.faults.check(call, &self.path, Path::new(name), about)
     }
 }
 
@@ -357,7 +358,7 @@ impl NewFile {
     /// Sets the permission bits, whatever the umask.
     pub(crate) fn set_mode(&self, mode: u32) -> Result<(), Failure> {
         self.faults
-            .check("chmod", &self.path, Path::new(""), None)
+            .check("chmod", &self.path, Path::new(""), About::Mode(mode))
             .and_then(|()| sys::fchmod(&self.file, Mode::from_raw_mode(mode)))
             .map_err(|errno| Failure::new("set the mode of", &self.path, errno))
     }
@@ -371,7 +372,7 @@ impl NewFile {
     /// Makes the content durable. A failure is final: the kernel may have dropped the data.
     pub(crate) fn sync(&self) -> Result<(), Failure> {
         self.faults
-            .check("fsync", &self.path, Path::new(""), None)
+            .check("fsync", &self.path, Path::new(""), About::Nothing)
             .and_then(|()| sys::fsync(&self.file))
             .map_err(|errno| Failure::new("make durable", &self.path, errno))
     }

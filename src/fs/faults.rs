@@ -21,6 +21,8 @@ pub struct Call<'a> {
     pub to: Option<&'a Path>,
     /// The bytes, for `write`.
     pub bytes: &'a [u8],
+    /// The permission bits, for `chmod`.
+    pub mode: Option<u32>,
 }
 
 /// What becomes of a call.
@@ -32,6 +34,14 @@ pub enum Outcome {
     Fail(Errno),
     /// A `write` fails with this error after half of its bytes; any other call as with `Fail`.
     Torn(Errno),
+}
+
+/// What else there is to say about a call.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum About<'a> {
+    Nothing,
+    To(&'a Path),
+    Mode(u32),
 }
 
 type Hook = dyn Fn(&Call<'_>) -> Outcome + Send + Sync;
@@ -53,15 +63,22 @@ impl Faults {
         call: &'static str,
         directory: &Path,
         name: &Path,
-        to: Option<&Path>,
+        about: About<'_>,
     ) -> Result<(), Errno> {
         let Some(hook) = &self.0 else { return Ok(()) };
         let path = directory.join(name);
         match hook(&Call {
             name: call,
             path: &path,
-            to,
+            to: match about {
+                About::To(to) => Some(to),
+                About::Nothing | About::Mode(_) => None,
+            },
             bytes: &[],
+            mode: match about {
+                About::Mode(mode) => Some(mode),
+                About::Nothing | About::To(_) => None,
+            },
         }) {
             Outcome::Proceed => Ok(()),
             Outcome::Fail(errno) | Outcome::Torn(errno) => Err(errno),
@@ -78,6 +95,7 @@ impl Faults {
             path,
             to: None,
             bytes,
+            mode: None,
         }) {
             Outcome::Proceed => (bytes.len(), None),
             Outcome::Fail(errno) => (0, Some(errno)),

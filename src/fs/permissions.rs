@@ -4,6 +4,7 @@ use rustix::fs::{self as sys, Mode};
 use rustix::io::Errno;
 
 use super::directory::{Directory, READ};
+use super::faults::About;
 use super::{Error, Failure, Kind, Stat, Target};
 use crate::git::RelPath;
 
@@ -63,7 +64,7 @@ impl Directory {
             Kind::File | Kind::Directory => {}
             Kind::Symlink | Kind::Special => return Err(failure(Errno::INVAL)),
         }
-        self.check("chmod", name.as_ref(), None)
+        self.check("chmod", name.as_ref(), About::Mode(mode))
             .and_then(|()| sys::fchmod(&fd, Mode::from_raw_mode(mode)))
             .map_err(failure)
     }

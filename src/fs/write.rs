@@ -64,6 +64,14 @@ impl Target {
         Ok(made)
     }
 
+    /// Pins the target if it was not there before and is now.
+    pub(crate) fn look_again(&self) -> Result<(), Error> {
+        if self.is_absent() {
+            self.open_root()?;
+        }
+        Ok(())
+    }
+
     /// Takes an empty target away again. This value is of no use afterwards.
     pub(crate) fn unmake(&self) -> Result<(), Error> {
         self.parent_directory()?.remove_empty(&self.name)?;

@@ -71,11 +71,19 @@ impl Content for Staged<'_> {
     fn blob(&self, id: BlobId) -> Result<Vec<u8>, ContentError> {
         Ok(Staged::blob(self, id)?)
     }
+
+    fn size(&self, id: BlobId) -> Result<u64, ContentError> {
+        Staged::size(self, id).ok_or_else(|| format!("the store has no blob {id}").into())
+    }
 }
 
 impl Content for Store {
     fn blob(&self, id: BlobId) -> Result<Vec<u8>, ContentError> {
         self.read(Kind::Blob, id.0)
             .ok_or_else(|| format!("the store has no blob {id}").into())
+    }
+
+    fn size(&self, id: BlobId) -> Result<u64, ContentError> {
+        Store::size(self, id.0).ok_or_else(|| format!("the store has no blob {id}").into())
     }
 }

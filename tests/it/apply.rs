@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use world::{Failed, Node, Run, Tree, World, commit, executable, file, link, path, tree};
 
+pub(crate) mod disk;
 pub(crate) mod world;
 
 fn old() -> Tree {

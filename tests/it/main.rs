@@ -35,6 +35,7 @@ mod http;
 mod kill;
 mod lock;
 mod objects;
+mod power;
 mod rebuild;
 mod recover;
 mod reference;

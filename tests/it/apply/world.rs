@@ -15,7 +15,7 @@ use hyper_sync::patterns::Patterns;
 use hyper_sync::plan::{self, MassDelete, Policy};
 use hyper_sync::scan::{Belief, Scanner};
 use hyper_sync::settings::LocalEdits;
-use hyper_sync::state::{Found, Index, StateDir};
+use hyper_sync::state::{Damage, Found, Index, StateDir};
 
 /// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -175,6 +175,7 @@ impl Run {
 
 pub(crate) struct World {
     _directory: tempfile::TempDir,
+    root: PathBuf,
     pub(crate) target: PathBuf,
     pub(crate) state: PathBuf,
     pub(crate) store: Store,
@@ -198,7 +199,13 @@ impl World {
             target: root.join("target"),
             state: root.join("state"),
             store: Store::default(),
+            root,
         }
+    }
+
+    /// What holds the target and the state directory.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// A target that was brought to `old`, then changed to what `edit` makes of it.
@@ -345,14 +352,23 @@ impl World {
     }
 
     pub(crate) fn recover(&self) -> Result<Option<Recovered>, Error> {
-        apply::recover(&self.open_target(), &self.open_state(), &self.store)
+        self.recover_from(&self.store)
+    }
+
+    /// As [`recover`](Self::recover), with contents from somewhere else.
+    pub(crate) fn recover_from(&self, content: &dyn Content) -> Result<Option<Recovered>, Error> {
+        apply::recover(&self.open_target(), &self.open_state(), content)
     }
 
     pub(crate) fn index(&self) -> Option<Index> {
+        self.load_index().unwrap()
+    }
+
+    pub(crate) fn load_index(&self) -> Result<Option<Index>, Damage> {
         match Index::load(&self.open_state()).unwrap() {
-            Found::Whole(index) => Some(index),
-            Found::Absent => None,
-            Found::Damaged(damage) => panic!("{damage:?}"),
+            Found::Whole(index) => Ok(Some(index)),
+            Found::Absent => Ok(None),
+            Found::Damaged(damage) => Err(damage),
         }
     }
 

@@ -1,0 +1,291 @@
+//! What a disk holds after a power cut: a model that is told every call and keeps what was made durable apart from what
+//! was not.
+//!
+//! A file's content is on the disk as of its last `fsync`; without one the file may have its name and no content. A
+//! name is on the disk as of the last `fsync` of its directory, or perhaps later, each directory for itself: no real
+//! file system is that unkind, so what survives here survives there.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use hyper_sync::fs::Call;
+
+use super::world::{self, Node};
+
+type Names = BTreeMap<String, usize>;
+
+#[derive(Debug, Clone)]
+enum Inode {
+    File { now: Node, durable: Option<Node> },
+    Link(Node),
+    Directory { now: Names, durable: Names },
+}
+
+/// The model.
+#[derive(Debug, Clone)]
+pub(crate) struct Disk {
+    root: PathBuf,
+    inodes: Vec<Inode>,
+}
+
+/// Which names have made it to the disk.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Survive {
+    /// Only those that were made durable.
+    Durable,
+    /// All.
+    All,
+    /// By a coin for each directory.
+    Mixed(u64),
+}
+
+impl Disk {
+    /// A disk that holds `root` as it is, all of it durable.
+    pub(crate) fn of(root: &Path) -> Self {
+        let directory = || Inode::Directory {
+            now: Names::new(),
+            durable: Names::new(),
+        };
+        let mut disk = Self {
+            root: root.to_owned(),
+            inodes: vec![directory()],
+        };
+        for (name, node) in world::read(root) {
+            let mut above = 0;
+            let parts: Vec<&str> = name.split('/').collect();
+            for (depth, part) in parts.iter().enumerate() {
+                let last = depth + 1 == parts.len();
+                let known = disk.names(above).get(*part).copied();
+                above = known.unwrap_or_else(|| {
+                    let inode = match &node {
+                        Node::Link(_) if last => Inode::Link(node.clone()),
+                        Node::Empty => directory(),
+                        _ if !last => directory(),
+                        _ => Inode::File {
+                            now: node.clone(),
+                            durable: Some(node.clone()),
+                        },
+                    };
+                    let number = disk.add(inode);
+                    disk.names(above).insert((*part).to_owned(), number);
+                    number
+                });
+            }
+        }
+        for inode in &mut disk.inodes {
+            if let Inode::Directory { now, durable } = inode {
+                durable.clone_from(now);
+            }
+        }
+        disk
+    }
+
+    /// Makes a call that would succeed or do nothing on the real disk. `honest`: whether `fsync` does anything.
+    pub(crate) fn make(&mut self, call: &Recorded, honest: bool) {
+        let Some((above, name)) = self.place(&call.path) else {
+            return;
+        };
+        let here = self.names(above).get(&name).copied();
+        match call.name {
+            "create" => {
+                let file = Inode::File {
+                    now: Node::Odd(0o600, Vec::new()),
+                    durable: None,
+                };
+                let number = self.add(file);
+                self.names(above).insert(name, number);
+            }
+            "symlink" => {
+                let text = call
+                    .to
+                    .clone()
+                    .unwrap()
+                    .into_os_string()
+                    .into_encoded_bytes();
+                let number = self.add(Inode::Link(Node::Link(text)));
+                self.names(above).insert(name, number);
+            }
+            "mkdir" => {
+                let number = self.add(Inode::Directory {
+                    now: Names::new(),
+                    durable: Names::new(),
+                });
+                self.names(above).insert(name, number);
+            }
+            "write" => {
+                if let Some(Inode::File { now, .. }) = here.map(|number| &mut self.inodes[number]) {
+                    let mut bytes = now.bytes().to_vec();
+                    bytes.extend_from_slice(&call.bytes);
+                    *now = Node::Odd(0o600, bytes);
+                }
+            }
+            "chmod" => {
+                if let Some(Inode::File { now, .. }) = here.map(|number| &mut self.inodes[number]) {
+                    let bytes = now.bytes().to_vec();
+                    *now = match call.mode.unwrap() {
+                        0o644 => Node::File(bytes),
+                        0o755 => Node::Executable(bytes),
+                        mode => Node::Odd(mode, bytes),
+                    };
+                }
+            }
+            "fsync" if honest => {
+                // The root of the model has no name in it.
+                let number = if call.path == self.root {
+                    Some(0)
+                } else {
+                    here
+                };
+                match number.map(|number| &mut self.inodes[number]) {
+                    Some(Inode::File { now, durable }) => *durable = Some(now.clone()),
+                    Some(Inode::Directory { now, durable }) => durable.clone_from(now),
+                    _ => {}
+                }
+            }
+            "unlink" | "rmdir" => {
+                let empty = here.is_some_and(|number| match &self.inodes[number] {
+                    Inode::Directory { now, .. } => now.is_empty(),
+                    _ => true,
+                });
+                if empty {
+                    self.names(above).remove(&name);
+                }
+            }
+            "rename" | "rename_new" | "exchange" | "link" => {
+                self.relocate(call, above, &name, here);
+            }
+            _ => {}
+        }
+    }
+
+    fn relocate(&mut self, call: &Recorded, above: usize, name: &str, here: Option<usize>) {
+        let (Some(here), Some((to_above, to_name))) = (here, self.place(call.to.as_ref().unwrap()))
+        else {
+            return;
+        };
+        let there = self.names(to_above).get(&to_name).copied();
+        match (call.name, there) {
+            ("exchange", Some(there)) => {
+                self.names(above).insert(name.to_owned(), there);
+                self.names(to_above).insert(to_name, here);
+            }
+            ("exchange", None) | ("rename_new" | "link", Some(_)) => {}
+            ("link", None) => {
+                self.names(to_above).insert(to_name, here);
+            }
+            _ => {
+                self.names(above).remove(name);
+                self.names(to_above).insert(to_name, here);
+                // Unlike a file, a directory is never seen in two places: not by any file system that is checked.
+                let moves =
+                    above != to_above && matches!(self.inodes[here], Inode::Directory { .. });
+                if let Inode::Directory { durable, .. } = &mut self.inodes[above]
+                    && moves
+                {
+                    durable.remove(name);
+                }
+            }
+        }
+    }
+
+    /// Writes what a power cut leaves as files below `world`'s target and state directory.
+    pub(crate) fn restore(&self, to: &Path, survive: Survive) {
+        for entry in std::fs::read_dir(to).unwrap() {
+            let path = entry.unwrap().path();
+            std::fs::remove_dir_all(path).unwrap();
+        }
+        self.restore_directory(0, to, to, survive);
+    }
+
+    fn restore_directory(&self, number: usize, top: &Path, to: &Path, survive: Survive) {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let Inode::Directory { now, durable } = &self.inodes[number] else {
+            unreachable!()
+        };
+        let all = match survive {
+            Survive::Durable => false,
+            Survive::All => true,
+            Survive::Mixed(seed) => {
+                let mixed = (seed ^ number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                mixed >> 63 == 1
+            }
+        };
+        for (name, &inode) in if all { now } else { durable } {
+            let path = to.join(name);
+            match &self.inodes[inode] {
+                Inode::Directory { .. } => {
+                    std::fs::create_dir(&path).unwrap();
+                    let private = path.starts_with(top.join("state")) || name.starts_with('.');
+                    let mode = if private { 0o700 } else { 0o755 };
+                    let mode = std::fs::Permissions::from_mode(mode);
+                    std::fs::set_permissions(&path, mode).unwrap();
+                    self.restore_directory(inode, top, &path, survive);
+                }
+                Inode::Link(node) => {
+                    symlink(std::str::from_utf8(node.bytes()).unwrap(), &path).unwrap();
+                }
+                Inode::File { durable, .. } => {
+                    let empty = Node::Odd(0o600, Vec::new());
+                    let node = durable.as_ref().unwrap_or(&empty);
+                    let mode = match node {
+                        Node::File(_) => 0o644,
+                        Node::Executable(_) => 0o755,
+                        Node::Odd(mode, _) => *mode,
+                        _ => unreachable!(),
+                    };
+                    std::fs::write(&path, node.bytes()).unwrap();
+                    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, inode: Inode) -> usize {
+        self.inodes.push(inode);
+        self.inodes.len() - 1
+    }
+
+    fn names(&mut self, directory: usize) -> &mut Names {
+        match &mut self.inodes[directory] {
+            Inode::Directory { now, .. } => now,
+            other => panic!("{other:?} is no directory"),
+        }
+    }
+
+    /// The directory of a path, and its name there.
+    fn place(&self, path: &Path) -> Option<(usize, String)> {
+        let inside = path.strip_prefix(&self.root).ok()?;
+        let mut number = 0;
+        for part in inside.parent().unwrap_or(Path::new("")) {
+            let Inode::Directory { now, .. } = &self.inodes[number] else {
+                return None;
+            };
+            number = *now.get(part.to_str()?)?;
+        }
+        let name = inside.file_name().map_or("", |name| name.to_str().unwrap());
+        Some((number, name.to_owned()))
+    }
+}
+
+/// A call, to be made again on the model.
+#[derive(Debug, Clone)]
+pub(crate) struct Recorded {
+    pub(crate) name: &'static str,
+    pub(crate) path: PathBuf,
+    to: Option<PathBuf>,
+    bytes: Vec<u8>,
+    mode: Option<u32>,
+}
+
+impl Recorded {
+    pub(crate) fn of(call: &Call<'_>) -> Self {
+        Self {
+            name: call.name,
+            // Without the slash that stands for "itself".
+            path: call.path.components().collect(),
+            to: call.to.map(Path::to_owned),
+            bytes: call.bytes.to_vec(),
+            mode: call.mode,
+        }
+    }
+}
