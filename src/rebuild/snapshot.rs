@@ -255,3 +255,141 @@ fn remove(path: &Path) -> io::Result<()> {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+    use super::*;
+
+    struct World(tempfile::TempDir);
+
+    impl World {
+        fn new() -> Self {
+            let world = Self(tempfile::tempdir().unwrap());
+            fs::create_dir(world.path("target")).unwrap();
+            fs::create_dir(world.path("state")).unwrap();
+            world
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.0.path().join(name)
+        }
+
+        fn write(&self, name: &str, text: &str) {
+            let path = self.path("target").join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+
+        fn take(&self, exclude: &[&str]) -> Result<Snapshot, Error> {
+            let exclude = Patterns::new(exclude).unwrap();
+            let filter = Filter {
+                exclude: &exclude,
+                hole: None,
+            };
+            let target = Target::open(&self.path("target")).unwrap();
+            Snapshot::take(&target, &filter, &self.path("state"), "tree")
+        }
+    }
+
+    /// All paths below a directory.
+    fn names(root: &Path) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut directories = vec![root.to_owned()];
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.strip_prefix(root).unwrap();
+                names.push(name.to_str().unwrap().to_owned());
+                if path.is_dir() && !path.is_symlink() {
+                    directories.push(path);
+                }
+            }
+        }
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn leaves_out_what_nix_must_not_or_cannot_copy() {
+        let world = World::new();
+        for name in [
+            "flake.nix",
+            ".git/config",
+            ".hyper-sync/1",
+            "var/secret",
+            "var/in.nix",
+            "hosts/own.nix",
+            "hosts/own.key",
+        ] {
+            world.write(name, name);
+        }
+        symlink("flake.nix", world.path("target/link")).unwrap();
+        rustix::fs::mkfifoat(CWD, world.path("target/pipe"), rustix::fs::Mode::RUSR).unwrap();
+        let snapshot = world.take(&["var/", "hosts/own.*"]).unwrap();
+        assert_eq!(
+            names(&snapshot.path),
+            ["flake.nix", "hosts", "hosts/own.nix", "link"]
+        );
+        assert_eq!(snapshot.special, [RelPath::new(b"pipe").unwrap()]);
+    }
+
+    #[test]
+    fn has_the_modes_and_times_by_which_nix_names_content() {
+        let world = World::new();
+        world.write("run", "x");
+        world.write("d/plain", "y");
+        // Others may execute it, its owner may not: to Nix that is no program.
+        for (name, mode) in [("run", 0o700), ("d/plain", 0o611)] {
+            let path = world.path("target").join(name);
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let snapshot = world.take(&[]).unwrap();
+        let mode = |name| fs::metadata(snapshot.path.join(name)).unwrap().mode() & 0o777;
+        assert_eq!((mode("run") & 0o100, mode("d/plain") & 0o111), (0o100, 0));
+        assert_eq!(mode("run") & 0o222, 0);
+        let mut newest = i64::MIN;
+        for name in ["", "run", "d", "d/plain"] {
+            let source = fs::metadata(world.path("target").join(name)).unwrap();
+            let copy = fs::metadata(snapshot.path.join(name)).unwrap();
+            assert_eq!(
+                (source.mtime(), source.mtime_nsec()),
+                (copy.mtime(), copy.mtime_nsec()),
+                "{name}"
+            );
+            newest = newest.max(source.mtime());
+        }
+        assert_eq!(snapshot.last_modified, newest);
+    }
+
+    #[test]
+    fn tells_whether_somebody_wrote_into_it() {
+        let world = World::new();
+        world.write("flake.nix", "x");
+        let snapshot = world.take(&[]).unwrap();
+        assert!(snapshot.is_intact());
+        fs::write(snapshot.path.join("late"), "").unwrap();
+        assert!(!snapshot.is_intact());
+        // The next one is made anew, and the same.
+        let again = world.take(&[]).unwrap();
+        assert_eq!(
+            (again.path.clone(), again.nar),
+            (snapshot.path, snapshot.nar)
+        );
+        assert!(again.is_intact());
+    }
+
+    #[test]
+    fn only_the_last_one_is_kept() {
+        let world = World::new();
+        world.write("flake.nix", "x");
+        let first = world.take(&[]).unwrap();
+        world.write("flake.nix", "y");
+        let second = world.take(&[]).unwrap();
+        assert!(first.path.exists());
+        prune(&world.path("state"), &[&second]).unwrap();
+        assert_eq!((first.path.exists(), second.is_intact()), (false, true));
+    }
+}

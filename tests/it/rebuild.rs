@@ -380,7 +380,7 @@ fn a_program_that_does_not_stop_is_killed_unless_it_activates_a_system() {
         }
     };
     assert!(stopped(&world).is_empty());
-    assert!(!world.lives(&world.read("pid")));
+    assert!(!world.lives("pid"));
 
     let unit = "nixos-rebuild-switch-to-configuration.service";
     world.script(
@@ -388,8 +388,8 @@ fn a_program_that_does_not_stop_is_killed_unless_it_activates_a_system() {
         &format!("echo {unit} >\"$world/active\"; {stubborn}"),
     );
     assert_eq!(stopped(&world), [unit]);
-    assert!(world.lives(&world.read("pid")));
-    world.end(&world.read("pid"));
+    assert!(world.lives("pid"));
+    world.end("pid");
 }
 
 #[test]
@@ -398,7 +398,7 @@ fn a_daemon_that_keeps_the_pipe_open_does_not_hold_the_run_up() {
     world.script("nixos-rebuild", "sleep 1000 & echo $! >\"$world/daemon\"");
     let outcome = world.request(Action::Build).run().unwrap();
     assert_eq!(outcome.status, Status::Built);
-    world.end(&world.read("daemon"));
+    world.end("daemon");
 }
 
 #[test]
@@ -460,4 +460,90 @@ fn of_several_hosts_the_one_that_is_set_or_called_like_the_machine_is_taken() {
     // Nix cannot tell: the build's own error will say why.
     world.script("nix", "exit 1");
     assert_eq!(host(None).unwrap(), "machine");
+}
+
+#[test]
+fn a_pinned_build_is_activated_by_its_path_where_nixos_rebuild_can() {
+    let world = World::pinned();
+    world.switches_to("nixos-rebuild", "new");
+    let outcome = world.request(Action::Switch).run().unwrap();
+    assert_eq!(outcome.status, Status::Switched);
+    assert_eq!(outcome.notes, []);
+    assert!(outcome.nar_hash.is_some());
+    let new = outcome.system.unwrap().display().to_string();
+    assert_eq!(
+        world.arguments("nixos-rebuild"),
+        // Whether it can is asked first.
+        [
+            "--store-path",
+            "/nix/store",
+            "--no-reexec",
+            "--help",
+            "switch",
+            "--store-path",
+            &new,
+            "--no-reexec"
+        ]
+    );
+    assert_eq!(world.calls("nix-env"), 0);
+}
+
+#[test]
+fn an_older_nixos_rebuild_is_stood_in_for() {
+    let world = World::pinned().with_systemd();
+    world.script("nixos-rebuild", "echo \"unknown option $1\" >&2; exit 1");
+    let request = world.request(Action::Switch);
+    assert_eq!(request.run().unwrap().status, Status::Switched);
+    assert!(!request.shown().contains("unknown option"));
+    assert_eq!(world.calls("nixos-rebuild"), 1);
+    assert_eq!(world.arguments("nix-env")[0], "--profile");
+    let unit = "--unit=nixos-rebuild-switch-to-configuration";
+    assert!(world.arguments("systemd-run").iter().any(|arg| arg == unit));
+    assert_eq!(
+        world.arguments("store/new/bin/switch-to-configuration"),
+        ["switch"]
+    );
+    assert_eq!(
+        (world.system("current"), world.system("profile")),
+        ("new".into(), "new".into())
+    );
+}
+
+#[test]
+fn a_test_leaves_the_profile_alone() {
+    let world = World::pinned();
+    world.script("nixos-rebuild", "exit 1");
+    world.request(Action::Test).run().unwrap();
+    assert_eq!(world.calls("nix-env") + world.calls("systemd-run"), 0);
+    assert_eq!(
+        (world.system("current"), world.system("profile")),
+        ("new".into(), "old".into())
+    );
+}
+
+#[test]
+fn a_build_that_read_another_tree_is_not_activated() {
+    let world = World::pinned();
+    world.script(
+        "nix",
+        r#"echo '{"locked":{"narHash":"sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}}'"#,
+    );
+    let error = world.request(Action::Switch).run().unwrap_err();
+    assert!(matches!(error, Error::OtherTree { .. }), "{error}");
+    assert_eq!(world.calls("nixos-rebuild"), 0);
+}
+
+#[test]
+fn a_snapshot_that_somebody_wrote_into_is_not_activated() {
+    let world = World::pinned();
+    world.script(
+        "nix",
+        "case $1 in build) for file in state/snapshots/tree-*; do echo >$file/late; done; \
+         echo \"$world/store/new\";; flake) echo '{}';; esac"
+            .replace("state/", "\"$world\"/state/")
+            .as_str(),
+    );
+    let error = world.request(Action::Switch).run().unwrap_err();
+    assert!(matches!(error, Error::OtherTree { .. }), "{error}");
+    assert_eq!(world.calls("nixos-rebuild"), 0);
 }

@@ -17,12 +17,14 @@ use hyper_sync::state::StateDir;
 
 pub(super) struct World {
     root: tempfile::TempDir,
+    flake: &'static str,
 }
 
 impl World {
     pub(super) fn new() -> Self {
         let world = Self {
             root: tempfile::tempdir().unwrap(),
+            flake: "flake",
         };
         for directory in [
             "state",
@@ -46,13 +48,69 @@ impl World {
             ("nix", "fake-nixos-rebuild"),
             ("systemctl", "fake-systemctl"),
         ] {
-            let fakes = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/bin");
-            std::fs::copy(fakes.join(fake), world.path(name)).unwrap();
-            let executable = std::fs::Permissions::from_mode(0o755);
-            std::fs::set_permissions(world.path(name), executable).unwrap();
+            world.fake(name, fake);
         }
         world.script("nix", r#"echo '["vm"]'"#);
         world
+    }
+
+    /// A machine whose flake is the target itself, so that a build can be pinned without a namespace; its fake Nix
+    /// builds the system `new`, whose `switch-to-configuration` is a fake too.
+    pub(super) fn pinned() -> Self {
+        let mut world = Self::new();
+        world.flake = "flake/src";
+        world.write(
+            "flake/src/flake.nix",
+            "{ outputs = { self }: { nixosConfigurations.vm = { }; }; }",
+        );
+        world.write(
+            "flake/src/flake.lock",
+            r#"{"nodes":{"root":{}},"root":"root","version":7}"#,
+        );
+        world.script(
+            "nix",
+            "case $1 in build) echo \"$world/store/new\";; flake) echo '{}';; esac",
+        );
+        world.fake("nix-env", "fake-nixos-rebuild");
+        world.script("nix-env", "ln -sfn \"$4\" \"$2\"");
+        world.fake("systemd-run", "fake-nixos-rebuild");
+        world.script(
+            "systemd-run",
+            "while [ \"$1\" != -- ]; do shift; done; shift; exec \"$@\"",
+        );
+        std::fs::create_dir(world.path("store/new/bin")).unwrap();
+        world.fake(
+            "store/new/bin/switch-to-configuration",
+            "fake-nixos-rebuild",
+        );
+        world.script(
+            "store/new/bin/switch-to-configuration",
+            "ln -sfn \"${world%/bin}\" \"$world/../../../current\"",
+        );
+        for link in ["current", "booted", "profile"] {
+            world.link(link, "old");
+        }
+        world
+    }
+
+    /// Where systemd runs.
+    pub(super) fn with_systemd(self) -> Self {
+        std::fs::create_dir(self.path("systemd")).unwrap();
+        self
+    }
+
+    /// Installs a fake under a name.
+    fn fake(&self, name: &str, fake: &str) {
+        let fakes = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/bin");
+        std::fs::copy(fakes.join(fake), self.path(name)).unwrap();
+        let executable = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(self.path(name), executable).unwrap();
+    }
+
+    /// Where a link leads, by the system's name.
+    pub(super) fn system(&self, link: &str) -> String {
+        let system = std::fs::canonicalize(self.path(link)).unwrap();
+        system.file_name().unwrap().to_str().unwrap().to_owned()
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -60,7 +118,7 @@ impl World {
     }
 
     pub(super) fn flake(&self) -> PathBuf {
-        self.path("flake")
+        self.path(self.flake)
     }
 
     pub(super) fn state_dir(&self) -> PathBuf {
@@ -144,15 +202,17 @@ impl World {
         self.noted(name, "directory ").pop().unwrap().into()
     }
 
-    /// Ends a process that a test has left behind.
-    pub(super) fn end(&self, pid: &str) {
+    /// Ends a process that a test has left behind; its id is in a file.
+    pub(super) fn end(&self, file: &str) {
+        let pid = self.read(file);
         let kill = std::process::Command::new("kill")
             .args(["-KILL", pid.trim()])
             .status();
         assert!(kill.unwrap().success());
     }
 
-    pub(super) fn lives(&self, pid: &str) -> bool {
+    pub(super) fn lives(&self, file: &str) -> bool {
+        let pid = self.read(file);
         Path::new("/proc").join(pid.trim()).exists()
     }
 
