@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Run, args};
+use super::{Run, args, validate};
 use crate::Error;
 use crate::exit::Exit;
 use crate::lock::Lock;
@@ -60,6 +60,8 @@ pub(super) fn run(
             run.report.note("no rebuild waits");
             return Ok(Exit::Done);
         }
+        // The sandbox of the sync before it has hidden some of what is looked at here.
+        validate::before_rebuild(settings, run)?;
     }
     let outcome = rebuild(Cause::of(args), settings, run)?;
     if run.report.format() == Format::Json {

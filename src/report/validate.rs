@@ -51,16 +51,20 @@ pub fn human(report: &mut Report, validation: &Validation) {
     report.data(&text);
 }
 
-/// Tells on stderr, in one line each, what is not as it should be.
+/// Tells on stderr, in a line for each check, what is not as it should be.
 pub fn brief(report: &mut Report, validation: &Validation, least: Status) {
-    for check in validation
-        .checks()
-        .iter()
-        .filter(|check| check.status >= least)
-    {
-        for detail in check.details.iter().filter(|detail| detail.status >= least) {
-            report.warning(&format!("{}: {}", check.title, located(detail)));
-        }
+    for check in validation.checks() {
+        let details = check.details.iter();
+        let mut details = details.filter(|detail| detail.status >= least);
+        let Some(first) = details.next() else {
+            continue;
+        };
+        let more = if details.next().is_some() {
+            ", and more that `hyper-sync validate` tells"
+        } else {
+            ""
+        };
+        report.warning(&format!("{}: {}{more}", check.title, located(first)));
     }
 }
 

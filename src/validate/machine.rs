@@ -13,13 +13,13 @@ const FEATURES: [&str; 2] = ["nix-command", "flakes"];
 
 /// Nix is there, and flakes are on.
 pub(super) fn nix(sight: &Sight<'_>, findings: &mut Findings) {
-    match sight.find_program("nix") {
-        Some(path) => findings.pass(format!("`{}` is there", path.display())),
-        None => findings.fault(
+    let Some(path) = sight.find_program("nix") else {
+        return findings.fault(
             "`nix` is not in the search path",
             "install Nix, or add its directory to `PATH`",
-        ),
-    }
+        );
+    };
+    findings.pass(format!("`{}` is there", path.display()));
     let on = features(sight);
     let off: Vec<_> = FEATURES
         .iter()

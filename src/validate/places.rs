@@ -40,7 +40,7 @@ pub(super) fn directories(sight: &Sight<'_>, findings: &mut Findings) {
     }
     for path in directories {
         let shown = path.display();
-        match kind(sight, path) {
+        match sight.kind(&absolute(sight, path)) {
             Some(Kind::Directory) => findings.pass(format!("`{shown}` is there")),
             Some(_) => findings.fault(
                 format!("`{shown}` is not a directory"),
@@ -54,7 +54,7 @@ pub(super) fn directories(sight: &Sight<'_>, findings: &mut Findings) {
 /// Missing directories are made.
 pub(super) fn make_directories(sight: &Sight<'_>) -> Vec<Repair> {
     let directories = sight.settings().validate.directories.iter();
-    let missing = directories.filter(|path| kind(sight, path).is_none());
+    let missing = directories.filter(|path| sight.kind(&absolute(sight, path)).is_none());
     missing
         .map(|path| Repair::make_directory(absolute(sight, path)))
         .collect()
@@ -73,7 +73,7 @@ pub(super) fn files(sight: &Sight<'_>, findings: &mut Findings) {
         } else {
             "it does not come from the repository: restore it from a backup, or make it anew (`nixos-generate-config` makes `hardware-configuration.nix`)"
         };
-        match kind(sight, path) {
+        match sight.kind(&absolute(sight, path)) {
             Some(Kind::File) => findings.pass(format!("`{shown}` is there")),
             Some(_) => findings.fault(format!("`{shown}` is not a regular file"), hint),
             None => findings.fault(format!("`{shown}` is missing"), hint),
@@ -115,13 +115,4 @@ pub(super) fn special_files(sight: &Sight<'_>, findings: &mut Findings) {
 
 fn absolute(sight: &Sight<'_>, path: &Path) -> PathBuf {
     sight.settings().target.join(path)
-}
-
-/// What is at a path that is absolute or relative to the target, through symlinks outside the target.
-fn kind(sight: &Sight<'_>, path: &Path) -> Option<Kind> {
-    let path = absolute(sight, path);
-    match sight.below_target(&path) {
-        Some(below) => sight.target_stat(&below).map(|stat| stat.kind),
-        None => sight.system.stat(&path).map(|node| node.kind),
-    }
 }

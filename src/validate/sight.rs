@@ -139,6 +139,14 @@ impl<'a> Sight<'a> {
         self.target.as_ref().ok()?.stat(path).ok()?
     }
 
+    /// What is at a path, through symlinks outside the target and without following any in it.
+    pub(super) fn kind(&self, path: &Path) -> Option<Kind> {
+        match self.below_target(path) {
+            Some(below) => self.target_stat(&below).map(|stat| stat.kind),
+            None => self.system.stat(path).map(|node| node.kind),
+        }
+    }
+
     /// What the last sync wrote, where that is known.
     pub(super) fn index(&self) -> Option<&Index> {
         match self.load_index() {

@@ -1,10 +1,10 @@
-//! The syntax of every managed Nix file.
+//! The syntax of every managed Nix file, and of every other that the configuration is seen to read.
 //!
 //! A fault in a file that the configuration surely reads is critical. Repositories also hold modules that nobody
 //! imports, and Nix never reads those: a fault there is a warning, or a machine could never be rebuilt for the sake of
 //! a file it does not use. What is read is followed from the flake through the paths that files name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,7 +12,6 @@ use super::Place;
 use super::findings::Findings;
 use super::sight::Sight;
 use crate::fs::Kind;
-use crate::git::RelPath;
 use crate::nix::names::resolved;
 use crate::nix::{Names, SyntaxError};
 
@@ -23,106 +22,133 @@ pub(super) fn syntax(sight: &Sight<'_>, findings: &mut Findings) {
     if sight.target.is_err() {
         return findings.skip("there is no target to look at");
     }
-    let mut names = BTreeMap::new();
-    let mut broken = Vec::new();
-    for path in sight.managed().into_iter().filter(is_nix) {
-        let source = match sight.read_target(&path) {
-            Ok(Some(source)) => source,
-            // Missing, or no regular file: integrity tells.
-            Ok(None) => continue,
-            Err(error) => {
-                findings.fault(
-                    format!("`{path}` cannot be read: {error}"),
-                    "check its permissions and the disk",
-                );
-                continue;
-            }
-        };
-        match Names::parse(&source) {
-            Ok(found) => {
-                names.insert(path, found);
-            }
-            Err(error) => broken.push((path, Arc::<str>::from(source), error)),
+    let mut files = used(sight);
+    let target = &sight.settings().target;
+    let managed = sight.managed().into_iter().map(|path| target.join(path));
+    for path in managed.filter(|path| is_nix(path)) {
+        if !files.contains_key(&path) && path != flake(sight) {
+            let text = Text::read(sight, &path, IsUsed::NotSeen);
+            files.insert(path, text);
         }
     }
-    let count = names.len() + broken.len();
-    let used = used(sight, &names);
-    for (path, source, error) in &broken {
-        tell(sight, path, source, error, used.contains(path), findings);
+    for (path, text) in &files {
+        text.tell(path, findings);
     }
-    if broken.is_empty() {
-        findings.pass(format!("{count} files parse"));
+    if findings.is_clean() {
+        let count = files
+            .values()
+            .filter(|text| matches!(text.content, Content::Parsed(_)));
+        findings.pass(format!("{} files parse", count.count()));
     }
 }
 
-fn tell(
-    sight: &Sight<'_>,
-    path: &RelPath,
-    source: &Arc<str>,
-    error: &SyntaxError,
-    is_used: bool,
-    findings: &mut Findings,
-) {
-    let place = Place::of(&sight.settings().target.join(path), source, error);
-    if error.fault.is_limit() {
-        let hint = "whether it is correct, only Nix can tell";
-        return findings.place(false, format!("not checked: {}", error.fault), place, hint);
-    }
-    let text = if is_used {
-        error.fault.to_string()
-    } else {
-        format!("{} (in a file that nothing leads to)", error.fault)
-    };
-    findings.place(is_used, text, place, HINT);
+/// A file that was read.
+struct Text {
+    content: Content,
+    is_used: IsUsed,
 }
 
-fn is_nix(path: &RelPath) -> bool {
-    Path::new(path.name())
-        .extension()
-        .is_some_and(|extension| extension == "nix")
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum IsUsed {
+    Surely,
+    NotSeen,
+}
+
+enum Content {
+    Parsed(Names),
+    Broken(Arc<str>, SyntaxError),
+    Unreadable(std::io::Error),
+    /// Nothing, or no regular file, which other checks tell.
+    Absent,
+}
+
+impl Text {
+    fn read(sight: &Sight<'_>, path: &Path, is_used: IsUsed) -> Self {
+        let content = match sight.read(path) {
+            _ if sight.kind(path) != Some(Kind::File) => Content::Absent,
+            Ok(Some(source)) => match Names::parse(&source) {
+                Ok(names) => Content::Parsed(names),
+                Err(error) => Content::Broken(source.into(), error),
+            },
+            Ok(None) => Content::Absent,
+            Err(error) => Content::Unreadable(error),
+        };
+        Self { content, is_used }
+    }
+
+    fn tell(&self, path: &Path, findings: &mut Findings) {
+        let is_used = self.is_used == IsUsed::Surely;
+        match &self.content {
+            Content::Parsed(_) | Content::Absent => {}
+            Content::Unreadable(error) => {
+                let text = format!("`{}` cannot be read: {error}", path.display());
+                findings.each(is_used, &[text], String::clone, "check its permissions");
+            }
+            Content::Broken(source, error) => {
+                let place = Place::of(path, source, error);
+                let fault = &error.fault;
+                if fault.is_limit() {
+                    let hint = "whether it is correct, only Nix can tell";
+                    findings.place(false, format!("not checked: {fault}"), place, hint);
+                } else if is_used {
+                    findings.place(true, fault.to_string(), place, HINT);
+                } else {
+                    let text = format!("{fault} (in a file that nothing is seen to use)");
+                    findings.place(false, text, place, HINT);
+                }
+            }
+        }
+    }
+}
+
+fn is_nix(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "nix")
+}
+
+/// The machine's flake, whose syntax is a check of its own.
+fn flake(sight: &Sight<'_>) -> PathBuf {
+    sight.settings().rebuild.flake.join("flake.nix")
 }
 
 /// The files that are read, followed from where reading begins: the flakes of the machine and of the target, the files
 /// that must be there, and then all that they name.
-fn used(sight: &Sight<'_>, names: &BTreeMap<RelPath, Names>) -> BTreeSet<RelPath> {
+fn used(sight: &Sight<'_>) -> BTreeMap<PathBuf, Text> {
     let settings = sight.settings();
-    let mut used = BTreeSet::new();
-    let mut pending: Vec<RelPath> = Vec::new();
-    let flake = &settings.rebuild.flake;
-    let host = sight.read(&flake.join("flake.nix")).ok().flatten();
-    if let Some(host) = host.and_then(|source| Names::parse(&source).ok()) {
-        pending.extend(named(sight, flake, &host));
-    }
+    let flake = flake(sight);
+    let mut used = BTreeMap::new();
     let wanted = settings.require.iter().map(PathBuf::from);
     let wanted = wanted.chain(settings.validate.files.iter().cloned());
     let wanted = wanted.chain([PathBuf::from("flake.nix")]);
-    pending.extend(wanted.filter_map(|path| sight.below_target(&settings.target.join(path))));
+    let mut pending: Vec<_> = wanted.map(|path| settings.target.join(path)).collect();
+    if let Content::Parsed(names) = Text::read(sight, &flake, IsUsed::Surely).content {
+        pending.extend(named(sight, &settings.rebuild.flake, &names));
+    }
     while let Some(path) = pending.pop() {
-        if let Some(found) = names.get(&path) {
-            let above = path
-                .parent()
-                .map_or_else(PathBuf::new, |path| PathBuf::from(path.as_str()));
-            if !used.contains(&path) {
-                pending.extend(named(sight, &settings.target.join(above), found));
-            }
+        if used.contains_key(&path) || path == flake || !is_nix(&path) {
+            continue;
         }
-        used.insert(path);
+        let text = Text::read(sight, &path, IsUsed::Surely);
+        if let Content::Parsed(names) = &text.content {
+            pending.extend(named(sight, path.parent().unwrap_or(&path), names));
+        }
+        used.insert(path, text);
     }
     used
 }
 
-/// The files of the target that a file in `directory` names; of a directory, its `default.nix`.
-fn named(sight: &Sight<'_>, directory: &Path, names: &Names) -> Vec<RelPath> {
+/// The files that a file in `directory` names; of a directory, its `default.nix`.
+fn named(sight: &Sight<'_>, directory: &Path, names: &Names) -> Vec<PathBuf> {
     let target = &sight.settings().target;
     let paths = names.paths.iter().map(|path| resolved(directory, path));
     // Below what an input or `self` is: that may be the target.
     let below = names.below.iter().map(|path| resolved(target, path));
     paths
         .chain(below)
-        .filter_map(|path| sight.below_target(&path))
-        .filter_map(|path| match sight.target_stat(&path)?.kind {
+        // What the store holds was read by Nix before.
+        .filter(|path| !path.starts_with("/nix"))
+        .filter_map(|path| match sight.kind(&path)? {
             Kind::File => Some(path),
-            Kind::Directory => RelPath::join(Some(&path), b"default.nix").ok(),
+            Kind::Directory => Some(path.join("default.nix")),
             Kind::Symlink | Kind::Special => None,
         })
         .collect()

@@ -215,7 +215,7 @@ fn before_the_first_sync_integrity_is_skipped_and_everything_else_checked() {
     installation.write("etc/hypervisor/src/modules/new.nix", "{ a = }");
     assert_eq!(
         complaints(&installation.run(ALL)),
-        "Warned nix-syntax: unexpected `}` (in a file that nothing leads to) at 1:7"
+        "Warned nix-syntax: unexpected `}` (in a file that nothing is seen to use) at 1:7"
     );
 }
 
@@ -515,6 +515,23 @@ fn before_a_sync_only_what_makes_it_unsafe_stops() {
     installation.remove(TARGET);
     installation.write(TARGET, "");
     assert!(matches!(preflight(&installation), Err(Error::Target(_))));
+
+    // A file system that cannot be written, or has no room at all.
+    let installation = Installation::new();
+    installation.with_context(|context| {
+        let mut settings = context.settings.clone();
+        settings.target = "/proc/sys".into();
+        let context = validate::Context {
+            settings: &settings,
+            root: std::path::Path::new("/"),
+            ..*context
+        };
+        let refused = validate::preflight(&context);
+        assert!(
+            matches!(refused, Err(Error::NoRoom { .. } | Error::ReadOnly { .. })),
+            "{refused:?}"
+        );
+    });
 
     // Root may write everywhere.
     if !rustix::process::geteuid().is_root() {

@@ -159,12 +159,29 @@ pub(super) const FAULTS: &[(&str, Break, &str)] = &[
         "Failed nix-syntax: unexpected `}`, expected `;` at 3:1",
     ),
     (
+        "a module of the machine's own that is imported does not parse",
+        |i| {
+            i.write(
+                "etc/hypervisor/src/configuration.nix",
+                "{ imports = [ ./modules/core.nix ./modules/mine ]; }",
+            );
+            i.sync();
+            i.write("etc/hypervisor/src/modules/mine/default.nix", "{ a = }");
+        },
+        "Failed nix-syntax: unexpected `}` at 1:7",
+    ),
+    (
+        "a file outside the target that is imported does not parse",
+        |i| i.write("etc/nixos/hardware-configuration.nix", "{ a = }"),
+        "Failed nix-syntax: unexpected `}` at 1:7",
+    ),
+    (
         "a module that nothing imports does not parse",
         |i| {
             i.write("etc/hypervisor/src/modules/unused.nix", "{ a = 1; a = 2; }");
             i.sync();
         },
-        "Warned nix-syntax: `a` is already defined at 1:3 (in a file that nothing leads to) at 1:10",
+        "Warned nix-syntax: `a` is already defined at 1:3 (in a file that nothing is seen to use) at 1:10",
     ),
     (
         "a FIFO lies in the target",
