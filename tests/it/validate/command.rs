@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::common::env::{Output, Sandbox};
+use crate::common::repo::Repo;
 
 /// A machine with a repository of its own, for the real binary.
 fn sandbox() -> Sandbox {
@@ -185,4 +186,56 @@ fn names_from_the_target_are_escaped() {
                    |   ^
              help: correct it: Nix cannot read it either
     ");
+}
+
+/// A repository with a flake, and a machine whose programs leave a trace when they are called.
+fn update(flake: &str) -> (Output, bool, String) {
+    let repo = Repo::new();
+    repo.write("flake.nix", flake)
+        .write("configuration.nix", "{ }\n")
+        .commit("start");
+    let world = sandbox();
+    fs::remove_dir_all(world.target()).unwrap();
+    let called = world.root().join("called");
+    for tool in ["nix", "nixos-rebuild"] {
+        fs::remove_file(world.root().join("bin").join(tool)).unwrap();
+        world.tool(
+            tool,
+            &format!("echo {tool} >> '{}'; exit 1", called.display()),
+        );
+    }
+    let output = world.run(&["--repo", &repo.path().display().to_string()]);
+    let synced = fs::read_to_string(world.target().join("flake.nix")).unwrap();
+    (output, called.exists(), synced)
+}
+
+#[test]
+fn a_critical_failure_after_the_sync_stops_the_update_before_anything_is_built() {
+    let flake = "{ outputs = { self }: { packages = 1; }; }\n";
+    let (output, called, synced) = update(flake);
+    let output = output.code(1);
+    assert_eq!(synced, flake);
+    assert!(!called);
+    assert!(
+        output
+            .stderr
+            .contains("warning: flake: it has no `nixosConfigurations`"),
+        "{}",
+        output.stderr
+    );
+    assert!(
+        output
+            .stderr
+            .contains("the installation has critical failures: flake"),
+        "{}",
+        output.stderr
+    );
+}
+
+/// The old script's validator failed on every machine, so that every update asked whether to go on.
+#[test]
+fn a_healthy_machine_gets_to_its_rebuild() {
+    let (output, called, _) = update("{ outputs = { self }: { nixosConfigurations.box = 1; }; }\n");
+    let _ = output.code(11);
+    assert!(called);
 }
