@@ -13,4 +13,5 @@
 mod activation;
 mod layouts;
 mod locks;
+mod update;
 mod world;

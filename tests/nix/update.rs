@@ -1,0 +1,88 @@
+//! The whole update with the real binary: a commit is brought, and its system comes out.
+
+use std::process::Command;
+
+use super::world::{WAYS, Way, World, is_text};
+
+fn git(world: &World, args: &[&str]) {
+    let status = Command::new("git")
+        .arg("-C")
+        .arg(world.path("repo"))
+        .args(["-c", "user.name=A", "-c", "user.email=a@example.org"])
+        .args(args)
+        .status();
+    assert!(status.unwrap().success(), "{args:?}");
+}
+
+/// Commits what lies in the target of the world, which becomes the repository's.
+fn commit(world: &World) {
+    let copied = Command::new("cp")
+        .args(["-r", "--no-target-directory"])
+        .args([world.path("target"), world.path("repo")])
+        .status();
+    assert!(copied.unwrap().success());
+    git(world, &["add", "--all"]);
+    git(world, &["commit", "--quiet", "--message", "change"]);
+}
+
+fn update(world: &World) {
+    // Validation wants one; a pinned build does not need it.
+    let nixos_rebuild = world.program("bin/nixos-rebuild", "#!/bin/sh\nexit 1\n");
+    let mut path = nixos_rebuild.parent().unwrap().as_os_str().to_owned();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap());
+    let output = Command::new(env!("CARGO_BIN_EXE_hyper-sync"))
+        .env_clear()
+        .env("PATH", path)
+        .env("HOME", world.path("home"))
+        .env(
+            "NIX_CONFIG",
+            "sandbox = false\nsubstituters =\nflake-registry =",
+        )
+        .env("HYPER_SYNC_REBUILD_FLAKE", world.flake())
+        .env("HYPER_SYNC_REBUILD_ACTION", "build")
+        .arg("--repo")
+        .arg(world.path("repo"))
+        .arg("--target")
+        .arg(world.target())
+        .arg("--state-dir")
+        .arg(world.path("state"))
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{:?}: {}",
+        world.way,
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn an_update_builds_the_commit_it_brought() {
+    for way in WAYS {
+        let world = World::new(way);
+        std::fs::create_dir(world.path("repo")).unwrap();
+        git(&world, &["init", "--quiet", "--initial-branch=main"]);
+        commit(&world);
+        update(&world);
+        assert!(
+            is_text(&world.link("state/result").unwrap(), "one dep-1"),
+            "{way:?}"
+        );
+        // The next commit, with the target left as the first one was.
+        world.write("repo/text.nix", "\"two\"\n");
+        git(
+            &world,
+            &["commit", "--quiet", "--all", "--message", "change"],
+        );
+        update(&world);
+        assert!(
+            is_text(&world.link("state/result").unwrap(), "two dep-1"),
+            "{way:?}"
+        );
+        assert_eq!(world.read("target/text.nix"), "\"two\"\n", "{way:?}");
+        if way == Way::Input {
+            assert!(is_text(&world.by_hand(), "two dep-1"));
+        }
+    }
+}
