@@ -31,7 +31,7 @@ pub(super) fn run(
         rebuild::preflight(settings, run)?;
     }
     let checked = if applies {
-        Some(validate::before_sync(settings, run)?)
+        Some(validate::before_sync(rebuilds, settings, run)?)
     } else {
         None
     };

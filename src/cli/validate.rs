@@ -8,7 +8,7 @@ use super::{Run, args};
 use crate::Error;
 use crate::exit::Exit;
 use crate::rebuild::SystemRunner;
-use crate::report::{self, Format, validate as told};
+use crate::report::{self, Format, Verbosity, validate as told};
 use crate::settings::{Env, Settings};
 use crate::validate::{self, Context, Options, Severity, Status, Validation};
 
@@ -55,7 +55,13 @@ pub(super) fn run(args: &args::Validate, settings: &Settings, run: &mut Run<'_>)
 }
 
 /// Before a sync, only what would make it unsafe stops the update: a sync is often the repair of everything else.
-pub(super) fn before_sync(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
+///
+/// What the rebuild needs is named only where there will be one.
+pub(super) fn before_sync(
+    rebuilds: bool,
+    settings: &Settings,
+    run: &mut Run<'_>,
+) -> Result<Document, Error> {
     let runner = SystemRunner::new(run.interrupt.clone(), report::pass_through);
     validate::preflight(&context(settings, run.env, &runner))?;
     let options = Options {
@@ -63,7 +69,17 @@ pub(super) fn before_sync(settings: &Settings, run: &mut Run<'_>) -> Result<Docu
         ..Options::default()
     };
     let validation = look(options, settings, run);
-    told::brief(run.report, &validation, Status::Warned);
+    if rebuilds || run.report.verbosity() == Verbosity::Verbose {
+        told::brief(run.report, &validation, Status::Failed);
+    }
+    let found = validation.count(Status::Warned) + validation.count(Status::Failed);
+    let listed = if found > 0 {
+        "; `hyper-sync validate` lists them"
+    } else {
+        ""
+    };
+    let summary = told::summary(&validation);
+    run.report.note(&format!("validate: {summary}{listed}"));
     Ok(validation.into())
 }
 

@@ -119,7 +119,9 @@ fn excerpt(text: &mut String, place: &Place) {
     let _ = writeln!(text, "         {:>5} | {}{marks}", "", " ".repeat(before));
 }
 
-fn summary(validation: &Validation) -> String {
+/// How many checks ended how, in one line.
+#[must_use]
+pub fn summary(validation: &Validation) -> String {
     let count = |status| validation.count(status);
     format!(
         "{} checks: {} passed, {} with warnings, {} failed, {} skipped",
