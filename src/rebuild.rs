@@ -43,7 +43,7 @@ pub use error::{Error, Running, Standing};
 pub use machine::{Machine, Systems};
 pub use outcome::{LockChange, Note, Outcome, Reason, Status};
 pub use record::{Build, Last, Pending, Record};
-pub use runner::{Command, End, Finished, Kill, Output, Runner, SystemRunner};
+pub use runner::{Command, End, Finished, Kill, Output, Runner, Stop, SystemRunner};
 
 use places::Places;
 use session::Session;

@@ -36,6 +36,17 @@ pub struct Command<'a> {
     pub timeout: Duration,
     /// Whether it may be killed when it does not stop by itself.
     pub kill: Kill,
+    /// Whether it is stopped when we are told to stop.
+    pub stop: Stop,
+}
+
+/// What a signal to us is to a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// It is told to stop too.
+    WithUs,
+    /// It goes on: a short question whose answer is needed to stop well.
+    Never,
 }
 
 /// What happens to a program that was told to stop and does not.
@@ -139,6 +150,7 @@ impl<'a> Command<'a> {
             output: Output::Shown,
             timeout,
             kill: Kill::Yes,
+            stop: Stop::WithUs,
         }
     }
 
@@ -146,6 +158,13 @@ impl<'a> Command<'a> {
     #[must_use]
     pub fn output(mut self, output: Output) -> Self {
         self.output = output;
+        self
+    }
+
+    /// A program that is not stopped by a signal to us.
+    #[must_use]
+    pub fn regardless(mut self) -> Self {
+        self.stop = Stop::Never;
         self
     }
 

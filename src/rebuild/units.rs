@@ -59,8 +59,9 @@ fn ask(runner: &dyn Runner, environment: &Environment, args: &[&str]) -> String 
     let Some(systemctl) = runner.find("systemctl", environment) else {
         return String::new();
     };
-    let command =
-        Command::new(systemctl, args, environment, Path::new("/"), PATIENCE).output(Output::Quiet);
+    let command = Command::new(systemctl, args, environment, Path::new("/"), PATIENCE)
+        .output(Output::Quiet)
+        .regardless();
     match runner.run(&command) {
         Ok(finished) if finished.end.is_success() => finished.text(),
         Ok(_) | Err(_) => String::new(),

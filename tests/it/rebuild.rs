@@ -364,6 +364,22 @@ fn a_signal_stops_the_whole_process_group() {
 }
 
 #[test]
+fn an_activation_that_goes_on_after_a_signal_is_named() {
+    let world = World::new();
+    let unit = "nixos-rebuild-switch-to-configuration.service";
+    world.script(
+        "nixos-rebuild",
+        &format!("echo {unit} >\"$world/active\"; echo started; exec sleep 1000"),
+    );
+    let request = world.request(Action::Switch).interrupted_at("started");
+    match request.run().unwrap_err() {
+        Error::Interrupted { activating, .. } => assert_eq!(activating, [unit]),
+        other => panic!("{other}"),
+    }
+    assert!(world.record().pending.unwrap().begun);
+}
+
+#[test]
 fn a_program_that_does_not_stop_is_killed_unless_it_activates_a_system() {
     let world = World::new();
     let stubborn = "trap '' TERM; echo $$ >\"$world/pid\"; while :; do sleep 1; done";

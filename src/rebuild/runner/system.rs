@@ -18,7 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
-use super::{Command, End, Environment, Finished, Kill, Output, Runner, TAIL_BYTES, tail};
+use super::{Command, End, Environment, Finished, Kill, Output, Runner, Stop, TAIL_BYTES, tail};
 use crate::rebuild::units;
 
 /// How long a program that was told to stop may take: `nix` cleans up its builds in this time, and systemd gives a
@@ -167,7 +167,8 @@ impl Watch<'_> {
         let mut deadline = Instant::now() + self.command.timeout;
         let mut stopped: Option<End> = None;
         loop {
-            if stopped.is_none() && self.runner.interrupted() {
+            let stops = self.command.stop == Stop::WithUs && self.runner.interrupted();
+            if stopped.is_none() && stops {
                 stopped = Some(End::Interrupted);
             } else if stopped.is_none() && Instant::now() >= deadline {
                 stopped = Some(End::TimedOut);
@@ -256,10 +257,9 @@ impl Watch<'_> {
         Ok(())
     }
 
-    /// Whether a system is being activated. Asked outside the program's own limit, with a short one.
+    /// Whether a system is being activated.
     fn is_activating(&self) -> bool {
-        let patient = SystemRunner::new(Arc::default(), |_| {});
-        !units::activating(&patient, self.command.environment).is_empty()
+        !units::activating(self.runner, self.command.environment).is_empty()
     }
 }
 
