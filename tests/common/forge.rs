@@ -30,7 +30,7 @@ use std::{
 use tokio::runtime::{Builder, Handle, Runtime};
 
 pub use self::{
-    config::{BarePost, Config, Link, Rate, Suffix},
+    config::{BarePost, Config, Rate, Suffix},
     message::Seen,
     tls::{Certificate, ca_file},
 };

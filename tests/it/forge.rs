@@ -4,6 +4,7 @@ mod api;
 mod client;
 mod faults;
 mod git;
+mod link;
 mod objects;
 mod repo;
 mod sandbox;

@@ -22,6 +22,7 @@ mod common {
     pub mod env;
     pub mod forge;
     pub mod git;
+    pub mod link;
     pub mod repo;
     pub mod snapshot;
 }

@@ -1,7 +1,5 @@
 //! What kind of host the forge is.
 
-use std::time::Duration;
-
 use super::tls::Certificate;
 
 /// Everything that can be chosen; the default is a public repository on a host like GitHub.
@@ -45,8 +43,6 @@ pub struct Config {
     pub serving_git: Vec<(String, String)>,
     /// TLS with this certificate; fixed from the start.
     pub certificate: Option<Certificate>,
-    /// An emulated link, for measurements.
-    pub link: Option<Link>,
 }
 
 /// The API's hourly quota; every request but `rate_limit` and a 304 takes one.
@@ -80,28 +76,6 @@ pub enum Suffix {
     Redirected,
 }
 
-/// A slow link: added to every answer, so that a measurement on loopback shows what round trips and bytes cost.
-#[derive(Clone, Copy, Debug)]
-pub struct Link {
-    /// One round trip.
-    pub round_trip: Duration,
-    /// Bytes a second towards the client.
-    pub bytes_per_second: u64,
-    /// Round trips before the first request of a connection (TCP 1, with TLS 1.3 2).
-    pub handshakes: u32,
-}
-
-impl Link {
-    pub(super) async fn round_trips(self, count: u32) {
-        tokio::time::sleep(self.round_trip * count).await;
-    }
-
-    /// How long the link is busy with so many bytes.
-    pub(super) fn busy(self, bytes: usize) -> Duration {
-        Duration::from_nanos(1_000_000_000 * bytes as u64 / self.bytes_per_second.max(1))
-    }
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -126,7 +100,6 @@ impl Default for Config {
             suffix: Suffix::Optional,
             serving_git: Vec::new(),
             certificate: None,
-            link: None,
         }
     }
 }

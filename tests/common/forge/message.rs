@@ -1,7 +1,6 @@
 //! Requests and answers as plain values, and the body that is sent: whole, cut, or never ending.
 
 use std::{
-    future::Future,
     io::{self, Read, Write},
     pin::Pin,
     task::{Context, Poll, ready},
@@ -12,9 +11,8 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header},
 };
 use http_body::{Frame, SizeHint};
-use tokio::time::Sleep;
 
-use super::{config::Link, fault::Action, journal::Entry, wire::Peer};
+use super::{fault::Action, journal::Entry, wire::Peer};
 
 /// One recorded request with what became of it.
 #[derive(Clone, Debug)]
@@ -261,7 +259,6 @@ pub(super) struct Outgoing {
     length: Option<u64>,
     peer: Peer,
     entry: Option<Entry>,
-    link: Option<(Link, Option<Pin<Box<Sleep>>>)>,
 }
 
 enum End {
@@ -312,7 +309,6 @@ impl Outgoing {
             length: hint,
             peer: peer.clone(),
             entry,
-            link: None,
         };
         let mut response = Response::new(body);
         *response.status_mut() = StatusCode::from_u16(reply.status).expect("a status code");
@@ -330,11 +326,6 @@ impl Outgoing {
         }
         response
     }
-
-    /// Sends at the speed of a link.
-    pub(super) fn pace(&mut self, link: Option<Link>) {
-        self.link = link.map(|link| (link, None));
-    }
 }
 
 impl HttpBody for Outgoing {
@@ -348,16 +339,6 @@ impl HttpBody for Outgoing {
         let body = &mut *self;
         if !body.left.is_empty() {
             let size = body.left.len().min(16 * 1024);
-            if let Some((link, sleep)) = &mut body.link {
-                let busy = link.busy(size);
-                ready!(
-                    sleep
-                        .get_or_insert_with(|| Box::pin(tokio::time::sleep(busy)))
-                        .as_mut()
-                        .poll(context)
-                );
-                *sleep = None;
-            }
             if let Some(entry) = &body.entry {
                 entry.sent(size);
             }

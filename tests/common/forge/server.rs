@@ -108,11 +108,6 @@ async fn handle(
     let seen = request.seen();
     let action = fault::choose(&mut lock(&shared.rules), &seen);
     let entry = shared.journal.note(seen);
-    let link = shared.config().link;
-    if let Some(link) = link {
-        link.round_trips(if peer.first_use() { link.handshakes } else { 0 } + 1)
-            .await;
-    }
     let work = {
         let (shared, action) = (shared.clone(), action.clone());
         move || {
@@ -138,7 +133,5 @@ async fn handle(
         std::future::pending::<()>().await;
     }
     entry.answered(reply.status);
-    let mut response = Outgoing::response(reply, action.as_deref(), &peer, Some(entry));
-    response.body_mut().pace(link);
-    response
+    Outgoing::response(reply, action.as_deref(), &peer, Some(entry))
 }

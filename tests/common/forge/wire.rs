@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker, ready},
 };
@@ -109,7 +109,6 @@ pub(super) struct Peer(Arc<Line>);
 
 #[derive(Default)]
 struct Line {
-    used: AtomicBool,
     /// Said instead of the next response, after which the connection ends.
     instead: Mutex<Option<Vec<u8>>>,
     flushes: AtomicU64,
@@ -123,11 +122,6 @@ impl Connected<IncomingStream<'_, Door>> for Peer {
 }
 
 impl Peer {
-    /// True the first time it is asked on a connection.
-    pub(super) fn first_use(&self) -> bool {
-        !self.0.used.swap(true, Ordering::SeqCst)
-    }
-
     /// The next response is replaced by these bytes, then the connection is closed.
     pub(super) fn say_instead(&self, bytes: Vec<u8>) {
         *lock(&self.0.instead) = Some(bytes);

@@ -5,7 +5,6 @@ use std::{
     net::TcpStream,
     sync::mpsc,
     thread,
-    time::Duration,
 };
 
 use reqwest::Method;
@@ -13,7 +12,7 @@ use reqwest::Method;
 use super::client::{get, get_with, partial, send};
 use crate::common::{
     forge::{
-        Forge, Link,
+        Forge,
         fault::{Action, When},
     },
     git,
@@ -353,22 +352,6 @@ fn another_pack_than_the_asked_one_can_be_sent() {
     let ids: Vec<&str> = whole.lines().collect();
     forge.fault(When::fetch(), Action::replace_pack(repo.pack(&ids)));
     assert!(fetch(&forge, &tip).status.success());
-}
-
-#[test]
-fn a_link_changes_nothing_but_the_pace() {
-    let repo = Repo::small();
-    let forge = Forge::serve(&repo);
-    let (url, _) = victim(&forge);
-    let quick = get(&url).body;
-    forge.configure(|c| {
-        c.link = Some(Link {
-            round_trip: Duration::from_millis(1),
-            bytes_per_second: 1_000_000,
-            handshakes: 2,
-        });
-    });
-    assert_eq!(get(&url).body, quick);
 }
 
 #[test]
