@@ -97,5 +97,6 @@ fn a_work_tree_is_a_repository_too() {
     git(&["commit", "--quiet", "-m", "start"]);
     let source = GitSource::local(directory.path(), &env(), options());
     let mut machine = Machine::new();
-    assert_eq!(machine.sync(&source, "main").unwrap().route, Route::Full);
+    let synced = machine.sync(&source, "main").unwrap();
+    assert_eq!((synced.route, synced.requests), (Route::SelectGit, 3));
 }

@@ -90,15 +90,12 @@ fn a_change_costs_two_requests_and_little_more_than_itself() {
 }
 
 #[test]
-fn a_server_without_filters_sends_everything_once() {
+fn a_local_repository_offers_filters_whatever_its_configuration_says() {
     let repo = Repo::with_history(5);
     let mut machine = Machine::new();
     let first = machine.sync(&source(&repo), "main").unwrap();
-    assert_eq!((first.route, first.requests), (Route::Full, 2));
-    assert_eq!(
-        first.fallbacks,
-        format!("SelectGit: {} offers no filters", repo.path().display())
-    );
+    assert_eq!((first.route, first.requests), (Route::SelectGit, 3));
+    assert_eq!(first.fallbacks, "");
     machine.check(&repo, "main");
     repo.write("new.nix", "{ }\n").commit("one");
     let second = machine.sync(&source(&repo), "main").unwrap();
