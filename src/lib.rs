@@ -1,4 +1,28 @@
-//! Keeps a NixOS configuration directory equal to a commit of a git repository.
+//! Keeps a NixOS configuration directory equal to a commit of a git repository, and rebuilds the system from it.
+//!
+//! ```text
+//! cli → settings ─┐
+//!                 ▼
+//!   source.resolve → source.obtain(commit, need) ─► Staged ─┐   proven from the commit's id, needed blobs in the store
+//!   scan(target) ─────────────────────────────────► Local  ─┼─► plan ─► Plan ─► apply ─► Applied ─► state ─► rebuild
+//!   state.index ──────────────────────────────────► base   ─┘   pure
+//! ```
+//!
+//! [`sync`] puts the stages together, [`cli`] the commands; no stage knows of them. Only [`source::stage`] makes a
+//! [`source::Staged`] and only [`plan`] a [`plan::Plan`], so nothing that was not proven can be applied.
+//!
+//! # Guarantees
+//!
+//! - Nothing unverified reaches the target, and nothing at all is written to it before everything needed is durable.
+//! - After a crash at any point the target is at the old commit or the new one, once any command has run again.
+//! - Files it did not write are never deleted, and every edit it replaces is kept.
+//! - The token goes to its own origin only, and into no argument, log or file.
+//!
+//! # Limitations
+//!
+//! Linux only; SHA-1 repositories only; submodules and LFS objects are not followed. A program that walks the target
+//! while it is being written may see files of both commits: builds read a snapshot instead.
+
 pub mod apply;
 pub mod cli;
 mod error;

@@ -1,6 +1,7 @@
 //! What the shell scripts that hyper-sync replaces did wrong: one test a defect, so that none comes back.
 //!
-//! The letters are those of the list in the project's issue about the main job.
+//! The letters are those of the list in the project's issue about the main job. One is elsewhere: r, a rebuild of
+//! something else than what was synced, is shown with real Nix for every layout of a host's flake in `tests/nix`.
 
 use std::os::unix::fs::PermissionsExt;
 
