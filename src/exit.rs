@@ -146,6 +146,7 @@ fn of_target(error: &fs::Error) -> Exit {
         | fs::Error::TargetExposed { .. } => Exit::Configuration,
         fs::Error::UnsupportedKernel
         | fs::Error::TargetIo { .. }
+        | fs::Error::ForeignMount { .. }
         | fs::Error::Change(_)
         | fs::Error::Io { .. } => Exit::FileSystem,
     }

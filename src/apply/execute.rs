@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 
 use rustix::io::Errno;
 
-use super::order::rank;
+use super::order::Phases;
 use super::staging::{Staging, directory_name, displaced_name, file_name};
 use super::{Change, Error, Fate, Image, Late, OnProgress, Progress, Stage, Transaction};
 use super::{conflicts, look};
@@ -82,7 +82,11 @@ impl<'a> Execution<'a> {
                 total,
             });
         };
-        let phases = self.phases();
+        let phases = Phases::of(
+            self.transaction,
+            &self.skipped,
+            self.staging.can().tell_case,
+        );
         for number in phases.room {
             self.take_away(number)?;
             tick();
@@ -125,49 +129,6 @@ impl<'a> Execution<'a> {
 
     fn change(&self, number: usize) -> &'a Change {
         &self.transaction.changes[number]
-    }
-
-    fn phases(&self) -> Phases {
-        let changes = || {
-            self.transaction
-                .changes
-                .iter()
-                .enumerate()
-                .filter(|(number, _)| !self.skipped.contains(number))
-        };
-        let emptied: BTreeSet<&RelPath> = changes()
-            .filter(|(_, change)| change.before == Image::Directory)
-            .map(|(_, change)| &change.path)
-            .collect();
-        let become_directories: BTreeSet<RelPath> = changes()
-            .filter(|(_, change)| change.after.is_some())
-            .flat_map(|(_, change)| change.path.ancestors())
-            .collect();
-        let in_the_way = |change: &Change| {
-            // Where `a` and `A` are one name, removing the old one last would remove the new one.
-            !self.staging.can().tell_case
-                || become_directories.contains(&change.path)
-                || change
-                    .path
-                    .ancestors()
-                    .any(|directory| emptied.contains(&directory))
-        };
-        let mut phases = Phases::default();
-        for (number, change) in changes() {
-            if change.after.is_some() {
-                phases.put.push(number);
-            } else if in_the_way(change) {
-                phases.room.push(number);
-            } else {
-                phases.rest.push(number);
-            }
-        }
-        phases.put.sort_by_key(|&number| {
-            let change = self.change(number);
-            let replaces = change.before.file().is_some();
-            (replaces, rank(&change.path), number)
-        });
-        phases
     }
 
     /// Removes the empty directory that stands where a file comes. False where it is not empty: then it stays.
@@ -444,17 +405,6 @@ impl<'a> Execution<'a> {
         }
         Ok(())
     }
-}
-
-/// The changes by when they are carried out.
-#[derive(Debug, Default)]
-struct Phases {
-    /// Removals that make room for what is put.
-    room: Vec<usize>,
-    /// Creations, then replacements.
-    put: Vec<usize>,
-    /// All other removals.
-    rest: Vec<usize>,
 }
 
 /// What was at a path when something was put there.

@@ -117,6 +117,16 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Another file system inside the target.
+    #[error("`{}` in the target is on another file system, or a mount point", .path.escape_debug())]
+    #[diagnostic(
+        code(hyper_sync::fs::foreign_mount),
+        help("unmount it, or leave it out with `exclude`; nothing was written")
+    )]
+    ForeignMount {
+        /// Relative to the target.
+        path: String,
+    },
     /// A change of the target failed.
     #[error(transparent)]
     #[diagnostic(
@@ -160,10 +170,14 @@ impl Error {
     }
 
     pub(super) fn io_at(verb: &'static str, path: &str, errno: Errno) -> Self {
-        Self::Io {
-            verb,
-            path: path.to_owned(),
-            source: errno.into(),
+        let path = path.to_owned();
+        match errno {
+            Errno::XDEV => Self::ForeignMount { path },
+            _ => Self::Io {
+                verb,
+                path,
+                source: errno.into(),
+            },
         }
     }
 }

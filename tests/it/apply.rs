@@ -10,6 +10,9 @@ use hyper_sync::fs::{Call, Outcome};
 use hyper_sync::git::BlobId;
 use rustix::io::Errno;
 
+use crate::common::env::Sandbox;
+use crate::common::repo::Repo;
+
 use world::{Failed, Node, Run, Tree, World, commit, executable, file, link, path, tree};
 
 pub(crate) mod disk;
@@ -147,9 +150,7 @@ fn directories_with_foreign_files_stay_and_empty_ones_of_ours_go() {
 }
 
 #[test]
-fn modes_are_exact_whatever_the_umask() {
-    // The umask belongs to the process, so it is not changed here: a mode that no umask of a test runner yields is
-    // asked for, and new files start at 0600 in any case.
+fn modes_are_exact_whatever_was_there() {
     let world = World::at(&old(), |world| {
         for (name, mode) in [("README", 0o600), ("modules/a.nix", 0o666)] {
             fs::set_permissions(world.target.join(name), fs::Permissions::from_mode(mode)).unwrap();
@@ -169,6 +170,92 @@ fn modes_are_exact_whatever_the_umask() {
         0o666,
         "what does not change is left alone"
     );
+}
+
+#[test]
+fn modes_do_not_depend_on_the_umask() {
+    let repo = Repo::small();
+    let trees = ["0000", "0022", "0077"].map(|umask| {
+        let sandbox = Sandbox::new();
+        let path = repo.path().display().to_string();
+        let ours = sandbox.cmd(&["sync", "--repo", &path]);
+        // The umask belongs to the process, so it is set in one of its own.
+        let mut command = std::process::Command::new("/bin/sh");
+        command
+            .args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\"")])
+            .arg(ours.get_program())
+            .args(ours.get_args())
+            .env_clear()
+            .envs(
+                ours.get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            );
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let mode =
+            |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode(&sandbox.target()), 0o755);
+        assert_eq!(mode(&sandbox.state()), 0o700);
+        world::read(&sandbox.target())
+    });
+    assert_eq!(trees[0], trees[1]);
+    assert_eq!(trees[0], trees[2]);
+    assert!(trees[0].values().all(|node| !matches!(node, Node::Odd(..))));
+}
+
+#[test]
+fn a_directory_that_hands_its_group_down_is_a_target_like_any_other() {
+    let world = World::at(&old(), |world| {
+        fs::set_permissions(&world.target, fs::Permissions::from_mode(0o2775)).unwrap();
+    });
+    // The staging directory gets the bit too, and must be known again by a run that finds it.
+    let run = Run::with(|call| {
+        if call.name == "rmdir" {
+            Outcome::Fail(Errno::IO)
+        } else {
+            Outcome::Proceed
+        }
+    });
+    let _ = world.sync(&new(), &run);
+    world.sync(&new(), &Run::default()).unwrap();
+    assert_eq!(world.read(), new());
+    world.assert_tidy();
+}
+
+#[test]
+fn an_immutable_file_or_directory_is_found_before_anything_is_written() {
+    use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+    let world = World::at(&old(), |_| ());
+    for name in ["README", "modules"] {
+        let file = fs::File::open(world.target.join(name)).unwrap();
+        let before = ioctl_getflags(&file).unwrap_or(IFlags::empty());
+        // Only root can, and not on every file system.
+        if ioctl_setflags(&file, before | IFlags::IMMUTABLE).is_err() {
+            return;
+        }
+        let (run, calls) = Run::counting();
+        let result = world.sync(&new(), &run);
+        ioctl_setflags(&file, before).unwrap();
+        assert!(matches!(result, Err(Error::Immutable { .. })), "{result:?}");
+        assert_eq!(calls.load(Ordering::Relaxed), 0);
+    }
+    world.sync(&new(), &Run::default()).unwrap();
+}
+
+#[test]
+fn a_directory_that_may_not_be_written_is_found_before_anything_is_written() {
+    if rustix::process::geteuid().is_root() {
+        // Root may write everywhere.
+        return;
+    }
+    let world = World::at(&old(), |_| ());
+    let modules = world.target.join("modules");
+    fs::set_permissions(&modules, fs::Permissions::from_mode(0o555)).unwrap();
+    let (run, calls) = Run::counting();
+    let result = world.sync(&new(), &run);
+    fs::set_permissions(&modules, fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(matches!(result, Err(Error::Denied { .. })), "{result:?}");
+    assert_eq!(calls.load(Ordering::Relaxed), 0);
 }
 
 #[test]
