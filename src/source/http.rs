@@ -111,7 +111,7 @@ impl Client {
         }
     }
 
-    /// How many requests the host's quota still allows, as its last answer told.
+    /// How many requests the quota of the host's API still allows, as its last answer told.
     #[must_use]
     pub fn quota(&self, url: &Url) -> Option<Quota> {
         self.0.gate.quota(&authority(url))
@@ -142,7 +142,7 @@ impl Client {
         let mut hops = 0;
         let mut limited = 0;
         loop {
-            self.pass(&url)?;
+            self.pass(request, &url)?;
             let asked = Instant::now();
             let mut response = match self.exchange(request, &url) {
                 Err(error @ Error::Unreachable { .. }) => {
@@ -174,7 +174,7 @@ impl Client {
                 match self
                     .0
                     .gate
-                    .note(&authority(&url), &answer, asked, self.0.options.pause)
+                    .note(&request.gate(&url), &answer, asked, self.0.options.pause)
                 {
                     None => return Ok(response),
                     Some(wait) if limited == gate::WAITS => {
@@ -206,10 +206,10 @@ impl Client {
         Ok(())
     }
 
-    /// Waits until the host's gate is open.
-    fn pass(&self, url: &Url) -> Result<(), Error> {
-        let host = authority(url);
-        while let Some(wait) = self.0.gate.closed_for(&host) {
+    /// Waits until the gate is open.
+    fn pass(&self, request: &Request, url: &Url) -> Result<(), Error> {
+        let (gate, host) = (request.gate(url), authority(url));
+        while let Some(wait) = self.0.gate.closed_for(&gate) {
             let left = self.0.deadline.saturating_duration_since(Instant::now());
             if wait > self.0.options.patience || wait > left {
                 return Err(Error::RateLimited {

@@ -21,6 +21,8 @@ use super::connection::{Capabilities, Connection};
 const REQUEST: &str = "application/x-git-upload-pack-request";
 const RESULT: &str = "application/x-git-upload-pack-result";
 const ADVERTISEMENT: &str = "application/x-git-upload-pack-advertisement";
+/// What limits of git's rate are noted under.
+const SERVICE: &str = "git";
 /// The name of the memory in the state directory.
 const MEMORY: &str = "git-base";
 
@@ -92,6 +94,7 @@ impl Http {
             setting: "limits.bytes",
         };
         let request = Request::post(url, REQUEST, command.to_vec())
+            .service(SERVICE)
             .accept(RESULT)
             .header(protocol(), version_2())
             .credentials(self.credentials.as_ref())
@@ -134,6 +137,7 @@ impl Http {
         let mut url = below(base, "info/refs");
         url.set_query(Some("service=git-upload-pack"));
         let request = Request::get(url)
+            .service(SERVICE)
             .accept(ADVERTISEMENT)
             .header(protocol(), version_2())
             .credentials(self.credentials.as_ref());

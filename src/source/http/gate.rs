@@ -1,4 +1,4 @@
-//! The rate gate: one per host, shared by all requests.
+//! The rate gate: one for each service of a host, shared by all requests.
 //!
 //! Going on while limited may get an account banned, so the first limited answer closes the gate for everybody. The
 //! order of the signs is the one GitHub documents: `retry-after`, then an exhausted quota with its reset, then the

@@ -37,6 +37,7 @@ pub struct Request {
     pub(super) body: Vec<u8>,
     pub(super) credentials: Option<Credentials>,
     pub(super) cap: Cap,
+    pub(super) service: &'static str,
 }
 
 impl Request {
@@ -50,6 +51,7 @@ impl Request {
             body: Vec::new(),
             credentials: None,
             cap: Cap::small(),
+            service: "",
         }
     }
 
@@ -94,6 +96,22 @@ impl Request {
     pub fn cap(mut self, cap: Cap) -> Self {
         self.cap = cap;
         self
+    }
+
+    /// Of a service of the host that has rate limits of its own: git is not limited because the API is.
+    #[must_use]
+    pub fn service(mut self, service: &'static str) -> Self {
+        self.service = service;
+        self
+    }
+
+    /// Whose requests are counted together.
+    pub(super) fn gate(&self, url: &Url) -> String {
+        let host = authority(url);
+        match self.service {
+            "" => host,
+            service => format!("{service} at {host}"),
+        }
     }
 
     /// The address.

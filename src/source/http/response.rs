@@ -192,6 +192,8 @@ impl Reply {
                 token: token(),
             },
             429 => Error::RateLimited { remote, wait: None },
+            // It was not asked whether we have something already.
+            304 => self.not_a_forge(),
             300..=399 => {
                 let to = self
                     .headers
