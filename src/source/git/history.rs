@@ -70,6 +70,11 @@ impl GitSource {
             ..Fetch::default()
         };
         let mut reply = self.look_into(&fetch, store);
+        if filters && matches!(reply, Err(Error::Protocol { .. } | Error::Refused { .. })) {
+            // It was not asked whether it takes filters, and died of one.
+            fetch.filter = None;
+            reply = self.look_into(&fetch, store);
+        }
         if matches!(reply, Ok(Some(Reply::Common))) {
             // A clock that went backwards hides the way from the server's shortcut; `done` makes it look closely.
             fetch.done = true;
