@@ -271,7 +271,9 @@ impl Source for GitSource {
             LADDER
         };
         let mut fallbacks = Vec::new();
-        let mut obtained = self.obtain_by(ladder, commit, last, store, need, &mut fallbacks)?;
+        let mut obtained = self
+            .obtain_by(ladder, commit, last, store, need, &mut fallbacks)
+            .map_err(|(_, error)| error)?;
         obtained.fallbacks = fallbacks;
         Ok(obtained)
     }

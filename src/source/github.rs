@@ -30,6 +30,7 @@ mod listing;
 mod resolve;
 mod trees;
 
+pub(super) use resolve::is_short_id;
 use trees::Trees;
 
 /// The API of github.com itself.

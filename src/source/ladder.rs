@@ -7,8 +7,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::git::GitSource;
-use super::github::GitHub;
-use super::{Error, Fallback, Need, Obtained, Resolved, Route, Source, Traffic};
+use super::github::{GitHub, is_short_id};
+use super::{Error, Fallback, Need, Obtained, RefKind, Resolved, Route, Source, Traffic};
 use crate::git::{Commit, CommitId};
 use crate::objects::Store;
 
@@ -18,7 +18,7 @@ pub(super) struct Ladder {
     api: GitHub,
     remote: String,
     force_full: bool,
-    /// Why git was given up when the name was resolved, if it was.
+    /// Why git was given up, if it was: it is not waited for again but by the last rung.
     blocked: Mutex<Option<String>>,
 }
 
@@ -50,6 +50,12 @@ impl Source for Ladder {
                 Err(second) if blocks(&second) => Err(error),
                 Err(second) => Err(second),
             },
+            // Git lists names; a short id is only known to the API.
+            Err(error @ Error::UnknownRef { .. }) if is_short_id(reference) => {
+                let resolved = self.api.resolve(reference).ok();
+                let commit = resolved.filter(|resolved| resolved.kind == RefKind::Commit);
+                commit.ok_or(error)
+            }
             other => other,
         }
     }
@@ -62,54 +68,50 @@ impl Source for Ladder {
         need: &dyn Need,
     ) -> Result<Obtained, Error> {
         let mut fallbacks = Vec::new();
-        let git: &[Route] = if self.force_full {
-            &[Route::Full]
-        } else {
-            &[Route::Delta, Route::SelectGit]
+        let by = |routes: &[Route], fallbacks: &mut Vec<Fallback>| {
+            self.git
+                .obtain_by(routes, commit, last, store, need, fallbacks)
+        };
+        let give_up = |fallbacks: &mut Vec<Fallback>, from: Route, cause: String| {
+            tracing::info!(%from, cause, "falling back");
+            fallbacks.push(Fallback { from, cause });
         };
         let blocked = self.blocked().clone();
-        let first = match blocked {
-            Some(cause) => {
-                let from = if self.force_full {
-                    Route::Full
-                } else {
-                    Route::Delta
-                };
-                fallbacks.push(Fallback { from, cause });
-                None
+        if let Some(cause) = blocked {
+            let from = self.git.first_route(commit, last, store);
+            give_up(&mut fallbacks, from, cause);
+        } else {
+            let routes: &[Route] = if self.force_full {
+                &[Route::Full]
+            } else {
+                &[Route::Delta, Route::SelectGit]
+            };
+            match by(routes, &mut fallbacks) {
+                Ok(obtained) => return Ok(with(obtained, fallbacks)),
+                Err((from, error)) if moves_on(&error) => {
+                    if blocks(&error) {
+                        *self.blocked() = Some(error.to_string());
+                    }
+                    give_up(&mut fallbacks, from, error.to_string());
+                }
+                Err((_, error)) => return Err(error),
             }
-            None => Some(
-                self.git
-                    .obtain_by(git, commit, last, store, need, &mut fallbacks),
-            ),
-        };
-        match first {
-            Some(Err(error)) if moves_on(&error) => {
-                let from = git.last().copied().unwrap_or(Route::Full);
-                fallbacks.push(Fallback {
-                    from,
-                    cause: error.to_string(),
-                });
-            }
-            Some(result) => return result.map(|obtained| with(obtained, fallbacks)),
-            None => {}
         }
         match self.api.obtain(commit, last, store, need) {
             Err(error) if moves_on(&error) && !self.force_full => {
-                fallbacks.push(Fallback {
-                    from: Route::SelectApi,
-                    cause: error.to_string(),
-                });
-                let full =
-                    self.git
-                        .obtain_by(&[Route::Full], commit, last, store, need, &mut fallbacks);
-                full.map(|obtained| with(obtained, fallbacks))
+                give_up(&mut fallbacks, Route::SelectApi, error.to_string());
             }
-            result => result.map(|obtained| with(obtained, fallbacks)),
+            result => return result.map(|obtained| with(obtained, fallbacks)),
         }
+        by(&[Route::Full], &mut fallbacks)
+            .map(|obtained| with(obtained, fallbacks))
+            .map_err(|(_, error)| error)
     }
 
     fn descends(&self, new: &Commit, old: CommitId, store: &Store) -> Result<bool, Error> {
+        if self.blocked().is_some() {
+            return self.api.descends(new, old, store);
+        }
         match self.git.descends(new, old, store) {
             Err(error) if blocks(&error) => self.api.descends(new, old, store),
             other => other,
@@ -136,6 +138,7 @@ fn blocks(error: &Error) -> bool {
     matches!(
         error,
         Error::Unreachable { .. }
+            | Error::Timeout { .. }
             | Error::ServerError { .. }
             | Error::NotAForge { .. }
             | Error::Redirect { .. }

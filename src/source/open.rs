@@ -1,5 +1,7 @@
 //! Which source a repository is read by.
 
+use std::time::Duration;
+
 use super::git::{GitSource, Identity, Options};
 use super::github::GitHub;
 use super::http::{self, Client, Url};
@@ -10,6 +12,9 @@ use crate::git::CommitId;
 use crate::settings::{Env, Repo, Settings, Transport};
 use crate::state::StateDir;
 use crate::token::{Search, Token};
+
+/// The longest that a rate limit is waited out where there is another way meanwhile.
+const ASIDE: Duration = Duration::from_secs(5);
 
 /// What a source is opened with besides the settings.
 pub struct Opening<'a> {
@@ -70,6 +75,13 @@ pub fn open(settings: &Settings, opening: &Opening<'_>) -> Result<Box<dyn Source
             };
             Ok(match settings.transport {
                 Transport::Git => Box::new(web.git(opening, options)),
+                Transport::Api if opening.force_full => {
+                    return Err(super::Error::Unsuited {
+                        remote: settings.repo.to_string(),
+                        problem: "cannot be downloaded whole by its API",
+                    }
+                    .into());
+                }
                 Transport::Api => Box::new(api()?),
                 Transport::Auto => Box::new(Ladder::new(
                     web.git(opening, options),
@@ -103,7 +115,11 @@ impl Web {
             }
             None => None,
         };
-        let options = http::Options::new(settings.ca_file.as_deref(), settings.limits, opening.env);
+        let mut options =
+            http::Options::new(settings.ca_file.as_deref(), settings.limits, opening.env);
+        if matches!(settings.repo, Repo::GitHub { .. }) && settings.transport == Transport::Auto {
+            options.patience = options.patience.min(ASIDE);
+        }
         let client = Client::new(options, opening.interrupt.clone())?;
         Ok(Self { client, url, token })
     }

@@ -21,7 +21,8 @@ struct Walked {
 }
 
 impl GitSource {
-    /// Takes the first of these routes that brings everything; those given up before are added to `fallbacks`.
+    /// Takes the first of these routes that brings everything; those given up before are added to `fallbacks`. An
+    /// error is that of the last route that was tried.
     pub fn obtain_by(
         &self,
         routes: &[Route],
@@ -30,7 +31,7 @@ impl GitSource {
         store: &Store,
         need: &dyn Need,
         fallbacks: &mut Vec<Fallback>,
-    ) -> Result<Obtained, Error> {
+    ) -> Result<Obtained, (Route, Error)> {
         if !self.options.force_full
             && let Ok(walked) = self.walk(commit, store, need)
             && walked.lacking.is_empty()
@@ -55,13 +56,24 @@ impl GitSource {
             }
             match attempt {
                 Err(error) if leaves_a_way(&error) => given_up = Some((route, error)),
-                result => return result,
+                result => return result.map_err(|error| (route, error)),
             }
         }
-        Err(match given_up {
-            Some((_, error)) => error,
-            None => self.unsuited("has no last commit to build on"),
-        })
+        Err(given_up.unwrap_or_else(|| {
+            let error = self.unsuited("has no last commit to build on");
+            (Route::Delta, error)
+        }))
+    }
+
+    /// The route that would be taken first.
+    pub fn first_route(&self, commit: CommitId, last: Option<CommitId>, store: &Store) -> Route {
+        if self.options.force_full {
+            Route::Full
+        } else if base(commit, last, store).is_some() {
+            Route::Delta
+        } else {
+            Route::SelectGit
+        }
     }
 
     /// A thin pack against `base`.

@@ -85,15 +85,18 @@ fn candidates(reference: &str) -> Vec<(String, RefKind)> {
         (format!("heads/{reference}"), RefKind::Branch),
         (format!("tags/{reference}"), RefKind::Tag),
     ];
-    // git takes four digits for the shortest short id.
-    if (4..40).contains(&reference.len())
-        && reference
-            .bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    {
+    if is_short_id(reference) {
         candidates.push((reference.to_owned(), RefKind::Commit));
     }
     candidates
+}
+
+/// Whether a name may be the begin of a commit's id. Git takes four digits for the shortest.
+pub(in crate::source) fn is_short_id(reference: &str) -> bool {
+    (4..40).contains(&reference.len())
+        && reference
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]
