@@ -259,8 +259,9 @@ impl Pipeline<'_> {
         };
         if options.mode == Mode::Apply {
             remember::remember(context, session, &outcome)?;
-            tidy(session.store());
         }
+        // A check brings listings too.
+        tidy(session.store());
         Ok(outcome)
     }
 

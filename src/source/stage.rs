@@ -240,7 +240,8 @@ fn complete(
     remote: &str,
 ) -> Result<(), Error> {
     if store.is_complete(commit) {
-        return Ok(());
+        // A commit that was gone back to is the newest again, and so the last that a bounded store gives up.
+        return Ok(store.mark_complete(commit, false)?);
     }
     let mut writer = None;
     for file in files.values() {
