@@ -313,7 +313,8 @@ fn a_stall_ends_a_request() {
             matches!(error, Error::Timeout { after, .. } if after == stall),
             "{error:?}"
         );
-        assert_eq!(forge.count(), 1);
+        // Not asked again; on a busy machine the stall may end it before it was asked at all.
+        assert!(forge.count() <= 1);
     }
 }
 
