@@ -41,6 +41,7 @@ mod rebuild;
 mod recover;
 mod reference;
 mod rollback;
+mod routes;
 mod settings;
 mod signature;
 mod source_git;

@@ -1,0 +1,151 @@
+//! Every route over every kind of host, through the real binary: what an update costs, that the target is the commit
+//! to the byte, and where a run ends when something in between is broken.
+//!
+//! How each route deals with each answer is tested where the routes are (`source_git`, `source_github`, `http`); here
+//! are the promises that a user would measure.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use crate::common::env::{Output, Sandbox};
+use crate::common::forge::Forge;
+use crate::common::git;
+use crate::common::repo::Repo;
+use crate::common::snapshot::TreeSnapshot;
+
+mod cost;
+mod ladder;
+mod matrix;
+mod secrets;
+mod sshd;
+mod store;
+
+/// A machine, and the way to a repository that its settings name.
+struct Machine {
+    world: Sandbox,
+    repo: Repo,
+    way: Vec<String>,
+    variables: Vec<(&'static str, String)>,
+}
+
+/// What a sync said about its way, for a program.
+#[derive(Debug)]
+struct Told {
+    route: String,
+    requests: u64,
+    received: u64,
+    downloaded: u64,
+    /// `route: cause`, in the order they were given up.
+    fallbacks: Vec<String>,
+}
+
+impl Machine {
+    fn new(repo: &Repo, way: &[&str]) -> Self {
+        Self {
+            world: Sandbox::new(),
+            repo: repo.clone(),
+            way: way.iter().map(|word| (*word).to_owned()).collect(),
+            variables: Vec::new(),
+        }
+    }
+
+    /// A plain git host.
+    fn git(forge: &Forge, repo: &Repo) -> Self {
+        Self::new(repo, &["--repo", &forge.git_url()])
+    }
+
+    /// A GitHub.
+    fn github(forge: &Forge, repo: &Repo, transport: &str) -> Self {
+        let (name, api) = (forge.owner_name(), forge.api_url());
+        let machine = Self::new(
+            repo,
+            &["--repo", &name, "--api-url", &api, "--transport", transport],
+        );
+        machine.world.mask_forge(forge);
+        machine
+    }
+
+    fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.variables.push((name, value.into()));
+        self
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        let way: Vec<&str> = self.way.iter().map(String::as_str).collect();
+        let mut command = self.world.cmd(&[&["sync"], way.as_slice(), args].concat());
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        self.world.finish(&mut command)
+    }
+
+    /// Syncs to the tip of `main` and compares the target with it.
+    #[track_caller]
+    fn sync(&self, args: &[&str]) -> Told {
+        let told = self.told(args);
+        self.assert_at("main");
+        told
+    }
+
+    #[track_caller]
+    fn told(&self, args: &[&str]) -> Told {
+        let output = self.run(&[&["--json"], args].concat()).ok();
+        let json = output.json();
+        Told {
+            route: json["route"].as_str().unwrap().to_owned(),
+            requests: json["traffic"]["requests"].as_u64().unwrap(),
+            received: json["traffic"]["received"].as_u64().unwrap(),
+            downloaded: json["downloaded"].as_u64().unwrap(),
+            fallbacks: given_up(&json),
+        }
+    }
+
+    #[track_caller]
+    fn assert_at(&self, revision: &str) {
+        self.world
+            .target_tree()
+            .assert_same(&TreeSnapshot::of_commit(&self.repo, revision));
+    }
+
+    fn store(&self) -> PathBuf {
+        self.world.state().join("objects.git")
+    }
+
+    /// Real git has nothing to say against the store.
+    #[track_caller]
+    fn fsck(&self) {
+        let mut fsck = git::git(&self.store());
+        fsck.arg("--git-dir").arg(self.store());
+        git::succeeds(fsck.args(["fsck", "--full", "--strict", "--no-dangling"]));
+    }
+
+    fn lose_state(&self) {
+        fs::remove_dir_all(self.world.state()).unwrap();
+    }
+
+    /// Writes a file that only its owner may read.
+    fn private_file(&self, name: &str, content: &str) -> String {
+        let path = self.world.root().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path.display().to_string()
+    }
+}
+
+/// The routes that were given up, each with its cause, in their order.
+fn given_up(json: &serde_json::Value) -> Vec<String> {
+    let fallbacks = json["fallbacks"].as_array().unwrap().iter();
+    let line = |fallback: &serde_json::Value| {
+        let text = |key: &str| fallback[key].as_str().unwrap();
+        format!("{}: {}", text("route"), text("cause"))
+    };
+    fallbacks.map(line).collect()
+}
+
+/// The repository lets clients leave objects out, as every forge does; a bare `git init` does not.
+fn allow_filters(repo: &Repo) {
+    let config = repo.path().join("config");
+    let mut text = fs::read_to_string(&config).unwrap();
+    text.push_str("[uploadpack]\n\tallowFilter = true\n");
+    fs::write(config, text).unwrap();
+}

@@ -1,0 +1,650 @@
+//! The ladder: which failures are left for another way, which end the run, and what is in the target then.
+
+use std::thread;
+
+use super::*;
+use crate::common::forge::fault::{Action, When};
+use crate::common::forge::pack::pkt_line;
+use crate::common::repo::Entry;
+
+/// A GitHub with news for a machine.
+struct World {
+    forge: Forge,
+    machine: Machine,
+    news: u32,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(|forge, repo| Machine::github(forge, repo, "auto"))
+    }
+
+    fn with(machine: impl FnOnce(&Forge, &Repo) -> Machine) -> Self {
+        let repo = Repo::with_history(3);
+        let forge = Forge::serve(&repo);
+        let machine = machine(&forge, &repo);
+        machine.sync(&[]);
+        Self {
+            forge,
+            machine,
+            news: 0,
+        }
+    }
+
+    /// One more commit.
+    fn publish(&mut self) {
+        self.news += 1;
+        let repo = &self.machine.repo;
+        repo.write("flake.nix", format!("{{ news = {}; }}\n", self.news))
+            .write(format!("news/{}.nix", self.news), self.news.to_string())
+            .commit("news");
+    }
+
+    /// How a sync to the news ends with these faults, in one line: the route, or exit code and error, and what was
+    /// given up on the way. Where it fails, the target is as it was.
+    fn outcome(&mut self, faults: Vec<(When, Action)>) -> String {
+        self.publish();
+        self.outcome_of("main", faults)
+    }
+
+    fn outcome_of(&mut self, reference: &str, faults: Vec<(When, Action)>) -> String {
+        let Self { forge, machine, .. } = self;
+        forge.reset();
+        let hits: Vec<_> = faults
+            .into_iter()
+            .map(|(when, action)| forge.fault(when, action))
+            .collect();
+        let before = machine.world.target_tree();
+        let state = machine.world.state().join("sync-state.json");
+        let state_before = fs::read(&state).unwrap();
+        let output = machine.run(&["--json", "--ref", reference]);
+        let json = output.json();
+        assert!(
+            hits.iter().all(|hits| hits.count() > 0),
+            "{}",
+            output.masked()
+        );
+        forge.clear_faults();
+        let told = if output.code == Some(0) {
+            machine.assert_at(reference);
+            let mut told = given_up(&json);
+            told.push(json["route"].as_str().unwrap().to_owned());
+            told.join("; ")
+        } else {
+            machine.world.target_tree().assert_same(&before);
+            assert_eq!(fs::read(&state).unwrap(), state_before);
+            let code = json["error"]["code"].as_str().unwrap();
+            let code = code.trim_start_matches("hyper_sync::source::");
+            format!("exit {}: {code}", output.code.unwrap())
+        };
+        stable(&told.replace(&forge.host(), "[forge]"))
+    }
+}
+
+/// Without what differs from run to run: ports, times, and how a connection broke.
+fn stable(told: &str) -> String {
+    let parts = told.split("; ").map(|part| {
+        let unreachable = part.find("cannot reach ");
+        let end = unreachable.and_then(|at| Some(at + part[at..].find(": ")?));
+        part[..end.unwrap_or(part.len())].to_owned()
+    });
+    let told = parts.collect::<Vec<_>>().join("; ");
+    let words = told.split(' ').map(|word| {
+        let name = word.trim_end_matches(',');
+        let id = name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        // Three digits are a status.
+        let time = name.len() != 3 && name.parse::<u64>().is_ok();
+        if id {
+            word.replace(name, "[id]")
+        } else if time {
+            word.replace(name, "[time]")
+        } else {
+            word.to_owned()
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn git() -> When {
+    When::any().path("machines.git/")
+}
+
+fn api() -> When {
+    When::get("/api/v3/")
+}
+
+/// Each case in a line of its own.
+fn table(world: &mut World, cases: Vec<(&str, Vec<(When, Action)>)>) -> String {
+    let lines = cases.into_iter().map(|(name, faults)| {
+        let outcome = world.outcome(faults);
+        format!("{name} -> {outcome}\n")
+    });
+    lines.collect()
+}
+
+/// The same for cases in which the machine waits between attempts: all at once.
+fn slow_table(cases: Vec<(&str, Vec<(When, Action)>)>) -> String {
+    thread::scope(|scope| {
+        let outcomes: Vec<_> = cases
+            .into_iter()
+            .map(|(name, faults)| {
+                scope.spawn(move || table(&mut World::new(), vec![(name, faults)]))
+            })
+            .collect();
+        outcomes
+            .into_iter()
+            .map(|outcome| outcome.join().unwrap())
+            .collect()
+    })
+}
+
+#[test]
+fn a_git_that_is_in_the_way_is_left_for_the_api() {
+    let mut world = World::new();
+    let elsewhere = world.forge.other_host();
+    let to = Action::RedirectOrigin {
+        code: 307,
+        origin: elsewhere.origin(),
+    };
+    let cases = vec![
+        (
+            "limit with a time",
+            vec![(
+                git(),
+                Action::status_with(429, "retry-after", "3600", "slow down"),
+            )],
+        ),
+        (
+            "limit without",
+            vec![(git(), Action::status(429, "slow down"))],
+        ),
+        ("quota", vec![(git(), Action::rate_limited(1_900_000_000))]),
+        (
+            "secondary limit",
+            vec![(git(), Action::secondary_limit(403, None))],
+        ),
+        (
+            "secondary limit with a time",
+            vec![(git(), Action::secondary_limit(429, Some("60")))],
+        ),
+        ("login page", vec![(git(), Action::Html)]),
+        ("odd status", vec![(git(), Action::status(418, "teapot"))]),
+        ("redirect elsewhere", vec![(git(), to)]),
+        (
+            "empty",
+            vec![(When::ls_refs(), Action::ReplaceBody(Vec::new()))],
+        ),
+        (
+            "nonsense",
+            vec![(
+                When::ls_refs(),
+                Action::ReplaceBody(b"0009what\n0000".to_vec()),
+            )],
+        ),
+        (
+            "no packets",
+            vec![(When::ls_refs(), Action::ReplaceBody(b"hello".to_vec()))],
+        ),
+    ];
+    let told = table(&mut world, cases);
+    assert_eq!(elsewhere.count(), 0);
+    let told = told.replace(&elsewhere.host(), "[elsewhere]");
+    insta::assert_snapshot!(told, @r#"
+    limit with a time -> delta: [forge] limits the rate of requests, for [time] more seconds; select-api
+    limit without -> delta: [forge] limits the rate of requests, for [time] more seconds; select-api
+    quota -> delta: [forge] limits the rate of requests, for [time] more seconds; select-api
+    secondary limit -> delta: [forge] limits the rate of requests, for [time] more seconds; select-api
+    secondary limit with a time -> delta: [forge] limits the rate of requests, for [time] more seconds; select-api
+    login page -> delta: [forge] does not answer like a git host: status 200, <!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><form action=\"/lo; select-api
+    odd status -> delta: [forge] does not answer like a git host: status 418, teapot; select-api
+    redirect elsewhere -> delta: [forge] redirects to http://[elsewhere]/acme/machines.git/info/refs, which is not followed; select-api
+    empty -> delta: http://[forge]/acme/machines.git sent something that git's protocol does not allow: the answer ends too early; select-api
+    nonsense -> delta: http://[forge]/acme/machines.git sent something that git's protocol does not allow: `what` is no ref; select-api
+    no packets -> delta: http://[forge]/acme/machines.git sent something that git's protocol does not allow: Failed to decode the first four hex bytes indicating the line length: Invalid character; select-api
+    "#);
+}
+
+#[test]
+fn a_fetch_that_fails_after_the_name_was_resolved_is_left_for_the_api() {
+    let mut world = World::new();
+    let refused = |words: &str| Action::ReplaceBody(pkt_line(format!("ERR {words}")));
+    let dies = [
+        pkt_line("packfile\n"),
+        pkt_line(b"\x01PACK"),
+        pkt_line(b"\x03fatal: out of memory\n"),
+        b"0000".to_vec(),
+    ];
+    let other = Repo::small();
+    let rows = other.ls_tree("main");
+    let ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+    let cases = vec![
+        (
+            "cut",
+            vec![(When::fetch(), Action::Cut { after_bytes: 300 })],
+        ),
+        (
+            "short",
+            vec![(
+                When::fetch(),
+                Action::Truncate {
+                    keep: 300,
+                    honest: true,
+                },
+            )],
+        ),
+        (
+            "flush",
+            vec![(When::fetch(), Action::ReplaceBody(b"0000".to_vec()))],
+        ),
+        (
+            "words",
+            vec![(When::fetch(), refused("the repository is being moved"))],
+        ),
+        (
+            "dies",
+            vec![(When::fetch(), Action::ReplaceBody(dies.concat()))],
+        ),
+        (
+            "limit",
+            vec![(When::fetch(), Action::status(429, "slow down"))],
+        ),
+        ("page", vec![(When::fetch(), Action::Html)]),
+        (
+            "another pack",
+            vec![(When::fetch(), Action::replace_pack(other.pack(&ids)))],
+        ),
+        // Not the first rung only: the delta is not answered, and selecting is.
+        (
+            "delta only",
+            vec![(When::fetch().body("have "), refused("no deltas today"))],
+        ),
+    ];
+    insta::assert_snapshot!(table(&mut world, cases), @r#"
+    cut -> delta: cannot reach [forge]; select-api
+    short -> delta: http://[forge]/acme/machines.git sent something that git's protocol does not allow: the answer ends too early; select-git: http://[forge]/acme/machines.git sent something that git's protocol does not allow: the answer ends too early; select-api
+    flush -> delta: http://[forge]/acme/machines.git sent something that git's protocol does not allow: no pack; select-git: http://[forge]/acme/machines.git sent something that git's protocol does not allow: no pack; select-api
+    words -> delta: http://[forge]/acme/machines.git refuses: the repository is being moved; select-git: http://[forge]/acme/machines.git refuses: the repository is being moved; select-api
+    dies -> delta: http://[forge]/acme/machines.git refuses: fatal: out of memory; select-git: http://[forge]/acme/machines.git refuses: fatal: out of memory; select-api
+    limit -> delta: [forge] limits the rate of requests, for [time] more seconds; select-api
+    page -> delta: [forge] does not answer like a git host: status 200, <!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><form action=\"/lo; select-api
+    another pack -> delta: http://[forge]/acme/machines.git did not send commit [id], which commit [id] needs; select-git: http://[forge]/acme/machines.git did not send commit [id], which commit [id] needs; select-api
+    delta only -> delta: http://[forge]/acme/machines.git refuses: no deltas today; select-git
+    "#);
+}
+
+#[test]
+fn a_git_that_does_not_answer_is_tried_again_and_then_left() {
+    let told = slow_table(vec![
+        ("server error", vec![(git(), Action::status(503, "later"))]),
+        (
+            "page of a proxy",
+            vec![(git(), Action::status(502, "<html>Bad Gateway</html>"))],
+        ),
+        ("reset", vec![(git(), Action::Reset)]),
+        (
+            "not even HTTP",
+            vec![(git(), Action::Raw(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()))],
+        ),
+        (
+            "server error in a fetch",
+            vec![(When::fetch(), Action::status(500, "oops"))],
+        ),
+        (
+            "once",
+            vec![(When::ls_refs().first(1), Action::status(500, "oops"))],
+        ),
+    ]);
+    insta::assert_snapshot!(told, @r#"
+    server error -> delta: [forge] answered with status 503; select-api
+    page of a proxy -> delta: [forge] answered with status 502; select-api
+    reset -> delta: cannot reach [forge]; select-api
+    not even HTTP -> delta: cannot reach [forge]; select-api
+    server error in a fetch -> delta: [forge] answered with status 500; select-api
+    once -> delta
+    "#);
+}
+
+#[test]
+fn an_api_that_is_in_the_way_is_left_for_a_full_pack() {
+    // What git can do here is to send everything.
+    let poor = || {
+        let sends_all = |seen: &crate::common::forge::Seen| {
+            let text = seen.text();
+            text.contains("command=fetch") && (text.contains("filter") || text.contains("have "))
+        };
+        let refused = pkt_line("ERR not today");
+        (When::any().test(sends_all), Action::ReplaceBody(refused))
+    };
+    let mut world = World::new();
+    world.forge.configure(|config| config.rate.limit = 60);
+    let cases = vec![
+        (
+            "quota",
+            vec![poor(), (api(), Action::rate_limited(1_900_000_000))],
+        ),
+        (
+            "secondary limit",
+            vec![poor(), (api(), Action::secondary_limit(403, None))],
+        ),
+        ("login page", vec![poor(), (api(), Action::Html)]),
+        (
+            "no such blob",
+            vec![
+                poor(),
+                (
+                    api().path("/blobs/"),
+                    Action::status_with(404, "content-type", "application/json", "{}"),
+                ),
+            ],
+        ),
+        (
+            "redirect elsewhere",
+            vec![
+                poor(),
+                (
+                    api(),
+                    Action::Redirect {
+                        code: 302,
+                        to: "https://example.org/login".to_owned(),
+                    },
+                ),
+            ],
+        ),
+    ];
+    insta::assert_snapshot!(table(&mut world, cases), @r#"
+    quota -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] limits the rate of requests, for [time] more seconds; full
+    secondary limit -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] limits the rate of requests, for [time] more seconds; full
+    login page -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] does not answer like a git host: status 200, <!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><form action=\"/lo; full
+    no such blob -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: acme/machines did not send blob [id], which commit [id] needs; full
+    redirect elsewhere -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] redirects to https://example.org/login, which is not followed; full
+    "#);
+    world.forge.configure(|config| config.blob_bytes = 3);
+    insta::assert_snapshot!(world.outcome(vec![poor()]), @r#"delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: acme/machines has a file that is too large for its API; full"#);
+}
+
+#[test]
+fn a_download_that_the_quota_does_not_cover_is_not_begun() {
+    let mut world = World::new();
+    let quota = |world: &World, remaining| {
+        world.forge.configure(|config| {
+            config.rate.limit = 60;
+            config.rate.remaining = remaining;
+        });
+    };
+    // Git fails as long as it is tried for the name, and is back when it is needed.
+    let blocked = || vec![(When::ls_refs(), Action::Html)];
+    // Name, commit, listing, and one of two files.
+    quota(&world, 4);
+    insta::assert_snapshot!(world.outcome(blocked()), @r#"delta: [forge] does not answer like a git host: status 200, <!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><form action=\"/lo; select-api: acme/machines limits the rate of requests, for [time] more seconds; full"#);
+    let lines = world.forge.request_lines();
+    assert!(
+        lines.iter().all(|line| !line.contains("/blobs/")),
+        "{lines:#?}"
+    );
+    assert_eq!(world.forge.config().rate.remaining, 1);
+    quota(&world, 5);
+    insta::assert_snapshot!(world.outcome(blocked()), @r#"delta: [forge] does not answer like a git host: status 200, <!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><form action=\"/lo; select-api"#);
+
+    // Where the API is all there may be, the wall is told before it is hit.
+    let mut world = World::with(|forge, repo| Machine::github(forge, repo, "api"));
+    quota(&world, 4);
+    insta::assert_snapshot!(world.outcome(vec![]), @r#"exit 5: rate_limited"#);
+    let lines = world.forge.request_lines();
+    assert!(
+        lines.iter().all(|line| !line.contains("/blobs/")),
+        "{lines:#?}"
+    );
+    quota(&world, 0);
+    insta::assert_snapshot!(world.outcome(vec![]), @r#"exit 5: rate_limited"#);
+    assert_eq!(world.forge.count(), 1);
+}
+
+#[test]
+fn a_clear_no_ends_the_run_at_once() {
+    let mut world = World::new();
+    let json = |code, words: &str| {
+        let body = format!("{{\"message\":\"{words}\"}}");
+        Action::status_with(code, "content-type", "application/json", body)
+    };
+    let limited = || (git(), Action::status(429, "slow down"));
+    let cases = vec![
+        ("git 401", vec![(git(), Action::status(401, "who are you"))]),
+        ("git 403", vec![(git(), Action::status(403, "not you"))]),
+        (
+            "git 404",
+            vec![(git(), Action::status(404, "nothing here"))],
+        ),
+        (
+            "api 401",
+            vec![limited(), (api(), json(401, "Bad credentials"))],
+        ),
+        (
+            "api 403",
+            vec![limited(), (api(), json(403, "Resource not accessible"))],
+        ),
+        (
+            "api 403 of single sign-on",
+            vec![
+                limited(),
+                (
+                    api(),
+                    Action::Status {
+                        code: 403,
+                        headers: vec![
+                            ("content-type".to_owned(), "application/json".to_owned()),
+                            (
+                                "x-github-sso".to_owned(),
+                                "required; url=https://example.org".to_owned(),
+                            ),
+                        ],
+                        body: b"{}".to_vec(),
+                    },
+                ),
+            ],
+        ),
+        ("api 404", vec![limited(), (api(), json(404, "Not Found"))]),
+    ];
+    insta::assert_snapshot!(table(&mut world, cases), @r#"
+    git 401 -> exit 4: no_permission
+    git 403 -> exit 4: no_permission
+    git 404 -> exit 4: no_permission
+    api 401 -> exit 4: unauthorized
+    api 403 -> exit 4: no_permission
+    api 403 of single sign-on -> exit 4: no_permission
+    api 404 -> exit 4: no_permission
+    "#);
+    insta::assert_snapshot!(world.outcome_of("no-such-branch", vec![]), @r#"exit 2: unknown_ref"#);
+    insta::assert_snapshot!(world.outcome_of(&"1".repeat(40), vec![]), @r#"exit 2: unknown_commit"#);
+}
+
+#[test]
+fn what_was_proven_wrong_is_not_asked_for_elsewhere() {
+    let mut world = World::new();
+    let limited = || (git(), Action::status(429, "slow down"));
+    let flipped = || {
+        Action::mutate(|mut body| {
+            body[0] ^= 1;
+            body
+        })
+    };
+    let row = |change: fn(&mut Vec<serde_json::Value>)| {
+        Action::mutate_json(move |listing| change(listing["tree"].as_array_mut().unwrap()))
+    };
+    let cases = vec![
+        (
+            "git, a bit of the pack",
+            vec![(
+                When::fetch(),
+                Action::mutate_pack(|mut pack| {
+                    let place = pack.len() / 2;
+                    pack[place] ^= 4;
+                    pack
+                }),
+            )],
+        ),
+        (
+            "git, its checksum",
+            vec![(
+                When::fetch(),
+                Action::mutate(|body| {
+                    crate::common::forge::pack::change_pack(&body, |mut pack| {
+                        *pack.last_mut().unwrap() ^= 1;
+                        pack
+                    })
+                }),
+            )],
+        ),
+        (
+            "api, a bit of a file",
+            vec![limited(), (api().path("/blobs/"), flipped())],
+        ),
+        (
+            "api, a file left out",
+            vec![
+                limited(),
+                (api().path("/trees/"), row(|rows| drop(rows.pop()))),
+            ],
+        ),
+        (
+            "api, an executable",
+            vec![
+                limited(),
+                (
+                    api().path("/trees/"),
+                    row(|rows| {
+                        let file = rows
+                            .iter_mut()
+                            .find(|row| row["path"] == "flake.nix")
+                            .unwrap();
+                        file["mode"] = "100755".into();
+                    }),
+                ),
+            ],
+        ),
+        (
+            "api, an empty listing",
+            vec![limited(), (api().path("/trees/"), row(Vec::clear))],
+        ),
+        (
+            "api, half a listing",
+            vec![
+                limited(),
+                (
+                    api().path("/trees/"),
+                    Action::mutate(|mut body| {
+                        body.truncate(body.len() / 2);
+                        body
+                    }),
+                ),
+            ],
+        ),
+    ];
+    insta::assert_snapshot!(table(&mut world, cases), @r#"
+    git, a bit of the pack -> exit 6: pack
+    git, its checksum -> exit 6: pack
+    api, a bit of a file -> exit 6: blob_mismatch
+    api, a file left out -> exit 6: listing_mismatch
+    api, an executable -> exit 6: listing_mismatch
+    api, an empty listing -> exit 6: listing_mismatch
+    api, half a listing -> exit 6: malformed_answer
+    "#);
+
+    let repo = world.machine.repo.clone();
+    let blob = repo.blob("[core]\n");
+    let inner = repo.raw_tree(&[Entry::file("config", &blob)]);
+    let tree = repo.raw_tree(&[Entry::tree(".git", &inner)]);
+    let evil = repo.commit_tree(&tree, &[&repo.id("main")], "evil");
+    repo.update_ref("refs/heads/evil", &evil);
+    insta::assert_snapshot!(world.outcome_of("evil", vec![]), @r#"exit 7: tree_refused"#);
+    insta::assert_snapshot!(world.outcome_of("evil", vec![limited()]), @r#"exit 7: tree_refused"#);
+}
+
+#[test]
+fn where_every_way_is_blocked_the_usual_one_is_told() {
+    let mut world = World::new();
+    let limit = |time: &str| Action::status_with(429, "retry-after", time, "slow down");
+    let cases = vec![
+        ("limits", vec![(git(), limit("3600")), (api(), limit("60"))]),
+        ("pages", vec![(git(), Action::Html), (api(), Action::Html)]),
+        (
+            "page and limit",
+            vec![
+                (git(), Action::Html),
+                (api(), Action::rate_limited(1_900_000_000)),
+            ],
+        ),
+        (
+            "nonsense",
+            vec![
+                (When::fetch(), Action::ReplaceBody(b"0000".to_vec())),
+                (api(), Action::Html),
+            ],
+        ),
+    ];
+    insta::assert_snapshot!(table(&mut world, cases), @r#"
+    limits -> exit 5: rate_limited
+    pages -> exit 3: not_a_forge
+    page and limit -> exit 3: not_a_forge
+    nonsense -> exit 3: protocol
+    "#);
+    // And the next run finds everything as it was.
+    insta::assert_snapshot!(world.outcome(vec![]), @r#"delta"#);
+}
+
+#[test]
+fn where_git_was_chosen_there_is_no_other_way() {
+    let limit = || Action::status_with(429, "retry-after", "3600", "slow down");
+    for plain in [false, true] {
+        let mut world = World::with(|forge, repo| {
+            if plain {
+                Machine::git(forge, repo)
+            } else {
+                Machine::github(forge, repo, "git")
+            }
+        });
+        let told = table(
+            &mut world,
+            vec![
+                ("limit", vec![(git(), limit())]),
+                ("limit of the fetch", vec![(When::fetch(), limit())]),
+                ("page", vec![(git(), Action::Html)]),
+                (
+                    "cut",
+                    vec![(When::fetch(), Action::Cut { after_bytes: 300 })],
+                ),
+                (
+                    "words",
+                    vec![(When::fetch(), Action::ReplaceBody(pkt_line("ERR no")))],
+                ),
+            ],
+        );
+        assert!(
+            world
+                .forge
+                .request_lines()
+                .iter()
+                .all(|line| !line.contains("/api/"))
+        );
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(told, @r#"
+            limit -> exit 5: rate_limited
+            limit of the fetch -> exit 5: rate_limited
+            page -> exit 3: not_a_forge
+            cut -> exit 3: unreachable
+            words -> exit 3: refused
+            "#);
+        }
+    }
+}
+
+#[test]
+fn a_run_that_has_no_time_left_begins_nothing_else() {
+    let mut world = World::new();
+    world.machine.world.config("[limits]\ntime = \"1s\"\n");
+    insta::assert_snapshot!(world.outcome(vec![(When::fetch(), Action::Silence)]), @r#"exit 3: timeout"#);
+    let lines = world.forge.request_lines();
+    assert!(
+        lines.iter().all(|line| !line.contains("/api/")),
+        "{lines:#?}"
+    );
+}

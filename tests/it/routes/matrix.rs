@@ -1,0 +1,355 @@
+//! Route × host: the same journey over every kind of host.
+
+use super::sshd::Sshd;
+use super::*;
+use crate::common::forge::{BarePost, Suffix};
+
+/// A repository like a real one, with everything that a file can be.
+fn repo() -> Repo {
+    let repo = Repo::with_history(11);
+    allow_filters(&repo);
+    repo
+}
+
+/// Takes every route once. Each line is a step: its route, the requests and the files that were downloaded.
+///
+/// After each step the target is the commit, and the host has seen as many requests as the user is told.
+fn journey(machine: &Machine, forge: Option<&Forge>) -> String {
+    let repo = &machine.repo;
+    let mut lines = Vec::new();
+    let mut step = |name: &str, args: &[&str]| {
+        if let Some(forge) = forge {
+            forge.reset();
+        }
+        let told = machine.sync(args);
+        if let Some(forge) = forge {
+            let lines = forge.request_lines();
+            assert_eq!(lines.len() as u64, told.requests, "{name}: {lines:#?}");
+            // What a refusal says is not read.
+            let answers = forge.requests().into_iter();
+            let read = answers.filter(|seen| seen.status == 200);
+            let read: u64 = read.map(|seen| seen.response_bytes).sum();
+            assert_eq!(read, told.received, "{name}");
+        }
+        let Told {
+            route,
+            requests,
+            downloaded,
+            fallbacks,
+            ..
+        } = told;
+        lines.push(format!(
+            "{name}: {route}, {requests} requests, {downloaded} files"
+        ));
+        lines.extend(fallbacks.iter().map(|fallback| format!("  {fallback}")));
+    };
+    step("empty target", &[]);
+    step("nothing new", &[]);
+    step("nothing new, checked", &["--check-only"]);
+    repo.write("new/one.nix", "{ one = 1; }\n")
+        .write("flake.nix", "{ second = true; }\n")
+        .commit("one commit");
+    step("one commit", &[]);
+    for round in 0..3 {
+        repo.write("new/one.nix", format!("{{ round = {round}; }}\n"))
+            .write_exec(format!("new/{round}.sh"), format!("echo {round}\n"))
+            .commit("several commits");
+    }
+    step("three commits", &[]);
+    repo.write("new/one.nix", "{ after = 1; }\n")
+        .write("new/two.nix", "{ after = 2; }\n")
+        .commit("while the state was lost");
+    machine.lose_state();
+    // Without its state a machine cannot tell an old file from an edited one.
+    step("lost state", &["--local-edits", "replace"]);
+    fs::remove_dir_all(machine.store()).unwrap();
+    repo.write("flake.nix", "{ third = true; }\n")
+        .commit("while the store was lost");
+    step("lost store", &[]);
+    repo.rename("new", "old").commit("moved");
+    // The API has no way to send everything.
+    if !machine.way.contains(&"api".to_owned()) {
+        step("full", &["--force-full"]);
+        step("full again", &["--force-full"]);
+    }
+    machine.fsck();
+    let text = lines
+        .join("\n")
+        .replace(&repo.path().display().to_string(), "[repo]");
+    forge.map_or(text.clone(), |forge| text.replace(&forge.host(), "[forge]"))
+}
+
+#[test]
+fn git_over_http() {
+    let repo = repo();
+    let forge = Forge::serve(&repo);
+    let machine = Machine::git(&forge, &repo);
+    insta::assert_snapshot!(journey(&machine, Some(&forge)), @r#"
+    empty target: select-git, 3 requests, 49 files
+    nothing new: store, 1 requests, 0 files
+    nothing new, checked: store, 1 requests, 0 files
+    one commit: delta, 2 requests, 2 files
+    three commits: delta, 3 requests, 4 files
+    lost state: select-git, 3 requests, 2 files
+    lost store: select-git, 3 requests, 1 files
+    full: full, 2 requests, 54 files
+    full again: full, 2 requests, 54 files
+    "#);
+}
+
+#[test]
+fn git_over_http_without_filters() {
+    let repo = repo();
+    let forge = Forge::serve(&repo);
+    forge.configure(|config| config.filter = false);
+    let machine = Machine::git(&forge, &repo);
+    insta::assert_snapshot!(journey(&machine, Some(&forge)), @r#"
+    empty target: full, 3 requests, 49 files
+      select-git: http://[forge]/acme/machines.git sent something that git's protocol does not allow: the answer ends too early
+    nothing new: store, 1 requests, 0 files
+    nothing new, checked: store, 1 requests, 0 files
+    one commit: delta, 2 requests, 2 files
+    three commits: delta, 4 requests, 4 files
+    lost state: full, 3 requests, 54 files
+      select-git: http://[forge]/acme/machines.git sent something that git's protocol does not allow: the answer ends too early
+    lost store: full, 3 requests, 54 files
+      select-git: http://[forge]/acme/machines.git sent something that git's protocol does not allow: the answer ends too early
+    full: full, 2 requests, 54 files
+    full again: full, 2 requests, 54 files
+    "#);
+}
+
+#[test]
+fn git_over_http_where_the_address_lacks_its_suffix() {
+    for suffix in [Suffix::Required, Suffix::Redirected] {
+        let repo = repo();
+        let forge = Forge::serve(&repo);
+        forge.configure(|config| config.suffix = suffix);
+        let machine = Machine::new(&repo, &["--repo", &forge.web_url()]);
+        let told = journey(&machine, Some(&forge));
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(told, @r#"
+            empty target: select-git, 6 requests, 49 files
+            nothing new: store, 1 requests, 0 files
+            nothing new, checked: store, 1 requests, 0 files
+            one commit: delta, 2 requests, 2 files
+            three commits: delta, 3 requests, 4 files
+            lost state: select-git, 6 requests, 2 files
+            lost store: select-git, 3 requests, 1 files
+            full: full, 2 requests, 54 files
+            full again: full, 2 requests, 54 files
+            "#);
+        }
+    }
+}
+
+#[test]
+fn git_over_http_at_a_former_name() {
+    let repo = repo();
+    let forge = Forge::serve(&repo);
+    forge.configure(|config| config.former_names = vec!["acme/before".to_owned()]);
+    let former = forge.git_url().replace("acme/machines", "acme/before");
+    let machine = Machine::new(&repo, &["--repo", &former]);
+    insta::assert_snapshot!(journey(&machine, Some(&forge)), @r#"
+    empty target: select-git, 6 requests, 49 files
+    nothing new: store, 1 requests, 0 files
+    nothing new, checked: store, 1 requests, 0 files
+    one commit: delta, 2 requests, 2 files
+    three commits: delta, 3 requests, 4 files
+    lost state: select-git, 6 requests, 2 files
+    lost store: select-git, 3 requests, 1 files
+    full: full, 2 requests, 54 files
+    full again: full, 2 requests, 54 files
+    "#);
+}
+
+#[test]
+fn git_over_http_that_wants_discovery_first() {
+    for status in [401, 404] {
+        let repo = repo();
+        let forge = Forge::serve(&repo);
+        forge.configure(|config| config.bare_post = BarePost::Refused(status));
+        let machine = Machine::git(&forge, &repo);
+        let told = journey(&machine, Some(&forge));
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(told, @r#"
+            empty target: select-git, 5 requests, 49 files
+            nothing new: store, 2 requests, 0 files
+            nothing new, checked: store, 2 requests, 0 files
+            one commit: delta, 3 requests, 2 files
+            three commits: delta, 4 requests, 4 files
+            lost state: select-git, 3 requests, 2 files
+            lost store: select-git, 3 requests, 1 files
+            full: full, 2 requests, 54 files
+            full again: full, 2 requests, 54 files
+            "#);
+        }
+    }
+}
+
+#[test]
+fn a_local_repository() {
+    for is_url in [false, true] {
+        // What it allows does not matter: it is ours to ask.
+        let repo = Repo::with_history(11);
+        let way = if is_url {
+            repo.file_url()
+        } else {
+            repo.path().display().to_string()
+        };
+        let machine = Machine::new(&repo, &["--repo", &way]);
+        let told = journey(&machine, None);
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(told, @r#"
+            empty target: select-git, 3 requests, 49 files
+            nothing new: store, 1 requests, 0 files
+            nothing new, checked: store, 1 requests, 0 files
+            one commit: delta, 2 requests, 2 files
+            three commits: delta, 3 requests, 4 files
+            lost state: select-git, 3 requests, 2 files
+            lost store: select-git, 3 requests, 1 files
+            full: full, 2 requests, 54 files
+            full again: full, 2 requests, 54 files
+            "#);
+        }
+    }
+}
+
+#[test]
+fn ssh() {
+    let repo = repo();
+    let way = format!("git@host.example:{}", repo.path().display());
+    let machine = Machine::new(&repo, &["--repo", &way]);
+    machine.world.fake_ssh();
+    insta::assert_snapshot!(journey(&machine, None), @r#"
+    empty target: select-git, 3 requests, 49 files
+    nothing new: store, 1 requests, 0 files
+    nothing new, checked: store, 1 requests, 0 files
+    one commit: delta, 2 requests, 2 files
+    three commits: delta, 3 requests, 4 files
+    lost state: select-git, 3 requests, 2 files
+    lost store: select-git, 3 requests, 1 files
+    full: full, 2 requests, 54 files
+    full again: full, 2 requests, 54 files
+    "#);
+    let calls = machine.world.ssh_calls();
+    assert_eq!(
+        calls.len(),
+        10,
+        "one connection a run, and one to ask for a history: {calls:#?}"
+    );
+}
+
+#[test]
+fn ssh_without_filters() {
+    let repo = Repo::with_history(11);
+    let way = format!("git@host.example:{}", repo.path().display());
+    let machine = Machine::new(&repo, &["--repo", &way]);
+    machine.world.fake_ssh();
+    insta::assert_snapshot!(journey(&machine, None), @r#"
+    empty target: full, 2 requests, 49 files
+      select-git: git@host.example:[repo] offers no filters
+    nothing new: store, 1 requests, 0 files
+    nothing new, checked: store, 1 requests, 0 files
+    one commit: delta, 2 requests, 2 files
+    three commits: delta, 3 requests, 4 files
+    lost state: full, 2 requests, 54 files
+      select-git: git@host.example:[repo] offers no filters
+    lost store: full, 2 requests, 54 files
+      select-git: git@host.example:[repo] offers no filters
+    full: full, 2 requests, 54 files
+    full again: full, 2 requests, 54 files
+    "#);
+}
+
+#[test]
+fn ssh_by_a_real_server() {
+    let repo = repo();
+    let Some(sshd) = Sshd::start(&["AcceptEnv GIT_PROTOCOL"]) else {
+        return;
+    };
+    let machine = sshd.machine(&repo);
+    insta::assert_snapshot!(journey(&machine, None), @r#"
+    empty target: select-git, 3 requests, 49 files
+    nothing new: store, 1 requests, 0 files
+    nothing new, checked: store, 1 requests, 0 files
+    one commit: delta, 2 requests, 2 files
+    three commits: delta, 3 requests, 4 files
+    lost state: select-git, 3 requests, 2 files
+    lost store: select-git, 3 requests, 1 files
+    full: full, 2 requests, 54 files
+    full again: full, 2 requests, 54 files
+    "#);
+}
+
+#[test]
+fn github_by_git() {
+    let repo = repo();
+    let forge = Forge::serve(&repo);
+    let machine = Machine::github(&forge, &repo, "auto");
+    insta::assert_snapshot!(journey(&machine, Some(&forge)), @r#"
+    empty target: select-git, 3 requests, 49 files
+    nothing new: store, 1 requests, 0 files
+    nothing new, checked: store, 1 requests, 0 files
+    one commit: delta, 2 requests, 2 files
+    three commits: delta, 3 requests, 4 files
+    lost state: select-git, 3 requests, 2 files
+    lost store: select-git, 3 requests, 1 files
+    full: full, 2 requests, 54 files
+    full again: full, 2 requests, 54 files
+    "#);
+    assert_eq!(forge.config().rate.remaining, 5000, "no quota was used");
+}
+
+#[test]
+fn github_by_its_api() {
+    let repo = repo();
+    let forge = Forge::serve(&repo);
+    let machine = Machine::github(&forge, &repo, "api");
+    insta::assert_snapshot!(journey(&machine, Some(&forge)), @r#"
+    empty target: select-api, 52 requests, 49 files
+    nothing new: store, 1 requests, 0 files
+    nothing new, checked: store, 1 requests, 0 files
+    one commit: select-api, 5 requests, 2 files
+    three commits: select-api, 8 requests, 4 files
+    lost state: select-api, 5 requests, 2 files
+    lost store: select-api, 4 requests, 1 files
+    "#);
+}
+
+#[test]
+fn a_host_of_the_old_protocol_is_refused_clearly_or_read_by_its_api() {
+    let repo = repo();
+    let forge = Forge::serve(&repo);
+    forge.configure(|config| config.protocol_v2 = false);
+    let machine = Machine::git(&forge, &repo);
+    let refused = machine.run(&[]).code(3);
+    assert!(
+        refused.stderr.contains("does not speak version 2"),
+        "{}",
+        refused.masked()
+    );
+    assert!(machine.world.target_tree().is_empty());
+
+    let machine = Machine::github(&forge, &repo, "auto");
+    insta::assert_snapshot!(journey(&machine, Some(&forge)), @r#"
+    empty target: select-api, 54 requests, 49 files
+      select-git: http://[forge]/acme/machines.git does not speak version 2 of git's protocol
+    nothing new: store, 3 requests, 0 files
+      select-git: http://[forge]/acme/machines.git does not speak version 2 of git's protocol
+    nothing new, checked: store, 3 requests, 0 files
+      select-git: http://[forge]/acme/machines.git does not speak version 2 of git's protocol
+    one commit: select-api, 7 requests, 2 files
+      delta: http://[forge]/acme/machines.git does not speak version 2 of git's protocol
+    three commits: select-api, 10 requests, 4 files
+      delta: http://[forge]/acme/machines.git does not speak version 2 of git's protocol
+    lost state: select-api, 7 requests, 2 files
+      select-git: http://[forge]/acme/machines.git does not speak version 2 of git's protocol
+    lost store: select-api, 6 requests, 1 files
+      select-git: http://[forge]/acme/machines.git does not speak version 2 of git's protocol
+    full: select-api, 5 requests, 0 files
+      full: http://[forge]/acme/machines.git does not speak version 2 of git's protocol
+    full again: store, 3 requests, 0 files
+      full: http://[forge]/acme/machines.git does not speak version 2 of git's protocol
+    "#);
+}
