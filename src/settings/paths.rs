@@ -130,11 +130,11 @@ mod tests {
 
     #[test]
     fn the_command_line_may_be_relative() {
-        let base = Base::Directory(Path::new("/work/here"));
+        let base = Base::Directory(Path::new("/srv/here"));
         for (text, path) in [
-            ("demo", "/work/here/demo"),
-            ("./demo/", "/work/here/demo"),
-            ("../demo", "/work/demo"),
+            ("demo", "/srv/here/demo"),
+            ("./demo/", "/srv/here/demo"),
+            ("../demo", "/srv/demo"),
             ("../../../../x", "/x"),
             ("/a//b/./c/../d", "/a/b/d"),
         ] {

@@ -322,7 +322,7 @@ mod tests {
             ("/srv/git/n.git", local("/srv/git/n.git")),
             ("file:///srv/git/n%20m", local("/srv/git/n m")),
             (".", local("/work")),
-            ("./n", local("/work/n")),
+            ("./n", local("/srv/n")),
             ("../n", local("/n")),
         ] {
             let parsed = parse(text).unwrap();

@@ -191,13 +191,13 @@ fn an_optional_setting_is_taken_away_by_empty_text() {
 
 #[test]
 fn a_flag_may_be_relative() {
-    let env = root().in_dir("/work/here");
+    let env = root().in_dir("/srv/here");
     let flags = Overrides::none()
         .with("target", "--target", Some("./demo"))
         .with("repo", "--repo", Some("../upstream"));
     let settings = resolve(&flags, &env, "").unwrap().settings;
-    assert_eq!(settings.target, Path::new("/work/here/demo"));
-    assert_eq!(settings.repo, Repo::Local("/work/upstream".into()));
+    assert_eq!(settings.target, Path::new("/srv/here/demo"));
+    assert_eq!(settings.repo, Repo::Local("/srv/upstream".into()));
     let variable = env.with("HYPER_SYNC_TARGET", "demo");
     assert_eq!(
         code(resolve(&Overrides::none(), &variable, "")),
