@@ -277,7 +277,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Repo, Problem> {
-        Repo::parse(text, Base::Directory(Path::new("/work")))
+        Repo::parse(text, Base::Directory(Path::new("/srv")))
     }
 
     fn refused(text: &str) -> Fault {
@@ -321,7 +321,7 @@ mod tests {
             ("git@github.com:o/n.git", ssh("git@github.com:o/n.git")),
             ("/srv/git/n.git", local("/srv/git/n.git")),
             ("file:///srv/git/n%20m", local("/srv/git/n m")),
-            (".", local("/work")),
+            (".", local("/srv")),
             ("./n", local("/srv/n")),
             ("../n", local("/n")),
         ] {
