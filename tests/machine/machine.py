@@ -1,0 +1,154 @@
+"""A machine with a real systemd, for as long as one scenario takes.
+
+The machine is a systemd-nspawn container over a throw-away overlay of the host's own root: nothing is downloaded or
+built for it, and nothing that happens in it reaches the host. Its network is loopback only. The calls are those of the
+NixOS test driver, so that a scenario reads like a NixOS test.
+
+Limits: cgroup controllers are not delegated, so `MemoryMax=` and `TasksMax=` are accepted but not enforced; the kernel
+is the host's.
+"""
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# Run in a mount namespace of its own, so that the overlay is gone with the last process in it.
+BOOT = r"""
+set -e
+mount -t tmpfs tmpfs "$scratch/layer"
+mkdir "$scratch/layer/upper" "$scratch/layer/work"
+cp -a "$scratch/files/." "$scratch/layer/upper/"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$scratch/layer/upper,workdir=$scratch/layer/work" "$scratch/root"
+exec systemd-nspawn --quiet --directory="$scratch/root" --machine="$name" --boot --register=no --keep-unit \
+  --console=pipe --link-journal=no --private-network --capability=all --timezone=off --resolv-conf=off \
+  --tmpfs=/nix:mode=0755 "$@" systemd.unit=multi-user.target
+"""
+
+
+class Failure(AssertionError):
+    """A command that did not end as the scenario says it must."""
+
+
+class Machine:
+    def __init__(self, files, binds, log):
+        """`files` is laid over the root before the boot; `binds` are folders of the host, seen under the same path."""
+        self.files, self.binds, self.log = files, binds, log
+        self.scratch = Path(tempfile.mkdtemp(prefix="machine-"))
+        self.init = None
+
+    def start(self):
+        for folder in ("root", "layer"):
+            (self.scratch / folder).mkdir()
+        shutil.copytree(self.files, self.scratch / "files", symlinks=True)
+        # It becomes `/`, which everybody must be able to enter.
+        (self.scratch / "files").chmod(0o755)
+        # The host's mounts are none of the machine's business.
+        etc = self.scratch / "files/etc"
+        etc.mkdir(exist_ok=True)
+        (etc / "fstab").write_text("")
+        (etc / "hostname").write_text("machine\n")
+        self.process = subprocess.Popen(
+            ["unshare", "--mount", "--propagation", "private", "bash", "-c", BOOT, "boot"]
+            + [f"--bind-ro={bind}" for bind in self.binds],
+            env={
+                "PATH": PATH,
+                "scratch": str(self.scratch),
+                "name": f"m{os.getpid()}-{time.monotonic_ns() % 1000000}",
+                "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
+                "SYSTEMD_NSPAWN_LOCK": "0",
+                "SYSTEMD_SECCOMP": "0",
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=self.log.open("w"),
+            stderr=subprocess.STDOUT,
+        )
+        deadline = time.monotonic() + 60
+        while self.init is None:
+            self.init = self._find_init()
+            self._check_boot(deadline)
+        while self.execute("systemctl is-system-running")[1].strip() not in ("running", "degraded"):
+            self._check_boot(deadline)
+
+    def _find_init(self):
+        """nspawn's child in another process namespace is the machine's process 1."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        with contextlib.suppress(OSError):
+            ours = os.readlink("/proc/self/ns/pid")
+            for child in children.read_text().split():
+                if os.readlink(f"/proc/{child}/ns/pid") != ours:
+                    return child
+        return None
+
+    def _check_boot(self, deadline):
+        if self.process.poll() is not None or time.monotonic() > deadline:
+            raise Failure(f"the machine does not boot:\n{self.log.read_text()}")
+        time.sleep(0.05)
+
+    def execute(self, command, stdin=None, timeout=120):
+        """The exit code and the output of a shell command."""
+        done = subprocess.run(
+            ["timeout", str(timeout), "nsenter", "--target", self.init, "--mount", "--uts", "--ipc", "--net", "--pid"]
+            + ["--cgroup", "--root", "--wd", "env", "-i", f"PATH={PATH}", "HOME=/root", "bash", "-c", command],
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+    def succeed(self, command, stdin=None, timeout=120):
+        code, output = self.execute(command, stdin, timeout)
+        if code != 0:
+            raise Failure(f"`{command}` ended with {code}:\n{output}\n{self.journal()}")
+        return output
+
+    def fail(self, command, timeout=120):
+        code, output = self.execute(command, timeout=timeout)
+        if code == 0:
+            raise Failure(f"`{command}` succeeded, but must not:\n{output}")
+        return output
+
+    def wait_until_succeeds(self, command, timeout=60):
+        deadline = time.monotonic() + timeout
+        while True:
+            code, output = self.execute(command)
+            if code == 0:
+                return output
+            if time.monotonic() > deadline:
+                raise Failure(f"`{command}` still fails after {timeout} s:\n{output}\n{self.journal()}")
+            time.sleep(0.1)
+
+    def write(self, path, text, mode="0644"):
+        path = shlex.quote(path)
+        self.succeed(f"mkdir -p $(dirname {path}) && install -m {mode} /dev/stdin {path}", stdin=text)
+
+    def read(self, path):
+        return self.succeed(f"cat {shlex.quote(path)}")
+
+    def journal(self, unit=None):
+        """What was logged: of one unit, or of all that this is about."""
+        units = [unit] if unit else ["hyper-sync", "hyper-sync-fetch", "forge"]
+        return self.execute("journalctl --no-pager --output=cat " + " ".join(f"--unit={u}" for u in units))[1]
+
+    def stop(self):
+        if self.init is not None and self.process.poll() is None:
+            # systemd's signal to power off; nothing in a throw-away machine is worth waiting for.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(self.init), signal.SIGRTMIN + 14)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        shutil.rmtree(self.scratch, ignore_errors=True)

@@ -1,0 +1,140 @@
+"""What every scenario starts from: a host of Hyper-NixOS with the module's units, and a repository it follows.
+
+The units are the committed snapshots of checks/units, to the letter but for the program's path: the check `units` keeps
+them equal to what the NixOS module makes. Nix is real; the system it builds is a small one, with a
+`switch-to-configuration` that does to units what NixOS's does.
+"""
+
+import json
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+FIXTURE = HERE / "fixture"
+UNITS = HERE.parent.parent / "checks/units"
+REPOSITORY = "/srv/config.git"
+TARGET = "/etc/hypervisor/src"
+TOKEN = "/run/secrets/hyper-sync-token"
+
+# Timers of the host that would only disturb.
+MASKED = [
+    "apt-daily-upgrade.timer",
+    "apt-daily.timer",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "fstrim.timer",
+    "man-db.timer",
+    "postgresql.service",
+    "systemd-networkd-wait-online.service",
+]
+
+
+def lay_out(files, program, nix):
+    """The files of the machine, before it boots."""
+    units = files / "etc/systemd/system"
+    units.mkdir(parents=True)
+    for unit in UNITS.iterdir():
+        (units / unit.name).write_text(unit_text(unit.name, program))
+    for unit in MASKED:
+        (units / unit).symlink_to("/dev/null")
+    shutil.copy(FIXTURE / "notify-admin@.service", units)
+
+    tools = files / "usr/local/bin"
+    tools.mkdir(parents=True)
+    for tool in (nix / "bin").iterdir():
+        (tools / tool.name).symlink_to(tool)
+    (tools / "hyper-sync").symlink_to(program)
+    shutil.copy(FIXTURE / "nixos-rebuild", tools)
+
+    flake = files / "etc/hypervisor"
+    flake.mkdir(parents=True)
+    shutil.copy(FIXTURE / "flake.nix", flake)
+    (flake / "src").mkdir()
+    (files / "etc/NIXOS").touch()
+    config = files / "etc/hyper-sync"
+    config.mkdir()
+    shutil.copy(FIXTURE / "config.toml", config)
+    # What systemd-tmpfiles makes of the module's rules.
+    (files / "var/lib/hypervisor/cache").mkdir(parents=True)
+
+
+def unit_text(name, program):
+    return (UNITS / name).read_text().replace("@package@/bin/hyper-sync", str(program))
+
+
+class World:
+    """A machine with a repository beside it."""
+
+    def __init__(self, machine, program):
+        self.machine, self.program = machine, program
+        machine.write(TOKEN, "token-one\n", mode="0400")
+        machine.succeed(
+            f"git init --quiet --bare --initial-branch=main {REPOSITORY}"
+            f" && git clone --quiet {REPOSITORY} /srv/work 2>/dev/null"
+            " && git -C /srv/work config user.name T && git -C /srv/work config user.email t@example.org"
+            f" && cp {FIXTURE}/configuration.nix {FIXTURE}/switch-to-configuration /srv/work"
+            " && mkdir /srv/work/units && cp /etc/systemd/system/hyper-sync* /srv/work/units"
+        )
+
+    def publish(self, release, files=None, remove=()):
+        """A commit whose system has `release` in its /etc/release-text; its id."""
+        self.machine.write("/srv/work/release-text", release + "\n")
+        for path, text in (files or {}).items():
+            self.machine.write(f"/srv/work/{path}", text)
+        for path in remove:
+            self.machine.succeed(f"rm /srv/work/{shlex.quote(path)}")
+        return self.machine.succeed(
+            f"cd /srv/work && git add --all && git commit --quiet --message {shlex.quote(release)}"
+            " && git push --quiet origin HEAD:main && git rev-parse HEAD"
+        ).strip()
+
+    def start(self):
+        """The whole update, as a person starts it."""
+        return self.machine.succeed("systemctl start hyper-sync.service")
+
+    def running(self):
+        """The text of the system that was activated."""
+        return self.machine.execute("cat /run/current-system/etc/release-text")[1].strip()
+
+    def boots(self):
+        """The text of the system that the machine would boot."""
+        return self.machine.execute("cat /nix/var/nix/profiles/system/etc/release-text")[1].strip()
+
+    def forge(self, token=None):
+        """A git host over TLS with an authority of its own, which asks for `token`; the repository's address there."""
+        self.machine.succeed(
+            "mkdir -p /srv/tls && cd /srv/tls && grep -q forge.test /etc/hosts || echo 127.0.0.1 forge.test >>/etc/hosts;"
+            " openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -noenc -days 2 -subj /CN=test-ca"
+            " -keyout ca.key -out ca.crt -addext basicConstraints=critical,CA:TRUE 2>/dev/null"
+            " && openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -noenc -subj /CN=forge.test"
+            " -keyout forge.key -out forge.csr 2>/dev/null"
+            " && printf 'subjectAltName=DNS:forge.test\\nbasicConstraints=CA:FALSE\\n' >forge.ext"
+            " && openssl x509 -req -in forge.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile forge.ext"
+            " -out forge.crt 2>/dev/null && chmod 644 ca.crt"
+        )
+        if token:
+            self.machine.write("/srv/accepted-token", token)
+        python = Path(sys.executable).resolve()
+        self.machine.succeed(
+            f"systemd-run --quiet --collect --unit=forge --setenv=PATH=$PATH {python} {HERE}/forge.py"
+        )
+        self.machine.wait_until_succeeds("test -e /run/forge-ready")
+        return "https://forge.test:8443/config.git"
+
+    def configure(self, **settings):
+        """Writes the configuration file: the fixture's, with some top-level settings other than there."""
+        lines = (FIXTURE / "config.toml").read_text().splitlines()
+        lines = [line for line in lines if line.partition(" = ")[0] not in settings]
+        ours = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
+        self.machine.write("/etc/hyper-sync/config.toml", "\n".join(ours + lines) + "\n")
+
+    def exit_code(self, unit):
+        """How the unit's last program ended."""
+        return int(self.machine.succeed(f"systemctl show --property=ExecMainStatus --value {unit}"))
+
+    def notified(self):
+        """The units whose failure was passed on."""
+        return self.machine.execute("cat /run/notified")[1].split()
