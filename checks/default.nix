@@ -51,12 +51,13 @@ let
     };
 
   vmTest =
-    file:
+    name:
     pkgs.testers.runNixOSTest {
       imports = [
         ./vm/common/base.nix
-        file
+        (./vm + "/${name}")
       ];
+      name = lib.removeSuffix ".nix" name;
       _module.args = { inherit self; };
     };
   vmTests = lib.filterAttrs (name: type: type == "regular" && lib.hasSuffix ".nix" name) (
@@ -73,5 +74,5 @@ in
   units = call ./units.nix;
 }
 // lib.mapAttrs' (
-  name: _: lib.nameValuePair "vm-${lib.removeSuffix ".nix" name}" (vmTest (./vm + "/${name}"))
+  name: _: lib.nameValuePair "vm-${lib.removeSuffix ".nix" name}" (vmTest name)
 ) vmTests

@@ -206,6 +206,17 @@ let
       }
       secrets.services.hyper-sync.settings
     ];
+    "the flake is the target, but for Hyper-NixOS" = [
+      "/etc/nixos"
+      (enabled { target = "/etc/nixos"; }).config.services.hyper-sync.settings.rebuild.flake
+    ];
+    "flags do not take away what Hyper-NixOS needs" = [
+      [
+        "--impure"
+        "--show-trace"
+      ]
+      (enabled { flags = [ "--show-trace" ]; }).config.services.hyper-sync.settings.rebuild.extra_args
+    ];
     "settings win over options" = [
       "develop"
       (enabled { settings.ref = "develop"; }).config.services.hyper-sync.settings.ref

@@ -16,11 +16,12 @@ let
 
   # What the configuration file says counts: `settings` may override any of the options that are written into it.
   inherit (cfg.settings) repo target;
+  hyperNixosTarget = "/etc/hypervisor/src";
   stateDir = cfg.settings.state_dir or "/var/lib/hyper-sync";
   # The place where the guide of Hyper-NixOS tells people to look.
   stateFile =
     cfg.settings.state_file
-      or (if target == "/etc/hypervisor/src" then "/var/lib/hypervisor/cache/sync-state.json" else null);
+      or (if target == hyperNixosTarget then "/var/lib/hypervisor/cache/sync-state.json" else null);
 
   # A secret reaches the sandboxed unit as a credential: read anew by systemd at every start, so that a rotated file is
   # used by the next run, readable by no other unit, and in nobody's environment or argument list.
@@ -106,6 +107,8 @@ let
     pkgs.gzip
     pkgs.util-linux
     pkgs.xz
+    # Where a person would find the tools that `[validate]` names.
+    "/run/current-system/sw"
   ];
 
   # A run may switch to a system in which these units look different or are gone: that must not end the run that
@@ -231,7 +234,10 @@ in
           lib.filterAttrs (_: value: value != null && value != [ ]) {
             action = cfg.rebuildAction;
             inherit (cfg) host;
-            extra_args = cfg.flags;
+            # A list of one's own replaces the program's, and the host flake of Hyper-NixOS cannot do without.
+            extra_args = lib.optionals (cfg.flags != [ ]) (
+              lib.optional (cfg.target == hyperNixosTarget) "--impure" ++ cfg.flags
+            );
           }
         );
       }

@@ -1,5 +1,10 @@
 # Every option of `services.hyper-sync`; docs/options.md is generated from here.
-{ lib, pkgs, ... }:
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
 let
   inherit (lib) mkOption types;
   time = types.strMatching "([01][0-9]|2[0-3]):[0-5][0-9]";
@@ -52,9 +57,14 @@ in
 
     flake = mkOption {
       type = absolutePath;
-      default = "/etc/hypervisor";
+      default =
+        if config.services.hyper-sync.target == "/etc/hypervisor/src" then
+          "/etc/hypervisor"
+        else
+          config.services.hyper-sync.target;
+      defaultText = lib.literalMD "`/etc/hypervisor` for Hyper-NixOS's target, else `target`";
       example = "/etc/nixos";
-      description = "The directory of the flake that is built; it may be `target` itself.";
+      description = "The directory of the flake that is built.";
     };
 
     host = mkOption {
@@ -88,7 +98,7 @@ in
         "--max-jobs"
         "2"
       ];
-      description = "Further arguments of the build.";
+      description = "Further arguments of the build, after `--impure` for Hyper-NixOS's target.";
     };
 
     protect = mkOption {
