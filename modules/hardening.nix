@@ -5,6 +5,8 @@
 # - `PrivateNetwork=`, `IPAddressDeny=`: it has to reach the forge, which may be any host; link-local addresses serve as
 #   name servers in many homes.
 # - `PrivateUsers=`: files of other users would all look like nobody's, and an edit by their owner like a stranger's.
+# - `RestrictSUIDSGID=`: it takes `openat2` away altogether, as a filter cannot look into its argument, and with it what
+#   keeps a write inside the target. No file with such a bit is ever written; the tree's modes are 644 and 755.
 { writable, needsHome }:
 {
   ProtectSystem = "strict";
@@ -24,7 +26,6 @@
   NoNewPrivileges = true;
   CapabilityBoundingSet = "";
   AmbientCapabilities = "";
-  RestrictSUIDSGID = true;
   RestrictRealtime = true;
   RestrictNamespaces = true;
   LockPersonality = true;

@@ -261,14 +261,12 @@ in
         after = [ "network-online.target" ];
         wants = [ "network-online.target" ];
         inherit path;
-        environment = {
-          # `/root` is out of sight; git and ssh would warn without a home.
-          HOME = stateDir;
-        }
-        // lib.mapAttrs' (
-          name: _: lib.nameValuePair "HYPER_SYNC_${lib.toUpper name}_FILE" "%d/${name}"
-        ) credentials
-        // config.networking.proxy.envVars;
+        # No HOME: `/root` is out of sight, and git takes a home that it may not enter for an error.
+        environment =
+          lib.mapAttrs' (
+            name: _: lib.nameValuePair "HYPER_SYNC_${lib.toUpper name}_FILE" "%d/${name}"
+          ) credentials
+          // config.networking.proxy.envVars;
 
         serviceConfig = {
           Type = "oneshot";

@@ -39,7 +39,7 @@ class Failure(AssertionError):
 
 class Machine:
     def __init__(self, files, binds, log):
-        """`files` is laid over the root before the boot; `binds` are folders of the host, seen under the same path."""
+        """`files` is laid over the root before the boot; `binds` maps folders of the host to where they are seen."""
         self.files, self.binds, self.log = files, binds, log
         self.scratch = Path(tempfile.mkdtemp(prefix="machine-"))
         self.init = None
@@ -57,7 +57,7 @@ class Machine:
         (etc / "hostname").write_text("machine\n")
         self.process = subprocess.Popen(
             ["unshare", "--mount", "--propagation", "private", "bash", "-c", BOOT, "boot"]
-            + [f"--bind-ro={bind}" for bind in self.binds],
+            + [f"--bind-ro={folder}:{seen}" for folder, seen in self.binds.items()],
             env={
                 "PATH": PATH,
                 "scratch": str(self.scratch),
@@ -139,7 +139,7 @@ class Machine:
     def journal(self, unit=None):
         """What was logged: of one unit, or of all that this is about."""
         units = [unit] if unit else ["hyper-sync", "hyper-sync-fetch", "forge"]
-        return self.execute("journalctl --no-pager --output=cat " + " ".join(f"--unit={u}" for u in units))[1]
+        return self.execute("journalctl --no-pager --output=cat --lines=60 " + " ".join(f"--unit={u}" for u in units))[1]
 
     def stop(self):
         if self.init is not None and self.process.poll() is None:

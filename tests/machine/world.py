@@ -16,6 +16,8 @@ FIXTURE = HERE / "fixture"
 UNITS = HERE.parent.parent / "checks/units"
 REPOSITORY = "/srv/config.git"
 TARGET = "/etc/hypervisor/src"
+# Not below /tmp or /root, which the fetch unit does not see.
+PROGRAM = Path("/opt/program/hyper-sync")
 TOKEN = "/run/secrets/hyper-sync-token"
 
 # Timers of the host that would only disturb.
@@ -32,12 +34,16 @@ MASKED = [
 ]
 
 
-def lay_out(files, program, nix):
+def lay_out(files, nix):
     """The files of the machine, before it boots."""
     units = files / "etc/systemd/system"
     units.mkdir(parents=True)
     for unit in UNITS.iterdir():
-        (units / unit.name).write_text(unit_text(unit.name, program))
+        (units / unit.name).write_text(unit_text(unit.name))
+        if unit.suffix == ".service":
+            # A scenario starts a unit more often than systemd likes.
+            (units / f"{unit.name}.d").mkdir()
+            (units / f"{unit.name}.d/often.conf").write_text("[Unit]\nStartLimitIntervalSec=0\n")
     for unit in MASKED:
         (units / unit).symlink_to("/dev/null")
     shutil.copy(FIXTURE / "notify-admin@.service", units)
@@ -46,7 +52,7 @@ def lay_out(files, program, nix):
     tools.mkdir(parents=True)
     for tool in (nix / "bin").iterdir():
         (tools / tool.name).symlink_to(tool)
-    (tools / "hyper-sync").symlink_to(program)
+    (tools / "hyper-sync").symlink_to(PROGRAM)
     shutil.copy(FIXTURE / "nixos-rebuild", tools)
 
     flake = files / "etc/hypervisor"
@@ -61,22 +67,22 @@ def lay_out(files, program, nix):
     (files / "var/lib/hypervisor/cache").mkdir(parents=True)
 
 
-def unit_text(name, program):
-    return (UNITS / name).read_text().replace("@package@/bin/hyper-sync", str(program))
+def unit_text(name):
+    return (UNITS / name).read_text().replace("@package@/bin/hyper-sync", str(PROGRAM))
 
 
 class World:
     """A machine with a repository beside it."""
 
-    def __init__(self, machine, program):
-        self.machine, self.program = machine, program
+    def __init__(self, machine):
+        self.machine = machine
         machine.write(TOKEN, "token-one\n", mode="0400")
         machine.succeed(
             f"git init --quiet --bare --initial-branch=main {REPOSITORY}"
             f" && git clone --quiet {REPOSITORY} /srv/work 2>/dev/null"
             " && git -C /srv/work config user.name T && git -C /srv/work config user.email t@example.org"
             f" && cp {FIXTURE}/configuration.nix {FIXTURE}/switch-to-configuration /srv/work"
-            " && mkdir /srv/work/units && cp /etc/systemd/system/hyper-sync* /srv/work/units"
+            " && mkdir /srv/work/units && cp /etc/systemd/system/hyper-sync*.{service,timer} /srv/work/units"
         )
 
     def publish(self, release, files=None, remove=()):
