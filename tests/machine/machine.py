@@ -20,9 +20,13 @@ from pathlib import Path
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-# Run in a mount namespace of its own, so that the overlay is gone with the last process in it.
+# Run in a mount namespace of its own, so that the overlay is gone with the last process in it. The machine gets a
+# control group of its own too: two machines side by side would take each other's units for theirs.
 BOOT = r"""
 set -e
+mount -t cgroup2 cgroup2 "$scratch/groups"
+mkdir "$scratch/groups/$name"
+echo $$ >"$scratch/groups/$name/cgroup.procs"
 mount -t tmpfs tmpfs "$scratch/layer"
 mkdir "$scratch/layer/upper" "$scratch/layer/work"
 cp -a "$scratch/files/." "$scratch/layer/upper/"
@@ -30,6 +34,16 @@ mount -t overlay overlay -o "lowerdir=/,upperdir=$scratch/layer/upper,workdir=$s
 exec systemd-nspawn --quiet --directory="$scratch/root" --machine="$name" --boot --register=no --keep-unit \
   --console=pipe --link-journal=no --private-network --capability=all --timezone=off --resolv-conf=off \
   --tmpfs=/nix:mode=0755 "$@" systemd.unit=multi-user.target
+"""
+
+# What a control group held must be gone before it can be removed, innermost first.
+REMOVE_GROUP = r"""
+mount -t cgroup2 cgroup2 "$scratch/groups"
+for _ in $(seq 50); do
+  find "$scratch/groups/$name" -depth -type d -exec rmdir {} + 2>/dev/null
+  [ -d "$scratch/groups/$name" ] || exit 0
+  sleep 0.1
+done
 """
 
 
@@ -43,9 +57,18 @@ class Machine:
         self.files, self.binds, self.log = files, binds, log
         self.scratch = Path(tempfile.mkdtemp(prefix="machine-"))
         self.init = None
+        self.environment = {
+            "PATH": PATH,
+            "scratch": str(self.scratch),
+            # No underscore in a host name.
+            "name": self.scratch.name.replace("_", "-"),
+            "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
+            "SYSTEMD_NSPAWN_LOCK": "0",
+            "SYSTEMD_SECCOMP": "0",
+        }
 
     def start(self):
-        for folder in ("root", "layer"):
+        for folder in ("root", "layer", "groups"):
             (self.scratch / folder).mkdir()
         shutil.copytree(self.files, self.scratch / "files", symlinks=True)
         # It becomes `/`, which everybody must be able to enter.
@@ -58,14 +81,7 @@ class Machine:
         self.process = subprocess.Popen(
             ["unshare", "--mount", "--propagation", "private", "bash", "-c", BOOT, "boot"]
             + [f"--bind-ro={folder}:{seen}" for folder, seen in self.binds.items()],
-            env={
-                "PATH": PATH,
-                "scratch": str(self.scratch),
-                "name": f"m{os.getpid()}-{time.monotonic_ns() % 1000000}",
-                "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
-                "SYSTEMD_NSPAWN_LOCK": "0",
-                "SYSTEMD_SECCOMP": "0",
-            },
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=self.log.open("w"),
             stderr=subprocess.STDOUT,
@@ -151,4 +167,6 @@ class Machine:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        unshare = ["unshare", "--mount", "--propagation", "private", "bash", "-c", REMOVE_GROUP]
+        subprocess.run(unshare, env=self.environment, check=False)
         shutil.rmtree(self.scratch, ignore_errors=True)

@@ -31,4 +31,4 @@ def scenario(world):
     assert json.loads(state)["last_sync"]["commit_sha"] == second, state
     assert json.loads(state)["last_sync"]["ref"] == "main", state
     machine.fail("runuser -u nobody -- ls /var/lib/hyper-sync")
-    assert world.notified() == []
+    assert world.notified() == [], machine.journal()
