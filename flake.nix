@@ -49,7 +49,10 @@
         default = hyper-sync;
       };
 
-      checks = eachSystem (pkgs: import ./checks { inherit self pkgs; });
+      checks = eachSystem (pkgs: (import ./checks { inherit self pkgs; }).checks);
+
+      # VM tests that build a system: `nix build .#vm-real-nixos-rebuild`.
+      legacyPackages = eachSystem (pkgs: (import ./checks { inherit self pkgs; }).building);
 
       devShells = eachSystem (pkgs: {
         default = pkgs.callPackage ./modules/shell.nix {

@@ -50,29 +50,39 @@ let
         ;
     };
 
-  vmTest =
-    name:
-    pkgs.testers.runNixOSTest {
-      imports = [
-        ./vm/common/base.nix
-        (./vm + "/${name}")
-      ];
-      name = lib.removeSuffix ".nix" name;
-      _module.args = { inherit self; };
-    };
-  vmTests = lib.filterAttrs (name: type: type == "regular" && lib.hasSuffix ".nix" name) (
-    builtins.readDir ./vm
-  );
+  # One test for each file of a folder.
+  vmTests =
+    folder:
+    lib.mapAttrs' (
+      file: _:
+      let
+        name = lib.removeSuffix ".nix" file;
+      in
+      lib.nameValuePair "vm-${name}" (
+        pkgs.testers.runNixOSTest {
+          imports = [
+            ./vm/common/base.nix
+            (folder + "/${file}")
+          ];
+          inherit name;
+          _module.args = { inherit self; };
+        }
+      )
+    ) (lib.filterAttrs (_: type: type == "regular") (builtins.readDir folder));
 in
 {
-  inherit package;
-  clippy = call ./clippy.nix;
-  deny = call ./deny.nix;
-  formatting = call ./formatting.nix;
-  module = call ./module.nix;
-  options-doc = call ./options-doc.nix;
-  units = call ./units.nix;
+  checks = {
+    inherit package;
+    clippy = call ./clippy.nix;
+    deny = call ./deny.nix;
+    formatting = call ./formatting.nix;
+    module = call ./module.nix;
+    options-doc = call ./options-doc.nix;
+    units = call ./units.nix;
+  }
+  // vmTests ./vm;
+
+  # These put the whole build closure of a system into a VM, and so cannot be evaluated without writing to the store:
+  # among the checks they would break `nix flake check --no-build`.
+  building = vmTests ./vm-building;
 }
-// lib.mapAttrs' (
-  name: _: lib.nameValuePair "vm-${lib.removeSuffix ".nix" name}" (vmTest name)
-) vmTests

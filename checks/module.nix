@@ -2,12 +2,12 @@
 {
   evaluated,
   lib,
-  nixos,
   package,
   pkgs,
   ...
 }:
 let
+  nixos = import ./host.nix { inherit lib package pkgs; };
   file = toString ../modules/hyper-sync.nix;
 
   # The module's own assertions, in their order; the messages of all of NixOS would be much work and may throw.

@@ -28,6 +28,8 @@ rustPlatform.buildRustPackage {
       ../Cargo.lock
       ../clippy.toml
       ../rustfmt.toml
+      # A test holds it against the program.
+      ../README.md
       ../src
       ../tests
     ];
@@ -40,7 +42,8 @@ rustPlatform.buildRustPackage {
     makeBinaryWrapper
   ];
 
-  # The tests compare with real git; everything they start stays on loopback.
+  # The tests compare with real git, ssh-keygen and gpgv; everything they start stays on loopback. tests/nix needs root
+  # and a Nix of its own: the VM tests show the same on a whole system.
   nativeCheckInputs = [
     gitMinimal
     gnupg
@@ -58,12 +61,14 @@ rustPlatform.buildRustPackage {
       --zsh <(${run} completions zsh)
   '';
 
-  # Local repositories are read through git, `ssh://` through ssh. As a suffix: the caller's own come first, with their
-  # configuration. Nix and systemd are never pinned here: they must be the ones of the machine that is rebuilt.
+  # Local repositories are read through git, `ssh://` through ssh; signatures are checked by ssh-keygen and gpgv. As a
+  # suffix: the caller's own come first, with their configuration. Nix and systemd are never pinned here: they must be
+  # the ones of the machine that is rebuilt.
   postFixup = ''
     wrapProgram $out/bin/hyper-sync --suffix PATH : ${
       lib.makeBinPath [
         gitMinimal
+        gnupg
         openssh
       ]
     }

@@ -1,9 +1,5 @@
 # Without the forge there is no sync and no rebuild; the failure is passed on, and the next run works.
 {
-  systems = {
-    one = { };
-    two = { };
-  };
   script = ''
     publish("one")
     machine.succeed("systemctl start hyper-sync.service")

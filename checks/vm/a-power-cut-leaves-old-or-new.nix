@@ -1,9 +1,5 @@
 # The power fails while files are being written; after the boot the next run makes the tree whole, without the forge.
 {
-  systems = {
-    one = { };
-    two = { };
-  };
   nodes.machine.virtualisation.diskSize = 4096;
   script = ''
     many = {f"file-{number}.nix": "{ }\n" for number in range(200)}

@@ -1,10 +1,6 @@
 # A private repository: the token opens it, a rotated one is used at once, and neither is anywhere but in its file.
 {
   token = "first-token-8d1f";
-  systems = {
-    one = { };
-    two = { };
-  };
   nodes.machine.services.hyper-sync.tokenFile = "/run/token";
   script = ''
     machine.succeed("install -m 400 /dev/null /run/token && echo first-token-8d1f >/run/token")

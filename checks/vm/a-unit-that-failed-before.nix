@@ -1,12 +1,9 @@
 # A unit that had failed before the switch is not held against it; one that fails anew is.
 {
-  systems = {
-    one = { };
-    two.systemd.services.fails = {
-      wantedBy = [ "multi-user.target" ];
-      serviceConfig.Type = "oneshot";
-      script = "exit 1";
-    };
+  specialisations.failing.systemd.services.fails = {
+    wantedBy = [ "multi-user.target" ];
+    serviceConfig.Type = "oneshot";
+    script = "exit 1";
   };
   script = ''
     machine.fail("systemd-run --wait --unit=foreign --service-type=oneshot false")
@@ -15,7 +12,7 @@
     machine.succeed("systemctl start hyper-sync.service")
     t.assertEqual(running(), "one")
 
-    publish("two")
+    publish("failing")
     machine.fail("systemctl start hyper-sync.service")
     t.assertIn("11", machine.succeed("systemctl show -p ExecMainStatus hyper-sync.service"))
   '';

@@ -1,9 +1,5 @@
 # A file that the branch no longer has is gone from the machine, and only that.
 {
-  systems = {
-    one = { };
-    two = { };
-  };
   script = ''
     publish("one", files={"old.nix": "{ }\n", "kept.nix": "{ }\n"})
     machine.succeed("systemctl start hyper-sync.service")

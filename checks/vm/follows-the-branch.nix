@@ -1,9 +1,5 @@
 # Validate, sync and rebuild, from a forge over TLS: the machine runs what the branch says, and nobody lost a root shell.
 {
-  systems = {
-    one = { };
-    two = { };
-  };
   script = ''
     first = publish("one")
     # Waits for the whole update.

@@ -1,9 +1,5 @@
 # An edit in a protected file wins, another one is kept aside and can be put back; strangers' files stay.
 {
-  systems = {
-    one = { };
-    two = { };
-  };
   nodes.machine.services.hyper-sync = {
     protect = [ "hardware-configuration.nix" ];
     settings.local_edits = "replace";

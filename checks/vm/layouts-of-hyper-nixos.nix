@@ -14,11 +14,6 @@ let
   '';
 in
 {
-  systems = {
-    one = { };
-    two = { };
-    three = { };
-  };
   nodes.machine = {
     services.hyper-sync = {
       target = "/etc/hypervisor/src";

@@ -1,9 +1,5 @@
 # What was tried with `test` becomes the boot default with `switch`, though the commit is the same.
 {
-  systems = {
-    one = { };
-    two = { };
-  };
   script = ''
     publish("one")
     machine.succeed("systemctl start hyper-sync.service")

@@ -1,7 +1,9 @@
 # What the VM tests share: a forge, a machine that follows it, and a few Python functions.
 #
-# The next systems of a test are specialisations of its machine, so that nothing is evaluated or built in the VM: the
-# repository's flake only names the system to switch to. `real-nixos-rebuild` is the one that builds for real.
+# The systems that commits name are made with the test, so that nothing is evaluated or built in the VM: the repository's
+# flake only says which it is. A text tells them apart, in the system's own folder; where a test needs more than that, it
+# asks for a specialisation. (Every specialisation is a NixOS to evaluate, and `nix flake check` holds all of them in
+# memory.) vm-building/ is for tests that build in the VM.
 {
   config,
   hostPkgs,
@@ -11,14 +13,42 @@
 }:
 let
   inherit (lib) mkOption types;
+  inherit (config) releases specialisations;
   certificates = hostPkgs.callPackage ./certificates.nix { };
+
+  # A copy of the system with another text. Its own path stands in its scripts.
+  releasesOf =
+    machine:
+    let
+      inherit (machine.system.build) toplevel;
+    in
+    lib.genAttrs releases (
+      name:
+      # The same name makes paths of the same length, so that they can be replaced in any file.
+      hostPkgs.runCommand toplevel.name { } ''
+        cp --recursive --no-dereference --preserve=mode ${toplevel} $out
+        chmod --recursive u+w $out
+        grep --recursive --files-with-matches --fixed-strings ${toplevel} $out |
+          xargs --no-run-if-empty sed --in-place "s|${toplevel}|$out|g"
+        echo ${name} >$out/release-text
+      ''
+    );
 in
 {
   options = {
-    systems = mkOption {
+    releases = mkOption {
+      type = types.listOf types.str;
+      default = [
+        "one"
+        "two"
+        "three"
+      ];
+      description = "Systems that are the machine's own but for their `release-text`, which is their name.";
+    };
+    specialisations = mkOption {
       type = types.attrsOf types.deferredModule;
       default = { };
-      description = "The systems that commits may name; each one's `/etc/release-text` is its name.";
+      description = "Systems that differ in more; the name is their release too.";
     };
     token = mkOption {
       type = types.nullOr types.str;
@@ -43,28 +73,30 @@ in
     };
 
     nodes.machine =
-      { lib, ... }:
+      { config, ... }:
       {
         imports = [
           self.nixosModules.default
           ./machine.nix
         ];
         security.pki.certificateFiles = [ "${certificates}/ca.crt" ];
-        environment.etc.release-text.text = lib.mkDefault "booted";
+        virtualisation.additionalPaths = lib.attrValues (releasesOf config);
         specialisation = lib.mapAttrs (name: module: {
           configuration = {
             imports = [ module ];
             environment.etc.release-text.text = name;
           };
-        }) config.systems;
+        }) specialisations;
       };
 
     testScript =
       { nodes, ... }:
       let
-        paths = lib.mapAttrs (
-          name: _: nodes.machine.specialisation.${name}.configuration.system.build.toplevel
-        ) config.systems;
+        paths =
+          releasesOf nodes.machine
+          // lib.mapAttrs (
+            name: _: nodes.machine.specialisation.${name}.configuration.system.build.toplevel
+          ) specialisations;
       in
       ''
         import shlex
@@ -85,12 +117,16 @@ in
             ).strip()
 
 
+        def release(system: str) -> str:
+            return machine.succeed(f"cd {system} && cat release-text || cat etc/release-text").strip()
+
+
         def running() -> str:
-            return machine.succeed("cat /etc/release-text").strip()
+            return release("/run/current-system")
 
 
         def boots() -> str:
-            return machine.succeed("cat /nix/var/nix/profiles/system/etc/release-text").strip()
+            return release("/nix/var/nix/profiles/system")
 
 
         def requests() -> int:

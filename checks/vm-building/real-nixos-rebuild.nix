@@ -80,6 +80,7 @@ let
 in
 {
   node.pkgsReadOnly = false;
+  releases = [ ];
   nodes.machine = {
     imports = [ common ];
     system.includeBuildDependencies = true;
@@ -111,13 +112,13 @@ in
       }
 
 
-      def release(name: str) -> None:
+      def publish_release(name: str) -> None:
           publish(None, files={**shared, "release.nix": ${builtins.toJSON text}.replace("@release@", name)})
 
 
       machine.succeed("cp --dereference /etc/ssl/certs/ca-certificates.crt /var/lib/authorities.crt")
       for name in ["one", "two"]:
-          release(name)
+          publish_release(name)
           machine.succeed("systemctl start hyper-sync.service")
           t.assertEqual(running(), name)
           t.assertEqual(boots(), name)
