@@ -69,6 +69,26 @@ let
         }
       )
     ) (lib.filterAttrs (_: type: type == "regular") (builtins.readDir folder));
+  # A derivation and nothing else. A test holds on to the evaluation of all its machines, and `nix flake check` holds on to
+  # all tests: with the attributes that lead there gone, that memory is free again before the next test is evaluated.
+  bare =
+    test:
+    let
+      inherit (test) drvPath name outPath;
+    in
+    builtins.deepSeq
+      [
+        drvPath
+        name
+        outPath
+      ]
+      {
+        inherit drvPath name outPath;
+        inherit (pkgs.stdenv.hostPlatform) system;
+        type = "derivation";
+        outputName = "out";
+        outputs = [ "out" ];
+      };
 in
 {
   checks = {
@@ -80,9 +100,10 @@ in
     options-doc = call ./options-doc.nix;
     units = call ./units.nix;
   }
-  // vmTests ./vm;
+  // lib.mapAttrs (_: bare) (vmTests ./vm);
 
-  # These put the whole build closure of a system into a VM, and so cannot be evaluated without writing to the store:
-  # among the checks they would break `nix flake check --no-build`.
-  building = vmTests ./vm-building;
+  # All VM tests with everything nixpkgs gives them, such as `driverInteractive`. Those of vm-building are only here: they
+  # put the build closure of a system into a VM, which cannot be evaluated without writing to the store, and among the
+  # checks they would break `nix flake check --no-build`.
+  vm = vmTests ./vm // vmTests ./vm-building;
 }
