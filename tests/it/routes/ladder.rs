@@ -146,6 +146,10 @@ fn a_git_that_is_in_the_way_is_left_for_the_api() {
         code: 307,
         origin: elsewhere.origin(),
     };
+    let circle = Action::RedirectOrigin {
+        code: 301,
+        origin: world.forge.origin(),
+    };
     let cases = vec![
         (
             "limit with a time",
@@ -170,6 +174,8 @@ fn a_git_that_is_in_the_way_is_left_for_the_api() {
         ("login page", vec![(git(), Action::Html)]),
         ("odd status", vec![(git(), Action::status(418, "teapot"))]),
         ("redirect elsewhere", vec![(git(), to)]),
+        ("redirect in a circle", vec![(git(), circle)]),
+        ("nothing", vec![(git(), Action::status(204, ""))]),
         (
             "empty",
             vec![(When::ls_refs(), Action::ReplaceBody(Vec::new()))],
@@ -198,6 +204,8 @@ fn a_git_that_is_in_the_way_is_left_for_the_api() {
     login page -> delta: [forge] does not answer like a git host: status 200, <!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><form action=\"/lo; select-api
     odd status -> delta: [forge] does not answer like a git host: status 418, teapot; select-api
     redirect elsewhere -> delta: [forge] redirects to http://[elsewhere]/acme/machines.git/info/refs, which is not followed; select-api
+    redirect in a circle -> delta: [forge] redirects to http://[forge]/acme/machines.git/info/refs, which is not followed; select-api
+    nothing -> delta: [forge] does not answer like a git host: status 204, nothing else; select-api
     empty -> delta: http://[forge]/acme/machines.git sent something that git's protocol does not allow: the answer ends too early; select-api
     nonsense -> delta: http://[forge]/acme/machines.git sent something that git's protocol does not allow: `what` is no ref; select-api
     no packets -> delta: http://[forge]/acme/machines.git sent something that git's protocol does not allow: Failed to decode the first four hex bytes indicating the line length: Invalid character; select-api
@@ -327,6 +335,11 @@ fn an_api_that_is_in_the_way_is_left_for_a_full_pack() {
             vec![poor(), (api(), Action::secondary_limit(403, None))],
         ),
         ("login page", vec![poor(), (api(), Action::Html)]),
+        ("nothing", vec![poor(), (api(), Action::status(204, ""))]),
+        (
+            "the state of something that was not asked about",
+            vec![poor(), (api().path("/trees/"), Action::status(304, ""))],
+        ),
         (
             "no such blob",
             vec![
@@ -355,6 +368,8 @@ fn an_api_that_is_in_the_way_is_left_for_a_full_pack() {
     quota -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] limits the rate of requests, for [time] more seconds; full
     secondary limit -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] limits the rate of requests, for [time] more seconds; full
     login page -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] does not answer like a git host: status 200, <!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><form action=\"/lo; full
+    nothing -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] does not answer like a git host: status 204, nothing else; full
+    the state of something that was not asked about -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] does not answer like a git host: status 304, nothing else; full
     no such blob -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: acme/machines did not send blob [id], which commit [id] needs; full
     redirect elsewhere -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] redirects to https://example.org/login, which is not followed; full
     "#);
@@ -538,6 +553,49 @@ fn what_was_proven_wrong_is_not_asked_for_elsewhere() {
                 ),
             ],
         ),
+        (
+            "api, a size",
+            vec![
+                limited(),
+                (
+                    api().path("/trees/"),
+                    row(|rows| {
+                        let file = rows.iter_mut().find(|row| row["path"] == "flake.nix");
+                        file.unwrap()["size"] = 1.into();
+                    }),
+                ),
+            ],
+        ),
+        (
+            "api, a size beyond all limits",
+            vec![
+                limited(),
+                (
+                    api().path("/trees/"),
+                    row(|rows| {
+                        let file = rows.iter_mut().find(|row| row["path"] == "flake.nix");
+                        file.unwrap()["size"] = (1_u64 << 63).into();
+                    }),
+                ),
+            ],
+        ),
+        (
+            "api, a deep one",
+            vec![
+                limited(),
+                (
+                    api().path("/trees/"),
+                    Action::mutate(|_| b"[".repeat(100_000)),
+                ),
+            ],
+        ),
+        (
+            "api, a bomb",
+            vec![
+                limited(),
+                (api().path("/trees/"), Action::gzip_bomb(200 << 20)),
+            ],
+        ),
     ];
     insta::assert_snapshot!(table(&mut world, cases), @r#"
     git, a bit of the pack -> exit 6: pack
@@ -547,6 +605,10 @@ fn what_was_proven_wrong_is_not_asked_for_elsewhere() {
     api, an executable -> exit 6: listing_mismatch
     api, an empty listing -> exit 6: listing_mismatch
     api, half a listing -> exit 6: malformed_answer
+    api, a size -> exit 6: malformed_answer
+    api, a size beyond all limits -> exit 7: too_large
+    api, a deep one -> exit 6: malformed_answer
+    api, a bomb -> exit 7: too_large
     "#);
 
     let repo = world.machine.repo.clone();
