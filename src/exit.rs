@@ -300,7 +300,6 @@ fn of_apply(error: &apply::Error) -> Exit {
         E::CaseCollision { .. } => Exit::UnsafeTree,
         E::TargetReplaced { .. }
         | E::Immutable { .. }
-        | E::ForeignMount { .. }
         | E::Denied { .. }
         | E::ReadOnly { .. }
         | E::NoSpace { .. }

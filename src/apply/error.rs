@@ -20,7 +20,7 @@ pub type ContentError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Error {
     /// A signal came before the commit point.
-    #[error("interrupted")]
+    #[error("stopped by a signal")]
     #[diagnostic(
         code(hyper_sync::apply::interrupted),
         help("nothing was written; run again")
@@ -55,16 +55,6 @@ pub enum Error {
         help("take the flag away with `chattr -i -a` if it is not meant; nothing was written")
     )]
     Immutable {
-        /// What cannot be changed.
-        path: RelPath,
-    },
-    /// Another file system inside the target.
-    #[error("`{path}` in the target is on another file system, or a mount point")]
-    #[diagnostic(
-        code(hyper_sync::apply::foreign_mount),
-        help("unmount it, or leave it out with `exclude`; nothing was written")
-    )]
-    ForeignMount {
         /// What cannot be changed.
         path: RelPath,
     },

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::staging::Staging;
 use super::{Content, Error, Transaction, Update};
-use crate::fs::{Kind, Obstacle, Room, Target};
+use crate::fs::{self, Kind, Obstacle, Room, Target};
 use crate::git::path::folded;
 use crate::git::{BlobId, RelPath};
 use crate::plan::Operation;
@@ -27,7 +27,10 @@ pub(super) fn check(
         match target.obstacle(&path, &mut fine)? {
             None => {}
             Some(Obstacle::Immutable) => return Err(Error::Immutable { path }),
-            Some(Obstacle::Mount) => return Err(Error::ForeignMount { path }),
+            Some(Obstacle::Mount) => {
+                let path = path.to_string();
+                return Err(fs::Error::ForeignMount { path }.into());
+            }
             Some(Obstacle::Denied) => return Err(Error::Denied { path }),
         }
     }

@@ -31,12 +31,7 @@ pub(super) fn run(
         rebuild::preflight(settings, run)?;
     }
     let checked = if applies {
-        Some(validate::before_sync(
-            rebuilds,
-            args.sandboxed,
-            settings,
-            run,
-        )?)
+        Some(validate::before_sync(rebuilds, settings, run)?)
     } else {
         None
     };
@@ -45,7 +40,7 @@ pub(super) fn run(
         told::human(run.report, &outcome);
     }
     let exit = sync::exit(&args.remote, &outcome);
-    if applies && !rebuilds && !args.sandboxed {
+    if applies && !rebuilds {
         rebuild::refresh_lock(settings, run)?;
     }
     let rebuilt = if rebuilds && exit == Exit::Done {

@@ -131,14 +131,18 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(
         code(hyper_sync::fs::change),
-        help("see the cause; `hyper-sync status` tells which commit the target is at")
+        help(
+            "correct the cause and run again; `hyper-sync status` tells which commit the target is at"
+        )
     )]
     Change(#[from] Failure),
     /// A path in the target could not be read or written.
     #[error("cannot {verb} `{}` in the target", .path.escape_debug())]
     #[diagnostic(
         code(hyper_sync::fs::io),
-        help("see the cause; `hyper-sync status` tells which commit the target is at")
+        help(
+            "correct the cause and run again; `hyper-sync status` tells which commit the target is at"
+        )
     )]
     Io {
         /// What was tried.

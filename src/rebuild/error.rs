@@ -96,7 +96,10 @@ pub enum Error {
     },
     /// A program could not be started or watched.
     #[error("cannot run `{}`", .program.display())]
-    #[diagnostic(code(hyper_sync::rebuild::spawn), help("see the cause; {standing}"))]
+    #[diagnostic(
+        code(hyper_sync::rebuild::spawn),
+        help("correct the cause and run `hyper-sync rebuild`; {standing}")
+    )]
     Spawn {
         /// Its path.
         program: PathBuf,
@@ -327,133 +330,4 @@ fn still(activating: &[String]) -> String {
         return String::new();
     }
     format!("; the activation goes on in {}", list(activating))
-}
-
-#[cfg(test)]
-mod tests {
-    use miette::Diagnostic as _;
-
-    use super::*;
-
-    fn standing() -> Standing {
-        Standing {
-            tree: "1".repeat(40).parse().ok(),
-            running: Some(Box::new(Running {
-                system: "/nix/store/x-nixos-system".into(),
-                commit: "2".repeat(40).parse().ok(),
-            })),
-        }
-    }
-
-    fn told(error: &Error) -> String {
-        format!(
-            "{}: {error}\n  {}\n",
-            error.code().unwrap(),
-            error.help().unwrap()
-        )
-    }
-
-    #[test]
-    fn each_says_what_to_do_and_where_things_stand() {
-        let tail = "building\nerror: attribute 'x' missing".to_owned();
-        let end = "exit code 1".to_owned();
-        let names = vec!["a".to_owned(), "b".to_owned()];
-        let all = [
-            Error::ProgramMissing {
-                program: "nix",
-                standing: standing(),
-            },
-            Error::FlakeMissing {
-                path: "/etc/nixos/flake.nix".into(),
-                standing: standing(),
-            },
-            Error::HostUnclear {
-                flake: "/etc/nixos".into(),
-                names: names.clone(),
-                hostname: "c".to_owned(),
-                standing: standing(),
-            },
-            Error::HostUnknown {
-                flake: "/etc/nixos".into(),
-                host: "c".to_owned(),
-                names,
-                standing: standing(),
-            },
-            Error::Spawn {
-                program: "/bin/nix".into(),
-                source: std::io::ErrorKind::PermissionDenied.into(),
-                standing: standing(),
-            },
-            Error::Build {
-                end: end.clone(),
-                tail: tail.clone(),
-                standing: standing(),
-            },
-            Error::LeftOut {
-                path: RelPath::new(b"var/x.nix").unwrap(),
-                standing: standing(),
-            },
-            Error::SelfRemoval {
-                timer: "hyper-sync.timer".to_owned(),
-                standing: standing(),
-            },
-            Error::Activation {
-                action: Action::Switch,
-                end,
-                tail,
-                standing: standing(),
-            },
-            Error::Degraded {
-                units: vec!["a.service".to_owned()],
-                standing: standing(),
-            },
-            Error::RebootNeeded {
-                standing: standing(),
-            },
-            Error::TimedOut {
-                after: Duration::from_secs(60),
-                activating: vec!["a.service".to_owned()],
-                standing: standing(),
-            },
-            Error::Interrupted {
-                activating: Vec::new(),
-                standing: Standing::default(),
-            },
-            Error::Busy {
-                unit: None,
-                standing: standing(),
-            },
-        ];
-        let all: String = all.iter().map(told).collect();
-        insta::assert_snapshot!(all, @r#"
-        hyper_sync::rebuild::program_missing: `nix` is not in the search path
-          run it on NixOS, put the program into `PATH`, or sync alone with `--skip-rebuild`; the tree is at 1111111111, the running system is `/nix/store/x-nixos-system` of 2222222222
-        hyper_sync::rebuild::flake_missing: there is no flake at `/etc/nixos/flake.nix`
-          set `rebuild.flake` to the directory that holds the host's `flake.nix`; the tree is at 1111111111, the running system is `/nix/store/x-nixos-system` of 2222222222
-        hyper_sync::rebuild::host_unclear: `/etc/nixos` has several hosts and none is called `c` like this machine: `a`, `b`
-          set `rebuild.host` to the attribute of `nixosConfigurations` that is this machine; the tree is at 1111111111, the running system is `/nix/store/x-nixos-system` of 2222222222
-        hyper_sync::rebuild::host_unknown: `/etc/nixos` has no host `c`, it has `a`, `b`
-          correct `rebuild.host`; the tree is at 1111111111, the running system is `/nix/store/x-nixos-system` of 2222222222
-        hyper_sync::rebuild::spawn: cannot run `/bin/nix`
-          see the cause; the tree is at 1111111111, the running system is `/nix/store/x-nixos-system` of 2222222222
-        hyper_sync::rebuild::build: the system was not built (exit code 1): attribute 'x' missing
-          correct the configuration and run again; the tree is at 1111111111, the running system is `/nix/store/x-nixos-system` of 2222222222
-        hyper_sync::rebuild::left_out: the build needs `var/x.nix`, which `exclude` leaves out of it
-          take it out of `exclude` and into `protect`: then it is built, and your edits of it are kept; the tree is at 1111111111, the running system is `/nix/store/x-nixos-system` of 2222222222
-        hyper_sync::rebuild::self_removal: the new system has no `hyper-sync.timer`, which has started this update
-          enable `services.hyper-sync` where a sync does not remove it, such as the host's own `flake.nix`, or allow it with `--allow-self-removal`; nothing was activated; the tree is at 1111111111, the running system is `/nix/store/x-nixos-system` of 2222222222
-        hyper_sync::rebuild::activation: the system was built but `switch` failed (exit code 1): attribute 'x' missing
-          see `journalctl -u nixos-rebuild-switch-to-configuration`, correct the cause and run again; the tree is at 1111111111, the running system is `/nix/store/x-nixos-system` of 2222222222
-        hyper_sync::rebuild::degraded: the new system is active, but units failed that had not failed before: a.service
-          see `systemctl status` of each; `hyper-sync rollback` returns to the commit before; the tree is at 1111111111, the running system is `/nix/store/x-nixos-system` of 2222222222
-        hyper_sync::rebuild::reboot_needed: the running system cannot be switched to the new one without a reboot
-          use `--rebuild-action boot` and reboot; the tree is at 1111111111, the running system is `/nix/store/x-nixos-system` of 2222222222
-        hyper_sync::rebuild::timeout: the rebuild took more than 60s and was stopped; the activation goes on in `a.service`
-          run again, or raise `rebuild.timeout`; the tree is at 1111111111, the running system is `/nix/store/x-nixos-system` of 2222222222
-        hyper_sync::rebuild::interrupted: the rebuild was stopped
-          `hyper-sync rebuild` does it again; the tree is at no commit that hyper-sync brought
-        hyper_sync::rebuild::busy: another rebuild is active
-          wait for it to end, then run `hyper-sync rebuild`; the tree is at 1111111111, the running system is `/nix/store/x-nixos-system` of 2222222222
-        "#);
-    }
 }

@@ -33,7 +33,9 @@ pub enum Error {
     #[error("cannot read the configuration file `{}`", .path.display())]
     #[diagnostic(
         code(hyper_sync::settings::file_unreadable),
-        help("see the cause; nothing was written")
+        help(
+            "give this user the right to read it, or name another file with `--config`; nothing was written"
+        )
     )]
     FileUnreadable {
         /// Its path.
@@ -163,7 +165,7 @@ impl fmt::Display for UnknownKeyHelp {
         match self {
             Self::Similar(name) => write!(formatter, "did you mean `{name}`?"),
             Self::Secret => formatter.write_str(
-                "a secret does not belong into this file: put it into a file of its own and give its path as `token_file`",
+                "a secret does not belong in this file: put it into a file of its own and give its path as `token_file`",
             ),
             Self::Section(name) => write!(formatter, "`{name}` is a section: write `[{name}]` and its keys below"),
             Self::Unlike => formatter.write_str("`hyper-sync config show` lists all there are"),

@@ -128,7 +128,7 @@ pub enum Error {
     #[diagnostic(
         code(hyper_sync::source::certificate),
         help(
-            "if the host has a CA of its own, set `ca_file`; else something between pretends to be it; nothing was written"
+            "if the host has a CA of its own, set `ca_file`; otherwise check this machine's clock, then whether something between pretends to be the host; nothing was written"
         )
     )]
     Certificate {
@@ -153,17 +153,19 @@ pub enum Error {
     #[error("cannot set up the network client: {cause}")]
     #[diagnostic(
         code(hyper_sync::source::client),
-        help("see the cause; nothing was written")
+        help("correct the cause and run again, and report it if it stays; nothing was written")
     )]
     Client {
         /// The whole chain in one line.
         cause: String,
     },
     /// The credentials are refused.
-    #[error("{remote} refuses the credentials ({token})")]
+    #[error("{remote} refuses access {}", with(.token))]
     #[diagnostic(
         code(hyper_sync::source::unauthorized),
-        help("renew the token, it may be expired or revoked; nothing was written")
+        help(
+            "give a token, or renew the one that is refused: it may be expired or revoked; nothing was written"
+        )
     )]
     Unauthorized {
         /// Host or repository.
@@ -172,7 +174,7 @@ pub enum Error {
         token: String,
     },
     /// Not found, or not for us: a forge does not tell which.
-    #[error("{remote} has no such repository, or the credentials ({token}) may not read it")]
+    #[error("{remote} does not exist, or may not be read {}", with(.token))]
     #[diagnostic(
         code(hyper_sync::source::no_permission),
         help(
@@ -278,7 +280,7 @@ pub enum Error {
     #[diagnostic(
         code(hyper_sync::source::commit_mismatch),
         help(
-            "the remote, or something between, sent other bytes than the id stands for; nothing was written"
+            "the remote, or something between, sent other bytes than the id stands for; nothing was written; run again, and report it if it stays"
         )
     )]
     Commit {
@@ -291,9 +293,7 @@ pub enum Error {
     #[error("commit {commit} is refused: {fault}")]
     #[diagnostic(
         code(hyper_sync::source::tree_refused),
-        help(
-            "one bad entry refuses the whole commit; correct it in the repository; nothing was written"
-        )
+        help("{}; nothing was written", way_out(.fault))
     )]
     Tree {
         /// The commit.
@@ -321,7 +321,9 @@ pub enum Error {
     #[error("the blob {expected} is part of a SHA-1 collision attack")]
     #[diagnostic(
         code(hyper_sync::source::collision),
-        help("the content is refused; nothing was written")
+        help(
+            "nobody makes such content by accident: find out who put it into the repository, and remove it; nothing was written"
+        )
     )]
     Collision {
         /// What was asked for.
@@ -381,7 +383,9 @@ pub enum Error {
     #[error("`{}` and `{}` are the same name on the target's file system", .path.escape_debug(), .other.escape_debug())]
     #[diagnostic(
         code(hyper_sync::source::case_collision),
-        help("rename one of them in the repository; nothing was written")
+        help(
+            "rename one of them in the repository, or keep the target on a file system that minds case; nothing was written"
+        )
     )]
     CaseCollision {
         /// One of them.
@@ -407,7 +411,9 @@ pub enum Error {
     #[error("{remote} refuses: {}", .message.escape_debug())]
     #[diagnostic(
         code(hyper_sync::source::refused),
-        help("the words are those of the server; nothing was written")
+        help(
+            "these are the server's own words: correct what they name and run again; nothing was written"
+        )
     )]
     Refused {
         /// Host or repository.
@@ -416,7 +422,7 @@ pub enum Error {
         message: String,
     },
     /// A local path without a repository.
-    #[error("`{remote}` is no git repository")]
+    #[error("`{remote}` is not a git repository")]
     #[diagnostic(
         code(hyper_sync::source::no_repository),
         help("check the path in `repo`; nothing was written")
@@ -502,7 +508,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// Stopped by a signal.
-    #[error("stopped")]
+    #[error("stopped by a signal")]
     #[diagnostic(
         code(hyper_sync::source::interrupted),
         help("nothing was written; run again to go on")
@@ -527,5 +533,34 @@ fn place(path: &str) -> String {
         "the root".to_owned()
     } else {
         format!("`{}`", path.escape_debug())
+    }
+}
+
+/// What the remote was asked with, in words; "none" is no token.
+fn with(token: &str) -> String {
+    if token == "none" {
+        "without credentials".to_owned()
+    } else {
+        format!("with the credentials ({token})")
+    }
+}
+
+/// Damage is the remote's, to be asked again; what git could store is the repository's, to be corrected there.
+fn way_out(fault: &tree::Fault) -> &'static str {
+    match fault {
+        tree::Fault::OtherId { .. }
+        | tree::Fault::Collision { .. }
+        | tree::Fault::Malformed { .. }
+        | tree::Fault::Unsorted { .. } => {
+            "the remote, or something between, sent what git does not make: run again, and report it if it stays"
+        }
+        tree::Fault::TooLarge { .. } => "raise `limits.files` if this is right",
+        tree::Fault::Duplicate { .. }
+        | tree::Fault::SameName { .. }
+        | tree::Fault::Path { .. }
+        | tree::Fault::Mode { .. }
+        | tree::Fault::NullId { .. } => {
+            "one bad entry refuses the whole commit: correct it in the repository"
+        }
     }
 }

@@ -63,7 +63,9 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(
         code(hyper_sync::state::io),
-        help("check the disk, its free space and who owns the state directory")
+        help(
+            "check the disk, its free space and who owns the state directory; `hyper-sync status` tells which commit the target is at"
+        )
     )]
     Io(#[from] Failure),
 }

@@ -34,7 +34,7 @@ pub enum Error {
         path: crate::git::RelPath,
     },
     /// Nothing is kept that would lead there.
-    #[error("no update is kept that can be undone to there")]
+    #[error("no update that is kept leads back there")]
     #[diagnostic(
         code(hyper_sync::sync::no_such_update),
         help("`hyper-sync history` lists what is kept; nothing was written")

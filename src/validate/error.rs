@@ -56,7 +56,7 @@ pub enum Error {
     #[diagnostic(
         code(hyper_sync::validate::critical),
         help(
-            "`hyper-sync validate` tells them in full, `--fix` repairs some; the target is at its new commit, the system was not rebuilt"
+            "`hyper-sync validate` tells them in full, `--fix` repairs some; the target is synced, the system was not rebuilt"
         )
     )]
     Critical {

@@ -207,7 +207,7 @@ fn each_mistake_is_shown_with_its_line() {
        :   `-- unknown key
      4 | [rebuild]
        `----
-      help: a secret does not belong into this file: put it into a file of its own and give its path as `token_file`; nothing was written
+      help: a secret does not belong in this file: put it into a file of its own and give its path as `token_file`; nothing was written
 
     Error: hyper_sync::settings::unknown_key
 
