@@ -28,8 +28,9 @@ rustPlatform.buildRustPackage {
       ../Cargo.lock
       ../clippy.toml
       ../rustfmt.toml
-      # A test holds it against the program.
+      # Tests hold them against the program.
       ../README.md
+      ../docs/errors.md
       ../src
       ../tests
     ];

@@ -30,6 +30,7 @@ mod common {
 mod apply;
 mod defects;
 mod docs;
+mod errors;
 mod forge;
 mod help;
 mod http;

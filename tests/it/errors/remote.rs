@@ -1,0 +1,345 @@
+//! The remote and what it sends, and the signatures of its commits.
+
+use std::time::Duration;
+
+use hyper_sync::Error;
+use hyper_sync::git::{commit, id, path, tree};
+use hyper_sync::{objects, scan, signature, source};
+
+use super::{denied, missing, oid};
+
+const REMOTE: &str = "github.com/o/n";
+
+fn remote() -> String {
+    REMOTE.to_owned()
+}
+
+fn text(text: &str) -> String {
+    text.to_owned()
+}
+
+pub(super) fn source() -> Vec<Error> {
+    use source::Error as E;
+    let faults = tree_faults()
+        .into_iter()
+        .map(|fault| E::Tree {
+            commit: oid('c'),
+            fault,
+        })
+        .chain(commit_faults().into_iter().map(|fault| E::Commit {
+            commit: oid('c'),
+            fault,
+        }));
+    reached()
+        .into_iter()
+        .chain(answered())
+        .chain(faults)
+        .chain(sent())
+        .chain(wrapped())
+        .map(Error::from)
+        .collect()
+}
+
+/// What keeps the remote from being asked.
+fn reached() -> Vec<source::Error> {
+    use source::Error as E;
+    vec![
+        E::Unreachable {
+            remote: remote(),
+            cause: text("dns error: no such host"),
+        },
+        E::Timeout {
+            remote: remote(),
+            after: Duration::from_secs(900),
+        },
+        E::Address {
+            url: text("ftp://example.org/api"),
+            problem: "is neither http nor https",
+        },
+        E::PlainHttp { remote: remote() },
+        E::Proxy {
+            variable: text("https_proxy"),
+            problem: "is not a URL",
+        },
+        E::CaFile {
+            path: "/etc/ssl/ca.pem".into(),
+            origin: "ca_file",
+            cause: text("it holds none"),
+        },
+        E::Certificate {
+            remote: remote(),
+            cause: text("invalid peer certificate: UnknownIssuer"),
+        },
+        E::NoCertificates { remote: remote() },
+        E::Client {
+            cause: text("Too many open files (os error 24)"),
+        },
+        E::HostKey {
+            remote: text("git@example.org:o/n"),
+        },
+        E::Program {
+            program: text("ssh"),
+            source: missing(),
+        },
+        E::NoSuchRoute {
+            remote: text("git@example.org:o/n"),
+            transport: "api",
+        },
+        E::NoRepository {
+            remote: text("/srv/git/n"),
+        },
+        E::Interrupted,
+    ]
+}
+
+/// What it answers in place of what it was asked for.
+fn answered() -> Vec<source::Error> {
+    use source::Error as E;
+    vec![
+        E::ServerError {
+            remote: remote(),
+            status: 503,
+        },
+        E::NotAForge {
+            remote: remote(),
+            answer: text("<!doctype html>\u{1b}[2J"),
+        },
+        E::Redirect {
+            remote: remote(),
+            to: text("https://other.example.org/o/n"),
+        },
+        E::Unauthorized {
+            remote: remote(),
+            token: text("the token in `GITHUB_TOKEN`"),
+        },
+        E::Unauthorized {
+            remote: remote(),
+            token: text("none"),
+        },
+        E::NoPermission {
+            remote: remote(),
+            token: text("the user's ssh keys"),
+        },
+        E::NoPermission {
+            remote: remote(),
+            token: text("none"),
+        },
+        E::RateLimited {
+            remote: remote(),
+            wait: Some(Duration::from_secs(1800)),
+        },
+        E::RateLimited {
+            remote: remote(),
+            wait: None,
+        },
+        E::UnknownRef {
+            remote: remote(),
+            reference: text("mian"),
+        },
+        E::UnknownCommit {
+            remote: remote(),
+            commit: oid('c'),
+        },
+        E::EmptyRepository { remote: remote() },
+        E::Sha256 { remote: remote() },
+        E::OldProtocol { remote: remote() },
+        E::Refused {
+            remote: remote(),
+            message: text("access denied: the repository is archived"),
+        },
+        E::Unsuited {
+            remote: remote(),
+            problem: "has a file that is too large for its API",
+        },
+    ]
+}
+
+/// What it sends and must not.
+fn sent() -> Vec<source::Error> {
+    use source::Error as E;
+    vec![
+        E::Protocol {
+            remote: remote(),
+            detail: text("a line without a length"),
+        },
+        E::Malformed {
+            remote: remote(),
+            what: "listing",
+            problem: text("EOF while parsing a value at line 1 column 0"),
+        },
+        E::Blob {
+            path: text("flake.nix"),
+            expected: oid('a'),
+            actual: oid('b'),
+        },
+        E::Collision { expected: oid('a') },
+        E::Incomplete {
+            remote: remote(),
+            commit: oid('c'),
+            kind: "blob",
+            id: oid('a'),
+        },
+        E::Listing {
+            remote: remote(),
+            path: String::new(),
+            expected: oid('a'),
+            actual: oid('b'),
+        },
+        E::Listing {
+            remote: remote(),
+            path: text("modules"),
+            expected: oid('a'),
+            actual: oid('b'),
+        },
+        E::Symlink {
+            path: text("result"),
+            problem: "is absolute or leaves the tree",
+        },
+        E::CaseCollision {
+            path: text("README.md"),
+            other: text("Readme.md"),
+        },
+        E::Pack {
+            remote: remote(),
+            detail: text("its checksum does not match"),
+        },
+        E::TooLarge {
+            what: text("a file of the commit"),
+            limit: 134_217_728,
+            setting: "limits.blob",
+        },
+    ]
+}
+
+fn tree_faults() -> Vec<tree::Fault> {
+    use tree::Fault as F;
+    vec![
+        F::OtherId {
+            id: oid('a'),
+            actual: oid('b'),
+        },
+        F::Collision {
+            id: oid('a'),
+            source: id::Collision,
+        },
+        F::Malformed { id: oid('a') },
+        F::Unsorted { id: oid('a') },
+        F::Duplicate {
+            path: text("flake.nix"),
+        },
+        F::SameName {
+            path: text("caf\u{e9}"),
+            other: text("cafe\u{301}"),
+        },
+        F::Path {
+            path: text("modules/.GIT"),
+            fault: path::Fault::DotGit,
+        },
+        F::Mode {
+            path: text("sub"),
+            mode: text("160000"),
+        },
+        F::NullId {
+            path: text("flake.nix"),
+        },
+        F::TooLarge { limit: 50_000 },
+    ]
+}
+
+fn commit_faults() -> Vec<commit::Fault> {
+    use commit::Fault as F;
+    vec![
+        F::OtherId { actual: oid('b') },
+        F::Malformed,
+        F::Collision(id::Collision),
+    ]
+}
+
+/// The errors of other stages keep their codes.
+fn wrapped() -> Vec<source::Error> {
+    let commit = oid('c');
+    let read = scan::Error::Read {
+        path: text("flake.nix"),
+        source: denied(),
+    };
+    vec![
+        signature::Error::Unsigned { commit }.into(),
+        read.into(),
+        objects::Error::Io {
+            action: "write",
+            path: "/var/lib/hyper-sync/objects.git".into(),
+            source: denied(),
+        }
+        .into(),
+    ]
+}
+
+pub(super) fn signature() -> Vec<Error> {
+    use signature::Error as E;
+    let path = || "/etc/hyper-sync/signers".into();
+    let commit = oid('c');
+    let key = || text("SHA256:47DEQpj8HBSa");
+    let all = vec![
+        E::Missing { path: path() },
+        E::Unreadable {
+            path: path(),
+            source: denied(),
+        },
+        E::NotAFile {
+            path: path(),
+            kind: "a directory",
+        },
+        E::Mode {
+            path: path(),
+            mode: 0o664,
+        },
+        E::Owner {
+            path: path(),
+            uid: 1000,
+        },
+        E::TooLarge {
+            path: path(),
+            limit: 1_048_576,
+        },
+        E::Content {
+            path: path(),
+            problem: "lists no key",
+        },
+        E::Line {
+            path: path(),
+            line: 3,
+            problem: "has a damaged key",
+        },
+        E::Program {
+            program: "ssh-keygen",
+            source: missing(),
+        },
+        E::Program {
+            program: "gpgv",
+            source: missing(),
+        },
+        E::Scratch {
+            path: "/var/lib/hyper-sync/signers".into(),
+            source: denied(),
+        },
+        E::Unsigned { commit },
+        E::OtherFormat {
+            commit,
+            signed: "an OpenPGP signature",
+            listed: "SSH keys",
+        },
+        E::Several { commit },
+        E::Bad {
+            commit,
+            cause: text("the commit is not what was signed"),
+        },
+        E::Unlisted { commit, key: key() },
+        E::KeyRefused {
+            commit,
+            key: key(),
+            cause: text("the key has expired"),
+        },
+        E::Unavailable { commit },
+    ];
+    all.into_iter().map(Error::from).collect()
+}

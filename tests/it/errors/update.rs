@@ -1,0 +1,286 @@
+//! The update: planned, applied, undone, and the rebuild after it.
+
+use std::time::Duration;
+
+use hyper_sync::Error;
+use hyper_sync::apply::{self, TxId, undo};
+use hyper_sync::git::RelPath;
+use hyper_sync::nix::NarHash;
+use hyper_sync::patterns::Patterns;
+use hyper_sync::rebuild::{self, Running, Standing};
+use hyper_sync::settings::Action;
+use hyper_sync::state::{self, Damage};
+use hyper_sync::{fs, plan, sync};
+
+use super::{missing, oid};
+
+fn path(path: &str) -> RelPath {
+    RelPath::new(path.as_bytes()).unwrap()
+}
+
+fn errors<E: Into<Error>>(all: Vec<E>) -> Vec<Error> {
+    all.into_iter().map(Into::into).collect()
+}
+
+/// So many that they are not all listed.
+fn paths() -> Vec<RelPath> {
+    (10..32)
+        .map(|number| path(&format!("{number}.nix")))
+        .collect()
+}
+
+fn state() -> state::Error {
+    state::Error::NotADirectory {
+        path: "/var/lib/hyper-sync".into(),
+    }
+}
+
+pub(super) fn plan() -> Vec<Error> {
+    use plan::Error as E;
+    let conflicts = |paths: Vec<RelPath>| E::Conflicts {
+        conflicts: paths
+            .into_iter()
+            .map(|path| plan::Conflict {
+                path,
+                problem: "edited, and the commit changes it too",
+            })
+            .collect(),
+    };
+    errors(vec![
+        conflicts(vec![path("flake.nix")]),
+        conflicts(paths()),
+        E::RequiredGone {
+            path: path("flake.nix"),
+        },
+        E::MassDelete {
+            before: 200,
+            after: 3,
+        },
+    ])
+}
+
+pub(super) fn sync() -> Vec<Error> {
+    use sync::Error as E;
+    errors(vec![
+        E::Rewind {
+            reference: "main".to_owned(),
+            from: oid('a'),
+            to: oid('b'),
+        },
+        E::ContentGone {
+            path: path("flake.nix"),
+        },
+        E::NoSuchUpdate,
+        E::NoSuchEdit {
+            path: path("flake.nix"),
+        },
+        E::Pattern(Patterns::new(&["a["]).unwrap_err()),
+    ])
+}
+
+pub(super) fn apply() -> Vec<Error> {
+    use apply::{Error as E, Problem};
+    let target = || "/etc/nixos".into();
+    let needs_person = |problem| E::NeedsPerson { problem };
+    errors(vec![
+        E::Interrupted,
+        E::Stale { paths: paths() },
+        E::TargetReplaced { path: target() },
+        E::Immutable {
+            path: path("flake.nix"),
+        },
+        E::Denied {
+            path: path("flake.nix"),
+        },
+        E::ReadOnly { path: target() },
+        E::NoSpace {
+            path: target(),
+            unit: "bytes",
+            need: 1_000_000,
+            free: 4096,
+        },
+        E::UnsupportedFileSystem { path: target() },
+        E::CaseCollision {
+            first: "README.md".to_owned(),
+            second: "Readme.md".to_owned(),
+        },
+        E::StagingBlocked {
+            path: "/etc/nixos/.hyper-sync".into(),
+        },
+        E::Content {
+            path: path("flake.nix"),
+            id: oid('a'),
+            source: "the pack is gone".into(),
+        },
+        E::RecoveryFirst,
+        E::Unfinished {
+            id: TxId(7),
+            source: Box::new(E::ReadOnly { path: target() }),
+        },
+        needs_person(Problem::Record),
+        needs_person(Problem::OtherTarget("/etc/other".to_owned())),
+        needs_person(Problem::Content(vec![path("a.nix"), path("b.nix")])),
+        state().into(),
+        fs::Error::TargetMissing { path: target() }.into(),
+    ])
+}
+
+pub(super) fn undo() -> Vec<Error> {
+    use undo::Error as E;
+    let id = TxId(7);
+    errors(vec![
+        E::Gone { id },
+        E::Damaged {
+            id,
+            damage: Damage::Checksum,
+        },
+        E::NotReplaced {
+            id,
+            path: path("flake.nix"),
+        },
+        E::ContentDamaged {
+            id,
+            path: path("flake.nix"),
+        },
+        state().into(),
+    ])
+}
+
+fn standing() -> Standing {
+    Standing {
+        tree: Some(oid('a')),
+        running: Some(Box::new(Running {
+            system: "/nix/store/x-nixos-system".into(),
+            commit: Some(oid('b')),
+        })),
+    }
+}
+
+/// The hash of a directory that always has the same content.
+fn nar_hash() -> NarHash {
+    let directory = tempfile::tempdir().unwrap();
+    NarHash::of(directory.path()).unwrap()
+}
+
+pub(super) fn rebuild() -> Vec<Error> {
+    let all: Vec<rebuild::Error> = before_the_build()
+        .into_iter()
+        .chain(the_build())
+        .chain(the_activation())
+        .collect();
+    errors(all)
+}
+
+fn before_the_build() -> Vec<rebuild::Error> {
+    use rebuild::Error as E;
+    let standing = standing();
+    let names = vec!["desk".to_owned(), "lap".to_owned()];
+    vec![
+        E::ProgramMissing {
+            program: "nixos-rebuild",
+            standing: standing.clone(),
+        },
+        E::FlakeMissing {
+            path: "/etc/nixos/flake.nix".into(),
+            standing: standing.clone(),
+        },
+        E::HostUnclear {
+            flake: "/etc/nixos".into(),
+            names: names.clone(),
+            hostname: "nixos".to_owned(),
+            standing: standing.clone(),
+        },
+        E::HostUnclear {
+            flake: "/etc/nixos".into(),
+            names: Vec::new(),
+            hostname: "nixos".to_owned(),
+            standing: standing.clone(),
+        },
+        E::HostUnknown {
+            flake: "/etc/nixos".into(),
+            host: "dekstop".to_owned(),
+            names,
+            standing: standing.clone(),
+        },
+        E::Spawn {
+            program: "/run/current-system/sw/bin/nixos-rebuild".into(),
+            source: missing(),
+            standing: standing.clone(),
+        },
+        E::Busy {
+            unit: Some("nixos-rebuild-switch-to-configuration.service".to_owned()),
+            standing: standing.clone(),
+        },
+        E::Busy {
+            unit: None,
+            standing,
+        },
+        state().into(),
+    ]
+}
+
+fn the_build() -> Vec<rebuild::Error> {
+    use rebuild::Error as E;
+    let standing = standing();
+    vec![
+        E::Build {
+            end: "exit code 1".to_owned(),
+            tail: "building\nerror: attribute 'x' missing".to_owned(),
+            standing: standing.clone(),
+        },
+        E::LeftOut {
+            path: path("var/x.nix"),
+            standing: standing.clone(),
+        },
+        E::OtherTree {
+            expected: nar_hash(),
+            actual: Some("sha256-AAAA".to_owned()),
+            standing: standing.clone(),
+        },
+        E::OtherTree {
+            expected: nar_hash(),
+            actual: None,
+            standing: standing.clone(),
+        },
+        E::TimedOut {
+            after: Duration::from_secs(14400),
+            activating: Vec::new(),
+            standing,
+        },
+    ]
+}
+
+fn the_activation() -> Vec<rebuild::Error> {
+    use rebuild::Error as E;
+    let standing = standing();
+    let unit = "nixos-rebuild-switch-to-configuration.service".to_owned();
+    vec![
+        E::SelfRemoval {
+            timer: "hyper-sync.timer".to_owned(),
+            standing: standing.clone(),
+        },
+        E::Activation {
+            action: Action::Switch,
+            end: "exit code 1".to_owned(),
+            tail: "activating\nerror: no such group".to_owned(),
+            standing: standing.clone(),
+        },
+        E::Degraded {
+            units: vec!["a.service".to_owned(), "b.service".to_owned()],
+            standing: standing.clone(),
+        },
+        E::RebootNeeded { standing },
+        E::TimedOut {
+            after: Duration::from_secs(14400),
+            activating: vec![unit],
+            standing: Standing::default(),
+        },
+        E::Interrupted {
+            activating: Vec::new(),
+            standing: Standing {
+                tree: Some(oid('a')),
+                running: None,
+            },
+        },
+    ]
+}

@@ -1,0 +1,98 @@
+//! The settings: each error as the settings themselves report it, from a file, a variable or an option.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use hyper_sync::Error;
+use hyper_sync::settings::{self, Env, File, Origin, Overrides, Settings};
+
+use super::denied;
+
+fn env() -> Env {
+    Env::empty().with("HOME", "/root").as_root(true)
+}
+
+fn resolve(flags: &Overrides, env: &Env, text: &str) -> Error {
+    let file = File::new("/etc/hyper-sync/config.toml", text);
+    Settings::resolve(flags, env, Some(&file))
+        .unwrap_err()
+        .into()
+}
+
+fn in_file(text: &str) -> Error {
+    resolve(&Overrides::none(), &env(), text)
+}
+
+fn in_variable(name: &str, value: &[u8]) -> Error {
+    let env = env().with(name, OsStr::from_bytes(value));
+    resolve(&Overrides::none(), &env, "")
+}
+
+fn given(name: &'static str, flag: &'static str, value: &str) -> Error {
+    let flags = Overrides::none().with(name, flag, Some(value));
+    resolve(&flags, &env(), "")
+}
+
+fn several_given() -> Error {
+    let flags =
+        Overrides::none()
+            .with("ref", "--ref", Some("a..b"))
+            .with("target", "--target", Some("/"));
+    resolve(&flags, &env(), "")
+}
+
+pub(super) fn settings() -> Vec<Error> {
+    let path = PathBuf::from("/etc/hyper-sync/config.toml");
+    let missing = Path::new("/nonexistent/config.toml");
+    let missing = File::read(missing, &env(), Origin::Flag("--config"));
+    let mut all = vec![
+        missing.err().unwrap().into(),
+        settings::Error::FileUnreadable {
+            path: path.clone(),
+            source: denied(),
+        }
+        .into(),
+        settings::Error::FileNotText {
+            path,
+            why: "it is not UTF-8",
+        }
+        .into(),
+        in_file("repo = 'o/n'\nref = main\n"),
+        in_file("targt = '/etc/nixos'"),
+        in_file("[rebuild]\nzzz = 1"),
+        in_file("token = 'secret'"),
+        in_file("limits = 1"),
+        in_file("targt = '/etc/nixos'\n[limits]\nfiles = 'many'\n"),
+        several_given(),
+        in_file("target = 1"),
+        in_variable("HYPER_SYNC_REF", b"\xff"),
+        in_file("target = \"/etc/nixos\\n\""),
+        given("target", "--target", ""),
+        in_file("local_edits = 'merge'"),
+        in_variable("HYPER_SYNC_LIMITS_BLOB", b"big"),
+        in_file("exclude = ['a[']"),
+        in_file("require = ['../flake.nix']"),
+        in_file("target = 'nixos'"),
+        in_file("target = '~/nixos'"),
+        given("ref", "--ref", "a..b"),
+        in_file("target = '/'"),
+        in_file("target = '/etc/nixos'\nstate_dir = '/etc/nixos/state'"),
+        in_file("token_file = '/nix/store/x-token'"),
+        resolve(&Overrides::none(), &Env::empty(), ""),
+    ];
+    for repo in [
+        "https://me:secret@example.org/o/n",
+        "https://example.org/o/n?ref=main",
+        "ext::sh -c date",
+        "ssh://-oProxyCommand=date/o/n",
+        "gopher://example.org/o/n",
+        "https://",
+        "https://example.org",
+        "https://example.org:port/o/n",
+        "hyper-nixos",
+    ] {
+        all.push(given("repo", "--repo", repo));
+    }
+    all
+}
