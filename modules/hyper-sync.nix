@@ -270,19 +270,12 @@ in
 
         serviceConfig = {
           Type = "oneshot";
-          ExecStart = [
-            (utils.escapeSystemdExecArgs [
-              exe
-              "validate"
-              "--quick"
-              "--sandboxed"
-              "--fail-on"
-              "critical"
-            ])
-            (utils.escapeSystemdExecArgs [
-              exe
-              "sync"
-            ])
+          # Validates first. Only what would make the sync unsafe stops it, for a sync is often the repair of the rest;
+          # what stops a rebuild is looked for again before the rebuild.
+          ExecStart = utils.escapeSystemdExecArgs [
+            exe
+            "--skip-rebuild"
+            "--sandboxed"
           ];
           # Rate limited, another run is active, changes wait: the next tick tries again. A failed unit would turn the
           # next switch's exit code into "some unit failed".

@@ -182,6 +182,9 @@ pub struct Update {
     /// Bring the target to the commit, but do not rebuild
     #[arg(long)]
     pub skip_rebuild: bool,
+    /// Leave out what the sandboxed unit cannot see or write; the unit of the rebuild does it
+    #[arg(long, hide = true, requires = "skip_rebuild")]
+    pub sandboxed: bool,
     /// The rebuild.
     #[command(flatten)]
     pub activation: Activation,

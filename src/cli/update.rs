@@ -31,7 +31,12 @@ pub(super) fn run(
         rebuild::preflight(settings, run)?;
     }
     let checked = if applies {
-        Some(validate::before_sync(rebuilds, settings, run)?)
+        Some(validate::before_sync(
+            rebuilds,
+            args.sandboxed,
+            settings,
+            run,
+        )?)
     } else {
         None
     };
@@ -40,7 +45,7 @@ pub(super) fn run(
         told::human(run.report, &outcome);
     }
     let exit = sync::exit(&args.remote, &outcome);
-    if applies && !rebuilds {
+    if applies && !rebuilds && !args.sandboxed {
         rebuild::refresh_lock(settings, run)?;
     }
     let rebuilt = if rebuilds && exit == Exit::Done {

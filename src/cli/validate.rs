@@ -59,6 +59,7 @@ pub(super) fn run(args: &args::Validate, settings: &Settings, run: &mut Run<'_>)
 /// What the rebuild needs is named only where there will be one.
 pub(super) fn before_sync(
     rebuilds: bool,
+    sandboxed: bool,
     settings: &Settings,
     run: &mut Run<'_>,
 ) -> Result<Document, Error> {
@@ -66,6 +67,7 @@ pub(super) fn before_sync(
     validate::preflight(&context(settings, run.env, &runner))?;
     let options = Options {
         quick: true,
+        sandboxed,
         ..Options::default()
     };
     let validation = look(options, settings, run);

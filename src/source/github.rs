@@ -5,12 +5,12 @@
 //! hashed as it arrives. A name is resolved once; from there on everything is asked for by its id, so a branch that
 //! moves meanwhile changes nothing.
 //!
-//! Cost: one request where nothing has changed, `3 + k` for `k` changed files.
+//! Cost: one request where nothing has changed, `3 + k` for `k` changed files, the proof that a branch has moved
+//! forward included.
 //!
 //! Limits: a tree with the mode 100664, which old versions of git wrote, and blobs over 100 MB do not come this way
 //! ([`Error::Unsuited`]).
 
-use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use reqwest::header::{HeaderName, HeaderValue};
@@ -26,6 +26,7 @@ use crate::token::Token;
 
 mod blobs;
 mod commit;
+mod compare;
 mod listing;
 mod resolve;
 mod trees;
@@ -48,6 +49,8 @@ pub struct GitHub {
     remote: String,
     /// `…/repos/owner/name`, or where that was moved to.
     base: Mutex<Url>,
+    /// What a comparison has told: the new commit, the old one, and whether one descends from the other.
+    compared: Mutex<Option<(CommitId, CommitId, bool)>>,
 }
 
 impl GitHub {
@@ -71,6 +74,7 @@ impl GitHub {
             known,
             remote: format!("{owner}/{name}"),
             base: Mutex::new(below(&base, &["repos", owner, name])),
+            compared: Mutex::default(),
         })
     }
 
@@ -143,13 +147,36 @@ impl GitHub {
     }
 
     /// The commit, proven if it can be, and its bytes where they are new.
-    fn commit(&self, id: CommitId, store: &Store) -> Result<(Provenance, Option<Vec<u8>>), Error> {
+    fn commit(
+        &self,
+        id: CommitId,
+        last: Option<CommitId>,
+        store: &Store,
+    ) -> Result<(Provenance, Option<Vec<u8>>), Error> {
         if let Some(commit) = store
             .commit(id)
             .map_err(|fault| Error::Commit { commit: id, fault })?
         {
             return Ok((Provenance::Verified(commit), None));
         }
+        let compared = match last {
+            Some(last) => self.compare(id, last)?,
+            None => None,
+        };
+        let answer = match compared {
+            Some(answer) => answer,
+            None => self.ask_for_commit(id)?,
+        };
+        match answer.rebuild() {
+            Some((commit, raw)) => Ok((Provenance::Verified(commit), Some(raw))),
+            None => answer
+                .told()
+                .map(|commit| (Provenance::FromForge(commit), None))
+                .map_err(|problem| self.malformed("commit", problem)),
+        }
+    }
+
+    fn ask_for_commit(&self, id: CommitId) -> Result<commit::Answer, Error> {
         let reply = self.ask(&self.get(&["git", "commits", &id.to_string()], JSON))?;
         match reply.status.as_u16() {
             200 => {}
@@ -167,13 +194,7 @@ impl GitHub {
         if answer.id() != id {
             return Err(self.malformed("commit", format!("it is commit {}", answer.id())));
         }
-        match answer.rebuild() {
-            Some((commit, raw)) => Ok((Provenance::Verified(commit), Some(raw))),
-            None => answer
-                .told()
-                .map(|commit| (Provenance::FromForge(commit), None))
-                .map_err(|problem| self.malformed("commit", problem)),
-        }
+        Ok(answer)
     }
 
     /// A 404 for a commit does not tell whether the repository is there at all.
@@ -231,12 +252,12 @@ impl Source for GitHub {
     fn obtain(
         &self,
         commit: CommitId,
-        _last: Option<CommitId>,
+        last: Option<CommitId>,
         store: &Store,
         need: &dyn Need,
     ) -> Result<Obtained, Error> {
         let before = self.client.traffic().requests;
-        let (provenance, raw) = self.commit(commit, store)?;
+        let (provenance, raw) = self.commit(commit, last, store)?;
         let commit = provenance.commit();
         let mut writer = store.writer()?;
         if let Some(raw) = raw {
@@ -271,27 +292,7 @@ impl Source for GitHub {
     }
 
     fn descends(&self, new: &Commit, old: CommitId, store: &Store) -> Result<bool, Error> {
-        if new.id == old || is_ancestor(old, new, store) {
-            return Ok(true);
-        }
-        let range = format!("{old}...{}", new.id);
-        // Files come on the first page only, and none are wanted.
-        let request = self
-            .get(&["compare", &range], JSON)
-            .query("per_page=1&page=2");
-        let reply = self.ask(&request)?;
-        match reply.status.as_u16() {
-            200 => {}
-            // The old commit is gone, so nothing descends from it.
-            404 if reply.media_type().contains("json") => return Ok(false),
-            _ => return Err(self.refusal(&reply)),
-        }
-        let answer: Comparison = reply.json("comparison")?;
-        match answer.status.as_str() {
-            "ahead" | "identical" => Ok(true),
-            "behind" | "diverged" => Ok(false),
-            status => Err(self.malformed("comparison", format!("its status is `{status}`"))),
-        }
+        self.is_descendant(new, old, store)
     }
 
     fn traffic(&self) -> Traffic {
@@ -301,26 +302,6 @@ impl Source for GitHub {
     fn describe(&self) -> String {
         self.remote.clone()
     }
-}
-
-#[derive(serde::Deserialize)]
-struct Comparison {
-    status: String,
-}
-
-/// Whether the commits in the store lead from `new` back to `old`.
-fn is_ancestor(old: CommitId, new: &Commit, store: &Store) -> bool {
-    let mut pending = new.parents.clone();
-    let mut seen: HashSet<CommitId> = pending.iter().copied().collect();
-    while let Some(id) = pending.pop() {
-        if id == old {
-            return true;
-        }
-        if let Ok(Some(commit)) = store.commit(id) {
-            pending.extend(commit.parents.into_iter().filter(|id| seen.insert(*id)));
-        }
-    }
-    false
 }
 
 /// The address with path segments added, each encoded by itself: a `/` in a branch's name becomes `%2F`.

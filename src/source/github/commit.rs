@@ -21,6 +21,42 @@ pub(super) struct Answer {
     verification: Option<Verification>,
 }
 
+/// A commit as other answers hold it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Described {
+    sha: CommitId,
+    parents: Vec<Pointer<CommitId>>,
+    commit: Content,
+}
+
+#[derive(Debug, Deserialize)]
+struct Content {
+    tree: Pointer<TreeId>,
+    author: Person,
+    committer: Person,
+    message: String,
+    verification: Option<Verification>,
+}
+
+impl From<Described> for Answer {
+    fn from(described: Described) -> Self {
+        let Described {
+            sha,
+            parents,
+            commit,
+        } = described;
+        Self {
+            sha,
+            tree: commit.tree,
+            parents,
+            author: commit.author,
+            committer: commit.committer,
+            message: commit.message,
+            verification: commit.verification,
+        }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 struct Pointer<T> {
     sha: T,

@@ -4,7 +4,7 @@ use std::thread;
 
 use super::*;
 use crate::common::forge::fault::{Action, When};
-use crate::common::forge::pack::pkt_line;
+use crate::common::forge::pack::{change_pack, pkt_line};
 use crate::common::repo::Entry;
 
 /// A GitHub with news for a machine.
@@ -146,6 +146,10 @@ fn a_git_that_is_in_the_way_is_left_for_the_api() {
         code: 307,
         origin: elsewhere.origin(),
     };
+    let circle = Action::RedirectOrigin {
+        code: 301,
+        origin: world.forge.origin(),
+    };
     let cases = vec![
         (
             "limit with a time",
@@ -170,6 +174,8 @@ fn a_git_that_is_in_the_way_is_left_for_the_api() {
         ("login page", vec![(git(), Action::Html)]),
         ("odd status", vec![(git(), Action::status(418, "teapot"))]),
         ("redirect elsewhere", vec![(git(), to)]),
+        ("redirect in a circle", vec![(git(), circle)]),
+        ("nothing", vec![(git(), Action::status(204, ""))]),
         (
             "empty",
             vec![(When::ls_refs(), Action::ReplaceBody(Vec::new()))],
@@ -198,6 +204,8 @@ fn a_git_that_is_in_the_way_is_left_for_the_api() {
     login page -> delta: [forge] does not answer like a git host: status 200, <!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><form action=\"/lo; select-api
     odd status -> delta: [forge] does not answer like a git host: status 418, teapot; select-api
     redirect elsewhere -> delta: [forge] redirects to http://[elsewhere]/acme/machines.git/info/refs, which is not followed; select-api
+    redirect in a circle -> delta: [forge] redirects to http://[forge]/acme/machines.git/info/refs, which is not followed; select-api
+    nothing -> delta: [forge] does not answer like a git host: status 204, nothing else; select-api
     empty -> delta: http://[forge]/acme/machines.git sent something that git's protocol does not allow: the answer ends too early; select-api
     nonsense -> delta: http://[forge]/acme/machines.git sent something that git's protocol does not allow: `what` is no ref; select-api
     no packets -> delta: http://[forge]/acme/machines.git sent something that git's protocol does not allow: Failed to decode the first four hex bytes indicating the line length: Invalid character; select-api
@@ -327,6 +335,11 @@ fn an_api_that_is_in_the_way_is_left_for_a_full_pack() {
             vec![poor(), (api(), Action::secondary_limit(403, None))],
         ),
         ("login page", vec![poor(), (api(), Action::Html)]),
+        ("nothing", vec![poor(), (api(), Action::status(204, ""))]),
+        (
+            "the state of something that was not asked about",
+            vec![poor(), (api().path("/trees/"), Action::status(304, ""))],
+        ),
         (
             "no such blob",
             vec![
@@ -355,6 +368,8 @@ fn an_api_that_is_in_the_way_is_left_for_a_full_pack() {
     quota -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] limits the rate of requests, for [time] more seconds; full
     secondary limit -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] limits the rate of requests, for [time] more seconds; full
     login page -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] does not answer like a git host: status 200, <!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><form action=\"/lo; full
+    nothing -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] does not answer like a git host: status 204, nothing else; full
+    the state of something that was not asked about -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] does not answer like a git host: status 304, nothing else; full
     no such blob -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: acme/machines did not send blob [id], which commit [id] needs; full
     redirect elsewhere -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] redirects to https://example.org/login, which is not followed; full
     "#);
@@ -458,95 +473,26 @@ fn a_clear_no_ends_the_run_at_once() {
 }
 
 #[test]
-fn what_was_proven_wrong_is_not_asked_for_elsewhere() {
+fn a_pack_that_was_proven_wrong_is_not_asked_for_elsewhere() {
     let mut world = World::new();
-    let limited = || (git(), Action::status(429, "slow down"));
-    let flipped = || {
-        Action::mutate(|mut body| {
-            body[0] ^= 1;
-            body
+    let bit = Action::mutate_pack(|mut pack| {
+        let place = pack.len() / 2;
+        pack[place] ^= 4;
+        pack
+    });
+    let checksum = Action::mutate(|body| {
+        change_pack(&body, |mut pack| {
+            *pack.last_mut().unwrap() ^= 1;
+            pack
         })
-    };
-    let row = |change: fn(&mut Vec<serde_json::Value>)| {
-        Action::mutate_json(move |listing| change(listing["tree"].as_array_mut().unwrap()))
-    };
+    });
     let cases = vec![
-        (
-            "git, a bit of the pack",
-            vec![(
-                When::fetch(),
-                Action::mutate_pack(|mut pack| {
-                    let place = pack.len() / 2;
-                    pack[place] ^= 4;
-                    pack
-                }),
-            )],
-        ),
-        (
-            "git, its checksum",
-            vec![(
-                When::fetch(),
-                Action::mutate(|body| {
-                    crate::common::forge::pack::change_pack(&body, |mut pack| {
-                        *pack.last_mut().unwrap() ^= 1;
-                        pack
-                    })
-                }),
-            )],
-        ),
-        (
-            "api, a bit of a file",
-            vec![limited(), (api().path("/blobs/"), flipped())],
-        ),
-        (
-            "api, a file left out",
-            vec![
-                limited(),
-                (api().path("/trees/"), row(|rows| drop(rows.pop()))),
-            ],
-        ),
-        (
-            "api, an executable",
-            vec![
-                limited(),
-                (
-                    api().path("/trees/"),
-                    row(|rows| {
-                        let file = rows
-                            .iter_mut()
-                            .find(|row| row["path"] == "flake.nix")
-                            .unwrap();
-                        file["mode"] = "100755".into();
-                    }),
-                ),
-            ],
-        ),
-        (
-            "api, an empty listing",
-            vec![limited(), (api().path("/trees/"), row(Vec::clear))],
-        ),
-        (
-            "api, half a listing",
-            vec![
-                limited(),
-                (
-                    api().path("/trees/"),
-                    Action::mutate(|mut body| {
-                        body.truncate(body.len() / 2);
-                        body
-                    }),
-                ),
-            ],
-        ),
+        ("a bit", vec![(When::fetch(), bit)]),
+        ("the checksum", vec![(When::fetch(), checksum)]),
     ];
     insta::assert_snapshot!(table(&mut world, cases), @r#"
-    git, a bit of the pack -> exit 6: pack
-    git, its checksum -> exit 6: pack
-    api, a bit of a file -> exit 6: blob_mismatch
-    api, a file left out -> exit 6: listing_mismatch
-    api, an executable -> exit 6: listing_mismatch
-    api, an empty listing -> exit 6: listing_mismatch
-    api, half a listing -> exit 6: malformed_answer
+    a bit -> exit 6: pack
+    the checksum -> exit 6: pack
     "#);
 
     let repo = world.machine.repo.clone();
@@ -556,7 +502,63 @@ fn what_was_proven_wrong_is_not_asked_for_elsewhere() {
     let evil = repo.commit_tree(&tree, &[&repo.id("main")], "evil");
     repo.update_ref("refs/heads/evil", &evil);
     insta::assert_snapshot!(world.outcome_of("evil", vec![]), @r#"exit 7: tree_refused"#);
-    insta::assert_snapshot!(world.outcome_of("evil", vec![limited()]), @r#"exit 7: tree_refused"#);
+    let limited = vec![(git(), Action::status(429, "slow down"))];
+    insta::assert_snapshot!(world.outcome_of("evil", limited), @r#"exit 7: tree_refused"#);
+}
+
+#[test]
+fn an_answer_of_the_api_that_was_proven_wrong_is_not_asked_for_elsewhere() {
+    let mut world = World::new();
+    let rows = |change: fn(&mut Vec<serde_json::Value>)| {
+        Action::mutate_json(move |listing| change(listing["tree"].as_array_mut().unwrap()))
+    };
+    let flake = |key: &'static str, value: serde_json::Value| {
+        Action::mutate_json(move |listing| {
+            let mut rows = listing["tree"].as_array_mut().unwrap().iter_mut();
+            rows.find(|row| row["path"] == "flake.nix").unwrap()[key] = value.clone();
+        })
+    };
+    let half = Action::mutate(|mut body| {
+        body.truncate(body.len() / 2);
+        body
+    });
+    let deep = Action::mutate(|_| b"[".repeat(100_000));
+    let flipped = Action::mutate(|mut body| {
+        body[0] ^= 1;
+        body
+    });
+    let listings = [
+        ("a file left out", rows(|rows| drop(rows.pop()))),
+        ("an executable", flake("mode", "100755".into())),
+        ("an empty listing", rows(Vec::clear)),
+        ("half a listing", half),
+        ("a size", flake("size", 1.into())),
+        (
+            "a size beyond all limits",
+            flake("size", (1_u64 << 63).into()),
+        ),
+        ("a deep one", deep),
+        ("a bomb", Action::gzip_bomb(200 << 20)),
+    ];
+    let limited = || (git(), Action::status(429, "slow down"));
+    let listings =
+        listings.map(|(name, action)| (name, vec![limited(), (api().path("/trees/"), action)]));
+    let mut cases = vec![(
+        "a bit of a file",
+        vec![limited(), (api().path("/blobs/"), flipped)],
+    )];
+    cases.extend(listings);
+    insta::assert_snapshot!(table(&mut world, cases), @r#"
+    a bit of a file -> exit 6: blob_mismatch
+    a file left out -> exit 6: listing_mismatch
+    an executable -> exit 6: listing_mismatch
+    an empty listing -> exit 6: listing_mismatch
+    half a listing -> exit 6: malformed_answer
+    a size -> exit 6: malformed_answer
+    a size beyond all limits -> exit 7: too_large
+    a deep one -> exit 6: malformed_answer
+    a bomb -> exit 7: too_large
+    "#);
 }
 
 #[test]

@@ -7,6 +7,18 @@ use crate::common::forge::{BarePost, Suffix};
 /// A repository like a real one, with everything that a file can be.
 fn repo() -> Repo {
     let repo = Repo::with_history(11);
+    // Nothing of this takes effect: a commit's bytes are what is wanted, not a checkout.
+    repo.write(
+        ".gitattributes",
+        "* text eol=crlf ident filter=lfs export-ignore working-tree-encoding=UTF-16\n",
+    )
+    .write("docs/ident.txt", "$Id$ \r\n and \n $Format:%H$")
+    .write(
+        ".gitmodules",
+        "[submodule \"x\"]\n\tpath = x\n\turl = ext::sh -c touch% x\n",
+    )
+    .write(".lfsconfig", "[lfs]\n\turl = https://example.org\n")
+    .commit("attributes");
     allow_filters(&repo);
     repo
 }
@@ -85,15 +97,15 @@ fn git_over_http() {
     let forge = Forge::serve(&repo);
     let machine = Machine::git(&forge, &repo);
     insta::assert_snapshot!(journey(&machine, Some(&forge)), @r#"
-    empty target: select-git, 3 requests, 49 files
+    empty target: select-git, 3 requests, 53 files
     nothing new: store, 1 requests, 0 files
     nothing new, checked: store, 1 requests, 0 files
     one commit: delta, 2 requests, 2 files
     three commits: delta, 3 requests, 4 files
     lost state: select-git, 3 requests, 2 files
     lost store: select-git, 3 requests, 1 files
-    full: full, 2 requests, 54 files
-    full again: full, 2 requests, 54 files
+    full: full, 2 requests, 58 files
+    full again: full, 2 requests, 58 files
     "#);
 }
 
@@ -104,18 +116,18 @@ fn git_over_http_without_filters() {
     forge.configure(|config| config.filter = false);
     let machine = Machine::git(&forge, &repo);
     insta::assert_snapshot!(journey(&machine, Some(&forge)), @r#"
-    empty target: full, 3 requests, 49 files
+    empty target: full, 3 requests, 53 files
       select-git: http://[forge]/acme/machines.git sent something that git's protocol does not allow: the answer ends too early
     nothing new: store, 1 requests, 0 files
     nothing new, checked: store, 1 requests, 0 files
     one commit: delta, 2 requests, 2 files
     three commits: delta, 4 requests, 4 files
-    lost state: full, 3 requests, 54 files
+    lost state: full, 3 requests, 58 files
       select-git: http://[forge]/acme/machines.git sent something that git's protocol does not allow: the answer ends too early
-    lost store: full, 3 requests, 54 files
+    lost store: full, 3 requests, 58 files
       select-git: http://[forge]/acme/machines.git sent something that git's protocol does not allow: the answer ends too early
-    full: full, 2 requests, 54 files
-    full again: full, 2 requests, 54 files
+    full: full, 2 requests, 58 files
+    full again: full, 2 requests, 58 files
     "#);
 }
 
@@ -129,15 +141,15 @@ fn git_over_http_where_the_address_lacks_its_suffix() {
         let told = journey(&machine, Some(&forge));
         insta::allow_duplicates! {
             insta::assert_snapshot!(told, @r#"
-            empty target: select-git, 6 requests, 49 files
+            empty target: select-git, 6 requests, 53 files
             nothing new: store, 1 requests, 0 files
             nothing new, checked: store, 1 requests, 0 files
             one commit: delta, 2 requests, 2 files
             three commits: delta, 3 requests, 4 files
             lost state: select-git, 6 requests, 2 files
             lost store: select-git, 3 requests, 1 files
-            full: full, 2 requests, 54 files
-            full again: full, 2 requests, 54 files
+            full: full, 2 requests, 58 files
+            full again: full, 2 requests, 58 files
             "#);
         }
     }
@@ -151,15 +163,15 @@ fn git_over_http_at_a_former_name() {
     let former = forge.git_url().replace("acme/machines", "acme/before");
     let machine = Machine::new(&repo, &["--repo", &former]);
     insta::assert_snapshot!(journey(&machine, Some(&forge)), @r#"
-    empty target: select-git, 6 requests, 49 files
+    empty target: select-git, 6 requests, 53 files
     nothing new: store, 1 requests, 0 files
     nothing new, checked: store, 1 requests, 0 files
     one commit: delta, 2 requests, 2 files
     three commits: delta, 3 requests, 4 files
     lost state: select-git, 6 requests, 2 files
     lost store: select-git, 3 requests, 1 files
-    full: full, 2 requests, 54 files
-    full again: full, 2 requests, 54 files
+    full: full, 2 requests, 58 files
+    full again: full, 2 requests, 58 files
     "#);
 }
 
@@ -173,15 +185,15 @@ fn git_over_http_that_wants_discovery_first() {
         let told = journey(&machine, Some(&forge));
         insta::allow_duplicates! {
             insta::assert_snapshot!(told, @r#"
-            empty target: select-git, 5 requests, 49 files
+            empty target: select-git, 5 requests, 53 files
             nothing new: store, 2 requests, 0 files
             nothing new, checked: store, 2 requests, 0 files
             one commit: delta, 3 requests, 2 files
             three commits: delta, 4 requests, 4 files
             lost state: select-git, 3 requests, 2 files
             lost store: select-git, 3 requests, 1 files
-            full: full, 2 requests, 54 files
-            full again: full, 2 requests, 54 files
+            full: full, 2 requests, 58 files
+            full again: full, 2 requests, 58 files
             "#);
         }
     }
@@ -190,8 +202,7 @@ fn git_over_http_that_wants_discovery_first() {
 #[test]
 fn a_local_repository() {
     for is_url in [false, true] {
-        // What it allows does not matter: it is ours to ask.
-        let repo = Repo::with_history(11);
+        let repo = repo();
         let way = if is_url {
             repo.file_url()
         } else {
@@ -201,15 +212,15 @@ fn a_local_repository() {
         let told = journey(&machine, None);
         insta::allow_duplicates! {
             insta::assert_snapshot!(told, @r#"
-            empty target: select-git, 3 requests, 49 files
+            empty target: select-git, 3 requests, 53 files
             nothing new: store, 1 requests, 0 files
             nothing new, checked: store, 1 requests, 0 files
             one commit: delta, 2 requests, 2 files
             three commits: delta, 3 requests, 4 files
             lost state: select-git, 3 requests, 2 files
             lost store: select-git, 3 requests, 1 files
-            full: full, 2 requests, 54 files
-            full again: full, 2 requests, 54 files
+            full: full, 2 requests, 58 files
+            full again: full, 2 requests, 58 files
             "#);
         }
     }
@@ -222,15 +233,15 @@ fn ssh() {
     let machine = Machine::new(&repo, &["--repo", &way]);
     machine.world.fake_ssh();
     insta::assert_snapshot!(journey(&machine, None), @r#"
-    empty target: select-git, 3 requests, 49 files
+    empty target: select-git, 3 requests, 53 files
     nothing new: store, 1 requests, 0 files
     nothing new, checked: store, 1 requests, 0 files
     one commit: delta, 2 requests, 2 files
     three commits: delta, 3 requests, 4 files
     lost state: select-git, 3 requests, 2 files
     lost store: select-git, 3 requests, 1 files
-    full: full, 2 requests, 54 files
-    full again: full, 2 requests, 54 files
+    full: full, 2 requests, 58 files
+    full again: full, 2 requests, 58 files
     "#);
     let calls = machine.world.ssh_calls();
     assert_eq!(
@@ -270,16 +281,40 @@ fn ssh_by_a_real_server() {
     };
     let machine = sshd.machine(&repo);
     insta::assert_snapshot!(journey(&machine, None), @r#"
-    empty target: select-git, 3 requests, 49 files
+    empty target: select-git, 3 requests, 53 files
     nothing new: store, 1 requests, 0 files
     nothing new, checked: store, 1 requests, 0 files
     one commit: delta, 2 requests, 2 files
     three commits: delta, 3 requests, 4 files
     lost state: select-git, 3 requests, 2 files
     lost store: select-git, 3 requests, 1 files
-    full: full, 2 requests, 54 files
-    full again: full, 2 requests, 54 files
+    full: full, 2 requests, 58 files
+    full again: full, 2 requests, 58 files
     "#);
+}
+
+#[test]
+fn git_over_http_that_offers_other_places() {
+    let repo = repo();
+    let forge = Forge::serve(&repo);
+    let elsewhere = forge.other_host();
+    let uri = format!("{}/bundle", elsewhere.origin());
+    let settings = [
+        ("uploadpack.advertiseBundleURIs", "true"),
+        ("bundle.version", "1"),
+        ("bundle.mode", "all"),
+        ("bundle.first.uri", &uri),
+        ("uploadpack.allowSidebandAll", "true"),
+        ("lsrefs.unborn", "advertise"),
+    ];
+    forge.configure(|config| {
+        config.serving_git = settings
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec();
+    });
+    let told = Machine::git(&forge, &repo).sync(&[]);
+    assert_eq!((told.route.as_str(), told.requests), ("select-git", 3));
+    assert_eq!(elsewhere.count(), 0);
 }
 
 #[test]
@@ -288,15 +323,15 @@ fn github_by_git() {
     let forge = Forge::serve(&repo);
     let machine = Machine::github(&forge, &repo, "auto");
     insta::assert_snapshot!(journey(&machine, Some(&forge)), @r#"
-    empty target: select-git, 3 requests, 49 files
+    empty target: select-git, 3 requests, 53 files
     nothing new: store, 1 requests, 0 files
     nothing new, checked: store, 1 requests, 0 files
     one commit: delta, 2 requests, 2 files
     three commits: delta, 3 requests, 4 files
     lost state: select-git, 3 requests, 2 files
     lost store: select-git, 3 requests, 1 files
-    full: full, 2 requests, 54 files
-    full again: full, 2 requests, 54 files
+    full: full, 2 requests, 58 files
+    full again: full, 2 requests, 58 files
     "#);
     assert_eq!(forge.config().rate.remaining, 5000, "no quota was used");
 }
@@ -307,11 +342,11 @@ fn github_by_its_api() {
     let forge = Forge::serve(&repo);
     let machine = Machine::github(&forge, &repo, "api");
     insta::assert_snapshot!(journey(&machine, Some(&forge)), @r#"
-    empty target: select-api, 52 requests, 49 files
+    empty target: select-api, 56 requests, 53 files
     nothing new: store, 1 requests, 0 files
     nothing new, checked: store, 1 requests, 0 files
     one commit: select-api, 5 requests, 2 files
-    three commits: select-api, 8 requests, 4 files
+    three commits: select-api, 7 requests, 4 files
     lost state: select-api, 5 requests, 2 files
     lost store: select-api, 4 requests, 1 files
     "#);
@@ -333,7 +368,7 @@ fn a_host_of_the_old_protocol_is_refused_clearly_or_read_by_its_api() {
 
     let machine = Machine::github(&forge, &repo, "auto");
     insta::assert_snapshot!(journey(&machine, Some(&forge)), @r#"
-    empty target: select-api, 54 requests, 49 files
+    empty target: select-api, 58 requests, 53 files
       select-git: http://[forge]/acme/machines.git does not speak version 2 of git's protocol
     nothing new: store, 3 requests, 0 files
       select-git: http://[forge]/acme/machines.git does not speak version 2 of git's protocol
@@ -341,7 +376,7 @@ fn a_host_of_the_old_protocol_is_refused_clearly_or_read_by_its_api() {
       select-git: http://[forge]/acme/machines.git does not speak version 2 of git's protocol
     one commit: select-api, 7 requests, 2 files
       delta: http://[forge]/acme/machines.git does not speak version 2 of git's protocol
-    three commits: select-api, 10 requests, 4 files
+    three commits: select-api, 9 requests, 4 files
       delta: http://[forge]/acme/machines.git does not speak version 2 of git's protocol
     lost state: select-api, 7 requests, 2 files
       select-git: http://[forge]/acme/machines.git does not speak version 2 of git's protocol

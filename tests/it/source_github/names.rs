@@ -200,6 +200,56 @@ fn descent_is_told_by_the_parents_the_store_or_one_request() {
 }
 
 #[test]
+fn the_new_commit_comes_along_with_its_descent() {
+    let repo = Repo::small();
+    let first = repo.tip().unwrap();
+    repo.write("a", "1").commit("second");
+    let third = repo.write("a", "2").commit("third");
+    let amended = repo.write("b", "3").amend("amended");
+    let forge = Forge::serve(&repo);
+    let commit = |text: &str| Commit::verify(id(text), &repo.cat(text)).unwrap();
+    let gone = "2".repeat(40);
+    // Listing and files beside it: as many requests as without a last commit.
+    for (new, last, expected, requests) in [
+        (&third, &first, true, 1),
+        (&third, &third, true, 1),
+        (&first, &third, false, 1),
+        (&amended, &third, false, 1),
+        (&third, &gone, false, 2),
+    ] {
+        let machine = Machine::new();
+        let source = source(&forge);
+        forge.reset();
+        source
+            .obtain(id(new), Some(id(last)), &machine.store, &machine)
+            .unwrap();
+        let descends = source.descends(&commit(new), id(last), &machine.store);
+        assert_eq!(descends.unwrap(), expected, "{new} {last}");
+        let files = distinct_blobs(&repo, new);
+        assert_eq!(forge.count(), requests + 1 + files, "{new} {last}");
+    }
+    // Where it does not come along, it is asked for.
+    for action in [
+        Action::status(500, "This diff is taking too long to generate."),
+        Action::status(406, "{}"),
+        Action::mutate_json(|answer| drop(answer.as_object_mut().unwrap().remove("base_commit"))),
+        Action::mutate_json(|answer| answer["base_commit"]["sha"] = "2".repeat(40).into()),
+    ] {
+        let machine = Machine::new();
+        let source = source(&forge);
+        forge.clear_faults().fault(When::get("/compare/"), action);
+        let obtained = source.obtain(id(&third), Some(id(&first)), &machine.store, &machine);
+        assert_eq!(
+            obtained.unwrap().commit,
+            Provenance::Verified(commit(&third))
+        );
+        forge.clear_faults();
+        let descends = source.descends(&commit(&third), id(&first), &machine.store);
+        assert!(descends.unwrap());
+    }
+}
+
+#[test]
 fn addresses_are_those_of_the_api() {
     let make = |api: Option<&str>| {
         let client = Client::new(options(), Interrupt::default()).unwrap();
