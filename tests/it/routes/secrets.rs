@@ -192,7 +192,11 @@ fn a_token_that_belongs_elsewhere_stays_here() {
     for machine in ways.map(|machine| elsewhere(talkative(machine))) {
         default(&machine);
         let output = run_watched(&machine, &[]).code(4);
-        assert!(output.stderr.contains("(none)"), "{}", output.masked());
+        assert!(
+            output.stderr.contains("without credentials"),
+            "{}",
+            output.masked()
+        );
         assert!(!forge.saw(TOKEN));
         assert!(machine.world.target_tree().is_empty());
     }
