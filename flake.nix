@@ -51,8 +51,8 @@
 
       checks = eachSystem (pkgs: (import ./checks { inherit self pkgs; }).checks);
 
-      # A VM test by hand: `nix run .#vm-follows-the-branch.driverInteractive`.
-      legacyPackages = eachSystem (pkgs: (import ./checks { inherit self pkgs; }).vm);
+      # VM tests that build a system: `nix build .#vm-real-nixos-rebuild`.
+      legacyPackages = eachSystem (pkgs: (import ./checks { inherit self pkgs; }).building);
 
       devShells = eachSystem (pkgs: {
         default = pkgs.callPackage ./modules/shell.nix {
