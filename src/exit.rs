@@ -165,6 +165,7 @@ fn of_state(error: &state::Error) -> Exit {
 fn of_lock(error: &lock::Error) -> Exit {
     match error {
         lock::Error::Busy { .. } => Exit::Busy,
+        lock::Error::Interrupted => Exit::Interrupted,
         lock::Error::Io { .. } => Exit::FileSystem,
     }
 }

@@ -2,15 +2,20 @@
 //!
 //! `flock`, so the kernel lets go when the holder dies, however it dies: a file that is left behind means nothing.
 //! What stands in the file only names the holder to others. Child processes do not inherit the descriptor.
+//!
+//! That line is all that a run writes when there is nothing to do. It is written by one call over the line of the run
+//! before, so that nobody ever reads a part of it, and it is not made durable: it means nothing after a crash.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use miette::Diagnostic;
 use rustix::fs::{self as sys, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 
 use crate::fs::Failure;
 use crate::state::StateDir;
@@ -19,6 +24,14 @@ const NAME: &str = "lock";
 
 /// How often a waiting run looks again; a sync takes about a second.
 const POLL: Duration = Duration::from_millis(100);
+
+/// How often, and how long apart, the file is read until it names a living process: between taking the lock and
+/// saying so is one system call.
+const READS: u32 = 20;
+const READ_AGAIN: Duration = Duration::from_millis(5);
+
+/// What the line is filled up to with spaces: it must cover the one before it. The longest has 46 bytes.
+const WIDTH: usize = 63;
 
 /// The lock, held until it is dropped.
 #[derive(Debug)]
@@ -46,6 +59,13 @@ pub enum Error {
         /// What it says of itself.
         holder: Option<String>,
     },
+    /// The user or the system wants it to stop.
+    #[error("interrupted while another run is active")]
+    #[diagnostic(
+        code(hyper_sync::lock::interrupted),
+        help("run it again; nothing was written")
+    )]
+    Interrupted,
     /// The file could not be locked.
     #[error("cannot lock `{}`", .path.display())]
     #[diagnostic(
@@ -69,12 +89,19 @@ fn held_by(holder: Option<&str>) -> String {
 }
 
 impl Lock {
-    /// Takes the lock, waiting for it as long as `wait`.
-    pub fn acquire(state: &StateDir, wait: Duration) -> Result<Self, Error> {
+    /// Takes the lock, waiting for it as long as `wait`, or until `interrupt` is set.
+    pub fn acquire(
+        state: &StateDir,
+        wait: Duration,
+        interrupt: &AtomicBool,
+    ) -> Result<Self, Error> {
         let begin = Instant::now();
         loop {
             match Self::attempt(state) {
                 Err(Error::Busy { .. }) if begin.elapsed() < wait => {
+                    if interrupt.load(Ordering::Relaxed) {
+                        return Err(Error::Interrupted);
+                    }
                     std::thread::sleep(POLL.min(wait.saturating_sub(begin.elapsed())));
                 }
                 other => return other,
@@ -123,7 +150,7 @@ impl Lock {
                 Ok(()) => {}
                 Err(Errno::WOULDBLOCK) => {
                     return Err(Error::Busy {
-                        holder: holder(file),
+                        holder: holder(&file),
                     });
                 }
                 Err(Errno::INTR) => continue,
@@ -146,20 +173,43 @@ impl Lock {
 }
 
 /// Tells others who holds the lock. A full disk must not stop a run that may be about to free it.
-fn announce(mut file: &File) {
+fn announce(file: &File) {
     let pid = std::process::id();
     let since = jiff::Timestamp::now();
     let since = since.round(jiff::Unit::Second).unwrap_or(since);
-    let _ = file
-        .set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| writeln!(file, "process {pid}, since {since}"));
+    let text = format!("process {pid}, since {since}");
+    let _ = file.write_all_at(format!("{text:<WIDTH$}\n").as_bytes(), 0);
 }
 
-fn holder(mut file: File) -> Option<String> {
-    let mut text = String::new();
-    file.rewind().ok()?;
-    file.take(200).read_to_string(&mut text).ok()?;
-    // The holder may be between taking the lock and saying so.
-    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+/// Who says that it holds the lock. What a run before it has left is believed only if nothing better comes.
+fn holder(file: &File) -> Option<String> {
+    let mut text = None;
+    for attempt in 0..READS {
+        if attempt > 0 {
+            std::thread::sleep(READ_AGAIN);
+        }
+        text = line(file);
+        if text.as_deref().is_some_and(names_a_process) {
+            break;
+        }
+    }
+    text
+}
+
+fn line(file: &File) -> Option<String> {
+    let mut bytes = [0; WIDTH + 1];
+    let length = file.read_at(&mut bytes, 0).ok()?;
+    let text = str::from_utf8(&bytes[..length]).ok()?;
+    let line = text.lines().next()?.trim();
+    (!line.is_empty()).then(|| line.to_owned())
+}
+
+/// Whether a line names a process that lives, as far as can be seen from here.
+fn names_a_process(line: &str) -> bool {
+    let pid = line
+        .strip_prefix("process ")
+        .and_then(|rest| rest.split(',').next()?.parse().ok())
+        .and_then(Pid::from_raw);
+    // Without permission to signal it, it is there all the same.
+    pid.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Run, args, validate};
 use crate::Error;
 use crate::exit::Exit;
-use crate::lock::Lock;
+use crate::lock::{self, Lock};
 use crate::patterns::Patterns;
 use crate::rebuild::{self, Machine, Outcome, Record, Repeat, Request, Status, SystemRunner};
 use crate::report::{self, Format, Verbosity};
@@ -89,7 +89,7 @@ pub(super) fn rebuild(
 ) -> Result<Outcome, Error> {
     let state = StateDir::open(&settings.state_dir)?;
     // Before the commit is looked up: a sync that is under way would change it.
-    let _lock = Lock::acquire(&state, PATIENCE)?;
+    let _lock = Lock::acquire(&state, PATIENCE, run.interrupt)?;
     let outcome = rebuild::run(
         &request(cause, settings, &state, &exclude(settings)?, run)?,
         &Machine::here(),
@@ -109,7 +109,11 @@ pub(super) fn rebuild(
 /// After a sync that no rebuild follows: a rebuild by hand is to find the new tree.
 pub(super) fn refresh_lock(settings: &Settings, run: &mut Run<'_>) -> Result<(), Error> {
     let state = StateDir::open(&settings.state_dir)?;
-    let _lock = Lock::acquire(&state, PATIENCE)?;
+    let _lock = match Lock::acquire(&state, PATIENCE, run.interrupt) {
+        // The sync is done, whatever becomes of this; the next run, or a rebuild, refreshes it.
+        Err(lock::Error::Busy { .. } | lock::Error::Interrupted) => return Ok(()),
+        lock => lock?,
+    };
     if let Some(note) = rebuild::refresh_lock(&settings.rebuild, &settings.target) {
         tell(&note, run);
     }

@@ -41,7 +41,7 @@ impl Session {
         let settings = context.settings;
         let target = Target::open_or_absent(&settings.target)?;
         let state = StateDir::open(&settings.state_dir)?;
-        let lock = Lock::acquire(&state, wait)?;
+        let lock = Lock::acquire(&state, wait, context.interrupt)?;
         let store = Store::open(state.path(), settings.limits.blob)?;
         let mut notes = Vec::new();
         if store.was_rebuilt() {

@@ -164,9 +164,15 @@ esac"#,
 
     /// The binary with this world as its environment; more can be added before it runs.
     pub fn cmd(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hyper-sync"));
+        Command::from_std(self.process(&[], args))
+    }
+
+    /// As [`Sandbox::cmd`], to be started and watched, by a wrapper with its arguments if there is one.
+    pub fn process(&self, wrapper: &[&str], args: &[&str]) -> std::process::Command {
+        let words = [wrapper, &[env!("CARGO_BIN_EXE_hyper-sync")], args].concat();
+        let mut command = std::process::Command::new(words[0]);
         command
-            .args(args)
+            .args(&words[1..])
             .env_clear()
             .current_dir(self.home())
             .env("PATH", self.path("bin"))

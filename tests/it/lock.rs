@@ -1,6 +1,7 @@
 //! One run at a time.
 
 use std::sync::Barrier;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hyper_sync::lock::{Error, Lock};
@@ -8,6 +9,10 @@ use hyper_sync::state::StateDir;
 
 fn state(directory: &tempfile::TempDir) -> StateDir {
     StateDir::open(&directory.path().join("state")).unwrap()
+}
+
+fn acquire(state: &StateDir, wait: Duration) -> Result<Lock, Error> {
+    Lock::acquire(state, wait, &AtomicBool::new(false))
 }
 
 #[test]
@@ -20,7 +25,7 @@ fn one_of_sixty_four_runs_wins_and_the_others_learn_who() {
             .map(|_| {
                 scope.spawn(|| {
                     started.wait();
-                    let result = Lock::acquire(&state, Duration::ZERO);
+                    let result = acquire(&state, Duration::ZERO);
                     ended.wait();
                     match result {
                         Ok(_) => 1,
@@ -34,8 +39,8 @@ fn one_of_sixty_four_runs_wins_and_the_others_learn_who() {
     });
     assert_eq!(won, 1);
 
-    let _held = Lock::acquire(&state, Duration::ZERO).unwrap();
-    let error = Lock::acquire(&state, Duration::ZERO).unwrap_err();
+    let _held = acquire(&state, Duration::ZERO).unwrap();
+    let error = acquire(&state, Duration::ZERO).unwrap_err();
     let text = error.to_string();
     let expected = format!(
         "another run is active (process {}, since 2",
@@ -53,33 +58,71 @@ fn a_dropped_lock_is_free_and_a_dead_process_file_means_nothing() {
         "process 1, since 1970-01-01T00:00:00Z\n",
     )
     .unwrap();
-    drop(Lock::acquire(&state, Duration::ZERO).unwrap());
-    drop(Lock::acquire(&state, Duration::ZERO).unwrap());
+    drop(acquire(&state, Duration::ZERO).unwrap());
+    drop(acquire(&state, Duration::ZERO).unwrap());
 }
 
 #[test]
 fn a_waiting_run_gets_the_lock_when_it_is_freed() {
     let directory = tempfile::tempdir().unwrap();
     let state = state(&directory);
-    let held = Lock::acquire(&state, Duration::ZERO).unwrap();
+    let held = acquire(&state, Duration::ZERO).unwrap();
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| Lock::acquire(&state, Duration::from_mins(1)));
+        let waiting = scope.spawn(|| acquire(&state, Duration::from_mins(1)));
         drop(held);
         waiting.join().unwrap().unwrap();
     });
 }
 
 #[test]
+fn a_waiting_run_heeds_an_interrupt() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = state(&directory);
+    let _held = acquire(&state, Duration::ZERO).unwrap();
+    let interrupted = Lock::acquire(&state, Duration::MAX, &AtomicBool::new(true));
+    assert!(
+        matches!(interrupted, Err(Error::Interrupted)),
+        "{interrupted:?}"
+    );
+}
+
+/// Whoever holds the lock overwrites what the run before it has left, however long that is.
+#[test]
+fn only_the_holder_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = state(&directory);
+    let path = state.path().join("lock");
+    for left in [
+        "",
+        "process 1",
+        &"x".repeat(5000),
+        "\n\n",
+        &format!("process 4294967295, since 2026-11-24T08:05:59Z{:>17}\n", ""),
+    ] {
+        std::fs::write(&path, left).unwrap();
+        let _held = acquire(&state, Duration::ZERO).unwrap();
+        let error = acquire(&state, Duration::ZERO).unwrap_err().to_string();
+        let named = error
+            .strip_prefix(&format!(
+                "another run is active (process {}, since ",
+                std::process::id()
+            ))
+            .unwrap_or_else(|| panic!("{error}"));
+        assert_eq!(named.len(), "2026-11-24T08:05:59Z)".len(), "{error}");
+    }
+}
+
+#[test]
 fn a_removed_lock_file_does_not_let_a_second_run_believe_it_is_alone() {
     let directory = tempfile::tempdir().unwrap();
     let state = state(&directory);
-    let _held = Lock::acquire(&state, Duration::ZERO).unwrap();
+    let _held = acquire(&state, Duration::ZERO).unwrap();
     let path = state.path().join("lock");
     std::fs::remove_file(&path).unwrap();
     // Whoever comes now locks the file that has the name, and so do all after it.
-    let _second = Lock::acquire(&state, Duration::ZERO).unwrap();
+    let _second = acquire(&state, Duration::ZERO).unwrap();
     assert!(matches!(
-        Lock::acquire(&state, Duration::ZERO),
+        acquire(&state, Duration::ZERO),
         Err(Error::Busy { .. })
     ));
 }
@@ -88,7 +131,7 @@ fn a_removed_lock_file_does_not_let_a_second_run_believe_it_is_alone() {
 fn children_do_not_inherit_the_lock() {
     let directory = tempfile::tempdir().unwrap();
     let state = state(&directory);
-    let _held = Lock::acquire(&state, Duration::ZERO).unwrap();
+    let _held = acquire(&state, Duration::ZERO).unwrap();
     let child = std::process::Command::new("ls")
         .args(["-l", "/proc/self/fd"])
         .output()
