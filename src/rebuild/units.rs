@@ -15,9 +15,10 @@ pub(super) const ACTIVATION: &str = "nixos-rebuild-switch-to-configuration";
 /// A question to systemd is answered at once, or systemd is not there to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The units that are in a failed state now.
+/// The units that are in a failed state now, or wait to be started again because they ended: one that fails over and
+/// over (`Restart=`) is not in the failed state in between, and `switch-to-configuration` counts it all the same.
 pub(super) fn failed(runner: &dyn Runner, environment: &Environment) -> BTreeSet<String> {
-    list(runner, environment, &["--state=failed"])
+    list(runner, environment, &["--state=failed,auto-restart"])
 }
 
 /// The units that are activating a system now.

@@ -364,7 +364,13 @@ fn a_directory_that_is_swapped_for_a_symlink_leads_nothing_outside() {
     assert_eq!(world::read(&outside), untouched);
     world.recover().unwrap();
     world.sync(&new, &Run::default()).unwrap();
-    assert_eq!(world.read(), new);
+    let mut now = world.read();
+    now.retain(|path, node| {
+        // A file that the commit had dropped while it was out of sight is nobody's afterwards, and stays.
+        let left_behind = !new.contains_key(path) && old.get(path) == Some(node);
+        !left_behind
+    });
+    assert_eq!(now, new);
     world.assert_tidy();
 }
 

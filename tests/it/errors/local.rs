@@ -110,6 +110,7 @@ pub(super) fn lock() -> Vec<Error> {
             holder: Some("process 4711, since 2026-08-27T12:00:00Z".to_owned()),
         },
         E::Busy { holder: None },
+        E::Interrupted,
         E::Io {
             path: "/var/lib/hyper-sync/lock".into(),
             source: denied(),
