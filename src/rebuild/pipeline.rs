@@ -130,15 +130,21 @@ impl Pipeline<'_> {
         self.keeps_timer(&system)?;
         let way = Way::find(session)?;
         let before = session.machine.systems();
-        let activated = self.activate(|| way.activate(session, &system))?;
+        let activated = self.activate(|| way.activate(session, &system));
         let after = session.machine.systems();
-        let did_not_begin = activated.verdict == Verdict::NotActivated
+        let is_over = match &activated {
+            Ok(activated) => activated.verdict == Verdict::NotActivated,
+            // Given up while somebody else was at it. Where an activation of ours goes on, the profile is its.
+            Err(Error::Busy { .. } | Error::Interrupted { .. }) => session.activating().is_empty(),
+            Err(_) => false,
+        };
+        let did_not_begin = is_over
             && after.current.as_ref() != Some(&system)
             && after.profile.as_ref() == Some(&system);
         if did_not_begin && let Some(former) = before.profile.filter(|former| *former != system) {
             activate::take_back(session, &former);
         }
-        self.conclude(activated, key, Some(system), true)
+        self.conclude(activated?, key, Some(system), true)
     }
 
     /// `nixos-rebuild` on the live tree.

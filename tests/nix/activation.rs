@@ -109,6 +109,22 @@ fn an_activation_that_did_not_begin_gives_the_boot_default_back() {
     assert!(world.record().pending.is_some());
 }
 
+/// Somebody else activates a system all the while: the boot default must not name one that was never activated.
+#[test]
+fn an_activation_that_was_given_up_gives_the_boot_default_back() {
+    let world = World::new(Way::Literal);
+    world.text(Action::Switch);
+    let one = world.link("profile").unwrap();
+    world.sync("two");
+    world.write("stays", "");
+    world.write("says", "Could not acquire lock\n");
+    world.write("exit", "11");
+    let error = world.rebuild(Action::Switch).unwrap_err();
+    assert!(matches!(error, Error::Busy { .. }), "{error}");
+    assert_eq!(world.link("profile").as_ref(), Some(&one));
+    assert!(world.record().pending.is_some());
+}
+
 #[test]
 fn a_failed_build_leaves_everything_as_it_was() {
     let world = World::new(Way::Input);

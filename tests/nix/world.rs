@@ -113,6 +113,7 @@ impl World {
             r#"#!/bin/sh
 echo "$1 @text@" >>{root}/activations
 case $1 in test|switch) [ -e {root}/stays ] || ln -sfn "${{0%/bin/*}}" {root}/current;; esac
+[ ! -e {root}/says ] || cat {root}/says >&2
 [ ! -e {root}/exit ] || exit "$(cat {root}/exit)"
 "#
         );
