@@ -14,6 +14,9 @@ def scenario(world):
     world.start()
     assert world.running() == world.boots() == "two"
     machine.fail("systemctl is-failed hyper-sync.service hyper-sync-fetch.service")
+    # Not stopped on the way and begun anew.
+    for unit in ("hyper-sync.service", "hyper-sync-fetch.service"):
+        assert "Stop" not in machine.journal(unit), machine.journal(unit)
 
     world.publish("three")
     world.start()
