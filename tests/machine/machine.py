@@ -60,8 +60,8 @@ class Machine:
         self.environment = {
             "PATH": PATH,
             "scratch": str(self.scratch),
-            # No underscore in a host name.
-            "name": self.scratch.name.replace("_", "-"),
+            # A host name has no underscore, and no dash at its end.
+            "name": self.scratch.name.replace("_", "x"),
             "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
             "SYSTEMD_NSPAWN_LOCK": "0",
             "SYSTEMD_SECCOMP": "0",
