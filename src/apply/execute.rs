@@ -376,12 +376,12 @@ impl<'a> Execution<'a> {
 
     /// Removes directories that had files of ours and have nothing now.
     fn remove_empty_directories(&mut self) -> Result<(), Error> {
-        let needed: BTreeSet<RelPath> = self
-            .transaction
-            .index
-            .keys()
-            .flat_map(RelPath::ancestors)
-            .collect();
+        let index = self.transaction.index.keys();
+        let mut needed: BTreeSet<RelPath> = index.flat_map(RelPath::ancestors).collect();
+        // One that stands where a file comes was left there because somebody had put something in it.
+        let put = self.transaction.changes.iter();
+        let put = put.filter(|change| change.after.is_some());
+        needed.extend(put.map(|change| change.path.clone()));
         let emptied: BTreeSet<RelPath> = self
             .transaction
             .changes
@@ -399,8 +399,17 @@ impl<'a> Execution<'a> {
             let stands = above
                 .stat(directory.name())?
                 .is_some_and(|stat| stat.kind == Kind::Directory);
-            if stands && above.remove_empty(directory.name())? {
-                self.touched.insert(parent);
+            if !stands {
+                continue;
+            }
+            match above.remove_empty(directory.name()) {
+                Ok(true) => {
+                    self.touched.insert(parent);
+                }
+                Ok(false) => {}
+                // An empty directory is no reason to fail.
+                Err(failure) if matches!(failure.errno(), Some(Errno::ACCESS | Errno::PERM)) => {}
+                Err(failure) => return Err(failure.into()),
             }
         }
         Ok(())

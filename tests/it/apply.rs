@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hyper_sync::apply::{Content, ContentError, Error, Fate};
+use hyper_sync::apply::{Content, ContentError, Error, Fate, Late};
 use hyper_sync::fs::{Call, Outcome};
 use hyper_sync::git::BlobId;
 use rustix::io::Errno;
@@ -130,6 +130,65 @@ fn files_become_directories_and_directories_files() {
     world.sync(&before, &Run::default()).unwrap();
     assert_eq!(world.read(), before);
     world.assert_tidy();
+}
+
+#[test]
+fn a_directory_that_cannot_give_way_to_a_file_leaves_a_run_that_can_be_finished() {
+    let before = tree([("b/c/d", file("d")), ("b/e", file("e"))]);
+    let after = tree([("b", file("file b"))]);
+    for errno in [Errno::ACCESS, Errno::PERM] {
+        for name in ["b", "b/c"] {
+            let world = World::at(&before, |_| ());
+            let refused = world.target.join(name);
+            let failed = AtomicBool::new(false);
+            let run = Run::with(move |call| {
+                let here = call.name == "rmdir" && call.path == refused;
+                if here && !failed.swap(true, Ordering::Relaxed) {
+                    Outcome::Fail(errno)
+                } else {
+                    Outcome::Proceed
+                }
+            });
+            let error = world.sync(&after, &run).unwrap_err();
+            assert!(matches!(error, Error::Unfinished { .. }), "{error:?}");
+            let recovered = world.recover().unwrap().unwrap();
+            assert_eq!(recovered.applied.late, []);
+            assert_eq!(world.read(), after, "{name}: {errno:?}");
+            world.assert_tidy();
+        }
+    }
+}
+
+#[test]
+fn a_directory_that_stays_in_the_place_of_a_file_is_not_removed_behind_the_report() {
+    let before = tree([("b/c", file("c")), ("z", file("z"))]);
+    let after = tree([("b", file("file b")), ("y", file("y"))]);
+    let world = World::at(&before, |_| ());
+    let (put, z) = (world.target.join("b/mine"), world.target.join("z"));
+    let busy = AtomicBool::new(false);
+    let run = Run::with(move |call| {
+        let removes = call.name == "rmdir" && call.path.ends_with("target/b");
+        if removes && !busy.swap(true, Ordering::Relaxed) {
+            fs::write(&put, "mine").unwrap();
+        } else if call.path == z {
+            fs::remove_file(&put).unwrap();
+        }
+        Outcome::Proceed
+    });
+    let applied = world.sync(&after, &run).unwrap();
+    let late = Late {
+        path: path("b"),
+        fate: Fate::InPlace,
+    };
+    assert_eq!(applied.late, [late]);
+    let expected = tree([("b", Node::Empty), ("y", file("y"))]);
+    assert_eq!(
+        world.read(),
+        expected,
+        "what is told to be in place is there"
+    );
+    world.sync(&after, &Run::default()).unwrap();
+    assert_eq!(world.read(), after);
 }
 
 #[test]
