@@ -73,11 +73,10 @@ impl RelPath {
     /// Checks a whole path, as it stands in a listing.
     pub fn new(path: &[u8]) -> Result<Self, Fault> {
         let text = std::str::from_utf8(path).map_err(|_| Fault::NotUtf8)?;
-        let mut checked: Option<Self> = None;
         for component in text.split('/') {
-            checked = Some(Self::join(checked.as_ref(), component.as_bytes())?);
+            check_component(component.as_bytes())?;
         }
-        checked.ok_or(Fault::Empty)
+        Self::of(text.to_owned())
     }
 
     /// Checks one component, as it stands in a tree object, and puts it below `parent`.
@@ -87,6 +86,11 @@ impl RelPath {
             None => name.to_owned(),
             Some(parent) => format!("{}/{name}", parent.0),
         };
+        Self::of(path)
+    }
+
+    /// Checks the length of a path whose components are checked.
+    fn of(path: String) -> Result<Self, Fault> {
         if path.len() > PATH_MAX {
             return Err(Fault::LongPath);
         }
@@ -149,6 +153,10 @@ pub fn check_leaf(path: &RelPath, mode: EntryMode) -> Result<(), Fault> {
 #[must_use]
 pub fn folded(path: &str) -> String {
     use unicode_normalization::UnicodeNormalization;
+    if path.is_ascii() {
+        // The same, without the tables.
+        return path.to_ascii_lowercase();
+    }
     path.nfc().flat_map(char::to_lowercase).nfc().collect()
 }
 
@@ -156,6 +164,9 @@ pub fn folded(path: &str) -> String {
 #[must_use]
 pub fn normalised(path: &str) -> String {
     use unicode_normalization::UnicodeNormalization;
+    if path.is_ascii() {
+        return path.to_owned();
+    }
     path.nfc().collect()
 }
 
