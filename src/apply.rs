@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::fs::Target;
+use crate::fs::{Target, Unsynced, sync_all};
 use crate::git::{BlobId, CommitId, RelPath, TreeId};
 use crate::plan::Plan;
 use crate::scan::Local;
@@ -228,10 +228,13 @@ fn commit(
     }
     stage::directories(&staging, target, transaction)?;
     let record = recover::Record::write(state, transaction, &kept)?;
-    // Everything was written before the first of it is waited for: most file systems then need one commit, not one
-    // for each file.
-    kept.sync(state)?;
-    stage::sync(&staging, target, transaction)?;
+    // Everything was written before the first of it is waited for. The root, so that the staging directory has its name.
+    let root = target.directory(None)?;
+    let mut unsynced: Vec<Unsynced<'_>> = kept.unsynced().collect();
+    unsynced.extend(stage::unsynced(&staging, transaction));
+    unsynced.push(record.unsynced());
+    unsynced.extend(root.as_ref().map(Unsynced::Names));
+    sync_all(&unsynced)?;
     heed()?;
     preflight::recheck(target, update)?;
     record.activate()?;

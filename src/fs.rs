@@ -24,12 +24,14 @@ mod case;
 mod directory;
 mod error;
 mod faults;
+mod flush;
 mod permissions;
 mod write;
 
 pub(crate) use directory::Directory;
 pub use error::{Error, Failure};
 pub use faults::{Call, Faults, Outcome};
+pub(crate) use flush::{Unsynced, sync_all};
 pub(crate) use write::{Obstacle, Room};
 
 /// The target directory, pinned.

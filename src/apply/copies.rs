@@ -8,7 +8,7 @@ use std::io::Read;
 
 use super::undo::{RECORD, blob, numbers};
 use super::{Error, Transaction, TxId, transaction};
-use crate::fs::{Directory, Failure, Target};
+use crate::fs::{Directory, Failure, Target, Unsynced};
 use crate::git::BlobId;
 use crate::plan::Operation;
 use crate::scan::{Local, hash};
@@ -35,6 +35,7 @@ pub(super) fn next_id(state: &StateDir) -> Result<TxId, Error> {
 /// The copies an update makes before it changes anything.
 #[derive(Debug)]
 pub(super) struct Copies {
+    undo: Directory,
     directory: Directory,
     copied: BTreeSet<BlobId>,
 }
@@ -44,6 +45,7 @@ impl Copies {
         let undo = state.make(UNDO)?;
         Ok(Self {
             directory: undo.make_child(format!("{id}{PART}"), 0o700)?,
+            undo,
             copied: BTreeSet::new(),
         })
     }
@@ -104,14 +106,16 @@ impl Copies {
         )?)
     }
 
-    /// Makes all of it durable.
-    pub(super) fn sync(&self, state: &StateDir) -> Result<(), Error> {
-        for id in &self.copied {
-            self.directory.sync_file(id.to_string())?;
-        }
-        self.directory.sync_file(RECORD)?;
-        self.directory.sync()?;
-        Ok(state.make(UNDO)?.sync()?)
+    /// What of it is to be made durable.
+    pub(super) fn unsynced(&self) -> impl Iterator<Item = Unsynced<'_>> {
+        let names = self.copied.iter().map(ToString::to_string);
+        names
+            .chain([RECORD.to_owned()])
+            .map(|name| Unsynced::File(&self.directory, name))
+            .chain([
+                Unsynced::Names(&self.directory),
+                Unsynced::Names(&self.undo),
+            ])
     }
 }
 
@@ -149,15 +153,16 @@ pub(super) fn unfinished(state: &StateDir) -> Result<Option<Transaction>, Error>
     )
 }
 
-/// Gives the copies of a finished update their name. Done already, it does nothing.
-pub(super) fn publish(state: &StateDir, id: TxId) -> Result<(), Error> {
+/// Gives the copies of a finished update their name, durable with the directory that is returned. Done already, it does
+/// nothing.
+pub(super) fn publish(state: &StateDir, id: TxId) -> Result<Directory, Error> {
     let undo = state.make(UNDO)?;
     let part = format!("{id}{PART}");
     if undo.stat(&part)?.is_some() {
         undo.rename(&part, &undo, id.to_string())
             .map_err(|errno| undo.failure("rename", &part, errno))?;
     }
-    Ok(undo.sync()?)
+    Ok(undo)
 }
 
 /// Gives all copies a name, as far as they have none, though their record may be damaged.

@@ -12,7 +12,7 @@ use super::order::Phases;
 use super::staging::{Staging, directory_name, displaced_name, file_name};
 use super::{Change, Error, Fate, Image, Late, OnProgress, Progress, Stage, Transaction};
 use super::{conflicts, look};
-use crate::fs::{Directory, Failure, Kind, Target};
+use crate::fs::{Directory, Failure, Kind, Target, Unsynced};
 use crate::git::RelPath;
 use crate::state::StateDir;
 
@@ -104,19 +104,11 @@ impl<'a> Execution<'a> {
         self.remove_empty_directories()
     }
 
-    /// Makes the names of everything durable, the deepest directories first. The staging directory may lose names: what
-    /// was displaced to it is in `undo`, or kept as a late edit.
-    pub(super) fn sync(&self) -> Result<(), Error> {
-        let mut touched: Vec<&Option<RelPath>> = self.touched.iter().collect();
-        let depth = |path: &RelPath| path.components().count();
-        touched.sort_by_key(|path| std::cmp::Reverse(path.as_ref().map_or(0, depth)));
-        for path in touched {
-            // One that is gone was removed with what is above it, which is here too.
-            if let Some(directory) = self.target.directory(path.as_ref())? {
-                directory.sync()?;
-            }
-        }
-        Ok(())
+    /// The directories whose names are to be made durable. The staging directory may lose names: what was displaced to it
+    /// is in `undo`, or kept as a late edit.
+    pub(super) fn unsynced(&self) -> impl Iterator<Item = Unsynced<'_>> {
+        let touched = self.touched.iter();
+        touched.map(|path| Unsynced::NamesIn(self.target, path.as_ref()))
     }
 
     /// Looks at what a change displaced, by whatever name it is in the staging directory, and keeps what is a late edit.

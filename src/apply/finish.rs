@@ -4,6 +4,7 @@ use super::execute::Execution;
 use super::{
     Applied, Error, Fate, Image, OnProgress, Progress, Stage, copies, look, recover, staging,
 };
+use crate::fs::{Unsynced, sync_all};
 use crate::git::path::folded;
 use crate::state::{Index, Seen};
 
@@ -16,18 +17,21 @@ pub(super) fn run(
     on_progress: OnProgress<'_>,
 ) -> Result<Applied, Error> {
     execution.carry_out(on_progress)?;
-    execution.sync()?;
     let mut applied = Applied {
         id: Some(execution.transaction.id),
         ..Applied::default()
     };
     let index = verify(&mut execution, &mut applied, on_progress)?;
-    index.save(execution.state)?;
+    let mut unsynced: Vec<Unsynced<'_>> = execution.unsynced().collect();
+    unsynced.push(index.write_aside(execution.state)?);
+    sync_all(&unsynced)?;
+    let replaced = Index::replace(execution.state)?;
     // Whoever had an old file open may have written to it after it was displaced.
     for number in 0..execution.transaction.changes.len() {
         execution.keep_displaced(number)?;
     }
-    copies::publish(execution.state, execution.transaction.id)?;
+    let undo = copies::publish(execution.state, execution.transaction.id)?;
+    sync_all(&[replaced, Unsynced::Names(&undo)])?;
     recover::retire(execution.state)?;
     tidy(&execution);
     applied.late = execution.late;

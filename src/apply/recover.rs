@@ -16,7 +16,7 @@ use super::{
     Applied, Change, Content, Error, Fate, Image, Late, Point, Problem, Transaction, conflicts,
     copies, finish, look, stage, transaction, unfinished,
 };
-use crate::fs::{Directory, Failure, Target};
+use crate::fs::{Directory, Failure, Target, Unsynced};
 use crate::git::RelPath;
 use crate::state::{Found, StateDir, TX, sealed};
 
@@ -70,9 +70,13 @@ impl Record {
         Ok(Self { directory, name })
     }
 
+    /// What of it is to be made durable before it is activated.
+    pub(super) fn unsynced(&self) -> Unsynced<'_> {
+        Unsynced::File(&self.directory, self.name.clone())
+    }
+
     /// The commit point.
     pub(super) fn activate(self) -> Result<(), Error> {
-        self.directory.sync_file(&self.name)?;
         self.directory
             .rename(&self.name, &self.directory, ACTIVE)
             .map_err(|errno| self.directory.failure("record", ACTIVE, errno))?;

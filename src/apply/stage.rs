@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::staging::{Staging, directory_name, file_name};
 use super::{Change, Content, Error, Transaction};
-use crate::fs::{Directory, Target};
+use crate::fs::{Directory, Target, Unsynced};
 use crate::git::{FileMode, RelPath};
 use crate::scan::hash;
 
@@ -71,21 +71,22 @@ pub(super) fn directories(
     Ok(())
 }
 
-/// Makes all that was staged durable.
-pub(super) fn sync(
-    staging: &Staging,
-    target: &Target,
-    transaction: &Transaction,
-) -> Result<(), Error> {
-    for (number, change) in transaction.changes.iter().enumerate() {
-        sync_one(staging.directory(), number, change)?;
-    }
-    staging.directory().sync()?;
-    // So that the staging directory itself has its name.
-    if let Some(root) = target.directory(None)? {
-        root.sync()?;
-    }
-    Ok(())
+/// What of it is to be made durable: files, and the names of all; a symlink is durable with its directory.
+pub(super) fn unsynced<'a>(
+    staging: &'a Staging,
+    transaction: &'a Transaction,
+) -> impl Iterator<Item = Unsynced<'a>> {
+    let directory = staging.directory();
+    let is_file = |change: &Change| {
+        change
+            .after
+            .is_some_and(|file| file.mode != FileMode::Symlink)
+    };
+    let numbers = transaction.changes.iter().enumerate();
+    numbers
+        .filter(move |(_, change)| is_file(change))
+        .map(|(number, _)| Unsynced::File(directory, file_name(number)))
+        .chain([Unsynced::Names(directory)])
 }
 
 /// Makes the new file of a change durable; a symlink is durable with its directory.

@@ -315,6 +315,11 @@ impl Directory {
             .map_err(|errno| Failure::new("make durable", &self.path, errno))
     }
 
+    /// Whether a test watches the calls.
+    pub(super) fn is_hooked(&self) -> bool {
+        self.faults.is_hooked()
+    }
+
     /// A failure about a name in here.
     pub(crate) fn failure(
         &self,

@@ -57,6 +57,10 @@ impl Faults {
         Self(Some(Arc::new(hook)))
     }
 
+    pub(super) fn is_hooked(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Asks about a call on the name `name` in `directory`.
     pub(super) fn check(
         &self,

@@ -151,6 +151,11 @@ impl Target {
         })
     }
 
+    /// Whether a test watches the calls.
+    pub(super) fn is_hooked(&self) -> bool {
+        self.faults.is_hooked()
+    }
+
     fn parent_directory(&self) -> Result<Directory, Failure> {
         let path: PathBuf = self.path.parent().unwrap_or(&self.path).to_owned();
         let fd = sys::openat(&self.parent, ".", LIST, Mode::empty())

@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::sealed::{self, Format, Found};
 use super::{Error, StateDir};
-use crate::fs::{Kind, Stat};
+use crate::fs::{Kind, Stat, Unsynced};
 use crate::git::{BlobId, CommitId, File, FileMode, RelPath, TreeId};
 use crate::scan::{Belief, Remembered};
 
 const NAME: &str = "index";
+const ASIDE: &str = "index.tmp";
 const FORMAT: Format = Format {
     kind: "index",
     version: 1,
@@ -78,6 +79,21 @@ impl Index {
     /// Writes the index, durable when this returns.
     pub fn save(&self, state: &StateDir) -> Result<(), Error> {
         sealed::write(state.directory(), NAME, FORMAT, self)
+    }
+
+    /// Writes the index beside the present one; what is returned is to be made durable before [`replace`](Self::replace).
+    pub(crate) fn write_aside<'a>(&self, state: &'a StateDir) -> Result<Unsynced<'a>, Error> {
+        sealed::create(state.directory(), ASIDE, FORMAT, self)?;
+        Ok(Unsynced::File(state.directory(), ASIDE.to_owned()))
+    }
+
+    /// Puts the index that was written aside in the place of the present one, durably with what is returned.
+    pub(crate) fn replace(state: &StateDir) -> Result<Unsynced<'_>, Error> {
+        let directory = state.directory();
+        directory
+            .rename(ASIDE, directory, NAME)
+            .map_err(|errno| directory.failure("replace", NAME, errno))?;
+        Ok(Unsynced::Names(directory))
     }
 
     /// The base of the plan.
