@@ -164,13 +164,17 @@ impl Target {
 
     /// `lstat`. `None` where nothing is there, also where something above the path is no directory.
     pub fn stat(&self, path: &RelPath) -> Result<Option<Stat>, Error> {
-        let Some(parent) = self.parent(path)? else {
-            return Ok(None);
-        };
-        match sys::statat(&parent, path.name(), AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some(Stat::from_sys(&stat))),
-            Err(Errno::NOENT) => Ok(None),
-            Err(errno) => Err(Error::io("look at", path, errno)),
+        match self.parent(path)? {
+            Some(parent) => stat_in(&parent, path),
+            None => Ok(None),
+        }
+    }
+
+    /// For one `lstat` after the other.
+    pub(crate) fn stats(&self) -> Stats<'_> {
+        Stats {
+            target: self,
+            above: None,
         }
     }
 
@@ -272,6 +276,41 @@ impl Target {
                 other => return other,
             }
         }
+    }
+}
+
+/// One `lstat` after the other: neighbours share the directory, which is most of the work.
+#[derive(Debug)]
+pub(crate) struct Stats<'a> {
+    target: &'a Target,
+    /// The directory of the last path.
+    above: Option<(String, Option<OwnedFd>)>,
+}
+
+impl Stats<'_> {
+    /// As [`Target::stat`]. A directory that is moved away between two neighbours is seen where it was.
+    pub(crate) fn of(&mut self, path: &RelPath) -> Result<Option<Stat>, Error> {
+        let name = path.as_str();
+        let directory = &name[..name.len() - path.name().len()];
+        let above = match &mut self.above {
+            Some((known, above)) if known == directory => above,
+            other => {
+                let opened = self.target.parent(path)?;
+                &mut other.insert((directory.to_owned(), opened)).1
+            }
+        };
+        match above {
+            Some(above) => stat_in(above, path),
+            None => Ok(None),
+        }
+    }
+}
+
+fn stat_in(above: &OwnedFd, path: &RelPath) -> Result<Option<Stat>, Error> {
+    match sys::statat(above, path.name(), AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(Stat::from_sys(&stat))),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(Error::io("look at", path, errno)),
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
 use std::sync::Mutex;
 
+use jiff::Timestamp;
 use miette::Diagnostic;
 use sha1::{Digest, Sha1};
 
@@ -106,6 +107,9 @@ pub struct Scanner<'a> {
     target: &'a Target,
     remembered: HashMap<RelPath, Remembered>,
     belief: Belief,
+    since: Mutex<Timestamp>,
+    /// One look at a time: a second one finds what the first one saw.
+    looking: Mutex<()>,
     seen: Mutex<Seen>,
 }
 
@@ -167,8 +171,15 @@ impl<'a> Scanner<'a> {
             target,
             remembered,
             belief,
+            since: Mutex::new(Timestamp::now()),
+            looking: Mutex::default(),
             seen: Mutex::default(),
         }
+    }
+
+    /// When the first of what is remembered may have been seen, in nanoseconds since 1970, as files' times are.
+    pub fn since(&self) -> i128 {
+        lock(&self.since).as_nanosecond()
     }
 
     /// Looks at each path, in parallel; a path that was seen before is not looked at again.
@@ -176,19 +187,20 @@ impl<'a> Scanner<'a> {
         &self,
         paths: impl IntoIterator<Item = &'p RelPath>,
     ) -> Result<BTreeMap<RelPath, Local>, Error> {
-        let mut found = BTreeMap::new();
+        let _looking = lock(&self.looking);
+        let mut found = Vec::new();
         let mut unseen = Vec::new();
         {
             let seen = lock(&self.seen);
             for path in paths {
                 match seen.by_path.get(path) {
-                    Some(local) => {
-                        found.insert(path.clone(), local.clone());
-                    }
+                    Some(local) => found.push((path.clone(), local.clone())),
                     None => unseen.push(path),
                 }
             }
         }
+        unseen.sort_unstable();
+        unseen.dedup();
         let threads = std::thread::available_parallelism()
             .map_or(1, usize::from)
             .min(8);
@@ -199,10 +211,15 @@ impl<'a> Scanner<'a> {
                 .chunks(chunk)
                 .map(|paths| {
                     scope.spawn(move || {
-                        paths
-                            .iter()
-                            .map(|&path| Ok((path.clone(), self.look_at(path)?)))
-                            .collect()
+                        let mut stats = self.target.stats();
+                        let look = |&path: &&RelPath| {
+                            let local = match stats.of(path)? {
+                                Some(stat) => self.identify(path, stat)?,
+                                None => Local::Missing,
+                            };
+                            Ok((path.clone(), local))
+                        };
+                        paths.iter().map(look).collect()
                     })
                 })
                 .collect();
@@ -213,17 +230,17 @@ impl<'a> Scanner<'a> {
             };
             workers.into_iter().map(join).collect()
         });
-        for part in looked {
-            found.extend(part?);
-        }
         let mut seen = lock(&self.seen);
-        for (path, local) in &found {
-            if let Some(id) = local.id() {
-                seen.by_id.insert(id, path.clone());
+        for part in looked {
+            for (path, local) in part? {
+                if let Some(id) = local.id() {
+                    seen.by_id.insert(id, path.clone());
+                }
+                seen.by_path.insert(path.clone(), local.clone());
+                found.push((path, local));
             }
-            seen.by_path.insert(path.clone(), local.clone());
         }
-        Ok(found)
+        Ok(found.into_iter().collect())
     }
 
     /// Looks at each path, and where one is missing also at what may stand in its way: a file or symlink at the
@@ -250,6 +267,8 @@ impl<'a> Scanner<'a> {
 
     /// Forgets what was seen, so that the next look is fresh.
     pub fn forget(&self) {
+        let _looking = lock(&self.looking);
+        *lock(&self.since) = Timestamp::now();
         *lock(&self.seen) = Seen::default();
     }
 
@@ -273,9 +292,14 @@ impl<'a> Scanner<'a> {
     }
 
     fn look_at(&self, path: &RelPath) -> Result<Local, Error> {
-        let Some(stat) = self.target.stat(path)? else {
-            return Ok(Local::Missing);
-        };
+        match self.target.stat(path)? {
+            Some(stat) => self.identify(path, stat),
+            None => Ok(Local::Missing),
+        }
+    }
+
+    /// What is at a path of which `lstat` told this.
+    fn identify(&self, path: &RelPath, stat: Stat) -> Result<Local, Error> {
         Ok(match stat.kind {
             Kind::File => self.file(path, stat)?,
             Kind::Symlink => match self.target.read_link(path)? {

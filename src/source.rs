@@ -22,7 +22,7 @@ mod stage;
 pub use error::Error;
 pub use offline::Offline;
 pub use open::{Opening, open};
-pub use stage::{Depth, Notice, Staged, Terms, stage, walk};
+pub use stage::{Depth, Notice, Staged, Terms, prove, stage, walk};
 
 /// What a name on the remote stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,7 +136,7 @@ pub trait Need: Sync {
 }
 
 /// A repository, by whatever it is reached.
-pub trait Source {
+pub trait Source: Sync {
     /// Resolves a branch, tag or full commit id. Branch before tag; a full id is a commit.
     ///
     /// One request, and none for a full commit id.

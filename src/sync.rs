@@ -5,19 +5,18 @@
 //! where the target changes under it.
 
 use std::collections::BTreeMap;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::apply::{self, Applied, Content};
-use crate::git::{BlobId, File, RelPath, Tree};
+use crate::git::{BlobId, Commit, CommitId, File, RelPath, Tree};
 use crate::objects::Store;
 use crate::plan::{self, MassDelete, Plan};
 use crate::rebuild;
 use crate::scan::{Local, Scanner};
 use crate::settings::{Env, Settings};
 use crate::signature::Signers;
-use crate::source::{
-    self, Depth, Interrupt, Need, Opening, RefKind, Resolved, Source, Staged, Terms,
-};
+use crate::source::{self, Depth, Interrupt, Opening, RefKind, Resolved, Source, Staged, Terms};
 use crate::state::{Index, SyncState};
 
 mod error;
@@ -111,7 +110,25 @@ const ATTEMPTS: u32 = 3;
 /// Runs one sync.
 pub fn run(context: &Context<'_>, options: &Options) -> Result<Outcome, crate::Error> {
     let begun = Instant::now();
-    let mut session = Session::begin(context, options.wait)?;
+    let session = Session::begin(context, options.wait)?;
+    let scanner = session.scanner(options.skip_validation);
+    thread::scope(|scope| {
+        if let Some(index) = session.index() {
+            let scanner = &scanner;
+            // While the network is waited for. What goes wrong here goes wrong again where it matters.
+            scope.spawn(|| drop(scanner.look(index.entries.keys())));
+        }
+        run_with(context, options, &session, &scanner, begun)
+    })
+}
+
+fn run_with(
+    context: &Context<'_>,
+    options: &Options,
+    session: &Session,
+    scanner: &Scanner<'_>,
+    begun: Instant,
+) -> Result<Outcome, crate::Error> {
     let opening = Opening {
         env: context.env,
         interrupt: context.interrupt,
@@ -126,13 +143,13 @@ pub fn run(context: &Context<'_>, options: &Options) -> Result<Outcome, crate::E
     let mut resolved = source.resolve(reference)?;
     let hold = Hold::load(session.state())?.filter(|_| !options.resume);
     let is_held = hold.is_some_and(|hold| hold.commit == resolved.commit);
+    let mut notes = session.notes().to_vec();
     if is_held && let Some(index) = session.index() {
-        let note = Note::Held(resolved.commit);
+        notes.push(Note::Held(resolved.commit));
         resolved = Resolved {
             commit: index.commit,
             kind: RefKind::Commit,
         };
-        session.note(note);
     }
     let goal = Goal {
         resolved,
@@ -143,9 +160,11 @@ pub fn run(context: &Context<'_>, options: &Options) -> Result<Outcome, crate::E
     let mut pipeline = Pipeline {
         context,
         options,
-        session: &session,
+        session,
+        scanner,
         source: source.as_ref(),
         goal,
+        notes,
         begun,
     };
     let outcome = match pipeline.run() {
@@ -196,8 +215,10 @@ struct Pipeline<'a> {
     context: &'a Context<'a>,
     options: &'a Options,
     session: &'a Session,
+    scanner: &'a Scanner<'a>,
     source: &'a dyn Source,
     goal: Goal<'a>,
+    notes: Vec<Note>,
     begun: Instant,
 }
 
@@ -213,14 +234,13 @@ impl Pipeline<'_> {
         let last = session.index().map(|index| index.commit);
 
         context.observer.step(Step::Obtain);
-        let scanner = session.scanner(options.skip_validation);
         let depth = if options.mode == Mode::Check {
             Depth::Listing
         } else {
             Depth::Content
         };
         let need = Inventory {
-            scanner: &scanner,
+            scanner: self.scanner,
             policy: &policy,
             depth,
         };
@@ -232,11 +252,28 @@ impl Pipeline<'_> {
             ignores_case: session.target().ignores_case()?,
             managed: &managed,
         };
-        let staged = self.stage(last, depth, &need, &terms)?;
-        if !options.allow_rewind {
-            self.check_descent(&staged)?;
-        }
-        let (plan, local, applied) = self.plan_and_apply(&policy, &scanner, &staged)?;
+        let source = self.source;
+        let obtained = source.obtain(self.goal.resolved.commit, last, session.store(), &need)?;
+        let commit = obtained.commit.commit().clone();
+        let (staged, (plan, local, applied)) = thread::scope(|scope| {
+            // It may cost a request, which need not be waited for before there is something to be written.
+            let descent = match self.moves_on(&commit)? {
+                Some(last) => {
+                    let store = session.store();
+                    let commit = &commit;
+                    Some(scope.spawn(move || source.descends(commit, last, store)))
+                }
+                None => None,
+            };
+            let remote = source.describe();
+            let staged = source::prove(session.store(), obtained, depth, &need, &terms, &remote)?;
+            let descent = || match descent {
+                Some(descent) => self.check_descent(descent, &commit),
+                None => Ok(()),
+            };
+            let planned = self.plan_and_apply(&policy, &staged, descent)?;
+            Ok::<_, crate::Error>((staged, planned))
+        })?;
         let outcome = Outcome {
             mode: options.mode,
             repository: self.source.describe(),
@@ -254,7 +291,7 @@ impl Pipeline<'_> {
             traffic: self.source.traffic(),
             duration: self.begun.elapsed(),
             tree_size: outcome::tree_size(&local, &plan, &staged),
-            notes: session.notes().to_vec(),
+            notes: self.notes.clone(),
             plan,
         };
         if options.mode == Mode::Apply {
@@ -265,39 +302,19 @@ impl Pipeline<'_> {
         Ok(outcome)
     }
 
-    fn stage(
-        &self,
-        last: Option<crate::git::CommitId>,
-        depth: Depth,
-        need: &dyn Need,
-        terms: &Terms<'_>,
-    ) -> Result<Staged<'_>, source::Error> {
-        let store = self.session.store();
-        source::stage(
-            self.source,
-            store,
-            &self.goal.resolved,
-            last,
-            depth,
-            need,
-            terms,
-        )
-    }
-
+    /// `allowed` tells whether the commit may be applied, and is waited for before anything is written.
     fn plan_and_apply(
         &self,
         policy: &plan::Policy,
-        scanner: &Scanner<'_>,
         staged: &Staged<'_>,
+        allowed: impl FnOnce() -> Result<(), crate::Error>,
     ) -> Result<Planned, crate::Error> {
         let base = self.session.index().map(Index::base).unwrap_or_default();
         let mut attempt = 1;
+        let mut planned = self.plan(&base, policy, staged);
+        allowed()?;
         loop {
-            self.context.observer.step(Step::Compare);
-            let looked_at = now();
-            let local = survey(self.session, scanner, staged)?;
-            let mut plan = plan::plan(&base, &local, staged.files(), policy)?;
-            plan.put_back(&self.goal.put_back, &base, &local);
+            let (plan, local) = planned?;
             if self.options.mode != Mode::Apply {
                 return Ok((plan, local, None));
             }
@@ -305,7 +322,7 @@ impl Pipeline<'_> {
             let update = apply::Update {
                 plan: &plan,
                 local: &local,
-                looked_at,
+                looked_at: self.scanner.since(),
                 commit: staged.commit().id,
                 tree: staged.commit().tree,
                 reference: self.goal.reference,
@@ -318,41 +335,63 @@ impl Pipeline<'_> {
                 Ok(applied) => return Ok((plan, local, Some(applied))),
                 Err(apply::Error::Stale { .. }) if attempt < ATTEMPTS => {
                     attempt += 1;
-                    scanner.forget();
+                    self.scanner.forget();
+                    planned = self.plan(&base, policy, staged);
                 }
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// A branch only moves forward, or somebody has to say that it may not.
+    fn plan(
+        &self,
+        base: &BTreeMap<RelPath, File>,
+        policy: &plan::Policy,
+        staged: &Staged<'_>,
+    ) -> Result<(Plan, BTreeMap<RelPath, Local>), crate::Error> {
+        self.context.observer.step(Step::Compare);
+        let local = survey(self.session, self.scanner, staged)?;
+        let mut plan = plan::plan(base, &local, staged.files(), policy)?;
+        plan.put_back(&self.goal.put_back, base, &local);
+        Ok((plan, local))
+    }
+
+    /// The commit that the branch moves on from, if it must be a descendant of that.
     ///
     /// Another name or repository than last time starts a line of its own: going from `main` to a feature branch is no
     /// rewind.
-    fn check_descent(&self, staged: &Staged<'_>) -> Result<(), crate::Error> {
-        let (session, source) = (self.session, self.source);
-        let reference = self.goal.reference;
-        let kind = self.goal.resolved.kind;
+    fn moves_on(&self, commit: &Commit) -> Result<Option<CommitId>, crate::Error> {
+        let session = self.session;
         let Some(last) = session.index() else {
-            return Ok(());
+            return Ok(None);
         };
-        let commit = staged.commit();
         let repository = SyncState::load(session.state())?.map(|last| last.repository);
-        let same_line = last.reference == reference
-            && repository.is_none_or(|known| known == source.describe());
-        let moves = kind == RefKind::Branch && same_line && last.commit != commit.id;
-        if !moves
-            || self.context.settings.trust.rewind
-            || source.descends(commit, last.commit, session.store())?
-        {
-            return Ok(());
+        let same_line = last.reference == self.goal.reference
+            && repository.is_none_or(|known| known == self.source.describe());
+        let is_asked = !self.options.allow_rewind && !self.context.settings.trust.rewind;
+        let moves =
+            self.goal.resolved.kind == RefKind::Branch && same_line && last.commit != commit.id;
+        Ok((is_asked && moves).then_some(last.commit))
+    }
+
+    /// A branch only moves forward, or somebody has to say that it may not.
+    fn check_descent(
+        &self,
+        answer: thread::ScopedJoinHandle<'_, Result<bool, source::Error>>,
+        commit: &Commit,
+    ) -> Result<(), crate::Error> {
+        let descends = answer
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        match self.session.index() {
+            Some(last) if !descends => Err(Error::Rewind {
+                reference: self.goal.reference.to_owned(),
+                from: last.commit,
+                to: commit.id,
+            }
+            .into()),
+            _ => Ok(()),
         }
-        Err(Error::Rewind {
-            reference: reference.to_owned(),
-            from: last.commit,
-            to: commit.id,
-        }
-        .into())
     }
 }
 
@@ -399,9 +438,4 @@ impl Content for PutBack<'_> {
             None => self.others.size(id),
         }
     }
-}
-
-/// Nanoseconds since 1970, as files' times are compared with.
-fn now() -> i128 {
-    jiff::Timestamp::now().as_nanosecond()
 }

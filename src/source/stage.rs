@@ -141,7 +141,8 @@ pub fn stage<'a>(
     prove(store, obtained, depth, need, terms, &source.describe())
 }
 
-fn prove<'a>(
+/// Proves what a source has brought, and tells the files of it.
+pub fn prove<'a>(
     store: &'a Store,
     mut obtained: Obtained,
     depth: Depth,

@@ -74,8 +74,10 @@ pub fn rollback(
         context,
         options,
         session: &session,
+        scanner: &session.scanner(options.skip_validation),
         source: &source,
         goal,
+        notes: session.notes().to_vec(),
         begun,
     };
     if options.mode == Mode::Apply
@@ -164,7 +166,6 @@ pub fn restore(
         return Err(Error::NoSuchEdit { path: path.clone() }.into());
     }
     let scanner = session.scanner(false);
-    let looked_at = super::now();
     let base = index.base();
     let local = scanner.survey(base.keys().chain(files.keys()))?;
     let mut plan = Plan::unchanged(&base);
@@ -172,7 +173,7 @@ pub fn restore(
     let update = Update {
         plan: &plan,
         local: &local,
-        looked_at,
+        looked_at: scanner.since(),
         commit: index.commit,
         tree: index.tree,
         reference: &index.reference,

@@ -97,11 +97,6 @@ impl Session {
         self.recovered.as_ref()
     }
 
-    /// Adds something that the user should know.
-    pub(super) fn note(&mut self, note: Note) {
-        self.notes.push(note);
-    }
-
     /// What was found and mended.
     #[must_use]
     pub fn notes(&self) -> &[Note] {

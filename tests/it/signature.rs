@@ -1,11 +1,11 @@
 //! Signatures of commits: real `ssh-keygen` signs, and what real OpenPGP signatures look like is in `tests/data`.
 
-use std::cell::Cell;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper_sync::exit::Exit;
 use hyper_sync::git::id::Kind;
@@ -135,7 +135,7 @@ struct Forge<'a> {
     repo: &'a Repo,
     /// Whether it gives the commit itself, or only tells of it.
     gives_commit: bool,
-    asked: Cell<u64>,
+    asked: AtomicU64,
 }
 
 impl<'a> Forge<'a> {
@@ -143,7 +143,7 @@ impl<'a> Forge<'a> {
         Self {
             repo,
             gives_commit: true,
-            asked: Cell::new(0),
+            asked: AtomicU64::new(0),
         }
     }
 }
@@ -160,7 +160,7 @@ impl Source for Forge<'_> {
         store: &Store,
         _: &dyn Need,
     ) -> Result<Obtained, Error> {
-        self.asked.set(self.asked.get() + 1);
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let raw = self.repo.cat(&id.to_string());
         let commit = Commit::verify(id, &raw).unwrap();
         let mut writer = store.writer()?;
@@ -516,7 +516,7 @@ fn a_commit_that_the_forge_only_tells_of_is_refused() {
     let (code, _) = refusal(world.stage_with(commit, Some(&signers), &forge));
     assert_eq!(code, "unavailable");
     assert!(world.stage_with(commit, None, &forge).is_ok());
-    assert_eq!(forge.asked.get(), 2);
+    assert_eq!(forge.asked.load(Ordering::Relaxed), 2);
 }
 
 #[test]
