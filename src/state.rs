@@ -105,6 +105,22 @@ impl StateDir {
         Ok(directory)
     }
 
+    /// Removes small files that a run did not write to their end. The caller holds the lock.
+    pub(crate) fn sweep(&self) -> Result<(), Error> {
+        for name in self.root.list()? {
+            let unfinished = name.to_str().is_some_and(|name| {
+                name.ends_with(sealed::TEMPORARY) || sync_state::is_unfinished(name)
+            });
+            if unfinished
+                && let Some(stat) = self.root.stat(&name)?
+                && stat.kind == Kind::File
+            {
+                self.root.unlink(&name)?;
+            }
+        }
+        Ok(())
+    }
+
     fn check(path: &Path) -> Result<Self, Error> {
         let root = Directory::open(path, Faults::default()).map_err(|failure| {
             let path = path.to_owned();

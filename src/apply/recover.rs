@@ -111,7 +111,8 @@ pub(super) fn sweep(target: &Target, state: &StateDir) -> Result<(), Error> {
             }
         }
     }
-    copies::sweep(state)
+    copies::sweep(state)?;
+    Ok(state.sweep()?)
 }
 
 /// Finishes or takes back what an earlier run left. `None` where there was nothing to finish.

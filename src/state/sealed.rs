@@ -54,6 +54,9 @@ pub enum Found<T> {
 /// No file of ours comes near this: an index of 50,000 paths of 100 bytes has 15 MB.
 const SIZE_MAX: u64 = 256 << 20;
 
+/// How the second name ends.
+pub(super) const TEMPORARY: &str = ".tmp";
+
 /// Writes `value` as `name`, durable when this returns.
 pub(crate) fn write<T: Serialize>(
     directory: &Directory,
@@ -61,9 +64,10 @@ pub(crate) fn write<T: Serialize>(
     format: Format,
     value: &T,
 ) -> Result<(), Error> {
-    prepare(directory, &format!("{name}.tmp"), format, value)?;
+    let temporary = format!("{name}{TEMPORARY}");
+    prepare(directory, &temporary, format, value)?;
     directory
-        .rename(format!("{name}.tmp"), directory, name)
+        .rename(&temporary, directory, name)
         .map_err(|errno| directory.failure("replace", name, errno))?;
     Ok(directory.sync()?)
 }

@@ -134,7 +134,7 @@ impl SyncState {
         let mut text = serde_json::to_string_pretty(self)
             .map_err(|error| Failure::from_io("write", &path, error.into()))?;
         text.push('\n');
-        let temporary = format!(".{name}.hyper-sync");
+        let temporary = temporary(name);
         directory.unlink(&temporary)?;
         let mut file = directory.create(&temporary)?;
         file.write(text.as_bytes())?;
@@ -145,4 +145,14 @@ impl SyncState {
             .map_err(|errno| directory.failure("replace", name, errno))?;
         Ok(directory.sync()?)
     }
+}
+
+/// The second name, through which it is written. Where the copy is published, others have their files.
+fn temporary(name: &str) -> String {
+    format!(".{name}.hyper-sync")
+}
+
+/// Whether a file of the state directory is one that was not written to its end.
+pub(super) fn is_unfinished(name: &str) -> bool {
+    name == temporary(NAME)
 }

@@ -107,6 +107,12 @@ fn shapes() -> Vec<Shape> {
             },
         },
         Shape {
+            name: "only the index changes",
+            old: tree([("a", file("a")), ("b", file("b"))]),
+            new: tree([("a", file("a"))]),
+            edit: |world| world.remove("b"),
+        },
+        Shape {
             name: "same content in many places",
             old: tree([("a", file("s")), ("b", file("s")), ("c", file("t"))]),
             new: tree([

@@ -180,6 +180,23 @@ fn a_late_edit_that_was_displaced_but_not_yet_kept_is_kept() {
 }
 
 #[test]
+fn small_files_that_were_not_written_to_their_end_are_removed() {
+    let world = World::at(&old(), |_| ());
+    let unfinished = ["index.tmp", "hold.tmp", ".sync-state.json.hyper-sync"];
+    for name in unfinished {
+        fs::write(world.state.join(name), "half").unwrap();
+    }
+    fs::create_dir(world.state.join("mine.tmp")).unwrap();
+    fs::write(world.state.join("mine.txt"), "mine").unwrap();
+    assert!(world.recover().unwrap().is_none());
+    for name in unfinished {
+        assert!(!world.state.join(name).exists(), "{name}");
+    }
+    assert!(world.state.join("mine.tmp").exists());
+    assert!(world.state.join("mine.txt").exists());
+}
+
+#[test]
 fn a_lost_staging_directory_is_made_again_from_the_store() {
     let world = half_way();
     world.remove(".hyper-sync.tmp");

@@ -391,7 +391,10 @@ impl World {
             );
         }
         for name in read(&self.state).keys() {
-            let left = name.starts_with("tx/") || name.contains(".tmp") || name.contains(".part");
+            let left = name.starts_with("tx/")
+                || [".tmp", ".part", ".hyper-sync"]
+                    .iter()
+                    .any(|part| name.contains(part));
             assert!(!left, "{name} is left in the state directory");
         }
     }
