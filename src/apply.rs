@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::fs::{Target, Unsynced, sync_all};
-use crate::git::{BlobId, CommitId, RelPath, TreeId};
+use crate::git::{BlobId, RelPath};
 use crate::plan::Plan;
 use crate::scan::Local;
 use crate::state::{self, Found, Index, Owned, Seen, StateDir};
@@ -61,7 +61,7 @@ pub trait Content {
 }
 
 /// What is to be carried out.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Update<'a> {
     /// The plan.
     pub plan: &'a Plan,
@@ -69,12 +69,8 @@ pub struct Update<'a> {
     pub local: &'a BTreeMap<RelPath, Local>,
     /// When the first of it was looked at, or a little earlier; nanoseconds since 1970.
     pub looked_at: i128,
-    /// The commit.
-    pub commit: CommitId,
-    /// Its tree.
-    pub tree: TreeId,
-    /// The name the commit was asked for by.
-    pub reference: &'a str,
+    /// Where it leads.
+    pub after: Point,
 }
 
 /// What was done.
@@ -250,8 +246,7 @@ fn unfinished(id: TxId, source: Error) -> Error {
 
 /// Whether an index says something else, apart from how files looked.
 fn differs(before: &Index, after: &Index) -> bool {
-    (before.commit, before.tree, &before.reference) != (after.commit, after.tree, &after.reference)
-        || before.base() != after.base()
+    Point::of(before) != Point::of(after) || before.base() != after.base()
 }
 
 impl Update<'_> {
@@ -281,9 +276,10 @@ impl Update<'_> {
             }
         }
         Index {
-            commit: self.commit,
-            tree: self.tree,
-            reference: self.reference.to_owned(),
+            commit: self.after.commit,
+            tree: self.after.tree,
+            reference: self.after.reference.clone(),
+            repository: self.after.repository.clone(),
             entries,
         }
     }
@@ -314,16 +310,8 @@ impl Update<'_> {
             id: copies::next_id(state)?,
             time: jiff::Timestamp::now(),
             target: target_name(target)?,
-            before: before.map(|index| Point {
-                commit: index.commit,
-                tree: index.tree,
-                reference: index.reference.clone(),
-            }),
-            after: Point {
-                commit: self.commit,
-                tree: self.tree,
-                reference: self.reference.to_owned(),
-            },
+            before: before.map(Point::of),
+            after: self.after.clone(),
             changes,
             index: self.index().entries,
         })

@@ -285,7 +285,7 @@ fn of_plan(error: &plan::Error) -> Exit {
 
 fn of_sync(error: &sync::Error) -> Exit {
     match error {
-        sync::Error::Rewind { .. } => Exit::Conflict,
+        sync::Error::Rewind { .. } | sync::Error::InTheWay { .. } => Exit::Conflict,
         sync::Error::ContentGone { .. }
         | sync::Error::NoSuchUpdate
         | sync::Error::NoSuchEdit { .. } => Exit::Failure,

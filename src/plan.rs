@@ -23,8 +23,10 @@ use crate::scan::Local;
 use crate::settings::LocalEdits;
 
 mod error;
+mod put_back;
 
 pub use error::{Conflict, Error};
+pub use put_back::InTheWay;
 
 /// What the plan goes by besides the three trees.
 #[derive(Debug, Clone)]
@@ -143,35 +145,6 @@ impl Plan {
             ..Self::default()
         }
     }
-
-    /// Puts somebody's work back on top: afterwards it counts as a local edit, for what is ours stays the commit's.
-    ///
-    /// A path where there is work of today (one that the plan keeps) is left alone.
-    pub fn put_back(
-        &mut self,
-        files: &BTreeMap<RelPath, File>,
-        base: &BTreeMap<RelPath, File>,
-        local: &BTreeMap<RelPath, Local>,
-    ) {
-        for (path, file) in files {
-            if self.kept.iter().any(|kept| kept.path == *path) {
-                continue;
-            }
-            self.operations.retain(|operation| operation.path != *path);
-            let here = local.get(path).unwrap_or(&Local::Missing);
-            if !here.is(file) {
-                let edited =
-                    *here != Local::Missing && !base.get(path).is_some_and(|ours| here.is(ours));
-                self.operations.push(Operation {
-                    path: path.clone(),
-                    before: here.clone(),
-                    after: Some(*file),
-                    edited,
-                });
-            }
-        }
-        self.operations.sort_by(|a, b| a.path.cmp(&b.path));
-    }
 }
 
 /// The files of a commit that are managed, as they should be on disk.
@@ -285,7 +258,8 @@ impl Planner<'_> {
     /// A path that is ours and that the commit does not have.
     fn leave(&mut self, path: &RelPath) {
         let local = self.local(path).clone();
-        let unedited = self.base.get(path).is_some_and(|file| local.is(file));
+        let unedited = self.base.get(path).is_some_and(|file| local.is(file))
+            || self.only_executable_bit(path, &local, None);
         match local {
             // Somebody made a directory of it: that is not ours, and nothing is wanted here.
             Local::Missing | Local::Directory { .. } => {}
@@ -320,7 +294,7 @@ impl Planner<'_> {
         }
         let base = self.base.get(path);
         let unedited = base.is_some_and(|base| local.is(base))
-            || self.only_executable_bit(path, &local, &file);
+            || self.only_executable_bit(path, &local, Some(&file));
         match &local {
             Local::Missing => self.operate(path, local, Some(file), false),
             _ if unedited => self.operate(path, local, Some(file), false),
@@ -417,11 +391,11 @@ impl Planner<'_> {
     }
 
     /// Where the execute bit is ours to set, a local file that differs in nothing else is not edited.
-    fn only_executable_bit(&self, path: &RelPath, local: &Local, file: &File) -> bool {
+    fn only_executable_bit(&self, path: &RelPath, local: &Local, remote: Option<&File>) -> bool {
         let same = |known: &File| local.id() == Some(known.id) && known.mode != FileMode::Symlink;
         matches!(local, Local::File { .. })
             && self.policy.executable.matches(path)
-            && (same(file) || self.base.get(path).is_some_and(same))
+            && (remote.is_some_and(same) || self.base.get(path).is_some_and(same))
     }
 
     fn operate(&mut self, path: &RelPath, before: Local, after: Option<File>, edited: bool) {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::apply::{self, Applied, Content};
+use crate::apply::{self, Applied, Content, Point};
 use crate::git::{BlobId, Commit, CommitId, File, RelPath, Tree};
 use crate::objects::Store;
 use crate::plan::{self, MassDelete, Plan};
@@ -17,23 +17,26 @@ use crate::scan::{Local, Scanner};
 use crate::settings::{Env, Settings};
 use crate::signature::Signers;
 use crate::source::{self, Depth, Interrupt, Opening, RefKind, Resolved, Source, Staged, Terms};
-use crate::state::{Index, SyncState};
+use crate::state::Index;
 
 mod error;
 mod hold;
 mod inventory;
 mod outcome;
 mod remember;
+mod restore;
 mod rollback;
 mod session;
 
 pub use error::Error;
 pub use hold::Hold;
 pub use outcome::Outcome;
-pub use rollback::{Back, history, restore, rollback};
+pub use restore::{Restored, restore};
+pub use rollback::{Back, history, rollback};
 pub use session::{Note, Session};
 
 use inventory::{Inventory, policy, survey};
+use restore::Edits;
 
 /// What a sync is to do, beyond the settings.
 #[derive(Debug, Clone)]
@@ -141,8 +144,10 @@ fn run_with(
 
     context.observer.step(Step::Resolve);
     let mut resolved = source.resolve(reference)?;
-    let hold = Hold::load(session.state())?.filter(|_| !options.resume);
-    let is_held = hold.is_some_and(|hold| hold.commit == resolved.commit);
+    let hold = Hold::load(session.state())?;
+    let is_held = hold
+        .as_ref()
+        .is_some_and(|hold| hold.commits.contains(&resolved.commit) && !options.resume);
     let mut notes = session.notes().to_vec();
     if is_held && let Some(index) = session.index() {
         notes.push(Note::Held(resolved.commit));
@@ -154,8 +159,7 @@ fn run_with(
     let goal = Goal {
         resolved,
         reference,
-        put_back: BTreeMap::new(),
-        contents: BTreeMap::new(),
+        edits: Edits::default(),
     };
     let mut pipeline = Pipeline {
         context,
@@ -177,8 +181,9 @@ fn run_with(
         }
         other => other,
     }?;
-    if options.mode == Mode::Apply && !is_held {
-        Hold::clear(session.state())?;
+    let has_moved_on = |hold: &Hold| options.resume || hold.ends_with(reference);
+    if options.mode == Mode::Apply && !is_held && hold.as_ref().is_some_and(has_moved_on) {
+        Hold::replace(session.state(), None)?;
     }
     Ok(outcome)
 }
@@ -202,9 +207,7 @@ struct Goal<'a> {
     /// The name that is remembered for it.
     reference: &'a str,
     /// Edits that are put back on top of the commit, as edits.
-    put_back: BTreeMap<RelPath, File>,
-    /// Their content.
-    contents: BTreeMap<BlobId, Vec<u8>>,
+    edits: Edits,
 }
 
 /// A plan, what it was made from, and what became of it.
@@ -257,7 +260,7 @@ impl Pipeline<'_> {
         let commit = obtained.commit.commit().clone();
         let (staged, (plan, local, applied)) = thread::scope(|scope| {
             // It may cost a request, which need not be waited for before there is something to be written.
-            let descent = match self.moves_on(&commit)? {
+            let descent = match self.moves_on(&commit) {
                 Some(last) => {
                     let store = session.store();
                     let commit = &commit;
@@ -323,12 +326,15 @@ impl Pipeline<'_> {
                 plan: &plan,
                 local: &local,
                 looked_at: self.scanner.since(),
-                commit: staged.commit().id,
-                tree: staged.commit().tree,
-                reference: self.goal.reference,
+                after: Point {
+                    commit: staged.commit().id,
+                    tree: staged.commit().tree,
+                    reference: self.goal.reference.to_owned(),
+                    repository: Some(self.source.describe()),
+                },
             };
             let content = PutBack {
-                contents: &self.goal.contents,
+                contents: &self.goal.edits.contents,
                 others: staged,
             };
             match carry_out(self.context, self.session, &update, &content) {
@@ -352,7 +358,8 @@ impl Pipeline<'_> {
         self.context.observer.step(Step::Compare);
         let local = survey(self.session, self.scanner, staged)?;
         let mut plan = plan::plan(base, &local, staged.files(), policy)?;
-        plan.put_back(&self.goal.put_back, base, &local);
+        // One whose place the earlier commit has taken stays in `undo/`.
+        plan.put_back(&self.goal.edits.files, base, &local);
         Ok((plan, local))
     }
 
@@ -360,18 +367,15 @@ impl Pipeline<'_> {
     ///
     /// Another name or repository than last time starts a line of its own: going from `main` to a feature branch is no
     /// rewind.
-    fn moves_on(&self, commit: &Commit) -> Result<Option<CommitId>, crate::Error> {
-        let session = self.session;
-        let Some(last) = session.index() else {
-            return Ok(None);
-        };
-        let repository = SyncState::load(session.state())?.map(|last| last.repository);
+    fn moves_on(&self, commit: &Commit) -> Option<CommitId> {
+        let last = self.session.index()?;
+        let repository = last.repository.as_ref();
         let same_line = last.reference == self.goal.reference
-            && repository.is_none_or(|known| known == self.source.describe());
+            && repository.is_none_or(|known| *known == self.source.describe());
         let is_asked = !self.options.allow_rewind && !self.context.settings.trust.rewind;
         let moves =
             self.goal.resolved.kind == RefKind::Branch && same_line && last.commit != commit.id;
-        Ok((is_asked && moves).then_some(last.commit))
+        (is_asked && moves).then_some(last.commit)
     }
 
     /// A branch only moves forward, or somebody has to say that it may not.
@@ -404,7 +408,7 @@ fn carry_out(
     if !update.plan.operations().is_empty() {
         // Before the tree changes: a crash in between costs a rebuild that was not needed, never one that was.
         let action = context.settings.rebuild.action;
-        rebuild::mark_pending(session.state(), Some(update.commit), action)?;
+        rebuild::mark_pending(session.state(), Some(update.after.commit), action)?;
     }
     let progress =
         |progress: apply::Progress| context.observer.progress(progress.done, progress.total);

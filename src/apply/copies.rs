@@ -1,7 +1,8 @@
 //! Copies of what an update replaces, made before it changes anything.
 //!
 //! While the update runs they are in `undo/<id>.part`; they get their name when it is finished. The last ten are kept,
-//! or as many as take a gigabyte.
+//! and of those before the ones that have replaced somebody's work: for that, there is no other copy. Together they
+//! take a gigabyte at most.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -15,9 +16,13 @@ use crate::scan::{Local, hash};
 use crate::state::{CONFLICTS, Found, StateDir, TX, UNDO, sealed};
 
 const PART: &str = ".part";
+/// An empty file beside the copies of an update that has replaced local edits, so that no record need be read to know.
+const EDITED: &str = "edited";
 
 /// How many transactions are kept.
 const KEPT: usize = 10;
+/// Among how many those that have replaced local edits are kept: putting edits back one by one makes many.
+const KEPT_EDITED: usize = 100;
 /// How many bytes they may take together; the last one stays in any case.
 const KEPT_BYTES: u64 = 1 << 30;
 
@@ -98,6 +103,9 @@ impl Copies {
 
     /// Adds the record; not yet durable.
     pub(super) fn record(&self, transaction: &Transaction) -> Result<(), Error> {
+        if transaction.changes.iter().any(|change| change.edited) {
+            self.directory.create(EDITED)?;
+        }
         Ok(sealed::create(
             &self.directory,
             RECORD,
@@ -211,7 +219,8 @@ pub(super) fn prune(state: &StateDir) -> Result<(), Error> {
     for (place, id) in numbers(state, UNDO)?.into_iter().rev().enumerate() {
         let name = id.to_string();
         total += size(&undo, &name)?;
-        if place > 0 && (place >= KEPT || total > KEPT_BYTES) {
+        let many = place >= KEPT && (place >= KEPT_EDITED || !is_edited(&undo, &name)?);
+        if place > 0 && (many || total > KEPT_BYTES) {
             remove(&undo, &name)?;
         }
     }
@@ -222,6 +231,13 @@ fn parts(undo: &Directory) -> Result<Vec<String>, Failure> {
     let names = undo.list()?;
     let parts = names.into_iter().filter_map(|name| name.into_string().ok());
     Ok(parts.filter(|name| name.ends_with(PART)).collect())
+}
+
+fn is_edited(undo: &Directory, name: &str) -> Result<bool, Failure> {
+    let Some(directory) = undo.child(name)? else {
+        return Ok(false);
+    };
+    Ok(directory.stat(EDITED)?.is_some())
 }
 
 fn size(undo: &Directory, name: &str) -> Result<u64, Failure> {

@@ -118,6 +118,7 @@ mod tests {
                 commit: CommitId(id),
                 tree: TreeId(id),
                 reference: "main".to_owned(),
+                repository: None,
             },
             changes: changes.iter().map(change).collect(),
             index: std::collections::BTreeMap::default(),

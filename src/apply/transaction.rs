@@ -18,7 +18,8 @@ use crate::state::{Index, Owned, rfc3339};
 
 pub(crate) const FORMAT: Format = Format {
     kind: "transaction",
-    version: 1,
+    // 2: `repository`.
+    version: 2,
 };
 
 /// The number of a transaction, counted up.
@@ -43,6 +44,22 @@ pub struct Point {
     pub tree: TreeId,
     /// The name it was asked for by.
     pub reference: String,
+    /// The repository it is from, without credentials; not known from records of version 1.
+    #[serde(default)]
+    pub repository: Option<String>,
+}
+
+impl Point {
+    /// What an index says the target is at.
+    #[must_use]
+    pub fn of(index: &Index) -> Self {
+        Self {
+            commit: index.commit,
+            tree: index.tree,
+            reference: index.reference.clone(),
+            repository: index.repository.clone(),
+        }
+    }
 }
 
 /// What is or was at a path.
@@ -143,6 +160,7 @@ impl Transaction {
             commit: self.after.commit,
             tree: self.after.tree,
             reference: self.after.reference.clone(),
+            repository: self.after.repository.clone(),
             entries: self.index.clone(),
         }
     }

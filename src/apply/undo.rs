@@ -102,7 +102,16 @@ pub fn load(state: &StateDir, id: TxId) -> Result<Transaction, Error> {
 
 /// The content that an update replaced at a path, hashed to its id. For a symlink, its text.
 pub fn content(state: &StateDir, id: TxId, path: &RelPath) -> Result<Vec<u8>, Error> {
-    let transaction = load(state, id)?;
+    content_of(state, &load(state, id)?, path)
+}
+
+/// As [`content`], of a record that was read already.
+pub fn content_of(
+    state: &StateDir,
+    transaction: &Transaction,
+    path: &RelPath,
+) -> Result<Vec<u8>, Error> {
+    let id = transaction.id;
     let file = transaction
         .changes
         .iter()

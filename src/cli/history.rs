@@ -14,7 +14,7 @@ use crate::plan::MassDelete;
 use crate::report::{Format, sync as told};
 use crate::settings::Settings;
 use crate::state::StateDir;
-use crate::sync::{self, Context, Mode, Options};
+use crate::sync::{self, Context, Mode, Options, Restored};
 
 /// What `--json` prints of an update.
 #[derive(Serialize)]
@@ -23,6 +23,7 @@ struct Update<'a> {
     time: String,
     before: Option<CommitId>,
     after: CommitId,
+    repository: Option<&'a str>,
     #[serde(rename = "ref")]
     reference: &'a str,
     changed: usize,
@@ -59,6 +60,7 @@ fn update(transaction: &Transaction) -> Update<'_> {
         time: format!("{:.0}", transaction.time),
         before: transaction.before.as_ref().map(|point| point.commit),
         after: transaction.after.commit,
+        repository: transaction.after.repository.as_deref(),
         reference: &transaction.after.reference,
         changed: transaction.changes.len(),
         edits: edited.map(|change| &change.path).collect(),
@@ -115,7 +117,10 @@ pub(super) fn rollback(
         Format::Json => run.report.json(&told::Document::from(&outcome)),
         Format::Human => {
             told::human(run.report, &outcome);
-            if let Some(left) = outcome.before.filter(|_| !args.dry_run) {
+            if let Some(left) = outcome
+                .before
+                .filter(|left| *left != outcome.commit.id && !args.dry_run)
+            {
                 run.report.note(&format!(
                     "{} is held until the branch moves on or `--resume`; `hyper-sync rebuild` builds what is here now",
                     left.short()
@@ -132,7 +137,7 @@ pub(super) fn restore(
     settings: &Settings,
     run: &mut Run<'_>,
 ) -> Result<Exit, Error> {
-    let (paths, applied) = {
+    let restored = {
         let (env, interrupt) = (run.env, run.interrupt);
         let watch = Watch::new(run.report);
         let context = Context {
@@ -143,16 +148,30 @@ pub(super) fn restore(
         };
         sync::restore(&context, &options(), &args.paths)?
     };
+    let Restored {
+        paths,
+        displaced,
+        applied,
+    } = restored;
+    told::late(run.report, &applied);
     match run.report.format() {
-        Format::Json => run
-            .report
-            .json(&serde_json::json!({ "restored": paths, "written": applied.written })),
+        Format::Json => run.report.json(&serde_json::json!({
+            "restored": paths,
+            "displaced": displaced,
+            "late_edits": applied.late.iter().map(|late| &late.path).collect::<Vec<_>>(),
+            "transaction": applied.id.map(|id| id.to_string()),
+            "written": applied.written,
+        })),
         Format::Human => {
-            for path in &paths {
-                run.report.text(&format!(
-                    "the local edit of `{path}` is back
-"
-                ));
+            let is_late = |path: &RelPath| applied.late.iter().any(|late| late.path == *path);
+            for path in paths.iter().filter(|path| !is_late(path)) {
+                let swapped = if displaced.contains(path) {
+                    "; the one that was there is kept, and the same command swaps them again"
+                } else {
+                    ""
+                };
+                let text = format!("the local edit of `{path}` is back{swapped}\n");
+                run.report.text(&text);
             }
         }
     }

@@ -15,6 +15,7 @@ use crate::report::Format;
 use crate::scan::{Belief, Local, Scanner};
 use crate::settings::Settings;
 use crate::state::{Found, Index, StateDir, SyncState};
+use crate::sync::Hold;
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -25,6 +26,7 @@ struct Document {
     reference: Option<String>,
     last_sync: Option<SyncState>,
     local_edits: Vec<Edit>,
+    held: Vec<CommitId>,
     pending_rebuild: Option<crate::rebuild::Pending>,
     last_rebuild: Option<crate::rebuild::Last>,
     built_commit: Option<CommitId>,
@@ -58,6 +60,7 @@ fn look(settings: &Settings) -> Result<Document, Error> {
         reference: None,
         last_sync: None,
         local_edits: Vec::new(),
+        held: Vec::new(),
         pending_rebuild: None,
         last_rebuild: None,
         built_commit: None,
@@ -77,6 +80,9 @@ fn look(settings: &Settings) -> Result<Document, Error> {
         document.reference = Some(index.reference.clone());
         document.local_edits = edits(settings, &index)?;
     }
+    document.held = Hold::load(&state)?
+        .map(|hold| hold.commits.into_iter().collect())
+        .unwrap_or_default();
     let record = Record::load(&state)?;
     let systems = Machine::here().systems();
     let commit_of = |system: &Option<std::path::PathBuf>| {
@@ -159,6 +165,13 @@ fn told(document: &Document) -> String {
         line(
             "rebuild",
             &format!("{} waits since {:.0}", pending.action, pending.since),
+        );
+    }
+    for held in &document.held {
+        let id = held.short();
+        line(
+            "held",
+            &format!("{id}: it was rolled back from; the next commit ends that, or `--resume`"),
         );
     }
     match document.local_edits.as_slice() {

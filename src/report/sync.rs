@@ -1,11 +1,12 @@
 //! How a sync is told, to a person and to a program.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::{Report, Verbosity};
-use crate::apply::Fate;
+use crate::apply::{Applied, Fate};
 use crate::git::{CommitId, RelPath, TreeId};
 use crate::plan::{Kept, Operation, Reason};
 use crate::scan::Local;
@@ -50,7 +51,8 @@ fn edits(report: &mut Report, outcome: &Outcome) {
         let path = &operation.path;
         match outcome.applied.as_ref().and_then(|applied| applied.id) {
             Some(id) if done => report.warning(&format!(
-                "the local edit of `{path}` was replaced; it is kept as transaction {id}, `hyper-sync restore {path}` puts it back"
+                "the local edit of `{path}` was replaced; it is kept as transaction {id}, `hyper-sync restore {}` puts it back",
+                word(path)
             )),
             _ => report.warning(&format!("the local edit of `{path}` would be replaced, and kept aside")),
         }
@@ -58,20 +60,41 @@ fn edits(report: &mut Report, outcome: &Outcome) {
     for Kept { path, reason } in outcome.plan.kept() {
         report.note(&format!("`{path}` stays as it is: {}", because(*reason)));
     }
-    for late in outcome.applied.iter().flat_map(|applied| &applied.late) {
+    if let Some(applied) = &outcome.applied {
+        late(report, applied);
+    }
+}
+
+/// Tells what became of edits that came while the target was written.
+pub fn late(report: &mut Report, applied: &Applied) {
+    for late in &applied.late {
         let path = &late.path;
         report.warning(&match &late.fate {
             Fate::KeptAside(kept) => format!(
-                "`{path}` was edited during the sync; the edit is kept in `{}`",
+                "`{path}` was edited during the run; the edit is kept in `{}`",
                 kept.display()
             ),
             Fate::InPlace => format!(
-                "`{path}` was edited during the sync; the edit is in place and counts as local"
+                "`{path}` was edited during the run; the edit is in place and counts as local"
             ),
             Fate::Blocked => format!(
-                "`{path}` could not be written: something else was put above it during the sync"
+                "`{path}` could not be written: something else was put above it during the run"
             ),
         });
+    }
+}
+
+/// A path as one word of a shell's command line, and not as an option.
+fn word(path: &RelPath) -> Cow<'_, str> {
+    let path = path.as_str();
+    let plain = |c: char| c.is_alphanumeric() || "._/-+:@%=,".contains(c);
+    match (path.chars().all(plain), path.starts_with('-')) {
+        (true, false) => Cow::Borrowed(path),
+        (true, true) => Cow::Owned(format!("./{path}")),
+        (false, option) => {
+            let from_here = if option { "./" } else { "" };
+            Cow::Owned(format!("'{from_here}{}'", path.replace('\'', r"'\''")))
+        }
     }
 }
 
@@ -349,6 +372,26 @@ impl std::fmt::Display for Notice {
 
 #[cfg(test)]
 mod tests {
+    use crate::git::RelPath;
+
+    #[test]
+    fn a_path_is_one_word_of_a_command() {
+        let words = ["a/b.nix", "-rf", "a b", "-a b", "it's", "$(x)", "ünï"]
+            .map(|path| super::word(&RelPath::new(path.as_bytes()).unwrap()).into_owned());
+        assert_eq!(
+            words,
+            [
+                "a/b.nix",
+                "./-rf",
+                "'a b'",
+                "'./-a b'",
+                r"'it'\''s'",
+                "'$(x)'",
+                "ünï"
+            ]
+        );
+    }
+
     #[test]
     fn bytes_have_three_digits_or_four() {
         let shown = [

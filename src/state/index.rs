@@ -15,7 +15,8 @@ const NAME: &str = "index";
 const ASIDE: &str = "index.tmp";
 const FORMAT: Format = Format {
     kind: "index",
-    version: 1,
+    // 2: `repository`.
+    version: 2,
 };
 
 /// Two seconds, the coarsest time stamps of any file system Linux writes to (FAT).
@@ -33,6 +34,9 @@ pub struct Index {
     pub tree: TreeId,
     /// The name the commit was asked for by.
     pub reference: String,
+    /// The repository it is from, without credentials. Not known from an index of version 1, until the next sync.
+    #[serde(default)]
+    pub repository: Option<String>,
     /// What is ours, by path.
     pub entries: BTreeMap<RelPath, Owned>,
 }

@@ -50,6 +50,20 @@ pub enum Error {
         /// Where.
         path: crate::git::RelPath,
     },
+    /// The commit has something else there now.
+    #[error("the local edit of `{path}` cannot be put back: {}", taken(.path, .by))]
+    #[diagnostic(
+        code(hyper_sync::sync::in_the_way),
+        help("move it away first, or take the edit from `{}`; nothing was written", .kept.display())
+    )]
+    InTheWay {
+        /// Where the edit was.
+        path: crate::git::RelPath,
+        /// What stands in its way.
+        by: crate::git::RelPath,
+        /// The bytes of the edit.
+        kept: std::path::PathBuf,
+    },
     /// A pattern of the settings.
     #[error(transparent)]
     #[diagnostic(
@@ -57,4 +71,12 @@ pub enum Error {
         help("correct it in the settings; nothing was written")
     )]
     Pattern(#[from] crate::patterns::NotAPattern),
+}
+
+fn taken(path: &crate::git::RelPath, by: &crate::git::RelPath) -> String {
+    if path == by {
+        "there is a directory in its place now".to_owned()
+    } else {
+        format!("`{by}` is no directory any more")
+    }
 }

@@ -1,24 +1,32 @@
-//! The hold: after a rollback, the commit that was left is not taken again until the branch has moved on.
+//! The hold: after a rollback, the commits that were left are not taken again until the branch has moved on.
 //!
-//! Without it, the next run of a timer would undo the rollback.
+//! Without it, the next run of a timer would undo the rollback. It is a set: going back once more, or further, must
+//! not free the commit that was left first.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::apply::Point;
 use crate::git::CommitId;
 use crate::state::sealed::{self, Format, Found};
-use crate::state::{self, StateDir};
+use crate::state::{self, Index, StateDir};
 
 const NAME: &str = "hold";
 const FORMAT: Format = Format {
     kind: "hold",
-    version: 1,
+    version: 2,
 };
 
-/// A commit that somebody rolled back from.
+/// Commits that somebody rolled back from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
-    /// The commit.
-    pub commit: CommitId,
+    /// The commits; version 1 had one.
+    #[serde(alias = "commit", deserialize_with = "one_or_many")]
+    pub commits: BTreeSet<CommitId>,
+    /// The name they were asked for by: that it moves on ends the hold. Not known from version 1.
+    #[serde(default)]
+    pub reference: Option<String>,
 }
 
 impl Hold {
@@ -30,16 +38,71 @@ impl Hold {
         })
     }
 
-    /// Sets the mark, durable.
-    pub fn set(self, state: &StateDir) -> Result<(), state::Error> {
-        sealed::write(state.directory(), NAME, FORMAT, &self)
+    /// What is held once the target has gone from all commits that were `left` back to a `point`.
+    pub(super) fn after(
+        before: Option<Self>,
+        left: impl Iterator<Item = CommitId>,
+        point: &Point,
+        index: Option<&Index>,
+    ) -> Option<Self> {
+        let mut commits = before.map(|hold| hold.commits).unwrap_or_default();
+        commits.extend(left);
+        commits.remove(&point.commit);
+        let reference = index.map_or(&point.reference, |index| &index.reference);
+        (!commits.is_empty()).then(|| Self {
+            commits,
+            reference: Some(reference.clone()),
+        })
     }
 
-    /// Removes the mark, if there is one.
-    pub fn clear(state: &StateDir) -> Result<(), state::Error> {
-        if state.directory().stat(NAME)?.is_some() {
-            state.directory().unlink(NAME)?;
+    /// Whether a sync by that name, which found a commit that is not held, ends the hold.
+    pub(super) fn ends_with(&self, reference: &str) -> bool {
+        self.reference
+            .as_ref()
+            .is_none_or(|known| known == reference)
+    }
+
+    /// Sets the mark, durable, or removes it.
+    pub fn replace(state: &StateDir, hold: Option<&Self>) -> Result<(), state::Error> {
+        match hold {
+            Some(hold) => sealed::write(state.directory(), NAME, FORMAT, hold),
+            None if state.directory().stat(NAME)?.is_some() => {
+                Ok(state.directory().unlink(NAME)?)
+            }
+            None => Ok(()),
         }
-        Ok(())
+    }
+}
+
+fn one_or_many<'de, D: Deserializer<'de>>(input: D) -> Result<BTreeSet<CommitId>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        One(CommitId),
+        Many(BTreeSet<CommitId>),
+    }
+    Ok(match Either::deserialize(input)? {
+        Either::One(commit) => BTreeSet::from([commit]),
+        Either::Many(commits) => commits,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_of_version_one_still_holds() {
+        let id = "1".repeat(40);
+        let old: Hold = serde_json::from_str(&format!(r#"{{"commit":"{id}"}}"#)).unwrap();
+        assert_eq!(old.commits, BTreeSet::from([id.parse().unwrap()]));
+        assert!(old.ends_with("main"), "as it did");
+        let new = Hold {
+            reference: Some("main".to_owned()),
+            ..old
+        };
+        let read: Hold = serde_json::from_str(&serde_json::to_string(&new).unwrap()).unwrap();
+        assert_eq!(read, new);
+        assert!(!new.ends_with("feature"));
     }
 }

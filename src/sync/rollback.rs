@@ -4,18 +4,13 @@
 //! earlier commit by the same three-way rules as any sync, and puts the local edits back that the undone updates had
 //! replaced. It can be undone like any other update.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::{
-    Context, Error, Goal, Hold, Mode, Options, Outcome, Pipeline, PutBack, Session, carry_out,
-};
-use crate::apply::undo;
-use crate::apply::{Applied, Transaction, TxId, Update};
-use crate::git::{BlobId, File, RelPath};
-use crate::plan::Plan;
+use super::restore::Edits;
+use super::{Context, Error, Goal, Hold, Mode, Options, Outcome, Pipeline, Session};
+use crate::apply::{self, Transaction, TxId, undo};
 use crate::source::{Offline, RefKind, Resolved};
-use crate::state::{StateDir, SyncState};
+use crate::state::StateDir;
 
 /// How far back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,10 +51,16 @@ pub fn rollback(
     else {
         return Err(Error::NoSuchUpdate.into());
     };
-    let (put_back, contents) = edits(session.state(), undone)?;
-    let repository = SyncState::load(session.state())?.map(|last| last.repository);
+    let mut edits = Edits::default();
+    // As they were before the oldest of the updates.
+    for update in undone.iter().rev() {
+        edits.add(session.state(), update, |_| true)?;
+    }
     let source = Offline {
-        repository: repository.unwrap_or_else(|| context.settings.repo.to_string()),
+        repository: point
+            .repository
+            .clone()
+            .unwrap_or_else(|| context.settings.repo.to_string()),
     };
     let goal = Goal {
         resolved: Resolved {
@@ -67,8 +68,7 @@ pub fn rollback(
             kind: RefKind::Commit,
         },
         reference: &point.reference,
-        put_back,
-        contents,
+        edits,
     };
     let pipeline = Pipeline {
         context,
@@ -80,16 +80,20 @@ pub fn rollback(
         notes: session.notes().to_vec(),
         begun,
     };
-    if options.mode == Mode::Apply
-        && let Some(index) = session.index()
-    {
-        // Before the tree changes: a crash in between holds a commit too many, never lets the bad one come back.
-        Hold {
-            commit: index.commit,
-        }
-        .set(session.state())?;
+    if options.mode != Mode::Apply {
+        return pipeline.run();
     }
-    pipeline.run()
+    let before = Hold::load(session.state())?;
+    // Before the tree changes: a crash in between holds a commit too many, never lets the bad one come back.
+    let left = undone.iter().map(|update| update.after.commit);
+    let left = left.chain(session.index().map(|index| index.commit));
+    let hold = Hold::after(before.clone(), left, &point, session.index());
+    Hold::replace(session.state(), hold.as_ref())?;
+    let outcome = pipeline.run();
+    if outcome.is_err() && !apply::is_active(session.state())? {
+        Hold::replace(session.state(), before.as_ref())?;
+    }
+    outcome
 }
 
 /// The updates to be undone, newest first; the last one began at where it goes back to.
@@ -113,75 +117,4 @@ fn undone<'a>(kept: &'a [Transaction], back: &Back) -> Result<&'a [Transaction],
         }),
     };
     found.map(|last| &kept[..=last]).ok_or(Error::NoSuchUpdate)
-}
-
-type Edits = (BTreeMap<RelPath, File>, BTreeMap<BlobId, Vec<u8>>);
-
-/// The local edits that updates had replaced, as they were before the oldest of them.
-fn edits(state: &StateDir, undone: &[Transaction]) -> Result<Edits, undo::Error> {
-    let (mut files, mut contents) = Edits::default();
-    for transaction in undone {
-        let edited = transaction.changes.iter().filter(|change| change.edited);
-        for change in edited {
-            let Some(file) = change.before.file() else {
-                continue;
-            };
-            contents.insert(file.id, undo::content(state, transaction.id, &change.path)?);
-            files.insert(change.path.clone(), *file);
-        }
-    }
-    Ok((files, contents))
-}
-
-/// Puts local edits back that updates have replaced: at each of `paths`, and below, the newest of them.
-///
-/// The commit that the target is at stays the same; what is put back is a local edit again.
-pub fn restore(
-    context: &Context<'_>,
-    options: &Options,
-    paths: &[RelPath],
-) -> Result<(Vec<RelPath>, Applied), crate::Error> {
-    let session = Session::begin(context, options.wait)?;
-    let index = session.index().ok_or(Error::NoSuchUpdate)?;
-    let (kept, _) = history(session.state())?;
-    let mut files: BTreeMap<RelPath, File> = BTreeMap::new();
-    let mut contents = BTreeMap::new();
-    for transaction in &kept {
-        for change in transaction.changes.iter().filter(|change| change.edited) {
-            let asked_for = paths.iter().any(|path| change.path.starts_with(path));
-            let Some(file) = change.before.file().filter(|_| asked_for) else {
-                continue;
-            };
-            if !files.contains_key(&change.path) {
-                let bytes = undo::content(session.state(), transaction.id, &change.path)?;
-                contents.insert(file.id, bytes);
-                files.insert(change.path.clone(), *file);
-            }
-        }
-    }
-    if let Some(path) = paths
-        .iter()
-        .find(|path| !files.keys().any(|file| file.starts_with(path)))
-    {
-        return Err(Error::NoSuchEdit { path: path.clone() }.into());
-    }
-    let scanner = session.scanner(false);
-    let base = index.base();
-    let local = scanner.survey(base.keys().chain(files.keys()))?;
-    let mut plan = Plan::unchanged(&base);
-    plan.put_back(&files, &base, &local);
-    let update = Update {
-        plan: &plan,
-        local: &local,
-        looked_at: scanner.since(),
-        commit: index.commit,
-        tree: index.tree,
-        reference: &index.reference,
-    };
-    let source = PutBack {
-        contents: &contents,
-        others: session.store(),
-    };
-    let applied = carry_out(context, &session, &update, &source)?;
-    Ok((files.into_keys().collect(), applied))
 }

@@ -38,6 +38,7 @@ mod kill;
 mod lock;
 mod objects;
 mod parallel;
+mod policies;
 mod power;
 mod rebuild;
 mod recover;

@@ -107,9 +107,7 @@ fn an_update_is_not_applied_over_an_unfinished_one() {
         plan: &plan,
         local: &std::collections::BTreeMap::new(),
         looked_at: 0,
-        commit: commit(&new()),
-        tree: hyper_sync::git::TreeId(commit(&new()).0),
-        reference: "main",
+        after: world::point(&new()),
     };
     let interrupt = std::sync::atomic::AtomicBool::new(false);
     let result =

@@ -203,3 +203,119 @@ fn a_branch_that_is_not_synced_yet_has_no_history() {
     let _ = sandbox.run(&["rollback"]).code(1);
     let _ = sandbox.run(&["restore", "flake.nix"]).code(1);
 }
+
+#[test]
+fn going_back_further_frees_no_commit_that_was_left_before() {
+    let world = World::new();
+    world
+        .repo
+        .write("modules/base.nix", "{ bad = true; }\n")
+        .commit("third");
+    let _ = world.sync(&[]).ok();
+    let _ = world.run("rollback", &[]).ok();
+    world.is_at("main~1");
+    let first = world.repo.id("main~2");
+    let _ = world.run("rollback", &[&first[..10]]).ok();
+    for _ in 0..2 {
+        let _ = world.sync(&[]).ok();
+        world.is_at("main~2");
+    }
+    let status = world.run("status", &["--json"]).ok().json();
+    let held = [world.repo.id("main"), world.repo.id("main~1")];
+    assert_eq!(status["held"].as_array().unwrap().len(), 2);
+    assert!(
+        held.iter()
+            .all(|id| status["held"].to_string().contains(id))
+    );
+    // Where it is now is held no more: this is what the person wants to be at.
+    let _ = world.run("rollback", &[]).ok();
+    world.is_at("main~1");
+    let status = world.run("status", &["--json"]).ok().json();
+    assert!(!status["held"].to_string().contains(&held[1]), "{status}");
+}
+
+#[test]
+fn a_rollback_that_is_refused_holds_nothing() {
+    let world = World::new();
+    world.sandbox.edit("modules/base.nix", "{ mine = true; }\n");
+    let _ = world.run("rollback", &[]).code(8);
+    let status = world.run("status", &["--json"]).ok().json();
+    assert_eq!(status["held"], serde_json::json!([]));
+    let after = world.sync(&[]).ok();
+    assert!(!after.stderr.contains("is held"), "{}", after.masked());
+}
+
+#[test]
+fn a_sync_to_another_branch_ends_no_hold() {
+    let world = World::new();
+    world.repo.branch("feature");
+    let _ = world.run("rollback", &[]).ok();
+    world
+        .repo
+        .checkout("feature")
+        .write("feature.nix", "{ }\n")
+        .commit("feature");
+    let _ = world.sync(&["--ref", "feature"]).ok();
+    world.is_at("feature");
+    let held = world.sync(&["--ref", "main"]).ok();
+    assert!(held.stderr.contains("is held"), "{}", held.masked());
+}
+
+#[test]
+fn an_edit_whose_place_was_taken_comes_back_with_a_rollback() {
+    let world = World::new();
+    world.sandbox.edit("modules/base.nix", "{ mine = true; }\n");
+    world
+        .repo
+        .remove("modules")
+        .write("modules", "now a file\n")
+        .commit("third");
+    let _ = world.sync(&["--local-edits", "replace"]).ok();
+    let refused = world.run("restore", &["modules"]).code(8);
+    assert!(
+        refused
+            .stderr
+            .contains("`modules` is no directory any more"),
+        "{}",
+        refused.masked()
+    );
+    let _ = world.run("rollback", &[]).ok();
+    assert_eq!(world.read("modules/base.nix"), "{ mine = true; }\n");
+}
+
+#[test]
+fn edits_are_kept_longer_than_the_updates_that_replaced_nothing() {
+    let world = World::new();
+    world.sandbox.edit("flake.nix", "{ mine = true; }\n");
+    let _ = world.sync(&["--local-edits", "replace"]).ok();
+    for number in 0..12 {
+        world
+            .repo
+            .write("modules/new.nix", format!("{{ number = {number}; }}\n"))
+            .commit("more");
+        let _ = world.sync(&[]).ok();
+    }
+    let updates = world.run("history", &["--json"]).ok().json();
+    assert_eq!(updates.as_array().unwrap().len(), 11);
+    let _ = world.run("restore", &["flake.nix"]).ok();
+    assert_eq!(world.read("flake.nix"), "{ mine = true; }\n");
+}
+
+#[test]
+fn restoring_over_an_edit_keeps_that_one_in_its_turn() {
+    let world = World::new();
+    world.sandbox.edit("flake.nix", "{ first = true; }\n");
+    let _ = world.sync(&["--local-edits", "replace"]).ok();
+    world.sandbox.edit("flake.nix", "{ second = true; }\n");
+    for expected in ["{ first = true; }\n", "{ second = true; }\n"] {
+        let told = world.run("restore", &["flake.nix"]).ok();
+        assert!(
+            told.stdout.contains("swaps them again"),
+            "{}",
+            told.masked()
+        );
+        assert_eq!(world.read("flake.nix"), expected);
+    }
+    let told = world.run("restore", &["--json", "flake.nix"]).ok().json();
+    assert_eq!(told["displaced"][0], "flake.nix");
+}

@@ -49,6 +49,7 @@ fn index() -> Index {
         commit: CommitId(id().0),
         tree: TreeId(id().0),
         reference: "main".to_owned(),
+        repository: None,
         entries: BTreeMap::from([
             (RelPath::new("a/ü \"x\"".as_bytes()).unwrap(), owned),
             (

@@ -281,3 +281,67 @@ fn a_diff_is_that_of_git_and_tells_what_a_sync_would_change() {
     assert_eq!(entries[0]["path"], "modules/base.nix");
     let _ = world.run(&["diff", "../secret"]).code(64);
 }
+
+#[test]
+fn whether_a_branch_was_rewound_does_not_rest_on_a_file_that_is_for_reading() {
+    let repo = Repo::small();
+    let world = world(&repo);
+    let first = repo.id("main");
+    repo.write("flake.nix", "{ second = true; }")
+        .commit("second");
+    let _ = sync(&world, &repo, &[]).ok();
+    let path = world.state().join("sync-state.json");
+    let state = std::fs::read_to_string(&path).unwrap();
+    let known = repo.path().display().to_string();
+    assert!(state.contains(&known));
+    std::fs::write(&path, state.replace(&known, "/another")).unwrap();
+    repo.update_ref("refs/heads/main", &first);
+    let refused = sync(&world, &repo, &[]).code(8);
+    assert!(
+        refused.stderr.contains("does not descend"),
+        "{}",
+        refused.masked()
+    );
+}
+
+#[test]
+fn another_repository_is_no_rewind() {
+    let repo = Repo::small();
+    let world = world(&repo);
+    repo.write("flake.nix", "{ second = true; }")
+        .commit("second");
+    let _ = sync(&world, &repo, &[]).ok();
+    let other = Repo::small();
+    let _ = sync(&world, &other, &[]).ok();
+    world
+        .target_tree()
+        .assert_same(&TreeSnapshot::of_commit(&other, "main"));
+    let history = world.run(&["history", "--json"]).ok().json();
+    assert_eq!(history[0]["repository"], other.path().to_str().unwrap());
+}
+
+#[test]
+fn an_index_that_knows_no_repository_asks_for_descent_and_learns_it() {
+    use hyper_sync::state::{Found, Index, StateDir};
+
+    let repo = Repo::small();
+    let world = world(&repo);
+    repo.write("flake.nix", "{ second = true; }")
+        .commit("second");
+    let _ = sync(&world, &repo, &[]).ok();
+    let state = StateDir::open(&world.state()).unwrap();
+    let index = || match Index::load(&state).unwrap() {
+        Found::Whole(index) => index,
+        other => panic!("{other:?}"),
+    };
+    let forgotten = Index {
+        repository: None,
+        ..index()
+    };
+    forgotten.save(&state).unwrap();
+    let other = Repo::small();
+    let _ = sync(&world, &other, &[]).code(8);
+    let _ = sync(&world, &repo, &[]).ok();
+    assert_eq!(index().repository.unwrap(), repo.path().to_str().unwrap());
+    let _ = sync(&world, &other, &[]).ok();
+}

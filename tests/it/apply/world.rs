@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use hyper_sync::apply::{self, Applied, Content, ContentError, Error, Recovered, Update};
+use hyper_sync::apply::{self, Applied, Content, ContentError, Error, Point, Recovered, Update};
 use hyper_sync::fs::{Call, Faults, Outcome, Target};
 use hyper_sync::git::id::Kind;
 use hyper_sync::git::{BlobId, CommitId, File, FileMode, Oid, RelPath, TreeId};
@@ -337,9 +337,7 @@ impl World {
             plan: &plan,
             local: &local,
             looked_at,
-            commit: commit(remote),
-            tree: TreeId(commit(remote).0),
-            reference: "main",
+            after: point(remote),
         };
         Ok(apply::apply(
             target,
@@ -403,6 +401,16 @@ impl World {
 /// What a commit's id is in these tests.
 pub(crate) fn commit(tree: &Tree) -> CommitId {
     CommitId(id(format!("{tree:?}").as_bytes()).0)
+}
+
+/// Where an update to a commit of these tests leads.
+pub(crate) fn point(tree: &Tree) -> Point {
+    Point {
+        commit: commit(tree),
+        tree: TreeId(commit(tree).0),
+        reference: "main".to_owned(),
+        repository: None,
+    }
 }
 
 fn patterns() -> Patterns {

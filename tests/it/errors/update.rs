@@ -74,6 +74,11 @@ pub(super) fn sync() -> Vec<Error> {
         E::NoSuchEdit {
             path: path("flake.nix"),
         },
+        E::InTheWay {
+            path: path("modules/a.nix"),
+            by: path("modules"),
+            kept: "/var/lib/hyper-sync/undo/000007/e69de29bb2d1d6434b8b29ae775ad8c2e48c5391".into(),
+        },
         E::Pattern(Patterns::new(&["a["]).unwrap_err()),
     ])
 }

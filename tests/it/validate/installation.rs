@@ -237,6 +237,7 @@ impl Installation {
             commit: CommitId(Oid::from_bytes([0xab; 20])),
             tree: TreeId(Oid::from_bytes([0xcd; 20])),
             reference: "main".to_owned(),
+            repository: None,
             entries,
         };
         index.save(&state).unwrap();

@@ -1,0 +1,111 @@
+//! Local edits put back that updates have replaced.
+
+use std::collections::BTreeMap;
+
+use super::{Context, Error, Options, PutBack, Session, carry_out, history};
+use crate::apply::{Applied, Point, Transaction, Update, undo};
+use crate::git::{BlobId, File, RelPath};
+use crate::plan::{InTheWay, Plan};
+use crate::state::StateDir;
+
+/// What was put back.
+#[derive(Debug)]
+pub struct Restored {
+    /// Where.
+    pub paths: Vec<RelPath>,
+    /// Of these, where an edit of today gave way. It is kept in its turn.
+    pub displaced: Vec<RelPath>,
+    /// What applying told.
+    pub applied: Applied,
+}
+
+/// Replaced edits: what they were, the update that has kept each, and the bytes.
+#[derive(Debug, Default)]
+pub(super) struct Edits {
+    pub(super) files: BTreeMap<RelPath, File>,
+    pub(super) contents: BTreeMap<BlobId, Vec<u8>>,
+}
+
+impl Edits {
+    /// Adds those of an update that are at `wanted` paths and not there yet.
+    pub(super) fn add(
+        &mut self,
+        state: &StateDir,
+        update: &Transaction,
+        wanted: impl Fn(&RelPath) -> bool,
+    ) -> Result<(), undo::Error> {
+        let edited = update.changes.iter().filter(|change| change.edited);
+        for change in edited.filter(|change| wanted(&change.path)) {
+            if let Some(file) = change.before.file()
+                && !self.files.contains_key(&change.path)
+            {
+                let content = undo::content_of(state, update, &change.path)?;
+                self.contents.insert(file.id, content);
+                self.files.insert(change.path.clone(), *file);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Puts local edits back that updates have replaced: at each of `paths`, and below, the newest of them.
+///
+/// The commit that the target is at stays the same; what is put back is a local edit again.
+pub fn restore(
+    context: &Context<'_>,
+    options: &Options,
+    paths: &[RelPath],
+) -> Result<Restored, crate::Error> {
+    let session = Session::begin(context, options.wait)?;
+    let (kept, _) = history(session.state())?;
+    let mut edits = Edits::default();
+    for update in &kept {
+        let asked_for = |path: &RelPath| paths.iter().any(|asked| path.starts_with(asked));
+        edits.add(session.state(), update, asked_for)?;
+    }
+    let Edits { files, contents } = edits;
+    let missing = |asked: &&RelPath| !files.keys().any(|file| file.starts_with(asked));
+    if let Some(path) = paths.iter().find(missing) {
+        return Err(Error::NoSuchEdit { path: path.clone() }.into());
+    }
+    let index = session.index().ok_or(Error::NoSuchUpdate)?;
+    let scanner = session.scanner(false);
+    let base = index.base();
+    let local = scanner.survey(base.keys().chain(files.keys()))?;
+    let mut plan = Plan::unchanged(&base);
+    if let Some(first) = plan.put_back(&files, &base, &local).first() {
+        return Err(in_the_way(session.state(), &kept, first).into());
+    }
+    let update = Update {
+        plan: &plan,
+        local: &local,
+        looked_at: scanner.since(),
+        after: Point::of(index),
+    };
+    let source = PutBack {
+        contents: &contents,
+        others: session.store(),
+    };
+    let applied = carry_out(context, &session, &update, &source)?;
+    let edited = plan.operations().iter().filter(|known| known.edited);
+    Ok(Restored {
+        displaced: edited.map(|known| known.path.clone()).collect(),
+        paths: files.into_keys().collect(),
+        applied,
+    })
+}
+
+/// The error that tells where the bytes are.
+pub(super) fn in_the_way(state: &StateDir, kept: &[Transaction], what: &InTheWay) -> Error {
+    let places = kept.iter().filter_map(|update| {
+        let mut edited = update.changes.iter().filter(|change| change.edited);
+        let change = edited.find(|change| change.path == what.path)?;
+        let directory = state.undo().join(update.id.to_string());
+        Some(directory.join(change.before.file()?.id.to_string()))
+    });
+    Error::InTheWay {
+        path: what.path.clone(),
+        by: what.by.clone(),
+        kept: { places }.next().unwrap_or_else(|| state.undo()),
+    }
+}

@@ -1,0 +1,304 @@
+//! Local edits under each policy, through the real binary: every row of `docs/local-edits.md`.
+//!
+//! The rows are one tree: each has a path of its own, so that one run of a policy proves all of its cells but those
+//! that stop. These have a run each, on a branch that changes nothing else.
+
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::common::env::{Output, Sandbox};
+use crate::common::repo::Repo;
+use crate::common::snapshot::{Node, TreeSnapshot};
+use table::{Before, Known, Policy, Row, What, rows};
+
+/// A repository, a target and its state, with the settings that the paths of the rows go by.
+struct World {
+    sandbox: Sandbox,
+    repo: Repo,
+    policy: Policy,
+}
+
+impl World {
+    fn new(policy: Policy) -> Self {
+        let sandbox = Sandbox::new();
+        sandbox.config(
+            r#"
+            protect = ["modules/*-local.nix"]
+            executable = ["scripts/**/*.sh"]
+            exclude = ["var/"]
+            "#,
+        );
+        let repo = Repo::new();
+        repo.write("flake.nix", "{ }");
+        Self {
+            sandbox,
+            repo,
+            policy,
+        }
+    }
+
+    fn run(&self, command: &str, args: &[&str]) -> Output {
+        let path = self.repo.path().display().to_string();
+        let words = [&[command, "--repo", &path], args].concat();
+        self.sandbox.run(&words)
+    }
+
+    fn sync(&self, args: &[&str]) -> Output {
+        self.run(
+            "sync",
+            &[&["--local-edits", self.policy.word()], args].concat(),
+        )
+    }
+
+    /// Stages what a commit has at a row, in place of `was`.
+    fn stage(&self, row: &Row, was: &What, what: &What) {
+        if was != what {
+            self.repo.remove(&row.path);
+            for (path, node) in what.nodes(row) {
+                match node {
+                    Node::File(0o755, content) => self.repo.write_exec(path, content),
+                    Node::File(_, content) => self.repo.write(path, content),
+                    Node::Link(to) => self.repo.symlink(path, to),
+                    Node::Directory(_) | Node::Special => continue,
+                };
+            }
+        }
+    }
+
+    /// What is at a row.
+    fn at(&self, row: &Row) -> BTreeMap<String, Node> {
+        at(&self.sandbox.target_tree(), row)
+    }
+
+    /// Makes of a row what its column `here` says, and leaves it alone where it is that already.
+    fn edit(&self, row: &Row) {
+        let wanted = row.local.nodes(row);
+        if self.at(row) != wanted {
+            let target = self.sandbox.target();
+            remove(&target.join(&row.path));
+            for (path, node) in wanted {
+                write(&target.join(path), &node);
+            }
+        }
+    }
+
+    /// The local edits that the newest update has replaced.
+    fn replaced(&self) -> BTreeSet<String> {
+        let history = self.run("history", &["--json"]).ok().json();
+        let edits = history[0]["edits"].as_array().unwrap().iter();
+        edits
+            .map(|path| path.as_str().unwrap().to_owned())
+            .collect()
+    }
+}
+
+fn at(tree: &TreeSnapshot, row: &Row) -> BTreeMap<String, Node> {
+    let nodes = tree.nodes().iter();
+    nodes
+        .map(|(path, node)| (String::from_utf8_lossy(path).into_owned(), node.clone()))
+        .filter(|(path, _)| {
+            let rest = path.strip_prefix(&row.path);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+        .collect()
+}
+
+fn remove(path: &std::path::Path) {
+    match path.symlink_metadata() {
+        Ok(meta) if meta.is_dir() => std::fs::remove_dir_all(path).unwrap(),
+        Ok(_) => std::fs::remove_file(path).unwrap(),
+        Err(_) => {}
+    }
+}
+
+fn write(path: &std::path::Path, node: &Node) {
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mode = match node {
+        Node::Directory(mode) => {
+            std::fs::create_dir(path).unwrap();
+            *mode
+        }
+        Node::File(mode, content) => {
+            std::fs::write(path, content).unwrap();
+            *mode
+        }
+        Node::Link(to) => {
+            return std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(to), path).unwrap();
+        }
+        Node::Special => {
+            let _ = std::os::unix::net::UnixListener::bind(path).unwrap();
+            return;
+        }
+    };
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// All cells of a policy that do not stop: one commit, one update.
+fn proves_the_cells_that_go_through(policy: Policy, known: Known) {
+    let rows = rows();
+    let rows: Vec<&Row> = rows
+        .iter()
+        .filter(|row| row.known == known && !row.stops(policy))
+        .collect();
+    let world = World::new(policy);
+    for row in &rows {
+        world.stage(row, &What::Nothing, &row.base);
+    }
+    if known == Known::Base {
+        world.repo.commit("base");
+        let _ = world.sync(&[]).ok();
+    }
+    for row in &rows {
+        world.stage(row, &row.base, &row.remote);
+    }
+    world.repo.commit("remote");
+    for row in &rows {
+        world.edit(row);
+    }
+
+    let told = world.sync(&[]).ok();
+    let after = world.sandbox.target_tree();
+    let mut wrong = Vec::new();
+    let mut kept = BTreeMap::new();
+    for row in &rows {
+        let outcome = row.outcome(policy);
+        let found = at(&after, row);
+        if found != outcome.what.nodes(row) {
+            wrong.push(format!("{row}: {found:?}"));
+        }
+        if matches!(outcome.before, Before::Kept | Before::Displaced) {
+            kept.insert(row.local.edited_path(row), *row);
+        }
+    }
+    let replaced = world.replaced();
+    for path in replaced.symmetric_difference(&kept.keys().cloned().collect()) {
+        wrong.push(format!("{path} was kept: {}", replaced.contains(path)));
+    }
+    for path in kept.keys() {
+        let named = format!("`hyper-sync restore {path}` puts it back");
+        if !told.stderr.contains(&named) {
+            wrong.push(format!("{path} is not told"));
+        }
+    }
+    let again = world.sync(&[]).ok();
+    assert!(again.stdout.contains("nothing to do"), "{}", again.masked());
+    world.sandbox.target_tree().assert_same(&after);
+
+    let (safe, displaced): (BTreeMap<_, _>, BTreeMap<_, _>) = kept
+        .into_iter()
+        .partition(|(_, row)| row.outcome(policy).before == Before::Kept);
+    if !safe.is_empty() {
+        let paths: Vec<&str> = safe.keys().map(String::as_str).collect();
+        let _ = world.run("restore", &paths).ok();
+    }
+    for row in safe.values() {
+        let found = world.at(row);
+        if found != row.local.nodes(row) {
+            wrong.push(format!("{row}: {found:?} restored"));
+        }
+    }
+    for (path, row) in displaced {
+        let told = world.run("restore", &[&path]).code(8);
+        let kept = told.stderr.split('`').find(|word| word.contains("/undo/"));
+        let Node::File(_, edit) = row.local.nodes(row).remove(&path).unwrap() else {
+            panic!("{row}");
+        };
+        assert_eq!(std::fs::read(kept.unwrap()).unwrap(), edit, "{row}");
+        assert_eq!(world.at(row), row.outcome(policy).what.nodes(row), "{row}");
+    }
+    assert!(wrong.is_empty(), "{policy:?}:\n{}", wrong.join("\n"));
+}
+
+/// The cells of a policy that stop: a run each, in which nothing else stands against the update.
+fn proves_the_cells_that_stop(policy: Policy, known: Known) {
+    let rows = rows();
+    let rows: Vec<&Row> = rows
+        .iter()
+        .filter(|row| row.known == known && row.stops(policy))
+        .collect();
+    let world = World::new(policy);
+    for row in &rows {
+        world.stage(row, &What::Nothing, &row.base);
+    }
+    world.repo.commit("base");
+    if known == Known::Base {
+        let _ = world.sync(&[]).ok();
+    }
+    for row in rows {
+        let branch = format!("row-{}", row.number);
+        world.repo.branch(&branch).checkout(&branch);
+        world.stage(row, &row.base, &row.remote);
+        world.repo.commit(&branch);
+        world.repo.checkout("main");
+        world.edit(row);
+        let before = world.sandbox.target_tree();
+        let stopped = world.sync(&["--ref", &branch]).code(8);
+        let named: Vec<&str> = stopped
+            .stderr
+            .lines()
+            .filter(|line| line.starts_with("  |   "))
+            .collect();
+        assert!(
+            !named.is_empty() && named.iter().all(|line| line.contains(&row.path)),
+            "{row}: {}",
+            stopped.masked()
+        );
+        world.sandbox.target_tree().assert_same(&before);
+        let target = world.sandbox.target();
+        remove(&target.join(&row.path));
+        for (path, node) in row.base.nodes(row) {
+            write(&target.join(path), &node);
+        }
+    }
+}
+
+#[test]
+fn replace_takes_the_commit_and_keeps_every_edit() {
+    proves_the_cells_that_go_through(Policy::Replace, Known::Base);
+    proves_the_cells_that_go_through(Policy::Replace, Known::Nothing);
+}
+
+#[test]
+fn keep_leaves_every_edit_where_it_is() {
+    proves_the_cells_that_go_through(Policy::Keep, Known::Base);
+    proves_the_cells_that_go_through(Policy::Keep, Known::Nothing);
+}
+
+#[test]
+fn refuse_leaves_the_edits_that_the_update_does_not_need() {
+    proves_the_cells_that_go_through(Policy::Refuse, Known::Base);
+    proves_the_cells_that_go_through(Policy::Refuse, Known::Nothing);
+}
+
+#[test]
+fn replace_stops_where_it_would_have_to_take_away_what_it_cannot_keep() {
+    proves_the_cells_that_stop(Policy::Replace, Known::Base);
+    proves_the_cells_that_stop(Policy::Replace, Known::Nothing);
+}
+
+#[test]
+fn refuse_stops_where_the_update_needs_an_edited_file() {
+    proves_the_cells_that_stop(Policy::Refuse, Known::Base);
+    proves_the_cells_that_stop(Policy::Refuse, Known::Nothing);
+}
+
+#[test]
+fn the_tables_have_all_that_can_be_told_apart() {
+    let rows = rows();
+    let stops = |policy| rows.iter().filter(|row| row.stops(policy)).count();
+    assert!(rows.len() * 3 > 300, "{} cells", rows.len() * 3);
+    assert_eq!(
+        stops(Policy::Keep),
+        0,
+        "`keep` never stands in an update's way"
+    );
+    let cells: BTreeSet<_> = rows
+        .iter()
+        .map(|row| (&row.section, &row.cells[..3]))
+        .collect();
+    assert_eq!(cells.len(), rows.len(), "a row is there twice");
+}
