@@ -15,7 +15,10 @@ use crate::common::repo::Repo;
 
 use world::{Failed, Node, Run, Tree, World, commit, executable, file, link, path, tree};
 
+pub(crate) mod attacker;
+pub(crate) mod crash;
 pub(crate) mod disk;
+pub(crate) mod shapes;
 pub(crate) mod world;
 
 fn old() -> Tree {

@@ -1,269 +1,43 @@
 //! Death and failing calls at every point of an update: after the next run the target is the old commit or the new,
 //! and no byte is lost.
 //!
-//! Every call that changes a file system asks a hook first. "Killed before call n" fails call n and all after it, so
-//! that nothing can be changed any more, not even by a cleanup. A killed `write` has written half.
+//! Here every call of some kinds of update, in seconds; `tests/matrix` tries all kinds, operations and errors.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use hyper_sync::apply::Error;
-use hyper_sync::fs::{Call, Faults, Outcome};
 use proptest::prelude::*;
 use rustix::io::Errno;
 
-use crate::apply::world::{self, Node, Run, Tree, World, executable, file, link, tree};
+use crate::apply::attacker;
+use crate::apply::crash::{Fault, Operation, Trial};
+use crate::apply::shapes::shapes;
+use crate::apply::world::{Node, Run, Tree, World, executable, file, link};
 
-/// An update: the commits, what somebody changed in between, and which of that may be replaced.
-struct Shape {
-    name: &'static str,
-    old: Tree,
-    new: Tree,
-    edit: fn(&World),
-}
-
-fn shapes() -> Vec<Shape> {
-    fn none(_: &World) {}
-    let small = || {
-        tree([
-            ("a", file("old a")),
-            ("b", file("b")),
-            ("flake.nix", file("old")),
-        ])
-    };
-    vec![
-        Shape {
-            name: "a first install",
-            old: Tree::new(),
-            new: tree([
-                ("a", file("a")),
-                ("d/e/f", executable("f")),
-                ("d/l", link("e/f")),
-                ("flake.nix", file("{ }")),
-            ]),
-            edit: none,
-        },
-        Shape {
-            name: "replace, create and delete",
-            old: small(),
-            new: tree([
-                ("a", file("new a")),
-                ("c/d", file("d")),
-                ("flake.nix", file("new")),
-            ]),
-            edit: none,
-        },
-        Shape {
-            name: "everything goes",
-            old: tree([("x/y/z", file("z")), ("x/w", file("w")), ("v", link("x"))]),
-            new: tree([("one", file("one"))]),
-            edit: none,
-        },
-        Shape {
-            name: "files become directories and directories files",
-            old: tree([
-                ("a", file("a")),
-                ("b/c/d", file("d")),
-                ("b/e", file("e")),
-                ("l", link("b")),
-            ]),
-            new: tree([("a/b/c", file("c")), ("b", file("b")), ("l/x", file("x"))]),
-            edit: |world| world.write("b/empty", &Node::Empty),
-        },
-        Shape {
-            name: "kinds and modes change",
-            old: tree([
-                ("x", file("x")),
-                ("f", file("f")),
-                ("l", link("f")),
-                ("y", executable("y")),
-            ]),
-            new: tree([
-                ("x", executable("x")),
-                ("f", link("x")),
-                ("l", file("f")),
-                ("y", file("y")),
-            ]),
-            edit: none,
-        },
-        Shape {
-            name: "local edits are replaced",
-            old: small(),
-            new: tree([
-                ("a", file("new a")),
-                ("n", file("n")),
-                ("flake.nix", file("new")),
-            ]),
-            edit: |world| {
-                world.write("a", &file("edited a"));
-                world.write("b", &link("edited b"));
-                world.write("n", &file("not ours"));
-                world.write("mine/too", &file("mine"));
-                world.remove("flake.nix");
-            },
-        },
-        Shape {
-            name: "only the index changes",
-            old: tree([("a", file("a")), ("b", file("b"))]),
-            new: tree([("a", file("a"))]),
-            edit: |world| world.remove("b"),
-        },
-        Shape {
-            name: "same content in many places",
-            old: tree([("a", file("s")), ("b", file("s")), ("c", file("t"))]),
-            new: tree([
-                ("a", file("t")),
-                ("b", file("t")),
-                ("c", file("s")),
-                ("d/e", file("s")),
-            ]),
-            edit: none,
-        },
-    ]
-}
-
-impl Shape {
-    fn world(&self) -> World {
-        let world = World::at(&self.old, self.edit);
-        world.store.add(&self.new);
-        world
-    }
-
-    /// What the target is after the update, from what it was before.
-    fn expected(&self, before: &Tree) -> Tree {
-        let mut after = self.new.clone();
-        for (path, node) in before {
-            let ours = self.old.contains_key(path) || self.new.contains_key(path);
-            if !ours && *node != Node::Empty {
-                after.insert(path.clone(), node.clone());
-            }
-        }
-        after
-    }
-}
-
-/// Dies before call `at`, counted from zero.
-fn death(at: usize) -> (Faults, Arc<AtomicUsize>) {
-    let count = Arc::new(AtomicUsize::new(0));
-    let calls = Arc::clone(&count);
-    let hook = move |_: &Call<'_>| {
-        if calls.fetch_add(1, Ordering::Relaxed) >= at {
-            Outcome::Torn(Errno::IO)
-        } else {
-            Outcome::Proceed
-        }
-    };
-    (Faults::new(hook), count)
-}
-
-/// What must hold after whatever happened and the recovery that followed.
-fn check_recovered(shape: &Shape, world: &World, before: &Tree, context: &str) {
-    let now = world.read();
-    let done = now == shape.expected(before);
-    assert!(
-        done || now == *before,
-        "{context}: neither old nor new: {now:#?}"
-    );
-    world.assert_tidy();
-    check_nothing_lost(world, before, context);
-    if done
-        && world
-            .index()
-            .is_some_and(|index| index.commit == world::commit(&shape.new))
-    {
-        let (run, calls) = Run::counting();
-        world.sync(&shape.new, &run).unwrap();
-        assert_eq!(
-            calls.load(Ordering::Relaxed),
-            0,
-            "{context}: nothing was left to do"
-        );
-    } else {
-        world.sync(&shape.new, &Run::default()).unwrap();
-        assert_eq!(world.read(), shape.expected(before), "{context}");
-        check_nothing_lost(world, before, context);
-    }
-}
-
-fn check_nothing_lost(world: &World, before: &Tree, context: &str) {
-    let kept = world.contents();
-    for (path, node) in before.iter().filter(|(_, node)| **node != Node::Empty) {
-        assert!(kept.contains(node.bytes()), "{context}: {path} is lost");
-    }
-}
+/// As many kinds of update as take seconds.
+const SHAPES: usize = 8;
 
 #[test]
 fn killed_at_any_call_the_next_run_has_the_old_commit_or_the_new() {
     let mut points = 0;
-    for shape in shapes() {
-        for at in 0.. {
-            let world = shape.world();
-            let before = world.read();
-            let (faults, count) = death(at);
-            let run = Run {
-                faults,
-                ..Run::default()
-            };
-            let result = world.sync(&shape.new, &run);
-            let context = format!("{}, killed at {at}", shape.name);
-            world
-                .recover()
-                .unwrap_or_else(|error| panic!("{context}: {error:?}"));
-            check_recovered(&shape, &world, &before, &context);
-            if count.load(Ordering::Relaxed) <= at {
-                result.unwrap();
-                break;
-            }
-            points += 1;
+    for shape in &shapes()[..SHAPES] {
+        for operation in [Operation::Update, Operation::Rollback] {
+            points += Trial::new(shape, operation).everywhere(Fault::Death, 1);
         }
     }
-    assert!(points > 400, "only {points} calls were found");
+    assert!(points > 800, "only {points} calls were found");
 }
 
 #[test]
 fn killed_in_recovery_at_any_call_the_next_run_finishes() {
-    for shape in shapes() {
-        for at in (0..).step_by(7) {
-            let killed = |world: &World| {
-                let (faults, count) = death(at);
-                let run = Run {
-                    faults,
-                    ..Run::default()
-                };
-                let _ = world.sync(&shape.new, &run);
-                count.load(Ordering::Relaxed) > at
-            };
-            let mut more = false;
-            for again in 0.. {
-                let world = shape.world();
-                let before = world.read();
-                more = killed(&world);
-                let (faults, count) = death(again);
-                let target = world.open_target().with_faults(faults.clone());
-                let state = world.open_state().with_faults(faults).unwrap();
-                let result = hyper_sync::apply::recover(&target, &state, &world.store);
-                let context = format!("{}, killed at {at}, then at {again}", shape.name);
-                let finished = count.load(Ordering::Relaxed) <= again;
-                if finished {
-                    result.unwrap_or_else(|error| panic!("{context}: {error:?}"));
-                }
-                world
-                    .recover()
-                    .unwrap_or_else(|error| panic!("{context}: {error:?}"));
-                check_recovered(&shape, &world, &before, &context);
-                if finished {
-                    break;
-                }
-            }
-            if !more {
-                break;
-            }
+    let mut points = 0;
+    for shape in &shapes()[..SHAPES] {
+        let calls = Trial::new(shape, Operation::Update).calls();
+        for at in (0..calls).step_by(11) {
+            points += Trial::new(shape, Operation::Recovery(at)).everywhere(Fault::Death, 1);
         }
     }
+    assert!(points > 500, "only {points} calls were found");
 }
 
 #[test]
@@ -276,117 +50,26 @@ fn a_call_that_fails_once_leaves_the_old_commit_or_a_run_that_can_be_finished() 
         Errno::DQUOT,
         Errno::MFILE,
     ];
-    for (turn, shape) in shapes().into_iter().enumerate() {
-        for at in 0.. {
-            let errno = errors[(turn + at) % errors.len()];
-            let world = shape.world();
-            let before = world.read();
-            let count = Arc::new(AtomicUsize::new(0));
-            let calls = Arc::clone(&count);
-            let run = Run::with(move |call| {
-                // Without permission an empty directory stays, and that is no failure.
-                let tolerated = call.name == "rmdir" && errno == Errno::ACCESS;
-                if calls.fetch_add(1, Ordering::Relaxed) == at && !tolerated {
-                    Outcome::Torn(errno)
-                } else {
-                    Outcome::Proceed
-                }
-            });
-            let result = world.sync(&shape.new, &run);
-            let context = format!("{}, {errno:?} at {at}", shape.name);
-            match &result {
-                // Tidying up may fail without harm.
-                Ok(_) => assert_eq!(
-                    world.read_without_staging(),
-                    shape.expected(&before),
-                    "{context}"
-                ),
-                Err(Error::Unfinished { .. }) => {
-                    world.recover().unwrap();
-                    assert_eq!(world.read(), shape.expected(&before), "{context}");
-                }
-                Err(_) => {
-                    assert_eq!(
-                        world.read_without_staging(),
-                        before,
-                        "{context}: {result:?}"
-                    );
-                    world.recover().unwrap();
-                }
-            }
-            world.recover().unwrap();
-            check_recovered(&shape, &world, &before, &context);
-            if count.load(Ordering::Relaxed) <= at {
-                break;
-            }
-        }
+    let mut points = 0;
+    for (turn, shape) in shapes()[..SHAPES].iter().enumerate() {
+        let fault = Fault::Once(errors[turn % errors.len()]);
+        points += Trial::new(shape, Operation::Update).everywhere(fault, 1);
     }
+    assert!(points > 400, "only {points} calls were found");
 }
 
-/// Nobody outside is harmed by a thread that swaps a directory for a symlink all the time, and nothing is lost.
 #[test]
-fn a_directory_that_is_swapped_for_a_symlink_leads_nothing_outside() {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
-
-    let old = tree([("d/a", file("a")), ("d/e/b", file("b")), ("c", file("c"))]);
-    let new = tree([
-        ("d/a", file("new a")),
-        ("d/e/n", file("n")),
-        ("d/m", link("a")),
-        ("c", file("new c")),
-    ]);
-    let world = World::at(&old, |_| ());
-    world.store.add(&new);
-    let outside = world.state.with_file_name("outside");
-    fs::create_dir_all(outside.join("e")).unwrap();
-    for name in ["a", "e/b", "m"] {
-        fs::write(outside.join(name), "outside").unwrap();
+fn a_disk_that_is_full_from_any_call_on_leaves_the_old_commit_or_a_run_that_can_be_finished() {
+    let mut points = 0;
+    for shape in &shapes()[..SHAPES] {
+        points += Trial::new(shape, Operation::Update).everywhere(Fault::Full, 3);
     }
-    let untouched = world::read(&outside);
-    let (directory, link) = (world.target.join("d"), world.target.with_file_name("link"));
-    symlink(&outside, &link).unwrap();
-
-    let stop = AtomicBool::new(false);
-    let swaps = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                if renameat_with(CWD, &directory, CWD, &link, RenameFlags::EXCHANGE).is_ok() {
-                    swaps.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-        });
-        let _stop = Stop(&stop);
-        for round in 0..100 {
-            let to = if round % 2 == 0 { &new } else { &old };
-            // Stale plans and blocked paths are fine; what counts is where the bytes went.
-            let _ = world.try_sync(to, &Run::default());
-        }
-    });
-    if directory.is_symlink() {
-        renameat_with(CWD, &directory, CWD, &link, RenameFlags::EXCHANGE).unwrap();
-    }
-    assert!(swaps.load(Ordering::Relaxed) > 100);
-    assert_eq!(world::read(&outside), untouched);
-    world.recover().unwrap();
-    world.sync(&new, &Run::default()).unwrap();
-    let mut now = world.read();
-    now.retain(|path, node| {
-        // A file that the commit had dropped while it was out of sight is nobody's afterwards, and stays.
-        let left_behind = !new.contains_key(path) && old.get(path) == Some(node);
-        !left_behind
-    });
-    assert_eq!(now, new);
-    world.assert_tidy();
+    assert!(points > 100, "only {points} calls were found");
 }
 
-/// Ends a thread even if the test fails.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
+#[test]
+fn directories_and_files_that_are_swapped_for_symlinks_lead_nothing_outside() {
+    assert!(attacker::attack(|rounds, _| rounds < 100) > 100);
 }
 
 fn node() -> impl Strategy<Value = Node> {
@@ -450,7 +133,7 @@ proptest! {
         });
         world.store.add(&new);
         let mut before: BTreeSet<Vec<u8>> = contents(&world.read());
-        let (faults, _) = death(at);
+        let faults = Fault::Death.at(at).faults;
         let _ = world.try_sync(&new, &Run { faults, ..Run::default() });
         if let Some(late) = &late {
             // What somebody overwrites in the target is theirs to lose; what was displaced before that is not.

@@ -128,6 +128,8 @@ pub(crate) struct Run {
     pub(crate) faults: Faults,
     pub(crate) local_edits: LocalEdits,
     pub(crate) interrupt: Arc<AtomicBool>,
+    /// Local edits that are put back on top of the commit, as a rollback does.
+    pub(crate) put_back: Tree,
 }
 
 impl Default for Run {
@@ -136,6 +138,7 @@ impl Default for Run {
             faults: Faults::default(),
             local_edits: LocalEdits::Replace,
             interrupt: Arc::default(),
+            put_back: Tree::new(),
         }
     }
 }
@@ -322,7 +325,16 @@ impl World {
         };
         let looked_at = jiff::Timestamp::now().as_nanosecond();
         let scanner = Scanner::new(target, remembered, belief);
-        let paths: BTreeSet<&RelPath> = base.keys().chain(wanted.keys()).collect();
+        let put_back: BTreeMap<RelPath, File> = run
+            .put_back
+            .iter()
+            .map(|(name, node)| (path(name), node.as_file()))
+            .collect();
+        let paths: BTreeSet<&RelPath> = base
+            .keys()
+            .chain(wanted.keys())
+            .chain(put_back.keys())
+            .collect();
         let local = scanner.survey(paths).unwrap();
         let policy = Policy {
             local_edits: run.local_edits,
@@ -332,7 +344,8 @@ impl World {
             require: Vec::new(),
             mass_delete: MassDelete::Allow,
         };
-        let plan = plan::plan(&base, &local, &wanted, &policy)?;
+        let mut plan = plan::plan(&base, &local, &wanted, &policy)?;
+        plan.put_back(&put_back, &base, &local);
         let update = Update {
             plan: &plan,
             local: &local,

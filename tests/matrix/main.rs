@@ -1,0 +1,94 @@
+//! Death and failure at every call of every kind of update: `cargo test --test matrix`, some minutes.
+//!
+//! What `tests/it/kill.rs` does for some: every shape of `tests/it/apply/shapes.rs`, three operations (an update, the
+//! recovery of one that died, a rollback), and at every call that changes a file system death, one of five errors, or a
+//! disk that is full from there on. Afterwards the target and its index are as before or as wanted, every byte that
+//! was displaced is there, nothing of ours is left over, an error has exit code 9, and the next run ends at the commit
+//! and leaves nothing to do. The number of points is printed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test that cannot set up its world has failed"
+)]
+
+#[path = "../it/apply"]
+#[allow(dead_code, reason = "the other tests of apply use the rest")]
+mod apply {
+    pub(crate) mod attacker;
+    pub(crate) mod crash;
+    pub(crate) mod shapes;
+    pub(crate) mod world;
+}
+
+use std::io::{Write as _, stderr};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustix::io::Errno;
+
+use apply::attacker;
+use apply::crash::{Fault, Operation, Trial};
+use apply::shapes::shapes;
+
+const FAULTS: [(&str, Fault); 7] = [
+    ("killed", Fault::Death),
+    ("ENOSPC", Fault::Once(Errno::NOSPC)),
+    ("EIO", Fault::Once(Errno::IO)),
+    ("EACCES", Fault::Once(Errno::ACCESS)),
+    ("EMFILE", Fault::Once(Errno::MFILE)),
+    ("EDQUOT", Fault::Once(Errno::DQUOT)),
+    ("full from there on", Fault::Full),
+];
+
+/// An update is left dead at every so many of its calls, each of which is a recovery to be tried.
+const RECOVERIES: usize = 5;
+
+#[test]
+fn whatever_fails_wherever_the_next_run_has_the_old_commit_or_the_new() {
+    let shapes = shapes();
+    assert!(shapes.len() >= 12);
+    let mut trials = Vec::new();
+    for shape in &shapes {
+        let update = Trial::new(shape, Operation::Update);
+        let deaths = (0..update.calls()).step_by(RECOVERIES);
+        let recoveries = deaths.map(|at| Trial::new(shape, Operation::Recovery(at)));
+        trials.extend(recoveries);
+        trials.extend([update, Trial::new(shape, Operation::Rollback)]);
+    }
+    let next = AtomicUsize::new(0);
+    let by_fault = Mutex::new([0; FAULTS.len()]);
+    let work = || {
+        while let Some(trial) = trials.get(next.fetch_add(1, Ordering::Relaxed)) {
+            for (number, (_, fault)) in FAULTS.into_iter().enumerate() {
+                let happened = trial.everywhere(fault, 1);
+                by_fault.lock().unwrap()[number] += happened;
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    let by_fault = by_fault.into_inner().unwrap();
+    for ((fault, _), count) in FAULTS.iter().zip(by_fault) {
+        writeln!(stderr(), "{count:>7} {fault}").unwrap();
+    }
+    let points: usize = by_fault.iter().sum();
+    let (shapes, trials) = (shapes.len(), trials.len());
+    writeln!(
+        stderr(),
+        "{points:>7} points, {trials} operations on {shapes} shapes"
+    )
+    .unwrap();
+    assert!(points > 5000, "only {points}");
+}
+
+#[test]
+fn a_hundred_thousand_swaps_lead_nothing_outside() {
+    let swaps = attacker::attack(|rounds, swaps| rounds < 200 || swaps < 100_000);
+    writeln!(stderr(), "{swaps:>7} swaps").unwrap();
+}
