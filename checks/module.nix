@@ -59,6 +59,10 @@ let
       system = enabled { target = "/var/lib/hyper-sync/tree"; };
       says = "not inside `/nix` or /var/lib/hyper-sync";
     };
+    "metrics among everybody's files" = {
+      system = enabled { metricsFile = "/var/lib/hyper-sync.prom"; };
+      says = "write its metrics or its state file into a directory such as `/var/lib`";
+    };
     "no Nix" = {
       system = nixos {
         services.hyper-sync.enable = true;
@@ -126,6 +130,10 @@ let
     repo = [
       ""
       "--upload-pack=x"
+    ];
+    metricsFile = [
+      "/var/lib/node-exporter-textfiles/hyper-sync.txt"
+      "hyper-sync.prom"
     ];
     rebuildAction = [ "reboot" ];
     rebootWindow = [
@@ -233,6 +241,63 @@ let
       ]
       fetch.serviceConfig.ReadWritePaths
     ];
+    "the sandbox opens the folder of the metrics" = [
+      {
+        file = "/var/lib/textfiles/hyper-sync.prom";
+        opened = [
+          "/etc/hypervisor/src"
+          "/var/lib/hypervisor/cache"
+          "/var/lib/textfiles"
+        ];
+        made = true;
+      }
+      (
+        let
+          inherit ((enabled { metricsFile = "/var/lib/textfiles/hyper-sync.prom"; }).config)
+            services
+            systemd
+            ;
+        in
+        {
+          file = services.hyper-sync.settings.metrics_file;
+          opened = systemd.services.hyper-sync-fetch.serviceConfig.ReadWritePaths;
+          made = systemd.tmpfiles.settings."10-hyper-sync" ? "/var/lib/textfiles";
+        }
+      )
+    ];
+    "state and metrics may share a folder" = [
+      [
+        "/srv/config"
+        "/var/lib/textfiles"
+      ]
+      (enabled {
+        target = "/srv/config";
+        metricsFile = "/var/lib/textfiles/hyper-sync.prom";
+        settings.state_file = "/var/lib/textfiles/hyper-sync.json";
+      }).config.systemd.services.hyper-sync-fetch.serviceConfig.ReadWritePaths
+    ];
+    "signers reach the file, and gpgv the unit" = [
+      [
+        "/etc/hyper-sync/signers"
+        true
+        false
+        "read-only"
+      ]
+      (
+        let
+          signed = file: (enabled { signers = file; }).config;
+          hasGnupg = unit: lib.elem pkgs.gnupg unit.path;
+          system = signed "/etc/hyper-sync/signers";
+          inherit (signed "/root/signers") systemd;
+        in
+        [
+          system.services.hyper-sync.settings.trust.signers
+          (hasGnupg system.systemd.services.hyper-sync-fetch)
+          (hasGnupg fetch)
+          systemd.services.hyper-sync-fetch.serviceConfig.ProtectHome
+        ]
+      )
+    ];
     "the sandbox never opens /etc" = [
       [ "/etc/nixos" ]
       secretsFetch.serviceConfig.ReadWritePaths
@@ -318,7 +383,7 @@ let
       )
     ];
     "a reboot is decided after the new system is the boot default" = [
-      ''"${lib.getExe package}" "rebuild" "--if-pending" "--rebuild-action" "boot"''
+      ''"${lib.getExe package}" "rebuild" "--if-pending" "--boot-first"''
       (lib.head
         (enabled { allowReboot = true; }).config.systemd.services.hyper-sync.serviceConfig.ExecStart
       )

@@ -16,6 +16,7 @@ let
       services.hyper-sync = {
         enable = true;
         tokenFile = "/run/secrets/hyper-sync-token";
+        metricsFile = "/var/lib/node-exporter-textfiles/hyper-sync.prom";
         onFailure = [ "notify-admin@%n.service" ];
       };
     }).config;

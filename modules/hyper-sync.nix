@@ -22,6 +22,18 @@ let
   stateFile =
     cfg.settings.state_file
       or (if target == hyperNixosTarget then "/var/lib/hypervisor/cache/sync-state.json" else null);
+  metricsFile = cfg.settings.metrics_file or null;
+  signers = cfg.settings.trust.signers or null;
+
+  # Folders of files that others read.
+  published = lib.unique (
+    map dirOf (
+      lib.filter (file: file != null) [
+        stateFile
+        metricsFile
+      ]
+    )
+  );
 
   # A secret reaches the sandboxed unit as a credential: read anew by systemd at every start, so that a rotated file is
   # used by the next run, readable by no other unit, and in nobody's environment or argument list.
@@ -40,7 +52,7 @@ let
     target
   ]
   ++ lib.optional (stateDir != "/var/lib/hyper-sync") stateDir
-  ++ lib.optional (stateFile != null) (dirOf stateFile);
+  ++ published;
 
   inside = dirs: path: lib.any (dir: path == dir || lib.hasPrefix "${dir}/" path) dirs;
   homes = [
@@ -48,7 +60,9 @@ let
     "/root"
     "/run/user"
   ];
-  needsHome = lib.any (inside homes) (writable ++ [ (lib.removePrefix "file://" repo) ]);
+  needsHome = lib.any (inside homes) (
+    writable ++ [ (lib.removePrefix "file://" repo) ] ++ lib.optional (signers != null) signers
+  );
 
   # Directories that belong to someone else as a whole; what lies below is fine, except below the last two.
   reserved = [
@@ -109,7 +123,9 @@ let
     pkgs.xz
     # Where a person would find the tools that `[validate]` names.
     "/run/current-system/sw"
-  ];
+  ]
+  # `gpgv`, for a keyring; ssh-keygen, for allowed signers, comes with ssh.
+  ++ lib.optional (signers != null) pkgs.gnupg;
 
   # A run may switch to a system in which these units look different or are gone: that must not end the run that
   # switches. The next start uses the new unit.
@@ -149,6 +165,15 @@ in
           `services.hyper-sync.target` is ${target}, which is not a directory that can be kept equal to a commit:
           the service would need to write the whole of it.
           Use a directory of its own, such as "/etc/nixos" or "/etc/hypervisor/src", not inside `/nix` or ${stateDir}.
+        '';
+      }
+      {
+        assertion = lib.intersectLists reserved published == [ ];
+        message = ''
+          `services.hyper-sync` would write its metrics or its state file into a directory such as `/var/lib`, which belongs
+          to others as a whole, and the sandboxed service would have to be let into all of it.
+          Give `services.hyper-sync.metricsFile` (or `settings.state_file`) a directory of its own, such as
+          "/var/lib/node-exporter-textfiles".
         '';
       }
       {
@@ -227,8 +252,10 @@ in
           ssh_key_file = cfg.sshKeyFile;
           known_hosts_file = cfg.knownHostsFile;
           ca_file = cfg.caFile;
+          metrics_file = cfg.metricsFile;
         }
       ))
+      (lib.mkIf (cfg.signers != null) { trust.signers = lib.mkDefault cfg.signers; })
       {
         rebuild = lib.mapAttrs (_: lib.mkDefault) (
           lib.filterAttrs (_: value: value != null && value != [ ]) {
@@ -336,10 +363,7 @@ in
                     "rebuild"
                     "--if-pending"
                   ]
-                  ++ lib.optionals cfg.allowReboot [
-                    "--rebuild-action"
-                    "boot"
-                  ]
+                  ++ lib.optional cfg.allowReboot "--boot-first"
                 ))
               ]
               ++ lib.optional cfg.allowReboot (toString (import ./reboot.nix { inherit config lib pkgs; }));

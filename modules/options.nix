@@ -159,6 +159,32 @@ in
       description = "Certificate authorities (PEM) that are trusted in place of the system's.";
     };
 
+    signers = mkOption {
+      type = types.nullOr absolutePath;
+      default = null;
+      example = lib.literalExpression ''
+        "''${pkgs.writeText "signers" "ops@example.org ssh-ed25519 AAAA…"}"
+      '';
+      description = ''
+        Who may sign: a file of allowed signers as for {manpage}`ssh-keygen(1)`, or an OpenPGP keyring. With it, a commit
+        without a good signature of one of these keys is refused, and nothing of it is written. `null`: no signature is
+        asked for. Keep the file outside of `target`: a commit must not choose who may sign the next one.
+      '';
+    };
+
+    metricsFile = mkOption {
+      type = types.nullOr (types.addCheck absolutePath (lib.hasSuffix ".prom")) // {
+        description = "null or absolute path without spaces that ends in `.prom`";
+      };
+      default = null;
+      example = "/var/lib/node-exporter-textfiles/hyper-sync.prom";
+      description = ''
+        A file of metrics for the textfile collector of Prometheus's node exporter, written by both units at the end of
+        every run. Its directory is made if it is missing, and belongs to the collector: the sandboxed service may write
+        all of it. What stands in the file: [metrics](module.md#metrics).
+      '';
+    };
+
     dates = mkOption {
       type = types.nullOr (types.either types.singleLineStr (types.listOf types.singleLineStr));
       default = "hourly";

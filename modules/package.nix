@@ -31,6 +31,7 @@ rustPlatform.buildRustPackage {
       # Tests hold them against the program.
       ../README.md
       ../docs/errors.md
+      ../modules/reboot.sh
       ../src
       ../tests
     ];

@@ -1,5 +1,4 @@
-# After `rebuild` made the new system the boot default: activate it at once where the running kernel, its modules and
-# the initial ram disk are the same, else reboot into it inside the window. Outside the window the next run tries again.
+# modules/reboot.sh with what it needs to know; tests/it/rebuild/reboot.rs runs it.
 {
   config,
   lib,
@@ -7,31 +6,24 @@
 }:
 let
   cfg = config.services.hyper-sync;
+  window =
+    if cfg.rebootWindow == null then
+      {
+        lower = "";
+        upper = "";
+      }
+    else
+      lib.mapAttrs (_: lib.replaceStrings [ ":" ] [ "" ]) { inherit (cfg.rebootWindow) lower upper; };
 in
 pkgs.writeShellScript "hyper-sync-reboot" ''
-  set -eu
-  booted=$(readlink /run/booted-system/{initrd,kernel,kernel-modules})
-  built=$(readlink /nix/var/nix/profiles/system/{initrd,kernel,kernel-modules})
-  if [ "$booted" = "$built" ]; then
-    ${lib.optionalString (cfg.rebuildAction == "switch") ''
-      exec ${lib.getExe cfg.package} rebuild --if-pending --rebuild-action switch
-    ''}
-    exit 0
-  fi
-  ${lib.optionalString (cfg.rebootWindow != null) ''
-    now=$(date +%H%M) lower=${lib.replaceStrings [ ":" ] [ "" ] cfg.rebootWindow.lower} upper=${
-      lib.replaceStrings [ ":" ] [ "" ] cfg.rebootWindow.upper
+  ${lib.toShellVars (
+    window
+    // {
+      hyper_sync = lib.getExe cfg.package;
+      action = cfg.rebuildAction;
+      booted = "/run/booted-system";
+      built = "/nix/var/nix/profiles/system";
     }
-    # A window may cross midnight: then its lower end is the later time of day.
-    if [ "$lower" -lt "$upper" ]; then
-      [ "$now" -ge "$lower" ] && [ "$now" -lt "$upper" ] || outside=1
-    else
-      [ "$now" -ge "$lower" ] || [ "$now" -lt "$upper" ] || outside=1
-    fi
-    if [ -n "''${outside-}" ]; then
-      echo "a reboot is needed; it waits for ${cfg.rebootWindow.lower}"
-      exit 0
-    fi
-  ''}
-  exec shutdown -r +1 "the system was updated and needs a reboot"
+  )}
+  ${builtins.readFile ./reboot.sh}
 ''

@@ -10,6 +10,7 @@ use clap::{Args as _, CommandFactory as _, FromArgMatches as _};
 
 use crate::Error;
 use crate::exit::Exit;
+use crate::metrics::Progress;
 use crate::report::{Color, Report, Stdio, log_events};
 use crate::settings::{Env, File, Resolved, Settings};
 use crate::source::Interrupt;
@@ -18,6 +19,7 @@ pub mod args;
 mod config;
 mod diff;
 mod history;
+mod metrics;
 mod pages;
 mod rebuild;
 mod status;
@@ -69,6 +71,8 @@ struct Run<'a> {
     env: &'a Env,
     interrupt: &'a Interrupt,
     report: &'a mut Report,
+    /// For the metrics.
+    progress: Progress,
 }
 
 fn run(cli: &Cli, env: &Env, interrupt: &Interrupt, report: &mut Report) -> Result<Exit, Error> {
@@ -90,8 +94,9 @@ fn run(cli: &Cli, env: &Env, interrupt: &Interrupt, report: &mut Report) -> Resu
         env,
         interrupt,
         report,
+        progress: Progress::default(),
     };
-    match command {
+    let ended = match command {
         None => update::run(&cli.update, settings, &mut run),
         Some(Command::Sync(args)) => sync::run(args, settings, &mut run),
         Some(Command::Validate(args)) => Ok(validate::run(args, settings, &mut run)),
@@ -102,11 +107,15 @@ fn run(cli: &Cli, env: &Env, interrupt: &Interrupt, report: &mut Report) -> Resu
         Some(Command::Restore(args)) => history::restore(args, settings, &mut run),
         Some(Command::Rebuild(args)) => rebuild::run(args, settings, &mut run),
         Some(Command::Config(_)) => {
-            config::show(&resolved, env, report);
+            config::show(&resolved, env, run.report);
             Ok(Exit::Done)
         }
         Some(Command::Completions { .. } | Command::Man { .. }) => Ok(Exit::Done),
+    };
+    if metrics::may_change(command, &cli.update) {
+        metrics::write(&ended, settings, &mut run);
     }
+    ended
 }
 
 /// The settings of this run.

@@ -30,6 +30,7 @@ pub mod exit;
 pub mod fs;
 pub mod git;
 pub mod lock;
+pub mod metrics;
 pub mod nix;
 pub mod objects;
 pub mod patterns;

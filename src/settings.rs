@@ -57,6 +57,8 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// Where the readable `sync-state.json` is published besides the state directory.
     pub state_file: Option<PathBuf>,
+    /// Where metrics are written for the textfile collector of Prometheus's node exporter; `None`: nowhere.
+    pub metrics_file: Option<PathBuf>,
     /// A file that holds the token.
     pub token_file: Option<PathBuf>,
     /// The REST API's base, where it is not GitHub's own.

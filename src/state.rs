@@ -13,6 +13,7 @@
 //! | `tx` | the journal of a running transaction |
 //! | `undo` | what the last transactions replaced |
 //! | `conflicts` | edits that came while a run was applying |
+//! | `metrics` | how the last runs ended, where metrics are asked for ([`crate::metrics`]) |
 //! | `lock` | held by the running hyper-sync |
 
 use std::path::{Path, PathBuf};
@@ -23,12 +24,14 @@ use crate::fs::{Directory, Faults, Kind};
 
 mod error;
 mod index;
+mod publish;
 pub(crate) mod rfc3339;
 pub mod sealed;
 mod sync_state;
 
 pub use error::Error;
 pub use index::{Index, Owned, Seen};
+pub(crate) use publish::publish;
 pub use sealed::{Damage, Found};
 pub use sync_state::{LastSync, Stats, SyncState};
 

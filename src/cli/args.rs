@@ -297,6 +297,9 @@ pub struct Rebuild {
     /// Do nothing unless a sync has left a rebuild to do
     #[arg(long)]
     pub if_pending: bool,
+    /// Only make the new system the boot default, and leave the action waiting; for the unit that may reboot
+    #[arg(long, hide = true, requires = "if_pending")]
+    pub boot_first: bool,
 }
 
 /// Options every command has.

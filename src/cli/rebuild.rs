@@ -6,10 +6,11 @@ use super::{Run, args, validate};
 use crate::Error;
 use crate::exit::Exit;
 use crate::lock::{self, Lock};
+use crate::metrics::Stage;
 use crate::patterns::Patterns;
 use crate::rebuild::{self, Machine, Outcome, Record, Repeat, Request, Status, SystemRunner};
 use crate::report::{self, Format, Verbosity};
-use crate::settings::Settings;
+use crate::settings::{Action, Settings};
 use crate::state::{Found, Index, StateDir};
 use crate::sync;
 
@@ -23,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Cause {
     repeat: Repeat,
     timer: Option<&'static str>,
+    /// The action that still waits when this one is done.
+    then: Option<Action>,
 }
 
 impl Cause {
@@ -30,20 +33,24 @@ impl Cause {
     pub(super) const UPDATE: Self = Self {
         repeat: Repeat::IfNeeded,
         timer: None,
+        then: None,
     };
 
-    fn of(args: &args::Rebuild) -> Self {
+    fn of(args: &args::Rebuild, settings: &Settings) -> Self {
         if !args.if_pending {
             // A person who asks for a rebuild may have changed what no key knows.
             return Self {
                 repeat: Repeat::Build,
                 timer: None,
+                then: None,
             };
         }
+        let action = settings.rebuild.action;
         Self {
             repeat: Repeat::IfNeeded,
             // So does the unit ask, and nobody looks at what it does.
             timer: (!args.activation.allow_self_removal).then_some(TIMER),
+            then: (args.boot_first && action != Action::Boot).then_some(action),
         }
     }
 }
@@ -54,6 +61,7 @@ pub(super) fn run(
     settings: &Settings,
     run: &mut Run<'_>,
 ) -> Result<Exit, Error> {
+    run.progress.begin(Stage::Rebuild);
     if args.if_pending {
         let state = StateDir::open(&settings.state_dir)?;
         if Record::load(&state)?.pending.is_none() {
@@ -63,7 +71,14 @@ pub(super) fn run(
         // The sandbox of the sync before it has hidden some of what is looked at here.
         validate::before_rebuild(settings, run)?;
     }
-    let outcome = rebuild(Cause::of(args), settings, run)?;
+    let cause = Cause::of(args, settings);
+    let outcome = if args.boot_first {
+        let mut first = settings.clone();
+        first.rebuild.action = Action::Boot;
+        rebuild(cause, &first, run)
+    } else {
+        rebuild(cause, settings, run)
+    }?;
     if run.report.format() == Format::Json {
         run.report.json(&outcome);
     }
@@ -96,6 +111,9 @@ pub(super) fn rebuild(
         run.env,
         &runner(run),
     )?;
+    if let Some(action) = cause.then {
+        rebuild::mark_pending(&state, outcome.commit, action)?;
+    }
     for note in &outcome.notes {
         tell(note, run);
     }

@@ -38,7 +38,7 @@ struct Document {
 
 /// A file of ours that is not as we wrote it.
 #[derive(Serialize)]
-struct Edit {
+pub(super) struct Edit {
     path: RelPath,
     edit: &'static str,
 }
@@ -96,7 +96,8 @@ fn look(settings: &Settings) -> Result<Document, Error> {
     Ok(document)
 }
 
-fn edits(settings: &Settings, index: &Index) -> Result<Vec<Edit>, Error> {
+/// Files of ours that are not as we wrote them.
+pub(super) fn edits(settings: &Settings, index: &Index) -> Result<Vec<Edit>, Error> {
     let target = Target::open_or_absent(&settings.target)?;
     let scanner = Scanner::new(&target, index.remembered(), Belief::Unchanged);
     let base = index.base();

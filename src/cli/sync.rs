@@ -4,6 +4,7 @@ use super::watch::Watch;
 use super::{Run, args, rebuild};
 use crate::Error;
 use crate::exit::Exit;
+use crate::metrics::Stage;
 use crate::plan::MassDelete;
 use crate::report::{Format, sync as told};
 use crate::settings::Settings;
@@ -20,6 +21,7 @@ pub(super) fn run(
     if args.dry_run {
         options.mode = Mode::DryRun;
     }
+    run.progress.begin(Stage::Sync);
     let outcome = sync(&options, settings, run)?;
     if options.mode == Mode::Apply {
         rebuild::refresh_lock(settings, run)?;
@@ -59,7 +61,7 @@ pub(super) fn sync(
     run: &mut Run<'_>,
 ) -> Result<Outcome, Error> {
     let watch = Watch::new(run.report);
-    sync::run(
+    let outcome = sync::run(
         &Context {
             settings,
             env: run.env,
@@ -67,7 +69,9 @@ pub(super) fn sync(
             interrupt: run.interrupt,
         },
         options,
-    )
+    )?;
+    run.progress.moved(outcome.traffic);
+    Ok(outcome)
 }
 
 /// The exit code of a sync that came to its end.

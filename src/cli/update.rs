@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::{Run, args, rebuild, sync, validate};
 use crate::Error;
 use crate::exit::Exit;
+use crate::metrics::Stage;
 use crate::report::{Format, sync as told};
 use crate::settings::Settings;
 use crate::sync::Mode;
@@ -26,6 +27,7 @@ pub(super) fn run(
     let options = sync::options(&args.remote);
     let applies = options.mode == Mode::Apply;
     let rebuilds = applies && !args.skip_rebuild;
+    run.progress.begin(Stage::Sync);
     if rebuilds {
         // Found out now, while nothing has changed.
         rebuild::preflight(settings, run)?;
@@ -49,6 +51,7 @@ pub(super) fn run(
         rebuild::refresh_lock(settings, run)?;
     }
     let rebuilt = if rebuilds && exit == Exit::Done {
+        run.progress.begin(Stage::Rebuild);
         validate::before_rebuild(settings, run)?;
         Some(rebuild::rebuild(rebuild::Cause::UPDATE, settings, run)?)
     } else {

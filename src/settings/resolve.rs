@@ -107,6 +107,7 @@ fn settings(layers: &mut Layers<'_>, env: &Env) -> Settings {
             .collect(),
         state_dir: state_dir(layers, &target, env),
         state_file: layers.optional("state_file", of.only(HYPER_NIXOS_STATE_FILE.into())),
+        metrics_file: layers.optional("metrics_file", None),
         token_file: layers.optional("token_file", None),
         api_url: layers.optional("api_url", None).map(|ApiUrl(url)| url),
         ssh_key_file: layers.optional("ssh_key_file", None),
@@ -238,6 +239,7 @@ fn check_places(layers: &mut Layers<'_>, settings: &Settings, env: &Env) {
     }
     for (name, file, is_secret) in [
         ("state_file", &settings.state_file, false),
+        ("metrics_file", &settings.metrics_file, false),
         ("token_file", &settings.token_file, true),
         ("ssh_key_file", &settings.ssh_key_file, true),
         // A commit must not choose who may sign the next one.

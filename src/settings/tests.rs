@@ -20,6 +20,7 @@ const SAMPLES: &[(&str, [&str; 3])] = &[
     ("require", ["one", "two", "three/four"]),
     ("state_dir", ["/s/one", "/s/two", "/s/three"]),
     ("state_file", ["/s/one", "/s/two", "/s/three"]),
+    ("metrics_file", ["/s/one", "/s/two", "/s/three"]),
     ("token_file", ["/s/one", "/s/two", "/s/three"]),
     ("api_url", ["https://one", "https://two", "https://three"]),
     ("ssh_key_file", ["/s/one", "/s/two", "/s/three"]),

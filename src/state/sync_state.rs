@@ -7,8 +7,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, StateDir, make_directories};
-use crate::fs::{Directory, Failure};
+use super::publish::{publish, replace, temporary};
+use super::{Error, StateDir};
+use crate::fs::Failure;
 use crate::git::{CommitId, TreeId};
 
 const NAME: &str = "sync-state.json";
@@ -114,42 +115,16 @@ impl SyncState {
     /// Writes it into the state directory, and a copy that all can read to `published`, whose directory is made
     /// where it is missing.
     pub fn save(&self, state: &StateDir, published: Option<&Path>) -> Result<(), Error> {
-        self.write(state.directory(), NAME, 0o600)?;
-        let Some(path) = published else {
-            return Ok(());
-        };
-        let failure = || Failure::from_io("write", path, std::io::ErrorKind::InvalidInput.into());
-        let parent = path.parent().ok_or_else(failure)?;
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .ok_or_else(failure)?;
-        make_directories(parent, 0o755, state.faults())?;
-        let directory = Directory::open_following(parent, state.faults().clone())?;
-        self.write(&directory, name, 0o644)
-    }
-
-    fn write(&self, directory: &Directory, name: &str, mode: u32) -> Result<(), Error> {
-        let path = directory.path().join(name);
+        let path = state.path().join(NAME);
         let mut text = serde_json::to_string_pretty(self)
             .map_err(|error| Failure::from_io("write", &path, error.into()))?;
         text.push('\n');
-        let temporary = temporary(name);
-        directory.unlink(&temporary)?;
-        let mut file = directory.create(&temporary)?;
-        file.write(text.as_bytes())?;
-        file.set_mode(mode)?;
-        file.sync()?;
-        directory
-            .rename(&temporary, directory, name)
-            .map_err(|errno| directory.failure("replace", name, errno))?;
-        Ok(directory.sync()?)
+        replace(state.directory(), NAME, text.as_bytes(), 0o600)?;
+        match published {
+            Some(path) => publish(path, text.as_bytes(), state.faults()),
+            None => Ok(()),
+        }
     }
-}
-
-/// The second name, through which it is written. Where the copy is published, others have their files.
-fn temporary(name: &str) -> String {
-    format!(".{name}.hyper-sync")
 }
 
 /// Whether a file of the state directory is one that was not written to its end.

@@ -36,6 +36,7 @@ mod help;
 mod http;
 mod kill;
 mod lock;
+mod metrics;
 mod objects;
 mod parallel;
 mod policies;

@@ -1,5 +1,6 @@
 //! The rebuild stage against fake programs: what they are called with, and what their end is taken for.
 
+mod reboot;
 mod world;
 
 use std::time::Duration;

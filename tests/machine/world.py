@@ -65,6 +65,7 @@ def lay_out(files, nix):
     shutil.copy(FIXTURE / "config.toml", config)
     # What systemd-tmpfiles makes of the module's rules.
     (files / "var/lib/hypervisor/cache").mkdir(parents=True)
+    (files / "var/lib/node-exporter-textfiles").mkdir()
 
 
 def unit_text(name):

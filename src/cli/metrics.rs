@@ -1,0 +1,75 @@
+//! The metrics, at the end of a run that may have changed something.
+
+use std::error::Error as _;
+use std::path::Path;
+use std::time::Duration;
+
+use super::args::{Command, Update};
+use super::{Run, status};
+use crate::Error;
+use crate::exit::Exit;
+use crate::lock::{self, Lock};
+use crate::metrics;
+use crate::settings::Settings;
+use crate::state::{Found, Index, StateDir};
+
+/// How long a run that has begun since is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Writes them where that is asked for. What goes wrong here is told, and is no failure of the run.
+pub(super) fn write(ended: &Result<Exit, Error>, settings: &Settings, run: &mut Run<'_>) {
+    let Some(path) = &settings.metrics_file else {
+        return;
+    };
+    let exit = match ended {
+        // The run that is active writes them when it ends.
+        Err(Error::Lock(lock::Error::Busy { .. })) => return,
+        Err(error) => error.into(),
+        Ok(exit) => *exit,
+    };
+    if let Err(error) = attempt(path, exit, settings, run) {
+        let mut text = format!("the metrics are not up to date: {error}");
+        let mut source = error.source();
+        while let Some(cause) = source {
+            text = format!("{text}: {cause}");
+            source = cause.source();
+        }
+        run.report.warning(&text);
+    }
+}
+
+fn attempt(path: &Path, exit: Exit, settings: &Settings, run: &Run<'_>) -> Result<(), Error> {
+    let state = StateDir::open(&settings.state_dir)?;
+    let _lock = Lock::acquire(&state, PATIENCE, run.interrupt)?;
+    let local_edits = match Index::load(&state)? {
+        // What cannot be looked at now is not told; the run has said why.
+        Found::Whole(index) => status::edits(settings, &index).ok(),
+        Found::Absent | Found::Damaged(_) => None,
+    };
+    let told = metrics::Run {
+        target: &settings.target,
+        progress: &run.progress,
+        exit,
+        local_edits: local_edits.map(|edits| edits.len() as u64),
+    };
+    Ok(metrics::write(path, &state, &told)?)
+}
+
+/// Whether a command may leave anything else than it found. A preview writes nothing, and that is no exception.
+pub(super) fn may_change(command: Option<&Command>, update: &Update) -> bool {
+    match command {
+        None => !update.remote.check_only,
+        Some(Command::Sync(args)) => !args.remote.check_only && !args.dry_run,
+        Some(Command::Rollback(args)) => !args.dry_run,
+        Some(Command::Restore(_) | Command::Rebuild(_)) => true,
+        Some(
+            Command::Validate(_)
+            | Command::Status
+            | Command::Diff(_)
+            | Command::History
+            | Command::Config(_)
+            | Command::Completions { .. }
+            | Command::Man { .. },
+        ) => false,
+    }
+}

@@ -1,0 +1,326 @@
+//! What monitoring reads: a file for the textfile collector of Prometheus's node exporter.
+//!
+//! The sync and the rebuild may be two processes (the two units of the NixOS module), and either rewrites the whole
+//! file. So nothing is read back from it: what a single run does not know is kept in `metrics` in the state directory,
+//! everything else is in the state anyway, and whoever comes last writes all of it. The lock is held meanwhile.
+//!
+//! Without the setting `metrics_file` none of this happens. A run that finds another one active leaves both files
+//! alone, for the other one will write them; one that could not read its settings does not know where to write. An
+//! alert on the age of the last success sees either.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::exit::Exit;
+use crate::rebuild::Record;
+use crate::source::Traffic;
+use crate::state::sealed::{self, Format};
+use crate::state::{Error, Found, Index, StateDir, SyncState, publish};
+use crate::sync::Hold;
+
+mod exposition;
+
+use exposition::{Family, Kind, Sample, render};
+
+const NAME: &str = "metrics";
+const FORMAT: Format = Format {
+    kind: "metrics",
+    version: 1,
+};
+
+/// What can end well or badly by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The target is brought to the commit.
+    Sync,
+    /// The system is built from the target.
+    Rebuild,
+}
+
+/// What a run has done so far.
+#[derive(Debug, Clone, Default)]
+pub struct Progress {
+    begun: Vec<Stage>,
+    traffic: Traffic,
+}
+
+impl Progress {
+    /// A stage begins; the one before has ended well.
+    pub fn begin(&mut self, stage: Stage) {
+        self.begun.push(stage);
+    }
+
+    /// What a sync has moved over the network.
+    pub fn moved(&mut self, traffic: Traffic) {
+        self.traffic = traffic;
+    }
+}
+
+/// What is told, beyond what the state directory knows.
+#[derive(Debug, Clone)]
+pub struct Run<'a> {
+    /// The directory that is kept equal to a commit: the label that tells two of them apart.
+    pub target: &'a Path,
+    /// What was done.
+    pub progress: &'a Progress,
+    /// How it ended.
+    pub exit: Exit,
+    /// How many files are not as they were written, where that could be found out.
+    pub local_edits: Option<u64>,
+}
+
+/// Counts a run that has ended, and writes the file. The caller holds the lock.
+pub fn write(path: &Path, state: &StateDir, run: &Run<'_>) -> Result<(), Error> {
+    let mut tally = Tally::load(state)?;
+    tally.count(run.progress, run.exit, Timestamp::now().as_second());
+    tally.save(state)?;
+    let known = Known {
+        index: match Index::load(state)? {
+            Found::Whole(index) => Some(index),
+            Found::Absent | Found::Damaged(_) => None,
+        },
+        last: SyncState::load(state)?,
+        held: Hold::load(state)?.is_some(),
+        pending: Record::load(state)?.pending.is_some(),
+        tally,
+    };
+    publish(
+        path,
+        render(&families(&known, run)).as_bytes(),
+        state.faults(),
+    )
+}
+
+/// What is counted over many runs. A file that is lost or damaged begins at zero.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Tally {
+    sync: Ends,
+    rebuild: Ends,
+    received: u64,
+    requests: u64,
+}
+
+/// How a stage has ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Ends {
+    /// Seconds since 1970.
+    last_success: Option<i64>,
+    /// Of the last run; `None`: there was none.
+    exit: Option<u8>,
+    /// Since the last success.
+    failures: u32,
+}
+
+impl Tally {
+    fn load(state: &StateDir) -> Result<Self, Error> {
+        Ok(match sealed::read(state.directory(), NAME, FORMAT)? {
+            Found::Whole(tally) => tally,
+            Found::Absent | Found::Damaged(_) => Self::default(),
+        })
+    }
+
+    fn save(&self, state: &StateDir) -> Result<(), Error> {
+        sealed::write(state.directory(), NAME, FORMAT, self)
+    }
+
+    fn count(&mut self, progress: &Progress, exit: Exit, now: i64) {
+        let last = progress.begun.len().saturating_sub(1);
+        for (number, stage) in progress.begun.iter().enumerate() {
+            // Only the stage that a run ends in can have failed.
+            let exit = if number == last { exit } else { Exit::Done };
+            self.of(*stage).count(exit, now);
+        }
+        self.received = self.received.saturating_add(progress.traffic.received);
+        self.requests = self.requests.saturating_add(progress.traffic.requests);
+    }
+
+    fn of(&mut self, stage: Stage) -> &mut Ends {
+        match stage {
+            Stage::Sync => &mut self.sync,
+            Stage::Rebuild => &mut self.rebuild,
+        }
+    }
+}
+
+impl Ends {
+    fn count(&mut self, exit: Exit, now: i64) {
+        self.exit = Some(exit.code());
+        if exit == Exit::Done {
+            self.last_success = Some(now);
+            self.failures = 0;
+        } else {
+            self.failures = self.failures.saturating_add(1);
+        }
+    }
+}
+
+/// Everything that is told.
+struct Known {
+    index: Option<Index>,
+    last: Option<SyncState>,
+    held: bool,
+    pending: bool,
+    tally: Tally,
+}
+
+impl Known {
+    /// What is no number, in labels.
+    fn info(&self, target: &Path) -> Option<Sample> {
+        let index = self.index.as_ref()?;
+        let last = self.last.as_ref();
+        Some(Sample {
+            labels: vec![
+                ("target", target.display().to_string()),
+                (
+                    "repository",
+                    last.map(|last| last.repository.clone()).unwrap_or_default(),
+                ),
+                ("ref", index.reference.clone()),
+                ("commit", index.commit.to_string()),
+                ("version", env!("CARGO_PKG_VERSION").to_owned()),
+            ],
+            value: 1,
+        })
+    }
+}
+
+fn families(known: &Known, run: &Run<'_>) -> Vec<Family> {
+    let target = || ("target", run.target.display().to_string());
+    let one = |value: i64| Sample {
+        labels: vec![target()],
+        value,
+    };
+    let staged = |value: &dyn Fn(&Ends) -> Option<i64>| {
+        [
+            ("sync", &known.tally.sync),
+            ("rebuild", &known.tally.rebuild),
+        ]
+        .into_iter()
+        .filter_map(|(stage, ends)| {
+            Some(Sample {
+                labels: vec![target(), ("stage", stage.to_owned())],
+                value: value(ends)?,
+            })
+        })
+        .collect()
+    };
+    let gauge = |name, help, samples| Family {
+        name,
+        kind: Kind::Gauge,
+        help,
+        samples,
+    };
+    let counter = |name, help, value: u64| Family {
+        name,
+        kind: Kind::Counter,
+        help,
+        samples: vec![one(i64::try_from(value).unwrap_or(i64::MAX))],
+    };
+    let last = known.last.as_ref();
+    let info = known.info(run.target);
+    let change = last.map(|last| one(last.last_sync.timestamp.as_second()));
+    let edits = run
+        .local_edits
+        .map(|count| one(i64::try_from(count).unwrap_or(i64::MAX)));
+    vec![
+        gauge(
+            "hyper_sync_info",
+            "The commit that the target is at; always 1.",
+            info.into_iter().collect(),
+        ),
+        gauge(
+            "hyper_sync_last_success_timestamp_seconds",
+            "When a stage last ended well, also with nothing to do.",
+            staged(&|ends| ends.last_success),
+        ),
+        gauge(
+            "hyper_sync_last_exit_code",
+            "The exit code of a stage's last run.",
+            staged(&|ends| ends.exit.map(i64::from)),
+        ),
+        gauge(
+            "hyper_sync_consecutive_failures",
+            "How often a stage has failed since it last ended well.",
+            staged(&|ends| ends.exit.map(|_| i64::from(ends.failures))),
+        ),
+        gauge(
+            "hyper_sync_last_change_timestamp_seconds",
+            "When the target last came to another commit or was brought back to it.",
+            change.into_iter().collect(),
+        ),
+        counter(
+            "hyper_sync_received_bytes_total",
+            "Bytes received by syncs that ended well.",
+            known.tally.received,
+        ),
+        counter(
+            "hyper_sync_requests_total",
+            "Requests sent by syncs that ended well.",
+            known.tally.requests,
+        ),
+        gauge(
+            "hyper_sync_local_edits",
+            "Files of the target that are not as they were written.",
+            edits.into_iter().collect(),
+        ),
+        gauge(
+            "hyper_sync_rebuild_pending",
+            "Whether a rebuild still is to be done.",
+            vec![one(known.pending.into())],
+        ),
+        gauge(
+            "hyper_sync_held",
+            "Whether a rollback keeps the target from a commit.",
+            vec![one(known.held.into())],
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(stages: &[Stage]) -> Progress {
+        Progress {
+            begun: stages.to_vec(),
+            traffic: Traffic::default(),
+        }
+    }
+
+    #[test]
+    fn only_the_stage_a_run_ends_in_has_failed() {
+        let mut tally = Tally::default();
+        tally.count(&run(&[Stage::Sync, Stage::Rebuild]), Exit::Rebuild, 5);
+        tally.count(&run(&[Stage::Sync, Stage::Rebuild]), Exit::Rebuild, 6);
+        assert_eq!(
+            (
+                tally.sync.exit,
+                tally.sync.last_success,
+                tally.sync.failures
+            ),
+            (Some(0), Some(6), 0)
+        );
+        assert_eq!(
+            (
+                tally.rebuild.exit,
+                tally.rebuild.last_success,
+                tally.rebuild.failures
+            ),
+            (Some(11), None, 2)
+        );
+        tally.count(&run(&[Stage::Sync]), Exit::Network, 7);
+        assert_eq!((tally.sync.last_success, tally.sync.failures), (Some(6), 1));
+        assert_eq!(tally.rebuild.failures, 2, "it was not run");
+        tally.count(&run(&[Stage::Rebuild]), Exit::Done, 8);
+        assert_eq!((tally.rebuild.exit, tally.rebuild.failures), (Some(0), 0));
+    }
+
+    #[test]
+    fn a_run_without_a_stage_counts_nothing() {
+        let mut tally = Tally::default();
+        tally.count(&run(&[]), Exit::Failure, 5);
+        assert_eq!(tally, Tally::default());
+    }
+}

@@ -1,0 +1,43 @@
+//! Small files that everybody may read, outside the state directory.
+
+use std::path::Path;
+
+use super::{Error, make_directories};
+use crate::fs::{Directory, Failure, Faults};
+
+/// Writes `path`, whose directory is made where it is missing, for all to read.
+pub(crate) fn publish(path: &Path, bytes: &[u8], faults: &Faults) -> Result<(), Error> {
+    let failure = || Failure::from_io("write", path, std::io::ErrorKind::InvalidInput.into());
+    let parent = path.parent().ok_or_else(failure)?;
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .ok_or_else(failure)?;
+    make_directories(parent, 0o755, faults)?;
+    let directory = Directory::open_following(parent, faults.clone())?;
+    replace(&directory, name, bytes, 0o644)
+}
+
+/// Writes a file through a second name, durable when this returns: a reader sees the old one or the new one, whole.
+pub(super) fn replace(
+    directory: &Directory,
+    name: &str,
+    bytes: &[u8],
+    mode: u32,
+) -> Result<(), Error> {
+    let temporary = temporary(name);
+    directory.unlink(&temporary)?;
+    let mut file = directory.create(&temporary)?;
+    file.write(bytes)?;
+    file.set_mode(mode)?;
+    file.sync()?;
+    directory
+        .rename(&temporary, directory, name)
+        .map_err(|errno| directory.failure("replace", name, errno))?;
+    Ok(directory.sync()?)
+}
+
+/// The second name, through which it is written. Where a file is published, others have their files.
+pub(super) fn temporary(name: &str) -> String {
+    format!(".{name}.hyper-sync")
+}

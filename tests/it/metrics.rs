@@ -1,0 +1,318 @@
+//! `metrics_file`: what Prometheus's node exporter reads.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use crate::common::env::Sandbox;
+use crate::common::repo::Repo;
+
+/// A world whose configuration asks for metrics.
+struct World {
+    sandbox: Sandbox,
+    repo: Repo,
+}
+
+impl World {
+    fn new() -> Self {
+        let world = Self {
+            sandbox: Sandbox::new(),
+            repo: Repo::small(),
+        };
+        let repo = world.repo.path().display().to_string();
+        let file = world.file().display().to_string();
+        world
+            .sandbox
+            .config(&format!("repo = '{repo}'\nmetrics_file = '{file}'\n"))
+            .mask(&repo, "[repo]");
+        world
+    }
+
+    fn file(&self) -> PathBuf {
+        self.sandbox.root().join("collector/hyper-sync.prom")
+    }
+
+    fn text(&self) -> String {
+        fs::read_to_string(self.file()).unwrap()
+    }
+
+    /// The samples by name and labels, the target's left out, read as strictly as the format asks for.
+    fn samples(&self) -> BTreeMap<String, i64> {
+        let label = format!("target=\"{}\"", self.sandbox.target().display());
+        parse(&self.text())
+            .into_iter()
+            .map(|(name, value)| {
+                let labels = name
+                    .replace(&label, "")
+                    .replace("{,", "{")
+                    .replace("{}", "");
+                (labels, value)
+            })
+            .collect()
+    }
+
+    fn value(&self, name: &str) -> Option<i64> {
+        self.samples().get(name).copied()
+    }
+}
+
+/// Each family is announced once, before its samples, and they stand together; every line has its form.
+fn parse(text: &str) -> BTreeMap<String, i64> {
+    let mut samples = BTreeMap::new();
+    let mut family = "";
+    let mut announced: Vec<&str> = Vec::new();
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    };
+    assert!(text.ends_with('\n'));
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            let (name, words) = help.split_once(' ').unwrap();
+            assert!(is_name(name) && words.ends_with('.'), "{line}");
+            assert!(!announced.contains(&name), "{name} is announced twice");
+            announced.push(name);
+            family = name;
+            let kind = lines.next().and_then(|line| line.strip_prefix("# TYPE "));
+            let (name, kind) = kind.unwrap().split_once(' ').unwrap();
+            assert_eq!(name, family);
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{name}");
+            assert!(["counter", "gauge"].contains(&kind));
+            continue;
+        }
+        let (name, rest) = line.split_once('{').unwrap();
+        assert_eq!(name, family);
+        let (labels, value) = rest.rsplit_once("} ").unwrap();
+        for label in labels.split("\",") {
+            let (name, value) = label.split_once("=\"").unwrap();
+            assert!(is_name(name) && !value.contains('\n'), "{line}");
+        }
+        let value = value.parse().unwrap();
+        let sample = format!("{name}{{{labels}}}");
+        assert_eq!(samples.insert(sample, value), None, "{line} stands twice");
+    }
+    samples
+}
+
+const SUCCESS: &str = "hyper_sync_last_success_timestamp_seconds{stage=\"sync\"}";
+const EXIT: &str = "hyper_sync_last_exit_code{stage=\"sync\"}";
+const FAILURES: &str = "hyper_sync_consecutive_failures{stage=\"sync\"}";
+const CHANGE: &str = "hyper_sync_last_change_timestamp_seconds";
+
+/// Lets the program forget the last success, so that a later one shows without waiting for the clock.
+fn forget(world: &World) {
+    fs::remove_file(world.sandbox.state().join("metrics")).unwrap();
+}
+
+#[test]
+fn a_sync_tells_what_it_did() {
+    let world = World::new();
+    let _ = world.sandbox.run(&["sync"]).ok();
+    let text = world
+        .text()
+        .replace(&world.sandbox.target().display().to_string(), "[target]")
+        .replace(&world.repo.path().display().to_string(), "[repo]")
+        .replace(&world.repo.id("main"), "[commit]")
+        .replace(env!("CARGO_PKG_VERSION"), "[version]");
+    // Times, and how git cuts its answer into packets, differ from run to run.
+    let text: String = text
+        .lines()
+        .map(|line| match line.rsplit_once(' ') {
+            Some((sample, value))
+                if sample.contains("_seconds{") || sample.contains("_bytes_total{") =>
+            {
+                assert!(value.parse::<u64>().unwrap() > 100, "{line}");
+                format!("{sample} [number]\n")
+            }
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    insta::assert_snapshot!(text, @r#"
+    # HELP hyper_sync_info The commit that the target is at; always 1.
+    # TYPE hyper_sync_info gauge
+    hyper_sync_info{target="[target]",repository="[repo]",ref="main",commit="[commit]",version="[version]"} 1
+    # HELP hyper_sync_last_success_timestamp_seconds When a stage last ended well, also with nothing to do.
+    # TYPE hyper_sync_last_success_timestamp_seconds gauge
+    hyper_sync_last_success_timestamp_seconds{target="[target]",stage="sync"} [number]
+    # HELP hyper_sync_last_exit_code The exit code of a stage's last run.
+    # TYPE hyper_sync_last_exit_code gauge
+    hyper_sync_last_exit_code{target="[target]",stage="sync"} 0
+    # HELP hyper_sync_consecutive_failures How often a stage has failed since it last ended well.
+    # TYPE hyper_sync_consecutive_failures gauge
+    hyper_sync_consecutive_failures{target="[target]",stage="sync"} 0
+    # HELP hyper_sync_last_change_timestamp_seconds When the target last came to another commit or was brought back to it.
+    # TYPE hyper_sync_last_change_timestamp_seconds gauge
+    hyper_sync_last_change_timestamp_seconds{target="[target]"} [number]
+    # HELP hyper_sync_received_bytes_total Bytes received by syncs that ended well.
+    # TYPE hyper_sync_received_bytes_total counter
+    hyper_sync_received_bytes_total{target="[target]"} [number]
+    # HELP hyper_sync_requests_total Requests sent by syncs that ended well.
+    # TYPE hyper_sync_requests_total counter
+    hyper_sync_requests_total{target="[target]"} 3
+    # HELP hyper_sync_local_edits Files of the target that are not as they were written.
+    # TYPE hyper_sync_local_edits gauge
+    hyper_sync_local_edits{target="[target]"} 0
+    # HELP hyper_sync_rebuild_pending Whether a rebuild still is to be done.
+    # TYPE hyper_sync_rebuild_pending gauge
+    hyper_sync_rebuild_pending{target="[target]"} 1
+    # HELP hyper_sync_held Whether a rollback keeps the target from a commit.
+    # TYPE hyper_sync_held gauge
+    hyper_sync_held{target="[target]"} 0
+    "#);
+    let mode = fs::metadata(world.file()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o644);
+    let names: Vec<_> = fs::read_dir(world.file().parent().unwrap())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(names, ["hyper-sync.prom"]);
+}
+
+#[test]
+fn a_run_with_nothing_to_do_is_a_success() {
+    let world = World::new();
+    let _ = world.sandbox.run(&["sync"]).ok();
+    let change = world.value(CHANGE);
+    forget(&world);
+    let _ = world.sandbox.run(&["sync"]).ok();
+    assert!(world.value(SUCCESS).is_some());
+    assert_eq!(world.value(CHANGE), change);
+}
+
+#[test]
+fn failures_are_counted_until_a_success() {
+    let world = World::new();
+    let _ = world.sandbox.run(&["sync"]).ok();
+    let success = world.value(SUCCESS);
+    for count in 1..=2 {
+        let _ = world.sandbox.run(&["sync", "--ref", "gone"]).code(2);
+        assert_eq!(world.value(FAILURES), Some(count));
+        assert_eq!(world.value(EXIT), Some(2));
+        assert_eq!(world.value(SUCCESS), success);
+    }
+    let info = world
+        .samples()
+        .into_keys()
+        .find(|name| name.contains("_info"));
+    assert!(info.unwrap().contains("ref=\"main\""), "it is where it was");
+    let _ = world.sandbox.run(&["sync"]).ok();
+    assert_eq!(world.value(FAILURES), Some(0));
+    assert_eq!(world.value(EXIT), Some(0));
+}
+
+#[test]
+fn the_sync_and_the_rebuild_leave_what_the_other_has_told() {
+    let world = World::new();
+    let _ = world.sandbox.run(&["--skip-rebuild"]).ok();
+    assert_eq!(world.value("hyper_sync_rebuild_pending"), Some(1));
+    assert_eq!(
+        world.value("hyper_sync_last_exit_code{stage=\"rebuild\"}"),
+        None
+    );
+    let before = world.samples();
+    // There is no Nix here.
+    let ended = world.sandbox.run(&["rebuild", "--if-pending"]);
+    let code = i64::from(ended.code.unwrap());
+    assert_ne!(code, 0);
+    let after = world.samples();
+    assert_eq!(
+        after.get("hyper_sync_last_exit_code{stage=\"rebuild\"}"),
+        Some(&code)
+    );
+    assert_eq!(
+        after.get("hyper_sync_last_success_timestamp_seconds{stage=\"rebuild\"}"),
+        None
+    );
+    for (name, value) in before {
+        assert_eq!(after.get(&name), Some(&value), "{name}");
+    }
+}
+
+#[test]
+fn local_edits_and_a_hold_are_told() {
+    let world = World::new();
+    let _ = world.sandbox.run(&["sync"]).ok();
+    world
+        .repo
+        .write("flake.nix", "{ new = true; }\n")
+        .commit("new");
+    let _ = world.sandbox.run(&["sync"]).ok();
+    assert_eq!(world.value("hyper_sync_held"), Some(0));
+    world.sandbox.edit("modules/base.nix", "{ mine = true; }\n");
+    let _ = world.sandbox.run(&["rollback"]).ok();
+    assert_eq!(world.value("hyper_sync_held"), Some(1));
+    assert_eq!(world.value("hyper_sync_local_edits"), Some(1));
+    assert_eq!(world.value(EXIT), Some(0), "a rollback is no sync");
+}
+
+#[test]
+fn a_preview_writes_no_metrics() {
+    let world = World::new();
+    for args in [
+        &["sync", "--check-only"][..],
+        &["sync", "--dry-run"],
+        &["--check-only"],
+        &["status"],
+        &["validate"],
+    ] {
+        let _ = world.sandbox.run(args);
+        assert!(!world.file().exists(), "{args:?}");
+    }
+}
+
+#[test]
+fn metrics_that_cannot_be_written_are_a_warning() {
+    let world = World::new();
+    fs::write(world.sandbox.root().join("collector"), "a file").unwrap();
+    let output = world.sandbox.run(&["sync"]).ok();
+    insta::assert_snapshot!(output.masked(), @r#"
+    exit: 0
+    --- stdout
+    main of [repo] is at 4afbad437c: start
+    3 files changed (3 written, 0 deleted), 3 checked
+    3 requests by select (git), [bytes] received in [time]; the whole tree is 54 B
+    --- stderr
+    warning: the metrics are not up to date: cannot open `[root]/collector`: Not a directory (os error 20)
+    "#);
+    // Nor do they hide the error of the run.
+    let _ = world.sandbox.run(&["sync", "--ref", "gone"]).code(2);
+}
+
+#[test]
+fn a_run_that_finds_another_one_leaves_them_to_it() {
+    use hyper_sync::lock::Lock;
+    use hyper_sync::state::StateDir;
+
+    let world = World::new();
+    let state = StateDir::open(&world.sandbox.state()).unwrap();
+    let lock = Lock::acquire(&state, std::time::Duration::ZERO, &false.into()).unwrap();
+    let _ = world.sandbox.run(&["sync"]).code(10);
+    assert!(!world.file().exists());
+    drop(lock);
+}
+
+#[test]
+fn a_name_cannot_break_out_of_its_label() {
+    let world = World::new();
+    let target = world.sandbox.root().join("a\"b\\c");
+    let _ = world
+        .sandbox
+        .run(&["sync", "--target", target.to_str().unwrap()])
+        .ok();
+    assert!(world.text().contains("/a\\\"b\\\\c\",repository="));
+    parse(&world.text());
+}
+
+#[test]
+fn metrics_are_kept_out_of_the_target() {
+    let world = World::new();
+    let inside = world.sandbox.target().join("x.prom");
+    let mut command = world.sandbox.cmd(&["sync"]);
+    command.env("HYPER_SYNC_METRICS_FILE", &inside);
+    let output = world.sandbox.finish(&mut command).code(2);
+    assert!(output.stderr.contains("metrics_file"));
+}
