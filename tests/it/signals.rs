@@ -70,11 +70,23 @@ impl World {
 
     /// The binary under `strace`, which delivers a signal at the `when`th of some calls. The children are left alone.
     fn signalled(&self, calls: &str, signal: &str, when: usize, args: &[&str]) -> Command {
+        self.signalled_by(&[], calls, signal, when, args)
+    }
+
+    /// The same, started by a program that prepares its signals.
+    fn signalled_by(
+        &self,
+        wrapper: &[&str],
+        calls: &str,
+        signal: &str,
+        when: usize,
+        args: &[&str],
+    ) -> Command {
         let inject = format!("inject={calls}:signal={signal}:when={when}");
         let log = self.sandbox.root().join("log").display().to_string();
         let trace = format!("trace={calls}");
         let strace = ["strace", "-qq", "-o", &log, "-e", &trace, "-e", &inject];
-        let mut run = self.sandbox.process(&strace, args);
+        let mut run = self.sandbox.process(&[&strace, wrapper].concat(), args);
         run.stdout(Stdio::null()).stderr(Stdio::null());
         run
     }
@@ -168,6 +180,41 @@ fn a_signal_before_the_commit_point_changes_nothing_and_after_it_the_update_is_f
         }
     }
     assert!(stopped > 1 && finished > 2, "{stopped} and {finished}");
+}
+
+#[test]
+fn what_is_ignored_at_the_start_stays_ignored() {
+    for (ignored, name) in [("HUP", "SIGHUP"), ("INT", "SIGINT"), ("TERM", "SIGTERM")] {
+        let world = World::new();
+        world.sandbox.link_tool("strace").link_tool("sh");
+        let trap = format!(r#"trap '' {ignored}; exec "$@""#);
+        let wrapper = ["sh", "-c", &trap, "sh"];
+        let path = world.path();
+        let args = ["sync", "--repo", &path];
+        let status = world
+            .signalled_by(&wrapper, "mkdirat", name, 1, &args)
+            .status()
+            .unwrap();
+        let trace = std::fs::read_to_string(world.sandbox.root().join("log")).unwrap();
+        assert!(trace.contains(&format!("--- {name}")), "{trace}");
+        assert_eq!(status.code(), Some(0), "{name}");
+        assert!(world.at("main"), "{name}");
+        world.assert_tidy();
+    }
+}
+
+#[test]
+fn a_run_under_nohup_survives_the_hang_up() {
+    let world = World::new();
+    world.sandbox.link_tool("strace").link_tool("nohup");
+    let path = world.path();
+    let args = ["sync", "--repo", &path];
+    let status = world
+        .signalled_by(&["nohup"], "mkdirat", "SIGHUP", 1, &args)
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert!(world.at("main"));
 }
 
 /// A process that really dies: what the kernel keeps of it is what the next run finds.
