@@ -21,6 +21,7 @@ mod diff;
 mod history;
 mod metrics;
 mod pages;
+mod place;
 mod rebuild;
 mod status;
 mod sync;

@@ -287,8 +287,9 @@ fn of_sync(error: &sync::Error) -> Exit {
     match error {
         sync::Error::Rewind { .. } | sync::Error::InTheWay { .. } => Exit::Conflict,
         sync::Error::ContentGone { .. }
-        | sync::Error::NoSuchUpdate
+        | sync::Error::NoSuchUpdate(_)
         | sync::Error::NoSuchEdit { .. } => Exit::Failure,
+        sync::Error::Outside { .. } => Exit::Usage,
         sync::Error::Pattern(_) => Exit::Configuration,
     }
 }

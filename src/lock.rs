@@ -130,6 +130,14 @@ impl Lock {
         }
     }
 
+    /// When the last run began, as far as it said so. It may be under way.
+    #[must_use]
+    pub fn last(state: &StateDir) -> Option<jiff::Timestamp> {
+        let (file, _) = state.directory().open_file(NAME).ok()??;
+        let text = line(&file)?;
+        text.rsplit_once("since ")?.1.trim().parse().ok()
+    }
+
     fn attempt(state: &StateDir) -> Result<Self, Error> {
         let directory = state.directory();
         let error = |errno: Errno| Error::Io {

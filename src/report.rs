@@ -154,6 +154,12 @@ impl Report {
         self.verbosity
     }
 
+    /// Whether a person reads stdout as it comes.
+    #[must_use]
+    pub fn out_is_terminal(&self) -> bool {
+        self.stdio.out_is_terminal
+    }
+
     /// Whether stdout is coloured.
     #[must_use]
     pub fn color_out(&self) -> bool {

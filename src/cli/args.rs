@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::git::RelPath;
+use super::place::{self, Place};
 use crate::report::{Color, Format, Verbosity};
 use crate::settings::{Action, LocalEdits, Overrides, Transport};
 use crate::sync::Back;
@@ -61,18 +61,20 @@ pub enum Command {
     Validate(Validate),
     /// Show which commit the target, the built and the running system are at
     ///
-    /// Also local edits, a rebuild that waits, and when was last checked and changed.
+    /// Also local edits, commits that are held, a rebuild that waits, and when it last ran and last changed anything.
     Status,
     /// Show local edits as a diff, or what a sync would change
     ///
-    /// Without options: from the last synced commit to the files as they are. The output is that of `git diff`.
+    /// Without options: from the last synced commit to the files as they are. The output is that of `git diff`, and
+    /// `git apply` takes it, where it does not go to a terminal.
     Diff(Diff),
     /// List the updates that can be undone, newest first
     History,
     /// Bring the target back to an earlier commit, without the network
     ///
     /// Local edits that the undone updates had replaced are put back. The commit that is left is held: a sync takes it
-    /// again only with `--resume`, or when the branch has moved on. Rebuild afterwards with `hyper-sync rebuild`.
+    /// again only with `--resume`, or when the branch has moved on. Rebuild afterwards with `hyper-sync rebuild`. A
+    /// rollback is an update itself: a second one undoes it, and to go further back, name the commit.
     Rollback(Rollback),
     /// Put local edits back that an update has replaced
     Restore(Restore),
@@ -229,9 +231,9 @@ pub struct Diff {
     /// From the files as they are to what a sync would make of them
     #[arg(long)]
     pub remote: bool,
-    /// Only these paths, relative to the target, and what is below them
-    #[arg(value_name = "PATH", value_parser = parse_path)]
-    pub paths: Vec<RelPath>,
+    /// Only these paths in the target, and what is below them
+    #[arg(value_name = "PATH", value_parser = place::parse, value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<Place>,
 }
 
 /// Options of `rollback`.
@@ -263,19 +265,14 @@ fn parse_back(text: &str) -> Result<Back, String> {
 /// Options of `restore`.
 #[derive(Args)]
 pub struct Restore {
-    /// The files, or directories that hold them, relative to the target
-    #[arg(value_name = "PATH", required = true, value_parser = parse_path)]
-    pub paths: Vec<RelPath>,
-}
-
-/// A path in the target, as a person types it.
-fn parse_path(text: &str) -> Result<RelPath, String> {
-    let text = text
-        .strip_prefix("./")
-        .unwrap_or(text)
-        .trim_end_matches('/');
-    RelPath::new(text.as_bytes())
-        .map_err(|fault| format!("the path {fault}; it is relative to the target"))
+    /// The files, or directories that hold them, in the target; `.` is all
+    #[arg(
+        value_name = "PATH",
+        required = true,
+        value_parser = place::parse,
+        value_hint = ValueHint::AnyPath
+    )]
+    pub paths: Vec<Place>,
 }
 
 /// What `validate` fails on.

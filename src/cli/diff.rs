@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Run, args, sync};
+use super::{Run, args, place, sync};
 use crate::Error;
 use crate::exit::Exit;
 use crate::git::id::Kind;
 use crate::git::{File, FileMode, RelPath};
-use crate::plan::MassDelete;
+use crate::plan::{self, Conflict, MassDelete, Operation};
 use crate::report::Format;
-use crate::report::diff::{Side, unified};
+use crate::report::diff::{Reader, Side, unified};
 use crate::scan::{Local, Scanner};
-use crate::settings::Settings;
+use crate::settings::{LocalEdits, Settings};
 use crate::state::Index;
 use crate::sync::{Context, Mode, Options, Session};
 
@@ -33,6 +33,7 @@ pub(super) fn run(
     settings: &Settings,
     run: &mut Run<'_>,
 ) -> Result<Exit, Error> {
+    let only = place::resolve(&args.paths, &settings.target)?;
     let wanted = if args.remote {
         Some(after_sync(settings, run)?)
     } else {
@@ -49,13 +50,17 @@ pub(super) fn run(
         Session::begin(&context, Duration::ZERO)?
     };
     let scanner = session.scanner(false);
-    let color = run.report.format() == Format::Human && run.report.color_out();
+    let is_json = run.report.format() == Format::Json;
+    let reader = Reader {
+        terminal: !is_json && run.report.out_is_terminal(),
+        color: !is_json && run.report.color_out(),
+    };
     let mut entries = Vec::new();
     for (path, old, new) in differences(&session, &scanner, wanted.as_ref())? {
-        if !args.paths.is_empty() && !args.paths.iter().any(|only| path.starts_with(only)) {
+        if !only.is_empty() && !only.iter().any(|only| path.starts_with(only)) {
             continue;
         }
-        let diff = unified(&path, old.as_ref(), new.as_ref(), color);
+        let diff = unified(&path, old.as_ref(), new.as_ref(), reader);
         let mode = |side: &Option<Side>| side.as_ref().map(|side| side.mode);
         entries.push(Entry {
             old_mode: mode(&old),
@@ -64,12 +69,19 @@ pub(super) fn run(
             diff,
         });
     }
-    match run.report.format() {
-        Format::Json => run.report.json(&entries),
-        Format::Human => {
-            for entry in &entries {
-                run.report.data(&entry.diff);
-            }
+    let ours = session.index().map(Index::base).unwrap_or_default();
+    for asked in &only {
+        let is_below = |path: &RelPath| path.starts_with(asked);
+        if !ours.keys().any(is_below) && !entries.iter().any(|entry| is_below(&entry.path)) {
+            let text = format!("`{asked}` is not managed: no sync has written it");
+            run.report.note(&text);
+        }
+    }
+    if is_json {
+        run.report.json(&entries);
+    } else {
+        for entry in &entries {
+            run.report.data(&entry.diff);
         }
     }
     Ok(Exit::Done)
@@ -135,7 +147,7 @@ fn differences(
     Ok(found)
 }
 
-/// What each path that a sync would change would become.
+/// What each path that a sync would change would become. Where local edits would stop it, this is what they stop.
 fn after_sync(
     settings: &Settings,
     run: &mut Run<'_>,
@@ -149,9 +161,31 @@ fn after_sync(
         mass_delete: MassDelete::Allow,
         wait: Duration::ZERO,
     };
-    let outcome = sync::sync(&options, settings, run)?;
+    let (outcome, stopped_by) = match sync::sync(&options, settings, run) {
+        Err(Error::Plan(plan::Error::Conflicts { conflicts })) => {
+            let settings = Settings {
+                local_edits: LocalEdits::Replace,
+                ..settings.clone()
+            };
+            let outcome = sync::sync(&options, &settings, run)?;
+            for Conflict { path, problem } in &conflicts {
+                let text = format!("a sync would stop: `{path}`: {problem}");
+                run.report.warning(&text);
+            }
+            (outcome, Some(conflicts))
+        }
+        other => (other?, None),
+    };
+    let stays = |operation: &Operation| {
+        let stops = |conflict: &Conflict| operation.path == conflict.path;
+        operation.edited
+            && stopped_by
+                .as_ref()
+                .is_some_and(|conflicts| !conflicts.iter().any(stops))
+    };
     let changes = outcome.plan.operations().iter();
     Ok(changes
+        .filter(|operation| !stays(operation))
         .map(|operation| (operation.path.clone(), operation.after))
         .collect())
 }

@@ -1,17 +1,18 @@
 //! `hyper-sync history`, `rollback` and `restore`: what past updates replaced, and the way back.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::watch::Watch;
-use super::{Run, args};
+use super::{Run, args, place};
 use crate::Error;
 use crate::apply::Transaction;
 use crate::exit::Exit;
 use crate::git::{CommitId, RelPath};
 use crate::plan::MassDelete;
-use crate::report::{Format, sync as told};
+use crate::report::{Format, Verbosity, sync as told};
 use crate::settings::Settings;
 use crate::state::StateDir;
 use crate::sync::{self, Context, Mode, Options, Restored};
@@ -28,6 +29,7 @@ struct Update<'a> {
     reference: &'a str,
     changed: usize,
     edits: Vec<&'a RelPath>,
+    put_back: usize,
 }
 
 /// Lists the updates that are kept.
@@ -43,18 +45,23 @@ pub(super) fn list(settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error
             .warning(&format!("the record of update {id} is damaged"));
     }
     let updates: Vec<Update<'_>> = kept.iter().map(update).collect();
+    let all = run.report.verbosity() == Verbosity::Verbose;
     match run.report.format() {
         Format::Json => run.report.json(&updates),
         Format::Human if updates.is_empty() => run.report.note("no update is kept yet"),
-        Format::Human => run
-            .report
-            .data(&updates.iter().map(line).collect::<String>()),
+        Format::Human => run.report.data(
+            &updates
+                .iter()
+                .map(|update| line(update, all))
+                .collect::<String>(),
+        ),
     }
     Ok(Exit::Done)
 }
 
 fn update(transaction: &Transaction) -> Update<'_> {
     let edited = transaction.changes.iter().filter(|change| change.edited);
+    let put_back = transaction.changes.iter().filter(|change| change.puts_back);
     Update {
         id: transaction.id.to_string(),
         time: format!("{:.0}", transaction.time),
@@ -64,28 +71,44 @@ fn update(transaction: &Transaction) -> Update<'_> {
         reference: &transaction.after.reference,
         changed: transaction.changes.len(),
         edits: edited.map(|change| &change.path).collect(),
+        put_back: put_back.count(),
     }
 }
 
-fn line(update: &Update<'_>) -> String {
-    let before = update
-        .before
-        .as_ref()
-        .map_or_else(|| "nothing".to_owned(), CommitId::short);
-    let edits = match update.edits.len() {
+/// How many replaced edits of an update are named, unless everything is to be told.
+const NAMED: usize = 10;
+
+fn line(update: &Update<'_>, all: bool) -> String {
+    let moved = match &update.before {
+        Some(before) if *before == update.after => format!("at {}", update.after.short()),
+        Some(before) => format!("{} -> {}", before.short(), update.after.short()),
+        None => format!("nothing -> {}", update.after.short()),
+    };
+    let edits = |count: usize, what: &str| match count {
         0 => String::new(),
-        1 => ", 1 local edit replaced".to_owned(),
-        count => format!(", {count} local edits replaced"),
+        1 => format!(", 1 local edit {what}"),
+        count => format!(", {count} local edits {what}"),
     };
     let files = if update.changed == 1 { "file" } else { "files" };
-    format!(
-        "{}  {}  {before} -> {} ({})  {} {files}{edits}\n",
+    let mut text = format!(
+        "{}  {}  {moved} ({})  {} {files}{}{}\n",
         update.id,
         update.time,
-        update.after.short(),
         update.reference,
-        update.changed
-    )
+        update.changed,
+        edits(update.edits.len(), "replaced"),
+        edits(update.put_back, "put back"),
+    );
+    let named = if all { usize::MAX } else { NAMED };
+    for path in update.edits.iter().take(named) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "        {path}");
+    }
+    let more = update.edits.len().saturating_sub(named);
+    if more > 0 {
+        let _ = writeln!(text, "        and {more} more; `--verbose` names them");
+    }
+    text
 }
 
 /// Goes back.
@@ -137,6 +160,7 @@ pub(super) fn restore(
     settings: &Settings,
     run: &mut Run<'_>,
 ) -> Result<Exit, Error> {
+    let paths = place::resolve(&args.paths, &settings.target)?;
     let restored = {
         let (env, interrupt) = (run.env, run.interrupt);
         let watch = Watch::new(run.report);
@@ -146,7 +170,7 @@ pub(super) fn restore(
             observer: &watch,
             interrupt,
         };
-        sync::restore(&context, &options(), &args.paths)?
+        sync::restore(&context, &options(), &paths)?
     };
     let Restored {
         paths,

@@ -24,6 +24,7 @@ struct Document {
     commit: Option<CommitId>,
     #[serde(rename = "ref")]
     reference: Option<String>,
+    last_run: Option<String>,
     last_sync: Option<SyncState>,
     local_edits: Vec<Edit>,
     held: Vec<CommitId>,
@@ -58,6 +59,7 @@ fn look(settings: &Settings) -> Result<Document, Error> {
         target: settings.target.clone(),
         commit: None,
         reference: None,
+        last_run: None,
         last_sync: None,
         local_edits: Vec::new(),
         held: Vec::new(),
@@ -72,6 +74,7 @@ fn look(settings: &Settings) -> Result<Document, Error> {
     let Some(state) = StateDir::find(&settings.state_dir)? else {
         return Ok(document);
     };
+    document.last_run = Lock::last(&state).map(|time| time.to_string());
     document.active = Lock::is_held(&state)?;
     document.unfinished = crate::apply::is_active(&state)?;
     document.last_sync = SyncState::load(&state)?;
@@ -142,14 +145,18 @@ fn told(document: &Document) -> String {
                 ),
             );
             line(
-                "synced",
+                "changed",
                 &format!(
-                    "{:.0}, {} files changed",
-                    last.last_sync.timestamp, last.stats.changed
+                    "{:.0}, {}",
+                    last.last_sync.timestamp,
+                    files(last.stats.changed)
                 ),
             );
         }
         (Some(id), _) => line("commit", &id.short()),
+    }
+    if let Some(time) = &document.last_run {
+        line("last run", time);
     }
     if document.active {
         line("active", "a run is under way");
@@ -185,4 +192,12 @@ fn told(document: &Document) -> String {
         }
     }
     text
+}
+
+fn files(count: u64) -> String {
+    if count == 1 {
+        "1 file".to_owned()
+    } else {
+        format!("{count} files")
+    }
 }

@@ -1,8 +1,6 @@
 //! Differences between two states of a file, as `git diff` prints them: `git apply` and `patch` take the output.
 
-use std::fmt::Write as _;
-
-use similar::TextDiff;
+use similar::{ChangeTag, TextDiff};
 
 use super::escape;
 use crate::git::{FileMode, RelPath};
@@ -21,19 +19,34 @@ pub struct Side {
     pub content: Vec<u8>,
 }
 
+/// For whom a difference is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reader {
+    /// A person at a terminal: what a file holds is escaped. A program gets every byte as it is.
+    pub terminal: bool,
+    /// Whether it is coloured.
+    pub color: bool,
+}
+
 /// The difference at a path; empty where there is none.
 #[must_use]
-pub fn unified(path: &RelPath, old: Option<&Side>, new: Option<&Side>, color: bool) -> String {
+pub fn unified(path: &RelPath, old: Option<&Side>, new: Option<&Side>, reader: Reader) -> String {
+    if let (Some(before), Some(after)) = (old, new)
+        && (before.mode == FileMode::Symlink) != (after.mode == FileMode::Symlink)
+    {
+        // A file does not become a symlink: one goes, the other comes. `git apply` knows it no other way.
+        return unified(path, old, None, reader) + &unified(path, None, new, reader);
+    }
     if old == new {
         return String::new();
     }
-    let paint = Paint { color };
     let mut text = String::new();
     let mut head = |line: &str| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{}", paint.head(&escape(line)));
+        text.push_str(&reader.paint("1", line));
+        text.push('\n');
     };
-    head(&format!("diff --git a/{path} b/{path}"));
+    let name = |prefix: &str| quoted(&format!("{prefix}/{path}"));
+    head(&format!("diff --git {} {}", name("a"), name("b")));
     match (old, new) {
         (None, Some(new)) => head(&format!("new file mode {}", new.mode.as_str())),
         (Some(old), None) => head(&format!("deleted file mode {}", old.mode.as_str())),
@@ -43,32 +56,67 @@ pub fn unified(path: &RelPath, old: Option<&Side>, new: Option<&Side>, color: bo
         }
         _ => {}
     }
-    let empty = Vec::new();
-    let content = |side: Option<&Side>| side.map_or(empty.clone(), |side| side.content.clone());
+    let content = |side: Option<&'_ Side>| side.map_or(&[][..], |side| &side.content).to_vec();
     let (before, after) = (content(old), content(new));
     if before == after {
         return text;
     }
-    let name = |side: Option<&Side>, prefix: &str| {
-        side.map_or("/dev/null".to_owned(), |_| format!("{prefix}/{path}"))
-    };
+    let name = |side: Option<&Side>, prefix| side.map_or("/dev/null".to_owned(), |_| name(prefix));
     let (Some(before), Some(after)) = (as_text(&before), as_text(&after)) else {
-        head(&format!(
-            "Binary files {} and {} differ",
-            name(old, "a"),
-            name(new, "b")
-        ));
+        let (before, after) = (name(old, "a"), name(new, "b"));
+        head(&format!("Binary files {before} and {after} differ"));
         return text;
     };
-    head(&format!("--- {}", name(old, "a")));
-    head(&format!("+++ {}", name(new, "b")));
-    let diff = TextDiff::from_lines(before, after);
+    // As git does: `patch` takes what follows a space for a date, unless the name ends with a tab.
+    let ended = |name: String| {
+        if name.contains(' ') {
+            name + "\t"
+        } else {
+            name
+        }
+    };
+    head(&format!("--- {}", ended(name(old, "a"))));
+    head(&format!("+++ {}", ended(name(new, "b"))));
+    text + &hunks(before, after, reader)
+}
+
+/// The hunks. A line ends with a line feed and nowhere else, so that a carriage return is part of it.
+fn hunks(before: &str, after: &str, reader: Reader) -> String {
+    let before: Vec<&str> = before.split_inclusive('\n').collect();
+    let after: Vec<&str> = after.split_inclusive('\n').collect();
+    let diff = TextDiff::configure()
+        .newline_terminated(true)
+        .diff_slices(&before, &after);
+    let mut text = String::new();
     for hunk in diff.unified_diff().context_radius(CONTEXT).iter_hunks() {
-        for line in hunk.to_string().lines() {
-            let _ = writeln!(text, "{}", paint.line(&escape(line)));
+        text.push_str(&reader.paint("36", &hunk.header().to_string()));
+        text.push('\n');
+        for change in hunk.iter_changes() {
+            let (sign, color) = match change.tag() {
+                ChangeTag::Delete => ('-', "31"),
+                ChangeTag::Insert => ('+', "32"),
+                ChangeTag::Equal => (' ', ""),
+            };
+            let line = change.value();
+            let whole = line.strip_suffix('\n');
+            text.push_str(&reader.paint(color, &format!("{sign}{}", whole.unwrap_or(line))));
+            text.push('\n');
+            if whole.is_none() {
+                text.push_str("\\ No newline at end of file\n");
+            }
         }
     }
     text
+}
+
+/// A name as git writes it: in quotes where it has one. Other characters that git quotes are in no path of ours, and
+/// letters beyond ASCII it takes as they are.
+fn quoted(name: &str) -> String {
+    if name.contains('"') {
+        format!("\"{}\"", name.replace('"', "\\\""))
+    } else {
+        name.to_owned()
+    }
 }
 
 fn as_text(content: &[u8]) -> Option<&str> {
@@ -80,29 +128,17 @@ fn as_text(content: &[u8]) -> Option<&str> {
     }
 }
 
-struct Paint {
-    color: bool,
-}
-
-impl Paint {
-    fn head(&self, line: &str) -> String {
-        self.wrap("1", line)
-    }
-
-    fn line(&self, line: &str) -> String {
-        match line.as_bytes().first() {
-            Some(b'@') => self.wrap("36", line),
-            Some(b'+') => self.wrap("32", line),
-            Some(b'-') => self.wrap("31", line),
-            _ => line.to_owned(),
-        }
-    }
-
-    fn wrap(&self, code: &str, line: &str) -> String {
-        if self.color {
+impl Reader {
+    fn paint(self, code: &str, line: &str) -> String {
+        let line = if self.terminal {
+            escape(line)
+        } else {
+            line.into()
+        };
+        if self.color && !code.is_empty() {
             format!("\u{1b}[{code}m{line}\u{1b}[0m")
         } else {
-            line.to_owned()
+            line.into_owned()
         }
     }
 }
@@ -119,7 +155,11 @@ mod tests {
     }
 
     fn diff(old: Option<&Side>, new: Option<&Side>) -> String {
-        unified(&RelPath::new(b"dir/file.nix").unwrap(), old, new, false)
+        let reader = Reader {
+            terminal: true,
+            color: false,
+        };
+        unified(&RelPath::new(b"dir/file.nix").unwrap(), old, new, reader)
     }
 
     #[test]
@@ -158,6 +198,48 @@ mod tests {
         Binary files a/dir/file.nix and /dev/null differ
         ");
         assert_eq!(diff(Some(&side("a")), Some(&side("a"))), "");
+    }
+
+    #[test]
+    fn a_program_gets_every_byte_and_a_carriage_return_is_one() {
+        let program = Reader {
+            terminal: false,
+            color: false,
+        };
+        let path = RelPath::new(b"a \"b\".txt").unwrap();
+        let (old, new) = (side("a\r\nb\rc\r\n"), side("a\nb\rc\r\n\u{1b}[1m"));
+        assert_eq!(
+            unified(&path, Some(&old), Some(&new), program),
+            concat!(
+                "diff --git \"a/a \\\"b\\\".txt\" \"b/a \\\"b\\\".txt\"\n",
+                "--- \"a/a \\\"b\\\".txt\"\t\n+++ \"b/a \\\"b\\\".txt\"\t\n",
+                "@@ -1,2 +1,3 @@\n-a\r\n+a\n b\rc\r\n+\u{1b}[1m\n",
+                "\\ No newline at end of file\n"
+            )
+        );
+    }
+
+    #[test]
+    fn a_file_that_becomes_a_symlink_goes_and_comes() {
+        let link = Side {
+            mode: FileMode::Symlink,
+            content: b"to".to_vec(),
+        };
+        insta::assert_snapshot!(diff(Some(&side("a\n")), Some(&link)), @r"
+        diff --git a/dir/file.nix b/dir/file.nix
+        deleted file mode 100644
+        --- a/dir/file.nix
+        +++ /dev/null
+        @@ -1 +0,0 @@
+        -a
+        diff --git a/dir/file.nix b/dir/file.nix
+        new file mode 120000
+        --- /dev/null
+        +++ b/dir/file.nix
+        @@ -0,0 +1 @@
+        +to
+        \ No newline at end of file
+        ");
     }
 
     #[test]

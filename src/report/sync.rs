@@ -192,12 +192,19 @@ fn summary(outcome: &Outcome) -> String {
         Route::Store => String::new(),
         route => format!(" by {route}"),
     };
-    let moved = format!(
-        "{}{by}, {} received in {}{whole}\n",
-        requests(traffic.requests),
-        bytes(traffic.received),
-        seconds(outcome.duration),
-    );
+    let moved = if traffic.requests == 0 {
+        format!(
+            "without the network, in {}{whole}\n",
+            seconds(outcome.duration)
+        )
+    } else {
+        format!(
+            "{}{by}, {} received in {}{whole}\n",
+            requests(traffic.requests),
+            bytes(traffic.received),
+            seconds(outcome.duration),
+        )
+    };
     head + &by_whom + &done + &moved
 }
 

@@ -34,21 +34,33 @@ pub enum Error {
         path: crate::git::RelPath,
     },
     /// Nothing is kept that would lead there.
-    #[error("no update that is kept leads back there")]
+    #[error("{}", no_such(.0))]
     #[diagnostic(
         code(hyper_sync::sync::no_such_update),
         help("`hyper-sync history` lists what is kept; nothing was written")
     )]
-    NoSuchUpdate,
+    NoSuchUpdate(super::Back),
+    /// A path of somewhere else.
+    #[error("`{}` is not in the target `{}`", .path.display().to_string().escape_debug(), .target.display())]
+    #[diagnostic(
+        code(hyper_sync::sync::outside),
+        help("name a path of the target, or its place in it; nothing was written")
+    )]
+    Outside {
+        /// The path.
+        path: std::path::PathBuf,
+        /// The target.
+        target: std::path::PathBuf,
+    },
     /// No update replaced an edit there.
-    #[error("no update that is kept has replaced a local edit of `{path}`")]
+    #[error("no update that is kept has replaced a local edit{}", of(.path.as_ref()))]
     #[diagnostic(
         code(hyper_sync::sync::no_such_edit),
         help("`hyper-sync history` lists what is kept; nothing was written")
     )]
     NoSuchEdit {
-        /// Where.
-        path: crate::git::RelPath,
+        /// Where; `None`: anywhere.
+        path: Option<crate::git::RelPath>,
     },
     /// The commit has something else there now.
     #[error("the local edit of `{path}` cannot be put back: {}", taken(.path, .by))]
@@ -78,5 +90,21 @@ fn taken(path: &crate::git::RelPath, by: &crate::git::RelPath) -> String {
         "there is a directory in its place now".to_owned()
     } else {
         format!("`{by}` is no directory any more")
+    }
+}
+
+fn of(path: Option<&crate::git::RelPath>) -> String {
+    path.map_or_else(String::new, |path| format!(" of `{path}`"))
+}
+
+fn no_such(back: &super::Back) -> String {
+    match back {
+        super::Back::Updates(1) => "no update is kept that could be undone".to_owned(),
+        super::Back::Updates(count) => {
+            format!("fewer than {count} updates are kept that could be undone")
+        }
+        super::Back::Commit(begin) => {
+            format!("no update that is kept leads back to a commit `{begin}`")
+        }
     }
 }

@@ -48,7 +48,8 @@ impl Edits {
     }
 }
 
-/// Puts local edits back that updates have replaced: at each of `paths`, and below, the newest of them.
+/// Puts local edits back that updates have replaced: at each of `paths`, and below, the newest of them. No path is
+/// every path.
 ///
 /// The commit that the target is at stays the same; what is put back is a local edit again.
 pub fn restore(
@@ -60,15 +61,19 @@ pub fn restore(
     let (kept, _) = history(session.state())?;
     let mut edits = Edits::default();
     for update in &kept {
-        let asked_for = |path: &RelPath| paths.iter().any(|asked| path.starts_with(asked));
+        let asked_for =
+            |path: &RelPath| paths.is_empty() || paths.iter().any(|asked| path.starts_with(asked));
         edits.add(session.state(), update, asked_for)?;
     }
     let Edits { files, contents } = edits;
     let missing = |asked: &&RelPath| !files.keys().any(|file| file.starts_with(asked));
-    if let Some(path) = paths.iter().find(missing) {
-        return Err(Error::NoSuchEdit { path: path.clone() }.into());
-    }
-    let index = session.index().ok_or(Error::NoSuchUpdate)?;
+    let missing = paths.iter().find(missing).cloned();
+    let Some(index) = session
+        .index()
+        .filter(|_| missing.is_none() && !files.is_empty())
+    else {
+        return Err(Error::NoSuchEdit { path: missing }.into());
+    };
     let scanner = session.scanner(false);
     let base = index.base();
     let local = scanner.survey(base.keys().chain(files.keys()))?;

@@ -49,7 +49,7 @@ pub fn rollback(
         .last()
         .and_then(|transaction| transaction.before.clone())
     else {
-        return Err(Error::NoSuchUpdate.into());
+        return Err(Error::NoSuchUpdate(back.clone()).into());
     };
     let mut edits = Edits::default();
     // As they were before the oldest of the updates.
@@ -116,5 +116,7 @@ fn undone<'a>(kept: &'a [Transaction], back: &Back) -> Result<&'a [Transaction],
                 && before.is_some_and(|before| before.commit.to_string().starts_with(begin))
         }),
     };
-    found.map(|last| &kept[..=last]).ok_or(Error::NoSuchUpdate)
+    found
+        .map(|last| &kept[..=last])
+        .ok_or_else(|| Error::NoSuchUpdate(back.clone()))
 }

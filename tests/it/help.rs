@@ -181,7 +181,8 @@ fn of_status() {
     insta::assert_snapshot!(own(&["status"]), @"
     Show which commit the target, the built and the running system are at
 
-    Also local edits, a rebuild that waits, and when was last checked and changed.
+    Also local edits, commits that are held, a rebuild that waits, and when it last ran and last changed
+    anything.
 
     Usage: hyper-sync status [OPTIONS]
 

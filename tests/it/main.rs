@@ -29,6 +29,7 @@ mod common {
 
 mod apply;
 mod defects;
+mod diff;
 mod docs;
 mod errors;
 mod forge;

@@ -187,7 +187,8 @@ fn history_lists_what_can_be_undone() {
     insta::assert_snapshot!(world.run("history", &[]).masked(), @r#"
     exit: 0
     --- stdout
-    000003  [date]  [second] -> [second] (main)  1 file, 1 local edit replaced
+    000003  [date]  at [second] (main)  1 file, 1 local edit replaced
+            flake.nix
     000002  [date]  [first] -> [second] (main)  3 files
     000001  [date]  nothing -> [first] (main)  3 files
     "#);

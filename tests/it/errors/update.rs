@@ -70,9 +70,15 @@ pub(super) fn sync() -> Vec<Error> {
         E::ContentGone {
             path: path("flake.nix"),
         },
-        E::NoSuchUpdate,
+        E::NoSuchUpdate(sync::Back::Updates(3)),
+        E::NoSuchUpdate(sync::Back::Commit("0a1b2c3d".to_owned())),
         E::NoSuchEdit {
-            path: path("flake.nix"),
+            path: Some(path("flake.nix")),
+        },
+        E::NoSuchEdit { path: None },
+        E::Outside {
+            path: "/etc/passwd".into(),
+            target: "/etc/nixos".into(),
         },
         E::InTheWay {
             path: path("modules/a.nix"),

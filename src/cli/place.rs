@@ -1,0 +1,98 @@
+//! Paths in the target, as a person types them: relative to it, absolute, or `.` for all of it.
+
+use std::path::{Path, PathBuf};
+
+use crate::git::RelPath;
+use crate::sync::Error;
+
+/// A place in the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// The target itself.
+    Everything,
+    /// A path relative to it.
+    Below(RelPath),
+    /// A path from the root; whether it is in the target shows when that is known.
+    Absolute(PathBuf),
+}
+
+/// Reads a place; the text is what clap says about a mistake.
+pub(super) fn parse(text: &str) -> Result<Place, String> {
+    if text.starts_with('/') {
+        return Ok(Place::Absolute(PathBuf::from(text)));
+    }
+    let text = text.strip_prefix("./").unwrap_or(text);
+    match text.trim_end_matches('/') {
+        "" if !text.is_empty() => Ok(Place::Everything),
+        "." => Ok(Place::Everything),
+        text => RelPath::new(text.as_bytes())
+            .map(Place::Below)
+            .map_err(|fault| format!("the path {fault}; it is relative to the target")),
+    }
+}
+
+/// The paths that were asked for; none is all of them.
+pub(super) fn resolve(places: &[Place], target: &Path) -> Result<Vec<RelPath>, Error> {
+    let mut paths = Vec::new();
+    for place in places {
+        match place {
+            Place::Below(path) => paths.push(path.clone()),
+            Place::Everything => return Ok(Vec::new()),
+            Place::Absolute(path) => {
+                let outside = || Error::Outside {
+                    path: path.clone(),
+                    target: target.to_owned(),
+                };
+                let below = path.strip_prefix(target).map_err(|_| outside())?;
+                // Put together again without what means nothing, such as a slash at the end.
+                let below: PathBuf = below.components().collect();
+                if below.as_os_str().is_empty() {
+                    return Ok(Vec::new());
+                }
+                let below = RelPath::new(below.as_os_str().as_encoded_bytes());
+                paths.push(below.map_err(|_| outside())?);
+            }
+        }
+    }
+    Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(words: &[&str]) -> Option<Vec<String>> {
+        let places = words.iter().map(|word| parse(word).ok());
+        let places: Vec<Place> = places.collect::<Option<_>>()?;
+        let paths = resolve(&places, Path::new("/etc/nixos")).ok()?;
+        Some(paths.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn a_path_may_be_relative_to_the_target_or_absolute() {
+        for word in [
+            "a/b",
+            "./a/b",
+            "a/b/",
+            "/etc/nixos/a/b",
+            "/etc/nixos//a/./b/",
+        ] {
+            assert_eq!(paths(&[word]).unwrap(), ["a/b"], "{word}");
+        }
+        assert_eq!(paths(&["a", "/etc/nixos/b"]).unwrap(), ["a", "b"]);
+        for word in [".", "./", "/etc/nixos", "/etc/nixos/"] {
+            assert_eq!(paths(&["a", word]).unwrap(), [""; 0], "{word}");
+        }
+        for word in [
+            "",
+            "/",
+            "/etc/nixos2/a",
+            "/etc/passwd",
+            "../a",
+            "a/../b",
+            "/etc/nixos/../x",
+        ] {
+            assert_eq!(paths(&[word]), None, "{word}");
+        }
+    }
+}
