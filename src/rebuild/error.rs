@@ -9,9 +9,15 @@ use std::time::Duration;
 
 use miette::Diagnostic;
 
+use crate::git::path::is_invisible;
 use crate::git::{CommitId, RelPath};
 use crate::nix::NarHash;
 use crate::settings::Action;
+
+/// How many lines of an activation are told: the one that says what failed, and what led to it.
+const LAST_LINES: usize = 3;
+/// How much is told of a line; a store path has about 60 characters.
+const LINE_CHARS: usize = 300;
 
 /// Where things stand when a rebuild fails.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -167,7 +173,7 @@ pub enum Error {
         standing: Standing,
     },
     /// The system was built and could not be activated.
-    #[error("the system was built but `{}` failed ({end}){}", .action.as_str(), cause(.tail))]
+    #[error("the system was built but `{}` failed ({end}){}", .action.as_str(), last_words(.tail))]
     #[diagnostic(
         code(hyper_sync::rebuild::activation),
         help(
@@ -313,7 +319,7 @@ fn list(names: &[String]) -> String {
     quoted.join(", ")
 }
 
-/// The first error that Nix or the activation printed, for the message.
+/// The first error that Nix printed, for the message.
 fn cause(tail: &str) -> String {
     let mut errors = tail.lines().filter_map(|line| {
         let line = line.trim();
@@ -321,8 +327,38 @@ fn cause(tail: &str) -> String {
     });
     errors
         .find(|line| !line.is_empty())
-        .map(|line| format!(": {line}"))
+        .map(|line| format!(": {}", quoted(line)))
         .unwrap_or_default()
+}
+
+/// The last lines that an activation printed, for the message: it ends soon after what went wrong, and has no word
+/// for it that could be looked for.
+fn last_words(tail: &str) -> String {
+    let lines = tail.lines().map(str::trim);
+    // The latter is `nixos-rebuild` on the command that it ran.
+    let told = lines.filter(|line| !line.is_empty() && !line.contains("non-zero exit status"));
+    let told: Vec<String> = told.map(quoted).collect();
+    let last = &told[told.len().saturating_sub(LAST_LINES)..];
+    if last.is_empty() {
+        return String::new();
+    }
+    format!(": {}", last.join("; "))
+}
+
+/// A line of another program, without what could deceive a reader, and not without end.
+fn quoted(line: &str) -> String {
+    let mut quoted = String::new();
+    for c in line.chars().take(LINE_CHARS) {
+        if c.is_control() || is_invisible(c) {
+            quoted.extend(c.escape_default());
+        } else {
+            quoted.push(c);
+        }
+    }
+    if line.chars().nth(LINE_CHARS).is_some() {
+        quoted.push('…');
+    }
+    quoted
 }
 
 fn still(activating: &[String]) -> String {
@@ -330,4 +366,22 @@ fn still(activating: &[String]) -> String {
         return String::new();
     }
     format!("; the activation goes on in {}", list(activating))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_of_an_activation_are_told_bounded_and_escaped() {
+        let tail = "stopping units\nboot loader: x\n\ncat: No space left on device\nFailed to install \u{202e}it\n\
+            Command 'systemd-run /nix/store/x' returned non-zero exit status 1.";
+        assert_eq!(
+            last_words(tail),
+            ": boot loader: x; cat: No space left on device; Failed to install \\u{202e}it"
+        );
+        assert_eq!(last_words("\n"), "");
+        let long = last_words(&"ä".repeat(LINE_CHARS + 1));
+        assert_eq!(long, format!(": {}…", "ä".repeat(LINE_CHARS)));
+    }
 }

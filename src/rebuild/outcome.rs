@@ -55,7 +55,12 @@ impl Status {
     /// What an end means for an action, where no unit has failed that had not before, or some have.
     pub(super) fn of(verdict: Verdict, action: Action, no_unit_failed: bool) -> Self {
         match (verdict, action) {
-            (Verdict::UnitsFailed, _) if !no_unit_failed => Self::Degraded,
+            // One that the activation has not seen fail counts as well.
+            (Verdict::Done | Verdict::UnitsFailed, Action::Test | Action::Switch)
+                if !no_unit_failed =>
+            {
+                Self::Degraded
+            }
             (Verdict::Done | Verdict::UnitsFailed, Action::Build) => Self::Built,
             (Verdict::Done | Verdict::UnitsFailed, Action::Test) => Self::Activated,
             (Verdict::Done | Verdict::UnitsFailed, Action::Switch) => Self::Switched,

@@ -34,7 +34,7 @@ struct Activated {
     verdict: Verdict,
     finished: Finished,
     /// Units that had failed before it.
-    failed_before: BTreeSet<String>,
+    failed_before: Vec<String>,
     /// Units that have failed since.
     newly_failed: Vec<String>,
 }
@@ -165,7 +165,7 @@ impl Pipeline<'_> {
             let (verdict, finished) = plain::run(session, &self.host, Action::Build)?;
             if verdict != Verdict::Done {
                 self.finish(None, Status::Failed, None)?;
-                return Err(session.failure(verdict, finished, Vec::new()));
+                return Err(session.failure(verdict, finished));
             }
             if let Some(system) = plain::system(session, Action::Build, Status::Built) {
                 self.keeps_timer(&system)?;
@@ -194,14 +194,18 @@ impl Pipeline<'_> {
             self.record.set_begun();
             self.save()?;
         }
-        let failed_before = self.session.failed_units();
+        let before = self.session.health();
         let (verdict, finished) = patiently(self.session, attempt)?;
-        let failed_after = self.session.failed_units();
+        let newly_failed = if starts_units(self.session.request.settings.action, verdict) {
+            self.session.failed_since(&before)
+        } else {
+            BTreeSet::new()
+        };
         Ok(Activated {
             verdict,
             finished,
-            newly_failed: failed_after.difference(&failed_before).cloned().collect(),
-            failed_before,
+            newly_failed: newly_failed.into_iter().collect(),
+            failed_before: before.failing().into_iter().collect(),
         })
     }
 
@@ -223,12 +227,16 @@ impl Pipeline<'_> {
         let status = Status::of(verdict, action, newly_failed.is_empty());
         self.finish(key, status, system.as_deref())?;
         match status {
-            Status::Failed | Status::Degraded => {
-                return Err(self.session.failure(verdict, finished, newly_failed));
+            Status::Failed => return Err(self.session.failure(verdict, finished)),
+            Status::Degraded => {
+                return Err(Error::Degraded {
+                    units: newly_failed,
+                    standing: self.session.standing(),
+                });
             }
             Status::RebootNeeded => self.notes.push(Note::RebootNeeded),
             _ if verdict == Verdict::UnitsFailed => self.notes.push(Note::StillFailing {
-                units: failed_before.into_iter().collect(),
+                units: failed_before,
             }),
             _ => {}
         }
@@ -309,6 +317,17 @@ fn activates(action: Action) -> bool {
     match action {
         Action::Test | Action::Switch | Action::Boot => true,
         Action::Build | Action::DryActivate => false,
+    }
+}
+
+/// Whether units were stopped and started: only then is one that fails the activation's.
+fn starts_units(action: Action, verdict: Verdict) -> bool {
+    match (action, verdict) {
+        (Action::Test | Action::Switch, Verdict::Done | Verdict::UnitsFailed) => true,
+        (Action::Build | Action::Boot | Action::DryActivate, _)
+        | (_, Verdict::NotBuilt | Verdict::NotActivated | Verdict::RebootNeeded | Verdict::Busy) => {
+            false
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use super::error::{Error, Running, Standing};
 use super::machine::Machine;
 use super::record::Record;
 use super::runner::{Command, End, Finished, Runner};
+use super::units::Health;
 use super::verdict::Verdict;
 use super::{Request, units};
 use crate::settings::Env;
@@ -93,9 +94,14 @@ impl<'a> Session<'a> {
         args.iter().any(|arg| arg == "--impure")
     }
 
-    /// The units that have failed.
-    pub(super) fn failed_units(&self) -> BTreeSet<String> {
-        units::failed(self.runner, &self.environment)
+    /// How the units are.
+    pub(super) fn health(&self) -> Health {
+        Health::look(self.runner, &self.environment)
+    }
+
+    /// The units that have failed since `before`.
+    pub(super) fn failed_since(&self, before: &Health) -> BTreeSet<String> {
+        Health::failed_since(before, self.runner, &self.environment)
     }
 
     /// The units that are activating a system.
@@ -128,21 +134,12 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The error of an end that is one; `failed`: the units that had not failed before.
-    pub(super) fn failure(
-        &self,
-        verdict: Verdict,
-        finished: Finished,
-        failed: Vec<String>,
-    ) -> Error {
+    /// The error of an end that is one.
+    pub(super) fn failure(&self, verdict: Verdict, finished: Finished) -> Error {
         let standing = self.standing();
         let end = finished.end.to_string();
         let tail = finished.tail;
         match verdict {
-            Verdict::UnitsFailed => Error::Degraded {
-                units: failed,
-                standing,
-            },
             Verdict::RebootNeeded => Error::RebootNeeded { standing },
             Verdict::Busy => Error::Busy {
                 unit: None,
@@ -153,8 +150,8 @@ impl<'a> Session<'a> {
                 tail,
                 standing,
             },
-            // `Done` is no failure; whatever it is called, it was the activation that ended.
-            Verdict::NotActivated | Verdict::Done => Error::Activation {
+            // The last two are no failure; whatever they are called, it was the activation that ended.
+            Verdict::NotActivated | Verdict::Done | Verdict::UnitsFailed => Error::Activation {
                 action: self.request.settings.action,
                 end,
                 tail,

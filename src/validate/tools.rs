@@ -4,10 +4,13 @@ use super::findings::Findings;
 use super::sight::Sight;
 use crate::settings::Repo;
 
+const REBUILD: &str = "nixos-rebuild";
+
 /// What hyper-sync starts is there, and what the settings name.
 pub(super) fn tools(sight: &Sight<'_>, findings: &mut Findings) {
     let settings = sight.settings();
-    let mut needed = vec![("nixos-rebuild", "a rebuild needs it")];
+    rebuild(sight, findings);
+    let mut needed = Vec::new();
     match settings.repo {
         Repo::Ssh(_) => needed.push(("ssh", "the repository is reached through it")),
         Repo::Local(_) => needed.push(("git", "the repository is read through it")),
@@ -23,7 +26,8 @@ pub(super) fn tools(sight: &Sight<'_>, findings: &mut Findings) {
         }
     }
     for name in &settings.validate.tools {
-        if needed.iter().any(|(needed, _)| needed == name) {
+        let told = name == REBUILD || needed.iter().any(|(needed, _)| needed == name);
+        if told {
             continue;
         }
         if sight.find_program(name).is_some() {
@@ -34,5 +38,26 @@ pub(super) fn tools(sight: &Sight<'_>, findings: &mut Findings) {
                 "add it to `environment.systemPackages`, or take it out of `validate.tools`",
             );
         }
+    }
+}
+
+/// A rebuild is possible: by `nixos-rebuild`, or by what it would start itself.
+fn rebuild(sight: &Sight<'_>, findings: &mut Findings) {
+    if sight.find_program(REBUILD).is_some() {
+        findings.pass(format!("`{REBUILD}` is there"));
+        return;
+    }
+    let missing = ["nix", "nix-env"].map(|name| (name, sight.find_program(name)));
+    match missing.iter().find(|(_, found)| found.is_none()) {
+        None => findings.warn(
+            format!(
+                "`{REBUILD}` is not in the search path: a rebuild does without it, but not where the build cannot be pinned to a snapshot"
+            ),
+            "install it, or add its directory to `PATH`",
+        ),
+        Some((name, _)) => findings.fault(
+            format!("neither `{REBUILD}` nor `{name}` is in the search path, and a rebuild needs either"),
+            "install one of them, or add its directory to `PATH`",
+        ),
     }
 }

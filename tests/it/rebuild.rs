@@ -143,6 +143,78 @@ fn a_unit_that_failed_just_now_is_named() {
     assert_eq!(again.status, Status::Unchanged);
 }
 
+/// What `systemctl show` says of one service.
+fn service(state: &str, restarts: u64, run: &str) -> String {
+    let result = match state {
+        "auto-restart" => "exit-code",
+        _ => "success",
+    };
+    format!(
+        "Id=web.service\nSubState={state}\nResult={result}\nNRestarts={restarts}\nInvocationID={run}\n\n\
+         Id=calm.service\nSubState=running\nResult=success\nNRestarts=0\nInvocationID=c\n"
+    )
+}
+
+#[test]
+fn a_service_that_fails_over_and_over_has_failed_whatever_the_activation_said() {
+    // Between two tries it runs for a moment, and then waits for the next, or has failed for good.
+    let running = |restarts, run| service("running", restarts, run);
+    let waiting = |restarts, run| service("auto-restart", restarts, run);
+    for (first, second, failed) in [
+        (running(1, "b"), running(4, "c"), ""),
+        (running(1, "b"), waiting(4, "c"), ""),
+        (waiting(0, "b"), waiting(0, "b"), ""),
+        (running(4, "b"), service("failed", 5, "c"), "web.service\n"),
+    ] {
+        let world = World::new();
+        world.write("services.2", &first);
+        world.write("services.3", &second);
+        world.write("failed.3", failed);
+        world.script("nixos-rebuild", "exit 0");
+        match world.request(Action::Switch).run().unwrap_err() {
+            Error::Degraded { units, .. } => assert_eq!(units, ["web.service"]),
+            other => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn a_service_that_systemd_has_mended_is_no_news() {
+    for first in [service("running", 1, "b"), service("auto-restart", 0, "a")] {
+        let world = World::new();
+        world.write("services.2", &first);
+        world.write("services.3", &service("running", 1, "b"));
+        world.script("nixos-rebuild", "exit 0");
+        let outcome = world.request(Action::Switch).run().unwrap();
+        assert_eq!(outcome.status, Status::Switched);
+        assert_eq!(world.log("systemctl").matches("services: ").count(), 3);
+    }
+}
+
+#[test]
+fn restarts_before_the_switch_are_not_held_against_it() {
+    for (before, after) in [
+        // Restarted once, weeks ago.
+        (service("running", 3, "a"), service("running", 3, "a")),
+        // The switch has started it, which begins the count anew.
+        (service("running", 3, "a"), service("running", 0, "b")),
+        // It failed over and over, and goes on.
+        (
+            service("auto-restart", 3, "a"),
+            service("auto-restart", 4, "b"),
+        ),
+    ] {
+        let world = World::new();
+        world.write("services.1", &before);
+        world.write("services", &after);
+        world.script("nixos-rebuild", "exit 0");
+        let outcome = world.request(Action::Switch).run().unwrap();
+        assert_eq!(outcome.status, Status::Switched);
+        // And nothing is waited for.
+        assert_eq!(world.log("systemctl").matches("services: ").count(), 2);
+    }
+}
+
 #[test]
 fn a_timer_does_not_activate_a_system_without_itself() {
     let world = World::new();

@@ -289,7 +289,16 @@ pub(super) const FAULTS: &[(&str, Break, &str)] = &[
     (
         "what rebuilds is missing",
         |i| i.remove("run/current-system/sw/bin/nixos-rebuild"),
-        "Failed tools: `nixos-rebuild` is not in the search path, but a rebuild needs it",
+        "Failed tools: neither `nixos-rebuild` nor `nix-env` is in the search path, and a rebuild needs either",
+    ),
+    (
+        "a rebuild can do without what is missing",
+        |i| {
+            i.write("run/current-system/sw/bin/nix-env", "");
+            i.mode("run/current-system/sw/bin/nix-env", 0o755);
+            i.remove("run/current-system/sw/bin/nixos-rebuild");
+        },
+        "Warned tools: `nixos-rebuild` is not in the search path: a rebuild does without it, but not where the build cannot be pinned to a snapshot",
     ),
     (
         "a file was edited",
