@@ -1,6 +1,6 @@
 """A git host over TLS: `git http-backend` behind the smallest server that will do.
 
-With a file /srv/accepted-token it asks for that token, as the password of Basic or as Bearer; the file is read at each
+With a file /srv/forge-status it answers with the status in it, and no more. With a file /srv/accepted-token it asks for that token, as the password of Basic or as Bearer; the file is read at each
 request, so that a scenario can change it. Every request is written to /run/forge-requests, with the status and whether
 credentials came.
 """
@@ -13,6 +13,7 @@ import subprocess
 from pathlib import Path
 
 ACCEPTED = Path("/srv/accepted-token")
+STATUS = Path("/srv/forge-status")
 REQUESTS = Path("/run/forge-requests")
 
 
@@ -76,7 +77,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 body += self.rfile.read(size)
                 self.rfile.readline()
             self.rfile.readline()
-        if not self.allowed():
+        if STATUS.exists():
+            self.answer(int(STATUS.read_text()), [("Retry-After", "3600")], b"later")
+        elif not self.allowed():
             self.answer(401, [("WWW-Authenticate", 'Basic realm="forge"')], b"no")
         elif self.path.startswith("/config.git/"):
             self.backend(body)

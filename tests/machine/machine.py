@@ -1,11 +1,12 @@
-"""A machine with a real systemd, for as long as one scenario takes.
+"""A machine with a real systemd, for as long as one scenario takes; it can be stopped hard and booted again.
 
 The machine is a systemd-nspawn container over a throw-away overlay of the host's own root: nothing is downloaded or
 built for it, and nothing that happens in it reaches the host. Its network is loopback only. The calls are those of the
 NixOS test driver, so that a scenario reads like a NixOS test.
 
 Limits: cgroup controllers are not delegated, so `MemoryMax=` and `TasksMax=` are accepted but not enforced; the kernel
-is the host's.
+is the host's, and goes on when the machine is stopped: what was written and not synced is not lost (tests/it/power.rs
+is about that).
 """
 
 import contextlib
@@ -20,20 +21,27 @@ from pathlib import Path
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-# Run in a mount namespace of its own, so that the overlay is gone with the last process in it. The machine gets a
-# control group of its own too: two machines side by side would take each other's units for theirs.
-BOOT = r"""
+# Run in a mount namespace of its own, so that the overlay is gone with the last process in it. It boots the machine
+# once for each line that it reads. The machine gets a control group of its own too: two machines side by side would
+# take each other's units for theirs.
+HOLD = r"""
 set -e
 mount -t cgroup2 cgroup2 "$scratch/groups"
-mkdir "$scratch/groups/$name"
-echo $$ >"$scratch/groups/$name/cgroup.procs"
 mount -t tmpfs tmpfs "$scratch/layer"
-mkdir "$scratch/layer/upper" "$scratch/layer/work"
+mkdir "$scratch/layer/upper" "$scratch/layer/work" "$scratch/layer/nix"
 cp -a "$scratch/files/." "$scratch/layer/upper/"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$scratch/layer/upper,workdir=$scratch/layer/work" "$scratch/root"
-exec systemd-nspawn --quiet --directory="$scratch/root" --machine="$name" --boot --register=no --keep-unit \
-  --console=pipe --link-journal=no --private-network --capability=all --timezone=off --resolv-conf=off \
-  --tmpfs=/nix:mode=0755 "$@" systemd.unit=multi-user.target
+while read -r _; do
+  (
+    # What the last boot has left of it would be in the way.
+    find "$scratch/groups/$name" -depth -type d -exec rmdir {} + 2>/dev/null || true
+    mkdir "$scratch/groups/$name"
+    echo $BASHPID >"$scratch/groups/$name/cgroup.procs"
+    exec systemd-nspawn --quiet --directory="$scratch/root" --machine="$name" --boot --register=no --keep-unit \
+      --console=pipe --link-journal=no --private-network --capability=all --timezone=off --resolv-conf=off \
+      --bind="$scratch/layer/nix:/nix" "$@" systemd.unit=multi-user.target </dev/null
+  ) || true
+done
 """
 
 # What a control group held must be gone before it can be removed, innermost first.
@@ -79,33 +87,61 @@ class Machine:
         (etc / "fstab").write_text("")
         (etc / "hostname").write_text("machine\n")
         self.process = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", "bash", "-c", BOOT, "boot"]
+            ["unshare", "--mount", "--propagation", "private", "bash", "-c", HOLD, "hold"]
             + [f"--bind-ro={folder}:{seen}" for folder, seen in self.binds.items()],
             env=self.environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=self.log.open("w"),
             stderr=subprocess.STDOUT,
         )
+        self.boot()
+
+    def boot(self):
+        """Starts it: the first time, or after `crash` or `power_off`."""
+        self.process.stdin.write(b"boot\n")
+        self.process.stdin.flush()
         deadline = time.monotonic() + 60
         while self.init is None:
             self.init = self._find_init()
             self._check_boot(deadline)
-        while self.execute("systemctl is-system-running")[1].strip() not in ("running", "degraded"):
+        # A timer may have started something that takes its time; that is the scenario's to wait for.
+        while self.execute("systemctl is-active multi-user.target")[1].strip() != "active":
             self._check_boot(deadline)
+
+    def crash(self):
+        """Ends all of its processes at once, as a power cut does."""
+        self._end(signal.SIGKILL)
+
+    def power_off(self):
+        """Shuts it down in good order."""
+        # What systemd takes for `systemctl poweroff`.
+        self._end(signal.SIGRTMIN + 14)
+
+    def _end(self, how):
+        nspawn = self._children(self.process.pid)
+        os.kill(int(self.init), how)
+        deadline = time.monotonic() + 60
+        while any(Path(f"/proc/{pid}").exists() for pid in nspawn):
+            self._check_boot(deadline)
+        self.init = None
 
     def _find_init(self):
         """nspawn's child in another process namespace is the machine's process 1."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         with contextlib.suppress(OSError):
             ours = os.readlink("/proc/self/ns/pid")
-            for child in children.read_text().split():
-                if os.readlink(f"/proc/{child}/ns/pid") != ours:
-                    return child
+            for nspawn in self._children(self.process.pid):
+                for child in self._children(nspawn):
+                    if os.readlink(f"/proc/{child}/ns/pid") != ours:
+                        return child
         return None
+
+    @staticmethod
+    def _children(pid):
+        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
     def _check_boot(self, deadline):
         if self.process.poll() is not None or time.monotonic() > deadline:
-            raise Failure(f"the machine does not boot:\n{self.log.read_text()}")
+            raise Failure(f"the machine neither boots nor ends:\n{self.log.read_text()}")
         time.sleep(0.05)
 
     def execute(self, command, stdin=None, timeout=120):
@@ -155,18 +191,21 @@ class Machine:
     def journal(self, unit=None):
         """What was logged: of one unit, or of all that this is about."""
         units = [unit] if unit else ["hyper-sync", "hyper-sync-fetch", "forge"]
-        return self.execute("journalctl --no-pager --output=cat --lines=60 " + " ".join(f"--unit={u}" for u in units))[1]
+        units = " ".join(f"--unit={unit}" for unit in units)
+        return self.execute(f"journalctl --no-pager --output=cat --lines=60 {units}")[1]
 
     def stop(self):
-        if self.init is not None and self.process.poll() is None:
-            # systemd's signal to power off; nothing in a throw-away machine is worth waiting for.
+        if self.init is not None:
+            # Nothing in a throw-away machine is worth waiting for.
             with contextlib.suppress(ProcessLookupError):
-                os.kill(int(self.init), signal.SIGRTMIN + 14)
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+                os.kill(int(self.init), signal.SIGKILL)
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         unshare = ["unshare", "--mount", "--propagation", "private", "bash", "-c", REMOVE_GROUP]
         subprocess.run(unshare, env=self.environment, check=False)
         shutil.rmtree(self.scratch, ignore_errors=True)

@@ -20,6 +20,16 @@ TARGET = "/etc/hypervisor/src"
 PROGRAM = Path("/opt/program/hyper-sync")
 TOKEN = "/run/secrets/hyper-sync-token"
 
+# A timer that does not wait for the full hour.
+TIMER_SOON = """
+[Timer]
+OnCalendar=
+OnCalendar=*:*:*
+RandomizedDelaySec=0
+AccuracySec=100ms
+Persistent=false
+"""
+
 # Timers of the host that would only disturb.
 MASKED = [
     "apt-daily-upgrade.timer",
@@ -46,7 +56,11 @@ def lay_out(files, nix):
             (units / f"{unit.name}.d/often.conf").write_text("[Unit]\nStartLimitIntervalSec=0\n")
     for unit in MASKED:
         (units / unit).symlink_to("/dev/null")
-    shutil.copy(FIXTURE / "notify-admin@.service", units)
+    for unit in ("notify-admin@.service", "boot.service"):
+        shutil.copy(FIXTURE / unit, units)
+    wants = units / "sysinit.target.wants"
+    wants.mkdir()
+    (wants / "boot.service").symlink_to("../boot.service")
 
     tools = files / "usr/local/bin"
     tools.mkdir(parents=True)
@@ -63,6 +77,10 @@ def lay_out(files, nix):
     config = files / "etc/hyper-sync"
     config.mkdir()
     shutil.copy(FIXTURE / "config.toml", config)
+    # A module for secrets puts it there at each boot.
+    tmpfiles = files / "etc/tmpfiles.d"
+    tmpfiles.mkdir()
+    (tmpfiles / "token.conf").write_text(f"f {TOKEN} 0400 root root - token-one\n")
     # What systemd-tmpfiles makes of the module's rules.
     (files / "var/lib/hypervisor/cache").mkdir(parents=True)
     (files / "var/lib/node-exporter-textfiles").mkdir()
@@ -77,7 +95,6 @@ class World:
 
     def __init__(self, machine):
         self.machine = machine
-        machine.write(TOKEN, "token-one\n", mode="0400")
         machine.succeed(
             f"git init --quiet --bare --initial-branch=main {REPOSITORY}"
             # As GitHub and most hosts.
@@ -87,6 +104,7 @@ class World:
             " && git -C /srv/work config user.name T && git -C /srv/work config user.email t@example.org"
             f" && cp {FIXTURE}/configuration.nix {FIXTURE}/switch-to-configuration /srv/work"
             " && mkdir /srv/work/units && cp /etc/systemd/system/hyper-sync*.{service,timer} /srv/work/units"
+            " && echo systemd 2 >/srv/work/init-interface-version"
         )
 
     def publish(self, release, files=None, remove=()):
@@ -105,6 +123,53 @@ class World:
         """The whole update, as a person starts it."""
         return self.machine.succeed("systemctl start hyper-sync.service")
 
+    def timer(self, times):
+        """Starts the timer, with other times than its own."""
+        self.machine.write("/etc/systemd/system/hyper-sync.timer.d/times.conf", times)
+        self.machine.succeed("systemctl daemon-reload && systemctl start hyper-sync.timer")
+
+    def start_later(self):
+        """The same, without waiting for its end."""
+        self.machine.succeed("systemctl start --no-block hyper-sync.service")
+
+    def finished(self):
+        """Waits for the end of what runs."""
+        # The rebuild's job waits for the fetch unit's.
+        self.machine.wait_until_succeeds(
+            "! systemctl list-jobs 'hyper-sync*.service' | grep -q hyper-sync"
+            " && ! systemctl list-units --plain --no-legend --state=activating 'hyper-sync*.service' | grep ."
+        )
+
+    def hold(self, place):
+        """From now on a build (`build`) or a switch (`boot-loader`, `activation`) stops there until `release`; gone
+        with a reboot."""
+        self.machine.succeed(f"mkdir -p /run/hold && mkfifo /run/hold/{place}")
+
+    def held(self, place):
+        """Waits until it has stopped there."""
+        self.machine.wait_until_succeeds(f"test -e /run/hold/{place}.reached")
+
+    def release(self, place):
+        self.machine.succeed(
+            f"cd /run/hold && mv {place} released && timeout 10 sh -c ': >released' && rm released {place}.reached"
+        )
+
+    def is_at(self, release, tree=None):
+        """The system with this text runs and is booted next, by Nix's word and the boot loader's; its tree, or the
+        one of another text, is in place to the byte."""
+        found = {"running": self.running(), "boots": self.boots(), "boot loader": self.boot_loader()}
+        assert set(found.values()) == {release}, f"{found}, not {release}\n{self.machine.journal()}"
+        self.tree_is(tree or release)
+
+    def tree_is(self, release):
+        """The target is the commit with this text, as git itself writes it."""
+        commit = f"$(git -C {REPOSITORY} log --format=%H --grep='^{release}$' main)"
+        self.machine.succeed(
+            "rm -rf /tmp/expected && mkdir /tmp/expected"
+            f" && git -C {REPOSITORY} archive {commit} | tar -x -C /tmp/expected"
+            f" && diff -r /tmp/expected {TARGET}"
+        )
+
     def running(self):
         """The text of the system that was activated."""
         return self.machine.execute("cat /run/current-system/etc/release-text 2>/dev/null")[1].strip()
@@ -112,6 +177,10 @@ class World:
     def boots(self):
         """The text of the system that the machine would boot."""
         return self.machine.execute("cat /nix/var/nix/profiles/system/etc/release-text 2>/dev/null")[1].strip()
+
+    def boot_loader(self):
+        """The text of the system that the boot loader was told of last."""
+        return self.machine.execute("cat /boot-default/etc/release-text 2>/dev/null")[1].strip()
 
     def forge(self, token=None):
         """A git host over TLS with an authority of its own, which asks for `token`; the repository's address there."""
@@ -141,8 +210,12 @@ class World:
         ours = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
         self.machine.write("/etc/hyper-sync/config.toml", "\n".join(ours + lines) + "\n")
 
+    def said(self, unit):
+        """What the unit's last run has logged."""
+        return self.machine.journal(unit).rsplit("Starting ", 1)[-1]
+
     def exit_code(self, unit):
-        """How the unit's last program ended."""
+        """How the program of a unit that has failed ended; of others systemd forgets it."""
         return int(self.machine.succeed(f"systemctl show --property=ExecMainStatus --value {unit}"))
 
     def notified(self):

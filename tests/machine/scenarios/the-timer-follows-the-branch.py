@@ -2,29 +2,25 @@
 
 import json
 
-SOON = """
-[Timer]
-OnCalendar=
-OnCalendar=*:*:*
-RandomizedDelaySec=0
-AccuracySec=100ms
-Persistent=false
-"""
+from world import TIMER_SOON
 
 
 def scenario(world):
     machine = world.machine
     world.publish("one")
-    machine.write("/etc/systemd/system/hyper-sync.timer.d/soon.conf", SOON)
-    machine.succeed("systemctl daemon-reload && systemctl start hyper-sync.timer")
+    world.timer(TIMER_SOON)
     machine.wait_until_succeeds("grep -qx one /run/current-system/etc/release-text")
 
     second = world.publish("two")
     machine.wait_until_succeeds("grep -qx two /run/current-system/etc/release-text")
     machine.succeed("systemctl stop hyper-sync.timer")
-    machine.wait_until_succeeds("! systemctl is-active --quiet hyper-sync.service hyper-sync-fetch.service")
-    assert world.boots() == "two"
-    assert machine.read("/etc/hypervisor/src/release-text") == "two\n"
+    world.finished()
+    world.is_at("two")
+    generations = machine.succeed("cd /nix/var/nix/profiles && ls -d system-*-link").split()
+    assert generations == ["system-1-link", "system-2-link"], generations
+    # Each run has looked at the machine first.
+    runs = machine.journal("hyper-sync-fetch.service").split("Starting")[1:]
+    assert all("\nvalidate: " in run for run in runs), runs
 
     # Where the guide of Hyper-NixOS says, for everybody; the rest of the state for nobody.
     state = machine.succeed("runuser -u nobody -- cat /var/lib/hypervisor/cache/sync-state.json")

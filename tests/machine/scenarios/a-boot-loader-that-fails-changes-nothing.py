@@ -1,0 +1,28 @@
+"""A boot loader that cannot be written leaves the old system, running and booted next, and an error that says why."""
+
+import json
+
+FULL = "#!/bin/sh\necho 'cp: error writing /boot/kernel: No space left on device' >&2\nexit 1\n"
+
+
+def scenario(world):
+    machine = world.machine
+    world.publish("one")
+    world.start()
+
+    machine.write("/srv/install-boot-loader", FULL, mode="0755")
+    world.publish("two")
+    code, said = machine.execute("hyper-sync --json 2>/dev/null")
+    assert code == 11, said
+    error = json.loads(said)["error"]
+    assert error["code"] == "hyper_sync::rebuild::activation", error
+    assert "No space left on device; Failed to install bootloader" in error["message"], error
+    world.is_at("one", tree="two")
+    # It is tried again by each run, and told each time.
+    machine.fail("systemctl start hyper-sync.service")
+    assert world.exit_code("hyper-sync.service") == 11
+    world.is_at("one", tree="two")
+
+    machine.succeed("rm /srv/install-boot-loader")
+    world.start()
+    world.is_at("two")

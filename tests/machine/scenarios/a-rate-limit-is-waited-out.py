@@ -1,0 +1,22 @@
+"""A forge that says 429 is no failure of this machine: nothing changes, nobody is alarmed, a later run works."""
+
+
+def scenario(world):
+    machine = world.machine
+    url = world.forge()
+    world.configure(repo=url, ca_file="/srv/tls/ca.crt")
+    world.publish("one")
+    world.start()
+
+    world.publish("two")
+    machine.write("/srv/forge-status", "429")
+    world.start()
+    assert "hyper_sync::source::rate_limited" in world.said("hyper-sync-fetch.service"), machine.journal()
+    assert " 429 " in machine.read("/run/forge-requests")
+    world.is_at("one")
+    machine.fail("systemctl is-failed hyper-sync.service hyper-sync-fetch.service")
+    assert world.notified() == [], machine.journal()
+
+    machine.succeed("rm /srv/forge-status")
+    world.start()
+    world.is_at("two")

@@ -1,0 +1,93 @@
+"""The sandboxed unit reaches a repository through the system's own ssh and a real sshd, with its key and the known
+hosts as credentials; what they refuse is told as what it is."""
+
+import json
+
+KEYS = "/srv/ssh"
+REPO = "ssh://root@127.0.0.1:2222/srv/config.git"
+CONFIG = f"""
+Port 2222
+ListenAddress 127.0.0.1
+HostKey {KEYS}/host
+AuthorizedKeysFile {KEYS}/user.pub
+PermitRootLogin yes
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+UsePAM no
+PidFile none
+"""
+# As the module writes them.
+CREDENTIALS = """
+[Service]
+Environment="HYPER_SYNC_SSH_KEY_FILE=%d/ssh_key" "HYPER_SYNC_KNOWN_HOSTS_FILE=%d/known_hosts"
+LoadCredential=ssh_key:/srv/ssh/key
+LoadCredential=known_hosts:/srv/ssh/known
+"""
+
+
+def scenario(world):
+    machine = world.machine
+
+    def serve(more=""):
+        machine.write(f"{KEYS}/config", CONFIG + more)
+        machine.execute("systemctl stop sshd-test.service")
+        machine.succeed(
+            "mkdir -p /run/sshd && systemd-run --quiet --collect --unit=sshd-test --property=Type=notify"
+            f" /usr/sbin/sshd -D -f {KEYS}/config"
+        )
+
+    def cost():
+        state = json.loads(machine.read("/var/lib/hypervisor/cache/sync-state.json"))
+        return state["route"], state["requests"]
+
+    def knows(host="host", key="user"):
+        machine.succeed(
+            f"cd {KEYS} && echo \"[127.0.0.1]:2222 $(cat {host}.pub)\" >known && install -m 0400 {key} key"
+        )
+
+    machine.succeed(
+        f"mkdir {KEYS} && cd {KEYS} && for key in host user stranger; do ssh-keygen -q -t ed25519 -N '' -f $key; done"
+    )
+    machine.write("/etc/systemd/system/hyper-sync-fetch.service.d/ssh.conf", CREDENTIALS)
+    machine.succeed("systemctl daemon-reload")
+    world.configure(repo=REPO)
+    knows()
+
+    # As forges do.
+    serve("AcceptEnv GIT_PROTOCOL\n")
+    world.publish("one")
+    world.start()
+    world.is_at("one")
+    assert cost() == ("select (git)", 3), cost()
+    world.publish("two")
+    world.start()
+    world.is_at("two")
+    assert cost() == ("delta", 2), cost()
+
+    # As sshd comes: the account's shell is told the protocol.
+    serve()
+    world.publish("three")
+    world.start()
+    world.is_at("three")
+    assert cost() == ("delta", 2), cost()
+
+    def refused(code):
+        machine.fail("systemctl start hyper-sync.service")
+        assert world.exit_code("hyper-sync-fetch.service") == 4
+        said = world.said("hyper-sync-fetch.service")
+        assert f"hyper_sync::source::{code}" in said, said
+        world.is_at("three")
+
+    knows(key="stranger")
+    refused("unauthorized")
+    knows(host="stranger")
+    refused("host_key")
+    machine.succeed(f": >{KEYS}/known")
+    refused("host_key")
+    knows()
+    machine.succeed("mv /srv/config.git /srv/gone.git")
+    machine.fail("systemctl start hyper-sync.service")
+    machine.succeed("mv /srv/gone.git /srv/config.git")
+    said = world.said("hyper-sync-fetch.service")
+    assert "hyper_sync::source::no_permission" in said, said
+    world.start()
