@@ -4,7 +4,7 @@
 //! object costs as much memory as [`IngestBounds::bytes`] allows.
 
 use std::cell::RefCell;
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, ErrorKind, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -171,23 +171,36 @@ impl Store {
                 limit: self.blob_limit,
             };
         }
-        // What is wrong with the stream shows as its end or as data that does not inflate; every other failure of
-        // the system is that of the disk.
         let disk = error
             .iter_errors()
             .filter_map(|cause| cause.downcast_ref::<io::Error>())
-            .find(|cause| cause.raw_os_error().is_some());
-        match disk.and_then(io::Error::raw_os_error) {
-            Some(code) => IngestError::Store(Error::io(
-                "write a pack in",
-                at,
-                io::Error::from_raw_os_error(code),
-            )),
+            .find_map(of_disk);
+        match disk {
+            Some(source) => IngestError::Store(Error::io("write a pack in", at, source)),
             None => IngestError::Corrupt {
                 detail: pack::one_line(error),
             },
         }
     }
+}
+
+/// What the system said, where the disk has failed. What is wrong with the stream shows as its end or as data that does
+/// not inflate, and neither comes from the system.
+fn of_disk(error: &io::Error) -> Option<io::Error> {
+    if let Some(code) = error.raw_os_error() {
+        return Some(io::Error::from_raw_os_error(code));
+    }
+    // The file that is written adds its path, and hides the system's own error by that.
+    let kind = error.kind();
+    matches!(
+        kind,
+        ErrorKind::StorageFull
+            | ErrorKind::QuotaExceeded
+            | ErrorKind::FileTooLarge
+            | ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::PermissionDenied
+    )
+    .then(|| kind.into())
 }
 
 /// Runs `work` with a flag that follows `interrupt` and is set when the deadline passes.
@@ -297,5 +310,24 @@ impl gix_object::Find for Lookup<'_> {
             object_hash: gix_hash::Kind::Sha1,
             data: buffer,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_fails_is_told_from_a_stream_that_is_damaged() {
+        let told = |error: io::Error| of_disk(&error).map(|told| told.kind());
+        for full in [
+            io::Error::from_raw_os_error(28),
+            io::Error::new(ErrorKind::StorageFull, "at path `x`"),
+        ] {
+            assert_eq!(told(full), Some(ErrorKind::StorageFull));
+        }
+        for damaged in [ErrorKind::UnexpectedEof, ErrorKind::InvalidData] {
+            assert_eq!(told(damaged.into()), None);
+        }
     }
 }
