@@ -38,8 +38,11 @@ pub(super) struct Health {
 impl Health {
     /// Asks systemd.
     pub(super) fn look(runner: &dyn Runner, environment: &Environment) -> Self {
+        let mut failed = list(runner, environment, &["--state=failed"]);
+        // How it ended is what its starter tells; its unit is there for a moment longer.
+        failed.retain(|unit| !unit.starts_with(ACTIVATION));
         let mut health = Self {
-            failed: list(runner, environment, &["--state=failed"]),
+            failed,
             ..Self::default()
         };
         let show = [

@@ -130,7 +130,7 @@ fn a_unit_that_failed_just_now_is_named() {
     world.write("failed", "old.service\n");
     world.script(
         "nixos-rebuild",
-        "echo new.service >>\"$world/failed\"; exit 4",
+        "printf '%s.service\\n' new nixos-rebuild-switch-to-configuration >>\"$world/failed\"; exit 4",
     );
     let error = world.request(Action::Switch).run().unwrap_err();
     match error {
