@@ -18,7 +18,7 @@ mod cost;
 mod ladder;
 mod matrix;
 mod secrets;
-mod sshd;
+mod ssh;
 mod store;
 
 /// A machine, and the way to a repository that its settings name.

@@ -1,6 +1,5 @@
 //! Route × host: the same journey over every kind of host.
 
-use super::sshd::Sshd;
 use super::*;
 use crate::common::forge::{BarePost, Suffix};
 
@@ -270,26 +269,6 @@ fn ssh_without_filters() {
       select-git: git@host.example:[repo] offers no filters
     full: full, 2 requests, 54 files
     full again: full, 2 requests, 54 files
-    "#);
-}
-
-#[test]
-fn ssh_by_a_real_server() {
-    let repo = repo();
-    let Some(sshd) = Sshd::start(&["AcceptEnv GIT_PROTOCOL"]) else {
-        return;
-    };
-    let machine = sshd.machine(&repo);
-    insta::assert_snapshot!(journey(&machine, None), @r#"
-    empty target: select-git, 3 requests, 53 files
-    nothing new: store, 1 requests, 0 files
-    nothing new, checked: store, 1 requests, 0 files
-    one commit: delta, 2 requests, 2 files
-    three commits: delta, 3 requests, 4 files
-    lost state: select-git, 3 requests, 2 files
-    lost store: select-git, 3 requests, 1 files
-    full: full, 2 requests, 58 files
-    full again: full, 2 requests, 58 files
     "#);
 }
 

@@ -1,0 +1,64 @@
+//! Servers that are reached by ssh and are not as a forge's, and what they say when they refuse.
+//!
+//! The `ssh` here is a script with the words of OpenSSH 9.2; what a real one and a real server do is proven in
+//! `tests/machine`.
+
+use super::*;
+
+/// A machine whose `ssh` is this script; `$command` is what the server is asked to run.
+fn machine(repo: &Repo, script: &str) -> Machine {
+    let address = format!("ssh://git@host.example{}", repo.path().display());
+    let machine = Machine::new(repo, &["--repo", &address]);
+    machine
+        .world
+        .tool("ssh", &format!("eval \"command=\\${{$#}}\"\n{script}"));
+    machine
+}
+
+#[test]
+fn a_server_that_drops_the_variable_is_asked_by_its_shell() {
+    let repo = Repo::with_history(3);
+    // As sshd without `AcceptEnv GIT_PROTOCOL`: the account's shell runs the command.
+    let shell = r#"unset GIT_PROTOCOL; eval "$(echo "$command" | sed 's/git-upload-pack/git upload-pack/')""#;
+    let machine = machine(&repo, shell);
+    machine.world.link_tool("sed");
+    let first = machine.sync(&[]);
+    assert_eq!((first.route.as_str(), first.requests), ("full", 2));
+    repo.write("flake.nix", "{ }").commit("next");
+    let next = machine.sync(&[]);
+    assert_eq!((next.route.as_str(), next.requests), ("delta", 2));
+}
+
+#[test]
+fn a_refusal_is_told_as_what_it_is_and_nothing_is_written() {
+    for (code, says) in [
+        (
+            "unauthorized",
+            "git@host.example: Permission denied (publickey).",
+        ),
+        (
+            "host_key",
+            "No ED25519 host key is known for host.example and you have requested strict checking.\r\n\
+             Host key verification failed.",
+        ),
+        (
+            "no_permission",
+            "fatal: '/srv/gone' does not appear to be a git repository\n\
+             fatal: Could not read from remote repository.",
+        ),
+    ] {
+        let machine = machine(
+            &Repo::small(),
+            &format!("cat >&2 <<'EOT'\n{says}\nEOT\nexit 255"),
+        );
+        machine.world.link_tool("cat");
+        let output = machine.run(&["--json"]).code(4);
+        let told = output.json();
+        assert_eq!(
+            told["error"]["code"],
+            format!("hyper_sync::source::{code}"),
+            "{told:#}"
+        );
+        assert!(machine.world.target_tree().is_empty());
+    }
+}
