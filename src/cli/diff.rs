@@ -56,7 +56,12 @@ pub(super) fn run(
         color: !is_json && run.report.color_out(),
     };
     let mut entries = Vec::new();
-    for (path, old, new) in differences(&session, &scanner, wanted.as_ref())? {
+    let (differences, changing) = differences(&session, &scanner, wanted.as_ref())?;
+    for path in changing {
+        let text = format!("`{path}` is being written right now, and is left out");
+        run.report.warning(&text);
+    }
+    for (path, old, new) in differences {
         if !only.is_empty() && !only.iter().any(|only| path.starts_with(only)) {
             continue;
         }
@@ -89,12 +94,14 @@ pub(super) fn run(
 
 type Difference = (RelPath, Option<Side>, Option<Side>);
 
+/// The differences, and the paths of files that changed while they were looked at.
+///
 /// Without `wanted`: from the last commit to what is here. With it: from what is here to what a sync would make of it.
 fn differences(
     session: &Session,
     scanner: &Scanner<'_>,
     wanted: Option<&BTreeMap<RelPath, Option<File>>>,
-) -> Result<Vec<Difference>, Error> {
+) -> Result<(Vec<Difference>, Vec<RelPath>), Error> {
     let committed = |path: &RelPath, file: &File| {
         let content = session.store().read(Kind::Blob, file.id.0);
         let content =
@@ -119,12 +126,11 @@ fn differences(
             Local::Symlink { id, .. } => (FileMode::Symlink, *id),
             Local::Missing | Local::Directory { .. } | Local::Special { .. } => return None,
         };
-        Some(Side {
-            mode,
-            content: scanner.read(path, id).unwrap_or_default(),
-        })
+        let content = scanner.read(path, id);
+        Some(content.map(|content| Side { mode, content }))
     };
     let mut found = Vec::new();
+    let mut changing = Vec::new();
     if let Some(wanted) = wanted {
         let local = scanner.look(wanted.keys())?;
         for (path, file) in wanted {
@@ -132,7 +138,10 @@ fn differences(
                 .as_ref()
                 .map(|file| committed(path, file))
                 .transpose()?;
-            found.push((path.clone(), here(path, local.get(path)), after));
+            match here(path, local.get(path)) {
+                Some(None) => changing.push(path.clone()),
+                now => found.push((path.clone(), now.flatten(), after)),
+            }
         }
     } else {
         let base = session.index().map(Index::base).unwrap_or_default();
@@ -140,11 +149,17 @@ fn differences(
         for (path, file) in &base {
             let now = local.get(path);
             if !now.is_some_and(|now| now.is(file)) {
-                found.push((path.clone(), Some(committed(path, file)?), here(path, now)));
+                match here(path, now) {
+                    Some(None) => changing.push(path.clone()),
+                    now => {
+                        let before = committed(path, file)?;
+                        found.push((path.clone(), Some(before), now.flatten()));
+                    }
+                }
             }
         }
     }
-    Ok(found)
+    Ok((found, changing))
 }
 
 /// What each path that a sync would change would become. Where local edits would stop it, this is what they stop.

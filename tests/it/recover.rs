@@ -553,14 +553,18 @@ fn a_number_is_never_given_twice() {
 }
 
 #[test]
-fn a_record_of_version_one_still_loads() {
+fn a_record_of_an_earlier_version_still_loads() {
     let world = World::new();
     let state = world.open_state();
     let kept = world.state.join("undo/000002");
     fs::create_dir_all(&kept).unwrap();
-    fs::copy("tests/data/state/transaction-v1", kept.join("transaction")).unwrap();
-    let record = undo::load(&state, TxId(2)).unwrap();
-    assert_eq!(record.changes.len(), 5);
-    assert_eq!(record.time.to_string(), "2026-01-02T03:04:05Z");
-    assert_eq!(record.after.reference, "main");
+    for (version, repository) in [(1, None), (2, Some("https://git.example.org/config"))] {
+        let data = format!("tests/data/state/transaction-v{version}");
+        fs::copy(data, kept.join("transaction")).unwrap();
+        let record = undo::load(&state, TxId(2)).unwrap();
+        assert_eq!(record.changes.len(), 5);
+        assert_eq!(record.time.to_string(), "2026-01-02T03:04:05Z");
+        assert_eq!(record.after.reference, "main");
+        assert_eq!(record.after.repository.as_deref(), repository);
+    }
 }

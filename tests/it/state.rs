@@ -168,6 +168,24 @@ fn an_index_of_version_one_still_loads() {
 }
 
 #[test]
+fn an_index_of_version_two_still_loads() {
+    let world = World::new();
+    let state = world.open();
+    fs::copy("tests/data/state/index-v2", world.file("index")).unwrap();
+    let expected = Index {
+        repository: Some("https://git.example.org/config".to_owned()),
+        ..index()
+    };
+    match Index::load(&state).unwrap() {
+        Found::Whole(loaded) => assert_eq!(loaded, expected),
+        other => panic!("{other:?}"),
+    }
+    expected.save(&state).unwrap();
+    let written = fs::read(world.file("index")).unwrap();
+    assert_eq!(written, fs::read("tests/data/state/index-v2").unwrap());
+}
+
+#[test]
 fn a_damaged_index_is_told_and_set_aside() {
     let world = World::new();
     let state = world.open();
