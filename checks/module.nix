@@ -388,6 +388,37 @@ let
         (enabled { allowReboot = true; }).config.systemd.services.hyper-sync.serviceConfig.ExecStart
       )
     ];
+    "the reboot's script knows its window" = [
+      [
+        "action=switch"
+        "booted=/run/booted-system"
+        "built=/nix/var/nix/profiles/system"
+        "hyper_sync=${lib.getExe package}"
+        "lower=0130"
+        "upper=0500"
+      ]
+      (
+        let
+          inherit
+            (enabled {
+              allowReboot = true;
+              rebootWindow = {
+                lower = "01:30";
+                upper = "05:00";
+              };
+            })
+            config
+            ;
+          script = import ../modules/reboot.nix { inherit config lib pkgs; };
+          isVariable = line: builtins.match "[a-z_]+=.*" line != null;
+          quoteless = lib.replaceStrings [ "'" ] [ "" ];
+        in
+        # What it sets, before the script itself sets any.
+        lib.sort (a: b: a < b) (
+          map quoteless (lib.take 6 (lib.filter isVariable (lib.splitString "\n" script.text)))
+        )
+      )
+    ];
     "a failure is passed on" = [
       [ "notify@%n.service" ]
       (enabled { onFailure = [ "notify@%n.service" ]; }).config.systemd.services.hyper-sync.onFailure

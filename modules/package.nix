@@ -9,6 +9,7 @@
   gitMinimal,
   gnupg,
   openssh,
+  strace,
   tests ? { },
 }:
 let
@@ -34,6 +35,8 @@ rustPlatform.buildRustPackage {
       ../modules/reboot.sh
       ../src
       ../tests
+      # A target of the manifest, which the lints compile.
+      ../benches
     ];
   };
   cargoLock.lockFile = ../Cargo.lock;
@@ -44,12 +47,13 @@ rustPlatform.buildRustPackage {
     makeBinaryWrapper
   ];
 
-  # The tests compare with real git, ssh-keygen and gpgv; everything they start stays on loopback. tests/nix needs root
-  # and a Nix of its own: the VM tests show the same on a whole system.
+  # The tests compare with real git, ssh-keygen and gpgv, and look at system calls with strace; everything they start
+  # stays on loopback. tests/nix needs root and a Nix of its own: the VM tests show the same on a whole system.
   nativeCheckInputs = [
     gitMinimal
     gnupg
     openssh
+    strace
   ];
   doInstallCheck = canRun;
   nativeInstallCheckInputs = [ versionCheckHook ];
