@@ -287,6 +287,7 @@ fn of_sync(error: &sync::Error) -> Exit {
     match error {
         sync::Error::Rewind { .. } | sync::Error::InTheWay { .. } => Exit::Conflict,
         sync::Error::ContentGone { .. }
+        | sync::Error::CommitGone { .. }
         | sync::Error::NoSuchUpdate(_)
         | sync::Error::NoSuchEdit { .. } => Exit::Failure,
         sync::Error::Outside { .. } => Exit::Usage,

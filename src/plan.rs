@@ -61,6 +61,7 @@ pub struct Plan {
     kept: Vec<Kept>,
     index: BTreeMap<RelPath, File>,
     counts: Counts,
+    in_the_way: Vec<InTheWay>,
 }
 
 /// One path that changes.

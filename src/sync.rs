@@ -149,10 +149,13 @@ fn run_with(
         .as_ref()
         .is_some_and(|hold| hold.commits.contains(&resolved.commit) && !options.resume);
     let mut notes = session.notes().to_vec();
-    if is_held && let Some(index) = session.index() {
+    // Without an index, back to where the rollback led.
+    let here = session.index().map(|index| index.commit);
+    let here = here.or(hold.as_ref().and_then(|hold| hold.at));
+    if is_held && let Some(commit) = here {
         notes.push(Note::Held(resolved.commit));
         resolved = Resolved {
-            commit: index.commit,
+            commit,
             kind: RefKind::Commit,
         };
     }
@@ -358,7 +361,6 @@ impl Pipeline<'_> {
         self.context.observer.step(Step::Compare);
         let local = survey(self.session, self.scanner, staged)?;
         let mut plan = plan::plan(base, &local, staged.files(), policy)?;
-        // One whose place the earlier commit has taken stays in `undo/`.
         plan.put_back(&self.goal.edits.files, base, &local);
         Ok((plan, local))
     }

@@ -21,14 +21,13 @@ pub(super) fn parse(text: &str) -> Result<Place, String> {
     if text.starts_with('/') {
         return Ok(Place::Absolute(PathBuf::from(text)));
     }
-    let text = text.strip_prefix("./").unwrap_or(text);
-    match text.trim_end_matches('/') {
-        "" if !text.is_empty() => Ok(Place::Everything),
-        "." => Ok(Place::Everything),
-        text => RelPath::new(text.as_bytes())
-            .map(Place::Below)
-            .map_err(|fault| format!("the path {fault}; it is relative to the target")),
+    let text = text.trim_end_matches('/');
+    if text == "." {
+        return Ok(Place::Everything);
     }
+    RelPath::new(text.strip_prefix("./").unwrap_or(text).as_bytes())
+        .map(Place::Below)
+        .map_err(|fault| format!("the path {fault}; it is relative to the target"))
 }
 
 /// The paths that were asked for; none is all of them.

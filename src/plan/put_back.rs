@@ -19,20 +19,19 @@ impl Plan {
     /// Puts somebody's work back: afterwards it counts as a local edit, for what is ours stays the commit's.
     ///
     /// A path where there is work of today (one that the plan keeps) is left alone, and so is one whose place is taken
-    /// once the plan is carried out: these are returned.
+    /// once the plan is carried out: see [`in_the_way`](Self::in_the_way).
     pub fn put_back(
         &mut self,
         files: &BTreeMap<RelPath, File>,
         base: &BTreeMap<RelPath, File>,
         local: &BTreeMap<RelPath, Local>,
-    ) -> Vec<InTheWay> {
-        let mut in_the_way = Vec::new();
+    ) {
         for (path, file) in files {
             if self.kept.iter().any(|kept| kept.path == *path) {
                 continue;
             }
             if let Some(by) = self.taken(path, local) {
-                in_the_way.push(InTheWay {
+                self.in_the_way.push(InTheWay {
                     path: path.clone(),
                     by,
                 });
@@ -52,7 +51,12 @@ impl Plan {
             }
         }
         self.operations.sort_by(|a, b| a.path.cmp(&b.path));
-        in_the_way
+    }
+
+    /// What could not be put back.
+    #[must_use]
+    pub fn in_the_way(&self) -> &[InTheWay] {
+        &self.in_the_way
     }
 
     /// What takes the place of a file at `path` once the plan is carried out.

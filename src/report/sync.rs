@@ -1,18 +1,20 @@
-//! How a sync is told, to a person and to a program.
+//! How a sync is told to a person, and by [`Document`] to a program.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
-use serde::Serialize;
-
 use super::{Report, Verbosity};
 use crate::apply::{Applied, Fate};
-use crate::git::{CommitId, RelPath, TreeId};
-use crate::plan::{Kept, Operation, Reason};
+use crate::git::RelPath;
+use crate::plan::{InTheWay, Kept, Operation, Reason};
 use crate::scan::Local;
 use crate::signature::Signer;
-use crate::source::{Notice, RefKind, Route, Traffic};
+use crate::source::{Notice, RefKind, Route};
 use crate::sync::{Mode, Note, Outcome};
+
+mod document;
+
+pub use document::Document;
 
 /// Tells a person how a sync went: what should be looked at on stderr, the result on stdout.
 pub fn human(report: &mut Report, outcome: &Outcome) {
@@ -59,6 +61,12 @@ fn edits(report: &mut Report, outcome: &Outcome) {
     }
     for Kept { path, reason } in outcome.plan.kept() {
         report.note(&format!("`{path}` stays as it is: {}", because(*reason)));
+    }
+    for InTheWay { path, .. } in outcome.plan.in_the_way() {
+        report.warning(&format!(
+            "the local edit of `{path}` is not put back, for its place is taken; `hyper-sync restore {}` says where it is kept",
+            word(path)
+        ));
     }
     if let Some(applied) = &outcome.applied {
         late(report, applied);
@@ -236,122 +244,6 @@ pub fn bytes(count: u64) -> String {
 
 fn seconds(duration: Duration) -> String {
     format!("{:.2} s", duration.as_secs_f64())
-}
-
-/// What `--json` prints about a sync.
-#[derive(Serialize)]
-pub struct Document<'a> {
-    mode: Mode,
-    repository: &'a str,
-    #[serde(rename = "ref")]
-    reference: &'a str,
-    before: Option<CommitId>,
-    commit: CommitId,
-    tree: TreeId,
-    subject: &'a str,
-    committed_at: i64,
-    signer: Option<&'a Signer>,
-    changed: bool,
-    operations: Vec<Change<'a>>,
-    kept: Vec<Stays<'a>>,
-    late_edits: Vec<&'a RelPath>,
-    transaction: Option<String>,
-    recovered: Option<String>,
-    checked: u64,
-    adopted: u64,
-    excluded: u64,
-    downloaded: u64,
-    tree_bytes: u64,
-    route: Route,
-    fallbacks: Vec<GivenUp<'a>>,
-    notices: Vec<String>,
-    traffic: Traffic,
-    duration_ms: u64,
-}
-
-#[derive(Serialize)]
-struct Change<'a> {
-    path: &'a RelPath,
-    action: &'static str,
-    edited: bool,
-}
-
-#[derive(Serialize)]
-struct Stays<'a> {
-    path: &'a RelPath,
-    reason: Reason,
-}
-
-#[derive(Serialize)]
-struct GivenUp<'a> {
-    route: Route,
-    cause: &'a str,
-}
-
-impl<'a> From<&'a Outcome> for Document<'a> {
-    fn from(outcome: &'a Outcome) -> Self {
-        let operations = outcome.plan.operations().iter();
-        let change = |operation: &'a Operation| Change {
-            path: &operation.path,
-            action: verb(operation),
-            edited: operation.edited,
-        };
-        let counts = outcome.plan.counts();
-        let applied = outcome.applied.as_ref();
-        Self {
-            mode: outcome.mode,
-            repository: &outcome.repository,
-            reference: &outcome.reference,
-            before: outcome.before,
-            commit: outcome.commit.id,
-            tree: outcome.commit.tree,
-            subject: &outcome.commit.subject,
-            committed_at: outcome.commit.time,
-            signer: outcome.signer.as_ref(),
-            changed: outcome.has_changes(),
-            operations: operations.map(change).collect(),
-            kept: outcome
-                .plan
-                .kept()
-                .iter()
-                .map(|kept| Stays {
-                    path: &kept.path,
-                    reason: kept.reason,
-                })
-                .collect(),
-            late_edits: applied
-                .iter()
-                .flat_map(|applied| &applied.late)
-                .map(|late| &late.path)
-                .collect(),
-            transaction: applied
-                .and_then(|applied| applied.id)
-                .map(|id| id.to_string()),
-            recovered: outcome.recovered.as_ref().map(ToString::to_string),
-            checked: counts.checked,
-            adopted: counts.adopted,
-            excluded: counts.excluded,
-            downloaded: outcome.downloaded,
-            tree_bytes: outcome.tree_size,
-            route: outcome.route,
-            fallbacks: outcome
-                .fallbacks
-                .iter()
-                .map(|given_up| GivenUp {
-                    route: given_up.from,
-                    cause: &given_up.cause,
-                })
-                .collect(),
-            notices: outcome
-                .notices
-                .iter()
-                .map(ToString::to_string)
-                .chain(outcome.notes.iter().map(about))
-                .collect(),
-            traffic: outcome.traffic,
-            duration_ms: u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX),
-        }
-    }
 }
 
 impl std::fmt::Display for Notice {

@@ -33,6 +33,18 @@ pub enum Error {
         /// Where.
         path: crate::git::RelPath,
     },
+    /// The store was lost, and with it the commit to go back to.
+    #[error("the commit {}, to which it would go back, is not here any more", .commit.short())]
+    #[diagnostic(
+        code(hyper_sync::sync::commit_gone),
+        help(
+            "`hyper-sync sync --ref {commit}` brings it from the repository; nothing was written"
+        )
+    )]
+    CommitGone {
+        /// The commit.
+        commit: CommitId,
+    },
     /// Nothing is kept that would lead there.
     #[error("{}", no_such(.0))]
     #[diagnostic(

@@ -27,6 +27,9 @@ pub struct Hold {
     /// The name they were asked for by: that it moves on ends the hold. Not known from version 1.
     #[serde(default)]
     pub reference: Option<String>,
+    /// Where the rollback led: a run whose index was lost stays there. Not known from version 1.
+    #[serde(default)]
+    pub at: Option<CommitId>,
 }
 
 impl Hold {
@@ -52,6 +55,7 @@ impl Hold {
         (!commits.is_empty()).then(|| Self {
             commits,
             reference: Some(reference.clone()),
+            at: Some(point.commit),
         })
     }
 

@@ -78,7 +78,8 @@ pub fn restore(
     let base = index.base();
     let local = scanner.survey(base.keys().chain(files.keys()))?;
     let mut plan = Plan::unchanged(&base);
-    if let Some(first) = plan.put_back(&files, &base, &local).first() {
+    plan.put_back(&files, &base, &local);
+    if let Some(first) = plan.in_the_way().first() {
         return Err(in_the_way(session.state(), &kept, first).into());
     }
     let update = Update {
@@ -101,7 +102,7 @@ pub fn restore(
 }
 
 /// The error that tells where the bytes are.
-pub(super) fn in_the_way(state: &StateDir, kept: &[Transaction], what: &InTheWay) -> Error {
+fn in_the_way(state: &StateDir, kept: &[Transaction], what: &InTheWay) -> Error {
     let places = kept.iter().filter_map(|update| {
         let mut edited = update.changes.iter().filter(|change| change.edited);
         let change = edited.find(|change| change.path == what.path)?;

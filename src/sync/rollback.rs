@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::restore::Edits;
 use super::{Context, Error, Goal, Hold, Mode, Options, Outcome, Pipeline, Session};
 use crate::apply::{self, Transaction, TxId, undo};
-use crate::source::{Offline, RefKind, Resolved};
+use crate::source::{self, Offline, RefKind, Resolved};
 use crate::state::StateDir;
 
 /// How far back.
@@ -80,8 +80,15 @@ pub fn rollback(
         notes: session.notes().to_vec(),
         begun,
     };
+    let go_back = || match pipeline.run() {
+        Err(crate::Error::Source(source::Error::UnknownCommit { .. })) => {
+            let commit = point.commit;
+            Err(Error::CommitGone { commit }.into())
+        }
+        other => other,
+    };
     if options.mode != Mode::Apply {
-        return pipeline.run();
+        return go_back();
     }
     let before = Hold::load(session.state())?;
     // Before the tree changes: a crash in between holds a commit too many, never lets the bad one come back.
@@ -89,7 +96,7 @@ pub fn rollback(
     let left = left.chain(session.index().map(|index| index.commit));
     let hold = Hold::after(before.clone(), left, &point, session.index());
     Hold::replace(session.state(), hold.as_ref())?;
-    let outcome = pipeline.run();
+    let outcome = go_back();
     if outcome.is_err() && !apply::is_active(session.state())? {
         Hold::replace(session.state(), before.as_ref())?;
     }

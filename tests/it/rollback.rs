@@ -320,3 +320,55 @@ fn restoring_over_an_edit_keeps_that_one_in_its_turn() {
     let told = world.run("restore", &["--json", "flake.nix"]).ok().json();
     assert_eq!(told["displaced"][0], "flake.nix");
 }
+
+#[test]
+fn an_edit_that_does_not_fit_into_the_earlier_commit_is_told_and_stays_kept() {
+    let world = World::new();
+    world.repo.remove("modules").write("modules", "a file\n");
+    world.repo.commit("third");
+    let _ = world.sync(&[]).ok();
+    world.repo.remove("modules").write("modules/a.nix", "{ }\n");
+    world.repo.commit("fourth");
+    let _ = world.sync(&[]).ok();
+    world.sandbox.edit("modules/a.nix", "{ mine = true; }\n");
+    world
+        .repo
+        .write("modules/a.nix", "{ fifth = true; }\n")
+        .commit("fifth");
+    let _ = world.sync(&["--local-edits", "replace"]).ok();
+    let back = world.run("rollback", &["2"]).ok();
+    world.is_at("main~2");
+    assert!(
+        back.stderr.contains("`modules/a.nix` is not put back"),
+        "{}",
+        back.masked()
+    );
+    let _ = world.sync(&["--resume"]).ok();
+    let _ = world.run("restore", &["modules"]).ok();
+    assert_eq!(world.read("modules/a.nix"), "{ mine = true; }\n");
+}
+
+#[test]
+fn a_commit_that_the_store_has_lost_is_named_with_the_way_to_it() {
+    let world = World::new();
+    std::fs::remove_dir_all(world.sandbox.state().join("objects.git")).unwrap();
+    let before = world.sandbox.target_tree();
+    let refused = world.run("rollback", &[]).code(1);
+    let way = format!("`hyper-sync sync --ref {}`", world.repo.id("main~1"));
+    assert!(refused.stderr.contains(&way), "{}", refused.masked());
+    world.sandbox.target_tree().assert_same(&before);
+    let _ = world.sync(&["--ref", &world.repo.id("main~1")]).ok();
+    world.is_at("main~1");
+}
+
+#[test]
+fn a_held_commit_is_held_also_when_the_index_is_lost() {
+    let world = World::new();
+    let _ = world.run("rollback", &[]).ok();
+    std::fs::remove_file(world.sandbox.state().join("index")).unwrap();
+    let held = world.sync(&[]).ok();
+    assert!(held.stderr.contains("is held"), "{}", held.masked());
+    world.is_at("main~1");
+    let status = world.run("status", &["--json"]).ok().json();
+    assert_eq!(status["commit"], world.repo.id("main~1"));
+}

@@ -70,6 +70,7 @@ pub(super) fn sync() -> Vec<Error> {
         E::ContentGone {
             path: path("flake.nix"),
         },
+        E::CommitGone { commit: oid('c') },
         E::NoSuchUpdate(sync::Back::Updates(3)),
         E::NoSuchUpdate(sync::Back::Commit("0a1b2c3d".to_owned())),
         E::NoSuchEdit {

@@ -1,0 +1,130 @@
+//! How a sync is told to a program.
+
+use serde::Serialize;
+
+use super::{about, verb};
+use crate::git::{CommitId, RelPath, TreeId};
+use crate::plan::{Operation, Reason};
+use crate::signature::Signer;
+use crate::source::{Route, Traffic};
+use crate::sync::{Mode, Outcome};
+
+/// What `--json` prints about a sync.
+#[derive(Serialize)]
+pub struct Document<'a> {
+    mode: Mode,
+    repository: &'a str,
+    #[serde(rename = "ref")]
+    reference: &'a str,
+    before: Option<CommitId>,
+    commit: CommitId,
+    tree: TreeId,
+    subject: &'a str,
+    committed_at: i64,
+    signer: Option<&'a Signer>,
+    changed: bool,
+    operations: Vec<Change<'a>>,
+    kept: Vec<Stays<'a>>,
+    late_edits: Vec<&'a RelPath>,
+    not_put_back: Vec<&'a RelPath>,
+    transaction: Option<String>,
+    recovered: Option<String>,
+    checked: u64,
+    adopted: u64,
+    excluded: u64,
+    downloaded: u64,
+    tree_bytes: u64,
+    route: Route,
+    fallbacks: Vec<GivenUp<'a>>,
+    notices: Vec<String>,
+    traffic: Traffic,
+    duration_ms: u64,
+}
+
+#[derive(Serialize)]
+struct Change<'a> {
+    path: &'a RelPath,
+    action: &'static str,
+    edited: bool,
+}
+
+#[derive(Serialize)]
+struct Stays<'a> {
+    path: &'a RelPath,
+    reason: Reason,
+}
+
+#[derive(Serialize)]
+struct GivenUp<'a> {
+    route: Route,
+    cause: &'a str,
+}
+
+impl<'a> From<&'a Outcome> for Document<'a> {
+    fn from(outcome: &'a Outcome) -> Self {
+        let operations = outcome.plan.operations().iter();
+        let change = |operation: &'a Operation| Change {
+            path: &operation.path,
+            action: verb(operation),
+            edited: operation.edited,
+        };
+        let counts = outcome.plan.counts();
+        let applied = outcome.applied.as_ref();
+        Self {
+            mode: outcome.mode,
+            repository: &outcome.repository,
+            reference: &outcome.reference,
+            before: outcome.before,
+            commit: outcome.commit.id,
+            tree: outcome.commit.tree,
+            subject: &outcome.commit.subject,
+            committed_at: outcome.commit.time,
+            signer: outcome.signer.as_ref(),
+            changed: outcome.has_changes(),
+            operations: operations.map(change).collect(),
+            kept: outcome
+                .plan
+                .kept()
+                .iter()
+                .map(|kept| Stays {
+                    path: &kept.path,
+                    reason: kept.reason,
+                })
+                .collect(),
+            late_edits: applied
+                .iter()
+                .flat_map(|applied| &applied.late)
+                .map(|late| &late.path)
+                .collect(),
+            not_put_back: { outcome.plan.in_the_way().iter() }
+                .map(|known| &known.path)
+                .collect(),
+            transaction: applied
+                .and_then(|applied| applied.id)
+                .map(|id| id.to_string()),
+            recovered: outcome.recovered.as_ref().map(ToString::to_string),
+            checked: counts.checked,
+            adopted: counts.adopted,
+            excluded: counts.excluded,
+            downloaded: outcome.downloaded,
+            tree_bytes: outcome.tree_size,
+            route: outcome.route,
+            fallbacks: outcome
+                .fallbacks
+                .iter()
+                .map(|given_up| GivenUp {
+                    route: given_up.from,
+                    cause: &given_up.cause,
+                })
+                .collect(),
+            notices: outcome
+                .notices
+                .iter()
+                .map(ToString::to_string)
+                .chain(outcome.notes.iter().map(about))
+                .collect(),
+            traffic: outcome.traffic,
+            duration_ms: u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
