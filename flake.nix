@@ -51,8 +51,15 @@
 
       checks = eachSystem (pkgs: (import ./checks { inherit self pkgs; }).checks);
 
-      # VM tests that build a system: `nix build .#vm-real-nixos-rebuild`.
-      legacyPackages = eachSystem (pkgs: (import ./checks { inherit self pkgs; }).building);
+      # VM tests that build a system: `nix build .#vm-real-nixos-rebuild`. And the module on other releases:
+      # `nix eval --impure --raw .#onRelease --apply 'on: on (builtins.getFlake "github:NixOS/nixpkgs/nixos-24.05")'`.
+      legacyPackages = eachSystem (
+        pkgs:
+        let
+          checks = import ./checks { inherit self pkgs; };
+        in
+        checks.building // { inherit (checks) onRelease; }
+      );
 
       devShells = eachSystem (pkgs: {
         default = pkgs.callPackage ./modules/shell.nix {

@@ -11,24 +11,28 @@ let
   inherit (pkgs) lib;
   package = self.packages.${pkgs.stdenv.hostPlatform.system}.default;
 
-  # A NixOS system with the module, as a flake's user would import it, and just enough else to be one.
+  # The module, as a flake's user would import it, and just enough else to be a NixOS.
+  host = {
+    imports = [ self.nixosModules.default ];
+    boot.loader.grub.enable = false;
+    fileSystems."/" = {
+      device = "/dev/disk/by-label/root";
+      fsType = "ext4";
+    };
+    nix.settings.experimental-features = [
+      "nix-command"
+      "flakes"
+    ];
+    system.stateVersion = "24.05";
+  };
+
   nixos =
     configuration:
     pkgs.nixos {
       imports = [
-        self.nixosModules.default
+        host
         configuration
       ];
-      boot.loader.grub.enable = false;
-      fileSystems."/" = {
-        device = "/dev/disk/by-label/root";
-        fsType = "ext4";
-      };
-      nix.settings.experimental-features = [
-        "nix-command"
-        "flakes"
-      ];
-      system.stateVersion = "26.05";
     };
 
   # A derivation that cannot be instantiated while `problems` are left.
@@ -89,4 +93,23 @@ in
   # These put the build closure of a system into a VM, which cannot be evaluated without writing to the store: among the
   # checks they would break `nix flake check --no-build`.
   building = vmTests ./vm-building;
+
+  # A host on another release of NixOS, given as a flake; for the workflow, which can fetch them.
+  onRelease =
+    nixpkgs:
+    (nixpkgs.lib.nixosSystem {
+      inherit (pkgs.stdenv.hostPlatform) system;
+      modules = [
+        host
+        {
+          services.hyper-sync = {
+            enable = true;
+            allowReboot = true;
+            tokenFile = "/run/secrets/hyper-sync-token";
+            metricsFile = "/var/lib/node-exporter-textfiles/hyper-sync.prom";
+            signers = "/etc/hyper-sync-signers";
+          };
+        }
+      ];
+    }).config.system.build.toplevel.drvPath;
 }
