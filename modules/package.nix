@@ -32,6 +32,7 @@ rustPlatform.buildRustPackage {
       # Tests hold them against the program.
       ../README.md
       ../docs/errors.md
+      ../docs/module.md
       ../modules/reboot.sh
       ../src
       ../tests

@@ -1,6 +1,6 @@
 //! `metrics_file`: what Prometheus's node exporter reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -170,6 +170,25 @@ fn a_sync_tells_what_it_did() {
         .map(|entry| entry.unwrap().file_name())
         .collect();
     assert_eq!(names, ["hyper-sync.prom"]);
+}
+
+#[test]
+fn the_documentation_names_every_metric_and_no_other() {
+    let world = World::new();
+    let _ = world.sandbox.run(&["sync"]).ok();
+    let text = world.text();
+    let written: BTreeSet<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .map(|line| line.split_once(' ').unwrap().0)
+        .collect();
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/module.md");
+    let docs = fs::read_to_string(docs).unwrap();
+    let documented: BTreeSet<&str> = docs
+        .split(|character: char| !(character.is_ascii_lowercase() || character == '_'))
+        .filter(|word| word.starts_with("hyper_sync_"))
+        .collect();
+    assert_eq!(documented, written);
 }
 
 #[test]
