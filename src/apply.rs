@@ -22,6 +22,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use crate::fs::{Target, Unsynced, sync_all};
 use crate::git::{BlobId, RelPath};
@@ -50,13 +51,19 @@ pub use transaction::{Change, Image, NotATx, Point, Transaction, TxId};
 use staging::Staging;
 
 /// Where the content of files comes from. Nothing here needs the network.
-pub trait Content {
+pub trait Content: Sync {
     /// The content with this id.
     fn blob(&self, id: BlobId) -> Result<Vec<u8>, ContentError>;
 
     /// How many bytes [`blob`](Self::blob) will return.
     fn size(&self, id: BlobId) -> Result<u64, ContentError> {
         self.blob(id).map(|content| content.len() as u64)
+    }
+
+    /// Waits until all else is durable that the update or its recovery relies on. Called once, while files are copied
+    /// and staged, and waited for before the commit point.
+    fn settle(&self) -> Result<(), Error> {
+        Ok(())
     }
 }
 
@@ -205,8 +212,6 @@ fn commit(
             Ok(())
         }
     };
-    let staging = Staging::open(target)?;
-    preflight::check_case(&staging, transaction)?;
     let total = transaction.changes.len() as u64;
     let tick = |done: usize| {
         on_progress(Progress {
@@ -216,6 +221,31 @@ fn commit(
         });
         heed()
     };
+    let (staging, record) = thread::scope(|scope| {
+        let settled = scope.spawn(|| content.settle());
+        let prepared = prepare(target, state, update, transaction, content, &tick)?;
+        settled
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok::<_, Error>(prepared)
+    })?;
+    heed()?;
+    preflight::recheck(target, update)?;
+    record.activate()?;
+    Ok(staging)
+}
+
+/// Copies what goes and writes what comes, all of it durable when this returns.
+fn prepare(
+    target: &Target,
+    state: &StateDir,
+    update: &Update<'_>,
+    transaction: &Transaction,
+    content: &dyn Content,
+    tick: &dyn Fn(usize) -> Result<(), Error>,
+) -> Result<(Staging, recover::Record), Error> {
+    let staging = Staging::open(target)?;
+    preflight::check_case(&staging, transaction)?;
     let mut kept = copies::Copies::begin(state, transaction.id)?;
     for (number, operation) in update.plan.operations().iter().enumerate() {
         kept.copy(target, operation)?;
@@ -231,10 +261,7 @@ fn commit(
     unsynced.push(record.unsynced());
     unsynced.extend(root.as_ref().map(Unsynced::Names));
     sync_all(&unsynced)?;
-    heed()?;
-    preflight::recheck(target, update)?;
-    record.activate()?;
-    Ok(staging)
+    Ok((staging, record))
 }
 
 fn unfinished(id: TxId, source: Error) -> Error {

@@ -313,6 +313,7 @@ fn of_apply(error: &apply::Error) -> Exit {
         | E::Unfinished { .. } => Exit::FileSystem,
         E::NeedsPerson { .. } => Exit::NeedsPerson,
         E::State(error) => of_state(error),
+        E::Store(error) => of_store(error),
         E::Target(error) => of_target(error),
     }
 }

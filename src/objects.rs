@@ -6,7 +6,7 @@
 //!
 //! Two things are not left to gitoxide. Every read hashes what it yields, because an index with a flipped bit yields
 //! other bytes under an id. And nothing enters `objects/pack` by halves: packs are written and indexed in a
-//! quarantine directory, synced, and only then renamed into place.
+//! quarantine directory, synced, and only then renamed into place, by threads that [`Store::settle`] waits for.
 //!
 //! Limits: SHA-1 only; loose objects are not read (none are written); the caller holds the run lock, since two
 //! writers would sweep each other's quarantine.
@@ -32,6 +32,7 @@ mod error;
 mod ingest;
 mod marks;
 mod pack;
+mod settle;
 mod tidy;
 mod writer;
 
@@ -42,6 +43,7 @@ pub use writer::{Added, Writer};
 
 use marks::Marks;
 use pack::{Pack, Reading};
+use settle::Settling;
 
 /// The directory's name below the state directory.
 const NAME: &str = "objects.git";
@@ -65,6 +67,7 @@ pub struct Store {
     marks: RwLock<Marks>,
     damaged: AtomicBool,
     rebuilt: bool,
+    settling: Settling,
 }
 
 impl Store {
@@ -176,6 +179,7 @@ impl Store {
             marks: RwLock::new(marks),
             damaged: AtomicBool::new(!sound),
             rebuilt: false,
+            settling: Settling::default(),
         };
         store.write_entry_points()?;
         Ok(store)
@@ -230,26 +234,17 @@ impl Store {
             .map_err(|source| Error::io("create a directory in", &self.root, source))
     }
 
-    /// Moves a pack that is complete on disk from its quarantine into the store.
-    fn publish(&self, quarantined: &Path) -> Result<PathBuf, Error> {
+    /// Takes a complete pack out of its quarantine. It can be read from here on, and is durable when
+    /// [settled](Store::settle).
+    fn publish(&self, quarantine: tempfile::TempDir, quarantined: &Path) -> Result<PathBuf, Error> {
         let name = quarantined.file_name().unwrap_or_default();
         let target = self.pack_dir().join(name);
-        // The index last: git, and `load`, take a pack for present by its index.
-        for extension in ["pack", "idx"] {
-            durable::sync_file(&quarantined.with_extension(extension))?;
-        }
-        for extension in ["pack", "idx"] {
-            durable::rename(
-                &quarantined.with_extension(extension),
-                &target.with_extension(extension),
-            )?;
-        }
-        durable::sync_dir(&self.pack_dir())?;
-        let pack = Pack::open(&target, self.blob_limit)
-            .map_err(|detail| Error::io("read back", &target, io::Error::other(detail)))?;
+        let pack = Pack::open(quarantined, self.blob_limit)
+            .map_err(|detail| Error::io("read back", quarantined, io::Error::other(detail)))?;
+        self.settle_pack(quarantine, quarantined, &target)?;
         let mut packs = self.packs.write().unwrap_or_else(PoisonError::into_inner);
         packs.retain(|known| known.path() != target);
-        packs.push(pack);
+        packs.push(pack.named(&target));
         Ok(target)
     }
 

@@ -4,25 +4,20 @@
 //! and durable here, and what is written is planned against what was there a moment before. Planning is repeated
 //! where the target changes under it.
 
-use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::apply::{self, Applied, Content, Point};
-use crate::git::{BlobId, Commit, CommitId, File, RelPath, Tree};
-use crate::objects::Store;
-use crate::plan::{self, MassDelete, Plan};
-use crate::rebuild;
-use crate::scan::{Local, Scanner};
+use crate::plan::MassDelete;
+use crate::scan::Scanner;
 use crate::settings::{Env, Settings};
-use crate::signature::Signers;
-use crate::source::{self, Depth, Interrupt, Opening, RefKind, Resolved, Source, Staged, Terms};
-use crate::state::Index;
+use crate::source::{self, Interrupt, Opening, RefKind, Resolved};
 
+mod carry_out;
 mod error;
 mod hold;
 mod inventory;
 mod outcome;
+mod pipeline;
 mod remember;
 mod restore;
 mod rollback;
@@ -35,7 +30,7 @@ pub use restore::{Restored, restore};
 pub use rollback::{Back, history, rollback};
 pub use session::{Note, Session};
 
-use inventory::{Inventory, policy, survey};
+use pipeline::{Goal, Pipeline};
 use restore::Edits;
 
 /// What a sync is to do, beyond the settings.
@@ -106,9 +101,6 @@ pub struct Context<'a> {
     /// Set by a signal.
     pub interrupt: &'a Interrupt,
 }
-
-/// How often a plan is made anew because the target changed under it.
-const ATTEMPTS: u32 = 3;
 
 /// Runs one sync.
 pub fn run(context: &Context<'_>, options: &Options) -> Result<Outcome, crate::Error> {
@@ -189,259 +181,4 @@ fn run_with(
         Hold::replace(session.state(), None)?;
     }
     Ok(outcome)
-}
-
-/// How many commits the store keeps at least while it has room, and how many bytes that is (design §4).
-const KEEP: (usize, u64) = (10, 1 << 30);
-
-/// Bounds the store. What fails here is done by the next run.
-fn tidy(store: &Store) {
-    if let Err(error) = store.tidy(KEEP.0, KEEP.1) {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "the object store is tidied by the next run"
-        );
-    }
-}
-
-/// Where a run goes.
-struct Goal<'a> {
-    resolved: Resolved,
-    /// The name that is remembered for it.
-    reference: &'a str,
-    /// Edits that are put back on top of the commit, as edits.
-    edits: Edits,
-}
-
-/// A plan, what it was made from, and what became of it.
-type Planned = (Plan, BTreeMap<RelPath, Local>, Option<Applied>);
-
-/// From a commit id to the target.
-struct Pipeline<'a> {
-    context: &'a Context<'a>,
-    options: &'a Options,
-    session: &'a Session,
-    scanner: &'a Scanner<'a>,
-    source: &'a dyn Source,
-    goal: Goal<'a>,
-    notes: Vec<Note>,
-    begun: Instant,
-}
-
-impl Pipeline<'_> {
-    fn run(&self) -> Result<Outcome, crate::Error> {
-        let (context, options, session) = (self.context, self.options, self.session);
-        let settings = context.settings;
-        let policy = policy(settings, options.mass_delete)?;
-        let signers = match &settings.trust.signers {
-            Some(path) => Some(Signers::load(path, context.env)?),
-            None => None,
-        };
-        let last = session.index().map(|index| index.commit);
-
-        context.observer.step(Step::Obtain);
-        let depth = if options.mode == Mode::Check {
-            Depth::Listing
-        } else {
-            Depth::Content
-        };
-        let need = Inventory {
-            scanner: self.scanner,
-            policy: &policy,
-            depth,
-        };
-        let managed = |tree: &Tree| plan::managed(tree, &policy);
-        let terms = Terms {
-            limits: settings.limits,
-            symlinks: settings.trust.symlinks,
-            signers: signers.as_ref(),
-            ignores_case: session.target().ignores_case()?,
-            managed: &managed,
-        };
-        let source = self.source;
-        let obtained = source.obtain(self.goal.resolved.commit, last, session.store(), &need)?;
-        let commit = obtained.commit.commit().clone();
-        let (staged, (plan, local, applied)) = thread::scope(|scope| {
-            // It may cost a request, which need not be waited for before there is something to be written.
-            let descent = match self.moves_on(&commit) {
-                Some(last) => {
-                    let store = session.store();
-                    let commit = &commit;
-                    Some(scope.spawn(move || source.descends(commit, last, store)))
-                }
-                None => None,
-            };
-            let remote = source.describe();
-            let staged = source::prove(session.store(), obtained, depth, &need, &terms, &remote)?;
-            let descent = || match descent {
-                Some(descent) => self.check_descent(descent, &commit),
-                None => Ok(()),
-            };
-            let planned = self.plan_and_apply(&policy, &staged, descent)?;
-            Ok::<_, crate::Error>((staged, planned))
-        })?;
-        let outcome = Outcome {
-            mode: options.mode,
-            repository: self.source.describe(),
-            reference: self.goal.reference.to_owned(),
-            kind: self.goal.resolved.kind,
-            before: last,
-            commit: staged.commit().clone(),
-            signer: staged.signer().cloned(),
-            applied,
-            recovered: session.recovered().cloned(),
-            notices: staged.notices().to_vec(),
-            route: staged.route(),
-            fallbacks: staged.fallbacks().to_vec(),
-            downloaded: staged.downloaded(),
-            traffic: self.source.traffic(),
-            duration: self.begun.elapsed(),
-            tree_size: outcome::tree_size(&local, &plan, &staged),
-            notes: self.notes.clone(),
-            plan,
-        };
-        if options.mode == Mode::Apply {
-            remember::remember(context, session, &outcome)?;
-        }
-        // A check brings listings too.
-        tidy(session.store());
-        Ok(outcome)
-    }
-
-    /// `allowed` tells whether the commit may be applied, and is waited for before anything is written.
-    fn plan_and_apply(
-        &self,
-        policy: &plan::Policy,
-        staged: &Staged<'_>,
-        allowed: impl FnOnce() -> Result<(), crate::Error>,
-    ) -> Result<Planned, crate::Error> {
-        let base = self.session.index().map(Index::base).unwrap_or_default();
-        let mut attempt = 1;
-        let mut planned = self.plan(&base, policy, staged);
-        allowed()?;
-        loop {
-            let (plan, local) = planned?;
-            if self.options.mode != Mode::Apply {
-                return Ok((plan, local, None));
-            }
-            self.context.observer.step(Step::Apply);
-            let update = apply::Update {
-                plan: &plan,
-                local: &local,
-                looked_at: self.scanner.since(),
-                after: Point {
-                    commit: staged.commit().id,
-                    tree: staged.commit().tree,
-                    reference: self.goal.reference.to_owned(),
-                    repository: Some(self.source.describe()),
-                },
-            };
-            let content = PutBack {
-                contents: &self.goal.edits.contents,
-                others: staged,
-            };
-            match carry_out(self.context, self.session, &update, &content) {
-                Ok(applied) => return Ok((plan, local, Some(applied))),
-                Err(apply::Error::Stale { .. }) if attempt < ATTEMPTS => {
-                    attempt += 1;
-                    self.scanner.forget();
-                    planned = self.plan(&base, policy, staged);
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
-    fn plan(
-        &self,
-        base: &BTreeMap<RelPath, File>,
-        policy: &plan::Policy,
-        staged: &Staged<'_>,
-    ) -> Result<(Plan, BTreeMap<RelPath, Local>), crate::Error> {
-        self.context.observer.step(Step::Compare);
-        let local = survey(self.session, self.scanner, staged)?;
-        let mut plan = plan::plan(base, &local, staged.files(), policy)?;
-        plan.put_back(&self.goal.edits.files, base, &local);
-        Ok((plan, local))
-    }
-
-    /// The commit that the branch moves on from, if it must be a descendant of that.
-    ///
-    /// Another name or repository than last time starts a line of its own: going from `main` to a feature branch is no
-    /// rewind.
-    fn moves_on(&self, commit: &Commit) -> Option<CommitId> {
-        let last = self.session.index()?;
-        let repository = last.repository.as_ref();
-        let same_line = last.reference == self.goal.reference
-            && repository.is_none_or(|known| *known == self.source.describe());
-        let is_asked = !self.options.allow_rewind && !self.context.settings.trust.rewind;
-        let moves =
-            self.goal.resolved.kind == RefKind::Branch && same_line && last.commit != commit.id;
-        (is_asked && moves).then_some(last.commit)
-    }
-
-    /// A branch only moves forward, or somebody has to say that it may not.
-    fn check_descent(
-        &self,
-        answer: thread::ScopedJoinHandle<'_, Result<bool, source::Error>>,
-        commit: &Commit,
-    ) -> Result<(), crate::Error> {
-        let descends = answer
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        match self.session.index() {
-            Some(last) if !descends => Err(Error::Rewind {
-                reference: self.goal.reference.to_owned(),
-                from: last.commit,
-                to: commit.id,
-            }
-            .into()),
-            _ => Ok(()),
-        }
-    }
-}
-
-fn carry_out(
-    context: &Context<'_>,
-    session: &Session,
-    update: &apply::Update<'_>,
-    source: &dyn Content,
-) -> Result<Applied, apply::Error> {
-    if !update.plan.operations().is_empty() {
-        // Before the tree changes: a crash in between costs a rebuild that was not needed, never one that was.
-        let action = context.settings.rebuild.action;
-        rebuild::mark_pending(session.state(), Some(update.after.commit), action)?;
-    }
-    let progress =
-        |progress: apply::Progress| context.observer.progress(progress.done, progress.total);
-    apply::apply(
-        session.target(),
-        session.state(),
-        update,
-        source,
-        context.interrupt,
-        &progress,
-    )
-}
-
-/// Content of edits that are put back, and of everything else.
-struct PutBack<'a> {
-    contents: &'a BTreeMap<BlobId, Vec<u8>>,
-    others: &'a dyn Content,
-}
-
-impl Content for PutBack<'_> {
-    fn blob(&self, id: BlobId) -> Result<Vec<u8>, apply::ContentError> {
-        match self.contents.get(&id) {
-            Some(content) => Ok(content.clone()),
-            None => self.others.blob(id),
-        }
-    }
-
-    fn size(&self, id: BlobId) -> Result<u64, apply::ContentError> {
-        match self.contents.get(&id) {
-            Some(content) => Ok(content.len() as u64),
-            None => self.others.size(id),
-        }
-    }
 }

@@ -96,7 +96,6 @@ impl Copies {
         if !actual.is_ok_and(|actual| actual == id) {
             return Err(stale());
         }
-        file.start_writeback();
         self.copied.insert(id);
         Ok(())
     }

@@ -8,6 +8,7 @@ use miette::Diagnostic;
 use super::TxId;
 use crate::fs::{self, Failure};
 use crate::git::{BlobId, RelPath};
+use crate::objects;
 use crate::state;
 
 /// What the owner of the content said.
@@ -189,6 +190,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     State(#[from] state::Error),
+    /// The object store.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] objects::Error),
     /// The target could not be looked at or changed.
     #[error(transparent)]
     #[diagnostic(transparent)]

@@ -22,16 +22,16 @@ pub(super) fn run(
         ..Applied::default()
     };
     let index = verify(&mut execution, &mut applied, on_progress)?;
+    // Until the record is retired, recovery makes all of this anew: so the order within it does not matter.
+    let undo = copies::publish(execution.state, execution.transaction.id)?;
     let mut unsynced: Vec<Unsynced<'_>> = execution.unsynced().collect();
-    unsynced.push(index.write_aside(execution.state)?);
+    unsynced.extend(index.replace(execution.state)?);
+    unsynced.push(Unsynced::Names(&undo));
     sync_all(&unsynced)?;
-    let replaced = Index::replace(execution.state)?;
     // Whoever had an old file open may have written to it after it was displaced.
     for number in 0..execution.transaction.changes.len() {
         execution.keep_displaced(number)?;
     }
-    let undo = copies::publish(execution.state, execution.transaction.id)?;
-    sync_all(&[replaced, Unsynced::Names(&undo)])?;
     recover::retire(execution.state)?;
     tidy(&execution);
     applied.late = execution.late;

@@ -41,7 +41,6 @@ pub(super) fn write(
             let mut file = directory.create(name)?;
             file.write(&bytes)?;
             file.set_mode(mode)?;
-            file.start_writeback();
         }
     }
     Ok(())

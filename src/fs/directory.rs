@@ -360,12 +360,6 @@ impl NewFile {
             .map_err(|errno| Failure::new("set the mode of", &self.path, errno))
     }
 
-    /// Lets the kernel begin to write the content out, so that a later [`sync`](Self::sync) has little to wait for.
-    pub(crate) fn start_writeback(&self) {
-        // Advice, and taken as that: the sync after it is what counts.
-        let _ = sys::fadvise(&self.file, 0, None, sys::Advice::DontNeed);
-    }
-
     /// Makes the content durable. A failure is final: the kernel may have dropped the data.
     pub(crate) fn sync(&self) -> Result<(), Failure> {
         self.faults

@@ -7,7 +7,8 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::thread;
 
 use super::Error;
 
@@ -40,10 +41,25 @@ fn replace(path: &Path, content: &[u8], sync: bool) -> Result<(), Error> {
     write().map_err(|source| Error::io("write", path, source))
 }
 
-pub(super) fn sync_file(path: &Path) -> Result<(), Error> {
+fn sync_file(path: &Path) -> Result<(), Error> {
     File::open(path)
         .and_then(|file| file.sync_all())
         .map_err(|source| Error::io("sync", path, source))
+}
+
+/// Makes all of them durable; they wait for the disk together.
+pub(super) fn sync_files(paths: &[PathBuf]) -> Result<(), Error> {
+    thread::scope(|scope| {
+        let syncs: Vec<_> = paths
+            .iter()
+            .map(|path| scope.spawn(|| sync_file(path)))
+            .collect();
+        let ends = syncs.into_iter().map(|sync| {
+            sync.join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        ends.fold(Ok(()), Result::and)
+    })
 }
 
 pub(super) fn sync_dir(path: &Path) -> Result<(), Error> {

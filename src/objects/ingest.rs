@@ -65,7 +65,7 @@ impl Transient {
 }
 
 impl Store {
-    /// Takes a pack into the store, durable when this returns.
+    /// Takes a pack into the store, durable when [settled](Store::settle).
     ///
     /// A thin pack is completed with bases from the store, then from `bases`; each is hashed before it is used.
     /// An empty pack is no error: it is what a server sends when there is nothing to send.
@@ -79,7 +79,7 @@ impl Store {
         let directory = self.quarantine()?;
         let (ingested, path) = self.index(pack, bases, bounds, interrupt, directory.path())?;
         if let Some(path) = path {
-            self.publish(&path)?;
+            self.publish(directory, &path)?;
         }
         Ok(ingested)
     }

@@ -5,7 +5,7 @@
     reason = "the state directory is ours, 0700, and git reads it by path"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
@@ -19,7 +19,13 @@ const DIGITS: usize = 10;
 
 /// Marks by number; the highest is the newest.
 #[derive(Debug, Default)]
-pub(super) struct Marks(BTreeMap<u64, CommitId>);
+pub(super) struct Marks {
+    commits: BTreeMap<u64, CommitId>,
+    /// Those that have no file yet.
+    unwritten: BTreeSet<u64>,
+    /// Files of those that another one has taken the place of.
+    stale: BTreeSet<u64>,
+}
 
 impl Marks {
     /// Reads `refs/hyper-sync`; what is no mark there, a torn file for example, is removed.
@@ -27,7 +33,7 @@ impl Marks {
         let directory = directory(root);
         let listed =
             fs::read_dir(&directory).map_err(|source| Error::io("list", &directory, source))?;
-        let mut marks = BTreeMap::new();
+        let mut commits = BTreeMap::new();
         for entry in listed {
             let entry = entry.map_err(|source| Error::io("list", &directory, source))?;
             let name = entry.file_name();
@@ -38,31 +44,34 @@ impl Marks {
                 .and_then(|text| text.trim_end().parse().ok());
             match (number, commit) {
                 (Some(number), Some(commit)) => {
-                    marks.insert(number, commit);
+                    commits.insert(number, commit);
                 }
                 _ => super::remove(&entry.path())?,
             }
         }
-        Ok(Self(marks))
+        Ok(Self {
+            commits,
+            ..Self::default()
+        })
     }
 
     /// Oldest first.
     pub(super) fn commits(&self) -> impl DoubleEndedIterator<Item = CommitId> + '_ {
-        self.0.values().copied()
+        self.commits.values().copied()
     }
 
     fn newest(&self) -> Option<CommitId> {
-        self.0.values().next_back().copied()
+        self.commits.values().next_back().copied()
     }
 
     fn contains(&self, commit: CommitId) -> bool {
-        self.0.values().any(|known| *known == commit)
+        self.commits.values().any(|known| *known == commit)
     }
 }
 
 impl Store {
-    /// Records that every object of the commit's tree is in the store, except blobs that are left out on purpose
-    /// where `left_out` says so. The commit becomes the newest.
+    /// Notes that every object of the commit's tree is in the store, except blobs that are left out on purpose
+    /// where `left_out` says so. The commit becomes the newest. [`Store::settle`] writes it down.
     pub fn mark_complete(&self, commit: CommitId, left_out: bool) -> Result<(), Error> {
         if left_out {
             self.set_promisor()?;
@@ -71,13 +80,47 @@ impl Store {
         if marks.newest() == Some(commit) {
             return Ok(());
         }
-        let number = marks.0.keys().next_back().map_or(1, |last| last + 1);
-        let stale: Vec<u64> = numbers(&marks, |known| known == commit);
-        marks.0.insert(number, commit);
+        let number = marks.commits.keys().next_back().map_or(1, |last| last + 1);
+        for stale in numbers(&marks, |known| known == commit) {
+            marks.commits.remove(&stale);
+            if !marks.unwritten.remove(&stale) {
+                marks.stale.insert(stale);
+            }
+        }
+        marks.commits.insert(number, commit);
+        marks.unwritten.insert(number);
+        Ok(())
+    }
+
+    /// Writes what [`Store::mark_complete`] noted, and tells the files, which are not durable yet.
+    pub(super) fn write_marks(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
+        if marks.unwritten.is_empty() {
+            return Ok(Vec::new());
+        }
         // `shallow` before the ref: git must never follow a parent that is not here.
         self.write_shallow(&marks)?;
-        durable::write(&mark(&self.root, number), format!("{commit}\n").as_bytes())?;
-        self.remove_marks(&mut marks, &stale)
+        let mut written = Vec::new();
+        for number in &marks.unwritten {
+            let path = mark(&self.root, *number);
+            let commit = &marks.commits[number];
+            durable::write_lossy(&path, format!("{commit}\n").as_bytes())?;
+            written.push(path);
+        }
+        for number in &marks.stale {
+            super::remove(&mark(&self.root, *number))?;
+        }
+        marks.unwritten.clear();
+        marks.stale.clear();
+        Ok(written)
+    }
+
+    /// What they mark may not be here.
+    pub(super) fn forget_unwritten_marks(&self) {
+        let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
+        for number in std::mem::take(&mut marks.unwritten) {
+            marks.commits.remove(&number);
+        }
     }
 
     /// Whether the commit was marked, and no damage was seen since: only then may it be told to a server as `have`.
@@ -97,18 +140,12 @@ impl Store {
     /// Forgets every mark but these.
     pub(super) fn keep_marks(&self, keep: &[CommitId]) -> Result<(), Error> {
         let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
-        let stale = numbers(&marks, |known| !keep.contains(&known));
-        self.remove_marks(&mut marks, &stale)?;
+        for number in numbers(&marks, |known| !keep.contains(&known)) {
+            super::remove(&mark(&self.root, number))?;
+            marks.commits.remove(&number);
+        }
         self.write_shallow(&marks)?;
         durable::sync_dir(&directory(&self.root))
-    }
-
-    fn remove_marks(&self, marks: &mut Marks, stale: &[u64]) -> Result<(), Error> {
-        for number in stale {
-            super::remove(&mark(&self.root, *number))?;
-            marks.0.remove(number);
-        }
-        Ok(())
     }
 
     /// Makes `shallow` and `HEAD` (the newest commit, so that `git log` needs no name) what the marks say. Every open
@@ -157,7 +194,7 @@ impl Store {
 }
 
 fn numbers(marks: &Marks, mut which: impl FnMut(CommitId) -> bool) -> Vec<u64> {
-    let matching = marks.0.iter().filter(|(_, commit)| which(**commit));
+    let matching = marks.commits.iter().filter(|(_, commit)| which(**commit));
     matching.map(|(number, _)| *number).collect()
 }
 

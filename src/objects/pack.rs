@@ -67,6 +67,14 @@ impl Pack {
         })
     }
 
+    /// The same pack, whose files get another name.
+    pub(super) fn named(self, path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            ..self
+        }
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

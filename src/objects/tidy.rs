@@ -52,6 +52,7 @@ impl Store {
         if self.is_within(max_bytes) {
             return Ok(Tidied::Nothing);
         }
+        self.settle()?;
         let mut commits = self.commits();
         let mut keep = keep.max(1);
         loop {
@@ -125,6 +126,8 @@ impl Store {
             }
         }
         let (_, path) = writer.complete()?;
+        // Before what it stands for goes.
+        self.settle()?;
         if left_out {
             self.set_promisor()?;
         }

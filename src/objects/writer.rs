@@ -94,7 +94,7 @@ impl Writer<'_> {
         self.written.contains(&id)
     }
 
-    /// Completes the pack and takes it into the store, durable when this returns.
+    /// Completes the pack and takes it into the store, durable when [settled](Store::settle).
     pub fn finish(self) -> Result<Ingested, Error> {
         self.complete().map(|(ingested, _)| ingested)
     }
@@ -133,7 +133,9 @@ impl Writer<'_> {
                 directory.path(),
             )
             .map_err(|error| failed(io::Error::other(error)))?;
-        let published = indexed.map(|path| store.publish(&path)).transpose()?;
+        let published = indexed
+            .map(|path| store.publish(directory, &path))
+            .transpose()?;
         Ok((ingested, published))
     }
 }

@@ -85,19 +85,18 @@ impl Index {
         sealed::write(state.directory(), NAME, FORMAT, self)
     }
 
-    /// Writes the index beside the present one; what is returned is to be made durable before [`replace`](Self::replace).
-    pub(crate) fn write_aside<'a>(&self, state: &'a StateDir) -> Result<Unsynced<'a>, Error> {
-        sealed::create(state.directory(), ASIDE, FORMAT, self)?;
-        Ok(Unsynced::File(state.directory(), ASIDE.to_owned()))
-    }
-
-    /// Puts the index that was written aside in the place of the present one, durably with what is returned.
-    pub(crate) fn replace(state: &StateDir) -> Result<Unsynced<'_>, Error> {
+    /// Writes the index, durable with what is returned. A power cut before that may leave a torn one: only for where
+    /// the record of the update would then make it anew.
+    pub(crate) fn replace<'a>(&self, state: &'a StateDir) -> Result<[Unsynced<'a>; 2], Error> {
         let directory = state.directory();
+        sealed::create(directory, ASIDE, FORMAT, self)?;
         directory
             .rename(ASIDE, directory, NAME)
             .map_err(|errno| directory.failure("replace", NAME, errno))?;
-        Ok(Unsynced::Names(directory))
+        Ok([
+            Unsynced::File(directory, NAME.to_owned()),
+            Unsynced::Names(directory),
+        ])
     }
 
     /// The base of the plan.

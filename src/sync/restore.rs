@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Context, Error, Options, PutBack, Session, carry_out, history};
+use super::carry_out::carry_out;
+use super::{Context, Error, Options, Session, history};
 use crate::apply::{Applied, Point, Transaction, Update, undo};
 use crate::git::{BlobId, File, RelPath};
 use crate::plan::{InTheWay, Plan};
@@ -88,11 +89,7 @@ pub fn restore(
         looked_at: scanner.since(),
         after: Point::of(index),
     };
-    let source = PutBack {
-        contents: &contents,
-        others: session.store(),
-    };
-    let applied = carry_out(context, &session, &update, &source)?;
+    let applied = carry_out(context, &session, &update, &contents, session.store())?;
     let edited = plan.operations().iter().filter(|known| known.edited);
     Ok(Restored {
         displaced: edited.map(|known| known.path.clone()).collect(),

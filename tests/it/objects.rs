@@ -114,6 +114,7 @@ impl World {
             ingest(&store, &pack).unwrap();
             store.mark_complete(id(commit), false).unwrap();
         }
+        store.settle().unwrap();
         store
     }
 
@@ -206,8 +207,11 @@ fn id(commit: &str) -> CommitId {
     commit.parse().unwrap()
 }
 
+/// Takes a pack in, durable when this returns.
 fn ingest(store: &Store, pack: &[u8]) -> Result<Ingested, IngestError> {
-    store.ingest(&mut &pack[..], &|_| None, BOUNDS, &AtomicBool::new(false))
+    let ingested = store.ingest(&mut &pack[..], &|_| None, BOUNDS, &AtomicBool::new(false));
+    store.settle()?;
+    ingested
 }
 
 fn pack_files(git_dir: &Path, extension: &str) -> Vec<PathBuf> {
@@ -553,6 +557,7 @@ fn writes_whole_objects_that_hash_to_their_ids() {
     for commit in &world.commits {
         store.mark_complete(id(commit), false).unwrap();
     }
+    store.settle().unwrap();
     world.fsck();
     for (id, (kind, content)) in &objects {
         assert_eq!(store.read(*kind, *id).as_ref(), Some(content));
@@ -616,6 +621,7 @@ fn a_commit_without_its_parent_is_shallow() {
         writer.finish().unwrap();
         store.mark_complete(id(commit), false).unwrap();
     }
+    store.settle().unwrap();
     // The first commit has no parent, the third lacks its own.
     assert_eq!(
         fs::read_to_string(world.git_dir().join("shallow")).unwrap(),
@@ -885,4 +891,59 @@ fn copy(from: &Path, to: &Path) {
             fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+#[test]
+fn what_is_marked_is_written_down_once_it_is_settled() {
+    let world = World::new();
+    let store = world.store();
+    let tip = id(&world.commits[0]);
+    let pack = world.pack(&[&world.commits[0]], &[]);
+    store
+        .ingest(&mut &pack[..], &|_| None, BOUNDS, &AtomicBool::new(false))
+        .unwrap();
+    store.mark_complete(tip, false).unwrap();
+    assert!(store.is_complete(tip), "this run may build on it at once");
+    assert_eq!(
+        fs::read_dir(world.git_dir().join("refs/hyper-sync"))
+            .unwrap()
+            .count(),
+        0
+    );
+    store.settle().unwrap();
+    let written = ["*.idx", "*.pack", "0000000001"];
+    assert_eq!(world.files(), [&written[..], EMPTY].concat());
+    drop(store);
+    assert!(world.store().is_complete(tip));
+}
+
+#[test]
+fn a_pack_that_cannot_be_kept_is_an_error_and_marks_nothing() {
+    let world = World::new();
+    let store = world.store();
+    let tip = id(&world.commits[0]);
+    let pack = world.pack(&[&world.commits[0]], &[]);
+    // Where its name should be, there is something else.
+    let checksum = pack[pack.len() - 20..]
+        .iter()
+        .fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    let name = world
+        .git_dir()
+        .join(format!("objects/pack/pack-{checksum}.pack"));
+    fs::create_dir_all(name.join("in the way")).unwrap();
+    store
+        .ingest(&mut &pack[..], &|_| None, BOUNDS, &AtomicBool::new(false))
+        .unwrap();
+    store.mark_complete(tip, false).unwrap();
+    store.settle().unwrap_err();
+    assert!(!store.is_complete(tip));
+    drop(store);
+    fs::remove_dir_all(name).unwrap();
+    let store = world.store();
+    assert!(!store.is_complete(tip));
+    ingest(&store, &pack).unwrap();
+    store.mark_complete(tip, false).unwrap();
+    drop(store);
+    assert!(world.store().is_complete(tip));
+    world.fsck();
 }

@@ -1,9 +1,12 @@
 //! Power cuts at every point of an update: what was not made durable is gone, and still the next run has the old commit
 //! or the new, and no byte is lost.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use hyper_sync::apply::{Content, ContentError, Error};
 use hyper_sync::fs::Outcome;
+use hyper_sync::git::BlobId;
 
 use crate::apply::disk::{Disk, Recorded, Survive};
 use crate::apply::world::{Run, Store, Tree, World, commit, executable, file, link, tree};
@@ -155,4 +158,72 @@ fn no_sync_can_be_left_out() {
         }
     }
     assert!(needed >= 20, "only {needed} were found");
+}
+
+/// Every wait for the disk takes as long as the disk takes, however little was written.
+#[test]
+fn an_update_waits_for_the_disk_four_times() {
+    let trace = trace();
+    let waits = trace
+        .calls
+        .chunk_by(|one, next| one.name == "fsync" && next.name == "fsync")
+        .filter(|calls| calls[0].name == "fsync");
+    let name = |call: &Recorded| {
+        let path = call.path.strip_prefix(trace.world.root()).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let waits: Vec<Vec<String>> = waits
+        .map(|calls| calls.iter().map(name).collect())
+        .collect();
+    // Copies and record; staged files and names: everything the commit point stands on.
+    assert_eq!(waits[0].len(), 16, "{waits:?}");
+    assert_eq!(waits[1], ["state/tx"]);
+    let names = ["target", "target/n", "target/n/m"];
+    assert_eq!(
+        waits[2],
+        [&names[..], &["state/index", "state", "state/undo"]].concat()
+    );
+    assert_eq!(waits[3], ["state/tx"]);
+    assert_eq!(waits.len(), 4, "{waits:?}");
+}
+
+/// What `settle` waits for is as much a part of the old state as the copies are.
+#[test]
+fn everything_is_settled_before_the_commit_point() {
+    struct Settling<'a> {
+        store: &'a Store,
+        settled: AtomicBool,
+    }
+    impl Content for Settling<'_> {
+        fn blob(&self, id: BlobId) -> Result<Vec<u8>, ContentError> {
+            self.store.blob(id)
+        }
+        fn settle(&self) -> Result<(), Error> {
+            self.settled.store(true, Ordering::SeqCst);
+            Err(Error::Interrupted)
+        }
+    }
+    let world = World::at(&old(), |_| ());
+    world.store.add(&new());
+    let before = world.read();
+    let content = Settling {
+        store: &world.store,
+        settled: AtomicBool::new(false),
+    };
+    let activated = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&activated);
+    let run = Run::with(move |call| {
+        if call.to.is_some_and(|to| to.ends_with("tx/active")) {
+            seen.store(true, Ordering::SeqCst);
+        }
+        Outcome::Proceed
+    });
+    world.sync_from(&new(), &run, &content).unwrap_err();
+    assert!(content.settled.load(Ordering::SeqCst));
+    assert!(
+        !activated.load(Ordering::SeqCst),
+        "what could not be settled was recorded"
+    );
+    assert_eq!(world.read(), before);
+    world.assert_tidy();
 }

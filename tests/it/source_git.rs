@@ -91,6 +91,7 @@ impl Machine {
             })
             .collect();
         drop(staged);
+        self.store.settle()?;
         self.held = held;
         self.last = Some(resolved.commit);
         Ok(synced)
@@ -143,6 +144,7 @@ impl Machine {
     }
 
     fn fsck(&self) {
+        self.store.settle().unwrap();
         let told = git::line(git::git(self.store.path()).args(["fsck", "--full", "--no-dangling"]));
         assert_eq!(told, "", "git fsck complains");
     }

@@ -1,0 +1,233 @@
+//! From a commit id to the target.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::Instant;
+
+use super::carry_out::carry_out;
+use super::inventory::{Inventory, policy, survey};
+use super::restore::Edits;
+use super::{Context, Error, Mode, Note, Options, Outcome, Session, Step, outcome, remember};
+use crate::apply::{self, Applied, Point};
+use crate::git::{Commit, CommitId, File, RelPath, Tree};
+use crate::objects::Store;
+use crate::plan::{self, Plan};
+use crate::scan::{Local, Scanner};
+use crate::signature::Signers;
+use crate::source::{self, Depth, RefKind, Resolved, Source, Staged, Terms};
+use crate::state::Index;
+
+/// How often a plan is made anew because the target changed under it.
+const ATTEMPTS: u32 = 3;
+
+/// How many commits the store keeps at least while it has room, and how many bytes that is (design §4).
+const KEEP: (usize, u64) = (10, 1 << 30);
+
+/// Bounds the store. What fails here is done by the next run.
+fn tidy(store: &Store) {
+    if let Err(error) = store.tidy(KEEP.0, KEEP.1) {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the object store is tidied by the next run"
+        );
+    }
+}
+
+/// Where a run goes.
+pub(super) struct Goal<'a> {
+    pub(super) resolved: Resolved,
+    /// The name that is remembered for it.
+    pub(super) reference: &'a str,
+    /// Edits that are put back on top of the commit, as edits.
+    pub(super) edits: Edits,
+}
+
+/// A plan, what it was made from, and what became of it.
+type Planned = (Plan, BTreeMap<RelPath, Local>, Option<Applied>);
+
+/// From a commit id to the target.
+pub(super) struct Pipeline<'a> {
+    pub(super) context: &'a Context<'a>,
+    pub(super) options: &'a Options,
+    pub(super) session: &'a Session,
+    pub(super) scanner: &'a Scanner<'a>,
+    pub(super) source: &'a dyn Source,
+    pub(super) goal: Goal<'a>,
+    pub(super) notes: Vec<Note>,
+    pub(super) begun: Instant,
+}
+
+impl Pipeline<'_> {
+    pub(super) fn run(&self) -> Result<Outcome, crate::Error> {
+        let (context, options, session) = (self.context, self.options, self.session);
+        let settings = context.settings;
+        let policy = policy(settings, options.mass_delete)?;
+        let signers = match &settings.trust.signers {
+            Some(path) => Some(Signers::load(path, context.env)?),
+            None => None,
+        };
+        let last = session.index().map(|index| index.commit);
+
+        context.observer.step(Step::Obtain);
+        let depth = if options.mode == Mode::Check {
+            Depth::Listing
+        } else {
+            Depth::Content
+        };
+        let need = Inventory {
+            scanner: self.scanner,
+            policy: &policy,
+            depth,
+        };
+        let managed = |tree: &Tree| plan::managed(tree, &policy);
+        let terms = Terms {
+            limits: settings.limits,
+            symlinks: settings.trust.symlinks,
+            signers: signers.as_ref(),
+            ignores_case: session.target().ignores_case()?,
+            managed: &managed,
+        };
+        let source = self.source;
+        let obtained = source.obtain(self.goal.resolved.commit, last, session.store(), &need)?;
+        let commit = obtained.commit.commit().clone();
+        let (staged, (plan, local, applied)) = thread::scope(|scope| {
+            // It may cost a request, which need not be waited for before there is something to be written.
+            let descent = match self.moves_on(&commit) {
+                Some(last) => {
+                    let store = session.store();
+                    let commit = &commit;
+                    Some(scope.spawn(move || source.descends(commit, last, store)))
+                }
+                None => None,
+            };
+            let remote = source.describe();
+            let staged = source::prove(session.store(), obtained, depth, &need, &terms, &remote)?;
+            let descent = || match descent {
+                Some(descent) => self.check_descent(descent, &commit),
+                None => Ok(()),
+            };
+            let planned = self.plan_and_apply(&policy, &staged, descent)?;
+            Ok::<_, crate::Error>((staged, planned))
+        })?;
+        let outcome = Outcome {
+            mode: options.mode,
+            repository: self.source.describe(),
+            reference: self.goal.reference.to_owned(),
+            kind: self.goal.resolved.kind,
+            before: last,
+            commit: staged.commit().clone(),
+            signer: staged.signer().cloned(),
+            applied,
+            recovered: session.recovered().cloned(),
+            notices: staged.notices().to_vec(),
+            route: staged.route(),
+            fallbacks: staged.fallbacks().to_vec(),
+            downloaded: staged.downloaded(),
+            traffic: self.source.traffic(),
+            duration: self.begun.elapsed(),
+            tree_size: outcome::tree_size(&local, &plan, &staged),
+            notes: self.notes.clone(),
+            plan,
+        };
+        if options.mode == Mode::Apply {
+            remember::remember(context, session, &outcome)?;
+        }
+        // A check brings listings too.
+        tidy(session.store());
+        Ok(outcome)
+    }
+
+    /// `allowed` tells whether the commit may be applied, and is waited for before anything is written.
+    fn plan_and_apply(
+        &self,
+        policy: &plan::Policy,
+        staged: &Staged<'_>,
+        allowed: impl FnOnce() -> Result<(), crate::Error>,
+    ) -> Result<Planned, crate::Error> {
+        let base = self.session.index().map(Index::base).unwrap_or_default();
+        let mut attempt = 1;
+        let mut planned = self.plan(&base, policy, staged);
+        allowed()?;
+        loop {
+            let (plan, local) = planned?;
+            if self.options.mode != Mode::Apply {
+                return Ok((plan, local, None));
+            }
+            self.context.observer.step(Step::Apply);
+            let update = apply::Update {
+                plan: &plan,
+                local: &local,
+                looked_at: self.scanner.since(),
+                after: Point {
+                    commit: staged.commit().id,
+                    tree: staged.commit().tree,
+                    reference: self.goal.reference.to_owned(),
+                    repository: Some(self.source.describe()),
+                },
+            };
+            match carry_out(
+                self.context,
+                self.session,
+                &update,
+                &self.goal.edits.contents,
+                staged,
+            ) {
+                Ok(applied) => return Ok((plan, local, Some(applied))),
+                Err(apply::Error::Stale { .. }) if attempt < ATTEMPTS => {
+                    attempt += 1;
+                    self.scanner.forget();
+                    planned = self.plan(&base, policy, staged);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn plan(
+        &self,
+        base: &BTreeMap<RelPath, File>,
+        policy: &plan::Policy,
+        staged: &Staged<'_>,
+    ) -> Result<(Plan, BTreeMap<RelPath, Local>), crate::Error> {
+        self.context.observer.step(Step::Compare);
+        let local = survey(self.session, self.scanner, staged)?;
+        let mut plan = plan::plan(base, &local, staged.files(), policy)?;
+        plan.put_back(&self.goal.edits.files, base, &local);
+        Ok((plan, local))
+    }
+
+    /// The commit that the branch moves on from, if it must be a descendant of that.
+    ///
+    /// Another name or repository than last time starts a line of its own: going from `main` to a feature branch is no
+    /// rewind.
+    fn moves_on(&self, commit: &Commit) -> Option<CommitId> {
+        let last = self.session.index()?;
+        let repository = last.repository.as_ref();
+        let same_line = last.reference == self.goal.reference
+            && repository.is_none_or(|known| *known == self.source.describe());
+        let is_asked = !self.options.allow_rewind && !self.context.settings.trust.rewind;
+        let moves =
+            self.goal.resolved.kind == RefKind::Branch && same_line && last.commit != commit.id;
+        (is_asked && moves).then_some(last.commit)
+    }
+
+    /// A branch only moves forward, or somebody has to say that it may not.
+    fn check_descent(
+        &self,
+        answer: thread::ScopedJoinHandle<'_, Result<bool, source::Error>>,
+        commit: &Commit,
+    ) -> Result<(), crate::Error> {
+        let descends = answer
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        match self.session.index() {
+            Some(last) if !descends => Err(Error::Rewind {
+                reference: self.goal.reference.to_owned(),
+                from: last.commit,
+                to: commit.id,
+            }
+            .into()),
+            _ => Ok(()),
+        }
+    }
+}
