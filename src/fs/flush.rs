@@ -1,11 +1,18 @@
 //! Many files and directories made durable together.
 //!
 //! One fsync after the other waits for the disk once for each. Issued at the same time they share: the file system
-//! commits its journal once, and the disk empties its cache once, for all that wait. `syncfs` would be one call, but it
-//! also waits for whatever everybody else writes on that file system, such as a build.
+//! commits its journal once, and the disk empties its cache once, for all that wait. Where there are many, even that is
+//! a call and a turn in the queue for each, and one `syncfs` takes their place. It also waits for what others are
+//! writing on that file system, such as a build, which is why few files do without it.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+
+use rustix::fs as sys;
 
 use super::{Directory, Failure, Target};
 use crate::git::RelPath;
@@ -25,6 +32,13 @@ pub(crate) enum Unsynced<'a> {
 /// How many wait at a time: enough to share, few enough to cost nothing.
 const TOGETHER: usize = 16;
 
+/// From how many on one call for the whole file system is taken.
+const MANY: usize = 64;
+
+/// File systems whose `syncfs` does for all files what `fsync` does for one (statfs(2), `linux/magic.h`): ext4, xfs,
+/// btrfs, f2fs and tmpfs. That of FUSE, for example, does not reach the server.
+const WHOLE: [u64; 5] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x0102_1994];
+
 impl Unsynced<'_> {
     fn sync(&self) -> Result<(), Failure> {
         match self {
@@ -43,10 +57,34 @@ impl Unsynced<'_> {
             Self::NamesIn(target, _) => target.is_hooked(),
         }
     }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::File(directory, _) | Self::Names(directory) => directory.path(),
+            Self::NamesIn(target, _) => target.path(),
+        }
+    }
+
+    /// A directory on the same file system, opened before anything was written.
+    fn place(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::File(directory, _) | Self::Names(directory) => Some(directory.fd()),
+            Self::NamesIn(target, _) => target.root(),
+        }
+    }
 }
 
 /// Makes all of it durable, in no order.
 pub(crate) fn sync_all(pending: &[Unsynced<'_>]) -> Result<(), Failure> {
+    // A hook sees every one of the calls that would do the same, one after the other.
+    if pending.iter().any(Unsynced::is_hooked) {
+        return pending.iter().try_for_each(Unsynced::sync);
+    }
+    if pending.len() >= MANY
+        && let Some(done) = sync_file_systems(pending)
+    {
+        return done;
+    }
     let next = AtomicUsize::new(0);
     let work = || {
         while let Some(one) = pending.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -58,13 +96,7 @@ pub(crate) fn sync_all(pending: &[Unsynced<'_>]) -> Result<(), Failure> {
         }
         Ok(())
     };
-    // A hook counts the calls, so they come one after the other.
-    let hooked = pending.iter().any(Unsynced::is_hooked);
-    let helpers = if hooked {
-        0
-    } else {
-        TOGETHER.min(pending.len()).saturating_sub(1)
-    };
+    let helpers = TOGETHER.min(pending.len()).saturating_sub(1);
     thread::scope(|scope| {
         // Where no thread can be made, there is still this one.
         let spawn = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
@@ -77,4 +109,24 @@ pub(crate) fn sync_all(pending: &[Unsynced<'_>]) -> Result<(), Failure> {
         };
         helpers.into_iter().map(join).fold(own, Result::and)
     })
+}
+
+/// Makes everything on these file systems durable; `None` where there is one that cannot be trusted with it.
+fn sync_file_systems(pending: &[Unsynced<'_>]) -> Option<Result<(), Failure>> {
+    let mut places = BTreeMap::new();
+    for one in pending {
+        let place = one.place()?;
+        let device = sys::fstat(place).ok()?.st_dev;
+        if let Entry::Vacant(entry) = places.entry(device) {
+            let kind = sys::fstatfs(place).ok()?.f_type;
+            if !u64::try_from(kind).is_ok_and(|kind| WHOLE.contains(&kind)) {
+                return None;
+            }
+            entry.insert((place, one));
+        }
+    }
+    let sync = |(place, one): &(BorrowedFd<'_>, &Unsynced<'_>)| {
+        sys::syncfs(*place).map_err(|errno| Failure::new("make durable", one.path(), errno))
+    };
+    Some(places.values().try_for_each(sync))
 }
