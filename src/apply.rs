@@ -44,6 +44,7 @@ mod staging;
 mod transaction;
 pub mod undo;
 
+pub use conflicts::kept as late_edits;
 pub use error::{ContentError, Error, Problem};
 pub use recover::{Recovered, is_active, recover};
 pub use transaction::{Change, Image, NotATx, Point, Transaction, TxId};

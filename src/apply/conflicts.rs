@@ -11,7 +11,19 @@ use super::{Error, TxId};
 use crate::fs::{Directory, Failure, Kind};
 use crate::git::RelPath;
 use crate::git::path::RESERVED_PREFIX;
-use crate::state::{CONFLICTS, StateDir};
+use crate::state::{self, CONFLICTS, StateDir};
+
+/// The directories with late edits that nobody has taken away yet, in the order of their updates.
+pub fn kept(state: &StateDir) -> Result<Vec<PathBuf>, state::Error> {
+    let Some(directory) = state.directory().child(CONFLICTS)? else {
+        return Ok(Vec::new());
+    };
+    let ids = super::undo::numbers(state, CONFLICTS)?;
+    Ok(ids
+        .iter()
+        .map(|id| directory.path().join(id.to_string()))
+        .collect())
+}
 
 /// Copies the file or symlink `name` of `source`, durable when this returns, and tells where to.
 ///

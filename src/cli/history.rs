@@ -11,9 +11,10 @@ use crate::Error;
 use crate::apply::Transaction;
 use crate::exit::Exit;
 use crate::git::{CommitId, RelPath};
+use crate::patterns::Patterns;
 use crate::plan::MassDelete;
 use crate::report::{Format, Verbosity, sync as told};
-use crate::settings::Settings;
+use crate::settings::{LocalEdits, Settings};
 use crate::state::StateDir;
 use crate::sync::{self, Context, Mode, Options, Restored};
 
@@ -196,6 +197,13 @@ pub(super) fn restore(
                 };
                 let text = format!("the local edit of `{path}` is back{swapped}\n");
                 run.report.text(&text);
+            }
+            let protect = Patterns::new(&settings.protect).map_err(sync::Error::from)?;
+            let is_taken = |path: &RelPath| !protect.matches(path);
+            if settings.local_edits == LocalEdits::Replace && paths.iter().any(is_taken) {
+                run.report.note(
+                    "the next sync replaces it again, for `local_edits` is \"replace\"; what `protect` lists stays",
+                );
             }
         }
     }

@@ -28,6 +28,7 @@ struct Document {
     last_sync: Option<SyncState>,
     local_edits: Vec<Edit>,
     held: Vec<CommitId>,
+    late_edits: Vec<std::path::PathBuf>,
     pending_rebuild: Option<crate::rebuild::Pending>,
     last_rebuild: Option<crate::rebuild::Last>,
     built_commit: Option<CommitId>,
@@ -63,6 +64,7 @@ fn look(settings: &Settings) -> Result<Document, Error> {
         last_sync: None,
         local_edits: Vec::new(),
         held: Vec::new(),
+        late_edits: Vec::new(),
         pending_rebuild: None,
         last_rebuild: None,
         built_commit: None,
@@ -83,6 +85,7 @@ fn look(settings: &Settings) -> Result<Document, Error> {
         document.reference = Some(index.reference.clone());
         document.local_edits = edits(settings, &index)?;
     }
+    document.late_edits = crate::apply::late_edits(&state)?;
     document.held = Hold::load(&state)?
         .map(|hold| hold.commits.into_iter().collect())
         .unwrap_or_default();
@@ -180,6 +183,12 @@ fn told(document: &Document) -> String {
         line(
             "held",
             &format!("{id}: it was rolled back from; the next commit ends that, or `--resume`"),
+        );
+    }
+    for place in &document.late_edits {
+        line(
+            "kept",
+            &format!("late edits in {}, until you remove it", place.display()),
         );
     }
     match document.local_edits.as_slice() {

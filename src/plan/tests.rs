@@ -6,6 +6,7 @@ use super::*;
 use crate::fs::{Kind, Stat};
 use crate::git::{BlobId, Oid};
 use crate::scan::Below;
+use std::collections::BTreeSet;
 
 type Files = BTreeMap<RelPath, File>;
 type Locals = BTreeMap<RelPath, Local>;

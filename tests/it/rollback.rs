@@ -317,6 +317,22 @@ fn restoring_over_an_edit_keeps_that_one_in_its_turn() {
         );
         assert_eq!(world.read("flake.nix"), expected);
     }
+    let told = world.run("restore", &["flake.nix"]).ok();
+    assert!(!told.stderr.contains("replaces it again"), "it does not");
+    world
+        .sandbox
+        .config("local_edits = 'replace'\nprotect = ['*-local.nix']");
+    let told = world.run("restore", &["flake.nix"]).ok();
+    assert!(
+        told.stderr.contains("replaces it again"),
+        "{}",
+        told.masked()
+    );
+    world
+        .sandbox
+        .config("local_edits = 'replace'\nprotect = ['flake.nix']");
+    let told = world.run("restore", &["flake.nix"]).ok();
+    assert_eq!(told.stderr, "");
     let told = world.run("restore", &["--json", "flake.nix"]).ok().json();
     assert_eq!(told["displaced"][0], "flake.nix");
 }

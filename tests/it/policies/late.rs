@@ -117,6 +117,9 @@ fn a_late_edit_is_kept_aside_and_told_and_the_target_is_the_commit() {
     assert!(tree.get("mine.nix").is_some(), "it was in nobody's way");
     tree.without(|path| path == "mine.nix")
         .assert_same(&TreeSnapshot::of_commit(&world.repo, "main"));
+    let status = world.sandbox.run(&["status"]).ok();
+    let told = format!("kept      late edits in {}", kept.display());
+    assert!(status.stdout.contains(&told), "{}", status.masked());
     let again = world.sandbox.run(&world.sync(&[])).ok();
     assert!(again.stdout.contains("nothing to do"), "{}", again.masked());
 }
