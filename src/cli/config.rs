@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::Error;
 use crate::exit::Exit;
 use crate::report::{Format, Report, escape};
-use crate::settings::{Entry, Env, File, Origin, Overrides, Repo, Resolved, Settings};
+use crate::settings::{Entry, Env, File, Origin, Overrides, Resolved, Settings};
 use crate::token::Search;
 
 /// Where the origins stand, unless a value is longer.
@@ -29,18 +29,12 @@ pub(super) fn show(resolved: &Resolved, env: &Env, report: &mut Report) {
 
 /// Where the token would be taken from, in words; never what it is.
 fn token(settings: &Settings, env: &Env) -> String {
-    let Some(host) = settings.repo.web_host(settings.api_url.as_deref()) else {
+    let Some(search) = Search::of(settings, env) else {
         return "none is used, the repository is not read over HTTP".to_owned();
     };
-    let is_github = matches!(settings.repo, Repo::GitHub { .. });
-    let search = Search {
-        enterprise: is_github && settings.api_url.is_some(),
-        token_file: settings.token_file.as_deref(),
-        ..Search::new(&host, env)
-    };
     match search.run() {
-        Ok(Some(token)) => format!("{}, for {host}", token.origin()),
-        Ok(None) => format!("none was found for {host}"),
+        Ok(Some(token)) => format!("{}, for {}", token.origin(), search.host),
+        Ok(None) => format!("none was found for {}", search.host),
         Err(error) => format!("{error}"),
     }
 }

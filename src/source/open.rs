@@ -102,19 +102,9 @@ struct Web {
 
 impl Web {
     fn new(settings: &Settings, opening: &Opening<'_>) -> Result<Self, Error> {
-        let api_url = settings.api_url.as_deref();
-        let url = http::url(&settings.repo.git_url(api_url))?;
-        let token = match settings.repo.web_host(api_url) {
-            Some(host) => {
-                let search = Search {
-                    enterprise: api_url.is_some() && matches!(settings.repo, Repo::GitHub { .. }),
-                    token_file: settings.token_file.as_deref(),
-                    ..Search::new(&host, opening.env)
-                };
-                search.run()?
-            }
-            None => None,
-        };
+        let url = http::url(&settings.repo.git_url(settings.api_url.as_deref()))?;
+        let search = Search::of(settings, opening.env);
+        let token = search.map(|search| search.run()).transpose()?.flatten();
         let mut options =
             http::Options::new(settings.ca_file.as_deref(), settings.limits, opening.env);
         if matches!(settings.repo, Repo::GitHub { .. }) && settings.transport == Transport::Auto {

@@ -6,13 +6,13 @@ use secrecy::SecretString;
 
 use super::file::{self, Trust};
 use super::{Error, LOGIN, Token, TokenOrigin, is_github, netrc, nix};
-use crate::settings::Env;
+use crate::settings::{Env, Repo, Settings};
 
 /// What a token is looked for with.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Search<'a> {
     /// The host of the repository, or of `api_url`.
-    pub host: &'a str,
+    pub host: String,
     /// `api_url` says that this host is a GitHub Enterprise.
     pub enterprise: bool,
     /// The setting `token_file`.
@@ -24,11 +24,23 @@ pub struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
+    /// For the host of the settings' repository; `None` where it is not read over HTTP.
+    #[must_use]
+    pub fn of(settings: &'a Settings, env: &'a Env) -> Option<Self> {
+        let api_url = settings.api_url.as_deref();
+        let is_github = matches!(settings.repo, Repo::GitHub { .. });
+        Some(Self {
+            enterprise: is_github && api_url.is_some(),
+            token_file: settings.token_file.as_deref(),
+            ..Self::new(&settings.repo.web_host(api_url)?, env)
+        })
+    }
+
     /// For a host, in this system.
     #[must_use]
-    pub fn new(host: &'a str, env: &'a Env) -> Self {
+    pub fn new(host: &str, env: &'a Env) -> Self {
         Self {
-            host,
+            host: host.to_ascii_lowercase(),
             enterprise: false,
             token_file: None,
             env,
@@ -55,16 +67,12 @@ impl<'a> Search<'a> {
         Ok(None)
     }
 
-    fn host(&self) -> String {
-        self.host.to_ascii_lowercase()
-    }
-
     fn token(&self, secret: SecretString, origin: TokenOrigin) -> Token {
         Token {
             secret,
             login: LOGIN.to_owned(),
             origin,
-            host: self.host(),
+            host: self.host.clone(),
         }
     }
 
@@ -95,13 +103,13 @@ impl<'a> Search<'a> {
     }
 
     fn in_environment(&self) -> Result<Option<Token>, Error> {
-        let host = self.host();
+        let host = &self.host;
         let named_by_gh = || {
             self.env
                 .get("GH_HOST")
-                .is_some_and(|name| name.eq_ignore_ascii_case(&host))
+                .is_some_and(|name| name.eq_ignore_ascii_case(host))
         };
-        let variables: &[&'static str] = if is_github(&host) {
+        let variables: &[&'static str] = if is_github(host) {
             &["GITHUB_TOKEN", "GH_TOKEN"]
         } else if self.enterprise || named_by_gh() {
             &["GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"]
@@ -119,7 +127,7 @@ impl<'a> Search<'a> {
     }
 
     fn in_home(&self) -> Result<Option<Token>, Error> {
-        if !is_github(&self.host()) {
+        if !is_github(&self.host) {
             return Ok(None);
         }
         if let Some(config) = self.user_config() {
@@ -139,15 +147,15 @@ impl<'a> Search<'a> {
     }
 
     fn in_nix(&self) -> Result<Option<Token>, Error> {
-        let host = self.host();
+        let host = &self.host;
         let found = match self.env.get("NIX_CONFIG") {
-            Some(config) => nix::in_text(config.as_encoded_bytes(), &host)
+            Some(config) => nix::in_text(config.as_encoded_bytes(), host)
                 .map(|found| (found, "NIX_CONFIG".into())),
             None => None,
         };
         let found = match found {
             Some(found) => Some(found),
-            None => nix::in_files(&self.nix_files(), &host)?,
+            None => nix::in_files(&self.nix_files(), host)?,
         };
         let Some((entry, place)) = found else {
             return Ok(None);
@@ -162,7 +170,7 @@ impl<'a> Search<'a> {
     }
 
     fn in_netrc(&self) -> Result<Option<Token>, Error> {
-        let host = self.host();
+        let host = &self.host;
         let own = self.env.path("NETRC").map(Path::to_owned);
         let places = [
             own,
@@ -173,7 +181,7 @@ impl<'a> Search<'a> {
             let Some(content) = file::read(&path, Trust::Anyone)? else {
                 continue;
             };
-            let api = is_github(&host).then(|| format!("api.{host}"));
+            let api = is_github(host).then(|| format!("api.{host}"));
             let names = [Some(host.as_str()), api.as_deref()];
             let Some(entry) = names
                 .into_iter()

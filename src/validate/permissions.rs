@@ -8,7 +8,6 @@ use super::sight::Sight;
 use super::system::Node;
 use crate::fs::{Kind, Stat};
 use crate::git::RelPath;
-use crate::settings::Repo;
 use crate::token::{self, Search};
 
 const WRITABLE_BY_OTHERS: u32 = 0o002;
@@ -144,18 +143,12 @@ fn token(sight: &Sight<'_>, findings: &mut Findings) {
 
 /// Why the token that a sync would use must not be used; its content is never told.
 fn token_problem(sight: &Sight<'_>) -> Option<token::Error> {
-    let settings = sight.settings();
-    let host = settings.repo.web_host(settings.api_url.as_deref())?;
-    let is_github = matches!(settings.repo, Repo::GitHub { .. });
-    let file = settings
-        .token_file
-        .as_deref()
-        .map(|path| sight.system.real(path));
+    let search = Search::of(sight.settings(), sight.env())?;
+    let file = search.token_file.map(|path| sight.system.real(path));
     let search = Search {
-        enterprise: is_github && settings.api_url.is_some(),
         token_file: file.as_deref(),
         root: sight.context.root,
-        ..Search::new(&host, sight.env())
+        ..search
     };
     search.run().err()
 }
