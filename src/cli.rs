@@ -14,6 +14,7 @@ use crate::metrics::Progress;
 use crate::report::{Color, Report, Stdio, log_events};
 use crate::settings::{Env, File, Resolved, Settings};
 use crate::source::Interrupt;
+use crate::sync::Context;
 
 pub mod args;
 mod config;
@@ -30,6 +31,7 @@ mod validate;
 mod watch;
 
 use args::{Cli, Command};
+use watch::Watch;
 
 /// Runs the program with these arguments, the program's name first.
 ///
@@ -74,6 +76,19 @@ struct Run<'a> {
     report: &'a mut Report,
     /// For the metrics.
     progress: Progress,
+}
+
+impl Run<'_> {
+    /// Does work of the sync stage, showing how it goes on.
+    fn watched<T>(&mut self, settings: &Settings, work: impl FnOnce(&Context<'_>) -> T) -> T {
+        let watch = Watch::new(self.report);
+        work(&Context {
+            settings,
+            env: self.env,
+            observer: &watch,
+            interrupt: self.interrupt,
+        })
+    }
 }
 
 fn run(cli: &Cli, env: &Env, interrupt: &Interrupt, report: &mut Report) -> Result<Exit, Error> {

@@ -56,6 +56,23 @@ pub struct Options {
     pub wait: Duration,
 }
 
+impl Options {
+    /// For a look at what a sync would do, or for a way back that a person has chosen: no guard refuses it, and another
+    /// run is not waited for.
+    #[must_use]
+    pub fn unguarded(mode: Mode) -> Self {
+        Self {
+            mode,
+            force_full: false,
+            skip_validation: false,
+            allow_rewind: true,
+            mass_delete: MassDelete::Allow,
+            resume: true,
+            wait: Duration::ZERO,
+        }
+    }
+}
+
 /// How far a sync goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -10,13 +10,13 @@ use crate::Error;
 use crate::exit::Exit;
 use crate::git::id::Kind;
 use crate::git::{File, FileMode, RelPath};
-use crate::plan::{self, Conflict, MassDelete, Operation};
+use crate::plan::{self, Conflict, Operation};
 use crate::report::Format;
 use crate::report::diff::{Reader, Side, unified};
 use crate::scan::{Local, Scanner};
 use crate::settings::{LocalEdits, Settings};
 use crate::state::Index;
-use crate::sync::{Context, Mode, Options, Session};
+use crate::sync::{Mode, Options, Session};
 
 /// What `--json` prints of a path.
 #[derive(Serialize)]
@@ -39,16 +39,7 @@ pub(super) fn run(
     } else {
         None
     };
-    let session = {
-        let watch = super::watch::Watch::new(run.report);
-        let context = Context {
-            settings,
-            env: run.env,
-            observer: &watch,
-            interrupt: run.interrupt,
-        };
-        Session::begin(&context, Duration::ZERO)?
-    };
+    let session = run.watched(settings, |context| Session::begin(context, Duration::ZERO))?;
     let scanner = session.scanner(false);
     let is_json = run.report.format() == Format::Json;
     let reader = Reader {
@@ -167,15 +158,7 @@ fn after_sync(
     settings: &Settings,
     run: &mut Run<'_>,
 ) -> Result<BTreeMap<RelPath, Option<File>>, Error> {
-    let options = Options {
-        mode: Mode::DryRun,
-        force_full: false,
-        skip_validation: false,
-        allow_rewind: true,
-        resume: true,
-        mass_delete: MassDelete::Allow,
-        wait: Duration::ZERO,
-    };
+    let options = Options::unguarded(Mode::DryRun);
     let (outcome, stopped_by) = match sync::sync(&options, settings, run) {
         Err(Error::Plan(plan::Error::Conflicts { conflicts })) => {
             let settings = Settings {

@@ -1,22 +1,19 @@
 //! `hyper-sync history`, `rollback` and `restore`: what past updates replaced, and the way back.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use serde::Serialize;
 
-use super::watch::Watch;
 use super::{Run, args, place};
 use crate::Error;
 use crate::apply::Transaction;
 use crate::exit::Exit;
 use crate::git::{CommitId, RelPath};
 use crate::patterns::Patterns;
-use crate::plan::MassDelete;
 use crate::report::{Format, Verbosity, sync as told};
 use crate::settings::{LocalEdits, Settings};
 use crate::state::StateDir;
-use crate::sync::{self, Context, Mode, Options, Restored};
+use crate::sync::{self, Mode, Options, Restored};
 
 /// What `--json` prints of an update.
 #[derive(Serialize)]
@@ -118,25 +115,14 @@ pub(super) fn rollback(
     settings: &Settings,
     run: &mut Run<'_>,
 ) -> Result<Exit, Error> {
-    let options = Options {
-        mode: if args.dry_run {
-            Mode::DryRun
-        } else {
-            Mode::Apply
-        },
-        ..options()
-    };
-    let outcome = {
-        let (env, interrupt) = (run.env, run.interrupt);
-        let watch = Watch::new(run.report);
-        let context = Context {
-            settings,
-            env,
-            observer: &watch,
-            interrupt,
-        };
-        sync::rollback(&context, &options, &args.back)?
-    };
+    let options = Options::unguarded(if args.dry_run {
+        Mode::DryRun
+    } else {
+        Mode::Apply
+    });
+    let outcome = run.watched(settings, |context| {
+        sync::rollback(context, &options, &args.back)
+    })?;
     match run.report.format() {
         Format::Json => run.report.json(&told::Document::from(&outcome)),
         Format::Human => {
@@ -162,22 +148,12 @@ pub(super) fn restore(
     run: &mut Run<'_>,
 ) -> Result<Exit, Error> {
     let paths = place::resolve(&args.paths, &settings.target)?;
-    let restored = {
-        let (env, interrupt) = (run.env, run.interrupt);
-        let watch = Watch::new(run.report);
-        let context = Context {
-            settings,
-            env,
-            observer: &watch,
-            interrupt,
-        };
-        sync::restore(&context, &options(), &paths)?
-    };
+    let options = Options::unguarded(Mode::Apply);
     let Restored {
         paths,
         displaced,
         applied,
-    } = restored;
+    } = run.watched(settings, |context| sync::restore(context, &options, &paths))?;
     told::late(run.report, &applied);
     match run.report.format() {
         Format::Json => run.report.json(&serde_json::json!({
@@ -212,16 +188,4 @@ pub(super) fn restore(
     } else {
         Exit::Conflict
     })
-}
-
-fn options() -> Options {
-    Options {
-        mode: Mode::Apply,
-        force_full: false,
-        skip_validation: false,
-        allow_rewind: true,
-        resume: true,
-        mass_delete: MassDelete::Allow,
-        wait: Duration::ZERO,
-    }
 }

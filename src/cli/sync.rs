@@ -1,6 +1,5 @@
 //! `hyper-sync sync`.
 
-use super::watch::Watch;
 use super::{Run, args, rebuild};
 use crate::Error;
 use crate::exit::Exit;
@@ -8,7 +7,7 @@ use crate::metrics::Stage;
 use crate::plan::MassDelete;
 use crate::report::{Format, sync as told};
 use crate::settings::Settings;
-use crate::sync::{self, Context, Mode, Options, Outcome};
+use crate::sync::{self, Mode, Options, Outcome};
 
 /// Runs the command.
 pub(super) fn run(
@@ -54,22 +53,13 @@ pub(super) fn options(remote: &args::Remote) -> Options {
     }
 }
 
-/// Runs the sync, showing how it goes on.
+/// Runs the sync.
 pub(super) fn sync(
     options: &Options,
     settings: &Settings,
     run: &mut Run<'_>,
 ) -> Result<Outcome, Error> {
-    let watch = Watch::new(run.report);
-    let outcome = sync::run(
-        &Context {
-            settings,
-            env: run.env,
-            observer: &watch,
-            interrupt: run.interrupt,
-        },
-        options,
-    )?;
+    let outcome = run.watched(settings, |context| sync::run(context, options))?;
     run.progress.moved(outcome.traffic);
     Ok(outcome)
 }
