@@ -291,7 +291,6 @@ fn of_sync(error: &sync::Error) -> Exit {
         | sync::Error::NoSuchUpdate(_)
         | sync::Error::NoSuchEdit { .. } => Exit::Failure,
         sync::Error::Outside { .. } => Exit::Usage,
-        sync::Error::Pattern(_) => Exit::Configuration,
     }
 }
 

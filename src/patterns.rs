@@ -63,6 +63,12 @@ impl Patterns {
         })
     }
 
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.paths.is_empty()
+    }
+
     /// Whether the path, or a directory above it, matches.
     #[must_use]
     pub fn matches(&self, path: &RelPath) -> bool {

@@ -16,6 +16,8 @@ use sha1::{Digest, Sha1};
 use crate::fs::{self, Kind, Stat, Target};
 use crate::git::{BlobId, File, FileMode, Oid, RelPath};
 
+mod edits;
+
 /// What is at a path of the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Local {
@@ -123,27 +125,29 @@ impl Local {
     /// Whether it is exactly this file of a commit, as far as git tells files apart.
     #[must_use]
     pub fn is(&self, file: &File) -> bool {
-        match self {
-            Self::File { executable, id, .. } => {
-                let mode = if *executable {
-                    FileMode::Executable
-                } else {
-                    FileMode::Regular
-                };
-                *id == file.id && mode == file.mode
-            }
-            Self::Symlink { id, .. } => *id == file.id && file.mode == FileMode::Symlink,
-            Self::Missing | Self::Directory { .. } | Self::Special { .. } => false,
-        }
+        self.file().as_ref() == Some(file)
+    }
+
+    /// The file of a commit that it would be.
+    #[must_use]
+    pub fn file(&self) -> Option<File> {
+        let (mode, id) = match self {
+            Self::File {
+                executable: true,
+                id,
+                ..
+            } => (FileMode::Executable, *id),
+            Self::File { id, .. } => (FileMode::Regular, *id),
+            Self::Symlink { id, .. } => (FileMode::Symlink, *id),
+            Self::Missing | Self::Directory { .. } | Self::Special { .. } => return None,
+        };
+        Some(File { mode, id })
     }
 
     /// The hash of its content, where it has one.
     #[must_use]
     pub fn id(&self) -> Option<BlobId> {
-        match self {
-            Self::File { id, .. } | Self::Symlink { id, .. } => Some(*id),
-            Self::Missing | Self::Directory { .. } | Self::Special { .. } => None,
-        }
+        self.file().map(|file| file.id)
     }
 
     /// What `lstat` told.

@@ -6,6 +6,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::git::RelPath;
+use crate::patterns::Patterns;
+
 mod amount;
 mod env;
 mod error;
@@ -46,13 +49,13 @@ pub struct Settings {
     /// What happens to local edits.
     pub local_edits: LocalEdits,
     /// Globs of paths where a local edit always wins.
-    pub protect: Vec<String>,
+    pub protect: Patterns,
     /// Globs of paths that are not managed at all.
-    pub exclude: Vec<String>,
+    pub exclude: Patterns,
     /// Globs of paths whose execute bit is ours to set.
-    pub executable: Vec<String>,
+    pub executable: Patterns,
     /// Paths that must stay regular files once a commit had them, or the update is refused.
-    pub require: Vec<String>,
+    pub require: Vec<RelPath>,
     /// Our own directory: store, journal, index.
     pub state_dir: PathBuf,
     /// Where the readable `sync-state.json` is published besides the state directory.

@@ -10,6 +10,7 @@ use crate::Error;
 use crate::exit::Exit;
 use crate::git::id::Kind;
 use crate::git::{File, FileMode, RelPath};
+use crate::patterns::Patterns;
 use crate::plan::{self, Conflict, Operation};
 use crate::report::Format;
 use crate::report::diff::{Reader, Side, unified};
@@ -47,7 +48,8 @@ pub(super) fn run(
         color: !is_json && run.report.color_out(),
     };
     let mut entries = Vec::new();
-    let (differences, changing) = differences(&session, &scanner, wanted.as_ref())?;
+    let (differences, changing) =
+        differences(&session, &scanner, wanted.as_ref(), &settings.executable)?;
     for path in changing {
         let text = format!("`{path}` is being written right now, and is left out");
         run.report.warning(&text);
@@ -92,6 +94,7 @@ fn differences(
     session: &Session,
     scanner: &Scanner<'_>,
     wanted: Option<&BTreeMap<RelPath, Option<File>>>,
+    executable: &Patterns,
 ) -> Result<(Vec<Difference>, Vec<RelPath>), Error> {
     let committed = |path: &RelPath, file: &File| {
         let content = session.store().read(Kind::Blob, file.id.0);
@@ -103,20 +106,7 @@ fn differences(
         })
     };
     let here = |path: &RelPath, local: Option<&Local>| {
-        let (mode, id) = match local? {
-            Local::File {
-                executable: true,
-                id,
-                ..
-            } => (FileMode::Executable, *id),
-            Local::File {
-                executable: false,
-                id,
-                ..
-            } => (FileMode::Regular, *id),
-            Local::Symlink { id, .. } => (FileMode::Symlink, *id),
-            Local::Missing | Local::Directory { .. } | Local::Special { .. } => return None,
-        };
+        let File { mode, id } = local?.file()?;
         let content = scanner.read(path, id);
         Some(content.map(|content| Side { mode, content }))
     };
@@ -136,16 +126,12 @@ fn differences(
         }
     } else {
         let base = session.index().map(Index::base).unwrap_or_default();
-        let local = scanner.look(base.keys())?;
-        for (path, file) in &base {
-            let now = local.get(path);
-            if !now.is_some_and(|now| now.is(file)) {
-                match here(path, now) {
-                    Some(None) => changing.push(path.clone()),
-                    now => {
-                        let before = committed(path, file)?;
-                        found.push((path.clone(), Some(before), now.flatten()));
-                    }
+        for (path, now) in scanner.edits(&base, executable)? {
+            match here(&path, Some(&now)) {
+                Some(None) => changing.push(path),
+                now => {
+                    let before = base.get(&path).map(|file| committed(&path, file));
+                    found.push((path, before.transpose()?, now.flatten()));
                 }
             }
         }

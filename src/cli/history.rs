@@ -9,7 +9,6 @@ use crate::Error;
 use crate::apply::Transaction;
 use crate::exit::Exit;
 use crate::git::{CommitId, RelPath};
-use crate::patterns::Patterns;
 use crate::report::{Format, Verbosity, sync as told};
 use crate::settings::{LocalEdits, Settings};
 use crate::state::StateDir;
@@ -174,8 +173,7 @@ pub(super) fn restore(
                 let text = format!("the local edit of `{path}` is back{swapped}\n");
                 run.report.text(&text);
             }
-            let protect = Patterns::new(&settings.protect).map_err(sync::Error::from)?;
-            let is_taken = |path: &RelPath| !protect.matches(path);
+            let is_taken = |path: &RelPath| !settings.protect.matches(path);
             if settings.local_edits == LocalEdits::Replace && paths.iter().any(is_taken) {
                 run.report.note(
                     "the next sync replaces it again, for `local_edits` is \"replace\"; what `protect` lists stays",

@@ -7,12 +7,10 @@ use crate::Error;
 use crate::exit::Exit;
 use crate::lock::{self, Lock};
 use crate::metrics::Stage;
-use crate::patterns::Patterns;
 use crate::rebuild::{self, Machine, Outcome, Record, Repeat, Request, Status, SystemRunner};
 use crate::report::{self, Format, Verbosity};
 use crate::settings::{Action, Settings};
 use crate::state::{Found, Index, StateDir};
-use crate::sync;
 
 /// The unit that starts updates by itself.
 const TIMER: &str = "hyper-sync.timer";
@@ -89,7 +87,7 @@ pub(super) fn run(
 pub(super) fn preflight(settings: &Settings, run: &mut Run<'_>) -> Result<(), Error> {
     let state = StateDir::open(&settings.state_dir)?;
     Ok(rebuild::preflight(
-        &request(Cause::UPDATE, settings, &state, &exclude(settings)?, run)?,
+        &request(Cause::UPDATE, settings, &state, run)?,
         &Machine::here(),
         run.env,
         &runner(run),
@@ -106,7 +104,7 @@ pub(super) fn rebuild(
     // Before the commit is looked up: a sync that is under way would change it.
     let _lock = Lock::acquire(&state, PATIENCE, run.interrupt)?;
     let outcome = rebuild::run(
-        &request(cause, settings, &state, &exclude(settings)?, run)?,
+        &request(cause, settings, &state, run)?,
         &Machine::here(),
         run.env,
         &runner(run),
@@ -146,15 +144,10 @@ fn tell(note: &rebuild::Note, run: &mut Run<'_>) {
     }
 }
 
-fn exclude(settings: &Settings) -> Result<Patterns, Error> {
-    Ok(Patterns::new(&settings.exclude).map_err(sync::Error::from)?)
-}
-
 fn request<'a>(
     cause: Cause,
     settings: &'a Settings,
     state: &'a StateDir,
-    exclude: &'a Patterns,
     run: &Run<'_>,
 ) -> Result<Request<'a>, Error> {
     let commit = match Index::load(state)? {
@@ -167,7 +160,7 @@ fn request<'a>(
         state,
         commit,
         verbose: run.report.verbosity() == Verbosity::Verbose,
-        exclude,
+        exclude: &settings.exclude,
         timer: cause.timer,
         repeat: cause.repeat,
     })

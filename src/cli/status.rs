@@ -106,21 +106,16 @@ fn look(settings: &Settings) -> Result<Document, Error> {
 pub(super) fn edits(settings: &Settings, index: &Index) -> Result<Vec<Edit>, Error> {
     let target = Target::open_or_absent(&settings.target)?;
     let scanner = Scanner::new(&target, index.remembered(), Belief::Unchanged);
-    let base = index.base();
-    let local = scanner.look(base.keys())?;
-    let edited = base.iter().filter_map(|(path, file)| {
-        let edit = match local.get(path).unwrap_or(&Local::Missing) {
+    let edits = scanner.edits(&index.base(), &settings.executable)?;
+    let edits = edits.into_iter().map(|(path, local)| {
+        let edit = match local {
             Local::Missing => "missing",
-            here if here.is(file) => return None,
             Local::File { .. } | Local::Symlink { .. } => "edited",
             Local::Directory { .. } | Local::Special { .. } => "replaced",
         };
-        Some(Edit {
-            path: path.clone(),
-            edit,
-        })
+        Edit { path, edit }
     });
-    Ok(edited.collect())
+    Ok(edits.collect())
 }
 
 fn told(document: &Document) -> String {

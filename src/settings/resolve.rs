@@ -9,10 +9,13 @@ use std::time::Duration;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
+use crate::git::RelPath;
+use crate::patterns::Patterns;
+
 use super::amount::{Count, Size};
 use super::layers::Layers;
 use super::paths;
-use super::value::{ApiUrl, Argument, CheckedPath, Pattern, Reference, TreePath};
+use super::value::{ApiUrl, Argument, CheckedPath, Pattern, Reference};
 use super::{
     Action, Env, Error, File, HYPER_NIXOS_TARGET, Limits, LocalEdits, Overrides, Problem, Rebuild,
     Repo, Resolved, Settings, Symlinks, Transport, Trust, Validate,
@@ -95,16 +98,13 @@ fn settings(layers: &mut Layers<'_>, env: &Env) -> Settings {
             ),
         ),
         executable: patterns(layers, "executable", of.either(&["scripts/**/*.sh"], &[])),
-        require: layers
-            .value(
-                "require",
-                ["flake.nix", "configuration.nix"]
-                    .map(|path| TreePath(path.to_owned()))
-                    .to_vec(),
-            )
-            .into_iter()
-            .map(|path| path.0)
-            .collect(),
+        require: layers.value(
+            "require",
+            ["flake.nix", "configuration.nix"]
+                .iter()
+                .filter_map(|path| RelPath::new(path.as_bytes()).ok())
+                .collect(),
+        ),
         state_dir: state_dir(layers, &target, env),
         state_file: layers.optional("state_file", of.only(HYPER_NIXOS_STATE_FILE.into())),
         metrics_file: layers.optional("metrics_file", None),
@@ -284,10 +284,15 @@ fn strings(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|&text| text.to_owned()).collect()
 }
 
-fn patterns(layers: &mut Layers<'_>, name: &'static str, default: &[&str]) -> Vec<String> {
+fn patterns(layers: &mut Layers<'_>, name: &'static str, default: &[&str]) -> Patterns {
     let default = default.iter().map(|&text| Pattern(text.to_owned()));
     let patterns = layers.value(name, default.collect::<Vec<_>>());
-    patterns.into_iter().map(|pattern| pattern.0).collect()
+    let patterns: Vec<_> = patterns.into_iter().map(|pattern| pattern.0).collect();
+    // Each of them is a pattern; all of them together can be too large.
+    Patterns::new(&patterns).unwrap_or_else(|fault| {
+        layers.refuse(name, Problem::Pattern(fault));
+        Patterns::default()
+    })
 }
 
 fn checked_paths(layers: &mut Layers<'_>, name: &'static str, default: &[&str]) -> Vec<PathBuf> {

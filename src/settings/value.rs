@@ -123,6 +123,21 @@ impl Value for Repo {
     }
 }
 
+impl Value for RelPath {
+    const TAKES: &'static str = "a path in the repository";
+
+    fn parse(text: &str, _: Base<'_>) -> Result<Self, Problem> {
+        Self::new(text.as_bytes()).map_err(|fault| Problem::TreePath {
+            path: text.to_owned(),
+            fault,
+        })
+    }
+
+    fn show(&self) -> toml::Value {
+        toml::Value::String(self.to_string())
+    }
+}
+
 /// A list. As text it has one item a line: globs and arguments hold every other separator.
 impl<T: Value> Value for Vec<T> {
     const TAKES: &'static str = "a list of text";
@@ -183,13 +198,6 @@ checked_text! {
         Patterns::new(&[text]).map_err(Problem::Pattern)?;
         Ok(text.to_owned())
     };
-    /// A path in a tree.
-    TreePath, "a path in the repository", |text| {
-        match RelPath::new(text.as_bytes()) {
-            Ok(_) => Ok(text.to_owned()),
-            Err(fault) => Err(Problem::TreePath { path: text.to_owned(), fault }),
-        }
-    };
     /// The base of a REST API.
     ApiUrl, "an `https://` address", repo::parse_api_url;
     /// An argument, which may be empty.
@@ -207,7 +215,7 @@ impl Value for CheckedPath {
         if text.starts_with('/') || text.starts_with('~') {
             return paths::absolute(text, Base::None).map(Self);
         }
-        TreePath::parse(text, Base::None).map(|path| Self(path.0.into()))
+        RelPath::parse(text, Base::None).map(|path| Self(path.as_str().into()))
     }
 
     fn show(&self) -> toml::Value {

@@ -9,7 +9,7 @@ use super::sealed::{self, Format, Found};
 use super::{Error, StateDir};
 use crate::fs::{Kind, Stat, Unsynced};
 use crate::git::{BlobId, CommitId, File, FileMode, RelPath, TreeId};
-use crate::scan::{Belief, Remembered};
+use crate::scan::Remembered;
 
 const NAME: &str = "index";
 const ASIDE: &str = "index.tmp";
@@ -119,12 +119,6 @@ impl Index {
             .iter()
             .filter_map(|(path, owned)| Some((path.clone(), owned.remembered()?)))
             .collect()
-    }
-
-    /// How far [`remembered`](Self::remembered) is to be believed: fully, as what is doubtful was left out of it.
-    #[must_use]
-    pub fn belief(&self) -> Belief {
-        Belief::Unchanged
     }
 }
 

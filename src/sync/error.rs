@@ -88,13 +88,6 @@ pub enum Error {
         /// The bytes of the edit.
         kept: std::path::PathBuf,
     },
-    /// A pattern of the settings.
-    #[error(transparent)]
-    #[diagnostic(
-        code(hyper_sync::sync::pattern),
-        help("correct it in the settings; nothing was written")
-    )]
-    Pattern(#[from] crate::patterns::NotAPattern),
 }
 
 fn taken(path: &crate::git::RelPath, by: &crate::git::RelPath) -> String {

@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::{Error, Session};
+use super::Session;
 use crate::apply::{Content, ContentError};
 use crate::git::id::Kind;
 use crate::git::{BlobId, RelPath, Tree};
 use crate::objects::Store;
-use crate::patterns::Patterns;
 use crate::plan::{self, MassDelete, Policy};
 use crate::scan::{Local, Scanner};
 use crate::settings::Settings;
@@ -42,19 +41,15 @@ impl Need for Inventory<'_> {
 }
 
 /// The policy that the settings and the flags of a run make.
-pub(super) fn policy(settings: &Settings, mass_delete: MassDelete) -> Result<Policy, Error> {
-    let require = settings
-        .require
-        .iter()
-        .filter_map(|path| RelPath::new(path.as_bytes()).ok());
-    Ok(Policy {
+pub(super) fn policy(settings: &Settings, mass_delete: MassDelete) -> Policy {
+    Policy {
         local_edits: settings.local_edits,
-        protect: Patterns::new(&settings.protect)?,
-        exclude: Patterns::new(&settings.exclude)?,
-        executable: Patterns::new(&settings.executable)?,
-        require: require.collect(),
+        protect: settings.protect.clone(),
+        exclude: settings.exclude.clone(),
+        executable: settings.executable.clone(),
+        require: settings.require.clone(),
         mass_delete,
-    })
+    }
 }
 
 /// Everything that is ours or should be, as it is now.

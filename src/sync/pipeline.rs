@@ -61,7 +61,7 @@ impl Pipeline<'_> {
     pub(super) fn run(&self) -> Result<Outcome, crate::Error> {
         let (context, options, session) = (self.context, self.options, self.session);
         let settings = context.settings;
-        let policy = policy(settings, options.mass_delete)?;
+        let policy = policy(settings, options.mass_delete);
         let signers = match &settings.trust.signers {
             Some(path) => Some(Signers::load(path, context.env)?),
             None => None,

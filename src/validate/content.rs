@@ -6,7 +6,6 @@ use super::sight::Sight;
 use crate::fs::{Kind, Stat};
 use crate::git::RelPath;
 use crate::nix::names::sets_attribute;
-use crate::patterns::Patterns;
 
 /// Files that match `executable` can be run.
 pub(super) fn scripts(sight: &Sight<'_>, findings: &mut Findings) {
@@ -56,8 +55,7 @@ fn is_executable(stat: Stat) -> bool {
 }
 
 fn matching(sight: &Sight<'_>) -> Vec<(RelPath, Stat)> {
-    // Settings have checked the patterns.
-    let patterns = Patterns::new(&sight.settings().executable).unwrap_or_default();
+    let patterns = &sight.settings().executable;
     let paths = sight
         .managed()
         .into_iter()

@@ -1,14 +1,10 @@
 //! The target against the last sync, and the state that remembers it.
 
-use std::collections::BTreeMap;
-
 use super::findings::Findings;
 use super::repair::Repair;
 use super::sight::Sight;
-use crate::git::{File, FileMode, RelPath};
-use crate::patterns::Patterns;
-use crate::scan::{Local, Scanner};
-use crate::state::{Found, Index, SyncState, TX};
+use crate::scan::{Belief, Local, Scanner};
+use crate::state::{Found, SyncState, TX};
 
 /// Every managed file is what the last sync wrote.
 pub(super) fn integrity(sight: &Sight<'_>, findings: &mut Findings) {
@@ -22,67 +18,42 @@ pub(super) fn integrity(sight: &Sight<'_>, findings: &mut Findings) {
             return findings.skip("what was synced last is not known");
         }
     };
-    let managed = sight.managed();
-    let scanner = Scanner::new(target, index.remembered(), index.belief());
-    let local = match scanner.look(&managed) {
-        Ok(local) => local,
+    let settings = sight.settings();
+    let mut managed = index.base();
+    managed.retain(|path, _| !sight.is_excluded(path));
+    let scanner = Scanner::new(target, index.remembered(), Belief::Unchanged);
+    let edits = match scanner.edits(&managed, &settings.executable) {
+        Ok(edits) => edits,
         Err(error) => {
             return findings.fault(error.to_string(), "check the disk and its permissions");
         }
     };
-    let (missing, edited, protected) = differences(sight, index, &local);
+    let (protected, unprotected): (Vec<_>, Vec<_>) = edits
+        .into_iter()
+        .partition(|(path, _)| settings.protect.matches(path));
+    let (missing, edited): (Vec<_>, Vec<_>) = unprotected
+        .into_iter()
+        .partition(|(_, local)| *local == Local::Missing);
     let commit = index.commit.short();
     findings.each(
         true,
         &missing,
-        |path| format!("`{path}` is missing"),
+        |(path, _)| format!("`{path}` is missing"),
         "`hyper-sync sync` writes it again",
     );
     findings.each(
         false,
         &edited,
-        |path| format!("`{path}` is not as in commit {commit}"),
+        |(path, _)| format!("`{path}` is not as in commit {commit}"),
         "`hyper-sync diff` shows the edits; `local_edits` says what a sync does about them",
     );
-    for path in &protected {
+    for (path, _) in &protected {
         findings.pass(format!("`{path}` was edited, and is protected"));
     }
     if missing.is_empty() && edited.is_empty() {
         let same = managed.len() - protected.len();
         findings.pass(format!("{same} files are as in commit {commit}"));
     }
-}
-
-type Paths = Vec<RelPath>;
-
-/// What is missing, what was edited, and what was edited and is protected.
-fn differences(
-    sight: &Sight<'_>,
-    index: &Index,
-    local: &BTreeMap<RelPath, Local>,
-) -> (Paths, Paths, Paths) {
-    // Settings have checked the patterns.
-    let protect = Patterns::new(&sight.settings().protect).unwrap_or_default();
-    let executable = Patterns::new(&sight.settings().executable).unwrap_or_default();
-    let (mut missing, mut edited, mut protected) = Default::default();
-    for (path, local) in local {
-        let Some(owned) = index.entries.get(path) else {
-            continue;
-        };
-        let is = |mode| local.is(&File { mode, id: owned.id });
-        // There the execute bit is ours to set, and the scripts' own check tells of it.
-        let either = executable.matches(path) && owned.mode != FileMode::Symlink;
-        let same =
-            is(owned.mode) || (either && (is(FileMode::Regular) || is(FileMode::Executable)));
-        let list: &mut Paths = match local {
-            _ if same => continue,
-            _ if protect.matches(path) => &mut protected,
-            Local::Missing => &mut missing,
-            _ => &mut edited,
-        };
-        list.push(path.clone());
-    }
-    (missing, edited, protected)
 }
 
 /// The state directory is ours alone and readable.

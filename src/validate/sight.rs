@@ -37,7 +37,6 @@ pub(super) struct Sight<'a> {
     pub(super) system: System<'a>,
     pub(super) target: Result<Target, fs::Error>,
     pub(super) state: Result<Option<StateDir>, state::Error>,
-    exclude: Patterns,
     index: OnceCell<Result<Found<Index>, state::Error>>,
     walk: OnceCell<Result<Walk, fs::Error>>,
 }
@@ -66,8 +65,6 @@ impl<'a> Sight<'a> {
         Self {
             target: Target::open(&system.real(&settings.target)),
             state: StateDir::find(&system.real(&settings.state_dir)),
-            // Settings have checked the patterns.
-            exclude: Patterns::new(&settings.exclude).unwrap_or_default(),
             index: OnceCell::new(),
             walk: OnceCell::new(),
             context,
@@ -107,7 +104,7 @@ impl<'a> Sight<'a> {
     }
 
     pub(super) fn is_excluded(&self, path: &RelPath) -> bool {
-        self.exclude.matches(path)
+        self.settings().exclude.matches(path)
     }
 
     /// The text of a file of the target; `None` where no regular file is there.
@@ -167,7 +164,7 @@ impl<'a> Sight<'a> {
     /// Everything in the target that is not excluded, managed or not.
     pub(super) fn walk(&self) -> Result<&Walk, &fs::Error> {
         let walk = || match &self.target {
-            Ok(target) => walk(target, &self.exclude),
+            Ok(target) => walk(target, &self.settings().exclude),
             Err(_) => Ok(Walk::default()),
         };
         self.walk.get_or_init(walk).as_ref()

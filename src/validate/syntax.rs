@@ -116,7 +116,7 @@ fn used(sight: &Sight<'_>) -> BTreeMap<PathBuf, Text> {
     let settings = sight.settings();
     let flake = flake(sight);
     let mut used = BTreeMap::new();
-    let wanted = settings.require.iter().map(PathBuf::from);
+    let wanted = settings.require.iter().map(|path| path.as_str().into());
     let wanted = wanted.chain(settings.validate.files.iter().cloned());
     let wanted = wanted.chain([PathBuf::from("flake.nix")]);
     let mut pending: Vec<_> = wanted.map(|path| settings.target.join(path)).collect();

@@ -1,5 +1,8 @@
 //! `hyper-sync sync` as a person and a program see it.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+
 use crate::common::env::{Output, Sandbox};
 use crate::common::repo::Repo;
 use crate::common::snapshot::TreeSnapshot;
@@ -202,8 +205,7 @@ fn the_state_file_has_the_documented_fields() {
     let published = world.root().join("cache/sync-state.json");
     let path = published.display().to_string();
     let _ = sync(&world, &repo, &["--state-file", &path]).ok();
-    let state: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(&published).unwrap()).unwrap();
+    let state: serde_json::Value = serde_json::from_slice(&fs::read(&published).unwrap()).unwrap();
     assert_eq!(state["last_sync"]["commit_sha"], repo.id("main"));
     assert_eq!(state["last_sync"]["ref"], "main");
     assert!(
@@ -291,10 +293,10 @@ fn whether_a_branch_was_rewound_does_not_rest_on_a_file_that_is_for_reading() {
         .commit("second");
     let _ = sync(&world, &repo, &[]).ok();
     let path = world.state().join("sync-state.json");
-    let state = std::fs::read_to_string(&path).unwrap();
+    let state = fs::read_to_string(&path).unwrap();
     let known = repo.path().display().to_string();
     assert!(state.contains(&known));
-    std::fs::write(&path, state.replace(&known, "/another")).unwrap();
+    fs::write(&path, state.replace(&known, "/another")).unwrap();
     repo.update_ref("refs/heads/main", &first);
     let refused = sync(&world, &repo, &[]).code(8);
     assert!(
@@ -344,4 +346,24 @@ fn an_index_that_knows_no_repository_asks_for_descent_and_learns_it() {
     let _ = sync(&world, &repo, &[]).ok();
     assert_eq!(index().repository.unwrap(), repo.path().to_str().unwrap());
     let _ = sync(&world, &other, &[]).ok();
+}
+
+#[test]
+fn the_execute_bit_of_a_script_is_no_local_edit() {
+    let repo = Repo::small();
+    let world = world(&repo);
+    world.config("executable = ['scripts/']");
+    let _ = sync(&world, &repo, &[]).ok();
+    let chmod = |path: &str, mode| {
+        fs::set_permissions(world.target().join(path), Permissions::from_mode(mode)).unwrap();
+    };
+    chmod("scripts/run.sh", 0o644);
+    chmod("flake.nix", 0o755);
+    let status = world.run(&["status", "--json"]).ok().json();
+    let edits = &status["local_edits"];
+    assert_eq!(edits[0]["path"], "flake.nix");
+    assert_eq!(edits.as_array().unwrap().len(), 1);
+    let diff = world.run(&["diff", "--json"]).ok().json();
+    assert_eq!(diff[0]["path"], "flake.nix");
+    assert_eq!(diff.as_array().unwrap().len(), 1);
 }

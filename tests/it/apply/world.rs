@@ -320,7 +320,7 @@ impl World {
         };
         let base = index.as_ref().map(Index::base).unwrap_or_default();
         let (remembered, belief) = match &index {
-            Some(index) => (index.remembered(), index.belief()),
+            Some(index) => (index.remembered(), Belief::Unchanged),
             None => (HashMap::new(), Belief::Nothing),
         };
         let looked_at = jiff::Timestamp::now().as_nanosecond();

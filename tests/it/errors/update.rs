@@ -6,7 +6,6 @@ use hyper_sync::Error;
 use hyper_sync::apply::{self, TxId, undo};
 use hyper_sync::git::RelPath;
 use hyper_sync::nix::NarHash;
-use hyper_sync::patterns::Patterns;
 use hyper_sync::rebuild::{self, Running, Standing};
 use hyper_sync::settings::Action;
 use hyper_sync::state::{self, Damage};
@@ -86,7 +85,6 @@ pub(super) fn sync() -> Vec<Error> {
             by: path("modules"),
             kept: "/var/lib/hyper-sync/undo/000007/e69de29bb2d1d6434b8b29ae775ad8c2e48c5391".into(),
         },
-        E::Pattern(Patterns::new(&["a["]).unwrap_err()),
     ])
 }
 
