@@ -1,12 +1,13 @@
 //! The plan against its table, cell by cell, and against a model.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::fs::{Kind, Stat};
 use crate::git::{BlobId, Oid};
 use crate::scan::Below;
-use std::collections::BTreeSet;
 
 type Files = BTreeMap<RelPath, File>;
 type Locals = BTreeMap<RelPath, Local>;
