@@ -21,7 +21,7 @@ rustPlatform.buildRustPackage {
   pname = manifest.package.name;
   inherit (manifest.package) version;
 
-  # An allow-list, so that an edit of the documentation or of a NixOS test does not rebuild the crate.
+  # An allow-list, so that an edit of the module or of a NixOS test does not rebuild the crate.
   src = lib.fileset.toSource {
     root = ../.;
     fileset = lib.fileset.unions [
@@ -31,8 +31,7 @@ rustPlatform.buildRustPackage {
       ../rustfmt.toml
       # Tests hold them against the program.
       ../README.md
-      ../docs/errors.md
-      ../docs/module.md
+      ../docs
       ../modules/reboot.sh
       ../src
       ../tests
