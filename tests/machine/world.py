@@ -141,17 +141,17 @@ class World:
         )
 
     def hold(self, place):
-        """From now on a build (`build`) or a switch (`boot-loader`, `activation`) stops there until `release`; gone
-        with a reboot."""
+        """From now on a rebuild stops there until `release`: as it is evaluated (`evaluation`), built (`build`) or
+        activated (`boot-loader`, `activation`). Gone with a reboot."""
         self.machine.succeed(f"mkdir -p /run/hold && mkfifo /run/hold/{place}")
 
     def held(self, place):
         """Waits until it has stopped there."""
-        self.machine.wait_until_succeeds(f"test -e /run/hold/{place}.reached")
+        self.machine.wait_until_succeeds(f"ls /run/hold/{place}.reached || ls /nix/store/*-reached-{place}")
 
     def release(self, place):
         self.machine.succeed(
-            f"cd /run/hold && mv {place} released && timeout 10 sh -c ': >released' && rm released {place}.reached"
+            f"cd /run/hold && mv {place} released && timeout 10 sh -c ': >released' && rm -f released {place}.reached"
         )
 
     def is_at(self, release, tree=None):

@@ -15,15 +15,15 @@ def scenario(world):
         assert world.exit_code("hyper-sync-fetch.service") == 9, machine.journal()
         world.is_at(at)
 
-    def publish_large(release):
-        machine.succeed("head -c 20M /dev/urandom >/srv/work/large")
+    def publish_large(release, source):
+        machine.succeed(f"head -c 20M {source} >/srv/work/large")
         world.publish(release)
 
     # The state: 16 MiB must be free before anything is begun.
     machine.succeed(f"mkdir -p {STATE} && mount -t tmpfs -o size=18m,mode=0700 tmpfs {STATE}")
     world.publish("one")
     world.start()
-    publish_large("two")
+    publish_large("two", "/dev/urandom")
     refused("one")
     world.publish("three", remove=["large"])
     world.start()
@@ -38,7 +38,7 @@ def scenario(world):
 
     # The target.
     machine.succeed(f"cp -a {TARGET} /srv/target && mount -t tmpfs -o size=18m tmpfs {TARGET} && cp -a /srv/target/. {TARGET}")
-    publish_large("five")
+    publish_large("five", "/dev/zero")
     refused("four")
     world.publish("six", remove=["large"])
     world.start()

@@ -9,12 +9,15 @@ def scenario(world):
     world.start()
 
     world.publish("two")
-    world.hold("build")
+    for place in ("evaluation", "build"):
+        world.hold(place)
     world.start_later()
-    world.held("build")
-    machine.write("/etc/hypervisor/src/release-text", "edited\n")
-    machine.write("/etc/hypervisor/src/units/edited.service", "[Service]\nExecStart=/bin/true\n")
-    world.release("build")
+    # Before Nix has read the tree, and once more after it.
+    for place in ("evaluation", "build"):
+        world.held(place)
+        machine.write("/etc/hypervisor/src/release-text", "edited\n")
+        machine.write("/etc/hypervisor/src/units/edited.service", "[Service]\nExecStart=/bin/true\n")
+        world.release(place)
     world.finished()
     assert world.exit_code("hyper-sync.service") == 0
     assert world.running() == world.boots() == world.boot_loader() == "two", machine.journal()
