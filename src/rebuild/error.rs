@@ -334,9 +334,10 @@ fn cause(tail: &str) -> String {
 /// The last lines that an activation printed, for the message: it ends soon after what went wrong, and has no word
 /// for it that could be looked for.
 fn last_words(tail: &str) -> String {
+    // What is being done, and `nixos-rebuild` on the command that it ran.
+    let is_noise = |line: &str| line.ends_with("...") || line.contains("non-zero exit status");
     let lines = tail.lines().map(str::trim);
-    // The latter is `nixos-rebuild` on the command that it ran.
-    let told = lines.filter(|line| !line.is_empty() && !line.contains("non-zero exit status"));
+    let told = lines.filter(|line| !line.is_empty() && !is_noise(line));
     let told: Vec<String> = told.map(quoted).collect();
     let last = &told[told.len().saturating_sub(LAST_LINES)..];
     if last.is_empty() {
@@ -374,7 +375,7 @@ mod tests {
 
     #[test]
     fn the_last_lines_of_an_activation_are_told_bounded_and_escaped() {
-        let tail = "stopping units\nboot loader: x\n\ncat: No space left on device\nFailed to install \u{202e}it\n\
+        let tail = "stopping units\nboot loader: x\nactivating...\n\ncat: No space left on device\nFailed to install \u{202e}it\n\
             Command 'systemd-run /nix/store/x' returned non-zero exit status 1.";
         assert_eq!(
             last_words(tail),

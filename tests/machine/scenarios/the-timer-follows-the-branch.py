@@ -1,4 +1,4 @@
-"""A timer's tick validates, syncs and rebuilds, and the next one follows the branch."""
+"""A timer's tick validates, syncs from the forge and rebuilds with Nix, and the next one follows the branch."""
 
 import json
 
@@ -7,6 +7,8 @@ from world import TIMER_SOON
 
 def scenario(world):
     machine = world.machine
+    url = world.forge(token="token-one")
+    world.configure(repo=url, ca_file="/srv/tls/ca.crt")
     world.publish("one")
     world.timer(TIMER_SOON)
     machine.wait_until_succeeds("grep -qx one /run/current-system/etc/release-text")
@@ -18,6 +20,8 @@ def scenario(world):
     world.is_at("two")
     generations = machine.succeed("cd /nix/var/nix/profiles && ls -d system-*-link").split()
     assert generations == ["system-1-link", "system-2-link"], generations
+    requests = machine.read("/run/forge-requests").splitlines()
+    assert all(line.endswith("200 with credentials") for line in requests[1:]), requests
     # Each run has looked at the machine first.
     runs = machine.journal("hyper-sync-fetch.service").split("Starting")[1:]
     assert all("\nvalidate: " in run for run in runs), runs
