@@ -103,6 +103,8 @@ pub struct Obtained {
     pub fallbacks: Vec<Fallback>,
     /// How many blobs were downloaded.
     pub blobs: u64,
+    /// The commit's tree, where it was walked out of the store already.
+    pub tree: Option<Tree>,
 }
 
 /// How far the commit itself is proven.

@@ -288,6 +288,7 @@ impl Source for GitHub {
             },
             fallbacks: Vec::new(),
             blobs: missing.len() as u64,
+            tree: None,
         })
     }
 

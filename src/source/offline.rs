@@ -40,6 +40,7 @@ impl Source for Offline {
                 route: Route::Store,
                 fallbacks: Vec::new(),
                 blobs: 0,
+                tree: None,
             }),
             None => Err(Error::UnknownCommit {
                 remote: "the object store".to_owned(),

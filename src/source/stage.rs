@@ -171,7 +171,12 @@ pub fn prove<'a>(
         }
         None => return Err(incomplete(remote, id, "commit", id.0)),
     };
-    let tree = walk(store, obtained.commit.commit(), terms.limits, remote)?;
+    let commit = obtained.commit.commit();
+    // A tree is proven from its root, so one with the commit's root is the commit's.
+    let tree = match obtained.tree.take() {
+        Some(tree) if tree.root() == commit.tree => tree,
+        _ => walk(store, commit, terms.limits, remote)?,
+    };
     let files = (terms.managed)(&tree);
     if depth == Depth::Content {
         complete(store, id, &tree, &files, need, remote)?;

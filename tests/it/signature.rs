@@ -188,6 +188,7 @@ impl Source for Forge<'_> {
             route: Route::SelectApi,
             fallbacks: Vec::new(),
             blobs: 0,
+            tree: None,
         })
     }
 

@@ -1,7 +1,7 @@
 //! The routes: what is asked for, and what is done when it does not come.
 
 use crate::git::id::Kind;
-use crate::git::{BlobId, Commit, CommitId, Oid};
+use crate::git::{BlobId, Commit, CommitId, Oid, Tree};
 use crate::objects::{Ingested, Store};
 use crate::source::{Error, Fallback, Need, Obtained, Provenance, Route, walk};
 
@@ -14,6 +14,7 @@ const WANTS_MAX: usize = 5000;
 /// A commit that was walked out of the store, with what is needed of it.
 struct Walked {
     commit: Commit,
+    tree: Tree,
     /// Needed blobs.
     needed: Vec<BlobId>,
     /// Those of them that the store cannot read.
@@ -36,7 +37,7 @@ impl GitSource {
             && let Ok(walked) = self.walk(commit, store, need)
             && walked.lacking.is_empty()
         {
-            return Ok(obtained(walked.commit, Route::Store, 0));
+            return Ok(obtained(walked, Route::Store, 0));
         }
         let mut given_up: Option<(Route, Error)> = None;
         for &route in routes {
@@ -163,8 +164,8 @@ impl GitSource {
         };
         self.pack(commit, &fetch, store, need, self.options.limits.bytes)?;
         let walked = self.walk(commit, store, need)?;
-        let tree = walk(store, &walked.commit, self.options.limits, &self.remote)?;
-        let mut blobs: Vec<BlobId> = tree.files().values().map(|file| file.id).collect();
+        let files = walked.tree.files().values();
+        let mut blobs: Vec<BlobId> = files.map(|file| file.id).collect();
         blobs.sort();
         blobs.dedup();
         self.complete(walked, Route::Full, blobs.len())
@@ -217,6 +218,7 @@ impl GitSource {
         let lacking = needed.iter().copied().filter(is_lacking).collect();
         Ok(Walked {
             commit,
+            tree,
             needed,
             lacking,
         })
@@ -224,7 +226,7 @@ impl GitSource {
 
     fn complete(&self, walked: Walked, route: Route, blobs: usize) -> Result<Obtained, Error> {
         match walked.lacking.first() {
-            None => Ok(obtained(walked.commit, route, blobs)),
+            None => Ok(obtained(walked, route, blobs)),
             Some(id) => Err(self.incomplete(walked.commit.id, "blob", id.0)),
         }
     }
@@ -269,9 +271,10 @@ fn base(commit: CommitId, last: Option<CommitId>, store: &Store) -> Option<Commi
         .find(|base| *base != commit && store.is_complete(*base))
 }
 
-fn obtained(commit: Commit, route: Route, blobs: usize) -> Obtained {
+fn obtained(walked: Walked, route: Route, blobs: usize) -> Obtained {
     Obtained {
-        commit: Provenance::Verified(commit),
+        commit: Provenance::Verified(walked.commit),
+        tree: Some(walked.tree),
         route,
         fallbacks: Vec::new(),
         blobs: blobs as u64,
