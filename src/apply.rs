@@ -28,7 +28,7 @@ use crate::fs::{Target, Unsynced, sync_all};
 use crate::git::{BlobId, RelPath};
 use crate::plan::Plan;
 use crate::scan::Local;
-use crate::state::{self, Found, Index, Owned, Seen, StateDir};
+use crate::state::{self, Index, Owned, Seen, StateDir};
 
 mod conflicts;
 mod copies;
@@ -77,6 +77,8 @@ pub struct Update<'a> {
     pub local: &'a BTreeMap<RelPath, Local>,
     /// When the first of it was looked at, or a little earlier; nanoseconds since 1970.
     pub looked_at: i128,
+    /// The index that the plan was made from.
+    pub before: Option<&'a Index>,
     /// Where it leads.
     pub after: Point,
 }
@@ -153,19 +155,15 @@ pub fn apply(
     if is_active(state)? {
         return Err(Error::RecoveryFirst);
     }
-    let before = match Index::load(state)? {
-        Found::Whole(index) => Some(index),
-        Found::Absent | Found::Damaged(_) => None,
-    };
     if update.plan.operations().is_empty() {
         let index = update.index();
-        if before.is_none_or(|before| differs(&before, &index)) {
+        if update.before.is_none_or(|before| differs(before, &index)) {
             index.save(state)?;
         }
         return Ok(Applied::default());
     }
     recover::sweep(target, state)?;
-    let transaction = update.transaction(target, state, before.as_ref())?;
+    let transaction = update.transaction(target, state)?;
     preflight::check(target, state, update, content)?;
 
     let made = target.make()?;
@@ -312,13 +310,11 @@ impl Update<'_> {
         }
     }
 
-    fn transaction(
-        &self,
-        target: &Target,
-        state: &StateDir,
-        before: Option<&Index>,
-    ) -> Result<Transaction, Error> {
-        let base = before.map(Index::base).unwrap_or_default();
+    fn transaction(&self, target: &Target, state: &StateDir) -> Result<Transaction, Error> {
+        let base = |path: &RelPath| {
+            let owned = self.before?.entries.get(path)?;
+            Some(owned.file())
+        };
         let mut changes = Vec::new();
         for operation in self.plan.operations() {
             // No plan replaces a socket; if one came here, looking again is the right answer.
@@ -330,7 +326,7 @@ impl Update<'_> {
                 before: image,
                 after: operation.after,
                 edited: operation.edited,
-                base: base.get(&operation.path).copied(),
+                base: base(&operation.path),
                 puts_back: self.plan.index().get(&operation.path).copied() != operation.after,
             });
         }
@@ -338,7 +334,7 @@ impl Update<'_> {
             id: copies::next_id(state)?,
             time: jiff::Timestamp::now(),
             target: target_name(target)?,
-            before: before.map(Point::of),
+            before: self.before.map(Point::of),
             after: self.after.clone(),
             changes,
             index: self.index().entries,

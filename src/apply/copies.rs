@@ -101,16 +101,11 @@ impl Copies {
     }
 
     /// Adds the record; not yet durable.
-    pub(super) fn record(&self, transaction: &Transaction) -> Result<(), Error> {
+    pub(super) fn record(&self, transaction: &Transaction, sealed: &[u8]) -> Result<(), Error> {
         if transaction.changes.iter().any(|change| change.edited) {
             self.directory.create(EDITED)?;
         }
-        Ok(sealed::create(
-            &self.directory,
-            RECORD,
-            transaction::FORMAT,
-            transaction,
-        )?)
+        Ok(sealed::put(&self.directory, RECORD, sealed)?)
     }
 
     /// What of it is to be made durable.

@@ -63,10 +63,11 @@ impl Record {
         transaction: &Transaction,
         copies: &copies::Copies,
     ) -> Result<Self, Error> {
-        copies.record(transaction)?;
         let directory = state.make(TX)?;
         let name = format!("{}{PLAN}", transaction.id);
-        sealed::create(&directory, &name, transaction::FORMAT, transaction)?;
+        let bytes = sealed::seal(&directory, &name, transaction::FORMAT, transaction)?;
+        copies.record(transaction, &bytes)?;
+        sealed::put(&directory, &name, &bytes)?;
         Ok(Self { directory, name })
     }
 

@@ -102,13 +102,9 @@ impl Index {
     /// The base of the plan.
     #[must_use]
     pub fn base(&self) -> BTreeMap<RelPath, File> {
-        let file = |owned: &Owned| File {
-            mode: owned.mode,
-            id: owned.id,
-        };
         self.entries
             .iter()
-            .map(|(path, owned)| (path.clone(), file(owned)))
+            .map(|(path, owned)| (path.clone(), owned.file()))
             .collect()
     }
 
@@ -144,6 +140,15 @@ impl Seen {
 }
 
 impl Owned {
+    /// What it was written as.
+    #[must_use]
+    pub fn file(&self) -> File {
+        File {
+            mode: self.mode,
+            id: self.id,
+        }
+    }
+
     fn remembered(&self) -> Option<Remembered> {
         let seen = self.seen?;
         Some(Remembered {

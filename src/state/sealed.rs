@@ -90,13 +90,29 @@ pub(crate) fn create<T: Serialize>(
     format: Format,
     value: &T,
 ) -> Result<(), Error> {
+    put(directory, name, &seal(directory, name, format, value)?)
+}
+
+/// The bytes of a sealed file, for one that is written more than once.
+pub(crate) fn seal<T: Serialize>(
+    directory: &Directory,
+    name: &str,
+    format: Format,
+    value: &T,
+) -> Result<Vec<u8>, Error> {
     let body = serde_json::to_vec(value)
         .map_err(|error| Failure::from_io("write", &directory.path().join(name), error.into()))?;
+    let mut sealed = header(format.kind, format.version, &body).into_bytes();
+    sealed.extend_from_slice(&body);
+    Ok(sealed)
+}
+
+/// Writes what was sealed as `name`, not durable.
+pub(crate) fn put(directory: &Directory, name: &str, sealed: &[u8]) -> Result<(), Error> {
     // Left by a run that died here; nobody else writes in this directory.
     directory.unlink(name)?;
     let mut file = directory.create(name)?;
-    file.write(header(format.kind, format.version, &body).as_bytes())?;
-    Ok(file.write(&body)?)
+    Ok(file.write(sealed)?)
 }
 
 /// Reads what [`write`] wrote.

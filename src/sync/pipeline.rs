@@ -158,6 +158,7 @@ impl Pipeline<'_> {
                 plan: &plan,
                 local: &local,
                 looked_at: self.scanner.since(),
+                before: self.session.index(),
                 after: Point {
                     commit: staged.commit().id,
                     tree: staged.commit().tree,

@@ -87,6 +87,7 @@ pub fn restore(
         plan: &plan,
         local: &local,
         looked_at: scanner.since(),
+        before: Some(index),
         after: Point::of(index),
     };
     let applied = carry_out(context, &session, &update, &contents, session.store())?;

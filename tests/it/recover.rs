@@ -107,6 +107,7 @@ fn an_update_is_not_applied_over_an_unfinished_one() {
         plan: &plan,
         local: &std::collections::BTreeMap::new(),
         looked_at: 0,
+        before: None,
         after: world::point(&new()),
     };
     let interrupt = std::sync::atomic::AtomicBool::new(false);

@@ -350,6 +350,7 @@ impl World {
             plan: &plan,
             local: &local,
             looked_at,
+            before: index.as_ref(),
             after: point(remote),
         };
         Ok(apply::apply(
