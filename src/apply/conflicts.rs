@@ -2,6 +2,7 @@
 //!
 //! Nothing here is ever removed: it may be the only copy.
 
+use std::ffi::OsStr;
 use std::io::Read as _;
 use std::path::PathBuf;
 
@@ -50,6 +51,33 @@ pub(super) fn keep(
             return Ok(kept);
         }
         place += 1;
+    }
+}
+
+/// Makes durable what a run that died has kept: it may have died before that was.
+pub(super) fn settle(state: &StateDir, id: TxId) -> Result<(), Error> {
+    fn inside(directory: &Directory) -> Result<(), Failure> {
+        for name in directory.list()? {
+            if let Some(child) = subdirectory(directory, &name)? {
+                inside(&child)?;
+            }
+        }
+        directory.sync()
+    }
+    if let Some(conflicts) = state.directory().child(CONFLICTS)?
+        && let Some(own) = conflicts.child(id.to_string())?
+    {
+        inside(&own)?;
+        // The directory of them all is durable with the index.
+        conflicts.sync()?;
+    }
+    Ok(())
+}
+
+fn subdirectory(directory: &Directory, name: &OsStr) -> Result<Option<Directory>, Failure> {
+    match directory.stat(name)?.map(|stat| stat.kind) {
+        Some(Kind::Directory) => directory.child(name),
+        _ => Ok(None),
     }
 }
 

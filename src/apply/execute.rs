@@ -58,6 +58,13 @@ impl<'a> Execution<'a> {
         self.skipped.insert(number);
     }
 
+    /// Has every directory made durable that a run before may have changed.
+    pub(super) fn touch_all(&mut self) {
+        let changes = self.transaction.changes.iter();
+        let above = changes.flat_map(|change| change.path.ancestors());
+        self.touched.extend(above.map(Some).chain([None]));
+    }
+
     /// Tells of a late edit, once.
     pub(super) fn report(&mut self, path: &RelPath, fate: Fate) {
         let late = Late {

@@ -126,10 +126,17 @@ pub fn recover(
 ) -> Result<Option<Recovered>, Error> {
     // It was opened before the lock was taken, perhaps before another run made it.
     target.look_again()?;
-    let found = match state.directory().child(TX)? {
-        Some(directory) => sealed::read::<Transaction>(&directory, ACTIVE, transaction::FORMAT)?,
+    let directory = state.directory().child(TX)?;
+    let found = match &directory {
+        Some(directory) => sealed::read::<Transaction>(directory, ACTIVE, transaction::FORMAT)?,
         None => Found::Absent,
     };
+    // A run that died may have given the record its name, or taken it, without waiting until that was durable.
+    if let Some(directory) = &directory
+        && (!matches!(found, Found::Absent) || is_staged_for(target)?)
+    {
+        directory.sync()?;
+    }
     match found {
         Found::Absent => match copies::unfinished(state)? {
             Some(transaction) if was_begun(target, &transaction)? => {
@@ -155,6 +162,14 @@ pub fn recover(
             }
         }
     }
+}
+
+/// Whether a run has left its staging directory.
+fn is_staged_for(target: &Target) -> Result<bool, Error> {
+    Ok(match target.directory(None)? {
+        Some(root) => staging::find(&root)?.is_some(),
+        None => false,
+    })
 }
 
 /// Whether the staging directory holds files that the transaction displaced.
@@ -253,6 +268,8 @@ fn carry_on(
 ) -> Result<Recovered, Error> {
     target.make()?;
     let mut execution = Execution::new(target, state, transaction, Staging::open(target)?);
+    execution.touch_all();
+    conflicts::settle(state, transaction.id)?;
     for (number, change) in transaction.changes.iter().enumerate() {
         // Killed between displacing a late edit and keeping it.
         execution.keep_displaced(number)?;
@@ -271,9 +288,6 @@ fn carry_on(
         execution.staging.clear(number)?;
         stage::write(&execution.staging, number, change, content)?;
         stage::sync_one(staging, number, change)?;
-    }
-    if !to_stage.is_empty() {
-        execution.staging.directory().sync()?;
     }
     let applied = finish::run(execution, &|_| ())?;
     Ok(Recovered {

@@ -17,8 +17,10 @@ use world::{Failed, Node, Run, Tree, World, commit, executable, file, link, path
 
 pub(crate) mod attacker;
 pub(crate) mod crash;
+pub(crate) mod cut;
 pub(crate) mod disk;
 pub(crate) mod shapes;
+pub(crate) mod update;
 pub(crate) mod world;
 
 fn old() -> Tree {

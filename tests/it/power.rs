@@ -1,169 +1,327 @@
 //! Power cuts at every point of an update: what was not made durable is gone, and still the next run has the old commit
 //! or the new, and no byte is lost.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
 use hyper_sync::apply::{Content, ContentError, Error};
-use hyper_sync::fs::Outcome;
-use hyper_sync::git::BlobId;
+use hyper_sync::fs::{Call, Outcome};
+use hyper_sync::git::{BlobId, CommitId, TreeId};
+use hyper_sync::state::{LastSync, Stats, SyncState};
 
-use crate::apply::disk::{Disk, Recorded, Survive};
-use crate::apply::world::{Run, Store, Tree, World, commit, executable, file, link, tree};
+use crate::apply::cut::{
+    Calls, Trace, edit, killed_and_recovered, recording, recover, sync, trace,
+};
+use crate::apply::disk::{self, Disk, EDIT, Recorded, Survive};
+use crate::apply::update::{active, dying, flip, half_way, is_half_way, new, old, second_copy};
+use crate::apply::world::{Run, Store, World, file};
 
-fn old() -> Tree {
-    tree([
-        ("a", file("old a")),
-        ("b", file("old b")),
-        ("d/gone", file("gone")),
-        ("flake.nix", file("old flake")),
-        ("x", file("old x")),
-    ])
+fn proceed(_: &Call<'_>) -> Outcome {
+    Outcome::Proceed
 }
 
-fn new() -> Tree {
-    tree([
-        ("a", file("new a")),
-        ("b", file("new b")),
-        ("n/m/l", link("../../a")),
-        ("n/m/o", file("o")),
-        ("flake.nix", file("new flake")),
-        ("x", executable("new x")),
-    ])
-}
-
-/// An update, call by call, and the disk before it.
-struct Trace {
-    world: World,
-    disk: Disk,
-    calls: Vec<Recorded>,
-    before: Tree,
-    after: Tree,
-}
-
-fn trace() -> Trace {
+fn update() -> Trace {
     let world = World::at(&old(), |world| {
         world.write("b", &file("my edit"));
         world.write("mine", &file("mine"));
     });
-    let disk = Disk::of(world.root());
-    let before = world.read();
-    let calls = Arc::new(Mutex::new(Vec::new()));
-    let record = Arc::clone(&calls);
-    let run = Run::with(move |call| {
-        record.lock().unwrap().push(Recorded::of(call));
-        Outcome::Proceed
-    });
-    world.sync(&new(), &run).unwrap();
-    let after = world.read();
-    let calls = calls.lock().unwrap().clone();
-    Trace {
-        world,
-        disk,
-        calls,
-        before,
-        after,
-    }
+    trace("an update", world, |world, calls| {
+        sync(world, recording(calls, proceed));
+    })
 }
 
-impl Trace {
-    /// Cuts the power after `calls`, where call `lazy` was an `fsync` that did nothing, and tells what harm is left after
-    /// the next run.
-    fn cut(&self, calls: usize, survive: Survive, lazy: Option<usize>) -> Result<(), String> {
-        let mut disk = self.disk.clone();
-        for (number, call) in self.calls[..calls].iter().enumerate() {
-            disk.make(call, lazy != Some(number));
-        }
-        disk.restore(self.world.root(), survive);
-        // Where renames are whole, what was staged must do without the store.
-        let empty = Store::default();
-        let store = match survive {
-            Survive::Durable | Survive::All => &empty,
-            Survive::Mixed(_) => &self.world.store,
-        };
-        self.world
-            .recover_from(store)
-            .map_err(|error| format!("{error:?}"))?;
-        let now = self.world.read();
-        if now != self.after && now != self.before {
-            return Err(format!("neither old nor new: {now:?}"));
-        }
-        // Or a later commit would take what this one wrote for somebody's edit.
-        let known = self.world.load_index().ok().flatten();
-        let wanted = if now == self.after { new() } else { old() };
-        if known.map(|index| index.commit) != Some(commit(&wanted)) {
-            return Err("the index is not that of the tree".to_owned());
-        }
-        self.check_nothing_lost()?;
-        self.world
-            .sync(&new(), &Run::default())
-            .map_err(|error| format!("{error:?}"))?;
-        if self.world.read() != self.after {
-            return Err(format!("not new in the end: {:?}", self.world.read()));
-        }
-        self.check_nothing_lost()
-    }
+fn first_install() -> Trace {
+    let world = World::without_target();
+    world.open_state();
+    trace("a first install", world, |world, calls| {
+        sync(world, recording(calls, proceed));
+    })
+}
 
-    fn check_nothing_lost(&self) -> Result<(), String> {
-        let kept = self.world.contents();
-        let lost = self
-            .before
-            .iter()
-            .find(|(_, node)| !kept.contains(node.bytes()));
-        lost.map_or(Ok(()), |(path, _)| Err(format!("{path} is lost")))
-    }
+/// Where somebody has files already, and no run was before.
+fn adoption() -> Trace {
+    let world = World::new();
+    world.open_state();
+    world.write("a", &file("my own"));
+    trace("an adoption", world, |world, calls| {
+        sync(world, recording(calls, proceed));
+    })
+}
 
-    /// Cuts the power everywhere from call `first` on, in every way.
-    fn cut_everywhere(&self, first: usize, lazy: Option<usize>) -> Result<(), String> {
-        for calls in first..=self.calls.len() {
-            for survive in [
-                Survive::Durable,
-                Survive::All,
-                Survive::Mixed(1),
-                Survive::Mixed(2),
-            ] {
-                self.cut(calls, survive, lazy)
-                    .map_err(|harm| format!("{survive:?} after {calls} calls: {harm}"))?;
+fn late_edit() -> Trace {
+    let world = World::at(&old(), |_| ());
+    let mut trace = trace("a late edit", world, |world, calls| {
+        let (edits, path) = (Arc::clone(calls), world.target.join("d/gone"));
+        let then = move |call: &Call<'_>| {
+            if call.name == "rename" && call.path == path {
+                edit(&edits, &path);
             }
-        }
-        Ok(())
+            Outcome::Proceed
+        };
+        sync(world, recording(calls, then));
+    });
+    trace.has_late_edit();
+    trace
+}
+
+/// Killed half way, and finished by the next run.
+fn recovery() -> Trace {
+    let world = World::at(&old(), |_| ());
+    trace("a recovery", world, |world, calls| {
+        sync(world, recording(calls, dying(is_half_way)));
+        recover(world, calls);
+    })
+}
+
+/// Killed when its record had its name, which was not durable yet, and finished by the next run.
+fn recovery_of_everything() -> Trace {
+    let world = World::at(&old(), |_| ());
+    trace("a recovery of everything", world, |world, calls| {
+        let is_next = AtomicBool::new(false);
+        let then = move |call: &Call<'_>| {
+            let commits = call.to.is_some_and(|to| to.ends_with("tx/active"));
+            is_next.fetch_or(commits, Ordering::Relaxed)
+        };
+        sync(world, recording(calls, dying(then)));
+        recover(world, calls);
+    })
+}
+
+/// Killed half way; then somebody has removed what was staged.
+fn recovery_from_the_store() -> Trace {
+    let world = half_way();
+    world.remove(".hyper-sync.tmp");
+    let mut trace = trace("a recovery from the store", world, |world, calls| {
+        recover(world, calls);
+    });
+    trace.needs_store = true;
+    trace
+}
+
+/// Killed half way; then the record is damaged.
+fn recovery_from_the_copy() -> Trace {
+    let world = half_way();
+    flip(&active(&world));
+    let mut trace = trace("a recovery from the copy", world, |world, calls| {
+        recover(world, calls);
+    });
+    let mut calls = trace.calls.iter();
+    let replaced =
+        calls.position(|call| call.name == "rename" && call.path.ends_with("tx/000002.plan"));
+    trace.spare = replaced.unwrap() + 2;
+    trace
+}
+
+/// Killed half way; then both copies of the record are damaged, and something is in the staging directory alone.
+fn salvage() -> Trace {
+    let world = half_way();
+    flip(&active(&world));
+    flip(&second_copy(&world));
+    world.write(".hyper-sync.tmp/o7", &file("only here"));
+    let mut trace = trace("a lost record", world, |world, calls| {
+        recover(world, calls);
+    });
+    trace.precious.clear();
+    for node in old().values().chain([&file("only here")]) {
+        trace.precious.push((0, node.bytes().to_vec()));
     }
+    trace.is_lost = true;
+    trace.needs_store = true;
+    trace
+}
+
+/// The target is at the commit already.
+fn only_the_index() -> Trace {
+    let world = World::at(&old(), |world| {
+        for (path, node) in new() {
+            world.write(&path, &node);
+        }
+        world.remove("d");
+    });
+    trace("only the index", world, |world, calls| {
+        sync(world, recording(calls, proceed));
+    })
+}
+
+/// Killed while the late edit was kept, and what was done for it not durable; then finished by the next run.
+fn recoveries_of_a_late_edit() -> Vec<Trace> {
+    let calls = late_edit().calls;
+    let calls = calls.iter().filter(|call| call.name != EDIT).enumerate();
+    let keeps = |call: &Recorded| {
+        let made = call.name == "mkdir" && call.path.ends_with("conflicts");
+        made || (call.name != "fsync" && call.path.to_str().unwrap().contains("/conflicts/"))
+    };
+    calls
+        .filter(|(_, call)| keeps(call))
+        .map(|(number, _)| killed_and_recovered(number + 1).unwrap())
+        .collect()
+}
+
+fn traces() -> Vec<Trace> {
+    let mut traces = vec![
+        update(),
+        first_install(),
+        adoption(),
+        late_edit(),
+        recovery(),
+        recovery_of_everything(),
+        recovery_from_the_store(),
+        recovery_from_the_copy(),
+        salvage(),
+        only_the_index(),
+    ];
+    traces.extend(recoveries_of_a_late_edit());
+    traces
 }
 
 #[test]
 fn a_power_cut_at_any_point_leaves_the_old_commit_or_the_new() {
-    let trace = trace();
-    assert!(trace.calls.len() > 80, "{} calls", trace.calls.len());
-    trace.cut_everywhere(0, None).unwrap();
+    for trace in traces() {
+        trace.cut_everywhere(0, None).unwrap();
+    }
 }
 
-/// A test of the test above: it would see a missing `fsync`.
+/// What was not durable when a run died is not made so by its death.
+#[test]
+fn a_power_cut_in_a_recovery_leaves_the_old_commit_or_the_new() {
+    for at in (0..).step_by(9) {
+        let Some(trace) = killed_and_recovered(at) else {
+            break;
+        };
+        trace.cut_everywhere(at, None).unwrap();
+    }
+}
+
+/// A test of the first test: of every kind of `fsync`, before the commit point and later, the harm that is found without
+/// it, and in which run.
 #[test]
 fn no_sync_can_be_left_out() {
-    let trace = trace();
-    let mut needed = 0;
-    for (number, call) in trace.calls.iter().enumerate() {
-        let path = call.path.strip_prefix(trace.world.root()).unwrap();
-        let path = path.to_str().unwrap();
-        // The record has two copies, of which one is enough; and it may come back after all is done.
-        let spare = ["state/undo/000002.part/transaction", "state/tx/000002.plan"];
-        let retired = path == "state/tx" && number + 20 > trace.calls.len();
-        if call.name == "fsync" && !spare.contains(&path) && !retired {
-            let harm = trace.cut_everywhere(number + 1, Some(number));
-            assert!(
-                harm.is_err(),
-                "call {number}, fsync of {path}, does nothing"
-            );
-            needed += 1;
+    // `None`: of no use so far. It may be of none in this run, and of some in another.
+    let mut harms: BTreeMap<String, Option<String>> = BTreeMap::new();
+    for trace in traces() {
+        for number in 0..trace.calls.len() {
+            if trace.calls[number].name != "fsync" {
+                continue;
+            }
+            let harm = harms.entry(trace.label(number)).or_default();
+            if harm.is_none()
+                && let Err(found) = trace.cut_everywhere(number + 1, Some(number))
+            {
+                *harm = found.rsplit_once(" | ").map(|(harm, _)| harm.to_owned());
+            }
         }
     }
-    assert!(needed >= 20, "only {needed} were found");
+    let rows = harms.iter().map(|(label, harm)| {
+        let harm = harm.as_ref();
+        let harm = harm.unwrap_or_else(|| panic!("{label}: it does nothing"));
+        format!("{label} | {harm}\n")
+    });
+    insta::assert_snapshot!(rows.collect::<String>(), @r#"
+    first: ., after chmod | an unfinished update cannot be finished | a first install
+    first: state, after mkdir | neither old nor new | a first install
+    first: state, after rename | the index is not that of the tree | only the index
+    first: state/index.tmp, after write | the index is not that of the tree | only the index
+    first: state/tx/<n>.plan, after write | neither old nor new | an update
+    first: state/undo, after write | `old a` is lost | an update
+    first: state/undo/<n>.part, after write | `old a` is lost | an update
+    first: state/undo/<n>.part/<id>, after write | `old x` is lost | an update
+    first: state/undo/<n>.part/transaction, after write | neither old nor new | an update
+    first: target, after write | an unfinished update cannot be finished | an update
+    first: target/.hyper-sync.tmp, after write | an unfinished update cannot be finished | an update
+    first: target/.hyper-sync.tmp/<n>, after write | an unfinished update cannot be finished | an update
+    later: state, after mkdir | `only here` is lost | a lost record
+    later: state, after rename | the index is not that of the tree | an update
+    later: state/conflicts, after mkdir | `late` is lost | a late edit
+    later: state/conflicts, after unlink | `late` is lost | killed and recovered
+    later: state/conflicts/<n>, after mkdir | `late` is lost | a late edit
+    later: state/conflicts/<n>, after rename | `only here` is lost | a lost record
+    later: state/conflicts/<n>, after unlink | `late` is lost | killed and recovered
+    later: state/conflicts/<n>/.hyper-sync.tmp, after write | `only here` is lost | a lost record
+    later: state/conflicts/<n>/d, after rename | `late` is lost | a late edit
+    later: state/conflicts/<n>/d, after unlink | `late` is lost | killed and recovered
+    later: state/conflicts/<n>/d/.hyper-sync.tmp, after write | `late` is lost | a late edit
+    later: state/index, after rename | the index is not that of the tree | an update
+    later: state/tx, after a recovery began | neither old nor new | a recovery of everything
+    later: state/tx, after rename | neither old nor new | an update
+    later: state/tx, after unlink | a later edit is replaced | an update
+    later: state/tx/<n>.plan, after write | neither old nor new | a recovery from the copy
+    later: state/undo, after rename | `old a` is lost | an update
+    later: target, after rename | not new in the end | an update
+    later: target/.hyper-sync.tmp/<n>, after chmod | neither old nor new | a recovery from the store
+    later: target/n, after rename | neither old nor new | an update
+    later: target/n/m, after rename | neither old nor new | an update
+    "#);
+}
+
+fn summary(commit: &str) -> SyncState {
+    let id = commit.repeat(40).parse::<hyper_sync::git::Oid>().unwrap();
+    let last_sync = LastSync {
+        commit_sha: CommitId(id),
+        reference: "main".to_owned(),
+        timestamp: jiff::Timestamp::UNIX_EPOCH,
+    };
+    let route = "delta".to_owned();
+    SyncState::new(
+        last_sync,
+        Stats::default(),
+        "r".to_owned(),
+        TreeId(id),
+        route,
+    )
+}
+
+/// What people and programs read about the last sync is whole at any time, and there when the run has ended; so is the
+/// copy of it.
+#[test]
+fn the_summary_and_its_copy_are_whole_after_a_power_cut_and_no_sync_can_be_left_out() {
+    let world = World::new();
+    summary("1").save(&world.open_state(), None).unwrap();
+    let copy = world.root().join("published/here/sync-state.json");
+    let disk = Disk::of(world.root());
+    let calls = Calls::default();
+    let state = world.open_state();
+    let state = state.with_faults(recording(&calls, proceed)).unwrap();
+    summary("2").save(&state, Some(&copy)).unwrap();
+    let calls = calls.lock().unwrap().clone();
+    let own = world.state.join("sync-state.json");
+
+    let harm = |lazy: Option<usize>| {
+        for cut in 0..=calls.len() {
+            for survive in [Survive::Durable, Survive::All, Survive::Mixed(1)] {
+                let mut disk = disk.clone();
+                for (number, call) in calls[..cut].iter().enumerate() {
+                    disk.make(call, lazy != Some(number));
+                }
+                disk::restore(&disk.image(survive), world.root());
+                for path in [&own, &copy] {
+                    let whole = std::fs::read(path).ok().map(|bytes| {
+                        let state = serde_json::from_slice::<SyncState>(&bytes).ok()?;
+                        Some(state.last_sync.commit_sha == summary("2").last_sync.commit_sha)
+                    });
+                    let ended = cut == calls.len();
+                    let fine = match whole {
+                        None => path == &copy && !ended,
+                        Some(is_new) => is_new.is_some_and(|is_new| is_new || !ended),
+                    };
+                    if !fine {
+                        return true;
+                    }
+                }
+            }
+        }
+        false
+    };
+    assert!(!harm(None));
+    let syncs = (0..calls.len()).filter(|&number| calls[number].name == "fsync");
+    let harms: Vec<_> = syncs.map(|number| harm(Some(number))).collect();
+    assert_eq!(harms, [true; 6]);
 }
 
 /// Every wait for the disk takes as long as the disk takes, however little was written.
 #[test]
 fn an_update_waits_for_the_disk_four_times() {
-    let trace = trace();
+    let trace = update();
     let waits = trace
         .calls
         .chunk_by(|one, next| one.name == "fsync" && next.name == "fsync")

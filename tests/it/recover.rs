@@ -6,65 +6,11 @@ use std::path::{Path, PathBuf};
 
 use hyper_sync::apply::undo;
 use hyper_sync::apply::{Error, Fate, Image, Problem, TxId};
-use hyper_sync::fs::{Call, Outcome};
+use hyper_sync::fs::Outcome;
 use rustix::io::Errno;
 
-use crate::apply::world::{self, Node, Run, Tree, World, commit, file, link, path, tree};
-
-fn old() -> Tree {
-    tree([
-        ("a", file("old a")),
-        ("b", file("old b")),
-        ("d/gone", file("gone")),
-        ("flake.nix", file("old flake")),
-    ])
-}
-
-fn new() -> Tree {
-    tree([
-        ("a", file("new a")),
-        ("b", file("new b")),
-        ("n/l", link("../a")),
-        ("flake.nix", file("new flake")),
-    ])
-}
-
-/// Dies before the first call for which `when` holds, on the way from old to new.
-fn killed(when: impl Fn(&Call<'_>) -> bool + Send + Sync + 'static) -> World {
-    let world = World::at(&old(), |_| ());
-    let dead = std::sync::atomic::AtomicBool::new(false);
-    let run = Run::with(move |call| {
-        use std::sync::atomic::Ordering::Relaxed;
-        if dead.load(Relaxed) || when(call) {
-            dead.store(true, Relaxed);
-            Outcome::Torn(Errno::IO)
-        } else {
-            Outcome::Proceed
-        }
-    });
-    world.sync(&new(), &run).unwrap_err();
-    world
-}
-
-/// Dies when `a` is replaced and `b` is not.
-fn half_way() -> World {
-    killed(|call| call.name == "exchange" && call.to.is_some_and(|to| to.ends_with("target/b")))
-}
-
-fn active(world: &World) -> PathBuf {
-    world.state.join("tx/active")
-}
-
-fn second_copy(world: &World) -> PathBuf {
-    world.state.join("undo/000002.part/transaction")
-}
-
-fn flip(path: &Path) {
-    let mut bytes = fs::read(path).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(path, bytes).unwrap();
-}
+use crate::apply::update::{active, flip, half_way, killed, new, old, second_copy};
+use crate::apply::world::{self, Node, Run, Tree, World, commit, file, path, tree};
 
 fn everything(world: &World) -> (Tree, Tree) {
     (world.read(), world::read(&world.state))
@@ -81,7 +27,7 @@ fn a_run_that_died_half_way_is_finished_without_being_asked_for_anything() {
     assert_eq!(recovered.point.unwrap().commit, commit(&new()));
     assert_eq!(
         (recovered.applied.written, recovered.applied.deleted),
-        (4, 1)
+        (6, 1)
     );
     assert_eq!(recovered.applied.late, []);
     assert_eq!(recovered.damaged_record, None);
@@ -136,7 +82,8 @@ fn an_edit_made_after_the_crash_stays_and_is_told() {
         [
             ("a", &Fate::InPlace),
             ("b", &Fate::InPlace),
-            ("n/l", &Fate::Blocked)
+            ("n/l", &Fate::Blocked),
+            ("n/m/o", &Fate::Blocked)
         ]
     );
     let now = world.read();
@@ -487,13 +434,15 @@ fn undo_tells_what_an_update_replaced_and_has_the_bytes() {
             ("d/gone", false, true, false),
             ("flake.nix", false, true, true),
             ("n/l", true, false, true),
+            ("n/m/o", false, false, true),
+            ("x", false, true, true),
         ]
     );
     for (name, bytes) in [("a", "my edit"), ("d/gone", "gone"), ("n/l", "not ours")] {
         let content = undo::content(&state, id, &path(name)).unwrap();
         assert_eq!(content, bytes.as_bytes());
     }
-    assert_eq!(undo::contents(&state, id).unwrap().len(), 5);
+    assert_eq!(undo::contents(&state, id).unwrap().len(), 6);
     let first = undo::load(&state, TxId(1)).unwrap();
     assert_eq!(first.before, None);
     assert!(
@@ -518,7 +467,7 @@ fn undo_never_hands_out_damaged_content() {
             "{error:?}"
         );
     }
-    assert_eq!(undo::contents(&state, id).unwrap().len(), 3);
+    assert_eq!(undo::contents(&state, id).unwrap().len(), 4);
     let error = undo::content(&state, id, &path("untouched")).unwrap_err();
     assert!(
         matches!(error, undo::Error::NotReplaced { .. }),

@@ -5,6 +5,9 @@
 //! disk that is full from there on. Afterwards the target and its index are as before or as wanted, every byte that
 //! was displaced is there, nothing of ours is left over, an error has exit code 9, and the next run ends at the commit
 //! and leaves nothing to do. The number of points is printed.
+//!
+//! The same for a power cut in the recovery of a run that died anywhere, and an attacker who swaps what is in the target
+//! a hundred thousand times.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -18,7 +21,10 @@
 mod apply {
     pub(crate) mod attacker;
     pub(crate) mod crash;
+    pub(crate) mod cut;
+    pub(crate) mod disk;
     pub(crate) mod shapes;
+    pub(crate) mod update;
     pub(crate) mod world;
 }
 
@@ -30,6 +36,7 @@ use rustix::io::Errno;
 
 use apply::attacker;
 use apply::crash::{Fault, Operation, Trial};
+use apply::cut::killed_and_recovered;
 use apply::shapes::shapes;
 
 const FAULTS: [(&str, Fault); 7] = [
@@ -91,4 +98,23 @@ fn whatever_fails_wherever_the_next_run_has_the_old_commit_or_the_new() {
 fn a_hundred_thousand_swaps_lead_nothing_outside() {
     let swaps = attacker::attack(|rounds, swaps| rounds < 200 || swaps < 100_000);
     writeln!(stderr(), "{swaps:>7} swaps").unwrap();
+}
+
+/// What was not durable when a run died is not made so by its death.
+#[test]
+fn a_power_cut_in_the_recovery_of_a_run_that_died_anywhere_leaves_the_old_commit_or_the_new() {
+    let mut cuts = 0;
+    for at in 0.. {
+        let Some(trace) = killed_and_recovered(at) else {
+            break;
+        };
+        trace.cut_everywhere(at, None).unwrap();
+        cuts += trace.calls.len() - at;
+    }
+    writeln!(
+        stderr(),
+        "{cuts:>7} power cuts in recoveries, each in many ways"
+    )
+    .unwrap();
+    assert!(cuts > 5000, "only {cuts}");
 }

@@ -14,6 +14,9 @@ use super::world::{self, Node};
 
 type Names = BTreeMap<String, usize>;
 
+/// What a disk holds, directories before what is in them.
+pub(crate) type Image = Vec<(PathBuf, Node)>;
+
 #[derive(Debug, Clone)]
 enum Inode {
     File { now: Node, durable: Option<Node> },
@@ -112,6 +115,15 @@ impl Disk {
                 });
                 self.names(above).insert(name, number);
             }
+            // Somebody else's, who made it durable.
+            EDIT => {
+                if let Some(Inode::File { now, durable }) =
+                    here.map(|number| &mut self.inodes[number])
+                {
+                    *now = Node::File(call.bytes.clone());
+                    *durable = Some(now.clone());
+                }
+            }
             "write" => {
                 if let Some(Inode::File { now, .. }) = here.map(|number| &mut self.inodes[number]) {
                     let mut bytes = now.bytes().to_vec();
@@ -188,17 +200,14 @@ impl Disk {
         }
     }
 
-    /// Writes what a power cut leaves as files below `world`'s target and state directory.
-    pub(crate) fn restore(&self, to: &Path, survive: Survive) {
-        for entry in std::fs::read_dir(to).unwrap() {
-            let path = entry.unwrap().path();
-            std::fs::remove_dir_all(path).unwrap();
-        }
-        self.restore_directory(0, to, to, survive);
+    /// What a power cut leaves.
+    pub(crate) fn image(&self, survive: Survive) -> Image {
+        let mut image = Image::new();
+        self.add_directory(0, Path::new(""), survive, &mut image);
+        image
     }
 
-    fn restore_directory(&self, number: usize, top: &Path, to: &Path, survive: Survive) {
-        use std::os::unix::fs::{PermissionsExt, symlink};
+    fn add_directory(&self, number: usize, at: &Path, survive: Survive, image: &mut Image) {
         let Inode::Directory { now, durable } = &self.inodes[number] else {
             unreachable!()
         };
@@ -211,30 +220,16 @@ impl Disk {
             }
         };
         for (name, &inode) in if all { now } else { durable } {
-            let path = to.join(name);
+            let path = at.join(name);
             match &self.inodes[inode] {
                 Inode::Directory { .. } => {
-                    std::fs::create_dir(&path).unwrap();
-                    let private = path.starts_with(top.join("state")) || name.starts_with('.');
-                    let mode = if private { 0o700 } else { 0o755 };
-                    let mode = std::fs::Permissions::from_mode(mode);
-                    std::fs::set_permissions(&path, mode).unwrap();
-                    self.restore_directory(inode, top, &path, survive);
+                    image.push((path.clone(), Node::Empty));
+                    self.add_directory(inode, &path, survive, image);
                 }
-                Inode::Link(node) => {
-                    symlink(std::str::from_utf8(node.bytes()).unwrap(), &path).unwrap();
-                }
+                Inode::Link(node) => image.push((path, node.clone())),
                 Inode::File { durable, .. } => {
                     let empty = Node::Odd(0o600, Vec::new());
-                    let node = durable.as_ref().unwrap_or(&empty);
-                    let mode = match node {
-                        Node::File(_) => 0o644,
-                        Node::Executable(_) => 0o755,
-                        Node::Odd(mode, _) => *mode,
-                        _ => unreachable!(),
-                    };
-                    std::fs::write(&path, node.bytes()).unwrap();
-                    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+                    image.push((path, durable.clone().unwrap_or(empty)));
                 }
             }
         }
@@ -267,6 +262,40 @@ impl Disk {
     }
 }
 
+/// Writes an image as the content of `to`.
+pub(crate) fn restore(image: &Image, to: &Path) {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    for entry in std::fs::read_dir(to).unwrap() {
+        std::fs::remove_dir_all(entry.unwrap().path()).unwrap();
+    }
+    for (name, node) in image {
+        let path = to.join(name);
+        let mode = match node {
+            Node::Link(text) => {
+                symlink(std::str::from_utf8(text).unwrap(), &path).unwrap();
+                continue;
+            }
+            Node::Empty => {
+                std::fs::create_dir(&path).unwrap();
+                let last = name.file_name().unwrap().to_str().unwrap();
+                let private = name.starts_with("state") || last.starts_with('.');
+                if private { 0o700 } else { 0o755 }
+            }
+            Node::File(bytes) | Node::Executable(bytes) | Node::Odd(_, bytes) => {
+                std::fs::write(&path, bytes).unwrap();
+                match node {
+                    Node::Executable(_) => 0o755,
+                    Node::Odd(mode, _) => *mode,
+                    _ => 0o644,
+                }
+            }
+        };
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+}
+
+pub(crate) const EDIT: &str = "an edit";
+
 /// A call, to be made again on the model.
 #[derive(Debug, Clone)]
 pub(crate) struct Recorded {
@@ -278,6 +307,28 @@ pub(crate) struct Recorded {
 }
 
 impl Recorded {
+    /// Something to find the place by.
+    pub(crate) fn mark(name: &'static str) -> Self {
+        Self {
+            name,
+            path: PathBuf::new(),
+            to: None,
+            bytes: Vec::new(),
+            mode: None,
+        }
+    }
+
+    /// Somebody's change of a file.
+    pub(crate) fn edit(path: PathBuf, content: &str) -> Self {
+        Self {
+            name: EDIT,
+            path,
+            to: None,
+            bytes: content.into(),
+            mode: None,
+        }
+    }
+
     pub(crate) fn of(call: &Call<'_>) -> Self {
         Self {
             name: call.name,
