@@ -114,13 +114,14 @@ class Machine:
 
     def power_off(self):
         """Shuts it down in good order."""
-        # What systemd takes for `systemctl poweroff`.
-        self._end(signal.SIGRTMIN + 14)
+        # What systemd takes for `systemctl poweroff`; it stops the units first.
+        self._end(signal.SIGRTMIN + 4)
 
     def _end(self, how):
         nspawn = self._children(self.process.pid)
         os.kill(int(self.init), how)
-        deadline = time.monotonic() + 60
+        # Longer than systemd waits for a unit.
+        deadline = time.monotonic() + 120
         while any(Path(f"/proc/{pid}").exists() for pid in nspawn):
             self._check_boot(deadline)
         self.init = None

@@ -9,6 +9,7 @@ STOPS = [
     ("build", "power_off", "old"),
     ("boot-loader", "crash", "new"),
     ("activation", "crash", "new"),
+    ("activation", "power_off", "new"),
 ]
 
 
