@@ -59,7 +59,7 @@ pub fn restore(
     paths: &[RelPath],
 ) -> Result<Restored, crate::Error> {
     let session = Session::begin(context, options.wait)?;
-    let (kept, _) = history(session.state())?;
+    let (kept, damaged) = history(session.state())?;
     let mut edits = Edits::default();
     for update in &kept {
         let asked_for =
@@ -73,6 +73,10 @@ pub fn restore(
         .index()
         .filter(|_| missing.is_none() && !files.is_empty())
     else {
+        // It may be in one that cannot be read.
+        if let Some(id) = damaged.first() {
+            undo::load(session.state(), *id)?;
+        }
         return Err(Error::NoSuchEdit { path: missing }.into());
     };
     let scanner = session.scanner(false);

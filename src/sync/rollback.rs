@@ -21,14 +21,14 @@ pub enum Back {
     Commit(String),
 }
 
-/// The updates that are kept, newest first. One whose record is damaged is left out and told.
+/// The updates that are kept, newest first. One whose record is damaged or missing is left out and told.
 pub fn history(state: &StateDir) -> Result<(Vec<Transaction>, Vec<TxId>), undo::Error> {
     let mut kept = Vec::new();
     let mut damaged = Vec::new();
     for id in undo::list(state)? {
         match undo::load(state, id) {
             Ok(transaction) => kept.push(transaction),
-            Err(undo::Error::Damaged { .. }) => damaged.push(id),
+            Err(undo::Error::Damaged { .. } | undo::Error::Gone { .. }) => damaged.push(id),
             Err(error) => return Err(error),
         }
     }
@@ -43,8 +43,15 @@ pub fn rollback(
 ) -> Result<Outcome, crate::Error> {
     let begun = Instant::now();
     let session = Session::begin(context, options.wait)?;
-    let (kept, _) = history(session.state())?;
-    let undone = undone(&kept, back)?;
+    let (kept, damaged) = history(session.state())?;
+    let found = undone(&kept, back);
+    let oldest = found.as_ref().ok().and_then(|undone| undone.last());
+    // What such an update did is not known: neither how to undo it, nor whether it is one of those that count.
+    let between = |id: &&TxId| oldest.is_none_or(|oldest| **id > oldest.id);
+    if let Some(id) = damaged.iter().find(between) {
+        undo::load(session.state(), *id)?;
+    }
+    let undone = found?;
     let Some(point) = undone
         .last()
         .and_then(|transaction| transaction.before.clone())

@@ -28,6 +28,7 @@ mod common {
 }
 
 mod apply;
+mod damage;
 mod defects;
 mod diff;
 mod docs;

@@ -1,0 +1,204 @@
+//! Every file of the state directory truncated, flipped and removed: the next run of the real binary is at the commit,
+//! or says what a person must do.
+//!
+//! The same in the middle of an update, with the journal: [`crate::recover`].
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::apply::update::flip;
+use crate::common::env::{Output, Sandbox};
+use crate::common::repo::Repo;
+use crate::common::snapshot::TreeSnapshot;
+
+type Damage = fn(&Path);
+
+const DAMAGES: [(&str, Damage); 3] = [
+    ("truncated", |path| {
+        let bytes = fs::read(path).unwrap();
+        rewrite(path, &bytes[..bytes.len() / 2]);
+    }),
+    ("flipped", |path| {
+        if fs::metadata(path).unwrap().len() > 0 {
+            rewrite(path, &fs::read(path).unwrap());
+            flip(path);
+        }
+    }),
+    ("removed", |path| fs::remove_file(path).unwrap()),
+];
+
+const EDITED: &str = "modules/base.nix";
+const MINE: &str = "{ mine = true; }\n";
+
+/// Whatever its mode: git's objects may not be written to.
+fn rewrite(path: &Path, bytes: &[u8]) {
+    fs::remove_file(path).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+/// A target at the second of three commits, and a copy of all that hyper-sync knows of it.
+struct World {
+    sandbox: Sandbox,
+    repo: Repo,
+    saved: PathBuf,
+}
+
+impl World {
+    fn new() -> Self {
+        let (sandbox, repo) = (Sandbox::new(), Repo::small());
+        let saved = sandbox.root().join("saved");
+        let world = Self {
+            sandbox,
+            repo,
+            saved,
+        };
+        let _ = world.sync().ok();
+        let change = |flake: &str, name: &str, message: &str| {
+            world
+                .repo
+                .write("flake.nix", flake)
+                .write(name, "{ }\n")
+                .commit(message);
+        };
+        change("{ second = true; }\n", "modules/second.nix", "second");
+        world.sandbox.edit(EDITED, MINE);
+        let path = world.path();
+        let args = ["sync", "--repo", &path, "--local-edits", "replace"];
+        let _ = world.sandbox.run(&args).ok();
+        change("{ third = true; }\n", "modules/third.nix", "third");
+        fs::create_dir(&world.saved).unwrap();
+        copy(&world.sandbox.state(), &world.saved.join("state"));
+        copy(&world.sandbox.target(), &world.saved.join("target"));
+        world
+    }
+
+    fn path(&self) -> String {
+        self.repo.path().display().to_string()
+    }
+
+    fn sync(&self) -> Output {
+        self.sandbox.run(&["sync", "--repo", &self.path()])
+    }
+
+    /// Every file of the state directory but the lock, whose content means nothing.
+    fn files(&self) -> Vec<PathBuf> {
+        fn walk(directory: &Path, files: &mut Vec<PathBuf>) {
+            for entry in fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    walk(&path, files);
+                } else if !path.ends_with("lock") {
+                    files.push(path);
+                }
+            }
+        }
+        let mut files = Vec::new();
+        walk(&self.sandbox.state(), &mut files);
+        files.sort();
+        files
+    }
+
+    fn restore(&self) {
+        for directory in [self.sandbox.state(), self.sandbox.target()] {
+            fs::remove_dir_all(&directory).unwrap();
+            copy(&self.saved.join(directory.file_name().unwrap()), &directory);
+        }
+    }
+
+    /// The target is at a commit, but for what somebody edits.
+    fn assert_at(&self, revision: &str, context: &str) {
+        let wanted = TreeSnapshot::of_commit(&self.repo, revision).without(|path| path == EDITED);
+        let found = self.sandbox.target_tree().without(|path| path == EDITED);
+        let difference = wanted.difference(&found);
+        assert!(difference.is_empty(), "{difference:?} after {context}");
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status();
+    assert!(status.unwrap().success());
+}
+
+#[test]
+fn any_damaged_file_of_the_state_is_survived_by_the_next_sync() {
+    let world = World::new();
+    let mut cases = 0;
+    for file in world.files() {
+        for (how, damage) in DAMAGES {
+            world.restore();
+            let before = world.sandbox.target_tree();
+            damage(&file);
+            let output = world.sync();
+            let context = format!("{} {how}: {}", file.display(), output.stderr);
+            if file.ends_with("state/index") {
+                // What is ours is not known any more, so nothing that differs is replaced without being told to.
+                assert_eq!(output.code, Some(8), "{context}");
+                assert!(output.stderr.contains("help: "), "{context}");
+                world.sandbox.target_tree().assert_same(&before);
+                let path = world.path();
+                let told = ["sync", "--repo", &path, "--local-edits", "replace"];
+                let _ = world.sandbox.run(&told).ok();
+            } else {
+                assert_eq!(output.code, Some(0), "{context}");
+            }
+            world.assert_at("main", &context);
+            cases += 1;
+        }
+    }
+    assert!(cases >= 50, "only {cases}");
+}
+
+/// Nothing is put in place that is not what was kept.
+#[test]
+fn a_rollback_from_damaged_copies_is_right_or_refused_with_what_to_do() {
+    let world = World::new();
+    let (mut right, mut refused) = (0, 0);
+    for file in world.files() {
+        if !file.starts_with(world.sandbox.state().join("undo")) {
+            continue;
+        }
+        for (how, damage) in DAMAGES {
+            world.restore();
+            let before = world.sandbox.target_tree();
+            damage(&file);
+            let output = world.sandbox.run(&["rollback", "--repo", &world.path()]);
+            let context = format!("{} {how}: {}", file.display(), output.stderr);
+            if output.code == Some(0) {
+                world.assert_at("main~2", &context);
+                let edited = fs::read_to_string(world.sandbox.target().join(EDITED)).unwrap();
+                assert_eq!(edited, MINE, "{context}");
+                right += 1;
+            } else {
+                assert_eq!(output.code, Some(12), "{context}");
+                assert!(output.stderr.contains("help: "), "{context}");
+                world.sandbox.target_tree().assert_same(&before);
+                refused += 1;
+            }
+        }
+    }
+    assert!(right >= 3 && refused >= 3, "{right} and {refused}");
+}
+
+/// Or the updates before it would be taken for it.
+#[test]
+fn a_rollback_over_an_update_whose_record_is_damaged_is_refused() {
+    let world = World::new();
+    let _ = world.sync().ok();
+    let before = world.sandbox.target_tree();
+    let record = world.sandbox.state().join("undo/000002/transaction");
+    flip(&record);
+    let path = world.path();
+    let output = world.sandbox.run(&["rollback", "2", "--repo", &path]);
+    assert_eq!(output.code, Some(12), "{}", output.stderr);
+    assert!(output.stderr.contains("update 000002"), "{}", output.stderr);
+    world.sandbox.target_tree().assert_same(&before);
+    fs::remove_file(&record).unwrap();
+    let output = world.sandbox.run(&["rollback", "2", "--repo", &path]);
+    assert_eq!(output.code, Some(12), "{}", output.stderr);
+    let output = world.sandbox.run(&["restore", EDITED, "--repo", &path]);
+    assert_eq!(output.code, Some(12), "{}", output.stderr);
+    world.sandbox.target_tree().assert_same(&before);
+    let _ = world.sandbox.run(&["rollback", "1", "--repo", &path]).ok();
+    world.assert_at("main~1", "a rollback to before the last update");
+}
