@@ -60,8 +60,8 @@ pub(super) fn run(
     run: &mut Run<'_>,
 ) -> Result<Exit, Error> {
     run.progress.begin(Stage::Rebuild);
+    let state = StateDir::open(&settings.state_dir)?;
     if args.if_pending {
-        let state = StateDir::open(&settings.state_dir)?;
         if Record::load(&state)?.pending.is_none() {
             run.report.note("no rebuild waits");
             return Ok(Exit::Done);
@@ -73,9 +73,9 @@ pub(super) fn run(
     let outcome = if args.boot_first {
         let mut first = settings.clone();
         first.rebuild.action = Action::Boot;
-        rebuild(cause, &first, run)
+        rebuild(cause, &first, &state, run)
     } else {
-        rebuild(cause, settings, run)
+        rebuild(cause, settings, &state, run)
     }?;
     if run.report.format() == Format::Json {
         run.report.json(&outcome);
@@ -83,34 +83,35 @@ pub(super) fn run(
     Ok(Exit::Done)
 }
 
-/// Finds out whether a rebuild could begin at all.
-pub(super) fn preflight(settings: &Settings, run: &mut Run<'_>) -> Result<(), Error> {
+/// Finds out whether a rebuild could begin at all, and opens the state directory for it.
+pub(super) fn preflight(settings: &Settings, run: &mut Run<'_>) -> Result<StateDir, Error> {
     let state = StateDir::open(&settings.state_dir)?;
-    Ok(rebuild::preflight(
+    rebuild::preflight(
         &request(Cause::UPDATE, settings, &state, run)?,
         &Machine::here(),
         run.env,
         &runner(run),
-    )?)
+    )?;
+    Ok(state)
 }
 
 /// Rebuilds, and tells a person how it went.
 pub(super) fn rebuild(
     cause: Cause,
     settings: &Settings,
+    state: &StateDir,
     run: &mut Run<'_>,
 ) -> Result<Outcome, Error> {
-    let state = StateDir::open(&settings.state_dir)?;
     // Before the commit is looked up: a sync that is under way would change it.
-    let _lock = Lock::acquire(&state, PATIENCE, run.interrupt)?;
+    let _lock = Lock::acquire(state, PATIENCE, run.interrupt)?;
     let outcome = rebuild::run(
-        &request(cause, settings, &state, run)?,
+        &request(cause, settings, state, run)?,
         &Machine::here(),
         run.env,
         &runner(run),
     )?;
     if let Some(action) = cause.then {
-        rebuild::mark_pending(&state, outcome.commit, action)?;
+        rebuild::mark_pending(state, outcome.commit, action)?;
     }
     for note in &outcome.notes {
         tell(note, run);

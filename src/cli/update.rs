@@ -28,10 +28,10 @@ pub(super) fn run(
     let applies = options.mode == Mode::Apply;
     let rebuilds = applies && !args.skip_rebuild;
     run.progress.begin(Stage::Sync);
-    if rebuilds {
-        // Found out now, while nothing has changed.
-        rebuild::preflight(settings, run)?;
-    }
+    // Found out now, while nothing has changed.
+    let state = rebuilds
+        .then(|| rebuild::preflight(settings, run))
+        .transpose()?;
     let checked = if applies {
         Some(validate::before_sync(
             rebuilds,
@@ -50,10 +50,11 @@ pub(super) fn run(
     if applies && !rebuilds && !args.sandboxed {
         rebuild::refresh_lock(settings, run)?;
     }
-    let rebuilt = if rebuilds && exit == Exit::Done {
+    let rebuilt = if let Some(state) = state.filter(|_| exit == Exit::Done) {
         run.progress.begin(Stage::Rebuild);
         validate::before_rebuild(settings, run)?;
-        Some(rebuild::rebuild(rebuild::Cause::UPDATE, settings, run)?)
+        let cause = rebuild::Cause::UPDATE;
+        Some(rebuild::rebuild(cause, settings, &state, run)?)
     } else {
         None
     };
