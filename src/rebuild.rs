@@ -39,6 +39,7 @@ mod units;
 mod verdict;
 
 pub use environment::Environment;
+pub(crate) use environment::PROGRAMS;
 pub use error::{Error, Running, Standing};
 pub use machine::{Machine, Systems};
 pub use outcome::{LockChange, Note, Outcome, Reason, Status};

@@ -44,7 +44,7 @@ const PASSED: &[&str] = &[
 ];
 
 /// Where programs are on NixOS, and then elsewhere, after the caller's own search path.
-const SEARCH: &[&str] = &[
+pub(crate) const PROGRAMS: &[&str] = &[
     "/run/wrappers/bin",
     "/run/current-system/sw/bin",
     "/nix/var/nix/profiles/default/bin",
@@ -101,7 +101,7 @@ impl Environment {
 
         let mut search: Vec<PathBuf> = Vec::new();
         let given = caller.get(OsStr::new("PATH")).copied().unwrap_or_default();
-        for directory in std::env::split_paths(given).chain(SEARCH.iter().map(PathBuf::from)) {
+        for directory in std::env::split_paths(given).chain(PROGRAMS.iter().map(PathBuf::from)) {
             // A relative entry would run whatever lies in some working directory.
             if directory.is_absolute() && !search.contains(&directory) {
                 search.push(directory);

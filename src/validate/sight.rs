@@ -11,20 +11,9 @@ use super::system::System;
 use crate::fs::{self, Kind, Stat, Target};
 use crate::git::RelPath;
 use crate::patterns::Patterns;
+use crate::rebuild::PROGRAMS;
 use crate::settings::{Env, HYPER_NIXOS_TARGET, Settings};
 use crate::state::{self, Found, Index, StateDir};
-
-/// Where programs are on NixOS, and then elsewhere, after the search path.
-const SEARCH: &[&str] = &[
-    "/run/wrappers/bin",
-    "/run/current-system/sw/bin",
-    "/nix/var/nix/profiles/default/bin",
-    "/usr/local/bin",
-    "/usr/bin",
-    "/bin",
-    "/usr/sbin",
-    "/sbin",
-];
 
 /// How many names of the target are looked at: what lies unmanaged in it may be any number.
 const WALK_MAX: usize = 200_000;
@@ -185,7 +174,7 @@ impl<'a> Sight<'a> {
     pub(super) fn find_program(&self, name: &str) -> Option<PathBuf> {
         let given = self.env().get("PATH").unwrap_or(OsStr::new(""));
         std::env::split_paths(given)
-            .chain(SEARCH.iter().map(PathBuf::from))
+            .chain(PROGRAMS.iter().map(PathBuf::from))
             // A relative entry depends on where one stands.
             .filter(|directory| directory.is_absolute())
             .map(|directory| directory.join(name))

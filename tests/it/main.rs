@@ -23,6 +23,7 @@ mod common {
     pub mod forge;
     pub mod git;
     pub mod link;
+    pub mod machine;
     pub mod repo;
     pub mod snapshot;
 }

@@ -1,6 +1,6 @@
 //! Commits by the git protocol: every answer a real `git upload-pack` gives, and some that it never would.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io::{Cursor, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -8,16 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hyper_sync::git::id::Kind;
-use hyper_sync::git::{BlobId, Commit, CommitId, File, Oid, RelPath, Tree};
+use hyper_sync::git::{BlobId, Commit, CommitId, Oid};
 use hyper_sync::objects::Store;
-use hyper_sync::scan;
-use hyper_sync::settings::{Env, Limits, Symlinks};
+use hyper_sync::settings::{Env, Limits};
 use hyper_sync::source::git::{Connection, GitSource, Options};
-use hyper_sync::source::{
-    Depth, Error, Need, RefKind, Resolved, Route, Source, Staged, Terms, Traffic, stage,
-};
+use hyper_sync::source::{Error, RefKind, Route, Source, Traffic};
 
 use crate::common::git;
+use crate::common::machine::Machine;
 use crate::common::repo::{Entry, History, Repo};
 
 mod answers;
@@ -26,16 +24,6 @@ mod http;
 mod resolve;
 mod routes;
 mod ssh;
-
-/// What a machine has: its store, and the contents of its target.
-struct Machine {
-    directory: tempfile::TempDir,
-    store: Store,
-    held: HashMap<BlobId, Vec<u8>>,
-    last: Option<CommitId>,
-    /// Paths that begin like this are not managed.
-    exclude: Option<&'static str>,
-}
 
 /// What a sync came to.
 #[derive(Debug)]
@@ -49,18 +37,6 @@ struct Synced {
 }
 
 impl Machine {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path(), Limits::default().blob).unwrap();
-        Self {
-            directory,
-            store,
-            held: HashMap::new(),
-            last: None,
-            exclude: None,
-        }
-    }
-
     /// Resolves, obtains and proves, and takes the files over into the target.
     fn sync(&mut self, source: &GitSource, reference: &str) -> Result<Synced, Error> {
         let before = source.traffic();
@@ -97,44 +73,11 @@ impl Machine {
         Ok(synced)
     }
 
-    fn stage(&self, source: &GitSource, resolved: &Resolved) -> Result<Staged<'_>, Error> {
-        let managed = |tree: &Tree| self.managed(tree);
-        let terms = Terms {
-            limits: Limits::default(),
-            symlinks: Symlinks::Any,
-            signers: None,
-            ignores_case: false,
-            managed: &managed,
-        };
-        stage(
-            source,
-            &self.store,
-            resolved,
-            self.last,
-            Depth::Content,
-            self,
-            &terms,
-        )
-    }
-
-    fn managed(&self, tree: &Tree) -> BTreeMap<RelPath, File> {
-        let is_managed = |path: &RelPath| {
-            !self
-                .exclude
-                .is_some_and(|prefix| path.as_str().starts_with(prefix))
-        };
-        let files = tree.files().iter().filter(|(path, _)| is_managed(path));
-        files.map(|(path, file)| (path.clone(), *file)).collect()
-    }
-
     /// Every object of the commit is as git has it, and git is content with the store.
     fn check(&self, repo: &Repo, revision: &str) {
         for row in repo.ls_tree(revision) {
-            if row.kind != "blob"
-                || self
-                    .exclude
-                    .is_some_and(|prefix| row.path.starts_with(prefix.as_bytes()))
-            {
+            let path = String::from_utf8_lossy(&row.path);
+            if row.kind != "blob" || (self.excluded)(&path) {
                 continue;
             }
             let id: Oid = row.id.parse().unwrap();
@@ -151,26 +94,6 @@ impl Machine {
 
     fn commit(&self, id: &str) -> Commit {
         self.store.commit(id.parse().unwrap()).unwrap().unwrap()
-    }
-
-    /// Forgets the store, keeps the target.
-    fn lose_store(&mut self) {
-        self.directory = tempfile::tempdir().unwrap();
-        self.store = Store::open(self.directory.path(), Limits::default().blob).unwrap();
-    }
-}
-
-impl Need for Machine {
-    fn missing(&self, tree: &Tree) -> Result<Vec<BlobId>, scan::Error> {
-        let mut ids: Vec<BlobId> = self.managed(tree).values().map(|file| file.id).collect();
-        ids.sort();
-        ids.dedup();
-        ids.retain(|id| !self.held.contains_key(id));
-        Ok(ids)
-    }
-
-    fn content(&self, id: BlobId) -> Option<Vec<u8>> {
-        self.held.get(&id).cloned()
     }
 }
 

@@ -1,22 +1,20 @@
 //! The REST API route against the forge: what it asks, what it brings, and that it equals what git has.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use hyper_sync::git::{BlobId, Commit, CommitId, File, RelPath, Tree};
-use hyper_sync::objects::Store;
-use hyper_sync::settings::{Env, Limits, Symlinks};
+use hyper_sync::git::{BlobId, Commit, CommitId, Tree};
+use hyper_sync::settings::{Env, Limits};
 use hyper_sync::source::github::GitHub;
 use hyper_sync::source::http::{Client, Options};
 use hyper_sync::source::{
-    Depth, Error, Interrupt, Need, Notice, Obtained, Provenance, RefKind, Resolved, Route, Source,
-    Staged, Terms, stage,
+    Error, Interrupt, Need, Notice, Obtained, Provenance, RefKind, Resolved, Route, Source, Staged,
 };
 use hyper_sync::token::Search;
-use tempfile::TempDir;
 
 use crate::common::forge::Forge;
 use crate::common::forge::fault::{Action, When};
+use crate::common::machine::Machine;
 use crate::common::repo::Repo;
 
 mod answers;
@@ -26,76 +24,14 @@ mod quota;
 
 const TOKEN: &str = "ghp_canary0123456789";
 
-/// A machine: its store, what its target holds, what it leaves out.
-struct Machine {
-    _directory: TempDir,
-    store: Store,
-    local: BTreeMap<BlobId, Vec<u8>>,
-    excluded: fn(&str) -> bool,
-}
-
 impl Machine {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path(), Limits::default().blob).unwrap();
-        Self {
-            _directory: directory,
-            store,
-            local: BTreeMap::new(),
-            excluded: |_| false,
-        }
-    }
-
-    fn managed(&self, tree: &Tree) -> BTreeMap<RelPath, File> {
-        let managed = tree
-            .files()
-            .iter()
-            .filter(|(path, _)| !(self.excluded)(path.as_str()));
-        managed.map(|(path, file)| (path.clone(), *file)).collect()
-    }
-
     fn obtain(&self, source: &GitHub, commit: &str) -> Result<Obtained, Error> {
         source.obtain(commit.parse().unwrap(), None, &self.store, self)
     }
 
-    /// As a sync does it, up to the plan.
-    fn stage(&self, source: &GitHub, resolved: &Resolved) -> Result<Staged<'_>, Error> {
-        let managed = |tree: &Tree| self.managed(tree);
-        let terms = Terms {
-            limits: Limits::default(),
-            symlinks: Symlinks::Any,
-            signers: None,
-            ignores_case: false,
-            managed: &managed,
-        };
-        stage(
-            source,
-            &self.store,
-            resolved,
-            None,
-            Depth::Content,
-            self,
-            &terms,
-        )
-    }
-
     /// Takes over what was staged, as an apply does.
     fn apply(&mut self, staged: &[(BlobId, Vec<u8>)]) {
-        self.local = staged.iter().cloned().collect();
-    }
-}
-
-impl Need for Machine {
-    fn missing(&self, tree: &Tree) -> Result<Vec<BlobId>, hyper_sync::scan::Error> {
-        let ids: BTreeSet<BlobId> = self.managed(tree).values().map(|file| file.id).collect();
-        Ok(ids
-            .into_iter()
-            .filter(|id| !self.local.contains_key(id))
-            .collect())
-    }
-
-    fn content(&self, id: BlobId) -> Option<Vec<u8>> {
-        self.local.get(&id).cloned()
+        self.held = staged.iter().cloned().collect();
     }
 }
 

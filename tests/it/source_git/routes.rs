@@ -121,7 +121,7 @@ fn excluded_content_is_never_downloaded_by_selecting() {
     repo.write("target/large", "x".repeat(100_000))
         .commit("build output");
     let mut machine = Machine::new();
-    machine.exclude = Some("target/");
+    machine.excluded = |path| path.starts_with("target/");
     let synced = machine.sync(&source(&repo), "main").unwrap();
     assert_eq!(synced.route, Route::SelectGit);
     let large: Oid = repo.id("main:target/large").parse().unwrap();
@@ -221,7 +221,7 @@ fn with_left_out() -> (Repo, Machine) {
     repo.write("target/large", text.concat())
         .commit("build output");
     let mut machine = Machine::new();
-    machine.exclude = Some("target/");
+    machine.excluded = |path| path.starts_with("target/");
     machine.sync(&source(&repo), "main").unwrap();
     repo.write("target/large", text.concat() + "and one more\n")
         .commit("more output");
@@ -256,7 +256,7 @@ fn a_delta_takes_its_base_from_the_target() {
 #[test]
 fn what_is_not_excluded_any_more_is_selected() {
     let (repo, mut machine) = with_left_out();
-    machine.exclude = None;
+    machine.excluded = |_| false;
     let tip = repo.tip().unwrap();
     repo.update_ref("refs/heads/main", &repo.id("main~1"));
     // The commit is complete but for what was left out.
