@@ -163,7 +163,7 @@ impl Error {
 impl fmt::Display for UnknownKeyHelp {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Similar(name) => write!(formatter, "did you mean `{name}`?"),
+            Self::Similar(name) => write!(formatter, "write `{name}` if that was meant"),
             Self::Secret => formatter.write_str(
                 "a secret does not belong in this file: put it into a file of its own and give its path as `token_file`",
             ),

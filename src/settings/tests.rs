@@ -303,11 +303,11 @@ fn an_unknown_key_is_told_what_it_may_be() {
     let help = |text: &str| from_file(text).unwrap_err().help().unwrap().to_string();
     assert_eq!(
         help("targt = '/x'"),
-        "did you mean `target`?; nothing was written"
+        "write `target` if that was meant; nothing was written"
     );
     assert_eq!(
         help("[rebiuld]\naction = 'x'"),
-        "did you mean `rebuild.action`?; nothing was written"
+        "write `rebuild.action` if that was meant; nothing was written"
     );
     assert!(help("token = 'x'").starts_with("a secret does not belong"));
     assert!(help("limits = 1").contains("`[limits]`"));

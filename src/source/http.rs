@@ -152,7 +152,8 @@ impl Client {
                 result => result?,
             };
             let status = response.status;
-            if status.is_server_error() {
+            // What a server does not know, it will not know the next time either.
+            if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
                 let error = Error::ServerError {
                     remote: authority(&url),
                     status: status.as_u16(),

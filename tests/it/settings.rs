@@ -196,7 +196,7 @@ fn each_mistake_is_shown_with_its_line() {
        :   `-- unknown key
      3 | token =*************
        `----
-      help: did you mean `target`?; nothing was written
+      help: write `target` if that was meant; nothing was written
 
     Error: hyper_sync::settings::unknown_key
 
@@ -266,7 +266,7 @@ fn an_error_is_one_json_document() {
         "causes": [],
         "code": "hyper_sync::settings::unknown_key",
         "exit": 2,
-        "help": "did you mean `target`?; nothing was written",
+        "help": "write `target` if that was meant; nothing was written",
         "message": "[config.toml]:1 has the unknown key `targt`",
         "related": []
       }

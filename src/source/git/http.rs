@@ -251,12 +251,12 @@ fn is(response: &Response, media_type: &str) -> bool {
     response.status == 200 && response.media_type() == media_type
 }
 
-/// Whether the repository may be at another address, or the host wants another order of things. A refusal for good
-/// (403) or a strange status is no reason to ask again.
+/// Whether the repository may be at another address, or the host wants another order of things (a server of files
+/// knows no `POST`: 501). A refusal for good (403) or a strange status is no reason to ask again.
 fn may_be_elsewhere(response: &Response) -> bool {
     matches!(
         response.status.as_u16(),
-        200..=399 | 400 | 401 | 404 | 405 | 411
+        200..=399 | 400 | 401 | 404 | 405 | 411 | 501
     )
 }
 

@@ -251,12 +251,17 @@ fn media_type(headers: &HeaderMap) -> String {
 pub(super) fn broken(remote: &str, error: reqwest::Error) -> Error {
     let error = error.without_url();
     let remote = remote.to_owned();
-    let cause = chain(&error);
+    let cause = root(&error).to_string();
     if certificate_refused(&error) {
         Error::Certificate { remote, cause }
     } else {
         Error::Unreachable { remote, cause }
     }
+}
+
+/// The first cause: what the layers of the client say around it tells a reader nothing.
+fn root<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
+    error.source().map_or(error, root)
 }
 
 /// An error and its causes in one line.

@@ -165,7 +165,7 @@ fn a_renamed_repository_is_followed_on_its_host() {
 #[test]
 fn a_host_that_wants_discovery_first_is_asked_so_from_then_on() {
     let repo = Repo::with_history(3);
-    for status in [400, 401, 404, 405] {
+    for status in [400, 401, 404, 405, 501] {
         let forge = Forge::serve(&repo);
         forge.configure(|config| config.bare_post = BarePost::Refused(status));
         let mut machine = Machine::new();
