@@ -152,10 +152,10 @@ pub struct Remote {
     /// Let the update delete most of the files that are managed
     #[arg(long)]
     pub allow_mass_delete: bool,
-    /// Take the commit again that was rolled back from
+    /// Take the commit that was rolled back from again
     #[arg(long)]
     pub resume: bool,
-    /// Wait so long for another run to end, instead of giving up at once
+    /// Wait this long for another run to end, instead of giving up at once
     #[arg(
         long,
         value_name = "SECONDS",
@@ -241,7 +241,7 @@ pub struct Diff {
 /// Options of `rollback`.
 #[derive(Args)]
 pub struct Rollback {
-    /// How many updates back, or the commit to go back to (the begin of its id is enough)
+    /// How many updates back, or the commit to go back to (the beginning of its id is enough)
     #[arg(value_name = "N|COMMIT", default_value = "1", value_parser = parse_back)]
     pub back: Back,
     /// List every file that would be written or deleted; write nothing
@@ -252,7 +252,7 @@ pub struct Rollback {
     pub local_edits: Option<String>,
 }
 
-/// A small number counts updates; anything longer is the begin of a commit id.
+/// A small number counts updates; anything longer is the beginning of a commit id.
 fn parse_back(text: &str) -> Result<Back, String> {
     match text.parse() {
         Ok(0) => Err("0 updates back is where it is".to_owned()),
@@ -260,14 +260,14 @@ fn parse_back(text: &str) -> Result<Back, String> {
         _ if text.len() >= 4 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
             Ok(Back::Commit(text.to_ascii_lowercase()))
         }
-        _ => Err("it is neither a number of updates nor the begin of a commit id".to_owned()),
+        _ => Err("it is neither a number of updates nor the beginning of a commit id".to_owned()),
     }
 }
 
 /// Options of `restore`.
 #[derive(Args)]
 pub struct Restore {
-    /// The files, or directories that hold them, in the target; `.` is all
+    /// The files, or directories that hold them, in the target; `.` means all of them
     #[arg(
         value_name = "PATH",
         required = true,

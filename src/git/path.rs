@@ -232,7 +232,7 @@ fn is_git_file(name: &str) -> bool {
     })
 }
 
-/// NTFS drops trailing spaces and dots, and reads `:` as the begin of a stream name.
+/// NTFS drops trailing spaces and dots, and reads `:` as the beginning of a stream name.
 fn is_ntfs_tail(rest: &str) -> bool {
     let rest = rest.trim_start_matches([' ', '.']);
     rest.is_empty() || rest.starts_with(':')

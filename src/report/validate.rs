@@ -142,7 +142,7 @@ fn word(status: Status) -> &'static str {
     }
 }
 
-/// With the word at the begin of each check's line in its colour.
+/// With the word at the beginning of each check's line in its colour.
 fn coloured(text: &str) -> String {
     let mut coloured = String::with_capacity(text.len() + 256);
     for line in text.split_inclusive('\n') {

@@ -17,7 +17,7 @@ use crate::state::StateDir;
 pub enum Back {
     /// So many updates.
     Updates(u64),
-    /// To a commit, by its id or the begin of it.
+    /// To a commit, by its id or the beginning of it.
     Commit(String),
 }
 

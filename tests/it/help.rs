@@ -52,8 +52,8 @@ fn of_the_update_in_short() {
                                      replace, keep, refuse]
           --allow-rewind             Follow a branch that was moved back or rewritten
           --allow-mass-delete        Let the update delete most of the files that are managed
-          --resume                   Take the commit again that was rolled back from
-          --wait <SECONDS>           Wait so long for another run to end, instead of giving up at once
+          --resume                   Take the commit that was rolled back from again
+          --wait <SECONDS>           Wait this long for another run to end, instead of giving up at once
           --skip-rebuild             Bring the target to the commit, but do not rebuild
           --rebuild-action <ACTION>  What to do with the system that is built [default: switch]
                                      [possible values: build, test, switch, boot, dry-activate]
@@ -128,10 +128,10 @@ fn of_sync() {
               Let the update delete most of the files that are managed
 
           --resume
-              Take the commit again that was rolled back from
+              Take the commit that was rolled back from again
 
           --wait <SECONDS>
-              Wait so long for another run to end, instead of giving up at once
+              Wait this long for another run to end, instead of giving up at once
 
           --dry-run
               List every file that would be written or deleted; write nothing

@@ -91,7 +91,7 @@ fn candidates(reference: &str) -> Vec<(String, RefKind)> {
     candidates
 }
 
-/// Whether a name may be the begin of a commit's id. Git takes four digits for the shortest.
+/// Whether a name may be the beginning of a commit's id. Git takes four digits for the shortest.
 pub(in crate::source) fn is_short_id(reference: &str) -> bool {
     (4..40).contains(&reference.len())
         && reference
