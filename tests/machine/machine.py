@@ -29,8 +29,11 @@ set -e
 mount -t cgroup2 cgroup2 "$scratch/groups"
 mount -t tmpfs tmpfs "$scratch/layer"
 mkdir "$scratch/layer/upper" "$scratch/layer/work" "$scratch/layer/nix"
-cp -a "$scratch/files/." "$scratch/layer/upper/"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$scratch/layer/upper,workdir=$scratch/layer/work" "$scratch/root"
+for path in $hidden; do
+  rm -rf "$scratch/root$path"
+done
+cp -a "$scratch/files/." "$scratch/root/"
 while read -r _; do
   (
     # What the last boot has left of it would be in the way.
@@ -60,14 +63,16 @@ class Failure(AssertionError):
 
 
 class Machine:
-    def __init__(self, files, binds, log):
-        """`files` is laid over the root before the boot; `binds` maps folders of the host to where they are seen."""
+    def __init__(self, files, binds, hidden, log):
+        """`files` is laid over the root before the boot, in which there is nothing of what is at `hidden` on the host;
+        `binds` maps folders of the host to where they are seen."""
         self.files, self.binds, self.log = files, binds, log
         self.scratch = Path(tempfile.mkdtemp(prefix="machine-"))
         self.init = None
         self.environment = {
             "PATH": PATH,
             "scratch": str(self.scratch),
+            "hidden": " ".join(hidden),
             # A host name has no underscore, and no dash at its end.
             "name": self.scratch.name.replace("_", "x"),
             "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
@@ -190,10 +195,11 @@ class Machine:
         return self.succeed(f"cat {shlex.quote(path)}")
 
     def journal(self, unit=None):
-        """What was logged: of one unit, or of all that this is about."""
-        units = [unit] if unit else ["hyper-sync", "hyper-sync-fetch", "forge"]
-        units = " ".join(f"--unit={unit}" for unit in units)
-        return self.execute(f"journalctl --no-pager --output=cat --lines=60 {units}")[1]
+        """What was logged: by one unit, or of late by all that this is about."""
+        show = "journalctl --sync; journalctl --no-pager --output=cat"
+        if unit:
+            return self.execute(f"{show} --unit={unit}")[1]
+        return self.execute(f"{show} --lines=60 --unit=hyper-sync --unit=hyper-sync-fetch --unit=forge")[1]
 
     def stop(self):
         if self.init is not None:

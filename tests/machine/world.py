@@ -20,6 +20,9 @@ TARGET = "/etc/hypervisor/src"
 PROGRAM = Path("/opt/program/hyper-sync")
 TOKEN = "/run/secrets/hyper-sync-token"
 
+# What the host may have of its own where a scenario looks.
+HIDDEN = ["/boot-default", "/etc/hyper-sync", "/etc/hypervisor", "/srv", "/var/lib/hyper-sync", "/var/lib/hypervisor"]
+
 # A timer that does not wait for the full hour.
 TIMER_SOON = """
 [Timer]
@@ -211,8 +214,11 @@ class World:
         self.machine.write("/etc/hyper-sync/config.toml", "\n".join(ours + lines) + "\n")
 
     def said(self, unit):
-        """What the unit's last run has logged."""
-        return self.machine.journal(unit).rsplit("Starting ", 1)[-1]
+        """What the unit's last run has logged, by its id: a short run's lines may come before systemd's."""
+        lines = self.machine.succeed(f"journalctl --sync; journalctl --unit={unit} --lines=200 --output=json")
+        entries = [json.loads(line) for line in lines.splitlines()]
+        runs = [entry.get("INVOCATION_ID") or entry.get("_SYSTEMD_INVOCATION_ID") for entry in entries]
+        return "\n".join(str(entry["MESSAGE"]) for entry, run in zip(entries, runs) if run == runs[-1])
 
     def exit_code(self, unit):
         """How the program of a unit that has failed ended; of others systemd forgets it."""
