@@ -191,6 +191,8 @@ impl Store {
         let (root, blob_limit) = (self.root.clone(), self.blob_limit);
         let kept = match self.keep_intact() {
             Ok(kept) => kept,
+            // The next run may have what this one lacks.
+            Err(error) if is_passing(&error) => return Err(error),
             Err(error) => {
                 tracing::warn!(%error, "nothing of the object store can be kept");
                 false
@@ -284,6 +286,25 @@ fn prepare(root: &Path) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// For want of something that may be there the next time.
+fn is_passing(error: &Error) -> bool {
+    let Error::Io { source, .. } = error;
+    is_refused(source)
+        || matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+}
+
+/// The system does not let us look, which says nothing of what is there.
+fn is_refused(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::ACCESS | Errno::PERM)
+    )
 }
 
 /// A file where a directory should be, or the reverse: no repository of ours.

@@ -39,9 +39,12 @@ impl Marks {
             let name = entry.file_name();
             let name = name.to_str().filter(|name| name.len() == DIGITS);
             let number = name.and_then(|name| name.parse().ok());
-            let commit = fs::read_to_string(entry.path())
-                .ok()
-                .and_then(|text| text.trim_end().parse().ok());
+            let commit = match fs::read_to_string(entry.path()) {
+                Err(source) if super::is_refused(&source) => {
+                    return Err(Error::io("read", &entry.path(), source));
+                }
+                text => text.ok().and_then(|text| text.trim_end().parse().ok()),
+            };
             match (number, commit) {
                 (Some(number), Some(commit)) => {
                     commits.insert(number, commit);

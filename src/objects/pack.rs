@@ -181,6 +181,14 @@ pub(super) fn load_all(directory: &Path, blob_limit: u64) -> Result<(Vec<Pack>, 
             unlink(&path)?;
             continue;
         }
+        // What cannot even be looked at is not to be thrown away as damaged.
+        for file in [stem.with_extension("idx"), path.clone()] {
+            if let Err(source) = fs::File::open(&file)
+                && super::is_refused(&source)
+            {
+                return Err(Error::io("read", &file, source));
+            }
+        }
         match Pack::open(&path, blob_limit) {
             Ok(pack) => packs.push((written(&path), pack)),
             Err(detail) => {

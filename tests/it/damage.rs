@@ -202,3 +202,20 @@ fn a_rollback_over_an_update_whose_record_is_damaged_is_refused() {
     let _ = world.sandbox.run(&["rollback", "1", "--repo", &path]).ok();
     world.assert_at("main~1", "a rollback to before the last update");
 }
+
+/// What cannot be looked at is not damaged, and not thrown away.
+#[test]
+fn without_file_descriptors_the_store_stays_as_it_is() {
+    let world = World::new();
+    world.sandbox.link_tool("sh");
+    let path = world.path();
+    let args = ["rollback", "--repo", &path];
+    for limit in 5..12 {
+        let limited = format!("ulimit -n {limit}; exec \"$@\"");
+        let wrapper = ["sh", "-c", &limited, "sh"];
+        let output = world.sandbox.process(&wrapper, &args).output().unwrap();
+        assert_eq!(output.status.code(), Some(9), "{limit}: {output:?}");
+    }
+    let _ = world.sandbox.run(&args).ok();
+    world.assert_at("main~2", "a rollback");
+}

@@ -7,7 +7,7 @@
 //! and leaves nothing to do. The number of points is printed.
 //!
 //! The same for a power cut in the recovery of a run that died anywhere, and an attacker who swaps what is in the target
-//! a hundred thousand times.
+//! a hundred thousand times. And the real binary: see [`process`].
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -27,6 +27,23 @@ mod apply {
     pub(crate) mod update;
     pub(crate) mod world;
 }
+
+#[path = "../common"]
+#[allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "the integration tests use the rest"
+)]
+mod common {
+    pub mod env;
+    pub mod forge;
+    pub mod git;
+    pub mod link;
+    pub mod repo;
+    pub mod snapshot;
+}
+mod process;
 
 use std::io::{Write as _, stderr};
 use std::sync::Mutex;
