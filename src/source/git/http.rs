@@ -147,9 +147,16 @@ impl Http {
     fn refusal(&self, response: Response) -> Error {
         match response.refusal() {
             // Hosts ask for credentials where there is no such repository, too: nobody is to learn which.
-            Error::Unauthorized { remote, token } if self.credentials.is_none() => {
-                Error::NoPermission { remote, token }
+            Error::Unauthorized { token, .. } if self.credentials.is_none() => {
+                Error::NoPermission {
+                    remote: self.describe(),
+                    token,
+                }
             }
+            Error::NoPermission { token, .. } => Error::NoPermission {
+                remote: self.describe(),
+                token,
+            },
             error => error,
         }
     }

@@ -251,6 +251,7 @@ fn refusals_are_told_apart_and_not_asked_twice() {
     let private = Forge::private(&repo, "another");
     let (code, text) = refused(&private, None);
     assert_eq!(code, "source::no_permission", "{text}");
+    assert!(text.starts_with(&private.git_url()), "{text}");
     assert!(private.count() <= 3);
     let wrong = token(&private);
     let (code, text) = refused(&private, Some(&wrong));
