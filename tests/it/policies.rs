@@ -6,6 +6,7 @@
 
 mod late;
 mod losses;
+mod sequences;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,0 +1,196 @@
+//! Hostile and harmless names.
+
+use super::*;
+use proptest::prelude::*;
+
+fn fault(path: &str) -> Fault {
+    RelPath::new(path.as_bytes()).expect_err(path)
+}
+
+#[test]
+fn refuses_what_leaves_the_tree_or_is_no_path() {
+    for path in ["..", "a/../b", "a/..", ".", "a/./b"] {
+        assert_eq!(fault(path), Fault::Relative, "{path}");
+    }
+    for path in ["", "/etc/passwd", "//x", "a//b", "a/"] {
+        assert_eq!(fault(path), Fault::Empty, "{path}");
+    }
+}
+
+#[test]
+fn refuses_every_spelling_of_dot_git() {
+    for path in [
+        ".git",
+        ".git/config",
+        "sub/.git/hooks/x",
+        ".GIT",
+        ".Git",
+        ".gIt",
+        "git~1",
+        "GIT~1",
+        ".git.",
+        ".git ",
+        ".git...:stream",
+        ".git::$INDEX_ALLOCATION",
+    ] {
+        assert_eq!(fault(path), Fault::DotGit, "{path}");
+    }
+    for ignorable in
+        "\u{200c}\u{200d}\u{200e}\u{200f}\u{202a}\u{202e}\u{206a}\u{206f}\u{feff}".chars()
+    {
+        assert_eq!(
+            fault(&format!(".g{ignorable}it/x")),
+            Fault::DotGit,
+            "{ignorable:?}"
+        );
+    }
+}
+
+#[test]
+fn refuses_what_deceives_a_person_or_a_terminal() {
+    for path in [
+        "a\0b",
+        "a\nb",
+        "mod\r",
+        "a\tb",
+        "\u{1b}[2J",
+        "\u{7f}",
+        "\u{9b}2J",
+        "\u{7}",
+    ] {
+        assert_eq!(fault(path), Fault::Control, "{path:?}");
+    }
+    for path in [
+        "a\u{202e}b",
+        "\u{2066}x",
+        "x\u{200b}",
+        "\u{feff}x",
+        "a\u{2028}b",
+        "soft\u{ad}hyphen",
+    ] {
+        assert_eq!(fault(path), Fault::Invisible, "{path:?}");
+    }
+    for path in [r"a\b", r"x\.GIT\y"] {
+        assert_eq!(fault(path), Fault::Backslash, "{path:?}");
+    }
+    assert!(RelPath::new(br".\.GIT\x").is_err());
+    assert_eq!(fault("a\u{fffd}b"), Fault::NotUtf8);
+    assert_eq!(RelPath::new(b"a\xffb").unwrap_err(), Fault::NotUtf8);
+}
+
+#[test]
+fn keeps_to_the_limits_of_the_file_system() {
+    assert!(RelPath::new("n".repeat(255).as_bytes()).is_ok());
+    assert_eq!(fault(&"n".repeat(256)), Fault::LongComponent);
+    assert!(RelPath::new(vec!["d"; 64].join("/").as_bytes()).is_ok());
+    assert_eq!(fault(&vec!["d"; 65].join("/")), Fault::Deep);
+    let long = vec!["n".repeat(250); 17].join("/");
+    assert_eq!(fault(&long), Fault::LongPath);
+}
+
+#[test]
+fn refuses_the_names_hyper_sync_uses() {
+    for path in [
+        ".hyper-sync",
+        ".hyper-sync.tmp/1",
+        "a/.Hyper-Sync.TMP",
+        ".HYPER-SYNC",
+    ] {
+        assert_eq!(fault(path), Fault::Reserved, "{path}");
+    }
+}
+
+#[test]
+fn keeps_odd_but_harmless_names_to_the_byte() {
+    for path in [
+        "-rf",
+        "~",
+        "$(touch pwn)",
+        "a;b",
+        "quote\"'",
+        "a b",
+        "a|b",
+        "a:b",
+        "CON",
+        "aux.c",
+        "a?",
+        "trail.",
+        "trail ",
+        "café",
+        "cafe\u{301}",
+        "日本",
+        ".gitmodules",
+        ".github/x",
+        "x.git",
+        ".gitx",
+        "git~10",
+    ] {
+        assert_eq!(RelPath::new(path.as_bytes()).expect(path).as_str(), path);
+    }
+}
+
+#[test]
+fn refuses_symlinks_with_names_that_git_reads() {
+    let symlink = EntryMode::File(FileMode::Symlink);
+    for name in [
+        ".gitmodules",
+        ".GitModules",
+        ".gitmodules ",
+        ".gitmodules.",
+        ".gitmodules:x",
+        "gitmod~1",
+        "GITMOD~4",
+        "gi7eba~1",
+        "GI7EB~10",
+        ".gitattributes",
+        "gitatt~2",
+        "gi7d29~1",
+        ".gitignore",
+        "gitign~1",
+        "gi250a~9",
+        ".mailmap",
+        "mailma~1",
+        "maba30~1",
+    ] {
+        let path = RelPath::new(format!("d/{name}").as_bytes()).expect(name);
+        assert_eq!(
+            check_leaf(&path, symlink),
+            Err(Fault::SymlinkedGitFile),
+            "{name}"
+        );
+        assert_eq!(
+            check_leaf(&path, EntryMode::File(FileMode::Regular)),
+            Ok(()),
+            "{name}"
+        );
+    }
+    for name in [".gitmodulesx", "gitmod~5", "gitmodules", "link", "gi7eba~0"] {
+        let path = RelPath::new(name.as_bytes()).expect(name);
+        assert_eq!(check_leaf(&path, symlink), Ok(()), "{name}");
+    }
+}
+
+#[test]
+fn knows_its_parts() {
+    let path = RelPath::new(b"a/b/c").unwrap();
+    assert_eq!(path.parent().unwrap().as_str(), "a/b");
+    assert_eq!(path.name(), "c");
+    assert_eq!(
+        path.ancestors().map(String::from).collect::<Vec<_>>(),
+        ["a", "a/b"]
+    );
+    let dir = RelPath::new(b"a/b").unwrap();
+    assert!(path.starts_with(&dir) && dir.starts_with(&dir));
+    assert!(!RelPath::new(b"a/bc").unwrap().starts_with(&dir));
+}
+
+proptest! {
+    #[test]
+    fn an_accepted_path_stays_inside_and_round_trips(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+        if let Ok(path) = RelPath::new(&bytes) {
+            prop_assert_eq!(path.as_str().as_bytes(), &bytes[..]);
+            prop_assert!(path.components().all(|c| !c.is_empty() && c != "." && c != ".."));
+            prop_assert!(!path.as_str().chars().any(char::is_control));
+        }
+    }
+}
