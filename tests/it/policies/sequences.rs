@@ -165,7 +165,7 @@ fn write(target: &Path, path: &str, content: &str) -> bool {
 fn config() -> ProptestConfig {
     let config = ProptestConfig::default();
     ProptestConfig {
-        cases: config.cases.div_ceil(32),
+        cases: config.cases.div_ceil(64),
         ..config
     }
 }
