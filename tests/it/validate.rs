@@ -521,6 +521,8 @@ fn before_a_sync_only_what_makes_it_unsafe_stops() {
     installation.with_context(|context| {
         let mut settings = context.settings.clone();
         settings.target = "/proc/sys".into();
+        // Not the machine's own state, which may be root's.
+        settings.state_dir = "/nonexistent/state".into();
         let context = validate::Context {
             settings: &settings,
             root: std::path::Path::new("/"),
