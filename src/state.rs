@@ -72,22 +72,10 @@ impl StateDir {
         self.root.path()
     }
 
-    /// The object store.
-    #[must_use]
-    pub fn objects(&self) -> PathBuf {
-        self.path().join("objects.git")
-    }
-
     /// What the last transactions replaced.
     #[must_use]
     pub fn undo(&self) -> PathBuf {
         self.path().join(UNDO)
-    }
-
-    /// Edits that came while a run was applying.
-    #[must_use]
-    pub fn conflicts(&self) -> PathBuf {
-        self.path().join(CONFLICTS)
     }
 
     pub(crate) fn directory(&self) -> &Directory {
