@@ -15,6 +15,10 @@ use crate::common::forge::fault::{Action, When};
 use crate::common::repo::Repo;
 use crate::common::snapshot::TreeSnapshot;
 
+/// Whoever starts the tests may have signals ignored, as a shell does for what it runs in the background, and the program
+/// would rightly keep to that.
+const HEEDING: [&str; 2] = ["env", "--default-signal=HUP,INT,TERM"];
+
 /// A target at the first of two commits, with a local edit.
 struct World {
     sandbox: Sandbox,
@@ -24,6 +28,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let (sandbox, repo) = (Sandbox::new(), Repo::small());
+        sandbox.link_tool("env").link_tool("strace");
         let path = repo.path().display().to_string();
         let _ = sandbox.run(&["sync", "--repo", &path]).ok();
         repo.write("flake.nix", "{ second = true; }\n")
@@ -86,7 +91,8 @@ impl World {
         let log = self.sandbox.root().join("log").display().to_string();
         let trace = format!("trace={calls}");
         let strace = ["strace", "-qq", "-o", &log, "-e", &trace, "-e", &inject];
-        let mut run = self.sandbox.process(&[&strace, wrapper].concat(), args);
+        let wrappers = [&strace, &HEEDING[..], wrapper].concat();
+        let mut run = self.sandbox.process(&wrappers, args);
         run.stdout(Stdio::null()).stderr(Stdio::null());
         run
     }
@@ -108,7 +114,7 @@ fn a_signal_while_the_forge_is_silent_ends_the_run_with_nothing_changed() {
             forge.reset();
             let run = world
                 .sandbox
-                .process(&[], &["sync", "--repo", &forge.git_url()])
+                .process(&HEEDING, &["sync", "--repo", &forge.git_url()])
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
                 .spawn()
@@ -132,7 +138,6 @@ fn a_signal_while_the_forge_is_silent_ends_the_run_with_nothing_changed() {
 #[test]
 fn a_signal_ends_a_run_that_waits_for_another() {
     let world = World::new();
-    world.sandbox.link_tool("strace");
     let before = world.sandbox.target_tree();
     let state = StateDir::open(&world.sandbox.state()).unwrap();
     let _held = Lock::acquire(&state, Duration::ZERO, &false.into()).unwrap();
@@ -152,7 +157,6 @@ fn a_signal_before_the_commit_point_changes_nothing_and_after_it_the_update_is_f
     let (mut stopped, mut finished) = (0, 0);
     for (turn, when) in (1..200).step_by(4).enumerate() {
         let world = World::new();
-        world.sandbox.link_tool("strace");
         let signal = ["SIGINT", "SIGTERM", "SIGHUP"][turn % 3];
         let path = world.path();
         let args = ["sync", "--repo", &path];
@@ -186,7 +190,7 @@ fn a_signal_before_the_commit_point_changes_nothing_and_after_it_the_update_is_f
 fn what_is_ignored_at_the_start_stays_ignored() {
     for (ignored, name) in [("HUP", "SIGHUP"), ("INT", "SIGINT"), ("TERM", "SIGTERM")] {
         let world = World::new();
-        world.sandbox.link_tool("strace").link_tool("sh");
+        world.sandbox.link_tool("sh");
         let trap = format!(r#"trap '' {ignored}; exec "$@""#);
         let wrapper = ["sh", "-c", &trap, "sh"];
         let path = world.path();
@@ -206,7 +210,7 @@ fn what_is_ignored_at_the_start_stays_ignored() {
 #[test]
 fn a_run_under_nohup_survives_the_hang_up() {
     let world = World::new();
-    world.sandbox.link_tool("strace").link_tool("nohup");
+    world.sandbox.link_tool("nohup");
     let path = world.path();
     let args = ["sync", "--repo", &path];
     let status = world
@@ -223,7 +227,6 @@ fn killed_for_real_the_next_run_finishes() {
     let mut points = 0;
     for when in (1..200).step_by(3) {
         let world = World::new();
-        world.sandbox.link_tool("strace");
         let path = world.path();
         let args = ["sync", "--repo", &path];
         let _ = world
