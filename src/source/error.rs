@@ -192,7 +192,7 @@ pub enum Error {
     #[diagnostic(
         code(hyper_sync::source::rate_limited),
         help(
-            "wait, give a token for a higher limit, or use `--transport git`, which has none; nothing was written"
+            "wait, give a token for a higher limit, or on GitHub use `--transport git`, which has no quota; nothing was written"
         )
     )]
     RateLimited {
