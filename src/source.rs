@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::git::{BlobId, Commit, CommitId, Tree};
 use crate::objects::Store;
 
+mod ancestry;
 mod error;
 pub mod git;
 pub mod github;

@@ -1,27 +1,16 @@
 //! Whether one commit descends from another, proven from the commits themselves.
 
-use std::collections::HashSet;
-
 use crate::git::id::Kind;
 use crate::git::{Commit, CommitId};
 use crate::objects::{IngestError, Store, Transient};
 use crate::source::Error;
+use crate::source::ancestry::{Seen, look};
 
 use super::request::Fetch;
 use super::{GitSource, Reply};
 
 /// Bytes of commits between two updates: about fifty thousand of them.
 const BYTES_MAX: u64 = 8 << 20;
-
-/// What a walk through known commits tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seen {
-    Ancestor,
-    /// Every ancestor is known, and it is not among them.
-    NoAncestor,
-    /// Some commits on the way are not known.
-    Unknown,
-}
 
 impl GitSource {
     /// Looks at the parents, then at the commits in the store, and only then asks the server for those between.
@@ -112,28 +101,5 @@ impl GitSource {
             return Ok(None);
         }
         reply.map(Some)
-    }
-}
-
-/// Walks the ancestors of `new`, as far as they are known.
-fn look(new: &Commit, old: CommitId, known: impl Fn(CommitId) -> Option<Commit>) -> Seen {
-    let mut seen: HashSet<CommitId> = new.parents.iter().copied().collect();
-    let mut pending = new.parents.clone();
-    let mut complete = true;
-    while let Some(id) = pending.pop() {
-        if id == old {
-            return Seen::Ancestor;
-        }
-        match known(id) {
-            None => complete = false,
-            Some(commit) => {
-                pending.extend(commit.parents.into_iter().filter(|id| seen.insert(*id)));
-            }
-        }
-    }
-    if complete {
-        Seen::NoAncestor
-    } else {
-        Seen::Unknown
     }
 }

@@ -1,6 +1,5 @@
 //! Two commits compared: whether one descends from the other, and, for the same request, the new one itself.
 
-use std::collections::HashSet;
 use std::sync::PoisonError;
 
 use serde::Deserialize;
@@ -9,6 +8,7 @@ use super::commit::{Answer, Described};
 use super::{Error, GitHub, JSON, Reply, Request};
 use crate::git::{Commit, CommitId};
 use crate::objects::Store;
+use crate::source::ancestry::{Seen, look};
 
 /// An answer to `compare/{base}...{head}`.
 #[derive(Deserialize)]
@@ -70,7 +70,8 @@ impl GitHub {
         old: CommitId,
         store: &Store,
     ) -> Result<bool, Error> {
-        if new.id == old || is_ancestor(old, new, store) {
+        let known = |id| store.commit(id).ok().flatten();
+        if new.id == old || look(new, old, known) == Seen::Ancestor {
             return Ok(true);
         }
         let compared = *self.compared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -105,19 +106,4 @@ impl GitHub {
 /// Whether the old commit is gone, so that nothing descends from it; that the new one is there was seen.
 fn is_gone(reply: &Reply) -> bool {
     reply.media_type().contains("json")
-}
-
-/// Whether the commits in the store lead from `new` back to `old`.
-fn is_ancestor(old: CommitId, new: &Commit, store: &Store) -> bool {
-    let mut pending = new.parents.clone();
-    let mut seen: HashSet<CommitId> = pending.iter().copied().collect();
-    while let Some(id) = pending.pop() {
-        if id == old {
-            return true;
-        }
-        if let Ok(Some(commit)) = store.commit(id) {
-            pending.extend(commit.parents.into_iter().filter(|id| seen.insert(*id)));
-        }
-    }
-    false
 }

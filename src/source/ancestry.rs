@@ -1,0 +1,43 @@
+//! Whether one commit descends from another, as far as commits are known here.
+
+use std::collections::HashSet;
+
+use crate::git::{Commit, CommitId};
+
+/// What a walk through known commits tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// It is among the ancestors.
+    Ancestor,
+    /// Every ancestor is known, and it is not among them.
+    NoAncestor,
+    /// Some commits on the way are not known.
+    Unknown,
+}
+
+/// Walks the ancestors of `new`, as far as they are known.
+pub(super) fn look(
+    new: &Commit,
+    old: CommitId,
+    known: impl Fn(CommitId) -> Option<Commit>,
+) -> Seen {
+    let mut seen: HashSet<CommitId> = new.parents.iter().copied().collect();
+    let mut pending = new.parents.clone();
+    let mut complete = true;
+    while let Some(id) = pending.pop() {
+        if id == old {
+            return Seen::Ancestor;
+        }
+        match known(id) {
+            None => complete = false,
+            Some(commit) => {
+                pending.extend(commit.parents.into_iter().filter(|id| seen.insert(*id)));
+            }
+        }
+    }
+    if complete {
+        Seen::NoAncestor
+    } else {
+        Seen::Unknown
+    }
+}
