@@ -67,6 +67,8 @@ pub struct Run<'a> {
     pub progress: &'a Progress,
     /// How it ended.
     pub exit: Exit,
+    /// What is in the target, where that is known.
+    pub index: Option<&'a Index>,
     /// How many files are not as they were written, where that could be found out.
     pub local_edits: Option<u64>,
 }
@@ -77,10 +79,6 @@ pub fn write(path: &Path, state: &StateDir, run: &Run<'_>) -> Result<(), Error> 
     tally.count(run.progress, run.exit, Timestamp::now().as_second());
     tally.save(state)?;
     let known = Known {
-        index: match Index::load(state)? {
-            Found::Whole(index) => Some(index),
-            Found::Absent | Found::Damaged(_) => None,
-        },
         last: SyncState::load(state)?,
         held: Hold::load(state)?.is_some(),
         pending: Record::load(state)?.pending.is_some(),
@@ -158,7 +156,6 @@ impl Ends {
 
 /// Everything that is told.
 struct Known {
-    index: Option<Index>,
     last: Option<SyncState>,
     held: bool,
     pending: bool,
@@ -167,12 +164,12 @@ struct Known {
 
 impl Known {
     /// What is no number, in labels.
-    fn info(&self, target: &Path) -> Option<Sample> {
-        let index = self.index.as_ref()?;
+    fn info(&self, run: &Run<'_>) -> Option<Sample> {
+        let index = run.index?;
         let last = self.last.as_ref();
         Some(Sample {
             labels: vec![
-                ("target", target.display().to_string()),
+                ("target", run.target.display().to_string()),
                 (
                     "repository",
                     last.map(|last| last.repository.clone()).unwrap_or_default(),
@@ -219,7 +216,7 @@ fn families(known: &Known, run: &Run<'_>) -> Vec<Family> {
         samples: vec![one(i64::try_from(value).unwrap_or(i64::MAX))],
     };
     let last = known.last.as_ref();
-    let info = known.info(run.target);
+    let info = known.info(run);
     let change = last.map(|last| one(last.last_sync.timestamp.as_second()));
     let edits = run
         .local_edits

@@ -41,15 +41,18 @@ pub(super) fn write(ended: &Result<Exit, Error>, settings: &Settings, run: &mut 
 fn attempt(path: &Path, exit: Exit, settings: &Settings, run: &Run<'_>) -> Result<(), Error> {
     let state = StateDir::open(&settings.state_dir)?;
     let _lock = Lock::acquire(&state, PATIENCE, run.interrupt)?;
-    let local_edits = match Index::load(&state)? {
-        // What cannot be looked at now is not told; the run has said why.
-        Found::Whole(index) => status::edits(settings, &index).ok(),
+    let index = match Index::load(&state)? {
+        Found::Whole(index) => Some(index),
         Found::Absent | Found::Damaged(_) => None,
     };
+    // What cannot be looked at now is not told; the run has said why.
+    let edits = |index| status::edits(settings, index).ok();
+    let local_edits = index.as_ref().and_then(edits);
     let told = metrics::Run {
         target: &settings.target,
         progress: &run.progress,
         exit,
+        index: index.as_ref(),
         local_edits: local_edits.map(|edits| edits.len() as u64),
     };
     Ok(metrics::write(path, &state, &told)?)
