@@ -139,7 +139,7 @@ pub trait Need: Sync {
 }
 
 /// A repository, by whatever it is reached.
-pub trait Source: Sync {
+pub trait Source: Send + Sync {
     /// Resolves a branch, tag or full commit id. Branch before tag; a full id is a commit.
     ///
     /// One request, and none for a full commit id.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::plan::MassDelete;
 use crate::scan::Scanner;
 use crate::settings::{Env, Settings};
-use crate::source::{self, Interrupt, Opening, RefKind, Resolved};
+use crate::source::{self, Interrupt, Opening, RefKind, Resolved, Source};
 
 mod carry_out;
 mod error;
@@ -122,16 +122,58 @@ pub struct Context<'a> {
 /// Runs one sync.
 pub fn run(context: &Context<'_>, options: &Options) -> Result<Outcome, crate::Error> {
     let begun = Instant::now();
-    let session = Session::begin(context, options.wait)?;
-    let scanner = session.scanner(options.skip_validation);
-    thread::scope(|scope| {
-        if let Some(index) = session.index() {
-            let scanner = &scanner;
-            // While the network is waited for. What goes wrong here goes wrong again where it matters.
-            scope.spawn(|| drop(scanner.look(index.entries.keys())));
-        }
-        run_with(context, options, &session, &scanner, begun)
+    let session = Session::open(context, options.wait)?;
+    context.observer.step(Step::Resolve);
+    let asking = Asking {
+        settings: context.settings,
+        opening: Opening {
+            env: context.env,
+            interrupt: context.interrupt,
+            state: session.state(),
+            // Not that of the index, which is not read yet; most often it is the same.
+            known: session.store().commits().last().copied(),
+            force_full: options.force_full,
+        },
+    };
+    thread::scope(|network| {
+        // All that is done here meanwhile costs no time.
+        let answer = network.spawn(|| asking.ask());
+        session.load()?;
+        let scanner = session.scanner(options.skip_validation);
+        thread::scope(|disk| {
+            if let Some(index) = session.index() {
+                // What goes wrong here goes wrong again where it matters.
+                disk.spawn(|| drop(scanner.look(index.entries.keys())));
+            }
+            let answer = answer
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let (source, resolved) = answer?;
+            run_with(
+                context,
+                options,
+                &session,
+                &scanner,
+                source.as_ref(),
+                resolved,
+                begun,
+            )
+        })
     })
+}
+
+/// What is asked of the repository before anything here is known.
+struct Asking<'a> {
+    settings: &'a Settings,
+    opening: Opening<'a>,
+}
+
+impl Asking<'_> {
+    fn ask(&self) -> Result<(Box<dyn Source>, Resolved), crate::Error> {
+        let source = source::open(self.settings, &self.opening)?;
+        let resolved = source.resolve(&self.settings.reference)?;
+        Ok((source, resolved))
+    }
 }
 
 fn run_with(
@@ -139,25 +181,16 @@ fn run_with(
     options: &Options,
     session: &Session,
     scanner: &Scanner<'_>,
+    source: &dyn Source,
+    mut resolved: Resolved,
     begun: Instant,
 ) -> Result<Outcome, crate::Error> {
-    let opening = Opening {
-        env: context.env,
-        interrupt: context.interrupt,
-        state: session.state(),
-        last: session.index().map(|index| index.commit),
-        force_full: options.force_full,
-    };
-    let source = source::open(context.settings, &opening)?;
     let reference = &context.settings.reference;
-
-    context.observer.step(Step::Resolve);
-    let mut resolved = source.resolve(reference)?;
     let hold = Hold::load(session.state())?;
     let is_held = hold
         .as_ref()
         .is_some_and(|hold| hold.commits.contains(&resolved.commit) && !options.resume);
-    let mut notes = session.notes().to_vec();
+    let mut notes = session.notes();
     // Without an index, back to where the rollback led.
     let here = session.index().map(|index| index.commit);
     let here = here.or(hold.as_ref().and_then(|hold| hold.at));
@@ -178,7 +211,7 @@ fn run_with(
         options,
         session,
         scanner,
-        source: source.as_ref(),
+        source,
         goal,
         notes,
         begun,

@@ -56,7 +56,7 @@ pub struct GitHub {
 impl GitHub {
     /// `owner/name` on github.com, or on the host of `api_url`.
     ///
-    /// `known` is the commit that was applied last: a name that still stands for it costs no quota.
+    /// `known` is the commit that came last: a name that still stands for it costs no quota.
     pub fn new(
         client: Client,
         (owner, name): (&str, &str),

@@ -24,8 +24,8 @@ pub struct Opening<'a> {
     pub interrupt: &'a Interrupt,
     /// Where is remembered what a host turned out to want.
     pub state: &'a StateDir,
-    /// The commit that was applied last.
-    pub last: Option<CommitId>,
+    /// A commit that the name may still stand for; a host that is told of it need not count the question.
+    pub known: Option<CommitId>,
     /// Whether one self-contained download is asked for.
     pub force_full: bool,
 }
@@ -70,7 +70,7 @@ pub fn open(settings: &Settings, opening: &Opening<'_>) -> Result<Box<dyn Source
                     api_url,
                     token,
                     settings.limits,
-                    opening.last,
+                    opening.known,
                 )
             };
             Ok(match settings.transport {

@@ -84,7 +84,7 @@ pub fn rollback(
         scanner: &session.scanner(options.skip_validation),
         source: &source,
         goal,
-        notes: session.notes().to_vec(),
+        notes: session.notes(),
         begun,
     };
     let go_back = || match pipeline.run() {

@@ -1,5 +1,6 @@
 //! What a run holds while it runs: the lock, the state, the store and the pinned target.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::Context;
@@ -17,11 +18,17 @@ pub struct Session {
     // Fields are dropped in this order: the lock last.
     store: Store,
     target: Target,
-    index: Option<Index>,
+    index: OnceLock<Known>,
     recovered: Option<Recovered>,
-    notes: Vec<Note>,
     state: StateDir,
     _lock: Lock,
+}
+
+/// What the index tells.
+#[derive(Debug)]
+struct Known {
+    index: Option<Index>,
+    note: Option<Note>,
 }
 
 /// Something about the state that the user should know.
@@ -38,33 +45,42 @@ pub enum Note {
 impl Session {
     /// Opens everything, and finishes or undoes what an earlier run left unfinished.
     pub fn begin(context: &Context<'_>, wait: Duration) -> Result<Self, crate::Error> {
+        let session = Self::open(context, wait)?;
+        session.load()?;
+        Ok(session)
+    }
+
+    /// As [`begin`](Self::begin), but for the index: reading that of a large target takes as long as a packet takes to
+    /// the server. [`load`](Self::load) is to follow.
+    pub(super) fn open(context: &Context<'_>, wait: Duration) -> Result<Self, crate::Error> {
         let settings = context.settings;
         let target = Target::open_or_absent(&settings.target)?;
         let state = StateDir::open(&settings.state_dir)?;
         let lock = Lock::acquire(&state, wait, context.interrupt)?;
         let store = Store::open(state.path(), settings.limits.blob)?;
-        let mut notes = Vec::new();
-        if store.was_rebuilt() {
-            notes.push(Note::StoreRebuilt);
-        }
         let recovered = apply::recover(&target, &state, &store)?;
-        let index = match Index::load(&state)? {
-            Found::Absent => None,
-            Found::Whole(index) => Some(index),
-            Found::Damaged(_) => {
-                notes.push(Note::IndexSetAside(Index::set_aside(&state)?));
-                None
-            }
-        };
         Ok(Self {
             store,
             target,
-            index,
+            index: OnceLock::new(),
             recovered,
-            notes,
             state,
             _lock: lock,
         })
+    }
+
+    /// Reads the index; a damaged one is put aside.
+    pub(super) fn load(&self) -> Result<(), crate::Error> {
+        let (index, note) = match Index::load(&self.state)? {
+            Found::Absent => (None, None),
+            Found::Whole(index) => (Some(index), None),
+            Found::Damaged(_) => {
+                let aside = Index::set_aside(&self.state)?;
+                (None, Some(Note::IndexSetAside(aside)))
+            }
+        };
+        self.index.get_or_init(|| Known { index, note });
+        Ok(())
     }
 
     /// The pinned target.
@@ -88,7 +104,7 @@ impl Session {
     /// What we wrote last, where that is known.
     #[must_use]
     pub fn index(&self) -> Option<&Index> {
-        self.index.as_ref()
+        self.index.get()?.index.as_ref()
     }
 
     /// What was finished or undone of an earlier run.
@@ -99,14 +115,16 @@ impl Session {
 
     /// What was found and mended.
     #[must_use]
-    pub fn notes(&self) -> &[Note] {
-        &self.notes
+    pub fn notes(&self) -> Vec<Note> {
+        let rebuilt = self.store.was_rebuilt().then_some(Note::StoreRebuilt);
+        let aside = self.index.get().and_then(|known| known.note.clone());
+        rebuilt.into_iter().chain(aside).collect()
     }
 
     /// A scanner over the target that believes the index: all of it that git would believe, or just size and time.
     #[must_use]
     pub fn scanner(&self, size_and_time: bool) -> Scanner<'_> {
-        let Some(index) = &self.index else {
+        let Some(index) = self.index() else {
             return Scanner::new(
                 &self.target,
                 std::collections::HashMap::new(),
