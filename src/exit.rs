@@ -198,6 +198,7 @@ fn of_source(error: &source::Error) -> Exit {
         | E::NotAForge { .. }
         | E::Redirect { .. }
         | E::Certificate { .. }
+        | E::NoTls { .. }
         | E::Protocol { .. }
         | E::Refused { .. }
         | E::OldProtocol { .. } => Exit::Network,

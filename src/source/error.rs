@@ -137,6 +137,18 @@ pub enum Error {
         /// The whole chain in one line.
         cause: String,
     },
+    /// What answers at an https address is not TLS.
+    #[error("{remote} does not speak TLS")]
+    #[diagnostic(
+        code(hyper_sync::source::no_tls),
+        help(
+            "check the port and, where a proxy is set, the proxy's address; an `http://` address is read only without a token, unless it is this machine's own; nothing was written"
+        )
+    )]
+    NoTls {
+        /// Host or repository.
+        remote: String,
+    },
     /// There is nothing to check a server's certificate with.
     #[error("{remote} cannot be trusted: this system has no CA certificates")]
     #[diagnostic(

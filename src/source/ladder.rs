@@ -141,6 +141,7 @@ fn blocks(error: &Error) -> bool {
             | Error::Timeout { .. }
             | Error::ServerError { .. }
             | Error::NotAForge { .. }
+            | Error::NoTls { .. }
             | Error::Redirect { .. }
             | Error::RateLimited { .. }
             | Error::Protocol { .. }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{StatusCode, Url};
+use rustls::InvalidMessage;
 use serde::de::DeserializeOwned;
 
 use super::{Body, Cap, Credentials, Error, Inner, authority, redirect};
@@ -251,11 +252,21 @@ fn media_type(headers: &HeaderMap) -> String {
 pub(super) fn broken(remote: &str, error: reqwest::Error) -> Error {
     let error = error.without_url();
     let remote = remote.to_owned();
-    let cause = root(&error).to_string();
-    if certificate_refused(&error) {
-        Error::Certificate { remote, cause }
-    } else {
-        Error::Unreachable { remote, cause }
+    match tls_fault(&error) {
+        Some(rustls::Error::InvalidCertificate(_)) => Error::Certificate {
+            cause: root(&error).to_string(),
+            remote,
+        },
+        // Once a connection stands, the same is damage on the way.
+        Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType))
+            if error.is_connect() =>
+        {
+            Error::NoTls { remote }
+        }
+        _ => Error::Unreachable {
+            cause: root(&error).to_string(),
+            remote,
+        },
     }
 }
 
@@ -280,13 +291,12 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Whether the server's certificate was the reason: trying again will not help then.
-fn certificate_refused(error: &(dyn std::error::Error + 'static)) -> bool {
-    if let Some(tls) = error.downcast_ref() {
-        return matches!(tls, rustls::Error::InvalidCertificate(_));
-    }
+/// What TLS says of it, if it was TLS that failed.
+fn tls_fault<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
     // The source of an `io::Error` is that of what it holds, so what it holds is asked itself.
-    let held = error.downcast_ref().and_then(std::io::Error::get_ref);
-    held.is_some_and(|held| certificate_refused(held))
-        || error.source().is_some_and(certificate_refused)
+    let held = || error.downcast_ref().and_then(std::io::Error::get_ref);
+    error
+        .downcast_ref()
+        .or_else(|| held().and_then(|held| tls_fault(held)))
+        .or_else(|| error.source().and_then(tls_fault))
 }

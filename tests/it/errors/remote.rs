@@ -70,6 +70,7 @@ fn reached() -> Vec<source::Error> {
             remote: remote(),
             cause: text("invalid peer certificate: UnknownIssuer"),
         },
+        E::NoTls { remote: remote() },
         E::NoCertificates { remote: remote() },
         E::Client {
             cause: text("Too many open files (os error 24)"),

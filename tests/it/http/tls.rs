@@ -71,6 +71,19 @@ fn any_other_certificate_is_refused_at_the_first_try() {
 }
 
 #[test]
+fn a_server_without_tls_is_named_as_one_and_not_asked_again() {
+    let forge = Forge::serve(&Repo::small());
+    let address = format!("{}{COMMIT}", forge.origin().replace("http://", "https://"));
+    let client = trusting(ca_file());
+    let error = client.fetch(&Request::get(url(&address).unwrap()));
+    let Err(Error::NoTls { remote }) = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(remote, forge.host());
+    assert_eq!((client.traffic().requests, forge.count()), (1, 0));
+}
+
+#[test]
 fn the_bundle_is_the_settings_then_the_environments_and_a_bad_one_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let empty = directory.path().join("empty.pem");
