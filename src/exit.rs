@@ -157,6 +157,7 @@ fn of_state(error: &state::Error) -> Exit {
         state::Error::NotADirectory { .. }
         | state::Error::ForeignOwner { .. }
         | state::Error::Writable { .. }
+        | state::Error::OtherTarget { .. }
         | state::Error::Newer { .. } => Exit::Configuration,
         state::Error::Io(_) => Exit::FileSystem,
     }

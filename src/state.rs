@@ -8,6 +8,7 @@
 //! | name | what |
 //! |---|---|
 //! | `objects.git` | verified objects of the last commits |
+//! | `target` | whose state this is |
 //! | `index` | what we wrote: the base of the next plan ([`Index`]) |
 //! | `sync-state.json` | how the last sync went, for people and programs ([`SyncState`]) |
 //! | `tx` | the journal of a running transaction |
@@ -28,6 +29,7 @@ mod publish;
 pub(crate) mod rfc3339;
 pub mod sealed;
 mod sync_state;
+mod target;
 
 pub use error::Error;
 pub use index::{Index, Owned, Seen};
@@ -49,10 +51,10 @@ impl StateDir {
         Self::check(path)
     }
 
-    /// Opens the state directory if there is one, and never makes it.
-    pub fn find(path: &Path) -> Result<Option<Self>, Error> {
+    /// Opens the state directory if there is one, and never makes it. One of another target is refused.
+    pub fn find(path: &Path, target: &Path) -> Result<Option<Self>, Error> {
         match Self::check(path) {
-            Ok(found) => Ok(Some(found)),
+            Ok(found) => found.refuse_other(target).map(|()| Some(found)),
             Err(Error::Io(failure)) if failure.errno() == Some(Errno::NOENT) => Ok(None),
             Err(error) => Err(error),
         }

@@ -31,7 +31,7 @@ struct Update<'a> {
 
 /// Lists the updates that are kept.
 pub(super) fn list(settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
-    let state = StateDir::find(&settings.state_dir)?;
+    let state = StateDir::find(&settings.state_dir, &settings.target)?;
     let (kept, damaged) = state
         .as_ref()
         .map(sync::history)

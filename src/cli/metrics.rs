@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::lock::{self, Lock};
 use crate::metrics;
 use crate::settings::Settings;
-use crate::state::{Found, Index, StateDir};
+use crate::state::{self, Found, Index, StateDir};
 
 /// How long a run that has begun since is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -27,7 +27,11 @@ pub(super) fn write(ended: &Result<Exit, Error>, settings: &Settings, run: &mut 
         Err(error) => error.into(),
         Ok(exit) => *exit,
     };
-    if let Err(error) = attempt(path, exit, settings, run) {
+    let Err(error) = attempt(path, exit, settings, run) else {
+        return;
+    };
+    // The run itself has ended with it.
+    if !matches!(error, Error::State(state::Error::OtherTarget { .. })) {
         let mut text = format!("the metrics are not up to date: {error}");
         let mut source = error.source();
         while let Some(cause) = source {
@@ -41,6 +45,7 @@ pub(super) fn write(ended: &Result<Exit, Error>, settings: &Settings, run: &mut 
 fn attempt(path: &Path, exit: Exit, settings: &Settings, run: &Run<'_>) -> Result<(), Error> {
     let state = StateDir::open(&settings.state_dir)?;
     let _lock = Lock::acquire(&state, PATIENCE, run.interrupt)?;
+    state.refuse_other(&settings.target)?;
     let index = match Index::load(&state)? {
         Found::Whole(index) => Some(index),
         Found::Absent | Found::Damaged(_) => None,

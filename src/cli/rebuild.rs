@@ -151,6 +151,7 @@ fn request<'a>(
     state: &'a StateDir,
     run: &Run<'_>,
 ) -> Result<Request<'a>, Error> {
+    state.refuse_other(&settings.target)?;
     let commit = match Index::load(state)? {
         Found::Whole(index) => Some(index.commit),
         Found::Absent | Found::Damaged(_) => None,

@@ -73,7 +73,7 @@ fn look(settings: &Settings) -> Result<Document, Error> {
         unfinished: false,
         active: false,
     };
-    let Some(state) = StateDir::find(&settings.state_dir)? else {
+    let Some(state) = StateDir::find(&settings.state_dir, &settings.target)? else {
         return Ok(document);
     };
     document.last_run = Lock::last(&state).map(|time| time.to_string());

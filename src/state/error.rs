@@ -47,6 +47,22 @@ pub enum Error {
         /// Its mode.
         mode: u32,
     },
+    /// It is another target's.
+    #[error("the state directory `{}` is that of the target `{}`", .path.display(), .target.display())]
+    #[diagnostic(
+        code(hyper_sync::state::other_target),
+        help(
+            "give each target a state directory of its own with `state_dir` (`--state-dir`); if it is the same target and was moved, remove `{}`; nothing was written", .record.display()
+        )
+    )]
+    OtherTarget {
+        /// Where.
+        path: PathBuf,
+        /// The target.
+        target: PathBuf,
+        /// The file that says so.
+        record: PathBuf,
+    },
     /// A file that a newer hyper-sync wrote.
     #[error("`{}` was made by a newer hyper-sync (format {version})", .path.display())]
     #[diagnostic(

@@ -25,6 +25,7 @@ pub(super) fn carry_out(
         commit: update.after.commit,
         action: context.settings.rebuild.action,
     };
+    session.state().keep_for(&context.settings.target)?;
     apply::apply(
         session.target(),
         session.state(),

@@ -57,6 +57,7 @@ impl Session {
         let target = Target::open_or_absent(&settings.target)?;
         let state = StateDir::open(&settings.state_dir)?;
         let lock = Lock::acquire(&state, wait, context.interrupt)?;
+        state.refuse_other(&settings.target)?;
         let store = Store::open(state.path(), settings.limits.blob)?;
         let recovered = apply::recover(&target, &state, &store)?;
         Ok(Self {

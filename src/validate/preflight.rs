@@ -19,7 +19,7 @@ pub fn preflight(context: &Context<'_>) -> Result<(), Error> {
     let settings = context.settings;
     let system = System::new(context.root);
     let target = Target::open_or_absent(&system.real(&settings.target))?;
-    if let Some(state) = StateDir::find(&system.real(&settings.state_dir))? {
+    if let Some(state) = StateDir::find(&system.real(&settings.state_dir), &settings.target)? {
         Index::load(&state)?;
     }
     for path in [&settings.target, &settings.state_dir] {

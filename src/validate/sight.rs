@@ -53,7 +53,7 @@ impl<'a> Sight<'a> {
         let settings = context.settings;
         Self {
             target: Target::open(&system.real(&settings.target)),
-            state: StateDir::find(&system.real(&settings.state_dir)),
+            state: StateDir::find(&system.real(&settings.state_dir), &settings.target),
             index: OnceCell::new(),
             walk: OnceCell::new(),
             context,

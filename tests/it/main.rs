@@ -56,5 +56,6 @@ mod source_git;
 mod source_github;
 mod state;
 mod sync;
+mod targets;
 mod token;
 mod validate;

@@ -82,12 +82,20 @@ fn damage(state: &StateDir) -> Damage {
 #[test]
 fn makes_the_directory_private_and_finds_it_again() {
     let world = World::new();
-    assert!(StateDir::find(&world.path).unwrap().is_none());
+    assert!(
+        StateDir::find(&world.path, Path::new("/etc/nixos"))
+            .unwrap()
+            .is_none()
+    );
     assert!(!world.path.exists(), "looking makes nothing");
     world.open();
     assert_eq!(mode(&world.path), 0o700);
     assert_eq!(mode(world.path.parent().unwrap()), 0o700);
-    assert!(StateDir::find(&world.path).unwrap().is_some());
+    assert!(
+        StateDir::find(&world.path, Path::new("/etc/nixos"))
+            .unwrap()
+            .is_some()
+    );
     world.open();
 }
 
@@ -183,6 +191,27 @@ fn an_index_of_version_two_still_loads() {
     expected.save(&state).unwrap();
     let written = fs::read(world.file("index")).unwrap();
     assert_eq!(written, fs::read("tests/data/state/index-v2").unwrap());
+}
+
+#[test]
+fn the_record_of_the_target_is_written_once_and_still_loads() {
+    let world = World::new();
+    let state = world.open();
+    state.keep_for(Path::new("/etc/nixos")).unwrap();
+    let written = fs::read(world.file("target")).unwrap();
+    assert_eq!(written, fs::read("tests/data/state/target-v1").unwrap());
+    let inode =
+        || std::os::unix::fs::MetadataExt::ino(&fs::metadata(world.file("target")).unwrap());
+    let before = inode();
+    state.keep_for(Path::new("/etc/nixos")).unwrap();
+    assert_eq!(inode(), before);
+    for refused in [
+        state.refuse_other(Path::new("/srv/nixos")),
+        state.keep_for(Path::new("/srv/nixos")),
+    ] {
+        assert!(matches!(refused, Err(Error::OtherTarget { .. })));
+    }
+    assert_eq!(fs::read(world.file("target")).unwrap(), written);
 }
 
 #[test]

@@ -95,6 +95,11 @@ pub(super) fn state() -> Vec<Error> {
             path: path(),
             mode: 0o775,
         },
+        E::OtherTarget {
+            path: "/srv/state".into(),
+            target: "/etc/nixos".into(),
+            record: "/srv/state/target".into(),
+        },
         E::Newer {
             path: "/var/lib/hyper-sync/index".into(),
             version: 2,

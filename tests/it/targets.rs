@@ -1,0 +1,89 @@
+//! One state directory and two targets.
+
+use std::fs;
+
+use crate::common::env::Sandbox;
+use crate::common::repo::Repo;
+use crate::common::snapshot::TreeSnapshot;
+
+/// A target that was synced, its repository, and where another one could be.
+fn synced() -> (Sandbox, Repo, String) {
+    let (sandbox, repo) = (Sandbox::new(), Repo::small());
+    sandbox.config(&format!("repo = '{}'\n", repo.path().display()));
+    let other = sandbox.root().join("other").display().to_string();
+    sandbox.mask(&other, "[other]");
+    // A preview claims nothing.
+    let _ = sandbox.run(&["sync", "--dry-run", "--target", &other]).ok();
+    let _ = sandbox.run(&["sync"]).ok();
+    (sandbox, repo, other)
+}
+
+#[test]
+fn another_target_is_refused_by_every_command_before_anything_is_written() {
+    let (sandbox, repo, other) = synced();
+    let index = || fs::read(sandbox.state().join("index")).unwrap();
+    let before = index();
+    for command in [
+        &["sync"][..],
+        &["sync", "--dry-run"],
+        &["--skip-rebuild"],
+        &["diff"],
+        &["status"],
+        &["history"],
+        &["rollback"],
+        &["restore", "."],
+        &["rebuild"],
+    ] {
+        let refused = sandbox.run(&[command, &["--target", &other]].concat());
+        assert!(
+            refused.stderr.contains("hyper_sync::state::other_target"),
+            "{command:?}: {}",
+            refused.masked()
+        );
+        let _ = refused.code(2);
+        assert!(!sandbox.root().join("other").exists());
+    }
+    assert_eq!(index(), before);
+    let tree = TreeSnapshot::of_commit(&repo, "main");
+    sandbox.target_tree().assert_same(&tree);
+    insta::assert_snapshot!(sandbox.run(&["sync", "--target", &other]).masked(), @r#"
+    exit: 2
+    --- stderr
+    hyper_sync::state::other_target
+
+      x the state directory `[state]` is that of the target `[target]`
+      help: give each target a state directory of its own with `state_dir` (`--state-dir`); if it is the same target and was moved, remove `[state]/target`; nothing was written
+    "#);
+}
+
+#[test]
+fn a_target_that_was_moved_keeps_its_state_once_somebody_says_so() {
+    let (sandbox, repo, other) = synced();
+    sandbox.edit("modules/base.nix", "{ mine = true; }\n");
+    fs::rename(sandbox.target(), &other).unwrap();
+    let _ = sandbox.run(&["sync", "--target", &other]).code(2);
+
+    fs::remove_file(sandbox.state().join("target")).unwrap();
+    repo.write("modules/new.nix", "{ }\n").commit("second");
+    let arguments = ["sync", "--target", &other, "--local-edits", "keep"];
+    let _ = sandbox.run(&arguments).ok();
+    let edits = sandbox.run(&["status", "--json", "--target", &other]).ok();
+    assert_eq!(
+        edits.json()["local_edits"],
+        serde_json::json!([{ "path": "modules/base.nix", "edit": "edited" }])
+    );
+    let _ = sandbox.run(&["sync"]).code(2);
+}
+
+#[test]
+fn a_state_directory_of_before_belongs_to_whoever_comes_first() {
+    let (sandbox, repo, other) = synced();
+    let record = sandbox.state().join("target");
+    for content in ["", "torn"] {
+        fs::write(&record, content).unwrap();
+        repo.write("modules/new.nix", format!("{{ }} # {content}\n"))
+            .commit("next");
+        let _ = sandbox.run(&["sync"]).ok();
+        let _ = sandbox.run(&["sync", "--target", &other]).code(2);
+    }
+}
