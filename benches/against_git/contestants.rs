@@ -6,6 +6,7 @@ use std::{
     process::Command,
 };
 
+use super::bare;
 use crate::common::{
     env::Sandbox,
     forge::{self, OWNER_NAME},
@@ -20,6 +21,8 @@ pub enum Contestant {
     HyperSync,
     /// `git fetch --depth 1` and `git reset --hard`.
     Git,
+    /// The requests alone.
+    Bare,
     /// `git clone --depth 1`, into nothing.
     Clone,
     /// A tarball of the tip, unpacked into nothing.
@@ -32,6 +35,7 @@ impl Contestant {
         match self {
             Self::HyperSync => "hyper-sync",
             Self::Git => "git fetch + reset",
+            Self::Bare => "the bare requests",
             Self::Clone => "git clone",
             Self::Archive => "archive",
         }
@@ -81,6 +85,7 @@ impl World {
         match who {
             Contestant::HyperSync => self.sandbox.target(),
             Contestant::Git => self.sandbox.root().join("fetched"),
+            Contestant::Bare => self.sandbox.root().to_owned(),
             Contestant::Clone => self.sandbox.root().join("cloned"),
             Contestant::Archive => self.sandbox.root().join("unpacked"),
         }
@@ -99,7 +104,7 @@ impl World {
             (Contestant::Git, Start::Nothing) | (Contestant::Clone | Contestant::Archive, _) => {
                 remove(&directory);
             }
-            (Contestant::HyperSync | Contestant::Git, _) => {}
+            (Contestant::HyperSync | Contestant::Git | Contestant::Bare, _) => {}
         }
         if who == Contestant::Archive {
             fs::create_dir(&directory).unwrap();
@@ -123,6 +128,11 @@ impl World {
                     Start::Behind | Start::Same => vec![fetch, reset],
                     Start::Nothing | Start::Forgotten => vec![begin, fetch, reset],
                 }
+            }
+            Contestant::Bare => {
+                let check = matches!(start, Start::Check | Start::Same);
+                let bare = bare::command(&self.url, &forge::ca_file(), &directory, check);
+                vec![bare]
             }
             Contestant::Clone => {
                 let mut clone = git::git(self.sandbox.root());

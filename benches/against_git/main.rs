@@ -6,7 +6,8 @@
 //!
 //! A repository with a history is served over TLS by real `git http-backend`, behind a proxy that makes loopback as
 //! slow as a real line ([`common::link`]). Each round moves the branch and then runs all contestants, in another order
-//! every time; the table has the medians, and the medians of the ratios within a round. Every process starts cold:
+//! every time; the table has the medians, and the medians of the ratios within a round. Updates also run against the
+//! bare requests ([`bare`]), the floor under every program. Every process starts cold:
 //! name lookup apart, it connects, shakes hands and asks as it would in a timer's run. The first round is not timed: it
 //! fills the page cache, measures memory, and every directory is compared with the commit after it and after the last.
 //!
@@ -38,6 +39,7 @@ mod common {
     pub mod repo;
     pub mod snapshot;
 }
+mod bare;
 mod contestants;
 mod measure;
 mod scenario;
@@ -54,7 +56,7 @@ use self::{
         repo::Repo,
         snapshot::TreeSnapshot,
     },
-    contestants::World,
+    contestants::{Contestant, World},
     scenario::{SCENARIOS, Scenario},
     table::Row,
 };
@@ -89,6 +91,13 @@ struct Args {
 }
 
 fn main() {
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(("--bare", rest)) = given
+        .split_first()
+        .map(|(first, rest)| (first.as_str(), rest))
+    {
+        return bare::run(rest);
+    }
     let args = Args::parse();
     println!(
         "{} ms round trip, {} Mbit/s, {}, {} rounds",
@@ -155,7 +164,9 @@ fn run(args: &Args, scenario: &Scenario, files: usize) -> Vec<Row> {
         if round == 0 || round == args.rounds {
             let commit = TreeSnapshot::of_commit(&repo, tip);
             for row in &rows {
-                world.check(row.who, &commit);
+                if row.who != Contestant::Bare {
+                    world.check(row.who, &commit);
+                }
             }
         }
     }

@@ -19,7 +19,9 @@ pub struct Scenario {
     pub contestants: &'static [Contestant],
 }
 
-const UPDATE: &[Contestant] = &[Contestant::HyperSync, Contestant::Git];
+const UPDATE: &[Contestant] = &[Contestant::HyperSync, Contestant::Git, Contestant::Bare];
+/// Over files of which nothing is known: there are no requests that all would have to send.
+const FORGOTTEN: &[Contestant] = &[Contestant::HyperSync, Contestant::Git];
 const INSTALL: &[Contestant] = &[
     Contestant::HyperSync,
     Contestant::Git,
@@ -76,7 +78,7 @@ pub const SCENARIOS: &[Scenario] = &[
         start: Start::Forgotten,
         commits: 0,
         edits: 3,
-        contestants: UPDATE,
+        contestants: FORGOTTEN,
     },
 ];
 

@@ -61,12 +61,20 @@ pub fn lines(scenario: &str, rows: &[Row]) -> String {
             size(median(&row.down)),
             size(median(&row.up)),
             median(&row.requests),
-            format!("{} MB", row.memory >> 20),
+            memory(row.memory),
             time,
             bytes,
         );
     }
     text
+}
+
+/// Nothing where it was not measured: a copy of the measuring process cannot be told from it.
+fn memory(bytes: u64) -> String {
+    match bytes >> 20 {
+        0 => String::new(),
+        megabytes => format!("{megabytes} MB"),
+    }
 }
 
 /// The median of the ratios within each round: what slows the machine down for a while slows down both.
