@@ -124,20 +124,23 @@ pub fn run(context: &Context<'_>, options: &Options) -> Result<Outcome, crate::E
     let begun = Instant::now();
     let session = Session::open(context, options.wait)?;
     context.observer.step(Step::Resolve);
-    let asking = Asking {
-        settings: context.settings,
-        opening: Opening {
-            env: context.env,
-            interrupt: context.interrupt,
-            state: session.state(),
-            // Not that of the index, which is not read yet; most often it is the same.
-            known: session.store().commits().last().copied(),
-            force_full: options.force_full,
-        },
+    let settings = context.settings;
+    let opening = Opening {
+        env: context.env,
+        interrupt: context.interrupt,
+        state: session.state(),
+        // Not that of the index, which is not read yet; most often it is the same.
+        known: session.store().commits().last().copied(),
+        force_full: options.force_full,
+    };
+    let ask = || -> Result<Answer, crate::Error> {
+        let source = source::open(settings, &opening)?;
+        let resolved = source.resolve(&settings.reference)?;
+        Ok((source, resolved))
     };
     thread::scope(|network| {
         // All that is done here meanwhile costs no time.
-        let answer = network.spawn(|| asking.ask());
+        let answer = network.spawn(ask);
         session.load()?;
         let scanner = session.scanner(options.skip_validation);
         thread::scope(|disk| {
@@ -148,41 +151,20 @@ pub fn run(context: &Context<'_>, options: &Options) -> Result<Outcome, crate::E
             let answer = answer
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            let (source, resolved) = answer?;
-            run_with(
-                context,
-                options,
-                &session,
-                &scanner,
-                source.as_ref(),
-                resolved,
-                begun,
-            )
+            run_with(context, options, &session, &scanner, answer?, begun)
         })
     })
 }
 
-/// What is asked of the repository before anything here is known.
-struct Asking<'a> {
-    settings: &'a Settings,
-    opening: Opening<'a>,
-}
-
-impl Asking<'_> {
-    fn ask(&self) -> Result<(Box<dyn Source>, Resolved), crate::Error> {
-        let source = source::open(self.settings, &self.opening)?;
-        let resolved = source.resolve(&self.settings.reference)?;
-        Ok((source, resolved))
-    }
-}
+/// The repository, and what it says the name stands for.
+type Answer = (Box<dyn Source>, Resolved);
 
 fn run_with(
     context: &Context<'_>,
     options: &Options,
     session: &Session,
     scanner: &Scanner<'_>,
-    source: &dyn Source,
-    mut resolved: Resolved,
+    (source, mut resolved): Answer,
     begun: Instant,
 ) -> Result<Outcome, crate::Error> {
     let reference = &context.settings.reference;
@@ -211,7 +193,7 @@ fn run_with(
         options,
         session,
         scanner,
-        source,
+        source: source.as_ref(),
         goal,
         notes,
         begun,
