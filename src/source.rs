@@ -134,6 +134,11 @@ pub trait Need: Sync {
     /// Whether the store has them is the route's to ask.
     fn missing(&self, tree: &Tree) -> Result<Vec<BlobId>, crate::scan::Error>;
 
+    /// Whether commit and trees are all that is needed: then no content is asked for.
+    fn lists_only(&self) -> bool {
+        false
+    }
+
     /// The content of a blob, from a file of the target that hashes to it.
     fn content(&self, id: BlobId) -> Option<Vec<u8>>;
 }

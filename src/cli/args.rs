@@ -127,7 +127,7 @@ pub struct Remote {
     /// Branch, tag or commit to bring the target to [default: main]
     #[arg(long = "ref", value_name = "BRANCH|TAG|COMMIT")]
     pub reference: Option<OsString>,
-    /// Only say whether changes wait, and how many; download and write nothing
+    /// Only say whether changes wait, and how many; no file is downloaded or written
     #[arg(long, group = "preview")]
     pub check_only: bool,
     /// With `--check-only`: exit with 20 when changes wait

@@ -11,7 +11,13 @@ use crate::report::Report;
 pub(super) fn completions(shell: Shell, report: &mut Report) {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "hyper-sync", &mut script);
-    report.data(&String::from_utf8_lossy(&script));
+    let mut script = String::from_utf8_lossy(&script).into_owned();
+    if shell == Shell::Bash {
+        // clap_complete 4.6.11 splits our name here as if it were that of a subcommand, and nowhere else, so that the
+        // options of no command would be completed.
+        script = script.replace("hyper__subcmd__sync", "hyper__sync");
+    }
+    report.data(&script);
 }
 
 /// The manual page of a command, by the words that call it.

@@ -144,20 +144,19 @@ fn summary(outcome: &Outcome) -> String {
     let Outcome {
         commit, traffic, ..
     } = outcome;
-    let name = match outcome.kind {
-        RefKind::Commit => String::new(),
-        RefKind::Branch | RefKind::Tag => format!("{} of ", outcome.reference),
+    let (id, repository) = (commit.id.short(), &outcome.repository);
+    // Of a commit that was named, or gone back to, it is not known where the repository is at.
+    let goal = match outcome.kind {
+        RefKind::Commit => format!("commit {id} of {repository}"),
+        RefKind::Branch | RefKind::Tag => {
+            format!("{} of {repository} is at {id}", outcome.reference)
+        }
     };
     let moved = outcome.before.filter(|before| *before != commit.id);
     let from = moved
         .map(|before| format!(", was at {}", before.short()))
         .unwrap_or_default();
-    let head = format!(
-        "{name}{} is at {}{from}: {}\n",
-        outcome.repository,
-        commit.id.short(),
-        commit.subject
-    );
+    let head = format!("{goal}{from}: {}\n", commit.subject);
     let by_whom = outcome
         .signer
         .as_ref()
@@ -191,10 +190,9 @@ fn summary(outcome: &Outcome) -> String {
             )
         }
     };
-    let whole = if changed > 0 {
-        format!("; the whole tree is {}", bytes(outcome.tree_size))
-    } else {
-        String::new()
+    let whole = match outcome.tree_size {
+        Some(size) if changed > 0 => format!("; the whole tree is {}", bytes(size)),
+        _ => String::new(),
     };
     let by = match outcome.route {
         Route::Store => String::new(),

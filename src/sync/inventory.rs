@@ -21,7 +21,7 @@ pub(super) struct Inventory<'a> {
 
 impl Need for Inventory<'_> {
     fn missing(&self, tree: &Tree) -> Result<Vec<BlobId>, crate::scan::Error> {
-        if self.depth == Depth::Listing {
+        if self.lists_only() {
             return Ok(Vec::new());
         }
         let files = plan::managed(tree, self.policy);
@@ -33,6 +33,10 @@ impl Need for Inventory<'_> {
             .filter(|id| !here.contains(id))
             .collect();
         Ok(missing.into_iter().collect())
+    }
+
+    fn lists_only(&self) -> bool {
+        self.depth == Depth::Listing
     }
 
     fn content(&self, id: BlobId) -> Option<Vec<u8>> {

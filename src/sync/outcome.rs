@@ -46,8 +46,9 @@ pub struct Outcome {
     pub traffic: Traffic,
     /// How long it took.
     pub duration: Duration,
-    /// Bytes of all managed files together: what a copy of the tree would be, before compression.
-    pub tree_size: u64,
+    /// Bytes of all managed files together: what a copy of the tree would be, before compression. Not known where
+    /// content is not here.
+    pub tree_size: Option<u64>,
     /// What was found and mended in the state directory.
     pub notes: Vec<Note>,
 }
@@ -61,7 +62,11 @@ impl Outcome {
 }
 
 /// Bytes of the managed files: what is there and stays, and what is written.
-pub(super) fn tree_size(local: &BTreeMap<RelPath, Local>, plan: &Plan, staged: &Staged<'_>) -> u64 {
+pub(super) fn tree_size(
+    local: &BTreeMap<RelPath, Local>,
+    plan: &Plan,
+    staged: &Staged<'_>,
+) -> Option<u64> {
     let written: HashSet<&RelPath> = plan
         .operations()
         .iter()
@@ -70,11 +75,11 @@ pub(super) fn tree_size(local: &BTreeMap<RelPath, Local>, plan: &Plan, staged: &
     let stays = staged.files().keys().filter(|path| !written.contains(path));
     let stays = stays
         .filter_map(|path| local.get(path)?.stat())
-        .map(|stat| stat.size);
+        .map(|stat| Some(stat.size));
     let comes = plan
         .operations()
         .iter()
         .filter_map(|operation| operation.after);
-    let comes = comes.map(|file| staged.size(file.id).unwrap_or_default());
+    let comes = comes.map(|file| staged.size(file.id));
     stays.chain(comes).sum()
 }

@@ -41,8 +41,8 @@ fn of_the_update_in_short() {
 
     Update options:
           --ref <BRANCH|TAG|COMMIT>  Branch, tag or commit to bring the target to [default: main]
-          --check-only               Only say whether changes wait, and how many; download and write
-                                     nothing
+          --check-only               Only say whether changes wait, and how many; no file is downloaded
+                                     or written
           --exit-code                With `--check-only`: exit with 20 when changes wait
           --force-full               Download the whole commit instead of what changed; verified and
                                      applied the same way
@@ -99,7 +99,7 @@ fn of_sync() {
               Branch, tag or commit to bring the target to [default: main]
 
           --check-only
-              Only say whether changes wait, and how many; download and write nothing
+              Only say whether changes wait, and how many; no file is downloaded or written
 
           --exit-code
               With `--check-only`: exit with 20 when changes wait
@@ -346,6 +346,18 @@ fn completions_know_commands_and_options() {
         for word in ["validate", "rebuild-action", "dry-activate", "local-edits"] {
             assert!(script.contains(word), "{shell}: {word}");
         }
+    }
+    // A command whose name the script finds is one whose options it knows.
+    let bash = help(&["completions", "bash"]);
+    let names: Vec<&str> = bash
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("cmd=\"")?.strip_suffix('"'))
+        .filter(|name| !name.is_empty())
+        .collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        let branch = format!("\n        {name})\n");
+        assert!(bash.contains(&branch), "{name}");
     }
 }
 

@@ -46,7 +46,7 @@ fn tells_what_it_did_and_that_nothing_is_left_to_do() {
     --- stdout
     main of [repo] is at [second], was at [start]: second
     2 files would change (1 written, 1 deleted), 2 checked
-    2 requests by delta, [bytes] received in [time]; the whole tree is 41 B
+    2 requests by delta, [bytes] received in [time]
     "#);
     insta::assert_snapshot!(sync(&world, &repo, &["--dry-run", "--exit-code"]).masked(), @r#"
     exit: 20
@@ -55,7 +55,7 @@ fn tells_what_it_did_and_that_nothing_is_left_to_do() {
       delete  scripts/run.sh
     main of [repo] is at [second], was at [start]: second
     2 files would change (1 written, 1 deleted), 2 checked
-    1 request, [bytes] received in [time]; the whole tree is 41 B
+    2 requests by delta, [bytes] received in [time]; the whole tree is 41 B
     "#);
     insta::assert_snapshot!(sync(&world, &repo, &["--verbose"]).masked(), @r#"
     exit: 0
@@ -103,7 +103,7 @@ fn says_what_became_of_local_edits() {
 
       x 1 local file stands against the update
       |   modules/base.nix: it was edited here, and the commit changes it
-      help: put your changes into the repository, move them away, or choose with `--local-edits`: `keep` leaves them, `replace` keeps them aside and takes the commit's; nothing was written
+      help: put your changes into the repository, move them away, or choose with `--local-edits`: `keep` leaves them, `replace` keeps edited files aside and takes the commit's (what else is in the way is yours to move); nothing was written
     "#);
     insta::assert_snapshot!(sync(&world, &repo, &["--local-edits", "keep"]).masked(), @r#"
     exit: 0
@@ -145,6 +145,57 @@ fn a_check_and_a_dry_run_write_nothing_into_the_target() {
         let _ = sync(&world, &repo, args).ok();
         world.target_tree().assert_same(&before);
     }
+}
+
+#[test]
+fn a_check_downloads_no_file() {
+    let repo = Repo::small();
+    let world = world(&repo);
+    // Of random hexadecimal digits, which no compression makes this short.
+    let big = |seed: u64| {
+        let mut state = seed;
+        (0..20_000).fold(String::new(), |mut text, _| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            text.push(char::from_digit(u32::try_from(state >> 60).unwrap(), 16).unwrap());
+            text
+        })
+    };
+    repo.write("big", big(1)).commit("big");
+    let look = || {
+        let told = sync(&world, &repo, &["--check-only", "--json"]).ok().json();
+        assert!(
+            told["traffic"]["received"].as_u64().unwrap() < 2000,
+            "{told}"
+        );
+        assert_eq!(told["downloaded"], 0);
+        told
+    };
+    assert_eq!(look()["tree_bytes"], serde_json::Value::Null, "not known");
+    let _ = sync(&world, &repo, &[]).ok();
+    repo.write("big", big(2)).commit("bigger");
+    assert_eq!(look()["route"], "delta");
+    assert_eq!(look()["route"], "store");
+    let told = sync(&world, &repo, &["--json"]).ok().json();
+    assert_eq!(
+        (&told["route"], &told["downloaded"]),
+        (&"delta".into(), &1.into())
+    );
+    world
+        .target_tree()
+        .assert_same(&TreeSnapshot::of_commit(&repo, "main"));
+}
+
+#[test]
+fn a_commit_id_may_be_written_in_capitals() {
+    let repo = Repo::small();
+    let world = world(&repo);
+    let id = repo.id("main").to_uppercase();
+    let _ = sync(&world, &repo, &["--ref", &id]).ok();
+    world
+        .target_tree()
+        .assert_same(&TreeSnapshot::of_commit(&repo, "main"));
 }
 
 #[test]

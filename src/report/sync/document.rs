@@ -33,7 +33,7 @@ pub struct Document<'a> {
     adopted: u64,
     excluded: u64,
     downloaded: u64,
-    tree_bytes: u64,
+    tree_bytes: Option<u64>,
     route: Route,
     fallbacks: Vec<GivenUp<'a>>,
     notices: Vec<String>,

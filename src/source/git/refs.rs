@@ -9,7 +9,8 @@ use super::{Explained, GitSource, request};
 impl GitSource {
     /// A full id is a commit and costs nothing; else a branch, then a tag, in one request.
     pub(super) fn resolve_ref(&self, reference: &str) -> Result<Resolved, Error> {
-        if let Ok(commit) = reference.parse() {
+        // As git does, in either case.
+        if let Ok(commit) = reference.to_ascii_lowercase().parse() {
             return Ok(Resolved {
                 commit,
                 kind: RefKind::Commit,

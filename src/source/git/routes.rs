@@ -11,6 +11,9 @@ use super::{GitSource, Reply};
 /// Wants in one request: a quarter of a megabyte, well below what servers and proxies take for a body.
 const WANTS_MAX: usize = 5000;
 
+/// The filter that leaves out the files' content (git-rev-list(1), `--filter`).
+const NO_CONTENT: &str = "blob:none";
+
 /// A commit that was walked out of the store, with what is needed of it.
 struct Walked {
     commit: Commit,
@@ -95,7 +98,17 @@ impl GitSource {
             ..Fetch::default()
         };
         let bytes = self.options.limits.bytes;
-        let mut reply = self.bring(&fetch, store, need, bytes)?;
+        if need.lists_only() && self.connection().filters()? != Some(false) {
+            fetch.filter = Some(NO_CONTENT);
+        }
+        let mut reply = match self.bring(&fetch, store, need, bytes) {
+            // Most servers are not asked what they can do, and one without filters dies of the word.
+            Err(error) if fetch.filter.is_some() && leaves_a_way(&error) => {
+                fetch.filter = None;
+                self.bring(&fetch, store, need, bytes)
+            }
+            reply => reply,
+        }?;
         if matches!(reply, Reply::Common) {
             // The server knows our commit but sees no way from it: with `done` it sends a pack all the same.
             fetch.done = true;
@@ -126,7 +139,7 @@ impl GitSource {
             let listing = Fetch {
                 want: &want,
                 deepen: Some(1),
-                filter: Some("blob:none"),
+                filter: Some(NO_CONTENT),
                 done: true,
                 ..Fetch::default()
             };

@@ -12,7 +12,8 @@ const SHA: &str = "application/vnd.github.sha";
 impl GitHub {
     /// A full id is a commit and costs nothing; else a branch, then a tag, then a short id.
     pub(super) fn resolve_name(&self, reference: &str) -> Result<Resolved, Error> {
-        if let Ok(commit) = reference.parse() {
+        // As git does, in either case.
+        if let Ok(commit) = reference.to_ascii_lowercase().parse() {
             let kind = RefKind::Commit;
             return Ok(Resolved { commit, kind });
         }

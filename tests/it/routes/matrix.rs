@@ -131,6 +131,19 @@ fn git_over_http_without_filters() {
 }
 
 #[test]
+fn a_check_over_http_without_filters_is_no_reason_to_take_everything() {
+    let repo = repo();
+    let forge = Forge::serve(&repo);
+    forge.configure(|config| config.filter = false);
+    let machine = Machine::git(&forge, &repo);
+    machine.sync(&[]);
+    repo.write("new/one.nix", "{ one = 1; }\n").commit("second");
+    let told = machine.told(&["--check-only"]);
+    assert_eq!((told.route.as_str(), told.requests), ("delta", 3));
+    assert!(told.fallbacks.is_empty(), "{:?}", told.fallbacks);
+}
+
+#[test]
 fn git_over_http_where_the_address_lacks_its_suffix() {
     for suffix in [Suffix::Required, Suffix::Redirected] {
         let repo = repo();
