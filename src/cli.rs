@@ -11,7 +11,7 @@ use clap::{Args as _, CommandFactory as _, FromArgMatches as _};
 use crate::Error;
 use crate::exit::Exit;
 use crate::metrics::Progress;
-use crate::report::{Color, Report, Stdio, log_events};
+use crate::report::{Report, Stdio, log_events};
 use crate::settings::{Env, File, Resolved, Settings};
 use crate::source::Interrupt;
 use crate::sync::Context;
@@ -27,10 +27,12 @@ mod rebuild;
 mod status;
 mod sync;
 mod update;
+mod usage;
 mod validate;
 mod watch;
 
 use args::{Cli, Command};
+pub use usage::Error as UsageError;
 use watch::Watch;
 
 /// Runs the program with these arguments, the program's name first.
@@ -42,9 +44,10 @@ pub fn main(
     stdio: Stdio,
     interrupt: &Interrupt,
 ) -> Exit {
-    let cli = match parse(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match parse(&args) {
         Ok(cli) => cli,
-        Err(error) => return print_usage(&error, env, stdio),
+        Err(error) => return usage::tell(&error, usage::format(&args), env, stdio),
     };
     let global = &cli.global;
     let mut report = Report::new(
@@ -152,7 +155,7 @@ fn exit_of(error: &Error, cli: &Cli) -> Exit {
     }
 }
 
-fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
     let mut command = Cli::command();
     let matches = command.try_get_matches_from_mut(args)?;
     // Without this, `hyper-sync --ref x sync` would sync another ref than it says.
@@ -169,30 +172,4 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
         }
     }
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
-}
-
-/// Help and version are what was asked for; everything else is a mistake, with a code that no stage has.
-fn print_usage(error: &clap::Error, env: &Env, mut stdio: Stdio) -> Exit {
-    let asked_for = !error.use_stderr();
-    let is_terminal = if asked_for {
-        stdio.out_is_terminal
-    } else {
-        stdio.err_is_terminal
-    };
-    let rendered = error.render();
-    let text = if Color::Auto.is_on(is_terminal, env) {
-        rendered.ansi().to_string()
-    } else {
-        rendered.to_string()
-    };
-    let stream = if asked_for {
-        &mut stdio.out
-    } else {
-        &mut stdio.err
-    };
-    // There is nobody to tell that the reader is gone.
-    let _ = stream
-        .write_all(text.as_bytes())
-        .and_then(|()| stream.flush());
-    if asked_for { Exit::Done } else { Exit::Usage }
 }

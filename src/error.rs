@@ -14,6 +14,10 @@ use miette::Diagnostic;
 /// Anything that stops a run.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Error {
+    /// The command line.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Usage(#[from] crate::cli::UsageError),
     /// A setting.
     #[error(transparent)]
     #[diagnostic(transparent)]

@@ -98,6 +98,7 @@ impl Exit {
 impl From<&Error> for Exit {
     fn from(error: &Error) -> Self {
         match error {
+            Error::Usage(_) => Exit::Usage,
             Error::Settings(error) => of_settings(error),
             Error::Token(error) => of_token(error),
             Error::Target(error) => of_target(error),

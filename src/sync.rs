@@ -176,16 +176,19 @@ fn run_with(
     // Without an index, back to where the rollback led.
     let here = session.index().map(|index| index.commit);
     let here = here.or(hold.as_ref().and_then(|hold| hold.at));
+    let mut goes_by = reference;
     if is_held && let Some(commit) = here {
         notes.push(Note::Held(resolved.commit));
         resolved = Resolved {
             commit,
             kind: RefKind::Commit,
         };
+        // It stays where it is, which is not what was asked for.
+        goes_by = session.index().map_or(reference, |index| &index.reference);
     }
     let goal = Goal {
         resolved,
-        reference,
+        reference: goes_by,
         edits: Edits::default(),
     };
     let mut pipeline = Pipeline {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Run, args, place, sync};
+use super::{Run, args, place, status, sync};
 use crate::Error;
 use crate::exit::Exit;
 use crate::git::id::Kind;
@@ -41,6 +41,9 @@ pub(super) fn run(
         None
     };
     let session = run.watched(settings, |context| Session::begin(context, Duration::ZERO))?;
+    if session.index().is_none() && wanted.is_none() {
+        status::warn_of_other_owner(settings, run);
+    }
     let scanner = session.scanner(false);
     let is_json = run.report.format() == Format::Json;
     let reader = Reader {

@@ -42,6 +42,9 @@ pub(super) fn list(settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error
             .warning(&format!("the record of update {id} is damaged"));
     }
     let updates: Vec<Update<'_>> = kept.iter().map(update).collect();
+    if updates.is_empty() {
+        super::status::warn_of_other_owner(settings, run);
+    }
     let all = run.report.verbosity() == Verbosity::Verbose;
     match run.report.format() {
         Format::Json => run.report.json(&updates),

@@ -63,7 +63,10 @@ pub(super) fn run(
     let state = StateDir::open(&settings.state_dir)?;
     if args.if_pending {
         if Record::load(&state)?.pending.is_none() {
-            run.report.note("no rebuild waits");
+            match run.report.format() {
+                Format::Human => run.report.note("no rebuild waits"),
+                Format::Json => run.report.json(&None::<Outcome>),
+            }
             return Ok(Exit::Done);
         }
         // The sandbox of the sync before it has hidden some of what is looked at here.

@@ -7,11 +7,11 @@ use serde::Serialize;
 use super::Run;
 use crate::Error;
 use crate::exit::Exit;
-use crate::fs::Target;
+use crate::fs::{Directory, Faults, Stat, Target};
 use crate::git::{CommitId, RelPath};
 use crate::lock::Lock;
-use crate::rebuild::{Machine, Record};
-use crate::report::Format;
+use crate::rebuild::{Machine, Record, Status};
+use crate::report::{Format, escape};
 use crate::scan::{Belief, Local, Scanner};
 use crate::settings::Settings;
 use crate::state::{Found, Index, StateDir, SyncState};
@@ -48,11 +48,30 @@ pub(super) struct Edit {
 /// Runs the command. Takes no lock and writes nothing: it may be asked while a sync runs.
 pub(super) fn run(settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
     let document = look(settings)?;
+    if document.commit.is_none() {
+        warn_of_other_owner(settings, run);
+    }
     match run.report.format() {
         Format::Json => run.report.json(&document),
-        Format::Human => run.report.text(&told(&document)),
+        // What was asked for, and so told with `--quiet` too.
+        Format::Human => run.report.data(&escape(&told(&document))),
     }
     Ok(Exit::Done)
+}
+
+/// That nothing is known here says little where the target is somebody else's: their state is elsewhere.
+pub(super) fn warn_of_other_owner(settings: &Settings, run: &mut Run<'_>) {
+    let owner = Directory::open_following(&settings.target, Faults::default())
+        .and_then(|directory| directory.own_stat());
+    // What cannot be looked at belongs to nobody that could be named.
+    if let Ok(Stat { uid, .. }) = owner
+        && uid != rustix::process::geteuid().as_raw()
+    {
+        run.report.warning(&format!(
+            "`{}` belongs to the user with id {uid}, and every user has a state directory of their own: what that user has synced is told to that user",
+            settings.target.display()
+        ));
+    }
 }
 
 fn look(settings: &Settings) -> Result<Document, Error> {
@@ -168,9 +187,17 @@ fn told(document: &Document) -> String {
     line("running", &commit(&document.running_commit));
     line("booted", &commit(&document.booted_commit));
     if let Some(pending) = &document.pending_rebuild {
+        let last = document.last_rebuild.as_ref();
+        let failed = last
+            .filter(|last| last.status == Status::Failed)
+            .map(|last| format!("; the last one failed at {:.0}", last.at))
+            .unwrap_or_default();
         line(
             "rebuild",
-            &format!("{} waits since {:.0}", pending.action, pending.since),
+            &format!(
+                "{} waits since {:.0}{failed}",
+                pending.action, pending.since
+            ),
         );
     }
     for held in &document.held {

@@ -18,6 +18,20 @@ pub(crate) fn publish(path: &Path, bytes: &[u8], faults: &Faults) -> Result<(), 
     replace(&directory, name, bytes, 0o644)
 }
 
+/// Whether exactly this was published there and nobody has removed or changed it since.
+pub(super) fn is_published(path: &Path, bytes: &[u8], faults: &Faults) -> bool {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return false;
+    };
+    let there = Directory::open_following(parent, faults.clone()).and_then(|directory| {
+        match directory.stat(name)? {
+            Some(stat) if stat.size == bytes.len() as u64 => directory.read(name),
+            _ => Ok(None),
+        }
+    });
+    there.is_ok_and(|there| there.is_some_and(|there| there == bytes))
+}
+
 /// Writes a file through a second name, durable when this returns: a reader sees the old one or the new one, whole.
 pub(super) fn replace(
     directory: &Directory,

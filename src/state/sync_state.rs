@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::publish::{publish, replace, temporary};
+use super::publish::{is_published, publish, replace, temporary};
 use super::{Error, StateDir};
 use crate::fs::Failure;
 use crate::git::{CommitId, TreeId};
@@ -115,15 +115,29 @@ impl SyncState {
     /// Writes it into the state directory, and a copy that all can read to `published`, whose directory is made
     /// where it is missing.
     pub fn save(&self, state: &StateDir, published: Option<&Path>) -> Result<(), Error> {
-        let path = state.path().join(NAME);
-        let mut text = serde_json::to_string_pretty(self)
-            .map_err(|error| Failure::from_io("write", &path, error.into()))?;
-        text.push('\n');
+        let text = self.text(state)?;
         replace(state.directory(), NAME, text.as_bytes(), 0o600)?;
         match published {
             Some(path) => publish(path, text.as_bytes(), state.faults()),
             None => Ok(()),
         }
+    }
+
+    /// Sees to it that the copy at `published` is there, where nothing has changed since it was written: the place may
+    /// be a new one, or one that does not outlive a boot.
+    pub fn keep_published(&self, state: &StateDir, published: &Path) -> Result<(), Error> {
+        let text = self.text(state)?;
+        if is_published(published, text.as_bytes(), state.faults()) {
+            return Ok(());
+        }
+        publish(published, text.as_bytes(), state.faults())
+    }
+
+    fn text(&self, state: &StateDir) -> Result<String, Error> {
+        let mut text = serde_json::to_string_pretty(self)
+            .map_err(|error| Failure::from_io("write", &state.path().join(NAME), error.into()))?;
+        text.push('\n');
+        Ok(text)
     }
 }
 

@@ -104,9 +104,9 @@ fn of(path: Option<&crate::git::RelPath>) -> String {
 
 fn no_such(back: &super::Back) -> String {
     match back {
-        super::Back::Updates(1) => "no update is kept that could be undone".to_owned(),
+        super::Back::Updates(1) => "no update is kept that led here from another commit".to_owned(),
         super::Back::Updates(count) => {
-            format!("fewer than {count} updates are kept that could be undone")
+            format!("fewer than {count} updates are kept that led from one commit to another")
         }
         super::Back::Commit(begin) => {
             format!("no update that is kept leads back to a commit `{begin}`")

@@ -11,10 +11,12 @@ pub(super) fn remember(
 ) -> Result<(), crate::Error> {
     let changed = outcome.plan.operations().len() as u64;
     let known = SyncState::load(session.state())?;
-    let at_it = known
-        .as_ref()
-        .is_some_and(|known| known.last_sync.commit_sha == outcome.commit.id);
-    if changed == 0 && at_it {
+    let published = context.settings.state_file.as_deref();
+    let at_it = known.filter(|known| known.last_sync.commit_sha == outcome.commit.id);
+    if let (0, Some(known)) = (changed, at_it) {
+        if let Some(path) = published {
+            known.keep_published(session.state(), path)?;
+        }
         return Ok(());
     }
     let last_sync = LastSync {
@@ -42,5 +44,5 @@ pub(super) fn remember(
     summary.bytes = outcome.traffic.received;
     summary.requests = outcome.traffic.requests;
     summary.duration_ms = u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX);
-    Ok(summary.save(session.state(), context.settings.state_file.as_deref())?)
+    Ok(summary.save(session.state(), published)?)
 }

@@ -26,6 +26,7 @@ mod values;
 type Stage = (&'static str, &'static str, fn() -> Vec<Error>);
 
 const STAGES: &[Stage] = &[
+    ("cli", "the command line", values::cli),
     (
         "settings",
         "a setting, before anything else",

@@ -44,6 +44,7 @@ mod objects;
 mod parallel;
 mod policies;
 mod power;
+mod programs;
 mod rebuild;
 mod recover;
 mod reference;

@@ -77,7 +77,12 @@ impl Endpoint for Local {
 
     fn explain(&self, said: &str) -> Error {
         let remote = self.describe();
-        if said.contains("does not appear to be a git repository") {
+        // The second is what git says of a file.
+        let no_repository = [
+            "does not appear to be a git repository",
+            "invalid gitfile format",
+        ];
+        if no_repository.iter().any(|words| said.contains(words)) {
             return Error::NoRepository { remote };
         }
         if said.contains("mismatched object format") {

@@ -42,6 +42,11 @@ fn several_given() -> Error {
     resolve(&flags, &env(), "")
 }
 
+pub(super) fn cli() -> Vec<Error> {
+    let message = "unexpected argument '--bogus' found".to_owned();
+    vec![hyper_sync::cli::UsageError { message }.into()]
+}
+
 pub(super) fn settings() -> Vec<Error> {
     let path = PathBuf::from("/etc/hyper-sync/config.toml");
     let missing = Path::new("/nonexistent/config.toml");

@@ -1,0 +1,122 @@
+//! What a script relies on: one JSON document on stdout whatever happens, and a state file that is where it was asked for.
+
+use std::fs;
+
+use crate::common::env::Sandbox;
+use crate::common::repo::Repo;
+
+#[test]
+fn a_wrong_command_line_is_a_document_too_where_json_is_asked_for() {
+    let world = Sandbox::new();
+    for (args, message) in [
+        (
+            &["--json", "--bogus"][..],
+            "unexpected argument '--bogus' found",
+        ),
+        (&["bogus", "--json"], "unrecognized subcommand 'bogus'"),
+        (&["--json", "config"], "the command is not complete"),
+        (
+            &["completions", "--json"],
+            "the following required arguments were not provided: <SHELL>",
+        ),
+        (
+            &["--json", "rollback", "\u{202e}1"],
+            "invalid value '\\u{202e}1' for '[N|COMMIT]': it is neither a number of updates nor the beginning of a commit id",
+        ),
+    ] {
+        let output = world.run(args).code(64);
+        let error = output.json()["error"].clone();
+        assert_eq!(error["code"], "hyper_sync::cli::usage", "{args:?}");
+        assert_eq!(
+            (&error["exit"], &error["message"]),
+            (&64.into(), &message.into())
+        );
+        assert_eq!(output.stderr, "", "{args:?}");
+    }
+    let output = world.run(&["diff", "--bogus", "--", "--json"]).code(64);
+    assert_eq!(output.stdout, "", "after `--` it is a path");
+}
+
+#[test]
+fn no_rebuild_that_waits_is_a_document_too() {
+    let output = Sandbox::new()
+        .run(&["rebuild", "--if-pending", "--json"])
+        .ok();
+    assert_eq!(output.stdout, "null\n");
+}
+
+#[test]
+fn the_state_file_is_published_where_nothing_has_changed_but_it_is_missing() {
+    let repo = Repo::small();
+    let world = Sandbox::new();
+    let published = world.root().join("run/sync-state.json");
+    let path = published.display().to_string();
+    let sync = || {
+        let repo = repo.path().display().to_string();
+        let _ = world
+            .run(&["sync", "--repo", &repo, "--state-file", &path])
+            .ok();
+        fs::read_to_string(&published).unwrap()
+    };
+    let first = sync();
+    fs::remove_dir_all(published.parent().unwrap()).unwrap();
+    assert_eq!(sync(), first, "as if it had never been away");
+    fs::write(&published, first.replace('1', "2")).unwrap();
+    assert_eq!(sync(), first);
+}
+
+#[test]
+fn what_was_asked_for_is_told_with_quiet() {
+    let repo = Repo::small();
+    let world = Sandbox::new();
+    let path = repo.path().display().to_string();
+    let _ = world.run(&["sync", "--quiet", "--repo", &path]).ok();
+    for command in ["status", "history"] {
+        let normal = world.run(&[command]).ok();
+        let quiet = world.run(&[command, "--quiet"]).ok();
+        assert!(!quiet.stdout.is_empty());
+        assert_eq!(quiet.stdout, normal.stdout, "{command}");
+    }
+}
+
+#[test]
+fn who_looks_at_the_target_of_somebody_else_is_told_so() {
+    // Only root can give a directory away.
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let world = Sandbox::new();
+    fs::create_dir_all(world.target()).unwrap();
+    let is_told = |command: &str| {
+        let output = world.run(&[command]).ok();
+        output.stderr.contains("belongs to the user with id 12345")
+    };
+    assert!(!is_told("status"));
+    std::os::unix::fs::chown(world.target(), Some(12345), None).unwrap();
+    for command in ["status", "history", "diff"] {
+        assert!(is_told(command), "{command}");
+    }
+}
+
+#[test]
+fn a_rebuild_that_failed_is_told_beside_the_one_that_waits() {
+    let repo = Repo::small();
+    repo.write(
+        "flake.nix",
+        "{ outputs = _: { nixosConfigurations.host = { }; }; }\n",
+    )
+    .commit("a host");
+    let world = Sandbox::new();
+    world.tool("nix", "exit 1").tool("nixos-rebuild", "exit 1");
+    let path = repo.path().display().to_string();
+    let _ = world.run(&["sync", "--repo", &path]).ok();
+    let status = || world.run(&["status"]).ok().stdout;
+    assert!(status().contains("switch waits since"), "{}", status());
+    assert!(!status().contains("failed"), "{}", status());
+    let _ = world.run(&["rebuild"]).code(11);
+    assert!(
+        status().contains("; the last one failed at 2"),
+        "{}",
+        status()
+    );
+}
