@@ -4,10 +4,11 @@
 //! terminal could be deceived: no control characters, no invisible or direction-changing characters, no backslash,
 //! UTF-8 only. A tree with one bad path is refused as a whole; there is no way to skip an entry.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::EntryMode;
 use super::mode::FileMode;
@@ -23,10 +24,17 @@ pub const RESERVED_PREFIX: &str = ".hyper-sync";
 
 /// A path relative to the root of a tree: one or more safe components, joined by `/`.
 ///
-/// The only constructors check it, so a value can be handed to the file system as it is.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct RelPath(String);
+/// The only constructors check it, so a value can be handed to the file system as it is. The text is shared: a run has
+/// each path in a dozen maps.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RelPath(Arc<str>);
+
+/// A directory (the root, to begin with) that names are put below, one after the other.
+pub(super) struct Place {
+    /// Its path with a slash at the end, then the last name.
+    text: String,
+    directory: usize,
+}
 
 /// Why a path is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -76,28 +84,23 @@ impl RelPath {
         for component in text.split('/') {
             check_component(component.as_bytes())?;
         }
-        Self::of(text.to_owned())
+        Self::of(text)
     }
 
     /// Checks one component, as it stands in a tree object, and puts it below `parent`.
     pub fn join(parent: Option<&Self>, name: &[u8]) -> Result<Self, Fault> {
-        let name = check_component(name)?;
-        let path = match parent {
-            None => name.to_owned(),
-            Some(parent) => format!("{}/{name}", parent.0),
-        };
-        Self::of(path)
+        Place::of(parent).join(name)
     }
 
     /// Checks the length of a path whose components are checked.
-    fn of(path: String) -> Result<Self, Fault> {
+    fn of(path: &str) -> Result<Self, Fault> {
         if path.len() > PATH_MAX {
             return Err(Fault::LongPath);
         }
         if path.bytes().filter(|&byte| byte == b'/').count() >= DEPTH_MAX {
             return Err(Fault::Deep);
         }
-        Ok(Self(path))
+        Ok(Self(path.into()))
     }
 
     /// The whole path.
@@ -109,9 +112,13 @@ impl RelPath {
     /// The directory that holds this path, `None` at the root.
     #[must_use]
     pub fn parent(&self) -> Option<Self> {
-        self.0
-            .rsplit_once('/')
-            .map(|(parent, _)| Self(parent.to_owned()))
+        self.parent_str().map(|parent| Self(parent.into()))
+    }
+
+    /// The directory that holds this path, as text: `None` at the root.
+    #[must_use]
+    pub fn parent_str(&self) -> Option<&str> {
+        self.0.rsplit_once('/').map(|(parent, _)| parent)
     }
 
     /// The last component.
@@ -127,17 +134,39 @@ impl RelPath {
 
     /// The directories above this path, top first.
     pub fn ancestors(&self) -> impl Iterator<Item = Self> + '_ {
-        self.0
-            .match_indices('/')
-            .map(|(at, _)| Self(self.0[..at].to_owned()))
+        self.ancestors_str().map(|directory| Self(directory.into()))
+    }
+
+    /// The directories above this path, as text, top first: what a map by path is asked with.
+    pub fn ancestors_str(&self) -> impl Iterator<Item = &str> {
+        self.0.match_indices('/').map(|(at, _)| &self.0[..at])
     }
 
     /// Whether this path is `directory` or lies below it.
     #[must_use]
     pub fn starts_with(&self, directory: &Self) -> bool {
         self.0
-            .strip_prefix(&directory.0)
+            .strip_prefix(&*directory.0)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+impl Place {
+    pub(super) fn of(directory: Option<&RelPath>) -> Self {
+        let mut text = String::new();
+        if let Some(directory) = directory {
+            text.push_str(directory.as_str());
+            text.push('/');
+        }
+        let directory = text.len();
+        Self { text, directory }
+    }
+
+    /// As [`RelPath::join`].
+    pub(super) fn join(&mut self, name: &[u8]) -> Result<RelPath, Fault> {
+        self.text.truncate(self.directory);
+        self.text.push_str(check_component(name)?);
+        RelPath::of(&self.text)
     }
 }
 
@@ -162,20 +191,27 @@ pub fn folded(path: &str) -> String {
 
 /// The key under which two paths are the same to a reader and to a normalising file system.
 #[must_use]
-pub fn normalised(path: &str) -> String {
+pub fn normalised(path: &str) -> Cow<'_, str> {
     use unicode_normalization::UnicodeNormalization;
     if path.is_ascii() {
-        return path.to_owned();
+        return path.into();
     }
     path.nfc().collect()
 }
 
 fn check_component(name: &[u8]) -> Result<&str, Fault> {
     let name = std::str::from_utf8(name).map_err(|_| Fault::NotUtf8)?;
-    if name.contains('\u{fffd}') {
+    // Most names are, and need not be searched for what only others can have.
+    let is_ascii = name.is_ascii();
+    if !is_ascii && name.contains('\u{fffd}') {
         return Err(Fault::NotUtf8);
     }
-    if name.chars().any(char::is_control) {
+    let has_control = if is_ascii {
+        name.bytes().any(|byte| byte.is_ascii_control())
+    } else {
+        name.chars().any(char::is_control)
+    };
+    if has_control {
         return Err(Fault::Control);
     }
     // Before the invisible characters: a `.git` spelt with them is worth its own name in the message.
@@ -195,13 +231,19 @@ fn check_component(name: &[u8]) -> Result<&str, Fault> {
     if name.contains('\\') {
         return Err(Fault::Backslash);
     }
-    if name.chars().any(is_invisible) {
+    if !is_ascii && name.chars().any(is_invisible) {
         return Err(Fault::Invisible);
     }
     if name.len() > COMPONENT_MAX {
         return Err(Fault::LongComponent);
     }
-    if folded(name).starts_with(RESERVED_PREFIX) {
+    let is_reserved = if is_ascii {
+        let head = name.get(..RESERVED_PREFIX.len());
+        head.is_some_and(|head| head.eq_ignore_ascii_case(RESERVED_PREFIX))
+    } else {
+        folded(name).starts_with(RESERVED_PREFIX)
+    };
+    if is_reserved {
         return Err(Fault::Reserved);
     }
     Ok(name)
@@ -262,7 +304,34 @@ impl TryFrom<String> for RelPath {
 
 impl From<RelPath> for String {
     fn from(path: RelPath) -> Self {
-        path.0
+        path.as_str().to_owned()
+    }
+}
+
+impl Serialize for RelPath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+/// Checked, and copied once.
+impl<'de> Deserialize<'de> for RelPath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl serde::de::Visitor<'_> for Text {
+            type Value = RelPath;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<RelPath, E> {
+                RelPath::new(text.as_bytes()).map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Text)
     }
 }
 
@@ -274,7 +343,7 @@ impl Borrow<str> for RelPath {
 
 impl AsRef<std::path::Path> for RelPath {
     fn as_ref(&self) -> &std::path::Path {
-        std::path::Path::new(&self.0)
+        std::path::Path::new(&*self.0)
     }
 }
 

@@ -4,11 +4,12 @@
 //! A route that has only a listing (the REST API) first writes the tree objects that the listing stands for, by
 //! [`encode`], and then comes the same way: a lying listing yields other ids and so a missing object.
 
-use std::collections::{BTreeMap, HashSet};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::id::{Collision, Kind, Oid};
 use super::mode::{EntryMode, FileMode};
-use super::path::{self, RelPath};
+use super::path::{self, Place, RelPath};
 use super::{BlobId, TreeId};
 
 /// One entry of a tree object, unchecked.
@@ -146,22 +147,16 @@ impl Tree {
         bounds: Bounds,
         mut read: impl FnMut(TreeId) -> Result<Vec<u8>, E>,
     ) -> Result<Self, WalkError<E>> {
-        let mut tree = Self {
-            root,
-            files: BTreeMap::new(),
-            directories: BTreeMap::new(),
-            gitlinks: BTreeMap::new(),
-        };
+        let (mut files, mut directories, mut gitlinks) = (Vec::new(), Vec::new(), Vec::new());
         let mut entries = 0;
-        let mut pending = vec![(None::<RelPath>, root)];
-        while let Some((parent, id)) = pending.pop() {
+        let mut open = |place: Option<&RelPath>, id| -> Result<_, WalkError<E>> {
             let raw = read(id).map_err(WalkError::Read)?;
             let actual =
                 Oid::of(Kind::Tree, &raw).map_err(|source| Fault::Collision { id, source })?;
             if actual != id.0 {
                 return Err(Fault::OtherId { id, actual }.into());
             }
-            let listed = parse(id, parent.as_ref(), &raw)?;
+            let listed = parse(id, place, &raw)?;
             entries += listed.len() as u64;
             if entries > bounds.entries {
                 return Err(Fault::TooLarge {
@@ -169,28 +164,32 @@ impl Tree {
                 }
                 .into());
             }
-            for (path, mode, id) in listed {
-                match mode {
-                    EntryMode::File(mode) => {
-                        tree.files.insert(
-                            path,
-                            File {
-                                mode,
-                                id: BlobId(id),
-                            },
-                        );
-                    }
-                    EntryMode::Tree => {
-                        tree.directories.insert(path.clone(), TreeId(id));
-                        pending.push((Some(path), TreeId(id)));
-                    }
-                    EntryMode::Gitlink => {
-                        tree.gitlinks.insert(path, id);
-                    }
+            Ok(listed.into_iter())
+        };
+        // Depth first in git's order is the order of whole paths: the maps are made of what is sorted already.
+        let mut opened = vec![open(None, root)?];
+        while let Some(listed) = opened.last_mut() {
+            match listed.next() {
+                None => {
+                    opened.pop();
                 }
+                Some((path, EntryMode::File(mode), id)) => {
+                    let id = BlobId(id);
+                    files.push((path, File { mode, id }));
+                }
+                Some((path, EntryMode::Tree, id)) => {
+                    opened.push(open(Some(&path), TreeId(id))?);
+                    directories.push((path, TreeId(id)));
+                }
+                Some((path, EntryMode::Gitlink, id)) => gitlinks.push((path, id)),
             }
         }
-        Ok(tree)
+        Ok(Self {
+            root,
+            files: files.into_iter().collect(),
+            directories: directories.into_iter().collect(),
+            gitlinks: gitlinks.into_iter().collect(),
+        })
     }
 
     /// The id everything was proven from.
@@ -220,25 +219,55 @@ impl Tree {
     /// Pairs of paths that are one on a file system that ignores case, in their order.
     #[must_use]
     pub fn case_collisions(&self) -> Vec<(RelPath, RelPath)> {
+        if !self.has_case_collision() {
+            return Vec::new();
+        }
         let mut seen: BTreeMap<String, &RelPath> = BTreeMap::new();
-        let paths = self
-            .files
-            .keys()
-            .chain(self.directories.keys())
-            .chain(self.gitlinks.keys());
-        paths
+        self.paths()
             .filter_map(|path| {
                 let first = *seen.entry(path::folded(path.as_str())).or_insert(path);
                 (first != path).then(|| (first.clone(), path.clone()))
             })
             .collect()
     }
+
+    /// Whether there is a pair: then some directory has two names that are one, of which one at least is not written
+    /// as it is folded. Few names are not.
+    fn has_case_collision(&self) -> bool {
+        let is_folded = |c: u8| c.is_ascii() && !c.is_ascii_uppercase();
+        let mut seen = HashSet::new();
+        self.paths().any(|path| {
+            let name = path.name();
+            if name.bytes().all(is_folded) {
+                return false;
+            }
+            let folded = match path.parent_str() {
+                None => path::folded(name),
+                Some(directory) => format!("{directory}/{}", path::folded(name)),
+            };
+            let is_other = folded != path.as_str() && self.has(&folded);
+            is_other || !seen.insert(folded)
+        })
+    }
+
+    fn paths(&self) -> impl Iterator<Item = &RelPath> {
+        let files = self.files.keys();
+        files
+            .chain(self.directories.keys())
+            .chain(self.gitlinks.keys())
+    }
+
+    fn has(&self, path: &str) -> bool {
+        self.files.contains_key(path)
+            || self.directories.contains_key(path)
+            || self.gitlinks.contains_key(path)
+    }
 }
 
 /// Encodes entries as the raw tree object git would write; they are sorted here.
 #[must_use]
 pub fn encode(mut entries: Vec<Entry>) -> Vec<u8> {
-    entries.sort_by(|a, b| sort_key(a).cmp(sort_key(b)));
+    entries.sort_by(|a, b| order((&a.name, a.mode), (&b.name, b.mode)));
     let mut raw = Vec::with_capacity(entries.len() * 40);
     for entry in &entries {
         raw.extend_from_slice(entry.mode.as_str().as_bytes());
@@ -251,19 +280,20 @@ pub fn encode(mut entries: Vec<Entry>) -> Vec<u8> {
 }
 
 /// Git compares a directory's name as if it ended in `/`.
-fn sort_key(entry: &Entry) -> impl Iterator<Item = u8> + '_ {
-    let slash = (entry.mode == EntryMode::Tree).then_some(b'/');
-    entry.name.iter().copied().chain(slash)
+fn order((a, a_mode): (&[u8], EntryMode), (b, b_mode): (&[u8], EntryMode)) -> Ordering {
+    let slash = |mode| (mode == EntryMode::Tree).then_some(&b'/');
+    let same = a.len().min(b.len());
+    let rest_of_b = b[same..].iter().chain(slash(b_mode));
+    a[..same]
+        .cmp(&b[..same])
+        .then_with(|| a[same..].iter().chain(slash(a_mode)).cmp(rest_of_b))
 }
 
-fn parse(
-    id: TreeId,
-    parent: Option<&RelPath>,
-    raw: &[u8],
-) -> Result<Vec<(RelPath, EntryMode, Oid)>, Fault> {
-    let mut listed = Vec::new();
-    let mut names = HashSet::new();
-    let mut previous: Option<Entry> = None;
+type Listed = (RelPath, EntryMode, Oid);
+
+fn parse(id: TreeId, parent: Option<&RelPath>, raw: &[u8]) -> Result<Vec<Listed>, Fault> {
+    let mut listed: Vec<Listed> = Vec::new();
+    let mut place = Place::of(parent);
     let mut rest = raw;
     while !rest.is_empty() {
         let malformed = || Fault::Malformed { id };
@@ -285,35 +315,59 @@ fn parse(
             path: shown(),
             mode: String::from_utf8_lossy(octal).into_owned(),
         })?;
-        let path = RelPath::join(parent, name)
+        let path = place
+            .join(name)
             .and_then(|path| path::check_leaf(&path, mode).map(|()| path))
             .map_err(|fault| Fault::Path {
                 path: shown(),
                 fault,
             })?;
-        let entry = Entry {
-            mode,
-            name: name.to_vec(),
-            id: Oid::from_bytes(*object),
-        };
-        if entry.id == Oid::NULL {
+        let object = Oid::from_bytes(*object);
+        if object == Oid::NULL {
             return Err(Fault::NullId { path: shown() });
         }
-        if !names.insert(name.to_vec()) {
+        let is_sorted = follows(&listed, name, mode);
+        if has_name(&listed, name, mode, is_sorted) {
             return Err(Fault::Duplicate { path: shown() });
         }
-        if previous.is_some_and(|previous| sort_key(&previous).ge(sort_key(&entry))) {
+        if !is_sorted {
             return Err(Fault::Unsorted { id });
         }
-        listed.push((path, mode, entry.id));
-        previous = Some(entry);
+        listed.push((path, mode, object));
     }
     check_normal_forms(&listed)?;
     Ok(listed)
 }
 
-fn check_normal_forms(listed: &[(RelPath, EntryMode, Oid)]) -> Result<(), Fault> {
-    let mut seen = BTreeMap::new();
+/// Whether an entry comes after all that are `listed`, which are sorted.
+fn follows(listed: &[Listed], name: &[u8], mode: EntryMode) -> bool {
+    listed
+        .last()
+        .is_none_or(|last| order(key(last), (name, mode)) == Ordering::Less)
+}
+
+/// Whether one of `listed`, which are sorted, has the name. The next in order can only be the directory of a file's name.
+fn has_name(listed: &[Listed], name: &[u8], mode: EntryMode, is_sorted: bool) -> bool {
+    if !is_sorted {
+        return listed.iter().any(|known| key(known).0 == name);
+    }
+    let file = (name, EntryMode::File(FileMode::Regular));
+    mode == EntryMode::Tree
+        && listed
+            .binary_search_by(|known| order(key(known), file))
+            .is_ok()
+}
+
+fn key((path, mode, _): &Listed) -> (&[u8], EntryMode) {
+    (path.name().as_bytes(), *mode)
+}
+
+fn check_normal_forms(listed: &[Listed]) -> Result<(), Fault> {
+    if listed.iter().all(|(path, ..)| path.as_str().is_ascii()) {
+        // Each name is its own normal form, and none is there twice.
+        return Ok(());
+    }
+    let mut seen = HashMap::new();
     for (path, ..) in listed {
         if let Some(other) = seen.insert(path::normalised(path.name()), path) {
             return Err(Fault::SameName {

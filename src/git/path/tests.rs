@@ -179,9 +179,35 @@ fn knows_its_parts() {
         path.ancestors().map(String::from).collect::<Vec<_>>(),
         ["a", "a/b"]
     );
+    assert_eq!(path.parent_str(), Some("a/b"));
+    assert_eq!(RelPath::new(b"a").unwrap().parent_str(), None);
     let dir = RelPath::new(b"a/b").unwrap();
     assert!(path.starts_with(&dir) && dir.starts_with(&dir));
     assert!(!RelPath::new(b"a/bc").unwrap().starts_with(&dir));
+}
+
+/// What is wrong with a name, rule after rule.
+fn by_the_rules(name: &str) -> Option<Fault> {
+    let options = gix_validate::path::component::Options {
+        protect_windows: false,
+        protect_hfs: true,
+        protect_ntfs: true,
+    };
+    let by_git = gix_validate::path::component(name.into(), None, options).err();
+    let rules = [
+        (name.contains('\u{fffd}'), Fault::NotUtf8),
+        (name.chars().any(char::is_control), Fault::Control),
+        (name.is_empty(), Fault::Empty),
+        (name == "." || name == "..", Fault::Relative),
+        (by_git.is_some(), Fault::DotGit),
+        (name.contains('\\'), Fault::Backslash),
+        (name.chars().any(is_invisible), Fault::Invisible),
+        (name.len() > COMPONENT_MAX, Fault::LongComponent),
+        (folded(name).starts_with(RESERVED_PREFIX), Fault::Reserved),
+    ];
+    rules
+        .into_iter()
+        .find_map(|(broken, fault)| broken.then_some(fault))
 }
 
 proptest! {
@@ -191,6 +217,30 @@ proptest! {
             prop_assert_eq!(path.as_str().as_bytes(), &bytes[..]);
             prop_assert!(path.components().all(|c| !c.is_empty() && c != "." && c != ".."));
             prop_assert!(!path.as_str().chars().any(char::is_control));
+        }
+    }
+
+    #[test]
+    fn a_name_is_refused_by_the_first_rule_it_breaks(
+        parts in proptest::collection::vec(proptest::sample::select(&[
+            ".", "..", "a", "A", "\\", "\n", "\u{7f}", "\u{85}", "\u{e9}", "\u{200b}", "\u{fffd}", ".git", "GIT~1",
+            ".hyper-sync", ".Hyper-Sync", "\u{212a}", ":",
+        ][..]), 0..4),
+        padding in proptest::sample::select(vec![0, 0, 0, 240, 300]),
+    ) {
+        let name = parts.concat() + &"n".repeat(padding);
+        let expected = by_the_rules(&name);
+        prop_assert_eq!(RelPath::new(name.as_bytes()).err(), expected);
+        prop_assert_eq!(RelPath::join(None, name.as_bytes()).err(), expected);
+        let directory = RelPath::new(b"d/e").unwrap();
+        match RelPath::join(Some(&directory), name.as_bytes()) {
+            Ok(path) => prop_assert_eq!(path.as_str(), format!("d/e/{name}")),
+            Err(fault) => prop_assert_eq!(Some(fault), expected),
+        }
+        let json = serde_json::to_string(&name).unwrap();
+        match serde_json::from_str::<RelPath>(&json) {
+            Ok(path) => prop_assert_eq!(serde_json::to_string(&path).unwrap(), json),
+            Err(error) => prop_assert!(error.to_string().starts_with(&expected.unwrap().to_string())),
         }
     }
 }

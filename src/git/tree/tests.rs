@@ -1,6 +1,9 @@
 //! Trees as git writes them, and as it never would.
 
+use std::collections::BTreeSet;
+
 use super::*;
+use proptest::prelude::*;
 
 const BLOB: &str = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391";
 const ANY: Bounds = Bounds { entries: 1000 };
@@ -151,7 +154,7 @@ fn refuses_hostile_entries() {
 fn stops_at_the_limit_even_where_a_tree_repeats_itself() {
     // A tree of ten equal subtrees, eight levels deep, is a hundred million entries in nine small objects.
     let mut level = raw(&[("100644", b"x")]);
-    let mut objects = std::collections::HashMap::new();
+    let mut objects = HashMap::new();
     for _ in 0..8 {
         let id = Oid::of(Kind::Tree, &level).unwrap();
         objects.insert(TreeId(id), level);
@@ -188,4 +191,143 @@ fn names_paths_that_differ_only_in_case() {
         (pairs[0].0.as_str(), pairs[0].1.as_str()),
         ("README", "readme")
     );
+}
+
+/// What is wrong with entries, by the plain rules: each name is compared with all before it.
+fn by_the_rules(id: TreeId, entries: &[(&str, &str)]) -> Option<Fault> {
+    let key = |(mode, name): (&str, &str)| match mode {
+        "40000" => format!("{name}/"),
+        _ => name.to_owned(),
+    };
+    for (at, &(mode, name)) in entries.iter().enumerate() {
+        let path = || name.to_owned();
+        if let Err(fault) = RelPath::new(name.as_bytes()) {
+            return Some(Fault::Path {
+                path: path(),
+                fault,
+            });
+        }
+        if entries[..at].iter().any(|&(_, known)| known == name) {
+            return Some(Fault::Duplicate { path: path() });
+        }
+        if entries[..at]
+            .last()
+            .is_some_and(|&last| key(last) >= key((mode, name)))
+        {
+            return Some(Fault::Unsorted { id });
+        }
+    }
+    entries.iter().enumerate().find_map(|(at, &(_, name))| {
+        let normal = path::normalised(name);
+        let mut before = entries[..at].iter();
+        let (_, other) = before.find(|(_, known)| path::normalised(known) == normal)?;
+        Some(Fault::SameName {
+            path: name.to_owned(),
+            other: (*other).to_owned(),
+        })
+    })
+}
+
+/// The tree of files at these paths; where one is also above another, the directory counts.
+fn tree_of(paths: &[Vec<&'static str>]) -> Result<Tree, Fault> {
+    fn write(paths: &[&[&str]], objects: &mut HashMap<TreeId, Vec<u8>>) -> TreeId {
+        let mut below: BTreeMap<&str, Vec<&[&str]>> = BTreeMap::new();
+        for path in paths {
+            let rest = below.entry(path[0]).or_default();
+            rest.extend(Some(&path[1..]).filter(|rest| !rest.is_empty()));
+        }
+        let entries = below.into_iter().map(|(name, rest)| {
+            let (mode, id) = if rest.is_empty() {
+                (EntryMode::File(FileMode::Regular), BLOB.parse().unwrap())
+            } else {
+                (EntryMode::Tree, write(&rest, objects).0)
+            };
+            let name = name.into();
+            Entry { mode, name, id }
+        });
+        let raw = encode(entries.collect());
+        let id = TreeId(Oid::of(Kind::Tree, &raw).unwrap());
+        objects.insert(id, raw);
+        id
+    }
+    let mut objects = HashMap::new();
+    let paths: Vec<&[&str]> = paths.iter().map(Vec::as_slice).collect();
+    let root = write(&paths, &mut objects);
+    Tree::walk(root, ANY, |id| objects.get(&id).cloned().ok_or(())).map_err(|error| match error {
+        WalkError::Fault(fault) => fault,
+        WalkError::Read(()) => unreachable!(),
+    })
+}
+
+/// Names that sort around the slash, that are one but for case or normal form, and two that are refused.
+fn any_name() -> impl Strategy<Value = &'static str> {
+    proptest::sample::select(
+        &[
+            "a",
+            "A",
+            "a-",
+            "a.b",
+            "A.B",
+            "a0",
+            "aa",
+            "k",
+            "K",
+            "\u{212a}",
+            "\u{e9}",
+            "\u{c9}",
+            "e\u{301}",
+            "E\u{301}",
+            "\u{3a3}",
+            "\u{3c2}",
+            "\u{3c3}",
+            "..",
+            "x\u{200b}",
+        ][..],
+    )
+}
+
+proptest! {
+    #[test]
+    fn a_tree_object_is_refused_as_the_plain_rules_have_it(
+        mut entries in proptest::collection::vec(
+            (proptest::sample::select(&["100644", "120000", "40000", "160000"][..]), any_name()), 0..7),
+        is_sorted in any::<bool>(),
+    ) {
+        if is_sorted {
+            entries.sort_by_key(|(mode, name)| format!("{name}{}", if *mode == "40000" { "/" } else { "" }));
+        }
+        let bytes: Vec<_> = entries.iter().map(|(mode, name)| (*mode, name.as_bytes())).collect();
+        let bytes = raw(&bytes);
+        let id = TreeId(Oid::of(Kind::Tree, &bytes).unwrap());
+        let parsed = parse(id, None, &bytes);
+        let expected = by_the_rules(id, &entries);
+        prop_assert_eq!(parsed.as_ref().err(), expected.as_ref());
+        if let Ok(listed) = parsed {
+            let names = listed.iter().map(|(path, mode, _)| (mode.as_str(), path.as_str()));
+            prop_assert!(names.eq(entries.iter().copied()));
+        }
+    }
+
+    #[test]
+    fn a_tree_has_the_paths_it_was_made_of_and_the_pairs_among_them(
+        paths in proptest::collection::vec(proptest::collection::vec(any_name(), 1..4), 0..12),
+    ) {
+        let Ok(tree) = tree_of(&paths) else {
+            return Ok(());
+        };
+        let is_above = |path: &Vec<&str>| paths.iter().any(|other| other.len() > path.len() && other.starts_with(path));
+        let files: BTreeSet<String> =
+            paths.iter().filter(|path| !is_above(path)).map(|path| path.join("/")).collect();
+        prop_assert!(tree.files().keys().map(RelPath::as_str).eq(files.iter().map(String::as_str)));
+
+        let mut seen: BTreeMap<String, &RelPath> = BTreeMap::new();
+        let mut pairs = Vec::new();
+        for path in tree.files().keys().chain(tree.directories().keys()) {
+            let first = *seen.entry(path::folded(path.as_str())).or_insert(path);
+            if first != path {
+                pairs.push((first.clone(), path.clone()));
+            }
+        }
+        prop_assert_eq!(tree.case_collisions(), pairs);
+    }
 }
