@@ -4,6 +4,9 @@
 //! unless the index knows the very same inode, size and times (and the index forgets those of a file that changed in
 //! the tick in which it was looked at: "racy", as in git's own index).
 //! Symlinks are never followed, FIFOs never opened for their content.
+//!
+//! A large target has many thousand paths and an update asks for all of them several times. They are kept in the order
+//! in which they are asked for, so that nothing is hashed, compared or copied more than once for each.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
@@ -11,71 +14,24 @@ use std::sync::Mutex;
 
 use jiff::Timestamp;
 use miette::Diagnostic;
-use sha1::{Digest, Sha1};
 
-use crate::fs::{self, Kind, Stat, Target};
-use crate::git::{BlobId, File, FileMode, Oid, RelPath};
+use crate::fs::{self, Kind, Target};
+use crate::git::{BlobId, Oid, RelPath};
+use crate::state::{Index, Owned};
 
 mod edits;
+mod identify;
+mod in_order;
+mod local;
 
-/// What is at a path of the target.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Local {
-    /// Nothing.
-    Missing,
-    /// A regular file.
-    File {
-        /// Whether its owner may execute it, which is what git keeps of a mode.
-        executable: bool,
-        /// The hash of its content.
-        id: BlobId,
-        /// What `lstat` tells.
-        stat: Stat,
-    },
-    /// A symlink.
-    Symlink {
-        /// The hash of its target.
-        id: BlobId,
-        /// What `lstat` tells.
-        stat: Stat,
-    },
-    /// A directory.
-    Directory {
-        /// What `lstat` tells.
-        stat: Stat,
-        /// All that is not a directory below it.
-        below: Below,
-    },
-    /// A socket, FIFO or device.
-    Special {
-        /// What `lstat` tells.
-        stat: Stat,
-    },
-}
+pub(crate) use identify::hash;
+pub use local::{Below, Local};
 
-/// What a directory holds, looked at only where a file is wanted in its place.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Below {
-    /// Paths that a tree could have.
-    pub paths: BTreeSet<RelPath>,
-    /// A name that no tree could have, which therefore is not ours.
-    pub foreign: Option<String>,
-}
-
-/// What the index remembers of a file, so that it need not be hashed again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Remembered {
-    /// The hash of its content.
-    pub id: BlobId,
-    /// What `lstat` told when it was written or hashed.
-    pub stat: Stat,
-}
+use in_order::InOrder;
 
 /// How far the index is believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Belief {
-    /// Everything is hashed.
-    Nothing,
     /// Inode, size, mtime and ctime must be the same. The index remembers only what is old enough to be believed.
     Unchanged,
     /// Size and mtime are enough.
@@ -107,83 +63,37 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Scanner<'a> {
     target: &'a Target,
-    remembered: HashMap<RelPath, Remembered>,
+    /// Hashes that need not be computed again while the files look the same.
+    remembered: Option<&'a BTreeMap<RelPath, Owned>>,
     belief: Belief,
-    since: Mutex<Timestamp>,
-    /// One look at a time: a second one finds what the first one saw.
-    looking: Mutex<()>,
+    /// Held for the whole of a look: a second one finds what the first one saw.
     seen: Mutex<Seen>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Seen {
-    by_path: HashMap<RelPath, Local>,
-    by_id: HashMap<BlobId, RelPath>,
-}
-
-impl Local {
-    /// Whether it is exactly this file of a commit, as far as git tells files apart.
-    #[must_use]
-    pub fn is(&self, file: &File) -> bool {
-        self.file().as_ref() == Some(file)
-    }
-
-    /// The file of a commit that it would be.
-    #[must_use]
-    pub fn file(&self) -> Option<File> {
-        let (mode, id) = match self {
-            Self::File {
-                executable: true,
-                id,
-                ..
-            } => (FileMode::Executable, *id),
-            Self::File { id, .. } => (FileMode::Regular, *id),
-            Self::Symlink { id, .. } => (FileMode::Symlink, *id),
-            Self::Missing | Self::Directory { .. } | Self::Special { .. } => return None,
-        };
-        Some(File { mode, id })
-    }
-
-    /// The hash of its content, where it has one.
-    #[must_use]
-    pub fn id(&self) -> Option<BlobId> {
-        self.file().map(|file| file.id)
-    }
-
-    /// What `lstat` told.
-    #[must_use]
-    pub fn stat(&self) -> Option<&Stat> {
-        match self {
-            Self::File { stat, .. }
-            | Self::Symlink { stat, .. }
-            | Self::Directory { stat, .. }
-            | Self::Special { stat } => Some(stat),
-            Self::Missing => None,
-        }
-    }
+    /// Not later than the first look.
+    since: Timestamp,
+    by_path: BTreeMap<RelPath, Local>,
+    /// Made where it is asked for: most runs never do.
+    by_id: Option<HashMap<BlobId, RelPath>>,
 }
 
 impl<'a> Scanner<'a> {
-    /// A scanner over `target` that believes the index as far as `belief` goes.
+    /// A scanner over `target` that believes the index, where there is one, as far as `belief` goes.
     #[must_use]
-    pub fn new(
-        target: &'a Target,
-        remembered: HashMap<RelPath, Remembered>,
-        belief: Belief,
-    ) -> Self {
+    pub fn new(target: &'a Target, index: Option<&'a Index>, belief: Belief) -> Self {
         Self {
             target,
-            remembered,
+            remembered: index.map(|index| &index.entries),
             belief,
-            since: Mutex::new(Timestamp::now()),
-            looking: Mutex::default(),
-            seen: Mutex::default(),
+            seen: Mutex::new(Seen::nothing()),
         }
     }
 
     /// When the first of what is remembered may have been seen, in nanoseconds since 1970, as files' times are.
     pub fn since(&self) -> i128 {
-        lock(&self.since).as_nanosecond()
+        self.seen().since.as_nanosecond()
     }
 
     /// Looks at each path, in parallel; a path that was seen before is not looked at again.
@@ -191,60 +101,17 @@ impl<'a> Scanner<'a> {
         &self,
         paths: impl IntoIterator<Item = &'p RelPath>,
     ) -> Result<BTreeMap<RelPath, Local>, Error> {
-        let _looking = lock(&self.looking);
-        let mut found = Vec::new();
-        let mut unseen = Vec::new();
-        {
-            let seen = lock(&self.seen);
-            for path in paths {
-                match seen.by_path.get(path) {
-                    Some(local) => found.push((path.clone(), local.clone())),
-                    None => unseen.push(path),
-                }
-            }
-        }
-        unseen.sort_unstable();
-        unseen.dedup();
-        let threads = std::thread::available_parallelism()
-            .map_or(1, usize::from)
-            .min(8);
-        // Contiguous chunks keep one directory with one thread.
-        let chunk = unseen.len().div_ceil(threads).max(64);
-        let looked: Vec<Result<Vec<(RelPath, Local)>, Error>> = std::thread::scope(|scope| {
-            let workers: Vec<_> = unseen
-                .chunks(chunk)
-                .map(|paths| {
-                    scope.spawn(move || {
-                        let mut stats = self.target.stats();
-                        let look = |&path: &&RelPath| {
-                            let local = match stats.of(path)? {
-                                Some(stat) => self.identify(path, stat)?,
-                                None => Local::Missing,
-                            };
-                            Ok((path.clone(), local))
-                        };
-                        paths.iter().map(look).collect()
-                    })
-                })
-                .collect();
-            let join = |worker: std::thread::ScopedJoinHandle<'_, _>| {
-                worker
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            };
-            workers.into_iter().map(join).collect()
-        });
-        let mut seen = lock(&self.seen);
-        for part in looked {
-            for (path, local) in part? {
-                if let Some(id) = local.id() {
-                    seen.by_id.insert(id, path.clone());
-                }
-                seen.by_path.insert(path.clone(), local.clone());
-                found.push((path, local));
-            }
-        }
-        Ok(found.into_iter().collect())
+        let mut paths: Vec<&RelPath> = paths.into_iter().collect();
+        // Stable, because that is fast where it is sorted in parts.
+        paths.sort();
+        paths.dedup();
+        let mut seen = self.seen();
+        self.see(&mut seen, &paths)?;
+        let mut seen = InOrder::new(&seen.by_path);
+        let found = paths
+            .into_iter()
+            .filter_map(|path| Some((path.clone(), seen.get(path)?.clone())));
+        Ok(found.collect())
     }
 
     /// Looks at each path, and where one is missing also at what may stand in its way: a file or symlink at the
@@ -254,11 +121,15 @@ impl<'a> Scanner<'a> {
         paths: impl IntoIterator<Item = &'p RelPath>,
     ) -> Result<BTreeMap<RelPath, Local>, Error> {
         let mut found = self.look(paths)?;
-        let above: BTreeSet<RelPath> = found
-            .iter()
-            .filter(|(_, local)| **local == Local::Missing)
-            .flat_map(|(path, _)| path.ancestors())
-            .collect();
+        let mut above = BTreeSet::new();
+        let mut last = None;
+        for (path, local) in &found {
+            let parent = path.parent_str();
+            if matches!(local, Local::Missing) && parent != last {
+                above.extend(path.ancestors());
+                last = parent;
+            }
+        }
         for directory in above {
             let kind = self.target.stat(&directory)?.map(|stat| stat.kind);
             if !matches!(kind, None | Some(Kind::Directory)) {
@@ -271,14 +142,12 @@ impl<'a> Scanner<'a> {
 
     /// Forgets what was seen, so that the next look is fresh.
     pub fn forget(&self) {
-        let _looking = lock(&self.looking);
-        *lock(&self.since) = Timestamp::now();
-        *lock(&self.seen) = Seen::default();
+        *self.seen() = Seen::nothing();
     }
 
     /// The content behind an id, from a file that was seen to hash to it and still does.
     pub fn content(&self, id: BlobId) -> Option<Vec<u8>> {
-        let path = lock(&self.seen).by_id.get(&id).cloned()?;
+        let path = self.seen().holder(id)?;
         self.read(&path, id)
     }
 
@@ -295,135 +164,69 @@ impl<'a> Scanner<'a> {
         (Oid::of(crate::git::id::Kind::Blob, &content).ok()? == id.0).then_some(content)
     }
 
-    fn look_at(&self, path: &RelPath) -> Result<Local, Error> {
-        match self.target.stat(path)? {
-            Some(stat) => self.identify(path, stat),
-            None => Ok(Local::Missing),
+    /// Looks at those of the paths, which are sorted, that were not seen before.
+    fn see(&self, seen: &mut Seen, paths: &[&RelPath]) -> Result<(), Error> {
+        let mut known = InOrder::new(&seen.by_path);
+        let unseen: Vec<&RelPath> = paths
+            .iter()
+            .copied()
+            .filter(|path| known.get(path).is_none())
+            .collect();
+        if unseen.is_empty() {
+            return Ok(());
         }
-    }
-
-    /// What is at a path of which `lstat` told this.
-    fn identify(&self, path: &RelPath, stat: Stat) -> Result<Local, Error> {
-        Ok(match stat.kind {
-            Kind::File => self.file(path, stat)?,
-            Kind::Symlink => match self.target.read_link(path)? {
-                Some(text) => Local::Symlink {
-                    id: hash(text.len() as u64, &mut text.as_slice()).map_err(read(path))?,
-                    stat,
-                },
-                None => Local::Missing,
-            },
-            Kind::Directory => Local::Directory {
-                stat,
-                below: self.below(path)?,
-            },
-            Kind::Special => Local::Special { stat },
-        })
-    }
-
-    fn file(&self, path: &RelPath, stat: Stat) -> Result<Local, Error> {
-        if let Some(remembered) = self
-            .remembered
-            .get(path)
-            .filter(|known| self.believes(known, &stat))
-        {
-            return Ok(Local::File {
-                executable: stat.mode & 0o100 != 0,
-                id: remembered.id,
-                stat,
-            });
-        }
-        // A file that is written to while it is read has another size than `fstat` told: its hash then belongs to
-        // no content at all, so it is read again, and in the end taken as what it was at some moment.
-        let mut attempts = 0;
-        loop {
-            let Some((mut file, stat)) = self.target.open_file(path)? else {
-                return Ok(Local::Missing);
+        let threads = std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(8);
+        // Contiguous chunks keep one directory with one thread.
+        let chunk = unseen.len().div_ceil(threads).max(64);
+        let looked: Vec<Result<Vec<(RelPath, Local)>, Error>> = std::thread::scope(|scope| {
+            let workers: Vec<_> = unseen
+                .chunks(chunk)
+                .map(|paths| scope.spawn(|| self.look_at_each(paths)))
+                .collect();
+            let join = |worker: std::thread::ScopedJoinHandle<'_, _>| {
+                worker
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             };
-            attempts += 1;
-            match hash(stat.size, &mut file) {
-                Ok(id) => {
-                    return Ok(Local::File {
-                        executable: stat.mode & 0o100 != 0,
-                        id,
-                        stat,
-                    });
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof && attempts < 3 => {
-                }
-                Err(error) => return Err(read(path)(error)),
-            }
+            workers.into_iter().map(join).collect()
+        });
+        let mut found = Vec::with_capacity(unseen.len());
+        for part in looked {
+            found.extend(part?);
         }
+        seen.by_path.append(&mut found.into_iter().collect());
+        seen.by_id = None;
+        Ok(())
     }
 
-    fn believes(&self, known: &Remembered, stat: &Stat) -> bool {
-        let same_content = known.stat.size == stat.size && known.stat.mtime == stat.mtime;
-        match self.belief {
-            Belief::Nothing => false,
-            Belief::SizeAndTime => same_content,
-            Belief::Unchanged => {
-                same_content && known.stat.ino == stat.ino && known.stat.ctime == stat.ctime
-            }
-        }
-    }
-
-    fn below(&self, directory: &RelPath) -> Result<Below, Error> {
-        let mut below = Below::default();
-        let mut pending = vec![directory.clone()];
-        while let Some(directory) = pending.pop() {
-            for name in self.target.list(Some(&directory))? {
-                let Ok(path) = RelPath::join(Some(&directory), &name) else {
-                    below.foreign = Some(format!("{directory}/{}", String::from_utf8_lossy(&name)));
-                    return Ok(below);
-                };
-                match self.target.stat(&path)?.map(|stat| stat.kind) {
-                    Some(Kind::Directory) => pending.push(path),
-                    Some(_) => {
-                        below.paths.insert(path);
-                    }
-                    None => {}
-                }
-            }
-        }
-        Ok(below)
+    /// A poisoned memory is as good as another: nothing in it is half-written.
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
-/// Hashes as git does, with a plain SHA-1: the content is local, nobody gains by a collision here.
-///
-/// `size` bytes must come, no more and no fewer.
-pub(crate) fn hash(size: u64, content: &mut dyn Read) -> std::io::Result<BlobId> {
-    let mut hasher = Sha1::new();
-    hasher.update(format!("blob {size}\0"));
-    let mut buffer = vec![0; 1 << 16];
-    let mut total = 0;
-    loop {
-        match content.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => {
-                total += count as u64;
-                hasher.update(&buffer[..count]);
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+impl Seen {
+    fn nothing() -> Self {
+        Self {
+            since: Timestamp::now(),
+            by_path: BTreeMap::new(),
+            by_id: None,
         }
     }
-    if total != size {
-        return Err(std::io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(BlobId(Oid::from_bytes(hasher.finalize().into())))
-}
 
-fn read(path: &RelPath) -> impl FnOnce(std::io::Error) -> Error + '_ {
-    |source| Error::Read {
-        path: path.to_string(),
-        source,
+    /// A path whose content hashes to `id`.
+    fn holder(&mut self, id: BlobId) -> Option<RelPath> {
+        let by_path = &self.by_path;
+        let by_id = self.by_id.get_or_insert_with(|| {
+            let holders = by_path.iter();
+            holders
+                .filter_map(|(path, local)| Some((local.id()?, path.clone())))
+                .collect()
+        });
+        by_id.get(&id).cloned()
     }
-}
-
-/// A poisoned cache is as good as another: nothing in it is half-written.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -124,7 +124,7 @@ fn look(settings: &Settings) -> Result<Document, Error> {
 /// Files of ours that are not as we wrote them.
 pub(super) fn edits(settings: &Settings, index: &Index) -> Result<Vec<Edit>, Error> {
     let target = Target::open_or_absent(&settings.target)?;
-    let scanner = Scanner::new(&target, index.remembered(), Belief::Unchanged);
+    let scanner = Scanner::new(&target, Some(index), Belief::Unchanged);
     let edits = scanner.edits(&index.base(), &settings.executable)?;
     let edits = edits.into_iter().map(|(path, local)| {
         let edit = match local {

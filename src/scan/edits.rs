@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::in_order::InOrder;
 use super::{Error, Local, Scanner};
 use crate::git::{File, FileMode, RelPath};
 use crate::patterns::Patterns;
@@ -16,8 +17,9 @@ impl Scanner<'_> {
         executable: &Patterns,
     ) -> Result<BTreeMap<RelPath, Local>, Error> {
         let mut local = self.look(base.keys())?;
+        let mut written = InOrder::new(base);
         local.retain(|path, local| {
-            let is_same = base.get(path).is_some_and(|file| {
+            let is_same = written.get(path).is_some_and(|file| {
                 local.is(file) || (local.has_content_of(file) && executable.matches(path))
             });
             !is_same

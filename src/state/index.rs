@@ -1,15 +1,14 @@
 //! The index: what we wrote into the target, the base of the three-way plan and a cache of hashes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::sealed::{self, Format, Found};
 use super::{Error, StateDir};
-use crate::fs::{Kind, Stat, Unsynced};
+use crate::fs::{Stat, Unsynced};
 use crate::git::{BlobId, CommitId, File, FileMode, RelPath, TreeId};
-use crate::scan::Remembered;
 
 const NAME: &str = "index";
 const ASIDE: &str = "index.tmp";
@@ -107,15 +106,6 @@ impl Index {
             .map(|(path, owned)| (path.clone(), owned.file()))
             .collect()
     }
-
-    /// The hashes that need not be computed again while the files look the same.
-    #[must_use]
-    pub fn remembered(&self) -> HashMap<RelPath, Remembered> {
-        self.entries
-            .iter()
-            .filter_map(|(path, owned)| Some((path.clone(), owned.remembered()?)))
-            .collect()
-    }
 }
 
 impl Seen {
@@ -148,31 +138,12 @@ impl Owned {
             id: self.id,
         }
     }
-
-    fn remembered(&self) -> Option<Remembered> {
-        let seen = self.seen?;
-        Some(Remembered {
-            id: self.id,
-            stat: Stat {
-                kind: match self.mode {
-                    FileMode::Regular | FileMode::Executable => Kind::File,
-                    FileMode::Symlink => Kind::Symlink,
-                },
-                mode: self.mode.permissions().unwrap_or(0o777),
-                size: seen.size,
-                mtime: seen.mtime,
-                ctime: seen.ctime,
-                ino: seen.ino,
-                nlink: 1,
-                uid: 0,
-            },
-        })
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fs::Kind;
 
     fn stat(mtime: i128, ctime: i128) -> Stat {
         Stat {

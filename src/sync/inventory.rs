@@ -1,6 +1,6 @@
 //! The target and the store as the other stages see them: what is here, what should be, where content comes from.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Session;
 use crate::apply::{Content, ContentError};
@@ -26,12 +26,16 @@ impl Need for Inventory<'_> {
         }
         let files = plan::managed(tree, self.policy);
         let local = self.scanner.look(files.keys())?;
-        let here: HashSet<BlobId> = local.values().filter_map(Local::id).collect();
-        let missing: BTreeSet<BlobId> = files
+        // Almost every file is there as it should be, and the same paths were looked at.
+        let mut missing: BTreeSet<BlobId> = files
             .values()
             .map(|file| file.id)
-            .filter(|id| !here.contains(id))
+            .zip(local.values().map(Local::id))
+            .filter_map(|(wanted, here)| (here != Some(wanted)).then_some(wanted))
             .collect();
+        for here in local.values().filter_map(Local::id) {
+            missing.remove(&here);
+        }
         Ok(missing.into_iter().collect())
     }
 

@@ -125,18 +125,11 @@ impl Session {
     /// A scanner over the target that believes the index: all of it that git would believe, or just size and time.
     #[must_use]
     pub fn scanner(&self, size_and_time: bool) -> Scanner<'_> {
-        let Some(index) = self.index() else {
-            return Scanner::new(
-                &self.target,
-                std::collections::HashMap::new(),
-                Belief::Nothing,
-            );
-        };
         let belief = if size_and_time {
             Belief::SizeAndTime
         } else {
             Belief::Unchanged
         };
-        Scanner::new(&self.target, index.remembered(), belief)
+        Scanner::new(&self.target, self.index(), belief)
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn integrity(sight: &Sight<'_>, findings: &mut Findings) {
     let settings = sight.settings();
     let mut managed = index.base();
     managed.retain(|path, _| !sight.is_excluded(path));
-    let scanner = Scanner::new(target, index.remembered(), Belief::Unchanged);
+    let scanner = Scanner::new(target, Some(index), Belief::Unchanged);
     let edits = match scanner.edits(&managed, &settings.executable) {
         Ok(edits) => edits,
         Err(error) => {

@@ -50,6 +50,7 @@ mod recover;
 mod reference;
 mod rollback;
 mod routes;
+mod scan;
 mod settings;
 mod signals;
 mod signature;

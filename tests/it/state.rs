@@ -157,11 +157,6 @@ fn the_index_comes_back_as_it_was() {
     assert_eq!(mode(&world.file("index")), 0o600);
     assert_eq!(names(&world.path), ["index"], "nothing temporary stays");
     assert_eq!(index().base().len(), 2);
-    assert_eq!(
-        index().remembered().len(),
-        1,
-        "only what was seen is remembered"
-    );
 }
 
 #[test]

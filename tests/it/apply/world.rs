@@ -319,12 +319,8 @@ impl World {
             }
         };
         let base = index.as_ref().map(Index::base).unwrap_or_default();
-        let (remembered, belief) = match &index {
-            Some(index) => (index.remembered(), Belief::Unchanged),
-            None => (HashMap::new(), Belief::Nothing),
-        };
         let looked_at = jiff::Timestamp::now().as_nanosecond();
-        let scanner = Scanner::new(target, remembered, belief);
+        let scanner = Scanner::new(target, index.as_ref(), Belief::Unchanged);
         let put_back: BTreeMap<RelPath, File> = run
             .put_back
             .iter()

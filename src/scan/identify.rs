@@ -1,0 +1,152 @@
+//! What is at one path.
+
+use std::io::Read;
+
+use sha1::{Digest, Sha1};
+
+use super::in_order::InOrder;
+use super::{Belief, Below, Error, Local, Scanner};
+use crate::fs::{Kind, Stat};
+use crate::git::{BlobId, FileMode, Oid, RelPath};
+use crate::state::Owned;
+
+impl Scanner<'_> {
+    /// Looks at paths, which are sorted, one after the other.
+    pub(super) fn look_at_each(&self, paths: &[&RelPath]) -> Result<Vec<(RelPath, Local)>, Error> {
+        let mut stats = self.target.stats();
+        let mut remembered = self.remembered.map(InOrder::new);
+        let look = |&path: &&RelPath| {
+            let local = match stats.of(path)? {
+                Some(stat) => {
+                    let known = remembered.as_mut().and_then(|all| all.get(path));
+                    self.identify(path, stat, known)?
+                }
+                None => Local::Missing,
+            };
+            Ok((path.clone(), local))
+        };
+        paths.iter().map(look).collect()
+    }
+
+    pub(super) fn look_at(&self, path: &RelPath) -> Result<Local, Error> {
+        match self.target.stat(path)? {
+            Some(stat) => {
+                let known = self.remembered.and_then(|all| all.get(path));
+                self.identify(path, stat, known)
+            }
+            None => Ok(Local::Missing),
+        }
+    }
+
+    /// What is at a path of which `lstat` told this.
+    fn identify(&self, path: &RelPath, stat: Stat, known: Option<&Owned>) -> Result<Local, Error> {
+        Ok(match stat.kind {
+            Kind::File => match known.filter(|known| self.believes(known, &stat)) {
+                Some(known) => file(known.id, stat),
+                None => self.hashed(path)?,
+            },
+            Kind::Symlink => match self.target.read_link(path)? {
+                Some(text) => Local::Symlink {
+                    id: hash(text.len() as u64, &mut text.as_slice()).map_err(read(path))?,
+                    stat,
+                },
+                None => Local::Missing,
+            },
+            Kind::Directory => Local::Directory {
+                stat,
+                below: self.below(path)?,
+            },
+            Kind::Special => Local::Special { stat },
+        })
+    }
+
+    fn hashed(&self, path: &RelPath) -> Result<Local, Error> {
+        // A file that is written to while it is read has another size than `fstat` told: its hash then belongs to
+        // no content at all, so it is read again, and in the end taken as what it was at some moment.
+        let mut attempts = 0;
+        loop {
+            let Some((mut content, stat)) = self.target.open_file(path)? else {
+                return Ok(Local::Missing);
+            };
+            attempts += 1;
+            match hash(stat.size, &mut content) {
+                Ok(id) => return Ok(file(id, stat)),
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof && attempts < 3 => {
+                }
+                Err(error) => return Err(read(path)(error)),
+            }
+        }
+    }
+
+    fn believes(&self, known: &Owned, stat: &Stat) -> bool {
+        let Some(seen) = known.seen.filter(|_| known.mode != FileMode::Symlink) else {
+            return false;
+        };
+        let same_content = seen.size == stat.size && seen.mtime == stat.mtime;
+        match self.belief {
+            Belief::SizeAndTime => same_content,
+            Belief::Unchanged => same_content && seen.ino == stat.ino && seen.ctime == stat.ctime,
+        }
+    }
+
+    fn below(&self, directory: &RelPath) -> Result<Below, Error> {
+        let mut below = Below::default();
+        let mut pending = vec![directory.clone()];
+        while let Some(directory) = pending.pop() {
+            for name in self.target.list(Some(&directory))? {
+                let Ok(path) = RelPath::join(Some(&directory), &name) else {
+                    below.foreign = Some(format!("{directory}/{}", String::from_utf8_lossy(&name)));
+                    return Ok(below);
+                };
+                match self.target.stat(&path)?.map(|stat| stat.kind) {
+                    Some(Kind::Directory) => pending.push(path),
+                    Some(_) => {
+                        below.paths.insert(path);
+                    }
+                    None => {}
+                }
+            }
+        }
+        Ok(below)
+    }
+}
+
+fn file(id: BlobId, stat: Stat) -> Local {
+    Local::File {
+        executable: stat.mode & 0o100 != 0,
+        id,
+        stat,
+    }
+}
+
+/// Hashes as git does, with a plain SHA-1: the content is local, nobody gains by a collision here.
+///
+/// `size` bytes must come, no more and no fewer.
+pub(crate) fn hash(size: u64, content: &mut dyn Read) -> std::io::Result<BlobId> {
+    let mut hasher = Sha1::new();
+    hasher.update(format!("blob {size}\0"));
+    let mut buffer = vec![0; 1 << 16];
+    let mut total = 0;
+    loop {
+        match content.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => {
+                total += count as u64;
+                hasher.update(&buffer[..count]);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if total != size {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(BlobId(Oid::from_bytes(hasher.finalize().into())))
+}
+
+fn read(path: &RelPath) -> impl FnOnce(std::io::Error) -> Error + '_ {
+    |source| Error::Read {
+        path: path.to_string(),
+        source,
+    }
+}

@@ -1,0 +1,164 @@
+//! The look at the target, and what it remembers.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use hyper_sync::fs::Target;
+use hyper_sync::git::id::Kind;
+use hyper_sync::git::{BlobId, CommitId, FileMode, Oid, RelPath, TreeId};
+use hyper_sync::scan::{Belief, Local, Scanner};
+use hyper_sync::state::{Index, Owned, Seen};
+
+fn path(text: &str) -> RelPath {
+    RelPath::new(text.as_bytes()).unwrap()
+}
+
+fn id(content: &str) -> BlobId {
+    BlobId(Oid::of(Kind::Blob, content.as_bytes()).unwrap())
+}
+
+/// A target with files whose content is their path.
+fn target(directory: &tempfile::TempDir, files: &[RelPath]) -> Target {
+    for file in files {
+        let file = directory.path().join(file);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+    }
+    for file in files {
+        fs::write(directory.path().join(file), file.as_str()).unwrap();
+    }
+    Target::open(&directory.path().canonicalize().unwrap()).unwrap()
+}
+
+/// An index of one path, which is taken for `content` as long as it looks as it does now.
+fn index(target: &Target, path: &RelPath, mode: FileMode, content: &str) -> Index {
+    let stat = target.stat(path).unwrap().unwrap();
+    let owned = Owned {
+        mode,
+        id: id(content),
+        seen: Some(Seen {
+            size: stat.size,
+            mtime: stat.mtime,
+            ctime: stat.ctime,
+            ino: stat.ino,
+        }),
+    };
+    Index {
+        commit: CommitId(id("").0),
+        tree: TreeId(id("").0),
+        reference: "main".to_owned(),
+        repository: None,
+        entries: BTreeMap::from([(path.clone(), owned)]),
+    }
+}
+
+fn ids(local: &BTreeMap<RelPath, Local>) -> Vec<(&str, Option<BlobId>)> {
+    let ids = local
+        .iter()
+        .map(|(path, local)| (path.as_str(), local.id()));
+    ids.collect()
+}
+
+#[test]
+fn a_second_look_finds_what_the_first_one_saw_until_it_is_forgotten() {
+    let directory = tempfile::tempdir().unwrap();
+    // More than one thread takes at once.
+    let files: Vec<RelPath> = (0..300).map(|n| path(&format!("{}/{n}", n % 7))).collect();
+    let target = target(&directory, &files);
+    let scanner = Scanner::new(&target, None, Belief::Unchanged);
+    let some: Vec<&RelPath> = files.iter().step_by(3).rev().collect();
+    let first = scanner
+        .look(some.iter().copied().chain([&path("none")]))
+        .unwrap();
+    assert_eq!(first.len(), 101);
+    assert_eq!(first.get("none"), Some(&Local::Missing));
+
+    for file in &files {
+        fs::write(directory.path().join(file), format!("new {file}")).unwrap();
+    }
+    let second = scanner.look(files.iter().chain(&files)).unwrap();
+    for (n, file) in files.iter().enumerate() {
+        let old = n % 3 == 0;
+        let content = if old {
+            file.to_string()
+        } else {
+            format!("new {file}")
+        };
+        assert_eq!(second[file].id(), Some(id(&content)), "{file}");
+    }
+    assert_eq!(second.len(), 300);
+    assert_eq!(scanner.content(id("new 1/1")).unwrap(), b"new 1/1");
+    assert_eq!(scanner.content(id("0/0")), None, "it changed since");
+    assert_eq!(
+        scanner.content(id("new 0/0")),
+        None,
+        "it was not looked at since"
+    );
+
+    let since = scanner.since();
+    scanner.forget();
+    assert!(scanner.since() > since);
+    assert_eq!(scanner.content(id("new 1/1")), None);
+    let third = scanner.look(&files).unwrap();
+    assert!(
+        third
+            .iter()
+            .all(|(file, local)| local.id() == Some(id(&format!("new {file}"))))
+    );
+    assert_eq!(scanner.content(id("new 0/0")).unwrap(), b"new 0/0");
+}
+
+#[test]
+fn the_index_is_believed_about_files_that_look_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let files = [path("a"), path("b/c"), path("d")];
+    let target = target(&directory, &files);
+    let seen = |index: &Index, belief| {
+        let scanner = Scanner::new(&target, Some(index), belief);
+        let local = scanner.look(&files).unwrap();
+        local[&files[1]].id().unwrap()
+    };
+    let mut known = index(&target, &files[1], FileMode::Regular, "known");
+    assert_eq!(seen(&known, Belief::Unchanged), id("known"));
+    let owned = known.entries.get_mut(&files[1]).unwrap();
+    owned.seen.as_mut().unwrap().ino += 1;
+    assert_eq!(seen(&known, Belief::Unchanged), id("b/c"));
+    assert_eq!(seen(&known, Belief::SizeAndTime), id("known"));
+    let owned = known.entries.get_mut(&files[1]).unwrap();
+    owned.seen.as_mut().unwrap().size += 1;
+    assert_eq!(seen(&known, Belief::SizeAndTime), id("b/c"));
+
+    let link = index(&target, &files[1], FileMode::Symlink, "known");
+    assert_eq!(
+        seen(&link, Belief::SizeAndTime),
+        id("b/c"),
+        "it was a symlink"
+    );
+}
+
+#[test]
+fn a_survey_tells_what_stands_at_the_place_of_a_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let target = target(&directory, &[path("file"), path("d/here")]);
+    symlink("file", directory.path().join("link")).unwrap();
+    let asked: Vec<RelPath> = [
+        "d/here", "d/none", "file/x/1", "file/x/2", "link/x", "none/x/y",
+    ]
+    .map(path)
+    .into();
+    let scanner = Scanner::new(&target, None, Belief::Unchanged);
+    let local = scanner.survey(&asked).unwrap();
+    assert_eq!(
+        ids(&local),
+        [
+            ("d/here", Some(id("d/here"))),
+            ("d/none", None),
+            ("file", Some(id("file"))),
+            ("file/x/1", None),
+            ("file/x/2", None),
+            ("link", Some(id("file"))),
+            ("link/x", None),
+            ("none/x/y", None),
+        ]
+    );
+}
