@@ -188,7 +188,7 @@ pub struct Validate {
 pub struct Limits {
     /// Entries of a tree.
     pub files: u64,
-    /// Bytes of all files together.
+    /// Bytes of all files that an update needs, together, as they are on disk.
     pub bytes: u64,
     /// Bytes of one file.
     pub blob: u64,

@@ -82,7 +82,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// Not enough room.
-    #[error("`{}` has not enough room: {need} {unit} needed, {free} free", .path.display())]
+    #[error("`{}` has not enough room: {} needed, {} free", .path.display(), amount(*.need, .unit), amount(*.free, .unit))]
     #[diagnostic(
         code(hyper_sync::apply::no_space),
         help(
@@ -222,6 +222,15 @@ impl From<Failure> for Error {
 
 /// More paths than this are counted instead of listed.
 const LISTED: usize = 20;
+
+/// How many, as people read it: bytes in binary units.
+fn amount(count: u64, unit: &str) -> String {
+    if unit == "bytes" {
+        indicatif::BinaryBytes(count).to_string()
+    } else {
+        format!("{count} {unit}")
+    }
+}
 
 fn listed(paths: &[RelPath]) -> String {
     let mut text = String::new();

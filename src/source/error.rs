@@ -468,7 +468,7 @@ pub enum Error {
         remote: String,
     },
     /// Larger than the settings allow.
-    #[error("{what} is larger than the limit of {limit}")]
+    #[error("{what} is larger than the limit of {}", amount(*.limit, .setting))]
     #[diagnostic(
         code(hyper_sync::source::too_large),
         help("raise `{setting}` if this is right; nothing was written")
@@ -538,6 +538,15 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Scan(#[from] crate::scan::Error),
+}
+
+/// A limit as people read it: binary units, or a number of entries.
+fn amount(limit: u64, setting: &str) -> String {
+    if setting == "limits.files" {
+        format!("{limit} entries")
+    } else {
+        indicatif::BinaryBytes(limit).to_string()
+    }
 }
 
 fn place(path: &str) -> String {

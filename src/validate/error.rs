@@ -38,7 +38,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// There is hardly any room.
-    #[error("the file system of `{}` has only {free} bytes free", .path.display())]
+    #[error("the file system of `{}` has only {} free", .path.display(), indicatif::BinaryBytes(*.free))]
     #[diagnostic(
         code(hyper_sync::validate::no_room),
         help(

@@ -40,7 +40,9 @@ impl GitSource {
             && let Ok(walked) = self.walk(commit, store, need)
             && walked.lacking.is_empty()
         {
-            return Ok(obtained(walked, Route::Store, 0));
+            return self
+                .obtained(walked, Route::Store, 0, store)
+                .map_err(|error| (Route::Store, error));
         }
         let mut given_up: Option<(Route, Error)> = None;
         for &route in routes {
@@ -123,7 +125,7 @@ impl GitSource {
         }
         let walked = self.walk(commit, store, need)?;
         let blobs = walked.needed.len();
-        self.complete(walked, Route::Delta, blobs)
+        self.complete(walked, Route::Delta, blobs, store)
     }
 
     /// Commit and trees, then the blobs that are missing.
@@ -163,7 +165,7 @@ impl GitSource {
             bytes = bytes.saturating_sub(ingested.bytes);
         }
         let walked = self.walk(commit, store, need)?;
-        self.complete(walked, Route::SelectGit, missing.len())
+        self.complete(walked, Route::SelectGit, missing.len(), store)
     }
 
     /// One pack that stands for itself.
@@ -181,7 +183,7 @@ impl GitSource {
         let mut blobs: Vec<BlobId> = files.map(|file| file.id).collect();
         blobs.sort();
         blobs.dedup();
-        self.complete(walked, Route::Full, blobs.len())
+        self.complete(walked, Route::Full, blobs.len(), store)
     }
 
     /// A fetch to which a pack is the only answer.
@@ -237,11 +239,43 @@ impl GitSource {
         })
     }
 
-    fn complete(&self, walked: Walked, route: Route, blobs: usize) -> Result<Obtained, Error> {
+    fn complete(
+        &self,
+        walked: Walked,
+        route: Route,
+        blobs: usize,
+        store: &Store,
+    ) -> Result<Obtained, Error> {
         match walked.lacking.first() {
-            None => Ok(obtained(walked, route, blobs)),
+            None => self.obtained(walked, route, blobs, store),
             Some(id) => Err(self.incomplete(walked.commit.id, "blob", id.0)),
         }
+    }
+
+    fn obtained(
+        &self,
+        walked: Walked,
+        route: Route,
+        blobs: usize,
+        store: &Store,
+    ) -> Result<Obtained, Error> {
+        // A pack is bounded as it comes, and holds many times its own size.
+        let sizes = walked.needed.iter().filter_map(|id| store.size(id.0));
+        let limit = self.options.limits.bytes;
+        if sizes.fold(0, u64::saturating_add) > limit {
+            return Err(Error::TooLarge {
+                what: "what the commit changes".to_owned(),
+                limit,
+                setting: "limits.bytes",
+            });
+        }
+        Ok(Obtained {
+            commit: Provenance::Verified(walked.commit),
+            tree: Some(walked.tree),
+            route,
+            fallbacks: Vec::new(),
+            blobs: blobs as u64,
+        })
     }
 
     fn incomplete(&self, commit: CommitId, kind: &'static str, id: Oid) -> Error {
@@ -282,16 +316,6 @@ fn base(commit: CommitId, last: Option<CommitId>, store: &Store) -> Option<Commi
         .into_iter()
         .flatten()
         .find(|base| *base != commit && store.is_complete(*base))
-}
-
-fn obtained(walked: Walked, route: Route, blobs: usize) -> Obtained {
-    Obtained {
-        commit: Provenance::Verified(walked.commit),
-        tree: Some(walked.tree),
-        route,
-        fallbacks: Vec::new(),
-        blobs: blobs as u64,
-    }
 }
 
 /// Whether another route of the same server may still bring the commit. What was proven wrong stays wrong, and a

@@ -416,6 +416,21 @@ fn limits_hold_and_name_their_setting() {
         ),
         "{error:?}"
     );
+    // What compresses well counts as what it is.
+    let hollow = Repo::small();
+    hollow.write("zeros", vec![0; 200_000]).commit("hollow");
+    let tight = GitSource::local(hollow.path(), &env(), Options::new(limits, Arc::default()));
+    let error = Machine::new().sync(&tight, "main").unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::TooLarge {
+                setting: "limits.bytes",
+                ..
+            }
+        ),
+        "{error:?}"
+    );
     let limits = Limits {
         files: 2,
         ..Limits::default()
