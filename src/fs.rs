@@ -15,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 
-use rustix::fs::{self as sys, AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::fs::{self as sys, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::git::RelPath;
@@ -26,12 +26,14 @@ mod error;
 mod faults;
 mod flush;
 mod permissions;
+mod stat;
 mod write;
 
 pub(crate) use directory::Directory;
 pub use error::{Error, Failure};
 pub use faults::{Call, Faults, Outcome};
 pub(crate) use flush::{Unsynced, sync_all};
+pub use stat::{Kind, Stat};
 pub(crate) use write::{Obstacle, Room};
 
 /// The target directory, pinned.
@@ -44,41 +46,6 @@ pub struct Target {
     name: OsString,
     root: OnceLock<OwnedFd>,
     faults: Faults,
-}
-
-/// What `lstat` tells of a path in the target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Stat {
-    /// What it is.
-    pub kind: Kind,
-    /// Permission bits, setuid and sticky included.
-    pub mode: u32,
-    /// Size in bytes.
-    pub size: u64,
-    /// Last change of content, nanoseconds since 1970.
-    pub mtime: i128,
-    /// Last change of the inode, nanoseconds since 1970; nobody can set it back.
-    pub ctime: i128,
-    /// Inode number.
-    pub ino: u64,
-    /// Hard links.
-    pub nlink: u64,
-    /// Owner.
-    pub uid: u32,
-}
-
-/// The kinds of file there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// A regular file.
-    File,
-    /// A symlink.
-    Symlink,
-    /// A directory.
-    Directory,
-    /// Socket, FIFO or device: never opened.
-    Special,
 }
 
 impl Target {
@@ -159,22 +126,6 @@ impl Target {
             }
             Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(Error::open_target(&self.path, errno)),
-        }
-    }
-
-    /// `lstat`. `None` where nothing is there, also where something above the path is no directory.
-    pub fn stat(&self, path: &RelPath) -> Result<Option<Stat>, Error> {
-        match self.parent(path)? {
-            Some(parent) => stat_in(&parent, path),
-            None => Ok(None),
-        }
-    }
-
-    /// For one `lstat` after the other.
-    pub(crate) fn stats(&self) -> Stats<'_> {
-        Stats {
-            target: self,
-            above: None,
         }
     }
 
@@ -279,41 +230,6 @@ impl Target {
     }
 }
 
-/// One `lstat` after the other: neighbours share the directory, which is most of the work.
-#[derive(Debug)]
-pub(crate) struct Stats<'a> {
-    target: &'a Target,
-    /// The directory of the last path.
-    above: Option<(String, Option<OwnedFd>)>,
-}
-
-impl Stats<'_> {
-    /// As [`Target::stat`]. A directory that is moved away between two neighbours is seen where it was.
-    pub(crate) fn of(&mut self, path: &RelPath) -> Result<Option<Stat>, Error> {
-        let name = path.as_str();
-        let directory = &name[..name.len() - path.name().len()];
-        let above = match &mut self.above {
-            Some((known, above)) if known == directory => above,
-            other => {
-                let opened = self.target.parent(path)?;
-                &mut other.insert((directory.to_owned(), opened)).1
-            }
-        };
-        match above {
-            Some(above) => stat_in(above, path),
-            None => Ok(None),
-        }
-    }
-}
-
-fn stat_in(above: &OwnedFd, path: &RelPath) -> Result<Option<Stat>, Error> {
-    match sys::statat(above, path.name(), AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(Stat::from_sys(&stat))),
-        Err(Errno::NOENT) => Ok(None),
-        Err(errno) => Err(Error::io("look at", path, errno)),
-    }
-}
-
 /// How often a path that leads to another mount is looked up before that is believed.
 const CROSSINGS: u32 = 16;
 
@@ -389,26 +305,4 @@ const LIST: OFlags = OFlags::RDONLY
 /// Nothing there, or something on the way that is no directory (a file, or a symlink, which we do not follow).
 fn is_absent(errno: Errno) -> bool {
     matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
-}
-
-impl Stat {
-    fn from_sys(stat: &sys::Stat) -> Self {
-        let nanoseconds =
-            |seconds: i64, nanos: u64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
-        Self {
-            kind: match sys::FileType::from_raw_mode(stat.st_mode) {
-                sys::FileType::RegularFile => Kind::File,
-                sys::FileType::Symlink => Kind::Symlink,
-                sys::FileType::Directory => Kind::Directory,
-                _ => Kind::Special,
-            },
-            mode: stat.st_mode & 0o7777,
-            size: u64::try_from(stat.st_size).unwrap_or_default(),
-            mtime: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
-            ctime: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
-            ino: stat.st_ino,
-            nlink: stat.st_nlink,
-            uid: stat.st_uid,
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! What is known to go wrong is found before anything is begun, and what changed meanwhile before the commit point.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::staging::Staging;
 use super::{Content, Error, Transaction, Update};
@@ -21,10 +21,10 @@ pub(super) fn check(
     update: &Update<'_>,
     content: &dyn Content,
 ) -> Result<(), Error> {
-    let mut fine = HashSet::new();
+    let mut obstacles = target.obstacles();
     for Operation { path, .. } in update.plan.operations() {
         let path = path.clone();
-        match target.obstacle(&path, &mut fine)? {
+        match obstacles.of(&path)? {
             None => {}
             Some(Obstacle::Immutable) => return Err(Error::Immutable { path }),
             Some(Obstacle::Mount) => {
@@ -78,8 +78,9 @@ fn compare(target: &Target, update: &Update<'_>) -> Result<(), Error> {
         .map(|operation| &operation.path)
         .collect();
     let mut paths = Vec::new();
+    let mut stats = target.stats();
     for Operation { path, before, .. } in operations {
-        let now = target.stat(path)?;
+        let now = stats.of(path)?;
         let same = match before {
             Local::Missing => now.is_none(),
             Local::File { stat, .. } | Local::Symlink { stat, .. } | Local::Special { stat } => {

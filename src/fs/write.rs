@@ -1,6 +1,5 @@
 //! The write half of the target: its directories, opened for change, and what stands against a change.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 
 use rustix::fs::{
@@ -103,52 +102,12 @@ impl Target {
         }
     }
 
-    /// What stands against changing `path`. Directories that were found fine are remembered in `fine`.
-    pub(crate) fn obstacle(
-        &self,
-        path: &RelPath,
-        fine: &mut HashSet<Option<RelPath>>,
-    ) -> Result<Option<Obstacle>, Failure> {
-        let mut above = path.parent();
-        let directory = loop {
-            match self.directory(above.as_ref()) {
-                Ok(Some(directory)) => break directory,
-                // It will be made, or what stands there will be taken away, in the directory above.
-                Ok(None) => match above {
-                    None => return Ok(None),
-                    Some(missing) => above = missing.parent(),
-                },
-                Err(failure) if failure.errno() == Some(Errno::XDEV) => {
-                    return Ok(Some(Obstacle::Mount));
-                }
-                Err(failure) => return Err(failure),
-            }
-        };
-        if !fine.contains(&above) {
-            if let Some(attributes) = attributes(&directory, None)?
-                && is_immutable(attributes)
-            {
-                return Ok(Some(Obstacle::Immutable));
-            }
-            let access = Access::WRITE_OK | Access::EXEC_OK;
-            // EROFS is told for the file system as a whole; a system without the call tells at the write.
-            if let Err(Errno::ACCESS | Errno::PERM) =
-                sys::accessat(directory.fd(), ".", access, AtFlags::EACCESS)
-            {
-                return Ok(Some(Obstacle::Denied));
-            }
-            fine.insert(above.clone());
+    /// For one path after the other.
+    pub(crate) fn obstacles(&self) -> Obstacles<'_> {
+        Obstacles {
+            target: self,
+            above: None,
         }
-        if above != path.parent() {
-            return Ok(None);
-        }
-        Ok(match attributes(&directory, Some(path.name()))? {
-            Some(attributes) if is_immutable(attributes) => Some(Obstacle::Immutable),
-            Some(attributes) if attributes.contains(StatxAttributes::MOUNT_ROOT) => {
-                Some(Obstacle::Mount)
-            }
-            _ => None,
-        })
     }
 
     /// Whether a test watches the calls.
@@ -161,6 +120,73 @@ impl Target {
         let fd = sys::openat(&self.parent, ".", LIST, Mode::empty())
             .map_err(|errno| Failure::new("open", &path, errno))?;
         Ok(Directory::from_fd(fd, path, self.faults.clone()))
+    }
+}
+
+/// What stands against changes, one path after the other: neighbours share the directory.
+#[derive(Debug)]
+pub(crate) struct Obstacles<'a> {
+    target: &'a Target,
+    /// The directory above the last path; `None` where it is missing.
+    above: Option<(Option<RelPath>, Option<Directory>)>,
+}
+
+impl Obstacles<'_> {
+    /// What stands against changing `path`.
+    pub(crate) fn of(&mut self, path: &RelPath) -> Result<Option<Obstacle>, Failure> {
+        let parent = path.parent();
+        let above = match &mut self.above {
+            Some((known, above)) if *known == parent => above,
+            other => match self.target.changeable(parent.as_ref())? {
+                Ok(above) => &mut other.insert((parent, above)).1,
+                Err(obstacle) => return Ok(Some(obstacle)),
+            },
+        };
+        let Some(directory) = above else {
+            return Ok(None);
+        };
+        Ok(match attributes(directory, Some(path.name()))? {
+            Some(attributes) if is_immutable(attributes) => Some(Obstacle::Immutable),
+            Some(attributes) if attributes.contains(StatxAttributes::MOUNT_ROOT) => {
+                Some(Obstacle::Mount)
+            }
+            _ => None,
+        })
+    }
+}
+
+impl Target {
+    /// A directory (`None`: the root), if nothing stands against changing what it holds. `Ok(None)` where it will be
+    /// made, or what stands there will be taken away, in one above against which nothing stands.
+    fn changeable(
+        &self,
+        path: Option<&RelPath>,
+    ) -> Result<Result<Option<Directory>, Obstacle>, Failure> {
+        let mut here = path.cloned();
+        let directory = loop {
+            match self.directory(here.as_ref()) {
+                Ok(Some(directory)) => break directory,
+                Ok(None) => match here {
+                    None => return Ok(Ok(None)),
+                    Some(missing) => here = missing.parent(),
+                },
+                Err(failure) if failure.errno() == Some(Errno::XDEV) => {
+                    return Ok(Err(Obstacle::Mount));
+                }
+                Err(failure) => return Err(failure),
+            }
+        };
+        if attributes(&directory, None)?.is_some_and(is_immutable) {
+            return Ok(Err(Obstacle::Immutable));
+        }
+        let access = Access::WRITE_OK | Access::EXEC_OK;
+        // EROFS is told for the file system as a whole; a system without the call tells at the write.
+        if let Err(Errno::ACCESS | Errno::PERM) =
+            sys::accessat(directory.fd(), ".", access, AtFlags::EACCESS)
+        {
+            return Ok(Err(Obstacle::Denied));
+        }
+        Ok(Ok((here.as_ref() == path).then_some(directory)))
     }
 }
 
