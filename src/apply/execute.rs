@@ -9,12 +9,14 @@ use std::ffi::{OsStr, OsString};
 use rustix::io::Errno;
 
 use super::order::Phases;
-use super::staging::{Staging, directory_name, displaced_name, file_name};
-use super::{Change, Error, Fate, Image, Late, OnProgress, Progress, Stage, Transaction};
+use super::staging::{Staging, displaced_name, file_name};
+use super::{Change, Error, Fate, Late, OnProgress, Progress, Stage, Transaction};
 use super::{conflicts, look};
-use crate::fs::{Directory, Failure, Kind, Target, Unsynced};
+use crate::fs::{Directory, Kind, Target, Unsynced};
 use crate::git::RelPath;
 use crate::state::StateDir;
+
+mod directories;
 
 /// How often a step is tried again when somebody changes the directories above it at the very moment.
 const ATTEMPTS: u32 = 64;
@@ -128,30 +130,6 @@ impl<'a> Execution<'a> {
 
     fn change(&self, number: usize) -> &'a Change {
         &self.transaction.changes[number]
-    }
-
-    /// Removes the empty directory that stands where a file comes. False where it is not empty: then it stays.
-    fn make_room(&mut self, number: usize) -> Result<bool, Error> {
-        let change = self.change(number);
-        if change.before != Image::Directory {
-            return Ok(true);
-        }
-        let Some(above) = self.target.directory(change.path.parent().as_ref())? else {
-            return Ok(true);
-        };
-        let stands = |above: &Directory| {
-            let stat = above.stat(change.path.name())?;
-            Ok::<_, Failure>(stat.is_some_and(|stat| stat.kind == Kind::Directory))
-        };
-        if stands(&above)? {
-            remove_empty_tree(&above, change.path.name())?;
-            self.touched.insert(change.path.parent());
-        }
-        if stands(&above)? {
-            self.report(&change.path, Fate::InPlace);
-            return Ok(false);
-        }
-        Ok(true)
     }
 
     /// Puts the new file of a change in its place.
@@ -321,98 +299,6 @@ impl<'a> Execution<'a> {
         }
         Ok(true)
     }
-
-    /// The directory above a path, made where it is missing; `None` where something else is in its place.
-    fn above(&mut self, path: &RelPath) -> Result<Option<Directory>, Error> {
-        let parent = path.parent();
-        if let Some(directory) = self.target.directory(parent.as_ref())? {
-            return Ok(Some(directory));
-        }
-        for directory in path.ancestors() {
-            if self.target.directory(Some(&directory))?.is_some() {
-                continue;
-            }
-            let Some(above) = self.target.directory(directory.parent().as_ref())? else {
-                return Ok(None);
-            };
-            if above.stat(directory.name())?.is_some() {
-                return Ok(None);
-            }
-            let spare = self.spare_directory()?;
-            let moved = self.move_new(&spare, &above, directory.name());
-            match moved {
-                Ok(()) => {
-                    self.touched.insert(directory.parent());
-                }
-                Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR | Errno::NOENT) => {
-                    self.spare.push_front(spare);
-                    return Ok(None);
-                }
-                Err(errno) => {
-                    return Err(above.failure("create", directory.name(), errno).into());
-                }
-            }
-        }
-        Ok(self.target.directory(parent.as_ref())?)
-    }
-
-    /// A new directory in the staging directory.
-    fn spare_directory(&mut self) -> Result<OsString, Error> {
-        if let Some(spare) = self.spare.pop_front() {
-            return Ok(spare);
-        }
-        let staging = self.staging.directory();
-        let mut number = 0;
-        loop {
-            let name = directory_name(number);
-            if staging.stat(&name)?.is_none() {
-                staging.make_directory(&name, 0o755)?;
-                return Ok(name.into());
-            }
-            number += 1;
-        }
-    }
-
-    /// Removes directories that had files of ours and have nothing now.
-    fn remove_empty_directories(&mut self) -> Result<(), Error> {
-        let index = self.transaction.index.keys();
-        let mut needed: BTreeSet<RelPath> = index.flat_map(RelPath::ancestors).collect();
-        // One that stands where a file comes was left there because somebody had put something in it.
-        let put = self.transaction.changes.iter();
-        let put = put.filter(|change| change.after.is_some());
-        needed.extend(put.map(|change| change.path.clone()));
-        let emptied: BTreeSet<RelPath> = self
-            .transaction
-            .changes
-            .iter()
-            .filter(|change| change.after.is_none())
-            .flat_map(|change| change.path.ancestors())
-            .filter(|directory| !needed.contains(directory))
-            .collect();
-        // A directory sorts before what is in it.
-        for directory in emptied.into_iter().rev() {
-            let parent = directory.parent();
-            let Some(above) = self.target.directory(parent.as_ref())? else {
-                continue;
-            };
-            let stands = above
-                .stat(directory.name())?
-                .is_some_and(|stat| stat.kind == Kind::Directory);
-            if !stands {
-                continue;
-            }
-            match above.remove_empty(directory.name()) {
-                Ok(true) => {
-                    self.touched.insert(parent);
-                }
-                Ok(false) => {}
-                // An empty directory is no reason to fail.
-                Err(failure) if matches!(failure.errno(), Some(Errno::ACCESS | Errno::PERM)) => {}
-                Err(failure) => return Err(failure.into()),
-            }
-        }
-        Ok(())
-    }
 }
 
 /// What was at a path when something was put there.
@@ -422,24 +308,4 @@ enum Displaced {
     As(String),
     /// Something that cannot be displaced.
     InTheWay,
-}
-
-/// Removes a directory in which there are only directories; what holds anything else stays.
-fn remove_empty_tree(above: &Directory, name: &str) -> Result<(), Failure> {
-    fn inside(directory: &Directory) -> Result<(), Failure> {
-        for entry in directory.list()? {
-            let kind = directory.stat(&entry)?.map(|stat| stat.kind);
-            if kind == Some(Kind::Directory)
-                && let Some(child) = directory.child(&entry)?
-            {
-                inside(&child)?;
-                directory.remove_empty(&entry)?;
-            }
-        }
-        Ok(())
-    }
-    if let Some(directory) = above.child(name)? {
-        inside(&directory)?;
-    }
-    above.remove_empty(name).map(|_| ())
 }

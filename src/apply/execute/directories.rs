@@ -1,0 +1,154 @@
+//! The directories that an update makes and those it leaves empty.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::ops::Bound;
+
+use rustix::io::Errno;
+
+use super::super::staging::directory_name;
+use super::super::{Error, Fate, Image};
+use super::Execution;
+use crate::fs::{Directory, Failure, Kind};
+use crate::git::RelPath;
+
+impl Execution<'_> {
+    /// Removes the empty directory that stands where a file comes. False where it is not empty: then it stays.
+    pub(super) fn make_room(&mut self, number: usize) -> Result<bool, Error> {
+        let change = self.change(number);
+        if change.before != Image::Directory {
+            return Ok(true);
+        }
+        let Some(above) = self.target.directory(change.path.parent().as_ref())? else {
+            return Ok(true);
+        };
+        let stands = |above: &Directory| {
+            let stat = above.stat(change.path.name())?;
+            Ok::<_, Failure>(stat.is_some_and(|stat| stat.kind == Kind::Directory))
+        };
+        if stands(&above)? {
+            remove_empty_tree(&above, change.path.name())?;
+            self.touched.insert(change.path.parent());
+        }
+        if stands(&above)? {
+            self.report(&change.path, Fate::InPlace);
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// The directory above a path, made where it is missing; `None` where something else is in its place.
+    pub(super) fn above(&mut self, path: &RelPath) -> Result<Option<Directory>, Error> {
+        let parent = path.parent();
+        if let Some(directory) = self.target.directory(parent.as_ref())? {
+            return Ok(Some(directory));
+        }
+        for directory in path.ancestors() {
+            if self.target.directory(Some(&directory))?.is_some() {
+                continue;
+            }
+            let Some(above) = self.target.directory(directory.parent().as_ref())? else {
+                return Ok(None);
+            };
+            if above.stat(directory.name())?.is_some() {
+                return Ok(None);
+            }
+            let spare = self.spare_directory()?;
+            let moved = self.move_new(&spare, &above, directory.name());
+            match moved {
+                Ok(()) => {
+                    self.touched.insert(directory.parent());
+                }
+                Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR | Errno::NOENT) => {
+                    self.spare.push_front(spare);
+                    return Ok(None);
+                }
+                Err(errno) => {
+                    return Err(above.failure("create", directory.name(), errno).into());
+                }
+            }
+        }
+        Ok(self.target.directory(parent.as_ref())?)
+    }
+
+    /// A new directory in the staging directory.
+    fn spare_directory(&mut self) -> Result<OsString, Error> {
+        if let Some(spare) = self.spare.pop_front() {
+            return Ok(spare);
+        }
+        let staging = self.staging.directory();
+        let mut number = 0;
+        loop {
+            let name = directory_name(number);
+            if staging.stat(&name)?.is_none() {
+                staging.make_directory(&name, 0o755)?;
+                return Ok(name.into());
+            }
+            number += 1;
+        }
+    }
+
+    /// Removes directories that had files of ours and have nothing now.
+    pub(super) fn remove_empty_directories(&mut self) -> Result<(), Error> {
+        let deleted = self.transaction.changes.iter();
+        let deleted = deleted.filter(|change| change.after.is_none());
+        let mut emptied: BTreeSet<RelPath> =
+            deleted.flat_map(|change| change.path.ancestors()).collect();
+        emptied.retain(|directory| !self.is_needed(directory));
+        // A directory sorts before what is in it.
+        for directory in emptied.into_iter().rev() {
+            let parent = directory.parent();
+            let Some(above) = self.target.directory(parent.as_ref())? else {
+                continue;
+            };
+            let stands = above
+                .stat(directory.name())?
+                .is_some_and(|stat| stat.kind == Kind::Directory);
+            if !stands {
+                continue;
+            }
+            match above.remove_empty(directory.name()) {
+                Ok(true) => {
+                    self.touched.insert(parent);
+                }
+                Ok(false) => {}
+                // An empty directory is no reason to fail.
+                Err(failure) if matches!(failure.errno(), Some(Errno::ACCESS | Errno::PERM)) => {}
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a directory holds something of ours. One that stands where a file comes was left there because somebody
+    /// had put something in it.
+    fn is_needed(&self, directory: &RelPath) -> bool {
+        let inside = format!("{directory}/");
+        let after = (Bound::Excluded(inside.as_str()), Bound::Unbounded);
+        let next = self.transaction.index.range::<str, _>(after).next();
+        let changes = &self.transaction.changes;
+        let change = changes.binary_search_by(|change| change.path.cmp(directory));
+        next.is_some_and(|(path, _)| path.as_str().starts_with(&inside))
+            || change.is_ok_and(|number| changes[number].after.is_some())
+    }
+}
+
+/// Removes a directory in which there are only directories; what holds anything else stays.
+fn remove_empty_tree(above: &Directory, name: &str) -> Result<(), Failure> {
+    fn inside(directory: &Directory) -> Result<(), Failure> {
+        for entry in directory.list()? {
+            let kind = directory.stat(&entry)?.map(|stat| stat.kind);
+            if kind == Some(Kind::Directory)
+                && let Some(child) = directory.child(&entry)?
+            {
+                inside(&child)?;
+                directory.remove_empty(&entry)?;
+            }
+        }
+        Ok(())
+    }
+    if let Some(directory) = above.child(name)? {
+        inside(&directory)?;
+    }
+    above.remove_empty(name).map(|_| ())
+}
