@@ -5,6 +5,7 @@
 //! take a gigabyte at most.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io::Read;
 
 use super::undo::{RECORD, blob, numbers};
@@ -18,6 +19,8 @@ use crate::state::{CONFLICTS, Found, StateDir, TX, UNDO, sealed};
 const PART: &str = ".part";
 /// An empty file beside the copies of an update that has replaced local edits, so that no record need be read to know.
 const EDITED: &str = "edited";
+/// An empty file beside them that tells in its name how many bytes all of them have, so that none need be looked at.
+const BYTES: &str = "bytes-";
 
 /// How many transactions are kept.
 const KEPT: usize = 10;
@@ -43,6 +46,7 @@ pub(super) struct Copies {
     undo: Directory,
     directory: Directory,
     copied: BTreeSet<BlobId>,
+    bytes: u64,
 }
 
 impl Copies {
@@ -52,6 +56,7 @@ impl Copies {
             directory: undo.make_child(format!("{id}{PART}"), 0o700)?,
             undo,
             copied: BTreeSet::new(),
+            bytes: 0,
         })
     }
 
@@ -97,6 +102,7 @@ impl Copies {
             return Err(stale());
         }
         self.copied.insert(id);
+        self.bytes = self.bytes.saturating_add(size);
         Ok(())
     }
 
@@ -105,6 +111,8 @@ impl Copies {
         if transaction.changes.iter().any(|change| change.edited) {
             self.directory.create(EDITED)?;
         }
+        let bytes = self.bytes.saturating_add(sealed.len() as u64);
+        self.directory.create(format!("{BYTES}{bytes}"))?;
         Ok(sealed::put(&self.directory, RECORD, sealed)?)
     }
 
@@ -209,11 +217,12 @@ pub(super) fn prune(state: &StateDir) -> Result<(), Error> {
     let Some(undo) = state.directory().child(UNDO)? else {
         return Ok(());
     };
-    let mut total = 0;
+    let mut total: u64 = 0;
     for (place, id) in numbers(state, UNDO)?.into_iter().rev().enumerate() {
         let name = id.to_string();
-        total += size(&undo, &name)?;
-        let many = place >= KEPT && (place >= KEPT_EDITED || !is_edited(&undo, &name)?);
+        let update = Summary::of(&undo, &name)?;
+        total = total.saturating_add(update.bytes);
+        let many = place >= KEPT && (place >= KEPT_EDITED || !update.edited);
         if place > 0 && (many || total > KEPT_BYTES) {
             remove(&undo, &name)?;
         }
@@ -227,22 +236,33 @@ fn parts(undo: &Directory) -> Result<Vec<String>, Failure> {
     Ok(parts.filter(|name| name.ends_with(PART)).collect())
 }
 
-fn is_edited(undo: &Directory, name: &str) -> Result<bool, Failure> {
-    let Some(directory) = undo.child(name)? else {
-        return Ok(false);
-    };
-    Ok(directory.stat(EDITED)?.is_some())
+/// What is to be known of an update to keep it or not.
+#[derive(Debug, Default)]
+struct Summary {
+    bytes: u64,
+    edited: bool,
 }
 
-fn size(undo: &Directory, name: &str) -> Result<u64, Failure> {
-    let Some(directory) = undo.child(name)? else {
-        return Ok(0);
-    };
-    let mut total = 0;
-    for entry in directory.list()? {
-        total += directory.stat(&entry)?.map_or(0, |stat| stat.size);
+impl Summary {
+    fn of(undo: &Directory, name: &str) -> Result<Self, Failure> {
+        let Some(directory) = undo.child(name)? else {
+            return Ok(Self::default());
+        };
+        let names = directory.list()?;
+        let told = |name: &OsString| name.to_str()?.strip_prefix(BYTES)?.parse().ok();
+        let bytes = match names.iter().find_map(told) {
+            Some(bytes) => bytes,
+            // An earlier version made it.
+            None => names.iter().try_fold(0, |total, name| {
+                let size = directory.stat(name)?.map_or(0, |stat| stat.size);
+                Ok::<u64, Failure>(total + size)
+            })?,
+        };
+        Ok(Self {
+            bytes,
+            edited: names.iter().any(|name| name == EDITED),
+        })
     }
-    Ok(total)
 }
 
 fn remove(undo: &Directory, name: &str) -> Result<(), Failure> {
