@@ -102,10 +102,13 @@ impl FromStr for Oid {
     type Err = NotAnId;
 
     fn from_str(text: &str) -> Result<Self, NotAnId> {
-        let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).ok();
-        bytes
-            .and_then(|bytes| bytes.try_into().ok())
-            .map(Self)
+        let mut bytes = [0; 20];
+        let is_id = text.len() == 40
+            && data_encoding::HEXLOWER
+                .decode_mut(text.as_bytes(), &mut bytes)
+                .is_ok();
+        is_id
+            .then_some(Self(bytes))
             .ok_or_else(|| NotAnId(text.to_owned()))
     }
 }
@@ -124,14 +127,29 @@ impl fmt::Debug for Oid {
 
 impl Serialize for Oid {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        let mut text = [0; 40];
+        data_encoding::HEXLOWER.encode_mut(&self.0, &mut text);
+        serializer.serialize_str(str::from_utf8(&text).map_err(serde::ser::Error::custom)?)
     }
 }
 
 impl<'de> Deserialize<'de> for Oid {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        struct Text;
+
+        impl serde::de::Visitor<'_> for Text {
+            type Value = Oid;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object id")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Oid, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Text)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::sealed::{self, Format, Found};
 use super::{Error, StateDir};
@@ -41,7 +41,7 @@ pub struct Index {
 }
 
 /// A file or symlink of ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Owned {
     /// What it was written as.
@@ -54,7 +54,7 @@ pub struct Owned {
 }
 
 /// The part of `lstat` that changes when a file does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Seen {
     /// Size in bytes.
@@ -65,6 +65,21 @@ pub struct Seen {
     pub ctime: i128,
     /// Inode number.
     pub ino: u64,
+}
+
+/// As an array: there are thousands of them, and the names of the fields would be a quarter of the file. Every reader of
+/// version 2 reads either, so that the version stays.
+impl Serialize for Owned {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.mode, self.id, self.seen).serialize(serializer)
+    }
+}
+
+/// As an array, as above.
+impl Serialize for Seen {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.size, self.mtime, self.ctime, self.ino).serialize(serializer)
+    }
 }
 
 impl Index {
