@@ -125,7 +125,8 @@ fn file(id: BlobId, stat: Stat) -> Local {
 pub(crate) fn hash(size: u64, content: &mut dyn Read) -> std::io::Result<BlobId> {
     let mut hasher = Sha1::new();
     hasher.update(format!("blob {size}\0"));
-    let mut buffer = vec![0; 1 << 16];
+    let buffer = usize::try_from(size).unwrap_or(usize::MAX);
+    let mut buffer = vec![0; buffer.clamp(1, 1 << 16)];
     let mut total = 0;
     loop {
         match content.read(&mut buffer) {
