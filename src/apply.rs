@@ -19,16 +19,13 @@
 //!
 //! A target that does not exist is made by `mkdir` and filled by the same protocol: one protocol, one recovery.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crate::fs::{Target, Unsynced, sync_all};
 use crate::git::{BlobId, RelPath};
-use crate::plan::Plan;
-use crate::scan::Local;
-use crate::state::{self, Index, Owned, Seen, StateDir};
+use crate::state::StateDir;
 
 mod conflicts;
 mod copies;
@@ -38,17 +35,21 @@ mod finish;
 mod look;
 mod order;
 mod preflight;
+mod read_ahead;
 mod recover;
 mod stage;
 mod staging;
 mod transaction;
 pub mod undo;
+mod update;
 
 pub use conflicts::kept as late_edits;
 pub use error::{ContentError, Error, Problem};
 pub use recover::{Recovered, is_active, recover};
 pub use transaction::{Change, Image, NotATx, Point, Transaction, TxId};
+pub use update::Update;
 
+use read_ahead::ReadAhead;
 use staging::Staging;
 
 /// Where the content of files comes from. Nothing here needs the network.
@@ -66,21 +67,6 @@ pub trait Content: Sync {
     fn settle(&self) -> Result<(), Error> {
         Ok(())
     }
-}
-
-/// What is to be carried out.
-#[derive(Debug, Clone)]
-pub struct Update<'a> {
-    /// The plan.
-    pub plan: &'a Plan,
-    /// What the plan was made from.
-    pub local: &'a BTreeMap<RelPath, Local>,
-    /// When the first of it was looked at, or a little earlier; nanoseconds since 1970.
-    pub looked_at: i128,
-    /// The index that the plan was made from.
-    pub before: Option<&'a Index>,
-    /// Where it leads.
-    pub after: Point,
 }
 
 /// What was done.
@@ -156,10 +142,7 @@ pub fn apply(
         return Err(Error::RecoveryFirst);
     }
     if update.plan.operations().is_empty() {
-        let index = update.index();
-        if update.before.is_none_or(|before| differs(before, &index)) {
-            index.save(state)?;
-        }
+        update.remember(state)?;
         return Ok(Applied::default());
     }
     recover::sweep(target, state)?;
@@ -222,7 +205,8 @@ fn commit(
     };
     let (staging, record) = thread::scope(|scope| {
         let settled = scope.spawn(|| content.settle());
-        let prepared = prepare(target, state, update, transaction, content, &tick)?;
+        let contents = ReadAhead::begin(scope, &transaction.changes, content);
+        let prepared = prepare(target, state, update, transaction, contents, &tick)?;
         settled
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
@@ -240,7 +224,7 @@ fn prepare(
     state: &StateDir,
     update: &Update<'_>,
     transaction: &Transaction,
-    content: &dyn Content,
+    mut contents: ReadAhead<'_>,
     tick: &dyn Fn(usize) -> Result<(), Error>,
 ) -> Result<(Staging, recover::Record), Error> {
     let staging = Staging::open(target)?;
@@ -248,7 +232,8 @@ fn prepare(
     let mut kept = copies::Copies::begin(state, transaction.id)?;
     for (number, operation) in update.plan.operations().iter().enumerate() {
         kept.copy(target, operation)?;
-        stage::write(&staging, number, &transaction.changes[number], content)?;
+        let change = &transaction.changes[number];
+        stage::write(&staging, number, change, contents.next()?.as_deref())?;
         tick(number + 1)?;
     }
     stage::directories(&staging, target, transaction)?;
@@ -268,88 +253,4 @@ fn unfinished(id: TxId, source: Error) -> Error {
         id,
         source: Box::new(source),
     }
-}
-
-/// Whether an index says something else, apart from how files looked.
-fn differs(before: &Index, after: &Index) -> bool {
-    Point::of(before) != Point::of(after) || before.base() != after.base()
-}
-
-impl Update<'_> {
-    /// The index after the update; what changes is not seen yet.
-    fn index(&self) -> Index {
-        let seen = |path: &RelPath, id: BlobId| match self.local.get(path) {
-            Some(
-                Local::File {
-                    id: there, stat, ..
-                }
-                | Local::Symlink { id: there, stat },
-            ) if *there == id => Seen::of(stat, self.looked_at),
-            _ => None,
-        };
-        let entries = self.plan.index().iter().map(|(path, file)| {
-            let owned = Owned {
-                mode: file.mode,
-                id: file.id,
-                seen: seen(path, file.id),
-            };
-            (path.clone(), owned)
-        });
-        let mut entries: BTreeMap<RelPath, Owned> = entries.collect();
-        for operation in self.plan.operations() {
-            if let Some(owned) = entries.get_mut(&operation.path) {
-                owned.seen = None;
-            }
-        }
-        Index {
-            commit: self.after.commit,
-            tree: self.after.tree,
-            reference: self.after.reference.clone(),
-            repository: self.after.repository.clone(),
-            entries,
-        }
-    }
-
-    fn transaction(&self, target: &Target, state: &StateDir) -> Result<Transaction, Error> {
-        let base = |path: &RelPath| {
-            let owned = self.before?.entries.get(path)?;
-            Some(owned.file())
-        };
-        let mut changes = Vec::new();
-        for operation in self.plan.operations() {
-            // No plan replaces a socket; if one came here, looking again is the right answer.
-            let image = Image::of(&operation.before).ok_or_else(|| Error::Stale {
-                paths: vec![operation.path.clone()],
-            })?;
-            changes.push(Change {
-                path: operation.path.clone(),
-                before: image,
-                after: operation.after,
-                edited: operation.edited,
-                base: base(&operation.path),
-                puts_back: self.plan.index().get(&operation.path).copied() != operation.after,
-            });
-        }
-        Ok(Transaction {
-            id: copies::next_id(state)?,
-            time: jiff::Timestamp::now(),
-            target: target_name(target)?,
-            before: self.before.map(Point::of),
-            after: self.after.clone(),
-            changes,
-            index: self.index().entries,
-        })
-    }
-}
-
-/// The target's path as the record has it.
-fn target_name(target: &Target) -> Result<String, state::Error> {
-    target.path().to_str().map(str::to_owned).ok_or_else(|| {
-        crate::fs::Failure::from_io(
-            "record the path",
-            target.path(),
-            std::io::ErrorKind::InvalidInput.into(),
-        )
-        .into()
-    })
 }

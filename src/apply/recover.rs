@@ -286,7 +286,8 @@ fn carry_on(
         let staging = execution.staging.directory();
         let change = &transaction.changes[number];
         execution.staging.clear(number)?;
-        stage::write(&execution.staging, number, change, content)?;
+        let content = stage::read(change, content)?;
+        stage::write(&execution.staging, number, change, content.as_deref())?;
         stage::sync_one(staging, number, change)?;
     }
     let applied = finish::run(execution, &|_| ())?;

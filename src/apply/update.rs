@@ -1,0 +1,134 @@
+//! What is to be carried out, and the record and the index that it makes.
+
+use std::collections::BTreeMap;
+
+use super::{Change, Error, Image, Point, Transaction, copies};
+use crate::fs::Target;
+use crate::git::{BlobId, File, RelPath};
+use crate::plan::Plan;
+use crate::scan::Local;
+use crate::state::{self, Index, Owned, Seen, StateDir};
+
+/// What is to be carried out.
+#[derive(Debug, Clone)]
+pub struct Update<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// What the plan was made from.
+    pub local: &'a BTreeMap<RelPath, Local>,
+    /// When the first of it was looked at, or a little earlier; nanoseconds since 1970.
+    pub looked_at: i128,
+    /// The index that the plan was made from.
+    pub before: Option<&'a Index>,
+    /// Where it leads.
+    pub after: Point,
+}
+
+impl Update<'_> {
+    /// Saves the index where no file has to change, if it says something new.
+    pub(super) fn remember(&self, state: &StateDir) -> Result<(), state::Error> {
+        let index = self.index();
+        if self.before.is_none_or(|before| differs(before, &index)) {
+            index.save(state)?;
+        }
+        Ok(())
+    }
+
+    /// The index after the update; what changes is not seen yet.
+    fn index(&self) -> Index {
+        // Both maps are sorted.
+        let mut local = self.local.iter().peekable();
+        let mut seen = |path: &RelPath, id: BlobId| {
+            while local.next_if(|(before, _)| *before < path).is_some() {}
+            match local.next_if(|(same, _)| *same == path)?.1 {
+                Local::File {
+                    id: there, stat, ..
+                }
+                | Local::Symlink { id: there, stat }
+                    if *there == id =>
+                {
+                    Seen::of(stat, self.looked_at)
+                }
+                _ => None,
+            }
+        };
+        let entries = self.plan.index().iter().map(|(path, file)| {
+            let owned = Owned {
+                mode: file.mode,
+                id: file.id,
+                seen: seen(path, file.id),
+            };
+            (path.clone(), owned)
+        });
+        let mut entries: BTreeMap<RelPath, Owned> = entries.collect();
+        for operation in self.plan.operations() {
+            if let Some(owned) = entries.get_mut(&operation.path) {
+                owned.seen = None;
+            }
+        }
+        Index {
+            commit: self.after.commit,
+            tree: self.after.tree,
+            reference: self.after.reference.clone(),
+            repository: self.after.repository.clone(),
+            entries,
+        }
+    }
+
+    /// The record of it.
+    pub(super) fn transaction(
+        &self,
+        target: &Target,
+        state: &StateDir,
+    ) -> Result<Transaction, Error> {
+        let base = |path: &RelPath| {
+            let owned = self.before?.entries.get(path)?;
+            Some(owned.file())
+        };
+        let mut changes = Vec::new();
+        for operation in self.plan.operations() {
+            // No plan replaces a socket; if one came here, looking again is the right answer.
+            let image = Image::of(&operation.before).ok_or_else(|| Error::Stale {
+                paths: vec![operation.path.clone()],
+            })?;
+            changes.push(Change {
+                path: operation.path.clone(),
+                before: image,
+                after: operation.after,
+                edited: operation.edited,
+                base: base(&operation.path),
+                puts_back: self.plan.index().get(&operation.path).copied() != operation.after,
+            });
+        }
+        Ok(Transaction {
+            id: copies::next_id(state)?,
+            time: jiff::Timestamp::now(),
+            target: target_name(target)?,
+            before: self.before.map(Point::of),
+            after: self.after.clone(),
+            changes,
+            index: self.index().entries,
+        })
+    }
+}
+
+/// Whether an index says something else, apart from how files looked.
+fn differs(before: &Index, after: &Index) -> bool {
+    fn base(index: &Index) -> impl Iterator<Item = (&RelPath, File)> {
+        let entries = index.entries.iter();
+        entries.map(|(path, owned)| (path, owned.file()))
+    }
+    Point::of(before) != Point::of(after) || !base(before).eq(base(after))
+}
+
+/// The target's path as the record has it.
+fn target_name(target: &Target) -> Result<String, state::Error> {
+    target.path().to_str().map(str::to_owned).ok_or_else(|| {
+        crate::fs::Failure::from_io(
+            "record the path",
+            target.path(),
+            std::io::ErrorKind::InvalidInput.into(),
+        )
+        .into()
+    })
+}
