@@ -27,7 +27,7 @@ mod local;
 pub(crate) use identify::hash;
 pub use local::{Below, Local};
 
-use in_order::InOrder;
+pub(crate) use in_order::InOrder;
 
 /// How far the index is believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use super::{Change, Error, Image, Point, Transaction, copies};
 use crate::fs::Target;
 use crate::git::{BlobId, File, RelPath};
 use crate::plan::Plan;
-use crate::scan::Local;
+use crate::scan::{InOrder, Local};
 use crate::state::{self, Index, Owned, Seen, StateDir};
 
 /// What is to be carried out.
@@ -36,21 +36,17 @@ impl Update<'_> {
 
     /// The index after the update; what changes is not seen yet.
     fn index(&self) -> Index {
-        // Both maps are sorted.
-        let mut local = self.local.iter().peekable();
-        let mut seen = |path: &RelPath, id: BlobId| {
-            while local.next_if(|(before, _)| *before < path).is_some() {}
-            match local.next_if(|(same, _)| *same == path)?.1 {
-                Local::File {
-                    id: there, stat, ..
-                }
-                | Local::Symlink { id: there, stat }
-                    if *there == id =>
-                {
-                    Seen::of(stat, self.looked_at)
-                }
-                _ => None,
+        let mut local = InOrder::new(self.local);
+        let mut seen = |path: &RelPath, id: BlobId| match local.get(path)? {
+            Local::File {
+                id: there, stat, ..
             }
+            | Local::Symlink { id: there, stat }
+                if *there == id =>
+            {
+                Seen::of(stat, self.looked_at)
+            }
+            _ => None,
         };
         let entries = self.plan.index().iter().map(|(path, file)| {
             let owned = Owned {

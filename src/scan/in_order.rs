@@ -7,20 +7,20 @@ use std::iter::Peekable;
 use crate::git::RelPath;
 
 /// Answers as [`BTreeMap::get`] does, and without a search where the key comes next after the one before.
-pub(super) struct InOrder<'a, V> {
+pub(crate) struct InOrder<'a, V> {
     map: &'a BTreeMap<RelPath, V>,
     next: Peekable<Range<'a, RelPath, V>>,
 }
 
 impl<'a, V> InOrder<'a, V> {
-    pub(super) fn new(map: &'a BTreeMap<RelPath, V>) -> Self {
+    pub(crate) fn new(map: &'a BTreeMap<RelPath, V>) -> Self {
         Self {
             map,
             next: map.range::<RelPath, _>(..).peekable(),
         }
     }
 
-    pub(super) fn get(&mut self, path: &RelPath) -> Option<&'a V> {
+    pub(crate) fn get(&mut self, path: &RelPath) -> Option<&'a V> {
         let is_it = |next: &(&RelPath, &V)| next.0 == path;
         if let Some((_, value)) = self.next.next_if(is_it) {
             return Some(value);
