@@ -26,6 +26,7 @@ mod error;
 mod losses;
 mod planner;
 mod put_back;
+mod rows;
 
 pub use error::{Conflict, Error};
 pub use put_back::InTheWay;

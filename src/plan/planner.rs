@@ -1,7 +1,8 @@
 //! What is done at each path, in the order in which one decides about another.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 
+use super::rows::{Row, rows};
 use super::{Conflict, Counts, Error, Kept, Operation, Plan, Policy, Reason};
 use crate::git::{File, FileMode, RelPath};
 use crate::scan::Local;
@@ -15,8 +16,18 @@ pub(super) struct Planner<'a> {
     policy: &'a Policy,
     plan: Plan,
     conflicts: Vec<Conflict>,
-    /// Local files that stay though the commit has nothing there.
-    staying: BTreeSet<RelPath>,
+    /// What the plan takes away.
+    deleted: HashSet<&'a RelPath>,
+    /// What is not taken away though the commit has nothing there, and whether it stays whatever is wanted below it.
+    /// No path of a commit is above another, so nothing else can be in the way of a directory.
+    obstructions: BTreeMap<&'a RelPath, Stays>,
+}
+
+/// Whether a local file at the place of a directory stays because of what it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stays {
+    Anyhow,
+    ByPolicy,
 }
 
 impl<'a> Planner<'a> {
@@ -41,7 +52,8 @@ impl<'a> Planner<'a> {
             policy,
             plan,
             conflicts: Vec::new(),
-            staying: BTreeSet::new(),
+            deleted: HashSet::new(),
+            obstructions: BTreeMap::new(),
         }
     }
 
@@ -49,15 +61,15 @@ impl<'a> Planner<'a> {
     pub(super) fn run(mut self) -> Result<Plan, Error> {
         // What goes comes first: whether a directory can make room for a file, and a file for a directory, depends on
         // it.
-        for path in self
-            .base
-            .keys()
-            .filter(|path| !self.remote.contains_key(*path))
-        {
-            self.leave(path);
+        let mut wanted = Vec::with_capacity(self.remote.len());
+        for row in rows(self.base, self.local, self.remote) {
+            match row.remote {
+                Some(file) => wanted.push((row, *file)),
+                None => self.leave(row),
+            }
         }
-        for (path, file) in self.remote {
-            self.want(path, *file);
+        for (row, file) in wanted {
+            self.want(row, file);
         }
         let Self {
             mut plan,
@@ -72,75 +84,76 @@ impl<'a> Planner<'a> {
         Ok(plan)
     }
 
-    fn local(&self, path: &RelPath) -> &Local {
-        self.local.get(path).unwrap_or(&Local::Missing)
-    }
-
-    /// A path that is ours and that the commit does not have.
-    fn leave(&mut self, path: &RelPath) {
-        let local = self.local(path).clone();
-        let unedited = self.base.get(path).is_some_and(|file| local.is(file))
-            || self.only_executable_bit(path, &local, None);
-        match local {
+    /// A path that the commit does not have.
+    fn leave(&mut self, row: Row<'a>) {
+        if matches!(row.local, Local::Missing | Local::Directory { .. }) {
             // Somebody made a directory of it: that is not ours, and nothing is wanted here.
-            Local::Missing | Local::Directory { .. } => {}
-            _ if unedited => self.operate(path, local, None, false),
-            Local::Special { .. } => {
-                self.staying.insert(path.clone());
-            }
-            _ => match self.verdict(path, true) {
-                Verdict::Replace => self.operate(path, local, None, true),
+            return;
+        }
+        let Some(base) = row.base else {
+            self.obstructions.insert(row.path, Stays::ByPolicy);
+            return;
+        };
+        if row.local.is(base) || self.only_executable_bit(row) {
+            return self.delete(row, false);
+        }
+        let stays = match row.local {
+            Local::Special { .. } => Stays::Anyhow,
+            _ => match self.verdict(row.path, true) {
+                Verdict::Replace => return self.delete(row, true),
                 Verdict::Keep(reason) => {
-                    self.staying.insert(path.clone());
-                    self.keep(path, reason);
+                    self.keep(row, reason);
+                    Stays::Anyhow
                 }
                 Verdict::Refuse => {
-                    self.conflict(path, "it was edited here, and the commit deletes it");
+                    self.conflict(row.path, "it was edited here, and the commit deletes it");
+                    Stays::ByPolicy
                 }
             },
-        }
+        };
+        self.obstructions.insert(row.path, stays);
     }
 
     /// A path that the commit has.
-    fn want(&mut self, path: &RelPath, file: File) {
-        if self.blocked(path) {
+    fn want(&mut self, row: Row<'a>, file: File) {
+        if self.blocked(row.path) {
             return;
         }
-        let local = self.local(path).clone();
+        let Row {
+            path, base, local, ..
+        } = row;
         if local.is(&file) {
-            if self.base.get(path) != Some(&file) {
+            if base != Some(&file) {
                 self.plan.counts.adopted += 1;
             }
             return;
         }
-        let base = self.base.get(path);
-        let unedited = base.is_some_and(|base| local.is(base))
-            || self.only_executable_bit(path, &local, Some(&file));
-        match &local {
-            Local::Missing => self.operate(path, local, Some(file), false),
-            _ if unedited => self.operate(path, local, Some(file), false),
+        let unedited = base.is_some_and(|base| local.is(base)) || self.only_executable_bit(row);
+        match local {
+            Local::Missing => self.operate(row, Some(file), false),
+            _ if unedited => self.operate(row, Some(file), false),
             Local::Directory { below, .. } => {
-                let cleared =
-                    below.foreign.is_none() && below.paths.iter().all(|path| self.deletes(path));
+                let cleared = below.foreign.is_none()
+                    && below.paths.iter().all(|path| self.deleted.contains(path));
                 if cleared {
-                    self.operate(path, local, Some(file), false);
+                    self.operate(row, Some(file), false);
                 } else {
                     self.stand_in_the_way(
-                        path,
+                        row,
                         "a directory with local files stands where the commit has a file",
                     );
                 }
             }
             Local::Special { .. } => {
                 self.stand_in_the_way(
-                    path,
+                    row,
                     "a socket, FIFO or device stands where the commit has a file",
                 );
             }
             Local::File { .. } | Local::Symlink { .. } => {
                 match self.verdict(path, base != Some(&file)) {
-                    Verdict::Replace => self.operate(path, local, Some(file), true),
-                    Verdict::Keep(reason) => self.keep(path, reason),
+                    Verdict::Replace => self.operate(row, Some(file), true),
+                    Verdict::Keep(reason) => self.keep(row, reason),
                     Verdict::Refuse if base.is_some() => {
                         self.conflict(path, "it was edited here, and the commit changes it");
                     }
@@ -167,74 +180,70 @@ impl<'a> Planner<'a> {
     }
 
     /// Something that is never taken away, whatever the policy says about edits.
-    fn stand_in_the_way(&mut self, path: &RelPath, problem: &'static str) {
-        match self.verdict(path, true) {
-            Verdict::Keep(reason) => self.keep(path, reason),
-            Verdict::Replace | Verdict::Refuse => self.conflict(path, problem),
+    fn stand_in_the_way(&mut self, row: Row<'_>, problem: &'static str) {
+        match self.verdict(row.path, true) {
+            Verdict::Keep(reason) => self.keep(row, reason),
+            Verdict::Replace | Verdict::Refuse => self.conflict(row.path, problem),
         }
     }
 
     /// Whether a local file that stays, or that is not ours, is at the place of a directory above the path.
     fn blocked(&mut self, path: &RelPath) -> bool {
-        for directory in path.ancestors() {
-            let local = self.local(&directory);
-            if matches!(local, Local::Missing | Local::Directory { .. }) || self.deletes(&directory)
-            {
-                continue;
-            }
-            let keeps = self.staying.contains(&directory)
-                || self.policy.protect.matches(&directory)
-                || self.policy.local_edits == LocalEdits::Keep;
-            if keeps {
-                self.plan.index.remove(path);
-                self.plan.kept.push(Kept {
-                    path: path.clone(),
-                    reason: Reason::Blocked,
-                });
-            } else if !self.conflicts.iter().any(|known| known.path == directory) {
-                self.conflict(&directory, "it stands where the commit has a directory");
-            }
-            return true;
+        if self.obstructions.is_empty() {
+            return false;
         }
-        false
-    }
-
-    /// Whether the plan takes away what is at the path.
-    fn deletes(&self, path: &RelPath) -> bool {
-        !self.remote.contains_key(path)
-            && !self.staying.contains(path)
-            && self.base.contains_key(path)
-            && self
-                .plan
-                .operations
-                .iter()
-                .any(|known| known.path == *path && known.after.is_none())
+        let found = path.ancestors().find_map(|directory| {
+            let stays = self.obstructions.get(&directory).copied()?;
+            Some((directory, stays))
+        });
+        let Some((directory, stays)) = found else {
+            return false;
+        };
+        let keeps = stays == Stays::Anyhow
+            || self.policy.protect.matches(&directory)
+            || self.policy.local_edits == LocalEdits::Keep;
+        if keeps {
+            self.plan.index.remove(path);
+            self.plan.kept.push(Kept {
+                path: path.clone(),
+                reason: Reason::Blocked,
+            });
+        } else if !self.conflicts.iter().any(|known| known.path == directory) {
+            self.conflict(&directory, "it stands where the commit has a directory");
+        }
+        true
     }
 
     /// Where the execute bit is ours to set, a local file that differs in nothing else is not edited.
-    fn only_executable_bit(&self, path: &RelPath, local: &Local, remote: Option<&File>) -> bool {
-        let same = |known: &File| local.id() == Some(known.id) && known.mode != FileMode::Symlink;
-        matches!(local, Local::File { .. })
-            && self.policy.executable.matches(path)
-            && (remote.is_some_and(same) || self.base.get(path).is_some_and(same))
+    fn only_executable_bit(&self, row: Row<'_>) -> bool {
+        let same =
+            |known: &File| row.local.id() == Some(known.id) && known.mode != FileMode::Symlink;
+        matches!(row.local, Local::File { .. })
+            && [row.remote, row.base].into_iter().flatten().any(same)
+            && self.policy.executable.matches(row.path)
     }
 
-    fn operate(&mut self, path: &RelPath, before: Local, after: Option<File>, edited: bool) {
+    fn delete(&mut self, row: Row<'a>, edited: bool) {
+        self.deleted.insert(row.path);
+        self.operate(row, None, edited);
+    }
+
+    fn operate(&mut self, row: Row<'_>, after: Option<File>, edited: bool) {
         self.plan.operations.push(Operation {
-            path: path.clone(),
-            before,
+            path: row.path.clone(),
+            before: row.local.clone(),
             after,
             edited,
         });
     }
 
-    fn keep(&mut self, path: &RelPath, reason: Reason) {
-        if !self.base.contains_key(path) {
+    fn keep(&mut self, row: Row<'_>, reason: Reason) {
+        if row.base.is_none() {
             // Never ours, so it does not become ours by staying: or a later commit could delete it.
-            self.plan.index.remove(path);
+            self.plan.index.remove(row.path);
         }
         self.plan.kept.push(Kept {
-            path: path.clone(),
+            path: row.path.clone(),
             reason,
         });
     }
