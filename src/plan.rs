@@ -16,6 +16,7 @@
 //! directory is removed because a file should stand there, or a path is written through a symlink.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::git::{File, FileMode, RelPath, Tree};
 use crate::patterns::Patterns;
@@ -64,7 +65,7 @@ pub enum MassDelete {
 pub struct Plan {
     operations: Vec<Operation>,
     kept: Vec<Kept>,
-    index: BTreeMap<RelPath, File>,
+    index: Arc<BTreeMap<RelPath, File>>,
     counts: Counts,
     in_the_way: Vec<InTheWay>,
 }
@@ -147,7 +148,7 @@ impl Plan {
     #[must_use]
     pub fn unchanged(base: &BTreeMap<RelPath, File>) -> Self {
         Self {
-            index: base.clone(),
+            index: Arc::new(base.clone()),
             ..Self::default()
         }
     }
@@ -173,11 +174,12 @@ pub fn managed(tree: &Tree, policy: &Policy) -> BTreeMap<RelPath, File> {
 
 /// Plans the way from `local` to `remote`.
 ///
-/// `base` is what we wrote last, `local` a [`survey`](crate::scan::Scanner::survey) of every path of both.
+/// `base` is what we wrote last, `local` a [`survey`](crate::scan::Scanner::survey) of every path of both. `remote` is
+/// shared with the plan, which as a rule makes all of it ours.
 pub fn plan(
     base: &BTreeMap<RelPath, File>,
     local: &BTreeMap<RelPath, Local>,
-    remote: &BTreeMap<RelPath, File>,
+    remote: &Arc<BTreeMap<RelPath, File>>,
     policy: &Policy,
 ) -> Result<Plan, Error> {
     losses::check(base, remote, policy)?;

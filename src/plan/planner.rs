@@ -1,6 +1,7 @@
 //! What is done at each path, in the order in which one decides about another.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use super::rows::{Row, rows};
 use super::{Conflict, Counts, Error, Kept, Operation, Plan, Policy, Reason};
@@ -34,11 +35,11 @@ impl<'a> Planner<'a> {
     pub(super) fn new(
         base: &'a BTreeMap<RelPath, File>,
         local: &'a BTreeMap<RelPath, Local>,
-        remote: &'a BTreeMap<RelPath, File>,
+        remote: &'a Arc<BTreeMap<RelPath, File>>,
         policy: &'a Policy,
     ) -> Self {
         let plan = Plan {
-            index: remote.clone(),
+            index: Arc::clone(remote),
             counts: Counts {
                 checked: remote.len() as u64,
                 ..Counts::default()
@@ -203,7 +204,7 @@ impl<'a> Planner<'a> {
             || self.policy.protect.matches(&directory)
             || self.policy.local_edits == LocalEdits::Keep;
         if keeps {
-            self.plan.index.remove(path);
+            self.disown(path);
             self.plan.kept.push(Kept {
                 path: path.clone(),
                 reason: Reason::Blocked,
@@ -240,12 +241,16 @@ impl<'a> Planner<'a> {
     fn keep(&mut self, row: Row<'_>, reason: Reason) {
         if row.base.is_none() {
             // Never ours, so it does not become ours by staying: or a later commit could delete it.
-            self.plan.index.remove(row.path);
+            self.disown(row.path);
         }
         self.plan.kept.push(Kept {
             path: row.path.clone(),
             reason,
         });
+    }
+
+    fn disown(&mut self, path: &RelPath) {
+        Arc::make_mut(&mut self.plan.index).remove(path);
     }
 
     fn conflict(&mut self, path: &RelPath, problem: &'static str) {

@@ -12,6 +12,10 @@ use crate::scan::Below;
 type Files = BTreeMap<RelPath, File>;
 type Locals = BTreeMap<RelPath, Local>;
 
+fn plan(base: &Files, local: &Locals, remote: &Files, policy: &Policy) -> Result<Plan, Error> {
+    super::plan(base, local, &Arc::new(remote.clone()), policy)
+}
+
 fn path(text: &str) -> RelPath {
     RelPath::new(text.as_bytes()).unwrap()
 }
@@ -252,7 +256,7 @@ fn a_foreign_file_that_stays_does_not_become_ours() {
     let plan = plan(&Files::new(), &local, &remote, &policy(LocalEdits::Replace)).unwrap();
     assert!(plan.index().is_empty());
     let base = files(&[("x-local.nix", file(1))]);
-    let plan = super::plan(
+    let plan = self::plan(
         &base,
         &local,
         &files(&[("x-local.nix", file(2))]),
@@ -338,7 +342,7 @@ fn a_directory_makes_room_for_a_file_only_when_all_of_it_is_ours() {
     for edits in [LocalEdits::Replace, LocalEdits::Refuse] {
         let plan = plan(&base, &ours, &remote, &policy(edits)).unwrap();
         assert_eq!(plan.operations().len(), 2);
-        let refused = super::plan(&base, &foreign, &remote, &policy(edits)).unwrap_err();
+        let refused = self::plan(&base, &foreign, &remote, &policy(edits)).unwrap_err();
         assert!(matches!(refused, Error::Conflicts { .. }), "{edits:?}");
     }
     let plan = plan(&base, &foreign, &remote, &policy(LocalEdits::Keep)).unwrap();

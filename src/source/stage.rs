@@ -5,6 +5,7 @@
 //! out with proven objects.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Error, Fallback, Need, Obtained, Provenance, Resolved, Route, Source};
 use crate::git::id::Kind;
@@ -21,7 +22,7 @@ pub struct Staged<'a> {
     obtained: Obtained,
     signer: Option<Signer>,
     tree: Tree,
-    files: BTreeMap<RelPath, File>,
+    files: Arc<BTreeMap<RelPath, File>>,
     notices: Vec<Notice>,
 }
 
@@ -45,7 +46,7 @@ pub struct Terms<'a> {
     /// Whether the target's file system takes names that differ in case for one.
     pub ignores_case: bool,
     /// Which files of the commit are managed, and with which mode.
-    pub managed: &'a dyn Fn(&Tree) -> BTreeMap<RelPath, File>,
+    pub managed: &'a dyn Fn(&Tree) -> Arc<BTreeMap<RelPath, File>>,
 }
 
 /// Something about a commit that does not stop it and that its reader should know.
@@ -87,7 +88,7 @@ impl Staged<'_> {
 
     /// The managed files, as they should be on disk.
     #[must_use]
-    pub fn files(&self) -> &BTreeMap<RelPath, File> {
+    pub fn files(&self) -> &Arc<BTreeMap<RelPath, File>> {
         &self.files
     }
 

@@ -14,7 +14,7 @@ use crate::objects::Store;
 use crate::plan::{self, Plan};
 use crate::scan::{Local, Scanner};
 use crate::signature::Signers;
-use crate::source::{self, Depth, RefKind, Resolved, Source, Staged, Terms};
+use crate::source::{self, Depth, Obtained, RefKind, Resolved, Source, Staged, Terms};
 use crate::state::Index;
 
 /// How often a plan is made anew because the target changed under it.
@@ -59,82 +59,90 @@ pub(super) struct Pipeline<'a> {
 
 impl Pipeline<'_> {
     pub(super) fn run(&self) -> Result<Outcome, crate::Error> {
-        let (context, options, session) = (self.context, self.options, self.session);
-        let settings = context.settings;
-        let policy = policy(settings, options.mass_delete);
-        let signers = match &settings.trust.signers {
-            Some(path) => Some(Signers::load(path, context.env)?),
-            None => None,
-        };
-        let last = session.index().map(|index| index.commit);
-
-        context.observer.step(Step::Obtain);
-        let depth = if options.mode == Mode::Check {
+        let (settings, mode) = (self.context.settings, self.options.mode);
+        let policy = policy(settings, self.options.mass_delete);
+        let depth = if mode == Mode::Check {
             Depth::Listing
         } else {
             Depth::Content
         };
-        let need = Inventory {
-            scanner: self.scanner,
-            policy: &policy,
-            depth,
-        };
-        let managed = |tree: &Tree| plan::managed(tree, &policy);
+        let need = Inventory::new(self.scanner, &policy, depth);
+        let managed = |tree: &Tree| need.managed(tree);
+        let signers = settings.trust.signers.as_deref();
+        let signers = signers.map(|path| Signers::load(path, self.context.env));
+        let signers = signers.transpose()?;
         let terms = Terms {
             limits: settings.limits,
             symlinks: settings.trust.symlinks,
             signers: signers.as_ref(),
-            ignores_case: session.target().ignores_case()?,
+            ignores_case: self.session.target().ignores_case()?,
             managed: &managed,
         };
-        let source = self.source;
-        let obtained = source.obtain(self.goal.resolved.commit, last, session.store(), &need)?;
+        self.context.observer.step(Step::Obtain);
+        let store = self.session.store();
+        let obtained =
+            (self.source).obtain(self.goal.resolved.commit, self.last(), store, &need)?;
+        let (staged, planned) = self.prove_and_apply(obtained, &need, &terms)?;
+        let outcome = self.outcome(&staged, planned);
+        if mode == Mode::Apply {
+            remember::remember(self.context, self.session, &outcome)?;
+        }
+        // A check brings listings too.
+        tidy(store);
+        Ok(outcome)
+    }
+
+    /// The commit that was applied last.
+    fn last(&self) -> Option<CommitId> {
+        self.session.index().map(|index| index.commit)
+    }
+
+    fn prove_and_apply(
+        &self,
+        obtained: Obtained,
+        need: &Inventory<'_>,
+        terms: &Terms<'_>,
+    ) -> Result<(Staged<'_>, Planned), crate::Error> {
+        let (source, store) = (self.source, self.session.store());
         let commit = obtained.commit.commit().clone();
-        let (staged, (plan, local, applied)) = thread::scope(|scope| {
+        thread::scope(|scope| {
             // It may cost a request, which need not be waited for before there is something to be written.
-            let descent = match self.moves_on(&commit) {
-                Some(last) => {
-                    let store = session.store();
-                    let commit = &commit;
-                    Some(scope.spawn(move || source.descends(commit, last, store)))
-                }
-                None => None,
-            };
+            let descent = self.moves_on(&commit).map(|last| {
+                let commit = &commit;
+                scope.spawn(move || source.descends(commit, last, store))
+            });
             let remote = source.describe();
-            let staged = source::prove(session.store(), obtained, depth, &need, &terms, &remote)?;
+            let staged = source::prove(store, obtained, need.depth, need, terms, &remote)?;
             let descent = || match descent {
                 Some(descent) => self.check_descent(descent, &commit),
                 None => Ok(()),
             };
-            let planned = self.plan_and_apply(&policy, &staged, descent)?;
-            Ok::<_, crate::Error>((staged, planned))
-        })?;
-        let outcome = Outcome {
-            mode: options.mode,
+            let planned = self.plan_and_apply(need.policy, &staged, descent)?;
+            Ok((staged, planned))
+        })
+    }
+
+    fn outcome(&self, staged: &Staged<'_>, (plan, local, applied): Planned) -> Outcome {
+        Outcome {
+            mode: self.options.mode,
             repository: self.source.describe(),
             reference: self.goal.reference.to_owned(),
             kind: self.goal.resolved.kind,
-            before: last,
+            before: self.last(),
             commit: staged.commit().clone(),
             signer: staged.signer().cloned(),
             applied,
-            recovered: session.recovered().cloned(),
+            recovered: self.session.recovered().cloned(),
             notices: staged.notices().to_vec(),
             route: staged.route(),
             fallbacks: staged.fallbacks().to_vec(),
             downloaded: staged.downloaded(),
             traffic: self.source.traffic(),
             duration: self.begun.elapsed(),
-            tree_size: outcome::tree_size(&local, &plan, &staged),
+            tree_size: outcome::tree_size(&local, &plan, staged),
             notes: self.notes.clone(),
             plan,
-        };
-        if options.mode == Mode::Apply {
-            remember::remember(context, session, &outcome)?;
         }
-        // A check brings listings too.
-        tidy(session.store());
-        Ok(outcome)
     }
 
     /// `allowed` tells whether the commit may be applied, and is waited for before anything is written.

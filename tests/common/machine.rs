@@ -1,6 +1,7 @@
 //! What a route finds on a machine: the store, and the contents of the target.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use hyper_sync::git::{BlobId, CommitId, File, RelPath, Tree};
 use hyper_sync::objects::Store;
@@ -37,7 +38,7 @@ impl Machine {
 
     /// As a sync does it, up to the plan.
     pub fn stage(&self, source: &dyn Source, resolved: &Resolved) -> Result<Staged<'_>, Error> {
-        let managed = |tree: &Tree| self.managed(tree);
+        let managed = |tree: &Tree| Arc::new(self.managed(tree));
         let terms = Terms {
             limits: Limits::default(),
             symlinks: Symlinks::Any,

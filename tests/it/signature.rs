@@ -105,7 +105,7 @@ impl World {
             symlinks: Symlinks::Any,
             signers,
             ignores_case: false,
-            managed: &|tree: &Tree| tree.files().clone(),
+            managed: &|tree: &Tree| tree.files().clone().into(),
         };
         stage(
             source,

@@ -340,7 +340,7 @@ impl World {
             require: Vec::new(),
             mass_delete: MassDelete::Allow,
         };
-        let mut plan = plan::plan(&base, &local, &wanted, &policy)?;
+        let mut plan = plan::plan(&base, &local, &wanted.into(), &policy)?;
         plan.put_back(&put_back, &base, &local);
         let update = Update {
             plan: &plan,
