@@ -46,5 +46,6 @@ pub mod state;
 pub mod sync;
 pub mod token;
 pub mod validate;
+mod vetted;
 
 pub use error::Error;

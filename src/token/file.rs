@@ -1,15 +1,13 @@
 //! Reading a file that holds a secret.
 
-use std::fs::File;
-use std::io::Read;
+use std::io;
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags, Stat};
-use rustix::io::Errno;
 use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 
 use super::{Error, TokenOrigin};
+use crate::vetted::{self, Owner, Refusal, Terms};
 
 /// Real tokens stay below 300 bytes; a JWT of an app may have 2000.
 const TOKEN_MAX: u64 = 4096;
@@ -27,84 +25,57 @@ pub(super) enum Trust {
     Anyone,
 }
 
-/// The content; `None` where there is no such file.
-pub(super) fn read(path: &Path, trust: Trust) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
-    let io = |errno: Errno| Error::Io {
-        path: path.to_owned(),
-        source: errno.into(),
-    };
-    let follow = match trust {
-        Trust::Anyone => OFlags::empty(),
-        Trust::Private { .. } | Trust::Credential => OFlags::NOFOLLOW,
-    };
-    // Not blocking: opening a pipe would wait for its writer for ever.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | follow;
-    let fd = match rustix::fs::open(path, flags, Mode::empty()) {
-        Ok(fd) => fd,
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-        // Another program's settings that we may not see hold no token for us.
-        Err(Errno::ACCESS) if matches!(trust, Trust::Anyone) => return Ok(None),
-        Err(Errno::LOOP) => {
-            return Err(Error::NotAFile {
-                path: path.to_owned(),
-                kind: "a symlink",
-            });
+impl Trust {
+    fn terms(self) -> Terms {
+        match self {
+            Self::Private { also } => Terms {
+                symlink: false,
+                closed: 0o077,
+                owner: Owner::Known { also },
+                limit: TOKEN_MAX,
+            },
+            Self::Credential => Terms {
+                symlink: false,
+                closed: 0o037,
+                owner: Owner::Known { also: None },
+                limit: TOKEN_MAX,
+            },
+            Self::Anyone => Terms {
+                symlink: true,
+                closed: 0,
+                owner: Owner::Any,
+                limit: SETTINGS_MAX,
+            },
         }
-        // A socket cannot be opened at all.
-        Err(Errno::NXIO) => {
-            return Err(Error::NotAFile {
-                path: path.to_owned(),
-                kind: "a socket or device",
-            });
-        }
-        Err(errno) => return Err(io(errno)),
-    };
-    let stat = rustix::fs::fstat(&fd).map_err(io)?;
-    check(path, &stat, trust, rustix::process::geteuid().as_raw())?;
-    let limit = match trust {
-        Trust::Private { .. } | Trust::Credential => TOKEN_MAX,
-        Trust::Anyone => SETTINGS_MAX,
-    };
-    let mut content = Zeroizing::new(Vec::new());
-    let read = File::from(fd).take(limit + 1).read_to_end(&mut content);
-    read.map_err(|source| Error::Io {
-        path: path.to_owned(),
-        source,
-    })?;
-    if content.len() as u64 > limit {
-        return Err(Error::TooLarge {
-            path: path.to_owned(),
-            limit,
-        });
     }
-    Ok(Some(content))
 }
 
-fn check(path: &Path, stat: &Stat, trust: Trust, user: u32) -> Result<(), Error> {
+/// The content; `None` where there is no such file.
+pub(super) fn read(path: &Path, trust: Trust) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    let terms = trust.terms();
+    let refusal = match vetted::read(path, &terms) {
+        Ok(content) => return Ok(Some(content)),
+        Err(refusal) => refusal,
+    };
     let path = path.to_owned();
-    let kind = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => None,
-        FileType::Directory => Some("a directory"),
-        FileType::Fifo => Some("a pipe"),
-        _ => Some("a socket or device"),
-    };
-    if let Some(kind) = kind {
-        return Err(Error::NotAFile { path, kind });
-    }
-    let (closed, also) = match trust {
-        Trust::Private { also } => (0o077, also),
-        Trust::Credential => (0o037, None),
-        Trust::Anyone => return Ok(()),
-    };
-    let mode = stat.st_mode & 0o7777;
-    if mode & closed != 0 {
-        return Err(Error::Mode { path, mode });
-    }
-    let uid = stat.st_uid;
-    if uid != 0 && uid != user && Some(uid) != also {
-        return Err(Error::Owner { path, uid });
-    }
-    Ok(())
+    Err(match refusal {
+        Refusal::Absent => return Ok(None),
+        // Another program's settings that we may not see hold no token for us.
+        Refusal::Io(error)
+            if matches!(trust, Trust::Anyone)
+                && error.kind() == io::ErrorKind::PermissionDenied =>
+        {
+            return Ok(None);
+        }
+        Refusal::Io(source) => Error::Io { path, source },
+        Refusal::NotAFile(kind) => Error::NotAFile { path, kind },
+        Refusal::Mode(mode) => Error::Mode { path, mode },
+        Refusal::Owner(uid) => Error::Owner { path, uid },
+        Refusal::TooLarge => Error::TooLarge {
+            path,
+            limit: terms.limit,
+        },
+    })
 }
 
 /// The token in some content: one word of visible ASCII, so that it cannot break out of a header.
@@ -135,47 +106,36 @@ pub(super) fn token(content: &[u8], place: &TokenOrigin) -> Result<SecretString,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vetted::judgement;
     use secrecy::ExposeSecret;
-
-    fn judge(mode: u32, uid: u32, trust: Trust) -> Result<(), Error> {
-        let mut stat = rustix::fs::stat("/").unwrap();
-        stat.st_mode = mode;
-        stat.st_uid = uid;
-        check(Path::new("t"), &stat, trust, 1000)
-    }
 
     #[test]
     fn only_its_owner_may_have_a_token_file() {
-        const PRIVATE: Trust = Trust::Private { also: None };
+        let private = |also| Trust::Private { also }.terms();
         for (mode, uid) in [(0o100_600, 0), (0o100_400, 1000), (0o100_700, 1000)] {
-            assert!(judge(mode, uid, PRIVATE).is_ok());
+            assert!(judgement(mode, uid, &private(None)).is_ok());
         }
         for mode in [
             0o100_644, 0o100_640, 0o100_604, 0o100_660, 0o100_602, 0o100_601,
         ] {
             assert!(
-                matches!(judge(mode, 1000, PRIVATE), Err(Error::Mode { .. })),
+                matches!(judgement(mode, 1000, &private(None)), Err(Refusal::Mode(_))),
                 "{mode:o}"
             );
         }
         assert!(matches!(
-            judge(0o100_600, 1001, PRIVATE),
-            Err(Error::Owner { uid: 1001, .. })
+            judgement(0o100_600, 1001, &private(None)),
+            Err(Refusal::Owner(1001))
         ));
-        assert!(judge(0o100_600, 1001, Trust::Private { also: Some(1001) }).is_ok());
-        for mode in [0o040_700, 0o010_600, 0o140_600, 0o020_600] {
-            assert!(
-                matches!(judge(mode, 0, PRIVATE), Err(Error::NotAFile { .. })),
-                "{mode:o}"
-            );
-        }
+        assert!(judgement(0o100_600, 1001, &private(Some(1001))).is_ok());
     }
 
     #[test]
     fn a_credential_may_show_its_access_list_as_the_groups_right() {
-        assert!(judge(0o100_440, 0, Trust::Credential).is_ok());
-        assert!(judge(0o100_444, 0, Trust::Credential).is_err());
-        assert!(judge(0o100_460, 0, Trust::Credential).is_err());
+        let terms = Trust::Credential.terms();
+        assert!(judgement(0o100_440, 0, &terms).is_ok());
+        assert!(judgement(0o100_444, 0, &terms).is_err());
+        assert!(judgement(0o100_460, 0, &terms).is_err());
     }
 
     #[test]

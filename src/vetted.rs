@@ -1,0 +1,178 @@
+//! Reading a file that decides what is trusted, if nobody had a hand in it who should not.
+//!
+//! What is judged is the file that was opened, so it cannot be exchanged for another one in between.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use rustix::fs::{FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+use secrecy::zeroize::Zeroizing;
+
+/// What a file must be like.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    /// Whether a symlink may stand for it.
+    pub(crate) symlink: bool,
+    /// The permission bits that it must not have.
+    pub(crate) closed: u32,
+    /// To whom it may belong.
+    pub(crate) owner: Owner,
+    /// How many bytes it may have.
+    pub(crate) limit: u64,
+}
+
+/// To whom a file may belong.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Owner {
+    /// Anybody.
+    Any,
+    /// Root, the user this runs as, or this one.
+    Known { also: Option<u32> },
+}
+
+/// Why a file is not read.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// There is none.
+    Absent,
+    /// The system refuses.
+    Io(io::Error),
+    /// It is something else; in words.
+    NotAFile(&'static str),
+    /// It has permission bits that it must not have; all of them.
+    Mode(u32),
+    /// It belongs to this user.
+    Owner(u32),
+    /// It has more bytes than it may have.
+    TooLarge,
+}
+
+/// The content, overwritten when it is dropped: it may be a secret.
+pub(crate) fn read(path: &Path, terms: &Terms) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    let follow = if terms.symlink {
+        OFlags::empty()
+    } else {
+        OFlags::NOFOLLOW
+    };
+    // Not blocking: opening a pipe would wait for its writer for ever.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | follow;
+    let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| match errno {
+        Errno::NOENT | Errno::NOTDIR => Refusal::Absent,
+        Errno::LOOP if !terms.symlink => Refusal::NotAFile("a symlink"),
+        // A socket cannot be opened at all.
+        Errno::NXIO => Refusal::NotAFile("a socket or device"),
+        errno => Refusal::Io(errno.into()),
+    })?;
+    let stat = rustix::fs::fstat(&fd).map_err(|errno| Refusal::Io(errno.into()))?;
+    judge(&stat, terms, rustix::process::geteuid().as_raw())?;
+    let mut content = Zeroizing::new(Vec::new());
+    let mut file = File::from(fd).take(terms.limit + 1);
+    file.read_to_end(&mut content).map_err(Refusal::Io)?;
+    if content.len() as u64 > terms.limit {
+        return Err(Refusal::TooLarge);
+    }
+    Ok(content)
+}
+
+/// Whether a file is as it must be where `user` runs this.
+pub(crate) fn judge(stat: &Stat, terms: &Terms, user: u32) -> Result<(), Refusal> {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => {}
+        FileType::Directory => return Err(Refusal::NotAFile("a directory")),
+        FileType::Fifo => return Err(Refusal::NotAFile("a pipe")),
+        _ => return Err(Refusal::NotAFile("a socket or device")),
+    }
+    let mode = stat.st_mode & 0o7777;
+    if mode & terms.closed != 0 {
+        return Err(Refusal::Mode(mode));
+    }
+    let uid = stat.st_uid;
+    match terms.owner {
+        Owner::Known { also } if uid != 0 && uid != user && Some(uid) != also => {
+            Err(Refusal::Owner(uid))
+        }
+        Owner::Any | Owner::Known { .. } => Ok(()),
+    }
+}
+
+/// The judgement of user 1000 on a file of this mode and owner.
+#[cfg(test)]
+pub(crate) fn judgement(mode: u32, uid: u32, terms: &Terms) -> Result<(), Refusal> {
+    let mut stat = rustix::fs::stat("/").unwrap();
+    stat.st_mode = mode;
+    stat.st_uid = uid;
+    judge(&stat, terms, 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TERMS: Terms = Terms {
+        symlink: false,
+        closed: 0o022,
+        owner: Owner::Known { also: None },
+        limit: 10,
+    };
+
+    #[test]
+    fn a_file_is_judged_by_kind_mode_and_owner() {
+        for (mode, uid) in [(0o100_644, 0), (0o100_444, 0), (0o100_700, 1000)] {
+            assert!(judgement(mode, uid, &TERMS).is_ok(), "{mode:o} {uid}");
+        }
+        for mode in [0o100_664, 0o100_646, 0o100_666, 0o100_620] {
+            let refusal = judgement(mode, 0, &TERMS).unwrap_err();
+            assert!(
+                matches!(refusal, Refusal::Mode(bits) if bits == mode & 0o7777),
+                "{refusal:?}"
+            );
+        }
+        for mode in [0o040_755, 0o010_644, 0o140_644, 0o020_644] {
+            let refusal = judgement(mode, 0, &TERMS).unwrap_err();
+            assert!(matches!(refusal, Refusal::NotAFile(_)), "{refusal:?}");
+        }
+        let foreign = judgement(0o100_644, 1001, &TERMS);
+        assert!(matches!(foreign, Err(Refusal::Owner(1001))));
+        for owner in [Owner::Any, Owner::Known { also: Some(1001) }] {
+            assert!(judgement(0o100_644, 1001, &Terms { owner, ..TERMS }).is_ok());
+        }
+    }
+
+    #[test]
+    fn what_is_at_a_path_is_told_apart() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let terms = Terms {
+            closed: 0,
+            owner: Owner::Any,
+            ..TERMS
+        };
+        rustix::fs::mkfifoat(rustix::fs::CWD, path("pipe"), Mode::RUSR).unwrap();
+        rustix::fs::symlink("/dev/null", path("link")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+        for (name, kind) in [
+            (".", "a directory"),
+            ("pipe", "a pipe"),
+            ("link", "a symlink"),
+            ("socket", "a socket or device"),
+        ] {
+            let refusal = read(&path(name), &terms).unwrap_err();
+            assert!(
+                matches!(refusal, Refusal::NotAFile(known) if known == kind),
+                "{refusal:?}"
+            );
+        }
+        for name in ["none", "socket/below"] {
+            let refusal = read(&path(name), &terms).unwrap_err();
+            assert!(matches!(refusal, Refusal::Absent), "{refusal:?}");
+        }
+        let mut file = tempfile::NamedTempFile::new_in(directory.path()).unwrap();
+        let content = |path: &Path| read(path, &terms).map(|content| content.len());
+        io::Write::write_all(&mut file, &[b'x'; 10]).unwrap();
+        assert_eq!(content(file.path()).unwrap(), 10);
+        io::Write::write_all(&mut file, b"x").unwrap();
+        assert!(matches!(content(file.path()), Err(Refusal::TooLarge)));
+    }
+}
