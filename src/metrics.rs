@@ -154,7 +154,7 @@ impl Ends {
     }
 }
 
-/// Everything that is told.
+/// Everything that is told beyond the run.
 struct Known {
     last: Option<SyncState>,
     held: bool,
@@ -162,117 +162,142 @@ struct Known {
     tally: Tally,
 }
 
-impl Known {
-    /// What is no number, in labels.
-    fn info(&self, run: &Run<'_>) -> Option<Sample> {
-        let index = run.index?;
-        let last = self.last.as_ref();
-        Some(Sample {
-            labels: vec![
-                ("target", run.target.display().to_string()),
-                (
-                    "repository",
-                    last.map(|last| last.repository.clone()).unwrap_or_default(),
-                ),
-                ("ref", index.reference.clone()),
-                ("commit", index.commit.to_string()),
-                ("version", env!("CARGO_PKG_VERSION").to_owned()),
-            ],
-            value: 1,
-        })
-    }
+fn families(known: &Known, run: &Run<'_>) -> Vec<Family> {
+    let mut families = vec![info(run)];
+    families.extend(stages(&known.tally, run));
+    families.extend(traffic(&known.tally, run));
+    families.extend(standing(known, run));
+    families
 }
 
-fn families(known: &Known, run: &Run<'_>) -> Vec<Family> {
-    let target = || ("target", run.target.display().to_string());
-    let one = |value: i64| Sample {
-        labels: vec![target()],
-        value,
-    };
-    let staged = |value: &dyn Fn(&Ends) -> Option<i64>| {
-        [
-            ("sync", &known.tally.sync),
-            ("rebuild", &known.tally.rebuild),
-        ]
-        .into_iter()
-        .filter_map(|(stage, ends)| {
+/// What is no number, in labels.
+fn info(run: &Run<'_>) -> Family {
+    let sample = run.index.map(|index| Sample {
+        labels: vec![
+            of(run),
+            ("repository", index.repository.clone().unwrap_or_default()),
+            ("ref", index.reference.clone()),
+            ("commit", index.commit.to_string()),
+            ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ],
+        value: 1,
+    });
+    gauge(
+        "hyper_sync_info",
+        "The commit that the target is at; always 1.",
+        sample,
+    )
+}
+
+/// How each stage has ended.
+fn stages(tally: &Tally, run: &Run<'_>) -> [Family; 3] {
+    let stages = [("sync", &tally.sync), ("rebuild", &tally.rebuild)];
+    let each = |name, help, value: fn(&Ends) -> Option<i64>| {
+        let samples = stages.iter().filter_map(|(stage, ends)| {
             Some(Sample {
-                labels: vec![target(), ("stage", stage.to_owned())],
+                labels: vec![of(run), ("stage", (*stage).to_owned())],
                 value: value(ends)?,
             })
-        })
-        .collect()
+        });
+        gauge(name, help, samples)
     };
-    let gauge = |name, help, samples| Family {
-        name,
-        kind: Kind::Gauge,
-        help,
-        samples,
-    };
-    let counter = |name, help, value: u64| Family {
+    [
+        each(
+            "hyper_sync_last_success_timestamp_seconds",
+            "When a stage last ended well, also with nothing to do.",
+            |ends| ends.last_success,
+        ),
+        each(
+            "hyper_sync_last_exit_code",
+            "The exit code of a stage's last run.",
+            |ends| ends.exit.map(i64::from),
+        ),
+        each(
+            "hyper_sync_consecutive_failures",
+            "How often a stage has failed since it last ended well.",
+            |ends| ends.exit.map(|_| i64::from(ends.failures)),
+        ),
+    ]
+}
+
+/// What has moved over the network.
+fn traffic(tally: &Tally, run: &Run<'_>) -> [Family; 2] {
+    let counter = |name, help, value| Family {
         name,
         kind: Kind::Counter,
         help,
-        samples: vec![one(i64::try_from(value).unwrap_or(i64::MAX))],
+        samples: vec![one(run, whole(value))],
     };
-    let last = known.last.as_ref();
-    let info = known.info(run);
-    let change = last.map(|last| one(last.last_sync.timestamp.as_second()));
-    let edits = run
-        .local_edits
-        .map(|count| one(i64::try_from(count).unwrap_or(i64::MAX)));
-    vec![
-        gauge(
-            "hyper_sync_info",
-            "The commit that the target is at; always 1.",
-            info.into_iter().collect(),
-        ),
-        gauge(
-            "hyper_sync_last_success_timestamp_seconds",
-            "When a stage last ended well, also with nothing to do.",
-            staged(&|ends| ends.last_success),
-        ),
-        gauge(
-            "hyper_sync_last_exit_code",
-            "The exit code of a stage's last run.",
-            staged(&|ends| ends.exit.map(i64::from)),
-        ),
-        gauge(
-            "hyper_sync_consecutive_failures",
-            "How often a stage has failed since it last ended well.",
-            staged(&|ends| ends.exit.map(|_| i64::from(ends.failures))),
-        ),
-        gauge(
-            "hyper_sync_last_change_timestamp_seconds",
-            "When the target last came to another commit or was brought back to it.",
-            change.into_iter().collect(),
-        ),
+    [
         counter(
             "hyper_sync_received_bytes_total",
             "Bytes received by syncs that ended well.",
-            known.tally.received,
+            tally.received,
         ),
         counter(
             "hyper_sync_requests_total",
             "Requests sent by syncs that ended well.",
-            known.tally.requests,
-        ),
-        gauge(
-            "hyper_sync_local_edits",
-            "Files of the target that are not as they were written.",
-            edits.into_iter().collect(),
-        ),
-        gauge(
-            "hyper_sync_rebuild_pending",
-            "Whether a rebuild still is to be done.",
-            vec![one(known.pending.into())],
-        ),
-        gauge(
-            "hyper_sync_held",
-            "Whether a rollback keeps the target from a commit.",
-            vec![one(known.held.into())],
+            tally.requests,
         ),
     ]
+}
+
+/// How the target stands.
+fn standing(known: &Known, run: &Run<'_>) -> [Family; 4] {
+    let change = known.last.as_ref().map(|last| last.last_sync.timestamp);
+    let state =
+        |name, help, value: Option<i64>| gauge(name, help, value.map(|value| one(run, value)));
+    [
+        state(
+            "hyper_sync_last_change_timestamp_seconds",
+            "When the target last came to another commit or was brought back to it.",
+            change.map(Timestamp::as_second),
+        ),
+        state(
+            "hyper_sync_local_edits",
+            "Files of the target that are not as they were written.",
+            run.local_edits.map(whole),
+        ),
+        state(
+            "hyper_sync_rebuild_pending",
+            "Whether a rebuild still is to be done.",
+            Some(known.pending.into()),
+        ),
+        state(
+            "hyper_sync_held",
+            "Whether a rollback keeps the target from a commit.",
+            Some(known.held.into()),
+        ),
+    ]
+}
+
+fn gauge(
+    name: &'static str,
+    help: &'static str,
+    samples: impl IntoIterator<Item = Sample>,
+) -> Family {
+    Family {
+        name,
+        kind: Kind::Gauge,
+        help,
+        samples: samples.into_iter().collect(),
+    }
+}
+
+fn one(run: &Run<'_>, value: i64) -> Sample {
+    Sample {
+        labels: vec![of(run)],
+        value,
+    }
+}
+
+/// The label that every sample has.
+fn of(run: &Run<'_>) -> (&'static str, String) {
+    ("target", run.target.display().to_string())
+}
+
+fn whole(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

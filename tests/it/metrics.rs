@@ -144,15 +144,15 @@ fn a_sync_tells_what_it_did() {
     # HELP hyper_sync_consecutive_failures How often a stage has failed since it last ended well.
     # TYPE hyper_sync_consecutive_failures gauge
     hyper_sync_consecutive_failures{target="[target]",stage="sync"} 0
-    # HELP hyper_sync_last_change_timestamp_seconds When the target last came to another commit or was brought back to it.
-    # TYPE hyper_sync_last_change_timestamp_seconds gauge
-    hyper_sync_last_change_timestamp_seconds{target="[target]"} [number]
     # HELP hyper_sync_received_bytes_total Bytes received by syncs that ended well.
     # TYPE hyper_sync_received_bytes_total counter
     hyper_sync_received_bytes_total{target="[target]"} [number]
     # HELP hyper_sync_requests_total Requests sent by syncs that ended well.
     # TYPE hyper_sync_requests_total counter
     hyper_sync_requests_total{target="[target]"} 3
+    # HELP hyper_sync_last_change_timestamp_seconds When the target last came to another commit or was brought back to it.
+    # TYPE hyper_sync_last_change_timestamp_seconds gauge
+    hyper_sync_last_change_timestamp_seconds{target="[target]"} [number]
     # HELP hyper_sync_local_edits Files of the target that are not as they were written.
     # TYPE hyper_sync_local_edits gauge
     hyper_sync_local_edits{target="[target]"} 0
@@ -207,6 +207,7 @@ fn failures_are_counted_until_a_success() {
     let world = World::new();
     let _ = world.sandbox.run(&["sync"]).ok();
     let success = world.value(SUCCESS);
+    fs::remove_file(world.sandbox.state().join("sync-state.json")).unwrap();
     for count in 1..=2 {
         let _ = world.sandbox.run(&["sync", "--ref", "gone"]).code(2);
         assert_eq!(world.value(FAILURES), Some(count));
@@ -216,8 +217,13 @@ fn failures_are_counted_until_a_success() {
     let info = world
         .samples()
         .into_keys()
-        .find(|name| name.contains("_info"));
-    assert!(info.unwrap().contains("ref=\"main\""), "it is where it was");
+        .find(|name| name.contains("_info"))
+        .unwrap();
+    let here = format!(
+        "repository=\"{}\",ref=\"main\"",
+        world.repo.path().display()
+    );
+    assert!(info.contains(&here), "it is where it was: {info}");
     let _ = world.sandbox.run(&["sync"]).ok();
     assert_eq!(world.value(FAILURES), Some(0));
     assert_eq!(world.value(EXIT), Some(0));
