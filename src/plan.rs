@@ -84,7 +84,7 @@ pub struct Operation {
 }
 
 /// A path that stays as it is, against the commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Kept {
     /// Where.
     pub path: RelPath,
@@ -93,7 +93,7 @@ pub struct Kept {
 }
 
 /// Why a path stays as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
     /// A pattern of `protect` matches.

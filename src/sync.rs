@@ -25,6 +25,7 @@ mod session;
 
 pub use error::Error;
 pub use hold::Hold;
+pub use inventory::never_ours;
 pub use outcome::Outcome;
 pub use restore::{Restored, restore};
 pub use rollback::{Back, history, rollback};

@@ -10,14 +10,13 @@ use crate::Error;
 use crate::exit::Exit;
 use crate::git::id::Kind;
 use crate::git::{File, FileMode, RelPath};
-use crate::patterns::Patterns;
 use crate::plan::{self, Conflict, Operation};
 use crate::report::Format;
 use crate::report::diff::{Reader, Side, unified};
 use crate::scan::{Local, Scanner};
 use crate::settings::{LocalEdits, Settings};
 use crate::state::Index;
-use crate::sync::{Mode, Options, Session};
+use crate::sync::{Mode, Options, Session, never_ours};
 
 /// What `--json` prints of a path.
 #[derive(Serialize)]
@@ -51,8 +50,7 @@ pub(super) fn run(
         color: !is_json && run.report.color_out(),
     };
     let mut entries = Vec::new();
-    let (differences, changing) =
-        differences(&session, &scanner, wanted.as_ref(), &settings.executable)?;
+    let (differences, changing) = differences(&session, &scanner, wanted.as_ref(), settings)?;
     for path in changing {
         let text = format!("`{path}` is being written right now, and is left out");
         run.report.warning(&text);
@@ -97,7 +95,7 @@ fn differences(
     session: &Session,
     scanner: &Scanner<'_>,
     wanted: Option<&BTreeMap<RelPath, Option<File>>>,
-    executable: &Patterns,
+    settings: &Settings,
 ) -> Result<(Vec<Difference>, Vec<RelPath>), Error> {
     let committed = |path: &RelPath, file: &File| {
         let content = session.store().read(Kind::Blob, file.id.0);
@@ -128,8 +126,14 @@ fn differences(
             }
         }
     } else {
-        let base = session.index().map(Index::base).unwrap_or_default();
-        for (path, now) in scanner.edits(&base, executable)? {
+        let mut base = session.index().map(Index::base).unwrap_or_default();
+        let mut edits = scanner.edits(&base, &settings.executable)?;
+        // What stood here before and stays is as much of a difference to the commit; what is not there is none yet.
+        let others = never_ours(session, settings)?;
+        let here_before = scanner.edits(&others, &settings.executable)?.into_iter();
+        edits.extend(here_before.filter(|(_, local)| *local != Local::Missing));
+        base.extend(others);
+        for (path, now) in edits {
             match here(&path, Some(&now)) {
                 Some(None) => changing.push(path),
                 now => {

@@ -1,7 +1,5 @@
 //! `hyper-sync status`: which commit is where, and what waits.
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
 
 use super::Run;
@@ -10,12 +8,15 @@ use crate::exit::Exit;
 use crate::fs::{Directory, Faults, Stat, Target};
 use crate::git::{CommitId, RelPath};
 use crate::lock::Lock;
-use crate::rebuild::{Machine, Record, Status};
+use crate::plan::{Kept, Reason};
+use crate::rebuild::{Machine, Record};
 use crate::report::{Format, escape};
 use crate::scan::{Belief, Local, Scanner};
 use crate::settings::Settings;
 use crate::state::{Found, Index, StateDir, SyncState};
 use crate::sync::Hold;
+
+mod told;
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -27,6 +28,7 @@ struct Document {
     last_run: Option<String>,
     last_sync: Option<SyncState>,
     local_edits: Vec<Edit>,
+    kept: Vec<Kept>,
     held: Vec<CommitId>,
     late_edits: Vec<std::path::PathBuf>,
     pending_rebuild: Option<crate::rebuild::Pending>,
@@ -54,7 +56,7 @@ pub(super) fn run(settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error>
     match run.report.format() {
         Format::Json => run.report.json(&document),
         // What was asked for, and so told with `--quiet` too.
-        Format::Human => run.report.data(&escape(&told(&document))),
+        Format::Human => run.report.data(&escape(&told::told(&document))),
     }
     Ok(Exit::Done)
 }
@@ -82,6 +84,7 @@ fn look(settings: &Settings) -> Result<Document, Error> {
         last_run: None,
         last_sync: None,
         local_edits: Vec::new(),
+        kept: Vec::new(),
         held: Vec::new(),
         late_edits: Vec::new(),
         pending_rebuild: None,
@@ -103,6 +106,7 @@ fn look(settings: &Settings) -> Result<Document, Error> {
         document.commit = Some(index.commit);
         document.reference = Some(index.reference.clone());
         document.local_edits = edits(settings, &index)?;
+        document.kept = kept(settings, &index, document.last_sync.as_ref())?;
     }
     document.late_edits = crate::apply::late_edits(&state)?;
     document.held = Hold::load(&state)?
@@ -137,98 +141,15 @@ pub(super) fn edits(settings: &Settings, index: &Index) -> Result<Vec<Edit>, Err
     Ok(edits.collect())
 }
 
-fn told(document: &Document) -> String {
-    let mut text = String::new();
-    let mut line = |name: &str, value: &str| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{name:<10}{value}");
-    };
-    let commit = |commit: &Option<CommitId>| {
-        commit
-            .as_ref()
-            .map_or_else(|| "unknown".to_owned(), CommitId::short)
-    };
-    line("target", &document.target.display().to_string());
-    match (&document.commit, &document.last_sync) {
-        (None, _) => line("commit", "none yet: nothing was synced here"),
-        (Some(id), Some(last)) if last.last_sync.commit_sha == *id => {
-            line(
-                "commit",
-                &format!(
-                    "{} ({} of {})",
-                    id.short(),
-                    last.last_sync.reference,
-                    last.repository
-                ),
-            );
-            line(
-                "changed",
-                &format!(
-                    "{:.0}, {}",
-                    last.last_sync.timestamp,
-                    files(last.stats.changed)
-                ),
-            );
-        }
-        (Some(id), _) => line("commit", &id.short()),
-    }
-    if let Some(time) = &document.last_run {
-        line("last run", time);
-    }
-    if document.active {
-        line("active", "a run is under way");
-    } else if document.unfinished {
-        line(
-            "active",
-            "a run was interrupted; the next one finishes it, without the network",
-        );
-    }
-    line("built", &commit(&document.built_commit));
-    line("running", &commit(&document.running_commit));
-    line("booted", &commit(&document.booted_commit));
-    if let Some(pending) = &document.pending_rebuild {
-        let last = document.last_rebuild.as_ref();
-        let failed = last
-            .filter(|last| last.status == Status::Failed)
-            .map(|last| format!("; the last one failed at {:.0}", last.at))
-            .unwrap_or_default();
-        line(
-            "rebuild",
-            &format!(
-                "{} waits since {:.0}{failed}",
-                pending.action, pending.since
-            ),
-        );
-    }
-    for held in &document.held {
-        let id = held.short();
-        line(
-            "held",
-            &format!("{id}: it was rolled back from; the next commit ends that, or `--resume`"),
-        );
-    }
-    for place in &document.late_edits {
-        line(
-            "kept",
-            &format!("late edits in {}, until you remove it", place.display()),
-        );
-    }
-    match document.local_edits.as_slice() {
-        [] => line("edits", "none"),
-        edits => {
-            line("edits", &edits.len().to_string());
-            for Edit { path, edit } in edits {
-                line("", &format!("{edit:<9}{path}"));
-            }
+/// Files that the commit has and that were never ours: they stood here before, and the last sync let them stay.
+fn kept(settings: &Settings, index: &Index, last: Option<&SyncState>) -> Result<Vec<Kept>, Error> {
+    let target = Target::open_or_absent(&settings.target)?;
+    let mut kept = Vec::new();
+    for known in last.into_iter().flat_map(|last| &last.kept) {
+        let is_there = known.reason == Reason::Blocked || target.stat(&known.path)?.is_some();
+        if is_there && !index.entries.contains_key(&known.path) {
+            kept.push(known.clone());
         }
     }
-    text
-}
-
-fn files(count: u64) -> String {
-    if count == 1 {
-        "1 file".to_owned()
-    } else {
-        format!("{count} files")
-    }
+    Ok(kept)
 }

@@ -11,6 +11,7 @@ use super::publish::{is_published, publish, replace, temporary};
 use super::{Error, StateDir};
 use crate::fs::Failure;
 use crate::git::{CommitId, TreeId};
+use crate::plan::Kept;
 
 const NAME: &str = "sync-state.json";
 
@@ -44,6 +45,9 @@ pub struct SyncState {
     pub requests: u64,
     /// How long the sync took.
     pub duration_ms: u64,
+    /// What stayed as it was, against the commit.
+    #[serde(default)]
+    pub kept: Vec<Kept>,
     /// How the last rebuild ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rebuild: Option<String>,
@@ -96,6 +100,7 @@ impl SyncState {
             bytes: 0,
             requests: 0,
             duration_ms: 0,
+            kept: Vec::new(),
             rebuild: None,
         }
     }

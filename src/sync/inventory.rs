@@ -11,7 +11,7 @@ use crate::objects::Store;
 use crate::plan::{self, MassDelete, Policy};
 use crate::scan::{Local, Scanner};
 use crate::settings::Settings;
-use crate::source::{Depth, Need, Staged};
+use crate::source::{self, Depth, Need, Staged};
 
 /// The managed files of a tree.
 type Managed = Arc<BTreeMap<RelPath, File>>;
@@ -76,6 +76,34 @@ impl Need for Inventory<'_> {
     fn content(&self, id: BlobId) -> Option<Vec<u8>> {
         self.scanner.content(id)
     }
+}
+
+/// Files of the last commit that were never ours, as it has them: others stood there before, and a sync let them stay.
+/// None where the store has lost the commit.
+pub fn never_ours(
+    session: &Session,
+    settings: &Settings,
+) -> Result<BTreeMap<RelPath, File>, crate::Error> {
+    let store = session.store();
+    let Some(index) = session
+        .index()
+        .filter(|index| store.is_complete(index.commit))
+    else {
+        return Ok(BTreeMap::new());
+    };
+    let commit = store
+        .commit(index.commit)
+        .map_err(|fault| source::Error::Commit {
+            commit: index.commit,
+            fault,
+        })?;
+    let Some(commit) = commit else {
+        return Ok(BTreeMap::new());
+    };
+    let tree = source::walk(store, &commit, settings.limits, "the object store")?;
+    let mut files = plan::managed(&tree, &policy(settings, MassDelete::Allow));
+    files.retain(|path, _| !index.entries.contains_key(path));
+    Ok(files)
 }
 
 /// The policy that the settings and the flags of a run make.

@@ -10,10 +10,15 @@ pub(super) fn remember(
     outcome: &Outcome,
 ) -> Result<(), crate::Error> {
     let changed = outcome.plan.operations().len() as u64;
-    let known = SyncState::load(session.state())?;
     let published = context.settings.state_file.as_deref();
+    let kept = outcome.plan.kept();
+    let known = SyncState::load(session.state())?;
     let at_it = known.filter(|known| known.last_sync.commit_sha == outcome.commit.id);
     if let (0, Some(known)) = (changed, at_it) {
+        if known.kept != kept {
+            let kept = kept.to_vec();
+            return Ok(SyncState { kept, ..known }.save(session.state(), published)?);
+        }
         if let Some(path) = published {
             known.keep_published(session.state(), path)?;
         }
@@ -44,5 +49,6 @@ pub(super) fn remember(
     summary.bytes = outcome.traffic.received;
     summary.requests = outcome.traffic.requests;
     summary.duration_ms = u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX);
+    summary.kept = kept.to_vec();
     Ok(summary.save(session.state(), published)?)
 }

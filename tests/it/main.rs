@@ -57,6 +57,7 @@ mod signature;
 mod source_git;
 mod source_github;
 mod state;
+mod status;
 mod sync;
 mod targets;
 mod token;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{about, verb};
 use crate::git::{CommitId, RelPath, TreeId};
-use crate::plan::{Operation, Reason};
+use crate::plan::{Kept, Operation};
 use crate::signature::Signer;
 use crate::source::{Route, Traffic};
 use crate::sync::{Mode, Outcome};
@@ -24,7 +24,7 @@ pub struct Document<'a> {
     signer: Option<&'a Signer>,
     changed: bool,
     operations: Vec<Change<'a>>,
-    kept: Vec<Stays<'a>>,
+    kept: &'a [Kept],
     late_edits: Vec<&'a RelPath>,
     not_put_back: Vec<&'a RelPath>,
     transaction: Option<String>,
@@ -46,12 +46,6 @@ struct Change<'a> {
     path: &'a RelPath,
     action: &'static str,
     edited: bool,
-}
-
-#[derive(Serialize)]
-struct Stays<'a> {
-    path: &'a RelPath,
-    reason: Reason,
 }
 
 #[derive(Serialize)]
@@ -82,15 +76,7 @@ impl<'a> From<&'a Outcome> for Document<'a> {
             signer: outcome.signer.as_ref(),
             changed: outcome.has_changes(),
             operations: operations.map(change).collect(),
-            kept: outcome
-                .plan
-                .kept()
-                .iter()
-                .map(|kept| Stays {
-                    path: &kept.path,
-                    reason: kept.reason,
-                })
-                .collect(),
+            kept: outcome.plan.kept(),
             late_edits: applied
                 .iter()
                 .flat_map(|applied| &applied.late)

@@ -1,0 +1,140 @@
+//! How it is told to a person: a line for each fact, its name first.
+
+use std::fmt::Write as _;
+
+use super::{Document, Edit};
+use crate::git::CommitId;
+use crate::plan::{Kept, Reason};
+use crate::rebuild::Status;
+
+/// All of it.
+pub(super) fn told(document: &Document) -> String {
+    let mut lines = Lines::default();
+    lines.add("target", document.target.display());
+    lines.commit(document);
+    lines.runs(document);
+    lines.systems(document);
+    lines.waits(document);
+    lines.files(document);
+    lines.0
+}
+
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, name: &str, value: impl std::fmt::Display) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.0, "{name:<10}{value}");
+    }
+
+    /// Which commit the target is at, since when.
+    fn commit(&mut self, document: &Document) {
+        let Some(id) = &document.commit else {
+            return self.add("commit", "none yet: nothing was synced here");
+        };
+        let last = document.last_sync.as_ref();
+        match last.filter(|last| last.last_sync.commit_sha == *id) {
+            Some(last) => {
+                let (name, repository) = (&last.last_sync.reference, &last.repository);
+                self.add("commit", format!("{} ({name} of {repository})", id.short()));
+                let files = match last.stats.changed {
+                    1 => "1 file".to_owned(),
+                    count => format!("{count} files"),
+                };
+                self.add(
+                    "changed",
+                    format!("{:.0}, {files}", last.last_sync.timestamp),
+                );
+            }
+            None => self.add("commit", id.short()),
+        }
+    }
+
+    /// When it was last run, and whether it runs now.
+    fn runs(&mut self, document: &Document) {
+        if let Some(time) = &document.last_run {
+            self.add("last run", time);
+        }
+        if document.active {
+            self.add("active", "a run is under way");
+        } else if document.unfinished {
+            self.add(
+                "active",
+                "a run was interrupted; the next one finishes it, without the network",
+            );
+        }
+    }
+
+    /// The commits of the built, the running and the booted system.
+    fn systems(&mut self, document: &Document) {
+        for (name, commit) in [
+            ("built", &document.built_commit),
+            ("running", &document.running_commit),
+            ("booted", &document.booted_commit),
+        ] {
+            let known = commit.as_ref().map(CommitId::short);
+            self.add(name, known.as_deref().unwrap_or("unknown"));
+        }
+    }
+
+    /// What is still to be done, and what is not to be.
+    fn waits(&mut self, document: &Document) {
+        if let Some(pending) = &document.pending_rebuild {
+            let last = document.last_rebuild.as_ref();
+            let failed = last
+                .filter(|last| last.status == Status::Failed)
+                .map(|last| format!("; the last one failed at {:.0}", last.at))
+                .unwrap_or_default();
+            let (action, since) = (&pending.action, pending.since);
+            self.add(
+                "rebuild",
+                format!("{action} waits since {since:.0}{failed}"),
+            );
+        }
+        for held in &document.held {
+            self.add(
+                "held",
+                format!(
+                    "{}: it was rolled back from; the next commit ends that, or `--resume`",
+                    held.short()
+                ),
+            );
+        }
+    }
+
+    /// Files that are not as in the commit.
+    fn files(&mut self, document: &Document) {
+        for place in &document.late_edits {
+            let place = place.display();
+            self.add(
+                "kept",
+                format!("late edits in {place}, until you remove it"),
+            );
+        }
+        for Kept { path, reason } in &document.kept {
+            self.add("kept", format!("{path}: {}", because(*reason)));
+        }
+        match document.local_edits.as_slice() {
+            [] => self.add("edits", "none"),
+            edits => {
+                self.add("edits", edits.len());
+                for Edit { path, edit } in edits {
+                    self.add("", format!("{edit:<9}{path}"));
+                }
+            }
+        }
+    }
+}
+
+/// Why a file that was never ours stays.
+fn because(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Protected => "the commit has another one, and a pattern of `protect` matches",
+        Reason::Policy => "the commit has another one, and `local_edits` is \"keep\"",
+        Reason::Untouched => "the commit has another one, and does not change it",
+        Reason::Blocked => {
+            "the commit has it, and a local file stands in place of a directory above it"
+        }
+    }
+}
