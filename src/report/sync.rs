@@ -141,10 +141,21 @@ fn verb(operation: &Operation) -> &'static str {
 }
 
 fn summary(outcome: &Outcome) -> String {
+    [
+        head(outcome),
+        signed(outcome),
+        files(outcome),
+        cost(outcome),
+    ]
+    .concat()
+}
+
+/// Which commit it is at now.
+fn head(outcome: &Outcome) -> String {
     let Outcome {
-        commit, traffic, ..
+        commit, repository, ..
     } = outcome;
-    let (id, repository) = (commit.id.short(), &outcome.repository);
+    let id = commit.id.short();
     // Of a commit that was named, or gone back to, it is not known where the repository is at.
     let goal = match outcome.kind {
         RefKind::Commit => format!("commit {id} of {repository}"),
@@ -152,74 +163,61 @@ fn summary(outcome: &Outcome) -> String {
             format!("{} of {repository} is at {id}", outcome.reference)
         }
     };
-    let moved = outcome.before.filter(|before| *before != commit.id);
-    let from = moved
-        .map(|before| format!(", was at {}", before.short()))
-        .unwrap_or_default();
-    let head = format!("{goal}{from}: {}\n", commit.subject);
-    let by_whom = outcome
-        .signer
-        .as_ref()
-        .map(|Signer { name, key }| format!("signed by {} ({key})\n", name.escape_debug()))
-        .unwrap_or_default();
-    let changed = outcome.plan.operations().len();
-    let deleted = outcome
-        .plan
-        .operations()
-        .iter()
-        .filter(|operation| operation.after.is_none())
-        .count();
-    let checked = outcome.plan.counts().checked;
-    let done = match (changed, outcome.mode) {
-        (0, _) => format!("nothing to do, {checked} files checked\n"),
-        (1, Mode::Apply) => format!(
-            "1 file changed ({} written, {deleted} deleted), {checked} checked\n",
-            1 - deleted
-        ),
-        (_, Mode::Apply) => {
-            format!(
-                "{changed} files changed ({} written, {deleted} deleted), {checked} checked\n",
-                changed - deleted
-            )
-        }
-        (_, Mode::DryRun | Mode::Check) => {
-            let files = if changed == 1 { "file" } else { "files" };
-            format!(
-                "{changed} {files} would change ({} written, {deleted} deleted), {checked} checked\n",
-                changed - deleted
-            )
-        }
-    };
-    let whole = match outcome.tree_size {
-        Some(size) if changed > 0 => format!("; the whole tree is {}", bytes(size)),
+    let from = match outcome.before {
+        Some(before) if before != commit.id => format!(", was at {}", before.short()),
         _ => String::new(),
+    };
+    format!("{goal}{from}: {}\n", commit.subject)
+}
+
+/// Who answers for it, where that was asked for.
+fn signed(outcome: &Outcome) -> String {
+    let signer = outcome.signer.as_ref();
+    signer
+        .map(|Signer { name, key }| format!("signed by {} ({key})\n", name.escape_debug()))
+        .unwrap_or_default()
+}
+
+/// How many files it is about.
+fn files(outcome: &Outcome) -> String {
+    let checked = outcome.plan.counts().checked;
+    let operations = outcome.plan.operations();
+    let changed = operations.len();
+    if changed == 0 {
+        return format!("nothing to do, {checked} files checked\n");
+    }
+    let goes = |operation: &&Operation| operation.after.is_none();
+    let deleted = operations.iter().filter(goes).count();
+    let files = if changed == 1 { "file" } else { "files" };
+    let done = match outcome.mode {
+        Mode::Apply => "changed",
+        Mode::DryRun | Mode::Check => "would change",
+    };
+    let written = changed - deleted;
+    format!("{changed} {files} {done} ({written} written, {deleted} deleted), {checked} checked\n")
+}
+
+/// What it took, and what the whole tree would have taken.
+fn cost(outcome: &Outcome) -> String {
+    let Outcome { traffic, plan, .. } = outcome;
+    let whole = match outcome.tree_size {
+        Some(size) if !plan.operations().is_empty() => {
+            format!("; the whole tree is {}", bytes(size))
+        }
+        _ => String::new(),
+    };
+    let time = seconds(outcome.duration);
+    let requests = match traffic.requests {
+        0 => return format!("without the network, in {time}{whole}\n"),
+        1 => "1 request".to_owned(),
+        count => format!("{count} requests"),
     };
     let by = match outcome.route {
         Route::Store => String::new(),
         route => format!(" by {route}"),
     };
-    let moved = if traffic.requests == 0 {
-        format!(
-            "without the network, in {}{whole}\n",
-            seconds(outcome.duration)
-        )
-    } else {
-        format!(
-            "{}{by}, {} received in {}{whole}\n",
-            requests(traffic.requests),
-            bytes(traffic.received),
-            seconds(outcome.duration),
-        )
-    };
-    head + &by_whom + &done + &moved
-}
-
-fn requests(count: u64) -> String {
-    if count == 1 {
-        "1 request".to_owned()
-    } else {
-        format!("{count} requests")
-    }
+    let received = bytes(traffic.received);
+    format!("{requests}{by}, {received} received in {time}{whole}\n")
 }
 
 /// Bytes as people read them: powers of 1000, as networks are measured.
