@@ -15,24 +15,6 @@ let
   };
   package = self.packages.${hostPkgs.stdenv.hostPlatform.system}.default;
 
-  # What the booted machine and the systems of the repository have in common.
-  common =
-    { lib, ... }:
-    {
-      documentation.enable = false;
-      boot.loader.grub.enable = false;
-      system.switch.enable = true;
-      nix.settings = {
-        experimental-features = [
-          "nix-command"
-          "flakes"
-        ];
-        substituters = lib.mkForce [ ];
-        hashed-mirrors = null;
-        connect-timeout = 1;
-        flake-registry = "";
-      };
-    };
   text = ''
     { lib, ... }: { environment.etc.release-text.text = lib.mkForce "@release@"; }
   '';
@@ -53,7 +35,7 @@ let
         (modulesPath + "/virtualisation/qemu-vm.nix")
         (modulesPath + "/testing/test-instrumentation.nix")
         (lib.modules.importJSON ./network.json)
-        (lib.modules.importJSON ./common.json)
+        (lib.modules.importJSON ./offline.json)
         ./hyper-sync.nix
       ];
       services.hyper-sync = {
@@ -82,7 +64,6 @@ in
   node.pkgsReadOnly = false;
   releases = [ ];
   nodes.machine = {
-    imports = [ common ];
     system.includeBuildDependencies = true;
     system.extraDependencies = [
       nixpkgs
@@ -102,11 +83,7 @@ in
       shared = {
           "flake.nix": ${builtins.toJSON flake},
           "configuration.nix": ${builtins.toJSON configuration},
-          "common.json": ${
-            json (common {
-              inherit lib;
-            })
-          },
+          "offline.json": ${json (import ../vm/common/offline.nix { inherit lib; })},
           "network.json": network,
           **${builtins.toJSON module},
       }

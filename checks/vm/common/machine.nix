@@ -1,6 +1,7 @@
 # A machine that follows the forge's branch in /etc/nixos, which is the flake too, whenever the test starts it.
 { lib, ... }:
 {
+  imports = [ ./offline.nix ];
   services.hyper-sync = {
     enable = true;
     repo = "https://forge/config.git";
@@ -15,20 +16,6 @@
     script = "touch /run/notified";
   };
 
-  nix.settings = {
-    experimental-features = [
-      "nix-command"
-      "flakes"
-    ];
-    substituters = lib.mkForce [ ];
-    hashed-mirrors = null;
-    connect-timeout = 1;
-    flake-registry = "";
-  };
-  system.switch.enable = true;
-  # The VM is booted by the test driver; a switch has no boot loader to write.
-  boot.loader.grub.enable = false;
-  documentation.enable = false;
   virtualisation = {
     memorySize = 2048;
     writableStore = true;
