@@ -123,10 +123,12 @@ fn about(note: &Note) -> String {
     }
 }
 
-fn because(reason: Reason) -> &'static str {
+/// Why a path stays as it is, be it an edit or a file that was never ours.
+#[must_use]
+pub fn because(reason: Reason) -> &'static str {
     match reason {
-        Reason::Protected => "it was edited here, and a pattern of `protect` matches",
-        Reason::Policy => "it was edited here, and `local_edits` is \"keep\"",
+        Reason::Protected => "it is not as in the commit, and a pattern of `protect` matches",
+        Reason::Policy => "it is not as in the commit, and `local_edits` is \"keep\"",
         Reason::Untouched => "it was edited here, and the commit does not change it",
         Reason::Blocked => "a local file stands in place of a directory above it",
     }

@@ -14,7 +14,7 @@ use std::{
 use assert_cmd::Command;
 use tempfile::TempDir;
 
-use super::{forge::Forge, git, snapshot::TreeSnapshot};
+use super::{forge::Forge, git, repo::Repo, snapshot::TreeSnapshot};
 
 /// A home, a target and a state directory, and the binary that works on them.
 pub struct Sandbox {
@@ -77,6 +77,13 @@ impl Sandbox {
     pub fn config(&self, toml: &str) -> &Self {
         fs::write(self.path("config.toml"), toml).unwrap();
         self
+    }
+
+    /// Writes a configuration file that names this repository, with these settings besides; it is printed as `[repo]`.
+    pub fn follow(&self, repo: &Repo, settings: &str) -> &Self {
+        let path = repo.path().display().to_string();
+        self.config(&format!("repo = '{path}'\n{settings}"))
+            .mask(&path, "[repo]")
     }
 
     /// Writes a file of the target, as its owner would: parent directories are made.

@@ -31,18 +31,15 @@ impl World {
             .symlink("link", "flake.nix")
             .symlink("becomes-file", "flake.nix")
             .commit("kinds");
-        let world = Self {
-            sandbox: Sandbox::new(),
-            repo,
-        };
+        let sandbox = Sandbox::new();
+        sandbox.follow(&repo, "");
+        let world = Self { sandbox, repo };
         let _ = world.run("sync", &[]).ok();
         world
     }
 
     fn run(&self, command: &str, args: &[&str]) -> Output {
-        let path = self.repo.path().display().to_string();
-        self.sandbox
-            .run(&[&[command, "--repo", &path], args].concat())
+        self.sandbox.run(&[&[command], args].concat())
     }
 
     /// What real git makes of a commit with a patch.

@@ -20,12 +20,8 @@ impl World {
             sandbox: Sandbox::new(),
             repo: Repo::small(),
         };
-        let repo = world.repo.path().display().to_string();
-        let file = world.file().display().to_string();
-        world
-            .sandbox
-            .config(&format!("repo = '{repo}'\nmetrics_file = '{file}'\n"))
-            .mask(&repo, "[repo]");
+        let setting = format!("metrics_file = '{}'", world.file().display());
+        world.sandbox.follow(&world.repo, &setting);
         world
     }
 

@@ -12,10 +12,9 @@ struct World {
 impl World {
     /// A target at the second of two commits.
     fn new() -> Self {
-        let world = Self {
-            sandbox: Sandbox::new(),
-            repo: Repo::small(),
-        };
+        let (sandbox, repo) = (Sandbox::new(), Repo::small());
+        sandbox.follow(&repo, "");
+        let world = Self { sandbox, repo };
         let _ = world.sync(&[]).ok();
         world
             .repo
@@ -32,9 +31,7 @@ impl World {
     }
 
     fn run(&self, command: &str, args: &[&str]) -> Output {
-        let path = self.repo.path().display().to_string();
-        self.sandbox
-            .run(&[&[command, "--repo", &path], args].concat())
+        self.sandbox.run(&[&[command], args].concat())
     }
 
     fn is_at(&self, revision: &str) {
@@ -319,18 +316,20 @@ fn restoring_over_an_edit_keeps_that_one_in_its_turn() {
     }
     let told = world.run("restore", &["flake.nix"]).ok();
     assert!(!told.stderr.contains("replaces it again"), "it does not");
-    world
-        .sandbox
-        .config("local_edits = 'replace'\nprotect = ['*-local.nix']");
+    world.sandbox.follow(
+        &world.repo,
+        "local_edits = 'replace'\nprotect = ['*-local.nix']",
+    );
     let told = world.run("restore", &["flake.nix"]).ok();
     assert!(
         told.stderr.contains("replaces it again"),
         "{}",
         told.masked()
     );
-    world
-        .sandbox
-        .config("local_edits = 'replace'\nprotect = ['flake.nix']");
+    world.sandbox.follow(
+        &world.repo,
+        "local_edits = 'replace'\nprotect = ['flake.nix']",
+    );
     let told = world.run("restore", &["flake.nix"]).ok();
     assert_eq!(told.stderr, "");
     let told = world.run("restore", &["--json", "flake.nix"]).ok().json();

@@ -683,17 +683,16 @@ fn a_sync_goes_from_one_signed_commit_to_the_next_and_past_no_other() {
     let repo = &world.repo;
     let sandbox = Sandbox::new();
     sandbox.link_tool("ssh-keygen");
-    sandbox.mask(&repo.path().display().to_string(), "[repo]");
     let key = world.key("ada");
     let signers = sandbox.root().join("signers");
     fs::write(&signers, format!("ada@example.org {key}\n")).unwrap();
     fs::set_permissions(&signers, fs::Permissions::from_mode(0o644)).unwrap();
     sandbox.mask(&fingerprint(&world, "ada"), "[key]");
-    sandbox.config(&format!(
-        "repo = '{}'\nlocal_edits = 'refuse'\n[trust]\nsigners = '{}'\n",
-        repo.path().display(),
+    let trusting = format!(
+        "local_edits = 'refuse'\n[trust]\nsigners = '{}'",
         signers.display()
-    ));
+    );
+    sandbox.follow(repo, &trusting);
     let sign = |message: &str| {
         let tip = repo.tip().unwrap();
         let commit = repo.signed_commit(&repo.id("main^{tree}"), &[&tip], message, |payload| {

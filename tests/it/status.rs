@@ -14,10 +14,8 @@ fn adopting(settings: &str) -> (Sandbox, Repo) {
         .write("modules/host-local.nix", "{ theirs = true; }\n")
         .write("modules/own/a.nix", "{ }\n")
         .commit("more");
-    let path = repo.path().display().to_string();
     sandbox
-        .config(&format!("repo = '{path}'\n{settings}"))
-        .mask(&path, "[repo]")
+        .follow(&repo, settings)
         .mask_id(&commit, "commit")
         .edit("modules/host-local.nix", "{ mine = true; }\n");
     (sandbox, repo)
@@ -38,7 +36,7 @@ fn a_file_that_was_here_before_and_stays_is_named_until_it_goes() {
     running   unknown
     booted    unknown
     rebuild   switch waits since [date]
-    kept      modules/host-local.nix: the commit has another one, and a pattern of `protect` matches
+    kept      modules/host-local.nix: it is not as in the commit, and a pattern of `protect` matches
     edits     none
     "#);
     insta::assert_snapshot!(sandbox.run(&["diff"]).masked(), @r#"

@@ -112,8 +112,8 @@ fn says_what_became_of_local_edits() {
     nothing to do, 3 files checked
     1 request, [bytes] received in [time]
     --- stderr
-    `flake.nix` stays as it is: it was edited here, and `local_edits` is "keep"
-    `modules/base.nix` stays as it is: it was edited here, and `local_edits` is "keep"
+    `flake.nix` stays as it is: it is not as in the commit, and `local_edits` is "keep"
+    `modules/base.nix` stays as it is: it is not as in the commit, and `local_edits` is "keep"
     "#);
     insta::assert_snapshot!(sync(&world, &repo, &["--local-edits", "replace"]).masked(), @r#"
     exit: 0

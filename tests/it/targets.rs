@@ -9,7 +9,7 @@ use crate::common::snapshot::TreeSnapshot;
 /// A target that was synced, its repository, and where another one could be.
 fn synced() -> (Sandbox, Repo, String) {
     let (sandbox, repo) = (Sandbox::new(), Repo::small());
-    sandbox.config(&format!("repo = '{}'\n", repo.path().display()));
+    sandbox.follow(&repo, "");
     let other = sandbox.root().join("other").display().to_string();
     sandbox.mask(&other, "[other]");
     // A preview claims nothing.

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use super::{Document, Edit};
 use crate::git::CommitId;
-use crate::plan::{Kept, Reason};
+use crate::plan::Kept;
 use crate::rebuild::Status;
+use crate::report::sync::because;
 
 /// All of it.
 pub(super) fn told(document: &Document) -> String {
@@ -123,18 +124,6 @@ impl Lines {
                     self.add("", format!("{edit:<9}{path}"));
                 }
             }
-        }
-    }
-}
-
-/// Why a file that was never ours stays.
-fn because(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Protected => "the commit has another one, and a pattern of `protect` matches",
-        Reason::Policy => "the commit has another one, and `local_edits` is \"keep\"",
-        Reason::Untouched => "the commit has another one, and does not change it",
-        Reason::Blocked => {
-            "the commit has it, and a local file stands in place of a directory above it"
         }
     }
 }

@@ -69,10 +69,10 @@ impl World {
             .tool("nix", "exit 0")
             .tool("date", &format!("cat '{root}/now'"))
             // An argument that only `nixos-rebuild` has: nothing else is called to build.
-            .config(&format!(
-                "repo = '{}'\n[rebuild]\nhost = 'vm'\nextra_args = ['--sudo']\n",
-                world.repo.path().display()
-            ));
+            .follow(
+                &world.repo,
+                "[rebuild]\nhost = 'vm'\nextra_args = ['--sudo']",
+            );
         let _ = world.sandbox.run(&["--skip-rebuild"]).ok();
         world
     }
