@@ -68,7 +68,7 @@ pub enum Command {
     /// Show local edits as a diff, or what a sync would change
     ///
     /// Without options: from the last synced commit to the files as they are. The output is that of `git diff`, and
-    /// `git apply` takes it, where it does not go to a terminal.
+    /// `git apply` takes it where it does not go to a terminal; binary files are named only.
     Diff(Diff),
     /// List the updates that can be undone, newest first
     History,

@@ -76,7 +76,7 @@ pub(super) fn before_sync(
     }
     let found = validation.count(Status::Warned) + validation.count(Status::Failed);
     let listed = if found > 0 {
-        "; `hyper-sync validate` lists them"
+        "; `hyper-sync validate` with the same options lists them"
     } else {
         ""
     };

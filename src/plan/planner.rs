@@ -74,10 +74,11 @@ impl<'a> Planner<'a> {
         }
         let Self {
             mut plan,
-            conflicts,
+            mut conflicts,
             ..
         } = self;
         if !conflicts.is_empty() {
+            conflicts.sort_by(|a, b| a.path.cmp(&b.path));
             return Err(Error::Conflicts { conflicts });
         }
         plan.operations.sort_by(|a, b| a.path.cmp(&b.path));

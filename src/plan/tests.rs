@@ -402,6 +402,29 @@ fn a_file_makes_room_for_a_directory_only_when_it_is_ours() {
 }
 
 #[test]
+fn conflicts_are_told_by_path_whatever_they_are_about() {
+    let base = files(&[("z", file(1)), ("m", file(1))]);
+    let remote = files(&[("a", file(2)), ("m", file(2))]);
+    let edited = locals(&[
+        ("a", on_disk(file(3))),
+        ("m", on_disk(file(3))),
+        ("z", on_disk(file(3))),
+    ]);
+    let policy = Policy {
+        mass_delete: MassDelete::Allow,
+        ..policy(LocalEdits::Refuse)
+    };
+    let Err(Error::Conflicts { conflicts }) = plan(&base, &edited, &remote, &policy) else {
+        panic!("each is one");
+    };
+    let paths: Vec<_> = conflicts
+        .iter()
+        .map(|conflict| conflict.path.as_str())
+        .collect();
+    assert_eq!(paths, ["a", "m", "z"]);
+}
+
+#[test]
 fn a_socket_in_the_way_is_a_conflict_and_one_elsewhere_is_not_looked_at() {
     let socket = Local::Special {
         stat: stat(Kind::Special),

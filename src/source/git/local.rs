@@ -77,10 +77,11 @@ impl Endpoint for Local {
 
     fn explain(&self, said: &str) -> Error {
         let remote = self.describe();
-        // The second is what git says of a file.
+        // The others are what git says of a file.
         let no_repository = [
             "does not appear to be a git repository",
             "invalid gitfile format",
+            "too large to be a .git file",
         ];
         if no_repository.iter().any(|words| said.contains(words)) {
             return Error::NoRepository { remote };

@@ -226,7 +226,15 @@ impl GitSource {
         let commit = store
             .commit(id)
             .map_err(|fault| Error::Commit { commit: id, fault })?
-            .ok_or_else(|| self.incomplete(id, "commit", id.0))?;
+            .ok_or_else(|| {
+                // A tag may name a file or a tree, and so may an id.
+                let other = [Kind::Blob, Kind::Tree];
+                if other.iter().any(|kind| store.read(*kind, id.0).is_some()) {
+                    self.unknown(id)
+                } else {
+                    self.incomplete(id, "commit", id.0)
+                }
+            })?;
         let tree = walk(store, &commit, self.options.limits, &self.remote)?;
         let needed = need.missing(&tree)?;
         let is_lacking = |id: &BlobId| store.read(Kind::Blob, id.0).is_none();

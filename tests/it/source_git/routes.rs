@@ -352,8 +352,10 @@ fn an_id_of_something_else_is_no_commit() {
     let (repo, mut machine) = synced();
     let blob = repo.blob("just a file");
     repo.annotated_tag_of("file", &blob);
-    let error = machine.sync(&source(&repo), "file").unwrap_err();
-    assert_eq!(code(&error), "source::incomplete");
+    for name in ["file", &blob] {
+        let error = machine.sync(&source(&repo), name).unwrap_err();
+        assert_eq!(code(&error), "source::unknown_commit");
+    }
 }
 
 #[test]
