@@ -33,6 +33,7 @@ mod ingest;
 mod marks;
 mod pack;
 mod settle;
+mod shares;
 mod tidy;
 mod writer;
 
@@ -42,7 +43,7 @@ pub use tidy::Tidied;
 pub use writer::{Added, Writer};
 
 use marks::Marks;
-use pack::{Pack, Reading};
+use pack::{Object, Pack, Reading};
 use settle::Settling;
 
 /// The directory's name below the state directory.
@@ -133,9 +134,14 @@ impl Store {
     /// An object of whatever kind, proven as [`Store::read`] does.
     #[must_use]
     pub fn object(&self, id: Oid) -> Option<(Kind, Vec<u8>)> {
+        self.find(id, |object| (object.kind, object.content))
+    }
+
+    /// Gives an object, proven, to `take`, with the bytes of its pack.
+    fn find<T>(&self, id: Oid, take: impl FnOnce(Object<'_>) -> T) -> Option<T> {
         for pack in self.packs().iter().rev() {
             match pack.read(id) {
-                Reading::Found(kind, content) => return Some((kind, content)),
+                Reading::Found(object) => return Some(take(object)),
                 Reading::Absent => {}
                 Reading::Damaged(detail) => {
                     tracing::warn!(pack = %pack.path().display(), %id, %detail, "damaged object in the store");

@@ -58,8 +58,8 @@ impl Transient {
     #[must_use]
     pub fn read(&self, kind: Kind, id: Oid) -> Option<Vec<u8>> {
         match self.pack.as_ref()?.read(id) {
-            Reading::Found(actual, content) if actual == kind => Some(content),
-            Reading::Found(..) | Reading::Absent | Reading::Damaged(_) => None,
+            Reading::Found(object) if object.kind == kind => Some(object.content),
+            Reading::Found(_) | Reading::Absent | Reading::Damaged(_) => None,
         }
     }
 }

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
+use gix_pack::data::entry::Location;
+
 use crate::git::Oid;
 use crate::git::id::Kind;
 
@@ -31,10 +33,25 @@ pub(super) struct Pack {
 }
 
 /// What a pack has under an id.
-pub(super) enum Reading {
+pub(super) enum Reading<'a> {
     Absent,
-    Found(Kind, Vec<u8>),
+    Found(Object<'a>),
     Damaged(String),
+}
+
+/// An object that hashes to its id.
+pub(super) struct Object<'a> {
+    pub(super) kind: Kind,
+    pub(super) content: Vec<u8>,
+    /// Header and compressed content as they lie in the pack. Nothing for a delta, which says nothing elsewhere.
+    pub(super) entry: Option<&'a [u8]>,
+}
+
+/// Where an object lies.
+pub(super) struct Place {
+    pub(super) id: Oid,
+    /// What it takes, compressed and as a delta where it is one.
+    pub(super) bytes: u64,
 }
 
 impl Pack {
@@ -89,7 +106,7 @@ impl Pack {
     }
 
     /// Reads an object and hashes it.
-    pub(super) fn read(&self, id: Oid) -> Reading {
+    pub(super) fn read(&self, id: Oid) -> Reading<'_> {
         let mut content = Vec::new();
         let found = catch_unwind(AssertUnwindSafe(|| {
             self.bundle
@@ -99,19 +116,45 @@ impl Pack {
                     &mut gix_zlib::Inflate::default(),
                     &mut gix_pack::cache::Never,
                 )
-                .map(|found| found.map(|(data, _)| data.kind))
+                .map(|found| found.map(|(data, location)| (data.kind, self.whole(&location))))
         }));
-        let kind = match found {
+        let (kind, entry) = match found {
             Ok(Ok(None)) => return Reading::Absent,
-            Ok(Ok(Some(kind))) => Kind::from_gix(kind),
+            Ok(Ok(Some((kind, entry)))) => (Kind::from_gix(kind), entry),
             Ok(Err(error)) => return Reading::Damaged(one_line(&error)),
             Err(_) => return Reading::Damaged("the reader panicked".to_owned()),
         };
         match Oid::of(kind, &content) {
-            Ok(actual) if actual == id => Reading::Found(kind, content),
+            Ok(actual) if actual == id => Reading::Found(Object {
+                kind,
+                content,
+                entry,
+            }),
             Ok(actual) => Reading::Damaged(format!("its bytes hash to {actual}")),
             Err(collision) => Reading::Damaged(collision.to_string()),
         }
+    }
+
+    fn whole(&self, location: &Location) -> Option<&[u8]> {
+        let pack = &self.bundle.pack;
+        let entry = pack.entry(location.pack_offset).ok()?;
+        let range = location.entry_range(location.pack_offset);
+        pack.entry_slice(range).filter(|_| entry.header.is_base())
+    }
+
+    /// Every object in the order they lie in.
+    pub(super) fn places(&self) -> Vec<Place> {
+        let mut entries: Vec<_> = self.bundle.index.iter().collect();
+        entries.sort_unstable_by_key(|entry| entry.pack_offset);
+        let ends = entries.iter().skip(1).map(|next| next.pack_offset);
+        let ends = ends.chain([self.bundle.pack.pack_end() as u64]);
+        let place = |(entry, end): (&gix_pack::index::Entry, u64)| {
+            Some(Place {
+                id: Oid::from_gix(&entry.oid)?,
+                bytes: end.saturating_sub(entry.pack_offset),
+            })
+        };
+        entries.iter().zip(ends).filter_map(place).collect()
     }
 
     /// Bytes of an object as its header tells them, unproven: for estimates.

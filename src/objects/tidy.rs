@@ -1,47 +1,55 @@
-//! Keeping the store small and sound by rewriting: the kept commits into one new pack, then the rest away.
+//! Keeping the store small: packs are combined, and what no kept commit needs goes.
 //!
 //! Old packs cannot simply be dropped, because the blobs of a commit lie in many packs; and `git gc` would need a
-//! git binary. A crash between any two steps leaves both old and new packs, which is harmless.
+//! git binary. To write everything anew each time would cost as much as the first download, so the large packs stay as
+//! they are, by the rule of [`shares`]. A crash between any two steps leaves both old and new packs, which is harmless.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::PoisonError;
 
 use crate::git::id::Kind;
 use crate::git::{CommitId, Oid};
 
 use super::pack::Pack;
-use super::{Added, Error, Store};
+use super::shares::{self, Share};
+use super::{Error, Store};
 
-/// More packs than this are rewritten into one. Every lookup asks each pack, and each keeps two files mapped.
+/// More packs than this are combined. Every lookup asks each pack, and each keeps two files mapped.
 const PACKS_MAX: usize = 20;
+/// So many may stay, or the bound would be met again at once. What halves from one to the next never is so many.
+const STAYING_MAX: usize = PACKS_MAX / 2;
 
 /// What [`Store::tidy`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tidied {
     /// The store is within its bounds.
     Nothing,
-    /// The newest commits were kept, this many.
-    Rewritten {
+    /// The newest commits were kept.
+    Combined {
         /// How many.
         commits: usize,
+        /// How many objects were written again for that.
+        objects: u64,
     },
     /// A single commit is larger than the limit: nothing is kept, and the next update will be no delta.
     Emptied,
 }
 
-/// How a rewrite ended.
+/// What is written again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rewrite {
-    Done,
-    TooLarge,
-    Unreadable,
+enum Scope {
+    /// What is not in one of the packs that stay.
+    SmallPacks,
+    Everything,
 }
 
-/// A commit with everything below it that is here.
-struct Closure {
-    objects: Vec<(Kind, Oid)>,
-    /// Blobs that are nowhere.
-    missing: bool,
+/// How a combination ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Combination {
+    Done { objects: u64 },
+    TooLarge,
+    Unreadable,
 }
 
 impl Store {
@@ -49,23 +57,31 @@ impl Store {
     ///
     /// Meant for the end of a run, after the state is written; an error leaves the store usable as it was.
     pub fn tidy(&self, keep: usize, max_bytes: u64) -> Result<Tidied, Error> {
-        if self.is_within(max_bytes) {
+        let (packs, bytes) = self.extent();
+        let mut scope = if bytes > max_bytes {
+            Scope::Everything
+        } else if packs > PACKS_MAX {
+            Scope::SmallPacks
+        } else {
             return Ok(Tidied::Nothing);
-        }
+        };
         self.settle()?;
         let mut commits = self.commits();
         let mut keep = keep.max(1);
         loop {
             commits.drain(..commits.len().saturating_sub(keep));
-            match self.rewrite(&commits, max_bytes)? {
-                Rewrite::Done => {
-                    return Ok(Tidied::Rewritten {
-                        commits: commits.len(),
-                    });
+            match (self.combine(&commits, scope, max_bytes)?, scope) {
+                (Combination::Done { objects }, _) => {
+                    let commits = commits.len();
+                    return Ok(Tidied::Combined { commits, objects });
                 }
-                Rewrite::TooLarge => {}
                 // The next open keeps what can be proven.
-                Rewrite::Unreadable => return Ok(Tidied::Nothing),
+                (Combination::Unreadable, _) => return Ok(Tidied::Nothing),
+                (Combination::TooLarge, Scope::SmallPacks) => {
+                    scope = Scope::Everything;
+                    continue;
+                }
+                (Combination::TooLarge, Scope::Everything) => {}
             }
             if commits.len() <= 1 {
                 self.keep_marks(&[])?;
@@ -76,90 +92,87 @@ impl Store {
         }
     }
 
-    fn is_within(&self, max_bytes: u64) -> bool {
+    /// Packs, and their bytes.
+    fn extent(&self) -> (usize, u64) {
         let packs = self.packs();
-        let bytes: u64 = packs.iter().map(Pack::bytes).sum();
-        packs.len() <= PACKS_MAX && bytes <= max_bytes
+        (packs.len(), packs.iter().map(Pack::bytes).sum())
     }
 
-    /// Rewrites the commits that can be read to their last object. False where there is none.
+    /// Writes the commits that can be read to their last object anew. False where there is none.
     pub(super) fn keep_intact(&self) -> Result<bool, Error> {
-        let intact: Vec<CommitId> = self
-            .commits()
-            .into_iter()
-            .filter(|commit| {
-                let closure = self.closure(*commit);
-                closure.is_some_and(|closure| {
-                    let readable = |(kind, id): &(Kind, Oid)| self.read(*kind, *id).is_some();
-                    !closure.missing && closure.objects.iter().all(readable)
-                })
-            })
-            .collect();
+        let mut intact = self.commits();
+        intact.retain(|commit| {
+            let closure = self.closure(&[*commit]);
+            closure.is_some_and(|closure| closure.iter().all(|id| self.object(*id).is_some()))
+        });
         if intact.is_empty() {
             return Ok(false);
         }
-        Ok(self.rewrite(&intact, u64::MAX)? == Rewrite::Done)
+        let combined = self.combine(&intact, Scope::Everything, u64::MAX)?;
+        Ok(matches!(combined, Combination::Done { .. }))
     }
 
-    /// Makes one pack of the commits and removes everything else; changes nothing where that cannot be done.
-    fn rewrite(&self, commits: &[CommitId], max_bytes: u64) -> Result<Rewrite, Error> {
+    /// Makes one pack of what the commits need and the packs that stay do not have, and removes all other packs;
+    /// changes nothing where that cannot be done.
+    fn combine(
+        &self,
+        commits: &[CommitId],
+        scope: Scope,
+        max_bytes: u64,
+    ) -> Result<Combination, Error> {
+        let Some(mut needed) = self.closure(commits) else {
+            return Ok(Combination::Unreadable);
+        };
+        let shares = shares::deal(&self.packs(), &mut needed);
+        // A marked commit lacks nothing but that.
+        let left_out = !needed.is_empty();
+        let (staying, combined) = match scope {
+            Scope::SmallPacks => shares::part(shares, STAYING_MAX),
+            Scope::Everything => (Vec::new(), shares),
+        };
+        let mut bytes = staying.iter().map(Share::bytes).sum::<u64>();
         let mut writer = self.writer()?;
-        let mut left_out = false;
-        for commit in commits {
-            let Some(closure) = self.closure(*commit) else {
-                return Ok(Rewrite::Unreadable);
+        for id in combined.iter().flat_map(Share::objects) {
+            let Some(copied) = self.find(*id, |object| writer.copy(*id, &object)) else {
+                return Ok(Combination::Unreadable);
             };
-            left_out |= closure.missing;
-            for (kind, id) in closure.objects {
-                if writer.contains(id) {
-                    continue;
-                }
-                let Some(content) = self.read(kind, id) else {
-                    return Ok(Rewrite::Unreadable);
-                };
-                if writer.add(kind, id, &content)? != Added::Stored {
-                    return Ok(Rewrite::Unreadable);
-                }
-            }
-            if writer.bytes() > max_bytes {
-                return Ok(Rewrite::TooLarge);
+            bytes += copied?;
+            if bytes > max_bytes {
+                return Ok(Combination::TooLarge);
             }
         }
-        let (_, path) = writer.complete()?;
+        let (written, path) = writer.complete()?;
         // Before what it stands for goes.
         self.settle()?;
         if left_out {
             self.set_promisor()?;
         }
         self.keep_marks(commits)?;
-        self.keep_packs(&path.into_iter().collect())?;
-        Ok(Rewrite::Done)
+        let keep = staying.into_iter().map(Share::into_path).chain(path);
+        self.keep_packs(&keep.collect())?;
+        Ok(Combination::Done {
+            objects: written.objects,
+        })
     }
 
-    /// The commit, its trees and its blobs; `None` where commit or trees are not readable.
-    fn closure(&self, commit: CommitId) -> Option<Closure> {
-        let parsed = self.commit(commit).ok()??;
-        let mut closure = Closure {
-            objects: vec![(Kind::Commit, commit.0)],
-            missing: false,
-        };
-        let mut seen = HashSet::from([parsed.tree.0]);
-        let mut pending = vec![parsed.tree.0];
+    /// Everything below the commits, blobs that were left out included; `None` where a commit or a tree cannot be read.
+    fn closure(&self, commits: &[CommitId]) -> Option<HashSet<Oid>> {
+        let mut closure = HashSet::new();
+        let mut pending = Vec::new();
+        for commit in commits {
+            closure.insert(commit.0);
+            let tree = self.commit(*commit).ok()??.tree.0;
+            if closure.insert(tree) {
+                pending.push(tree);
+            }
+        }
         while let Some(tree) = pending.pop() {
             let raw = self.read(Kind::Tree, tree)?;
-            closure.objects.push((Kind::Tree, tree));
             for entry in gix_object::TreeRefIter::from_bytes(&raw, gix_hash::Kind::Sha1) {
                 let entry = entry.ok()?;
                 let id = Oid::from_gix(entry.oid)?;
-                if entry.mode.is_commit() || !seen.insert(id) {
-                    continue;
-                }
-                if entry.mode.is_tree() {
+                if !entry.mode.is_commit() && closure.insert(id) && entry.mode.is_tree() {
                     pending.push(id);
-                } else if self.contains(id) {
-                    closure.objects.push((Kind::Blob, id));
-                } else {
-                    closure.missing = true;
                 }
             }
         }
@@ -167,7 +180,7 @@ impl Store {
     }
 
     /// Removes every pack but these from disk.
-    fn keep_packs(&self, keep: &HashSet<std::path::PathBuf>) -> Result<(), Error> {
+    fn keep_packs(&self, keep: &HashSet<PathBuf>) -> Result<(), Error> {
         let mut packs = self.packs.write().unwrap_or_else(PoisonError::into_inner);
         for pack in packs.iter().filter(|pack| !keep.contains(pack.path())) {
             pack.unlink()?;

@@ -11,6 +11,7 @@ use gix_pack::data::{Version, header, input};
 use crate::git::Oid;
 use crate::git::id::Kind;
 
+use super::pack::Object;
 use super::{Error, IngestBounds, Ingested, Store};
 
 /// Collects objects; nothing of them is in the store before [`Writer::finish`], or ever, if it is dropped.
@@ -21,7 +22,6 @@ pub struct Writer<'a> {
     path: PathBuf,
     file: BufWriter<File>,
     written: HashSet<Oid>,
-    bytes: u64,
 }
 
 /// What became of an object given to [`Writer::add`].
@@ -53,7 +53,6 @@ impl Store {
             path,
             file,
             written: HashSet::new(),
-            bytes: 0,
         })
     }
 }
@@ -66,8 +65,27 @@ impl Writer<'_> {
             Ok(actual) => return Ok(Added::OtherId(actual)),
             Err(_) => return Ok(Added::Collision),
         }
+        self.put(kind, id, content)?;
+        Ok(Added::Stored)
+    }
+
+    /// Adds an object that was read from another pack, and tells the bytes it takes. Where it lies whole there, it is
+    /// not deflated again.
+    pub(super) fn copy(&mut self, id: Oid, object: &Object<'_>) -> Result<u64, Error> {
+        let Some(entry) = object.entry else {
+            return self.put(object.kind, id, &object.content);
+        };
         if !self.written.insert(id) {
-            return Ok(Added::Stored);
+            return Ok(0);
+        }
+        let written = self.file.write_all(entry);
+        written.map_err(|source| Error::io("write", &self.path, source))?;
+        Ok(entry.len() as u64)
+    }
+
+    fn put(&mut self, kind: Kind, id: Oid, content: &[u8]) -> Result<u64, Error> {
+        if !self.written.insert(id) {
+            return Ok(0);
         }
         let object = gix_object::Data {
             kind: kind.to_gix(),
@@ -81,27 +99,16 @@ impl Writer<'_> {
                 entry
                     .header
                     .write_to(entry.decompressed_size, &mut self.file)?;
-                self.bytes += entry.bytes_in_pack();
-                self.file.write_all(&entry.compressed.unwrap_or_default())
+                let bytes = entry.bytes_in_pack();
+                self.file.write_all(&entry.compressed.unwrap_or_default())?;
+                Ok(bytes)
             })
-            .map_err(|source| Error::io("write", &self.path, source))?;
-        Ok(Added::Stored)
-    }
-
-    /// Whether an object was added.
-    #[must_use]
-    pub fn contains(&self, id: Oid) -> bool {
-        self.written.contains(&id)
+            .map_err(|source| Error::io("write", &self.path, source))
     }
 
     /// Completes the pack and takes it into the store, durable when [settled](Store::settle).
     pub fn finish(self) -> Result<Ingested, Error> {
         self.complete().map(|(ingested, _)| ingested)
-    }
-
-    /// How large the pack is so far.
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
     }
 
     /// As [`Writer::finish`]; tells too where the pack is, if there was anything to write.

@@ -60,5 +60,6 @@ mod state;
 mod status;
 mod sync;
 mod targets;
+mod tidy;
 mod token;
 mod validate;
