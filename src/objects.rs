@@ -27,6 +27,7 @@ use crate::git::commit;
 use crate::git::id::Kind;
 use crate::git::{Commit, CommitId, Oid};
 
+mod decoder;
 mod durable;
 mod error;
 mod ingest;

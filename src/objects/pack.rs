@@ -10,6 +10,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use gix_pack::data::entry::Location;
@@ -17,6 +18,7 @@ use gix_pack::data::entry::Location;
 use crate::git::Oid;
 use crate::git::id::Kind;
 
+use super::decoder::Decoder;
 use super::{Error, durable};
 
 /// Base, result and instructions of a delta are in memory together, so reading takes a multiple of the largest
@@ -30,6 +32,8 @@ pub(super) struct Pack {
     path: PathBuf,
     bytes: u64,
     bundle: gix_pack::Bundle,
+    /// As many as there were readers at a time.
+    decoders: Mutex<Vec<Decoder>>,
 }
 
 /// What a pack has under an id.
@@ -81,6 +85,7 @@ impl Pack {
             path: path.to_owned(),
             bytes,
             bundle,
+            decoders: Mutex::default(),
         })
     }
 
@@ -107,22 +112,21 @@ impl Pack {
 
     /// Reads an object and hashes it.
     pub(super) fn read(&self, id: Oid) -> Reading<'_> {
+        if !self.contains(id) {
+            return Reading::Absent;
+        }
         let mut content = Vec::new();
-        let found = catch_unwind(AssertUnwindSafe(|| {
+        let found = self.decode(|decoder| {
+            let (inflate, bases) = (&mut decoder.inflate, &mut decoder.bases);
             self.bundle
-                .find(
-                    &id.to_gix(),
-                    &mut content,
-                    &mut gix_zlib::Inflate::default(),
-                    &mut gix_pack::cache::Never,
-                )
+                .find(&id.to_gix(), &mut content, inflate, bases)
                 .map(|found| found.map(|(data, location)| (data.kind, self.whole(&location))))
-        }));
+        });
         let (kind, entry) = match found {
-            Ok(Ok(None)) => return Reading::Absent,
-            Ok(Ok(Some((kind, entry)))) => (Kind::from_gix(kind), entry),
-            Ok(Err(error)) => return Reading::Damaged(one_line(&error)),
-            Err(_) => return Reading::Damaged("the reader panicked".to_owned()),
+            Some(Ok(None)) => return Reading::Absent,
+            Some(Ok(Some((kind, entry)))) => (Kind::from_gix(kind), entry),
+            Some(Err(error)) => return Reading::Damaged(one_line(&error)),
+            None => return Reading::Damaged("the reader panicked".to_owned()),
         };
         match Oid::of(kind, &content) {
             Ok(actual) if actual == id => Reading::Found(Object {
@@ -159,19 +163,25 @@ impl Pack {
 
     /// Bytes of an object as its header tells them, unproven: for estimates.
     pub(super) fn size(&self, id: Oid) -> Option<u64> {
-        let size = || {
-            let index = self.bundle.index.lookup(id.to_gix())?;
-            let offset = self.bundle.index.pack_offset_at_index(index);
-            let pack = &self.bundle.pack;
+        let index = self.bundle.index.lookup(id.to_gix())?;
+        let offset = self.bundle.index.pack_offset_at_index(index);
+        let pack = &self.bundle.pack;
+        let header = self.decode(|decoder| {
             // Every pack is whole: no base is outside of it.
-            let header = pack.decode_header(
-                pack.entry(offset).ok()?,
-                &mut gix_zlib::Inflate::default(),
-                &|_| Ok(None),
-            );
-            Some(header.ok()?.object_size)
-        };
-        catch_unwind(AssertUnwindSafe(size)).ok().flatten()
+            let no_base = |_: &gix_hash::oid| Ok(None);
+            pack.decode_header(pack.entry(offset).ok()?, &mut decoder.inflate, &no_base)
+                .ok()
+        });
+        Some(header??.object_size)
+    }
+
+    /// Nothing where the reader panicked; the decoder is not used again then.
+    fn decode<T>(&self, decode: impl FnOnce(&mut Decoder) -> T) -> Option<T> {
+        let idle = || self.decoders.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut decoder = idle().pop().unwrap_or_default();
+        let result = catch_unwind(AssertUnwindSafe(|| decode(&mut decoder))).ok()?;
+        idle().push(decoder);
+        Some(result)
     }
 
     /// Declares that what its objects refer to and nobody has was left out on purpose. Only git reads it.
@@ -224,17 +234,19 @@ pub(super) fn load_all(directory: &Path, blob_limit: u64) -> Result<(Vec<Pack>, 
             unlink(&path)?;
             continue;
         }
-        // What cannot even be looked at is not to be thrown away as damaged.
-        for file in [stem.with_extension("idx"), path.clone()] {
-            if let Err(source) = fs::File::open(&file)
-                && super::is_refused(&source)
-            {
-                return Err(Error::io("read", &file, source));
-            }
-        }
         match Pack::open(&path, blob_limit) {
             Ok(pack) => packs.push((written(&path), pack)),
             Err(detail) => {
+                // What cannot even be looked at is not to be thrown away as damaged.
+                let files = [stem.with_extension("idx"), path.clone()];
+                let opened = files.each_ref().map(fs::File::open);
+                for (file, opened) in files.iter().zip(opened) {
+                    if let Err(source) = opened
+                        && super::is_refused(&source)
+                    {
+                        return Err(Error::io("read", file, source));
+                    }
+                }
                 tracing::warn!(pack = %path.display(), %detail, "damaged pack in the store");
                 sound = false;
                 unlink(&path)?;
