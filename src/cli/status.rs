@@ -69,8 +69,13 @@ pub(super) fn warn_of_other_owner(settings: &Settings, run: &mut Run<'_>) {
     if let Ok(Stat { uid, .. }) = owner
         && uid != rustix::process::geteuid().as_raw()
     {
+        let owner = if uid == 0 {
+            "root".to_owned()
+        } else {
+            format!("the user with id {uid}")
+        };
         run.report.warning(&format!(
-            "`{}` belongs to the user with id {uid}, and every user has a state directory of their own: what that user has synced is told to that user",
+            "`{}` belongs to {owner}; what {owner} has synced is known to {owner} only",
             settings.target.display()
         ));
     }
