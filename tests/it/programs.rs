@@ -120,3 +120,25 @@ fn a_rebuild_that_failed_is_told_beside_the_one_that_waits() {
         status()
     );
 }
+
+#[test]
+fn a_lost_index_is_not_told_as_nothing_synced() {
+    let repo = Repo::small();
+    let world = Sandbox::new();
+    let path = repo.path().display().to_string();
+    let status = || world.run(&["status"]).ok().stdout;
+    assert!(status().contains("none yet: nothing was synced here"));
+    let _ = world.run(&["sync", "--repo", &path]).ok();
+    let index = world.state().join("index");
+    for garbage in [None, Some("garbage")] {
+        fs::remove_file(&index).unwrap();
+        if let Some(garbage) = garbage {
+            fs::write(&index, garbage).unwrap();
+        }
+        let told = status();
+        let brought = format!("the last one brought {} (main of", &repo.id("main")[..10]);
+        assert!(told.contains(&brought), "{told}");
+        let _ = world.run(&["sync", "--repo", &path]).ok();
+        assert!(!status().contains("unknown: the index"));
+    }
+}

@@ -32,7 +32,18 @@ impl Lines {
     /// Which commit the target is at, since when.
     fn commit(&mut self, document: &Document) {
         let Some(id) = &document.commit else {
-            return self.add("commit", "none yet: nothing was synced here");
+            return match &document.last_sync {
+                None => self.add("commit", "none yet: nothing was synced here"),
+                Some(last) => self.add(
+                    "commit",
+                    format!(
+                        "unknown: the index is lost, and the next sync makes it anew; the last one brought {} ({} of {})",
+                        last.last_sync.commit_sha.short(),
+                        last.last_sync.reference,
+                        last.repository
+                    ),
+                ),
+            };
         };
         let last = document.last_sync.as_ref();
         match last.filter(|last| last.last_sync.commit_sha == *id) {
