@@ -142,7 +142,7 @@ pub enum Error {
     #[diagnostic(
         code(hyper_sync::source::no_tls),
         help(
-            "check the port and, where a proxy is set, the proxy's address; an `http://` address is read only without a token, unless it is this machine's own; nothing was written"
+            "check the port and, where a proxy is set, the proxy's address; `http://` asks a server without TLS, for public repositories only: no token goes that way but to this machine itself; nothing was written"
         )
     )]
     NoTls {
