@@ -11,6 +11,7 @@ use crate::git::{BlobId, Commit, CommitId, Tree};
 use crate::objects::Store;
 
 mod ancestry;
+mod contents;
 mod error;
 pub mod git;
 pub mod github;
@@ -20,6 +21,7 @@ mod offline;
 mod open;
 mod stage;
 
+pub use contents::Contents;
 pub use error::Error;
 pub use offline::Offline;
 pub use open::{Opening, open};
@@ -106,6 +108,8 @@ pub struct Obtained {
     pub blobs: u64,
     /// The commit's tree, where it was walked out of the store already.
     pub tree: Option<Tree>,
+    /// What was read of it on the way.
+    pub contents: Contents,
 }
 
 /// How far the commit itself is proven.

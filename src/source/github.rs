@@ -16,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use reqwest::header::{HeaderName, HeaderValue};
 
 use super::http::{Cap, Client, Credentials, Reply, Request, Url, url};
-use super::{Error, Need, Obtained, Provenance, Resolved, Route, Source, Traffic};
+use super::{Contents, Error, Need, Obtained, Provenance, Resolved, Route, Source, Traffic};
 use crate::git::id::Kind;
 use crate::git::tree::{Bounds, WalkError};
 use crate::git::{Commit, CommitId, Tree, TreeId};
@@ -289,6 +289,7 @@ impl Source for GitHub {
             fallbacks: Vec::new(),
             blobs: missing.len() as u64,
             tree: None,
+            contents: Contents::default(),
         })
     }
 

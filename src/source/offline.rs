@@ -1,6 +1,8 @@
 //! The commits that are here already, as a source: for going back without the network.
 
-use super::{Error, Need, Obtained, Provenance, RefKind, Resolved, Route, Source, Traffic};
+use super::{
+    Contents, Error, Need, Obtained, Provenance, RefKind, Resolved, Route, Source, Traffic,
+};
 use crate::git::{Commit, CommitId};
 use crate::objects::Store;
 
@@ -41,6 +43,7 @@ impl Source for Offline {
                 fallbacks: Vec::new(),
                 blobs: 0,
                 tree: None,
+                contents: Contents::default(),
             }),
             None => Err(Error::UnknownCommit {
                 remote: "the object store".to_owned(),

@@ -119,12 +119,19 @@ impl Staged<'_> {
     /// Bytes of one of its blobs, where the store has it.
     #[must_use]
     pub fn size(&self, id: BlobId) -> Option<u64> {
-        self.store.size(id.0)
+        let kept = self.obtained.contents.get(id);
+        kept.map_or_else(
+            || self.store.size(id.0),
+            |content| Some(content.len() as u64),
+        )
     }
 
-    /// The content of one of its blobs, hashed again on the way.
+    /// The content of one of its blobs, hashed when it was read.
     pub fn blob(&self, id: BlobId) -> Result<Vec<u8>, Error> {
-        blob(self.store, self.commit().id, id)
+        match self.obtained.contents.get(id) {
+            Some(content) => Ok(content.to_vec()),
+            None => blob(self.store, self.commit().id, id),
+        }
     }
 }
 

@@ -29,6 +29,7 @@ mod common {
 }
 
 mod apply;
+mod contents;
 mod damage;
 mod defects;
 mod diff;

@@ -15,8 +15,8 @@ use hyper_sync::scan;
 use hyper_sync::settings::{Env, Limits, Symlinks};
 use hyper_sync::signature::{self, Signers};
 use hyper_sync::source::{
-    Depth, Error, Need, Obtained, Provenance, RefKind, Resolved, Route, Source, Staged, Terms,
-    Traffic, stage,
+    Contents, Depth, Error, Need, Obtained, Provenance, RefKind, Resolved, Route, Source, Staged,
+    Terms, Traffic, stage,
 };
 
 use crate::common::env::Sandbox;
@@ -189,6 +189,7 @@ impl Source for Forge<'_> {
             fallbacks: Vec::new(),
             blobs: 0,
             tree: None,
+            contents: Contents::default(),
         })
     }
 

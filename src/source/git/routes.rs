@@ -3,7 +3,7 @@
 use crate::git::id::Kind;
 use crate::git::{BlobId, Commit, CommitId, Oid, Tree};
 use crate::objects::{Ingested, Store};
-use crate::source::{Error, Fallback, Need, Obtained, Provenance, Route, walk};
+use crate::source::{Contents, Error, Fallback, Need, Obtained, Provenance, Route, walk};
 
 use super::request::Fetch;
 use super::{GitSource, Reply};
@@ -18,10 +18,10 @@ const NO_CONTENT: &str = "blob:none";
 struct Walked {
     commit: Commit,
     tree: Tree,
-    /// Needed blobs.
-    needed: Vec<BlobId>,
-    /// Those of them that the store cannot read.
-    lacking: Vec<BlobId>,
+    /// How many blobs are needed.
+    needed: usize,
+    /// What the store has of them.
+    contents: Contents,
 }
 
 impl GitSource {
@@ -38,10 +38,10 @@ impl GitSource {
     ) -> Result<Obtained, (Route, Error)> {
         if !self.options.force_full
             && let Ok(walked) = self.walk(commit, store, need)
-            && walked.lacking.is_empty()
+            && walked.contents.lacking().is_empty()
         {
             return self
-                .obtained(walked, Route::Store, 0, store)
+                .obtained(walked, Route::Store, 0)
                 .map_err(|error| (Route::Store, error));
         }
         let mut given_up: Option<(Route, Error)> = None;
@@ -124,8 +124,8 @@ impl GitSource {
             Reply::NotOurRef(_) => return Err(self.unknown(commit)),
         }
         let walked = self.walk(commit, store, need)?;
-        let blobs = walked.needed.len();
-        self.complete(walked, Route::Delta, blobs, store)
+        let blobs = walked.needed;
+        self.complete(walked, Route::Delta, blobs)
     }
 
     /// Commit and trees, then the blobs that are missing.
@@ -148,7 +148,7 @@ impl GitSource {
             bytes -= self.pack(commit, &listing, store, need, bytes)?.bytes;
             self.walk(commit, store, need)?
         };
-        let missing: Vec<Oid> = listed.lacking.iter().map(|id| id.0).collect();
+        let missing: Vec<Oid> = listed.contents.lacking().iter().map(|id| id.0).collect();
         for want in missing.chunks(WANTS_MAX) {
             let blobs = Fetch {
                 want,
@@ -165,7 +165,7 @@ impl GitSource {
             bytes = bytes.saturating_sub(ingested.bytes);
         }
         let walked = self.walk(commit, store, need)?;
-        self.complete(walked, Route::SelectGit, missing.len(), store)
+        self.complete(walked, Route::SelectGit, missing.len())
     }
 
     /// One pack that stands for itself.
@@ -183,7 +183,7 @@ impl GitSource {
         let mut blobs: Vec<BlobId> = files.map(|file| file.id).collect();
         blobs.sort();
         blobs.dedup();
-        self.complete(walked, Route::Full, blobs.len(), store)
+        self.complete(walked, Route::Full, blobs.len())
     }
 
     /// A fetch to which a pack is the only answer.
@@ -237,40 +237,25 @@ impl GitSource {
             })?;
         let tree = walk(store, &commit, self.options.limits, &self.remote)?;
         let needed = need.missing(&tree)?;
-        let is_lacking = |id: &BlobId| store.read(Kind::Blob, id.0).is_none();
-        let lacking = needed.iter().copied().filter(is_lacking).collect();
         Ok(Walked {
             commit,
             tree,
-            needed,
-            lacking,
+            needed: needed.len(),
+            contents: Contents::read(store, &needed),
         })
     }
 
-    fn complete(
-        &self,
-        walked: Walked,
-        route: Route,
-        blobs: usize,
-        store: &Store,
-    ) -> Result<Obtained, Error> {
-        match walked.lacking.first() {
-            None => self.obtained(walked, route, blobs, store),
+    fn complete(&self, walked: Walked, route: Route, blobs: usize) -> Result<Obtained, Error> {
+        match walked.contents.lacking().first() {
+            None => self.obtained(walked, route, blobs),
             Some(id) => Err(self.incomplete(walked.commit.id, "blob", id.0)),
         }
     }
 
-    fn obtained(
-        &self,
-        walked: Walked,
-        route: Route,
-        blobs: usize,
-        store: &Store,
-    ) -> Result<Obtained, Error> {
+    fn obtained(&self, walked: Walked, route: Route, blobs: usize) -> Result<Obtained, Error> {
         // A pack is bounded as it comes, and holds many times its own size.
-        let sizes = walked.needed.iter().filter_map(|id| store.size(id.0));
         let limit = self.options.limits.bytes;
-        if sizes.fold(0, u64::saturating_add) > limit {
+        if walked.contents.bytes() > limit {
             return Err(Error::TooLarge {
                 what: "what the commit changes".to_owned(),
                 limit,
@@ -280,6 +265,7 @@ impl GitSource {
         Ok(Obtained {
             commit: Provenance::Verified(walked.commit),
             tree: Some(walked.tree),
+            contents: walked.contents,
             route,
             fallbacks: Vec::new(),
             blobs: blobs as u64,

@@ -1,0 +1,56 @@
+//! What a commit needs, read out of the store once.
+
+use hyper_sync::git::id::Kind;
+use hyper_sync::git::{BlobId, Oid};
+use hyper_sync::source::Contents;
+
+use crate::common::machine::Machine;
+
+fn id(content: &[u8]) -> BlobId {
+    BlobId(Oid::of(Kind::Blob, content).unwrap())
+}
+
+fn machine_with(contents: &[Vec<u8>]) -> Machine {
+    let machine = Machine::new();
+    let mut writer = machine.store.writer().unwrap();
+    for content in contents {
+        writer.add(Kind::Blob, id(content).0, content).unwrap();
+    }
+    writer.finish().unwrap();
+    machine
+}
+
+#[test]
+fn what_the_store_has_is_kept_and_what_it_lacks_is_told_in_order() {
+    let numbered = |from: u32| (from..from + 50).map(|n| n.to_be_bytes().repeat(300));
+    let here: Vec<Vec<u8>> = numbered(0).collect();
+    let elsewhere: Vec<Vec<u8>> = numbered(1000).collect();
+    let machine = machine_with(&here);
+    let pairs = here.iter().zip(&elsewhere);
+    let ids: Vec<BlobId> = pairs.flat_map(|(a, b)| [id(a), id(b)]).collect();
+
+    let contents = Contents::read(&machine.store, &ids);
+    let lacking: Vec<BlobId> = elsewhere.iter().map(|content| id(content)).collect();
+    assert_eq!(contents.lacking(), lacking);
+    assert_eq!(contents.bytes(), 50 * 1200);
+    for content in &here {
+        assert_eq!(contents.get(id(content)), Some(&content[..]));
+    }
+    assert_eq!(contents.get(lacking[0]), None);
+
+    let nothing = Contents::read(&machine.store, &[]);
+    assert_eq!((nothing.lacking().len(), nothing.bytes()), (0, 0));
+}
+
+#[test]
+fn what_is_too_much_to_keep_is_counted_all_the_same() {
+    let large: Vec<Vec<u8>> = (0..4).map(|byte| vec![byte; 9 << 20]).collect();
+    let machine = machine_with(&large);
+    let ids: Vec<BlobId> = large.iter().map(|content| id(content)).collect();
+
+    let contents = Contents::read(&machine.store, &ids);
+    assert_eq!(contents.lacking(), []);
+    assert_eq!(contents.bytes(), 36 << 20);
+    let kept = ids.iter().filter(|id| contents.get(**id).is_some());
+    assert_eq!(kept.count(), 3, "32 MiB hold three of 9 MiB");
+}
