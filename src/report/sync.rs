@@ -30,8 +30,14 @@ pub fn human(report: &mut Report, outcome: &Outcome) {
             fallback.from, fallback.cause
         ));
     }
-    for notice in &outcome.notices {
+    let (notices, more) = listed(report, outcome.notices.iter());
+    for notice in notices {
         report.note(&notice.to_string());
+    }
+    if more > 0 {
+        report.note(&format!(
+            "and {more} more of this kind; `--verbose` names them"
+        ));
     }
     edits(report, outcome);
     if outcome.mode == Mode::DryRun || report.verbosity() == Verbosity::Verbose {
@@ -42,14 +48,27 @@ pub fn human(report: &mut Report, outcome: &Outcome) {
     report.text(&summary(outcome));
 }
 
+/// More of one kind than this are counted instead of named, unless everything is to be told.
+const LISTED: usize = 20;
+
+/// What is named, and how many are not. One more is named rather than counted.
+fn listed<T>(report: &Report, items: impl Iterator<Item = T>) -> (Vec<T>, usize) {
+    let mut items: Vec<T> = items.collect();
+    let all = report.verbosity() == Verbosity::Verbose || items.len() == LISTED + 1;
+    let more = if all {
+        0
+    } else {
+        items.len().saturating_sub(LISTED)
+    };
+    items.truncate(items.len() - more);
+    (items, more)
+}
+
 fn edits(report: &mut Report, outcome: &Outcome) {
     let done = outcome.mode == Mode::Apply;
-    for operation in outcome
-        .plan
-        .operations()
-        .iter()
-        .filter(|operation| operation.edited)
-    {
+    let edited = outcome.plan.operations().iter();
+    let (replaced, more) = listed(report, edited.filter(|operation| operation.edited));
+    for operation in replaced {
         let path = &operation.path;
         match outcome.applied.as_ref().and_then(|applied| applied.id) {
             Some(id) if done => report.warning(&format!(
@@ -59,8 +78,21 @@ fn edits(report: &mut Report, outcome: &Outcome) {
             _ => report.warning(&format!("the local edit of `{path}` would be replaced, and kept aside")),
         }
     }
-    for Kept { path, reason } in outcome.plan.kept() {
+    if more > 0 {
+        report.warning(&if done {
+            format!("and {more} more local edits were; `hyper-sync history --verbose` names them, `hyper-sync restore .` puts all back")
+        } else {
+            format!("and {more} more local edits would be; `--verbose` names them")
+        });
+    }
+    let (kept, more) = listed(report, outcome.plan.kept().iter());
+    for Kept { path, reason } in kept {
         report.note(&format!("`{path}` stays as it is: {}", because(*reason)));
+    }
+    if more > 0 {
+        report.note(&format!(
+            "and {more} more stay as they are; `--verbose` names them"
+        ));
     }
     for InTheWay { path, .. } in outcome.plan.in_the_way() {
         report.warning(&format!(

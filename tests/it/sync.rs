@@ -131,6 +131,48 @@ fn says_what_became_of_local_edits() {
 }
 
 #[test]
+fn many_local_edits_are_counted_instead_of_named() {
+    let repo = Repo::small();
+    let files: Vec<String> = (10..35).map(|i| format!("many/{i}.nix")).collect();
+    for file in &files {
+        repo.write(file, "{ }\n");
+    }
+    repo.commit("many");
+    let world = world(&repo);
+    let _ = sync(&world, &repo, &[]).ok();
+    for file in &files {
+        world.edit(file, "{ mine = true; }\n");
+    }
+    let lines = |args: &[&str]| -> Vec<String> {
+        let told = sync(&world, &repo, args).ok();
+        told.stderr.lines().map(str::to_owned).collect()
+    };
+    let stay = lines(&[]);
+    assert_eq!(stay.len(), 21, "{stay:#?}");
+    assert_eq!(
+        stay[20],
+        "and 5 more stay as they are; `--verbose` names them"
+    );
+    let all = lines(&["--verbose"]);
+    assert!(
+        all.iter()
+            .any(|line| line.starts_with("`many/34.nix` stays"))
+    );
+    let replace = ["--local-edits", "replace"];
+    let preview = lines(&[&replace[..], &["--dry-run"]].concat());
+    assert_eq!(
+        preview[20],
+        "warning: and 5 more local edits would be; `--verbose` names them"
+    );
+    let replaced = lines(&replace);
+    assert_eq!(replaced.len(), 21, "{replaced:#?}");
+    assert!(replaced[20].starts_with("warning: and 5 more local edits were; "));
+    let path = repo.path().display().to_string();
+    let history = world.run(&["history", "--repo", &path, "--verbose"]).ok();
+    assert!(history.stdout.contains("many/34.nix"));
+}
+
+#[test]
 fn a_check_and_a_dry_run_write_nothing_into_the_target() {
     let repo = Repo::small();
     let world = world(&repo);
