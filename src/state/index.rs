@@ -10,6 +10,8 @@ use super::{Error, StateDir};
 use crate::fs::{Stat, Unsynced};
 use crate::git::{BlobId, CommitId, File, FileMode, RelPath, TreeId};
 
+mod time;
+
 const NAME: &str = "index";
 const ASIDE: &str = "index.tmp";
 const FORMAT: Format = Format {
@@ -60,8 +62,10 @@ pub struct Seen {
     /// Size in bytes.
     pub size: u64,
     /// Last change of content, nanoseconds since 1970.
+    #[serde(deserialize_with = "time::read")]
     pub mtime: i128,
     /// Last change of the inode, nanoseconds since 1970.
+    #[serde(deserialize_with = "time::read")]
     pub ctime: i128,
     /// Inode number.
     pub ino: u64,
@@ -78,7 +82,8 @@ impl Serialize for Owned {
 /// As an array, as above.
 impl Serialize for Seen {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (self.size, self.mtime, self.ctime, self.ino).serialize(serializer)
+        let [mtime, ctime] = [self.mtime, self.ctime].map(time::Written);
+        (self.size, mtime, ctime, self.ino).serialize(serializer)
     }
 }
 
