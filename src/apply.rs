@@ -35,7 +35,6 @@ mod finish;
 mod look;
 mod order;
 mod preflight;
-mod read_ahead;
 mod recover;
 mod stage;
 mod staging;
@@ -49,7 +48,6 @@ pub use recover::{Recovered, is_active, recover};
 pub use transaction::{Change, Image, NotATx, Point, Transaction, TxId};
 pub use update::Update;
 
-use read_ahead::ReadAhead;
 use staging::Staging;
 
 /// Where the content of files comes from. Nothing here needs the network.
@@ -205,8 +203,7 @@ fn commit(
     };
     let (staging, record) = thread::scope(|scope| {
         let settled = scope.spawn(|| content.settle());
-        let contents = ReadAhead::begin(scope, &transaction.changes, content);
-        let prepared = prepare(target, state, update, transaction, contents, &tick)?;
+        let prepared = prepare(target, state, update, transaction, content, &tick)?;
         settled
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
@@ -224,7 +221,7 @@ fn prepare(
     state: &StateDir,
     update: &Update<'_>,
     transaction: &Transaction,
-    mut contents: ReadAhead<'_>,
+    content: &dyn Content,
     tick: &dyn Fn(usize) -> Result<(), Error>,
 ) -> Result<(Staging, recover::Record), Error> {
     let staging = Staging::open(target)?;
@@ -232,8 +229,7 @@ fn prepare(
     let mut kept = copies::Copies::begin(state, transaction.id)?;
     for (number, operation) in update.plan.operations().iter().enumerate() {
         kept.copy(target, operation)?;
-        let change = &transaction.changes[number];
-        stage::write(&staging, number, change, contents.next()?.as_deref())?;
+        stage::write(&staging, number, &transaction.changes[number], content)?;
         tick(number + 1)?;
     }
     stage::directories(&staging, target, transaction)?;

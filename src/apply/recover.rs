@@ -286,8 +286,7 @@ fn carry_on(
         let staging = execution.staging.directory();
         let change = &transaction.changes[number];
         execution.staging.clear(number)?;
-        let content = stage::read(change, content)?;
-        stage::write(&execution.staging, number, change, content.as_deref())?;
+        stage::write(&execution.staging, number, change, content)?;
         stage::sync_one(staging, number, change)?;
     }
     let applied = finish::run(execution, &|_| ())?;

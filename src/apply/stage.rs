@@ -13,10 +13,15 @@ use crate::scan::hash;
 #[error("what the store returned has another id")]
 struct OtherId;
 
-/// The content of the new file of a change, hashed; `None` where there is no new file.
-pub(super) fn read(change: &Change, content: &dyn Content) -> Result<Option<Vec<u8>>, Error> {
+/// Writes the new file of a change, if it has one; not yet durable.
+pub(super) fn write(
+    staging: &Staging,
+    number: usize,
+    change: &Change,
+    content: &dyn Content,
+) -> Result<(), Error> {
     let Some(after) = change.after else {
-        return Ok(None);
+        return Ok(());
     };
     let failed = |source| Error::Content {
         path: change.path.clone(),
@@ -28,26 +33,13 @@ pub(super) fn read(change: &Change, content: &dyn Content) -> Result<Option<Vec<
     if !id.is_ok_and(|id| id == after.id) {
         return Err(failed(OtherId.into()));
     }
-    Ok(Some(bytes))
-}
-
-/// Writes the new file of a change, if it has one; not yet durable.
-pub(super) fn write(
-    staging: &Staging,
-    number: usize,
-    change: &Change,
-    content: Option<&[u8]>,
-) -> Result<(), Error> {
-    let (Some(after), Some(bytes)) = (change.after, content) else {
-        return Ok(());
-    };
     let name = file_name(number);
     let directory = staging.directory();
     match after.mode.permissions() {
-        None => directory.symlink(bytes, name)?,
+        None => directory.symlink(&bytes, name)?,
         Some(mode) => {
             let mut file = directory.create(name)?;
-            file.write(bytes)?;
+            file.write(&bytes)?;
             file.set_mode(mode)?;
         }
     }
