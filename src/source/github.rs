@@ -213,7 +213,10 @@ impl GitHub {
         let bounds = Bounds {
             entries: self.limits.files,
         };
-        Tree::walk(root, bounds, |id| store.read(Kind::Tree, id.0).ok_or(())).ok()
+        Tree::walk(root, None, bounds, |id| {
+            store.read(Kind::Tree, id.0).ok_or(())
+        })
+        .ok()
     }
 
     /// Walks the tree out of what was just rebuilt and what the store has.
@@ -229,7 +232,7 @@ impl GitHub {
                 .or_else(|| store.read(Kind::Tree, id.0))
                 .ok_or(id)
         };
-        Tree::walk(commit.tree, bounds, read).map_err(|error| match error {
+        Tree::walk(commit.tree, None, bounds, read).map_err(|error| match error {
             WalkError::Fault(fault) => Error::Tree {
                 commit: commit.id,
                 fault,

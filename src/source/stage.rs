@@ -183,7 +183,7 @@ pub fn prove<'a>(
     // A tree is proven from its root, so one with the commit's root is the commit's.
     let tree = match obtained.tree.take() {
         Some(tree) if tree.root() == commit.tree => tree,
-        _ => walk(store, commit, terms.limits, remote)?,
+        _ => walk(store, commit, need.last_tree(), terms.limits, remote)?,
     };
     let files = (terms.managed)(&tree);
     if depth == Depth::Content {
@@ -224,8 +224,15 @@ fn signer(
     Ok(Some(signers.check(commit, raw, scratch.path())?))
 }
 
-/// Walks the commit's tree out of the store; the only way from a commit to its [`Tree`].
-pub fn walk(store: &Store, commit: &Commit, limits: Limits, remote: &str) -> Result<Tree, Error> {
+/// Walks the commit's tree out of the store, as far as it is not as in the `known` one; the only way from a commit to
+/// its [`Tree`].
+pub fn walk(
+    store: &Store,
+    commit: &Commit,
+    known: Option<&Tree>,
+    limits: Limits,
+    remote: &str,
+) -> Result<Tree, Error> {
     let bounds = Bounds {
         entries: limits.files,
     };
@@ -234,7 +241,7 @@ pub fn walk(store: &Store, commit: &Commit, limits: Limits, remote: &str) -> Res
             .read(Kind::Tree, id.0)
             .ok_or_else(|| incomplete(remote, commit.id, "tree", id.0))
     };
-    Tree::walk(commit.tree, bounds, read).map_err(|error| match error {
+    Tree::walk(commit.tree, known, bounds, read).map_err(|error| match error {
         WalkError::Read(error) => error,
         WalkError::Fault(fault) => Error::Tree {
             commit: commit.id,

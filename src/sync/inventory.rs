@@ -18,6 +18,7 @@ type Managed = Arc<BTreeMap<RelPath, File>>;
 
 /// The target as a route sees it.
 pub(super) struct Inventory<'a> {
+    session: &'a Session,
     scanner: &'a Scanner<'a>,
     pub(super) policy: &'a Policy,
     pub(super) depth: Depth,
@@ -26,8 +27,14 @@ pub(super) struct Inventory<'a> {
 }
 
 impl<'a> Inventory<'a> {
-    pub(super) fn new(scanner: &'a Scanner<'a>, policy: &'a Policy, depth: Depth) -> Self {
+    pub(super) fn new(
+        session: &'a Session,
+        scanner: &'a Scanner<'a>,
+        policy: &'a Policy,
+        depth: Depth,
+    ) -> Self {
         Self {
+            session,
             scanner,
             policy,
             depth,
@@ -73,6 +80,10 @@ impl Need for Inventory<'_> {
         self.depth == Depth::Listing
     }
 
+    fn last_tree(&self) -> Option<&Tree> {
+        self.session.last_tree()
+    }
+
     fn content(&self, id: BlobId) -> Option<Vec<u8>> {
         self.scanner.content(id)
     }
@@ -100,7 +111,7 @@ pub fn never_ours(
     let Some(commit) = commit else {
         return Ok(BTreeMap::new());
     };
-    let tree = source::walk(store, &commit, settings.limits, "the object store")?;
+    let tree = source::walk(store, &commit, None, settings.limits, "the object store")?;
     let mut files = plan::managed(&tree, &policy(settings, MassDelete::Allow));
     files.retain(|path, _| !index.entries.contains_key(path));
     Ok(files)

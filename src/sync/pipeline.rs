@@ -66,7 +66,7 @@ impl Pipeline<'_> {
         } else {
             Depth::Content
         };
-        let need = Inventory::new(self.scanner, &policy, depth);
+        let need = Inventory::new(self.session, self.scanner, &policy, depth);
         let managed = |tree: &Tree| need.managed(tree);
         let signers = settings.trust.signers.as_deref();
         let signers = signers.map(|path| Signers::load(path, self.context.env));

@@ -6,6 +6,9 @@ use std::time::Duration;
 use super::Context;
 use crate::apply::{self, Recovered};
 use crate::fs::Target;
+use crate::git::id::Kind;
+use crate::git::tree::Bounds;
+use crate::git::{Tree, TreeId};
 use crate::lock::Lock;
 use crate::objects::Store;
 use crate::scan::{Belief, Scanner};
@@ -19,6 +22,10 @@ pub struct Session {
     store: Store,
     target: Target,
     index: OnceLock<Known>,
+    /// The most entries of a tree.
+    entries: u64,
+    /// The tree that the index names, once it is asked for.
+    tree: OnceLock<Option<Tree>>,
     recovered: Option<Recovered>,
     state: StateDir,
     _lock: Lock,
@@ -64,6 +71,8 @@ impl Session {
             store,
             target,
             index: OnceLock::new(),
+            entries: settings.limits.files,
+            tree: OnceLock::new(),
             recovered,
             state,
             _lock: lock,
@@ -106,6 +115,19 @@ impl Session {
     #[must_use]
     pub fn index(&self) -> Option<&Index> {
         self.index.get()?.index.as_ref()
+    }
+
+    /// The tree of what we wrote last, proven out of the store, where that is known and there. Walked when it is asked
+    /// for first: while the network is waited for, if somebody asks then.
+    pub(super) fn last_tree(&self) -> Option<&Tree> {
+        let walk = || {
+            let bounds = Bounds {
+                entries: self.entries,
+            };
+            let read = |id: TreeId| self.store.read(Kind::Tree, id.0).ok_or(());
+            Tree::walk(self.index()?.tree, None, bounds, read).ok()
+        };
+        self.tree.get_or_init(walk).as_ref()
     }
 
     /// What was finished or undone of an earlier run.

@@ -1,8 +1,11 @@
 //! Trees as git writes them, and as it never would.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
+use super::object::parse;
 use super::*;
+use crate::git::id::Kind;
+use crate::git::mode::EntryMode;
 use proptest::prelude::*;
 
 const BLOB: &str = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391";
@@ -22,7 +25,7 @@ fn raw(entries: &[(&str, &[u8])]) -> Vec<u8> {
 
 fn walk_one(raw: &[u8]) -> Result<Tree, Fault> {
     let root = TreeId(Oid::of(Kind::Tree, raw).unwrap());
-    Tree::walk(root, ANY, |_| Ok::<_, ()>(raw.to_vec())).map_err(|error| match error {
+    Tree::walk(root, None, ANY, |_| Ok::<_, ()>(raw.to_vec())).map_err(|error| match error {
         WalkError::Fault(fault) => fault,
         WalkError::Read(()) => unreachable!(),
     })
@@ -50,7 +53,7 @@ fn walks_from_the_root_and_keeps_every_kind() {
         entry(EntryMode::File(FileMode::Regular), "a0", blob),
     ]);
     let root = TreeId(Oid::of(Kind::Tree, &outer).unwrap());
-    let tree = Tree::walk(root, ANY, |id| {
+    let tree = Tree::walk(root, None, ANY, |id| {
         if id == root {
             Ok::<_, ()>(outer.clone())
         } else {
@@ -86,7 +89,7 @@ fn the_empty_tree_is_a_tree() {
 fn refuses_objects_that_are_not_what_they_were_asked_for() {
     let good = raw(&[("100644", b"a")]);
     let root = TreeId(Oid::of(Kind::Tree, b"").unwrap());
-    let walked = Tree::walk(root, ANY, |_| Ok::<_, ()>(good.clone()));
+    let walked = Tree::walk(root, None, ANY, |_| Ok::<_, ()>(good.clone()));
     assert!(matches!(
         walked,
         Err(WalkError::Fault(Fault::OtherId { .. }))
@@ -170,7 +173,7 @@ fn stops_at_the_limit_even_where_a_tree_repeats_itself() {
     }
     let root = TreeId(Oid::of(Kind::Tree, &level).unwrap());
     objects.insert(root, level);
-    let walked = Tree::walk(root, ANY, |id| objects.get(&id).cloned().ok_or(()));
+    let walked = Tree::walk(root, None, ANY, |id| objects.get(&id).cloned().ok_or(()));
     assert!(matches!(
         walked,
         Err(WalkError::Fault(Fault::TooLarge { limit: 1000 }))
@@ -228,35 +231,50 @@ fn by_the_rules(id: TreeId, entries: &[(&str, &str)]) -> Option<Fault> {
     })
 }
 
-/// The tree of files at these paths; where one is also above another, the directory counts.
-fn tree_of(paths: &[Vec<&'static str>]) -> Result<Tree, Fault> {
-    fn write(paths: &[&[&str]], objects: &mut HashMap<TreeId, Vec<u8>>) -> TreeId {
-        let mut below: BTreeMap<&str, Vec<&[&str]>> = BTreeMap::new();
-        for path in paths {
-            let rest = below.entry(path[0]).or_default();
-            rest.extend(Some(&path[1..]).filter(|rest| !rest.is_empty()));
-        }
-        let entries = below.into_iter().map(|(name, rest)| {
-            let (mode, id) = if rest.is_empty() {
-                (EntryMode::File(FileMode::Regular), BLOB.parse().unwrap())
-            } else {
-                (EntryMode::Tree, write(&rest, objects).0)
-            };
-            let name = name.into();
-            Entry { mode, name, id }
-        });
-        let raw = encode(entries.collect());
-        let id = TreeId(Oid::of(Kind::Tree, &raw).unwrap());
-        objects.insert(id, raw);
-        id
+/// Writes the tree of files at these paths; where one is also above another, the directory counts.
+fn write(paths: &[&[&str]], objects: &mut HashMap<TreeId, Vec<u8>>) -> TreeId {
+    let mut below: BTreeMap<&str, Vec<&[&str]>> = BTreeMap::new();
+    for path in paths {
+        let rest = below.entry(path[0]).or_default();
+        rest.extend(Some(&path[1..]).filter(|rest| !rest.is_empty()));
     }
+    let entries = below.into_iter().map(|(name, rest)| {
+        let (mode, id) = if rest.is_empty() {
+            // Names of one letter are submodules.
+            let is_module = name.len() == 1;
+            let file = EntryMode::File(FileMode::Regular);
+            let mode = if is_module { EntryMode::Gitlink } else { file };
+            (mode, BLOB.parse().unwrap())
+        } else {
+            (EntryMode::Tree, write(&rest, objects).0)
+        };
+        let name = name.into();
+        Entry { mode, name, id }
+    });
+    let raw = encode(entries.collect());
+    let id = TreeId(Oid::of(Kind::Tree, &raw).unwrap());
+    objects.insert(id, raw);
+    id
+}
+
+/// The tree of files at these paths, walked beside another, and the objects that were read for it.
+fn tree_of(
+    paths: &[Vec<&'static str>],
+    known: Option<&Tree>,
+) -> Result<(Tree, Vec<TreeId>), Fault> {
     let mut objects = HashMap::new();
+    let mut read = Vec::new();
     let paths: Vec<&[&str]> = paths.iter().map(Vec::as_slice).collect();
     let root = write(&paths, &mut objects);
-    Tree::walk(root, ANY, |id| objects.get(&id).cloned().ok_or(())).map_err(|error| match error {
-        WalkError::Fault(fault) => fault,
-        WalkError::Read(()) => unreachable!(),
-    })
+    let tree = Tree::walk(root, known, ANY, |id| {
+        read.push(id);
+        objects.get(&id).cloned().ok_or(())
+    });
+    match tree {
+        Ok(tree) => Ok((tree, read)),
+        Err(WalkError::Fault(fault)) => Err(fault),
+        Err(WalkError::Read(())) => unreachable!(),
+    }
 }
 
 /// Names that sort around the slash, that are one but for case or normal form, and two that are refused.
@@ -312,17 +330,19 @@ proptest! {
     fn a_tree_has_the_paths_it_was_made_of_and_the_pairs_among_them(
         paths in proptest::collection::vec(proptest::collection::vec(any_name(), 1..4), 0..12),
     ) {
-        let Ok(tree) = tree_of(&paths) else {
+        let Ok((tree, _)) = tree_of(&paths, None) else {
             return Ok(());
         };
         let is_above = |path: &Vec<&str>| paths.iter().any(|other| other.len() > path.len() && other.starts_with(path));
         let files: BTreeSet<String> =
             paths.iter().filter(|path| !is_above(path)).map(|path| path.join("/")).collect();
-        prop_assert!(tree.files().keys().map(RelPath::as_str).eq(files.iter().map(String::as_str)));
+        let found: BTreeSet<String> =
+            tree.files().keys().chain(tree.gitlinks().keys()).map(RelPath::to_string).collect();
+        prop_assert_eq!(found, files);
 
         let mut seen: BTreeMap<String, &RelPath> = BTreeMap::new();
         let mut pairs = Vec::new();
-        for path in tree.files().keys().chain(tree.directories().keys()) {
+        for path in tree.files().keys().chain(tree.directories().keys()).chain(tree.gitlinks().keys()) {
             let first = *seen.entry(path::folded(path.as_str())).or_insert(path);
             if first != path {
                 pairs.push((first.clone(), path.clone()));
@@ -330,4 +350,36 @@ proptest! {
         }
         prop_assert_eq!(tree.case_collisions(), pairs);
     }
+
+    #[test]
+    fn a_known_tree_changes_what_is_read_and_nothing_else(
+        old in proptest::collection::vec(proptest::collection::vec(any_name(), 1..5), 0..12),
+        added in proptest::collection::vec(proptest::collection::vec(any_name(), 1..5), 0..3),
+        removed in 0..2_usize,
+    ) {
+        let new: Vec<_> = old.iter().skip(removed).chain(&added).cloned().collect();
+        let (Ok((known, _)), Ok((alone, all))) = (tree_of(&old, None), tree_of(&new, None)) else {
+            return Ok(());
+        };
+        let (beside, read) = tree_of(&new, Some(&known)).unwrap();
+        prop_assert_eq!(&beside, &alone);
+        prop_assert!(read.len() <= all.len());
+        let same = |(path, id): &(&RelPath, &TreeId)| known.directories().get(*path) == Some(id);
+        let is_below = |path: &RelPath, above: &RelPath| path.starts_with(above);
+        let kept: Vec<_> = alone.directories().iter().filter(same).map(|(path, _)| path).collect();
+        let changed = alone.directories().keys().filter(|path| !kept.iter().any(|above| is_below(path, above)));
+        let root = usize::from(known.root() != alone.root());
+        prop_assert_eq!(read.len(), changed.count() + root);
+    }
+}
+
+#[test]
+fn what_is_known_counts_towards_the_limit() {
+    let (known, _) = tree_of(&[vec!["aa", "aa"], vec!["aa", "a0"]], None).unwrap();
+    let few = Bounds { entries: 2 };
+    let walked = Tree::walk(known.root(), Some(&known), few, |_| Err(()));
+    assert!(matches!(
+        walked,
+        Err(WalkError::Fault(Fault::TooLarge { limit: 2 }))
+    ));
 }

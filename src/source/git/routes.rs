@@ -235,7 +235,8 @@ impl GitSource {
                     self.incomplete(id, "commit", id.0)
                 }
             })?;
-        let tree = walk(store, &commit, self.options.limits, &self.remote)?;
+        let known = need.last_tree();
+        let tree = walk(store, &commit, known, self.options.limits, &self.remote)?;
         let needed = need.missing(&tree)?;
         Ok(Walked {
             commit,

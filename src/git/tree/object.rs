@@ -1,0 +1,147 @@
+//! One tree object: its bytes, and the checks of its entries.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+use super::Fault;
+use crate::git::TreeId;
+use crate::git::id::Oid;
+use crate::git::mode::{EntryMode, FileMode};
+use crate::git::path::{self, Place, RelPath};
+
+/// One entry of a tree object, unchecked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What it is.
+    pub mode: EntryMode,
+    /// Its name, as bytes.
+    pub name: Vec<u8>,
+    /// The object it points to.
+    pub id: Oid,
+}
+
+/// Encodes entries as the raw tree object git would write; they are sorted here.
+#[must_use]
+pub fn encode(mut entries: Vec<Entry>) -> Vec<u8> {
+    entries.sort_by(|a, b| order((&a.name, a.mode), (&b.name, b.mode)));
+    let mut raw = Vec::with_capacity(entries.len() * 40);
+    for entry in &entries {
+        raw.extend_from_slice(entry.mode.as_str().as_bytes());
+        raw.push(b' ');
+        raw.extend_from_slice(&entry.name);
+        raw.push(0);
+        raw.extend_from_slice(entry.id.as_bytes());
+    }
+    raw
+}
+
+/// Git compares a directory's name as if it ended in `/`.
+fn order((a, a_mode): (&[u8], EntryMode), (b, b_mode): (&[u8], EntryMode)) -> Ordering {
+    let slash = |mode| (mode == EntryMode::Tree).then_some(&b'/');
+    let same = a.len().min(b.len());
+    let rest_of_b = b[same..].iter().chain(slash(b_mode));
+    a[..same]
+        .cmp(&b[..same])
+        .then_with(|| a[same..].iter().chain(slash(a_mode)).cmp(rest_of_b))
+}
+
+/// An entry that was checked, with its whole path.
+pub(super) type Listed = (RelPath, EntryMode, Oid);
+
+/// Checks every entry of a tree object that was hashed already.
+pub(super) fn parse(
+    id: TreeId,
+    parent: Option<&RelPath>,
+    raw: &[u8],
+) -> Result<Vec<Listed>, Fault> {
+    let mut listed: Vec<Listed> = Vec::new();
+    let mut place = Place::of(parent);
+    let mut rest = raw;
+    while !rest.is_empty() {
+        let malformed = || Fault::Malformed { id };
+        let space = rest
+            .iter()
+            .position(|&byte| byte == b' ')
+            .ok_or_else(malformed)?;
+        let (octal, after) = (&rest[..space], &rest[space + 1..]);
+        let nul = after
+            .iter()
+            .position(|&byte| byte == 0)
+            .ok_or_else(malformed)?;
+        let (name, after) = (&after[..nul], &after[nul + 1..]);
+        let (object, after) = after.split_first_chunk::<20>().ok_or_else(malformed)?;
+        rest = after;
+
+        let shown = || shown(parent, name);
+        let mode = EntryMode::parse(octal).ok_or_else(|| Fault::Mode {
+            path: shown(),
+            mode: String::from_utf8_lossy(octal).into_owned(),
+        })?;
+        let path = place
+            .join(name)
+            .and_then(|path| path::check_leaf(&path, mode).map(|()| path))
+            .map_err(|fault| Fault::Path {
+                path: shown(),
+                fault,
+            })?;
+        let object = Oid::from_bytes(*object);
+        if object == Oid::NULL {
+            return Err(Fault::NullId { path: shown() });
+        }
+        let is_sorted = follows(&listed, name, mode);
+        if has_name(&listed, name, mode, is_sorted) {
+            return Err(Fault::Duplicate { path: shown() });
+        }
+        if !is_sorted {
+            return Err(Fault::Unsorted { id });
+        }
+        listed.push((path, mode, object));
+    }
+    check_normal_forms(&listed)?;
+    Ok(listed)
+}
+
+/// Whether an entry comes after all that are `listed`, which are sorted.
+fn follows(listed: &[Listed], name: &[u8], mode: EntryMode) -> bool {
+    listed
+        .last()
+        .is_none_or(|last| order(key(last), (name, mode)) == Ordering::Less)
+}
+
+/// Whether one of `listed`, which are sorted, has the name. The next in order can only be the directory of a file's name.
+fn has_name(listed: &[Listed], name: &[u8], mode: EntryMode, is_sorted: bool) -> bool {
+    if !is_sorted {
+        return listed.iter().any(|known| key(known).0 == name);
+    }
+    let file = (name, EntryMode::File(FileMode::Regular));
+    mode == EntryMode::Tree
+        && listed
+            .binary_search_by(|known| order(key(known), file))
+            .is_ok()
+}
+
+fn key((path, mode, _): &Listed) -> (&[u8], EntryMode) {
+    (path.name().as_bytes(), *mode)
+}
+
+fn check_normal_forms(listed: &[Listed]) -> Result<(), Fault> {
+    if listed.iter().all(|(path, ..)| path.as_str().is_ascii()) {
+        // Each name is its own normal form, and none is there twice.
+        return Ok(());
+    }
+    let mut seen = HashMap::new();
+    for (path, ..) in listed {
+        if let Some(other) = seen.insert(path::normalised(path.name()), path) {
+            return Err(Fault::SameName {
+                path: path.to_string(),
+                other: other.to_string(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn shown(parent: Option<&RelPath>, name: &[u8]) -> String {
+    let name = String::from_utf8_lossy(name);
+    parent.map_or_else(|| name.to_string(), |parent| format!("{parent}/{name}"))
+}
