@@ -72,13 +72,37 @@ impl Patterns {
     /// Whether the path, or a directory above it, matches.
     #[must_use]
     pub fn matches(&self, path: &RelPath) -> bool {
-        (!self.names.is_empty() && path.components().any(|name| self.names.is_match(name)))
-            || (!self.paths.is_empty()
-                && (self.paths.is_match(path.as_str())
-                    || path
-                        .as_str()
-                        .match_indices('/')
-                        .any(|(at, _)| self.paths.is_match(&path.as_str()[..at]))))
+        self.takes_any_of(path.as_str())
+    }
+
+    /// Asks what [`matches`](Self::matches) tells about many paths: one after the other, a directory is asked about once
+    /// for all that is in it.
+    pub fn in_order(&self) -> impl FnMut(&RelPath) -> bool {
+        let mut directory = String::new();
+        let mut is_taken = false;
+        move |path| {
+            let path = path.as_str();
+            let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+            if parent != directory {
+                is_taken = !parent.is_empty() && self.takes_any_of(parent);
+                parent.clone_into(&mut directory);
+            }
+            is_taken || self.takes(path)
+        }
+    }
+
+    fn takes_any_of(&self, path: &str) -> bool {
+        self.takes(path)
+            || path
+                .match_indices('/')
+                .any(|(at, _)| self.takes(&path[..at]))
+    }
+
+    /// Whether just this path matches, by its name or as a whole.
+    fn takes(&self, path: &str) -> bool {
+        let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
+        (!self.names.is_empty() && self.names.is_match(name))
+            || (!self.paths.is_empty() && self.paths.is_match(path))
     }
 }
 
@@ -118,5 +142,34 @@ mod tests {
         assert!(Patterns::new(&["/"]).is_err());
         assert!(Patterns::new(&[""]).is_err());
         assert!(!Patterns::default().matches(&RelPath::new(b"a").unwrap()));
+    }
+
+    #[test]
+    fn one_path_after_the_other_is_told_as_each_by_itself() {
+        let patterns = Patterns::new(&["target/", "*.socket", "a/*/c", "result"]).unwrap();
+        let names = ["a", "b", "c", "target", "x.socket", "result"];
+        let one = names.map(str::to_owned);
+        let below = |above: &[String]| -> Vec<String> {
+            let pairs = above
+                .iter()
+                .flat_map(|above| names.map(|name| (above, name)));
+            pairs
+                .map(|(above, name)| format!("{above}/{name}"))
+                .collect()
+        };
+        let two = below(&one);
+        let mut all = [&one[..], &two, &below(&two)].concat();
+        for is_sorted in [false, true] {
+            let mut matches = patterns.in_order();
+            for path in &all {
+                let path = RelPath::new(path.as_bytes()).unwrap();
+                assert_eq!(
+                    matches(&path),
+                    patterns.matches(&path),
+                    "{path} {is_sorted}"
+                );
+            }
+            all.sort();
+        }
     }
 }

@@ -157,14 +157,14 @@ impl Plan {
 /// The files of a commit that are managed, as they should be on disk.
 #[must_use]
 pub fn managed(tree: &Tree, policy: &Policy) -> BTreeMap<RelPath, File> {
-    let wanted = tree
-        .files()
-        .iter()
-        .filter(|(path, _)| !policy.exclude.matches(path));
+    let mut is_excluded = policy.exclude.in_order();
+    let mut is_executable = policy.executable.in_order();
+    let files = tree.files().iter();
+    let wanted = files.filter(|(path, _)| !is_excluded(path));
     wanted
         .map(|(path, file)| {
             let mut file = *file;
-            if file.mode == FileMode::Regular && policy.executable.matches(path) {
+            if file.mode == FileMode::Regular && is_executable(path) {
                 file.mode = FileMode::Executable;
             }
             (path.clone(), file)

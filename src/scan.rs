@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use miette::Diagnostic;
 
 use crate::fs::{self, Kind, Target};
-use crate::git::{BlobId, Oid, RelPath};
+use crate::git::{BlobId, File, Oid, RelPath};
 use crate::state::{Index, Owned};
 
 mod edits;
@@ -112,6 +112,16 @@ impl<'a> Scanner<'a> {
             .into_iter()
             .filter_map(|path| Some((path.clone(), seen.get(path)?.clone())));
         Ok(found.collect())
+    }
+
+    /// The hash of what is at the place of each of the files, in their order; looked at as by [`look`](Self::look).
+    pub fn hashes(&self, files: &BTreeMap<RelPath, File>) -> Result<Vec<Option<BlobId>>, Error> {
+        let paths: Vec<&RelPath> = files.keys().collect();
+        let mut seen = self.seen();
+        self.see(&mut seen, &paths)?;
+        let mut seen = InOrder::new(&seen.by_path);
+        let hash = |path| seen.get(path).and_then(Local::id);
+        Ok(paths.into_iter().map(hash).collect())
     }
 
     /// Looks at each path, and where one is missing also at what may stand in its way: a file or symlink at the

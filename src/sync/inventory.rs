@@ -62,16 +62,16 @@ impl Need for Inventory<'_> {
             return Ok(Vec::new());
         }
         let files = self.managed(tree);
-        let local = self.scanner.look(files.keys())?;
-        // Almost every file is there as it should be, and the same paths were looked at.
+        let here = self.scanner.hashes(&files)?;
+        // Almost every file is there as it should be.
         let mut missing: BTreeSet<BlobId> = files
             .values()
             .map(|file| file.id)
-            .zip(local.values().map(Local::id))
-            .filter_map(|(wanted, here)| (here != Some(wanted)).then_some(wanted))
+            .zip(&here)
+            .filter_map(|(wanted, here)| (*here != Some(wanted)).then_some(wanted))
             .collect();
-        for here in local.values().filter_map(Local::id) {
-            missing.remove(&here);
+        for here in here.iter().flatten() {
+            missing.remove(here);
         }
         Ok(missing.into_iter().collect())
     }
