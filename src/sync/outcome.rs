@@ -1,13 +1,13 @@
 //! How a sync ended.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Mode, Note};
 use crate::apply::{Applied, Recovered};
 use crate::git::{Commit, CommitId, RelPath};
 use crate::plan::Plan;
-use crate::scan::Local;
+use crate::scan::{InOrder, Local};
 use crate::signature::Signer;
 use crate::source::{Fallback, Notice, RefKind, Route, Staged, Traffic};
 
@@ -67,12 +67,14 @@ pub(super) fn tree_size(
     plan: &Plan,
     staged: &Staged<'_>,
 ) -> Option<u64> {
-    let written: HashSet<&RelPath> = plan
-        .operations()
-        .iter()
-        .map(|operation| &operation.path)
-        .collect();
-    let stays = staged.files().keys().filter(|path| !written.contains(path));
+    let written = plan.operations().iter().map(|operation| &operation.path);
+    // Both are sorted.
+    let mut written = written.peekable();
+    let mut local = InOrder::new(local);
+    let stays = staged.files().keys().filter(|path| {
+        while written.next_if(|written| written < path).is_some() {}
+        written.peek() != Some(path)
+    });
     let stays = stays
         .filter_map(|path| local.get(path)?.stat())
         .map(|stat| Some(stat.size));
