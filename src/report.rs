@@ -315,6 +315,18 @@ fn json_error(error: &dyn Diagnostic, exit: Exit) -> serde_json::Value {
     })
 }
 
+/// An error and what caused it, in one line: for a warning.
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
 /// Text with everything that could deceive a terminal or a reader written as an escape; line breaks and tabs stay.
 #[must_use]
 pub fn escape(text: &str) -> Cow<'_, str> {

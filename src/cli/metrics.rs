@@ -1,6 +1,5 @@
 //! The metrics, at the end of a run that may have changed something.
 
-use std::error::Error as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use crate::Error;
 use crate::exit::Exit;
 use crate::lock::{self, Lock};
 use crate::metrics;
+use crate::report::with_causes;
 use crate::settings::Settings;
 use crate::state::{self, Found, Index, StateDir};
 
@@ -32,13 +32,9 @@ pub(super) fn write(ended: &Result<Exit, Error>, settings: &Settings, run: &mut 
     };
     // The run itself has ended with it.
     if !matches!(error, Error::State(state::Error::OtherTarget { .. })) {
-        let mut text = format!("the metrics are not up to date: {error}");
-        let mut source = error.source();
-        while let Some(cause) = source {
-            text = format!("{text}: {cause}");
-            source = cause.source();
-        }
-        run.report.warning(&text);
+        let why = with_causes(&error);
+        run.report
+            .warning(&format!("the metrics are not up to date: {why}"));
     }
 }
 

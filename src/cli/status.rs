@@ -10,7 +10,7 @@ use crate::git::{CommitId, RelPath};
 use crate::lock::Lock;
 use crate::plan::{Kept, Reason};
 use crate::rebuild::{Machine, Record};
-use crate::report::{Format, escape};
+use crate::report::{Format, escape, with_causes};
 use crate::scan::{Belief, Local, Scanner};
 use crate::settings::Settings;
 use crate::state::{Found, Index, StateDir, SyncState};
@@ -27,7 +27,8 @@ struct Document {
     reference: Option<String>,
     last_run: Option<String>,
     last_sync: Option<SyncState>,
-    local_edits: Vec<Edit>,
+    /// `None` where the target cannot be looked at.
+    local_edits: Option<Vec<Edit>>,
     kept: Vec<Kept>,
     held: Vec<CommitId>,
     late_edits: Vec<std::path::PathBuf>,
@@ -49,7 +50,7 @@ pub(super) struct Edit {
 
 /// Runs the command. Takes no lock and writes nothing: it may be asked while a sync runs.
 pub(super) fn run(settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
-    let document = look(settings)?;
+    let document = look(settings, run)?;
     if document.commit.is_none() {
         warn_of_other_owner(settings, run);
     }
@@ -81,14 +82,14 @@ pub(super) fn warn_of_other_owner(settings: &Settings, run: &mut Run<'_>) {
     }
 }
 
-fn look(settings: &Settings) -> Result<Document, Error> {
+fn look(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
     let mut document = Document {
         target: settings.target.clone(),
         commit: None,
         reference: None,
         last_run: None,
         last_sync: None,
-        local_edits: Vec::new(),
+        local_edits: Some(Vec::new()),
         kept: Vec::new(),
         held: Vec::new(),
         late_edits: Vec::new(),
@@ -110,8 +111,19 @@ fn look(settings: &Settings) -> Result<Document, Error> {
     if let Found::Whole(index) = Index::load(&state)? {
         document.commit = Some(index.commit);
         document.reference = Some(index.reference.clone());
-        document.local_edits = edits(settings, &index)?;
-        document.kept = kept(settings, &index, document.last_sync.as_ref())?;
+        let looked = edits(settings, &index)
+            .and_then(|edits| Ok((edits, kept(settings, &index, document.last_sync.as_ref())?)));
+        match looked {
+            Ok((edits, kept)) => {
+                document.local_edits = Some(edits);
+                document.kept = kept;
+            }
+            // Of all commands this one has something to tell all the same: the errors of the target refer to it.
+            Err(error) => {
+                document.local_edits = None;
+                run.report.warning(&with_causes(&error));
+            }
+        }
     }
     document.late_edits = crate::apply::late_edits(&state)?;
     document.held = Hold::load(&state)?

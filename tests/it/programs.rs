@@ -142,3 +142,23 @@ fn a_lost_index_is_not_told_as_nothing_synced() {
         assert!(!status().contains("unknown: the index"));
     }
 }
+
+#[test]
+fn the_commit_is_told_where_the_files_cannot_be_looked_at() {
+    let repo = Repo::small();
+    let world = Sandbox::new();
+    let path = repo.path().display().to_string();
+    let _ = world.run(&["sync", "--repo", &path]).ok();
+    let target = world.target();
+    let away = target.with_file_name("away");
+    fs::rename(&target, &away).unwrap();
+    std::os::unix::fs::symlink(&away, &target).unwrap();
+    let output = world.run(&["status"]).ok();
+    let told = &output.stdout;
+    assert!(told.contains(&repo.id("main")[..10]), "{told}");
+    assert!(told.contains("edits     unknown"), "{told}");
+    assert!(output.stderr.contains("goes through a symlink"));
+    let document = world.run(&["status", "--json"]).ok().json();
+    assert_eq!(document["commit"], repo.id("main"));
+    assert_eq!(document["local_edits"], serde_json::Value::Null);
+}

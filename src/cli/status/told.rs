@@ -127,9 +127,10 @@ impl Lines {
         for Kept { path, reason } in &document.kept {
             self.add("kept", format!("{path}: {}", because(*reason)));
         }
-        match document.local_edits.as_slice() {
-            [] => self.add("edits", "none"),
-            edits => {
+        match document.local_edits.as_deref() {
+            None => self.add("edits", "unknown: the target cannot be looked at"),
+            Some([]) => self.add("edits", "none"),
+            Some(edits) => {
                 self.add("edits", edits.len());
                 for Edit { path, edit } in edits {
                     self.add("", format!("{edit:<9}{path}"));
