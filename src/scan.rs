@@ -101,10 +101,7 @@ impl<'a> Scanner<'a> {
         &self,
         paths: impl IntoIterator<Item = &'p RelPath>,
     ) -> Result<BTreeMap<RelPath, Local>, Error> {
-        let mut paths: Vec<&RelPath> = paths.into_iter().collect();
-        // Stable, because that is fast where it is sorted in parts.
-        paths.sort();
-        paths.dedup();
+        let paths = sorted(paths);
         let mut seen = self.seen();
         self.see(&mut seen, &paths)?;
         let mut seen = InOrder::new(&seen.by_path);
@@ -112,6 +109,14 @@ impl<'a> Scanner<'a> {
             .into_iter()
             .filter_map(|path| Some((path.clone(), seen.get(path)?.clone())));
         Ok(found.collect())
+    }
+
+    /// Looks at each path, for later looks to find what was seen.
+    pub fn look_ahead<'p>(
+        &self,
+        paths: impl IntoIterator<Item = &'p RelPath>,
+    ) -> Result<(), Error> {
+        self.see(&mut self.seen(), &sorted(paths))
     }
 
     /// The hash of what is at the place of each of the files, in their order; looked at as by [`look`](Self::look).
@@ -239,4 +244,12 @@ impl Seen {
         });
         by_id.get(&id).cloned()
     }
+}
+
+fn sorted<'p>(paths: impl IntoIterator<Item = &'p RelPath>) -> Vec<&'p RelPath> {
+    let mut paths: Vec<&RelPath> = paths.into_iter().collect();
+    // Stable, because that is fast where it is sorted in parts.
+    paths.sort();
+    paths.dedup();
+    paths
 }

@@ -147,7 +147,7 @@ pub fn run(context: &Context<'_>, options: &Options) -> Result<Outcome, crate::E
         thread::scope(|disk| {
             if let Some(index) = session.index() {
                 // What goes wrong here goes wrong again where it matters.
-                disk.spawn(|| drop(scanner.look(index.entries.keys())));
+                disk.spawn(|| drop(scanner.look_ahead(index.entries.keys())));
                 disk.spawn(|| session.last_tree());
             }
             let answer = answer

@@ -67,6 +67,8 @@ fn a_second_look_finds_what_the_first_one_saw_until_it_is_forgotten() {
     let target = target(&directory, &files);
     let scanner = Scanner::new(&target, None, Belief::Unchanged);
     let some: Vec<&RelPath> = files.iter().step_by(3).rev().collect();
+    scanner.look_ahead(some.iter().copied()).unwrap();
+    assert_eq!(scanner.content(id("0/0")).unwrap(), b"0/0");
     let first = scanner
         .look(some.iter().copied().chain([&path("none")]))
         .unwrap();
