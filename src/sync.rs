@@ -82,7 +82,7 @@ pub enum Mode {
     Apply,
     /// Everything but the writing into the target; content is downloaded and proven.
     DryRun,
-    /// The comparison only; no content is downloaded.
+    /// The comparison only; content is not asked for where the server can leave it out.
     Check,
 }
 
@@ -166,53 +166,55 @@ fn run_with(
     options: &Options,
     session: &Session,
     scanner: &Scanner<'_>,
-    (source, mut resolved): Answer,
+    (source, resolved): Answer,
     begun: Instant,
 ) -> Result<Outcome, crate::Error> {
     let reference = &context.settings.reference;
     let hold = Hold::load(session.state())?;
-    let is_held = hold
-        .as_ref()
-        .is_some_and(|hold| hold.commits.contains(&resolved.commit) && !options.resume);
-    let mut notes = session.notes();
     // Without an index, back to where the rollback led.
     let here = session.index().map(|index| index.commit);
     let here = here.or(hold.as_ref().and_then(|hold| hold.at));
-    let mut goes_by = reference;
-    if is_held && let Some(commit) = here {
-        notes.push(Note::Held(resolved.commit));
-        resolved = Resolved {
-            commit,
-            kind: RefKind::Commit,
+    let go = |resolved: Resolved| {
+        let holds = |hold: &Hold| hold.commits.contains(&resolved.commit) && !options.resume;
+        let is_held = hold.as_ref().is_some_and(holds);
+        let mut notes = session.notes();
+        let mut goal = Goal {
+            resolved,
+            reference,
+            edits: Edits::default(),
         };
-        // It stays where it is, which is not what was asked for.
-        goes_by = session.index().map_or(reference, |index| &index.reference);
-    }
-    let goal = Goal {
-        resolved,
-        reference: goes_by,
-        edits: Edits::default(),
+        if is_held && let Some(commit) = here {
+            notes.push(Note::Held(goal.resolved.commit));
+            goal.resolved = Resolved {
+                commit,
+                kind: RefKind::Commit,
+            };
+            // It stays where it is, which is not what was asked for.
+            goal.reference = session.index().map_or(reference, |index| &index.reference);
+        }
+        let pipeline = Pipeline {
+            context,
+            options,
+            session,
+            scanner,
+            source: source.as_ref(),
+            goal,
+            notes,
+            begun,
+        };
+        (is_held, pipeline.run())
     };
-    let mut pipeline = Pipeline {
-        context,
-        options,
-        session,
-        scanner,
-        source: source.as_ref(),
-        goal,
-        notes,
-        begun,
-    };
-    let outcome = match pipeline.run() {
+    let kind = resolved.kind;
+    let (is_held, outcome) = match go(resolved) {
         // Gone between two requests: the branch has moved meanwhile, and is asked for once more.
-        Err(crate::Error::Source(source::Error::UnknownCommit { .. }))
-            if pipeline.goal.resolved.kind != RefKind::Commit =>
+        (false, Err(crate::Error::Source(source::Error::UnknownCommit { .. })))
+            if kind != RefKind::Commit =>
         {
-            pipeline.goal.resolved = source.resolve(reference)?;
-            pipeline.run()
+            go(source.resolve(reference)?)
         }
         other => other,
-    }?;
+    };
+    let outcome = outcome?;
     let has_moved_on = |hold: &Hold| options.resume || hold.ends_with(reference);
     if options.mode == Mode::Apply && !is_held && hold.as_ref().is_some_and(has_moved_on) {
         Hold::replace(session.state(), None)?;

@@ -40,8 +40,8 @@ pub(super) fn write(ended: &Result<Exit, Error>, settings: &Settings, run: &mut 
 
 fn attempt(path: &Path, exit: Exit, settings: &Settings, run: &Run<'_>) -> Result<(), Error> {
     let state = StateDir::open(&settings.state_dir)?;
-    let _lock = Lock::acquire(&state, PATIENCE, run.interrupt)?;
     state.refuse_other(&settings.target)?;
+    let _lock = Lock::acquire(&state, PATIENCE, run.interrupt)?;
     let index = match Index::load(&state)? {
         Found::Whole(index) => Some(index),
         Found::Absent | Found::Damaged(_) => None,

@@ -61,6 +61,7 @@ pub(super) fn run(
 ) -> Result<Exit, Error> {
     run.progress.begin(Stage::Rebuild);
     let state = StateDir::open(&settings.state_dir)?;
+    state.refuse_other(&settings.target)?;
     if args.if_pending {
         if Record::load(&state)?.pending.is_none() {
             match run.report.format() {

@@ -80,7 +80,7 @@ fn edits(report: &mut Report, outcome: &Outcome) {
     }
     if more > 0 {
         report.warning(&if done {
-            format!("and {more} more local edits were; `hyper-sync history --verbose` names them, `hyper-sync restore .` puts all back")
+            format!("and {more} more local edits were; `hyper-sync history --verbose` names them, `hyper-sync restore` puts each back by its path")
         } else {
             format!("and {more} more local edits would be; `--verbose` names them")
         });

@@ -1,6 +1,7 @@
 //! The contents a commit needs, read out of the store: proof that a route has brought them, and what is written.
 //!
-//! They are unpacked and hashed on all cores, and kept within bounds, so that this is done once.
+//! They are unpacked and hashed by several threads, and kept within bounds, so that this is done once for all but the
+//! largest updates. Large ones come one at a time: each is in memory several times while it is unpacked.
 
 use std::collections::HashMap;
 use std::thread;
@@ -9,8 +10,10 @@ use crate::git::BlobId;
 use crate::git::id::Kind;
 use crate::objects::Store;
 
-/// How many read at most: what is read may be large, and is in memory several times while it is unpacked.
+/// How many read at most.
 const READERS: usize = 4;
+/// Bytes from which on a blob is large.
+const LARGE: u64 = 8 << 20;
 /// How many blobs are worth a reader.
 const WORTH: usize = 8;
 /// How many bytes are kept; what is beyond is read again.
@@ -28,6 +31,14 @@ impl Contents {
     /// Reads all of these.
     #[must_use]
     pub fn read(store: &Store, ids: &[BlobId]) -> Self {
+        let is_large = |id: &BlobId| store.size(id.0).is_some_and(|size| size >= LARGE);
+        let (large, small): (Vec<BlobId>, Vec<BlobId>) = ids.iter().partition(|id| is_large(id));
+        let mut all = Self::read_together(store, &small);
+        all.add(Self::read_share(store, &large, 0));
+        all
+    }
+
+    fn read_together(store: &Store, ids: &[BlobId]) -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let readers = ids.len().div_ceil(WORTH).clamp(1, cores.min(READERS));
         let limit = KEPT / readers;
@@ -42,12 +53,16 @@ impl Contents {
                 let share = other
                     .join()
                     .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                all.kept.extend(share.kept);
-                all.lacking.extend(share.lacking);
-                all.bytes = all.bytes.saturating_add(share.bytes);
+                all.add(share);
             }
             all
         })
+    }
+
+    fn add(&mut self, other: Self) {
+        self.kept.extend(other.kept);
+        self.lacking.extend(other.lacking);
+        self.bytes = self.bytes.saturating_add(other.bytes);
     }
 
     fn read_share(store: &Store, ids: &[BlobId], limit: usize) -> Self {
@@ -67,7 +82,7 @@ impl Contents {
         share
     }
 
-    /// Those that the store cannot read, in the order they were asked for.
+    /// Those that the store cannot read.
     #[must_use]
     pub fn lacking(&self) -> &[BlobId] {
         &self.lacking

@@ -18,8 +18,8 @@ const NAME: &str = "sync-state.json";
 /// The format's number, in the file.
 const VERSION: u32 = 1;
 
-/// More than this is not ours.
-const SIZE_MAX: u64 = 1 << 20;
+/// More than this is not ours: there is room for half a million files that stay as they are.
+const SIZE_MAX: u64 = 64 << 20;
 
 /// How the last sync went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -25,15 +25,16 @@ pub(super) fn carry_out(
         commit: update.after.commit,
         action: context.settings.rebuild.action,
     };
-    session.state().keep_for(&context.settings.target)?;
-    apply::apply(
+    let applied = apply::apply(
         session.target(),
         session.state(),
         update,
         &contents,
         context.interrupt,
         &progress,
-    )
+    )?;
+    session.state().keep_for(&context.settings.target)?;
+    Ok(applied)
 }
 
 /// Content of edits that are put back, and of everything else.

@@ -90,7 +90,7 @@ impl Need for Inventory<'_> {
 }
 
 /// Files of the last commit that were never ours, as it has them: others stood there before, and a sync let them stay.
-/// None where the store has lost the commit.
+/// None where the store has lost the commit, and none that it does not have because they were excluded.
 pub fn never_ours(
     session: &Session,
     settings: &Settings,
@@ -111,9 +111,11 @@ pub fn never_ours(
     let Some(commit) = commit else {
         return Ok(BTreeMap::new());
     };
-    let tree = source::walk(store, &commit, None, settings.limits, "the object store")?;
+    let Ok(tree) = source::walk(store, &commit, None, settings.limits, "the object store") else {
+        return Ok(BTreeMap::new());
+    };
     let mut files = plan::managed(&tree, &policy(settings, MassDelete::Allow));
-    files.retain(|path, _| !index.entries.contains_key(path));
+    files.retain(|path, file| !index.entries.contains_key(path) && store.contains(file.id.0));
     Ok(files)
 }
 

@@ -18,7 +18,7 @@ pub struct Outcome {
     pub mode: Mode,
     /// The repository, without credentials.
     pub repository: String,
-    /// The name that was asked for.
+    /// The name the target goes by: the one that was asked for, but where the commit is held the one it had before.
     pub reference: String,
     /// How the name was understood.
     pub kind: RefKind,

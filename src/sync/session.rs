@@ -63,6 +63,8 @@ impl Session {
         let settings = context.settings;
         let target = Target::open_or_absent(&settings.target)?;
         let state = StateDir::open(&settings.state_dir)?;
+        // Before the lock, for it leaves a line there, and after it, for it may have been waited for.
+        state.refuse_other(&settings.target)?;
         let lock = Lock::acquire(&state, wait, context.interrupt)?;
         state.refuse_other(&settings.target)?;
         let store = Store::open(state.path(), settings.limits.blob)?;

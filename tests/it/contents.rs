@@ -44,13 +44,16 @@ fn what_the_store_has_is_kept_and_what_it_lacks_is_told_in_order() {
 
 #[test]
 fn what_is_too_much_to_keep_is_counted_all_the_same() {
-    let large: Vec<Vec<u8>> = (0..4).map(|byte| vec![byte; 9 << 20]).collect();
-    let machine = machine_with(&large);
-    let ids: Vec<BlobId> = large.iter().map(|content| id(content)).collect();
+    let large = vec![8; 9 << 20];
+    let mut all: Vec<Vec<u8>> = (0..7).map(|byte| vec![byte; 5 << 20]).collect();
+    all.push(large.clone());
+    let machine = machine_with(&all);
+    let ids: Vec<BlobId> = all.iter().map(|content| id(content)).collect();
 
     let contents = Contents::read(&machine.store, &ids);
     assert_eq!(contents.lacking(), []);
-    assert_eq!(contents.bytes(), 36 << 20);
+    assert_eq!(contents.bytes(), 44 << 20);
     let kept = ids.iter().filter(|id| contents.get(**id).is_some());
-    assert_eq!(kept.count(), 3, "32 MiB hold three of 9 MiB");
+    assert_eq!(kept.count(), 6, "32 MiB hold six of 5 MiB");
+    assert_eq!(contents.get(id(&large)), None, "it comes alone, and goes");
 }

@@ -199,3 +199,22 @@ fn a_path_that_is_not_managed_is_told_and_one_outside_is_refused() {
         .json();
     assert_eq!(refused["error"]["code"], "hyper_sync::sync::outside");
 }
+
+#[test]
+fn what_was_excluded_until_now_is_no_difference_before_it_was_brought() {
+    let repo = Repo::small();
+    repo.write("var/x", "theirs\n").commit("more");
+    let sandbox = Sandbox::new();
+    sandbox
+        .follow(&repo, "exclude = ['var/']")
+        .edit("var/x", "mine\n");
+    let _ = sandbox.run(&["sync"]).ok();
+    sandbox.follow(&repo, "").edit("modules/base.nix", "mine\n");
+    let patch = sandbox.run(&["diff"]).ok();
+    assert!(
+        patch.stdout.contains("modules/base.nix"),
+        "{}",
+        patch.masked()
+    );
+    assert!(!patch.stdout.contains("var/x"), "{}", patch.masked());
+}

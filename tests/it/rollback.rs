@@ -1,6 +1,8 @@
 //! Going back: history, rollback, the hold, and local edits put back.
 
 use crate::common::env::{Output, Sandbox};
+use crate::common::forge::{Forge, OWNER_NAME};
+use crate::common::git;
 use crate::common::repo::Repo;
 use crate::common::snapshot::TreeSnapshot;
 
@@ -83,6 +85,32 @@ fn a_commit_that_was_rolled_back_from_is_held_until_the_branch_moves_on() {
         after.masked()
     );
     world.is_at("main");
+}
+
+#[test]
+fn a_branch_that_goes_back_to_a_held_commit_between_two_requests_is_held() {
+    let world = World::new();
+    let _ = world.run("rollback", &[]).ok();
+    let held = world.repo.id("main");
+    world
+        .repo
+        .write("modules/third.nix", "{ }\n")
+        .commit("third");
+    let forge = Forge::serve(&world.repo);
+    let repo = format!("repo = 'http://{}/{OWNER_NAME}.git'\n", forge.host());
+    world.sandbox.config(&repo);
+    forge.after_each_request(move |repo| {
+        repo.update_ref("refs/heads/main", &held);
+        git::succeeds(repo.git().args(["gc", "--quiet", "--prune=now"]));
+    });
+    let output = world.sync(&[]).ok();
+    assert!(
+        output.stderr.contains("rolled back from"),
+        "{}",
+        output.masked()
+    );
+    world.is_at("main~1");
+    assert!(forge.count() > 2, "it was asked for once more");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use hyper_sync::git::{BlobId, CommitId, FileMode, RelPath, TreeId};
+use hyper_sync::plan::{Kept, Reason};
 use hyper_sync::state::{
     Damage, Error, Found, Index, LastSync, Owned, Seen, StateDir, Stats, SyncState,
 };
@@ -369,6 +370,22 @@ fn sync_state_has_the_documented_fields_first_and_a_copy_for_all() {
         loaded.last_sync.timestamp.to_string(),
         "2025-10-12T10:30:01Z"
     );
+}
+
+#[test]
+fn a_sync_state_with_many_files_that_stay_can_be_read() {
+    let world = World::new();
+    let state = world.open();
+    let mut known = sync_state();
+    let path = |number| RelPath::new(format!("a/directory/file-{number}.nix").as_bytes()).unwrap();
+    let kept = (0..20_000).map(|number| Kept {
+        path: path(number),
+        reason: Reason::Protected,
+    });
+    known.kept = kept.collect();
+    known.save(&state, None).unwrap();
+    let loaded = SyncState::load(&state).unwrap().unwrap();
+    assert!(loaded.kept == known.kept);
 }
 
 #[test]

@@ -21,7 +21,8 @@ fn synced() -> (Sandbox, Repo, String) {
 #[test]
 fn another_target_is_refused_by_every_command_before_anything_is_written() {
     let (sandbox, repo, other) = synced();
-    let index = || fs::read(sandbox.state().join("index")).unwrap();
+    // The lock has the line of who held it last.
+    let index = || ["index", "lock"].map(|name| fs::read(sandbox.state().join(name)).unwrap());
     let before = index();
     for command in [
         &["sync"][..],
@@ -33,6 +34,7 @@ fn another_target_is_refused_by_every_command_before_anything_is_written() {
         &["rollback"],
         &["restore", "."],
         &["rebuild"],
+        &["rebuild", "--if-pending"],
     ] {
         let refused = sandbox.run(&[command, &["--target", &other]].concat());
         assert!(

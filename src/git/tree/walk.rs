@@ -34,7 +34,8 @@ impl Tree {
             walk.count(entries)?;
             return Ok(known.clone());
         }
-        // Depth first in git's order is the order of whole paths: the maps are made of what is sorted already.
+        // Depth first in git's order is the order of files' whole paths: their map is made of what is sorted already. Of
+        // directories it is not: git has `a-b/` before `a/`.
         let mut opened = vec![walk.open(None, root)?];
         while let Some(listed) = opened.last_mut() {
             match listed.next() {

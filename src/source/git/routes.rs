@@ -105,7 +105,7 @@ impl GitSource {
         }
         let mut reply = match self.bring(&fetch, store, need, bytes) {
             // Most servers are not asked what they can do, and one without filters dies of the word.
-            Err(error) if fetch.filter.is_some() && leaves_a_way(&error) => {
+            Err(error) if fetch.filter.is_some() && may_be_of_the_filter(&error) => {
                 fetch.filter = None;
                 self.bring(&fetch, store, need, bytes)
             }
@@ -311,6 +311,12 @@ fn base(commit: CommitId, last: Option<CommitId>, store: &Store) -> Option<Commi
         .into_iter()
         .flatten()
         .find(|base| *base != commit && store.is_complete(*base))
+}
+
+/// Whether a server may have answered so because it does not know filters; a program in front of it calls its death an
+/// error of the server.
+fn may_be_of_the_filter(error: &Error) -> bool {
+    leaves_a_way(error) || matches!(error, Error::ServerError { .. })
 }
 
 /// Whether another route of the same server may still bring the commit. What was proven wrong stays wrong, and a
