@@ -22,7 +22,7 @@ const KEPT: usize = 32 << 20;
 /// What was read of the blobs that a commit needs. Each was hashed by [`Store::read`].
 #[derive(Debug, Clone, Default)]
 pub struct Contents {
-    kept: HashMap<BlobId, Vec<u8>>,
+    kept: HashMap<BlobId, Box<[u8]>>,
     lacking: Vec<BlobId>,
     bytes: u64,
 }
@@ -76,7 +76,8 @@ impl Contents {
             share.bytes = share.bytes.saturating_add(content.len() as u64);
             if let Some(left) = room.checked_sub(content.len()) {
                 room = left;
-                share.kept.insert(id, content);
+                // A delta is unpacked in a buffer many times as large as what comes of it.
+                share.kept.insert(id, content.into_boxed_slice());
             }
         }
         share
@@ -97,6 +98,6 @@ impl Contents {
     /// One of them, where it was kept.
     #[must_use]
     pub fn get(&self, id: BlobId) -> Option<&[u8]> {
-        self.kept.get(&id).map(Vec::as_slice)
+        self.kept.get(&id).map(|content| &**content)
     }
 }
