@@ -129,7 +129,7 @@ fn differences(
         let mut base = session.index().map(Index::base).unwrap_or_default();
         let mut edits = scanner.edits(&base, &settings.executable)?;
         // What stood here before and stays is as much of a difference to the commit; what is not there is none yet.
-        let others = never_ours(session, settings)?;
+        let others = never_ours(session, settings);
         let here_before = scanner.edits(&others, &settings.executable)?.into_iter();
         edits.extend(here_before.filter(|(_, local)| *local != Local::Missing));
         base.extend(others);

@@ -90,6 +90,7 @@ pub(super) fn run(
 /// Finds out whether a rebuild could begin at all, and opens the state directory for it.
 pub(super) fn preflight(settings: &Settings, run: &mut Run<'_>) -> Result<StateDir, Error> {
     let state = StateDir::open(&settings.state_dir)?;
+    state.refuse_other(&settings.target)?;
     rebuild::preflight(
         &request(Cause::UPDATE, settings, &state, run)?,
         &Machine::here(),
@@ -155,7 +156,6 @@ fn request<'a>(
     state: &'a StateDir,
     run: &Run<'_>,
 ) -> Result<Request<'a>, Error> {
-    state.refuse_other(&settings.target)?;
     let commit = match Index::load(state)? {
         Found::Whole(index) => Some(index.commit),
         Found::Absent | Found::Damaged(_) => None,

@@ -28,20 +28,12 @@ struct Record {
 impl StateDir {
     /// Refuses a directory that holds the state of another target.
     pub fn refuse_other(&self, target: &Path) -> Result<(), Error> {
-        match self.belongs_to()? {
-            Some(known) if known != target => Err(Error::OtherTarget {
-                record: self.path().join(NAME),
-                path: self.path().to_owned(),
-                target: known,
-            }),
-            _ => Ok(()),
-        }
+        self.is_known_for(target).map(|_| ())
     }
 
     /// Makes it this target's. The caller holds the lock.
     pub fn keep_for(&self, target: &Path) -> Result<(), Error> {
-        self.refuse_other(target)?;
-        if self.belongs_to()?.is_some() {
+        if self.is_known_for(target)? {
             return Ok(());
         }
         let record = Record {
@@ -50,11 +42,16 @@ impl StateDir {
         sealed::write(self.directory(), NAME, FORMAT, &record)
     }
 
-    /// The target, where that is known.
-    fn belongs_to(&self) -> Result<Option<PathBuf>, Error> {
-        Ok(match sealed::read(self.directory(), NAME, FORMAT)? {
-            Found::Whole(Record { target }) => Some(target),
-            Found::Absent | Found::Damaged(_) => None,
-        })
+    /// Whether it is known to be this target's; false where nobody's is known.
+    fn is_known_for(&self, target: &Path) -> Result<bool, Error> {
+        match sealed::read::<Record>(self.directory(), NAME, FORMAT)? {
+            Found::Whole(known) if known.target == target => Ok(true),
+            Found::Whole(known) => Err(Error::OtherTarget {
+                record: self.path().join(NAME),
+                path: self.path().to_owned(),
+                target: known.target,
+            }),
+            Found::Absent | Found::Damaged(_) => Ok(false),
+        }
     }
 }

@@ -11,7 +11,7 @@ use crate::objects::Store;
 use crate::plan::{self, MassDelete, Policy};
 use crate::scan::{Local, Scanner};
 use crate::settings::Settings;
-use crate::source::{self, Depth, Need, Staged};
+use crate::source::{Depth, Need, Staged};
 
 /// The managed files of a tree.
 type Managed = Arc<BTreeMap<RelPath, File>>;
@@ -91,32 +91,18 @@ impl Need for Inventory<'_> {
 
 /// Files of the last commit that were never ours, as it has them: others stood there before, and a sync let them stay.
 /// None where the store has lost the commit, and none that it does not have because they were excluded.
-pub fn never_ours(
-    session: &Session,
-    settings: &Settings,
-) -> Result<BTreeMap<RelPath, File>, crate::Error> {
+#[must_use]
+pub fn never_ours(session: &Session, settings: &Settings) -> BTreeMap<RelPath, File> {
     let store = session.store();
-    let Some(index) = session
+    let index = session
         .index()
-        .filter(|index| store.is_complete(index.commit))
-    else {
-        return Ok(BTreeMap::new());
+        .filter(|index| store.is_complete(index.commit));
+    let (Some(index), Some(tree)) = (index, session.last_tree()) else {
+        return BTreeMap::new();
     };
-    let commit = store
-        .commit(index.commit)
-        .map_err(|fault| source::Error::Commit {
-            commit: index.commit,
-            fault,
-        })?;
-    let Some(commit) = commit else {
-        return Ok(BTreeMap::new());
-    };
-    let Ok(tree) = source::walk(store, &commit, None, settings.limits, "the object store") else {
-        return Ok(BTreeMap::new());
-    };
-    let mut files = plan::managed(&tree, &policy(settings, MassDelete::Allow));
+    let mut files = plan::managed(tree, &policy(settings, MassDelete::Allow));
     files.retain(|path, file| !index.entries.contains_key(path) && store.contains(file.id.0));
-    Ok(files)
+    files
 }
 
 /// The policy that the settings and the flags of a run make.
