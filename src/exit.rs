@@ -210,6 +210,8 @@ fn of_source(error: &source::Error) -> Exit {
         E::Tree { fault, .. } => of_tree(fault),
         E::Malformed { .. }
         | E::Pack { .. }
+        | E::Unproven { .. }
+        | E::UnprovenDescent { .. }
         | E::Blob { .. }
         | E::Collision { .. }
         | E::Incomplete { .. }

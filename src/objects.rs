@@ -33,6 +33,7 @@ mod error;
 mod ingest;
 mod marks;
 mod pack;
+mod peek;
 mod settle;
 mod shares;
 mod tidy;
@@ -40,6 +41,7 @@ mod writer;
 
 pub use error::{Error, IngestError};
 pub use ingest::{IngestBounds, Ingested, Transient};
+pub use peek::commit_tree;
 pub use tidy::Tidied;
 pub use writer::{Added, Writer};
 

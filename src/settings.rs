@@ -205,6 +205,8 @@ pub struct Trust {
     pub symlinks: Symlinks,
     /// Whether a branch may move to a commit that does not descend from the last one.
     pub rewind: bool,
+    /// Whether a forge's API is believed where its answers cannot be proven by the commit's id.
+    pub forge: bool,
 }
 
 /// Policy for symlinks that are absolute or leave the tree.

@@ -117,7 +117,7 @@ pub struct Obtained {
 pub enum Provenance {
     /// Its raw bytes hash to its id.
     Verified(Commit),
-    /// The API told its tree and parents, and its raw bytes could not be rebuilt.
+    /// The API told its tree and parents, its raw bytes could not be rebuilt, and the settings trust the forge.
     FromForge(Commit),
 }
 
@@ -170,7 +170,7 @@ pub trait Source: Send + Sync {
         need: &dyn Need,
     ) -> Result<Obtained, Error>;
 
-    /// Whether `new` descends from `old`. Costs a request at most, none where the commits in the store tell.
+    /// Whether `new` descends from `old`. Costs a request or two, none where the commits in the store tell.
     fn descends(&self, new: &Commit, old: CommitId, store: &Store) -> Result<bool, Error>;
 
     /// What was moved over the network so far.

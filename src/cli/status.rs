@@ -8,6 +8,7 @@ use crate::exit::Exit;
 use crate::fs::{Directory, Faults, Stat, Target};
 use crate::git::{CommitId, RelPath};
 use crate::lock::Lock;
+use crate::objects::commit_tree;
 use crate::plan::{Kept, Reason};
 use crate::rebuild::{Machine, Record};
 use crate::report::{Format, escape, with_causes};
@@ -23,6 +24,8 @@ mod told;
 struct Document {
     target: std::path::PathBuf,
     commit: Option<CommitId>,
+    /// Whether the commit's own bytes say that its tree is what was brought; `None` where no commit is known.
+    proven: Option<bool>,
     #[serde(rename = "ref")]
     reference: Option<String>,
     last_run: Option<String>,
@@ -86,6 +89,7 @@ fn look(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
     let mut document = Document {
         target: settings.target.clone(),
         commit: None,
+        proven: None,
         reference: None,
         last_run: None,
         last_sync: None,
@@ -110,6 +114,8 @@ fn look(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
     document.last_sync = SyncState::load(&state)?;
     if let Found::Whole(index) = Index::load(&state)? {
         document.commit = Some(index.commit);
+        let tree = commit_tree(state.path(), index.commit, settings.limits.blob);
+        document.proven = Some(tree == Some(index.tree));
         document.reference = Some(index.reference.clone());
         let looked = edits(settings, &index)
             .and_then(|edits| Ok((edits, kept(settings, &index, document.last_sync.as_ref())?)));

@@ -177,6 +177,7 @@ fn verb(operation: &Operation) -> &'static str {
 fn summary(outcome: &Outcome) -> String {
     [
         head(outcome),
+        unproven(outcome),
         signed(outcome),
         files(outcome),
         cost(outcome),
@@ -202,6 +203,14 @@ fn head(outcome: &Outcome) -> String {
         _ => String::new(),
     };
     format!("{goal}{from}: {}\n", commit.subject)
+}
+
+/// That only the forge's word joins the commit and what was brought.
+fn unproven(outcome: &Outcome) -> String {
+    if outcome.proven {
+        return String::new();
+    }
+    "not proven: whether these are the files of this commit, only the forge says\n".to_owned()
 }
 
 /// Who answers for it, where that was asked for.
@@ -293,7 +302,7 @@ impl std::fmt::Display for Notice {
                 )
             }
             Self::CommitFromForge => f.write_str(
-                "the commit's own bytes could not be had; its id rests on the forge's word",
+                "the commit is not proven: its bytes could not be had, and `trust.forge` takes the forge's word for what is in it",
             ),
         }
     }

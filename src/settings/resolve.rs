@@ -120,6 +120,7 @@ fn settings(layers: &mut Layers<'_>, env: &Env) -> Settings {
             signers: layers.optional("trust.signers", None),
             symlinks: layers.value("trust.symlinks", Symlinks::Any),
             rewind: layers.value("trust.rewind", false),
+            forge: layers.value("trust.forge", false),
         },
         target,
     }

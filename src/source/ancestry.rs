@@ -19,7 +19,7 @@ pub(super) enum Seen {
 pub(super) fn look(
     new: &Commit,
     old: CommitId,
-    known: impl Fn(CommitId) -> Option<Commit>,
+    mut known: impl FnMut(CommitId) -> Option<Commit>,
 ) -> Seen {
     let mut seen: HashSet<CommitId> = new.parents.iter().copied().collect();
     let mut pending = new.parents.clone();

@@ -301,6 +301,40 @@ pub enum Error {
         /// What is wrong.
         fault: commit::Fault,
     },
+    /// A commit that an API tells, and whose bytes cannot be rebuilt from what it tells.
+    #[error(
+        "commit {commit} cannot be proven: the API of {remote} does not tell all of it, or tells it wrong"
+    )]
+    #[diagnostic(
+        code(hyper_sync::source::unproven),
+        help(
+            "use git (`--transport git`, or `auto` when git gets through), which sends a commit's own bytes; `trust.forge = true` takes the forge's word for what is in it; nothing was written"
+        )
+    )]
+    Unproven {
+        /// Host or repository.
+        remote: String,
+        /// The commit.
+        commit: CommitId,
+    },
+    /// Commits between two of a branch that an API tells, and which cannot be proven.
+    #[error(
+        "nothing proves that {new} descends from {old}: the API of {remote} does not tell all of the commits between"
+    )]
+    #[diagnostic(
+        code(hyper_sync::source::unproven_descent),
+        help(
+            "use git (`--transport git`, or `auto` when git gets through); `--allow-rewind` takes the commit whatever it descends from, `trust.forge = true` takes the forge's word; nothing was written"
+        )
+    )]
+    UnprovenDescent {
+        /// Host or repository.
+        remote: String,
+        /// The commit that the branch is at.
+        new: CommitId,
+        /// The commit that it was at.
+        old: CommitId,
+    },
     /// A tree object that fails verification or is unsafe.
     #[error("commit {commit} is refused: {fault}")]
     #[diagnostic(

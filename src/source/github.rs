@@ -1,15 +1,15 @@
 //! Commits by GitHub's REST API: a listing, then the missing blobs ([`Route::SelectApi`]).
 //!
-//! Nothing of what the API says is believed. The commit is rebuilt to the bytes that hash to its id where that can be
-//! done, the tree objects are rebuilt from the listing and must have the ids they are listed under, and every blob is
-//! hashed as it arrives. A name is resolved once; from there on everything is asked for by its id, so a branch that
-//! moves meanwhile changes nothing.
+//! Nothing of what the API says is believed. The commit is rebuilt to the bytes that hash to its id, the tree objects
+//! are rebuilt from the listing and must have the ids they are listed under, and every blob is hashed as it arrives. A
+//! name is resolved once; from there on everything is asked for by its id, so a branch that moves meanwhile changes
+//! nothing.
 //!
-//! Cost: one request where nothing has changed, `3 + k` for `k` changed files, the proof that a branch has moved
-//! forward included.
+//! Cost: one request where nothing has changed, `3 + k` for `k` changed files, and one more where several commits have
+//! come, for the proof that the branch has moved forward.
 //!
-//! Limits: a tree with the mode 100664, which old versions of git wrote, and blobs over 100 MB do not come this way
-//! ([`Error::Unsuited`]).
+//! Limits: a commit with headers that the API does not tell is refused ([`Error::Unproven`]), unless `trust.forge` says
+//! that the forge's word is enough. Blobs over 100 MB do not come this way ([`Error::Unsuited`]).
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -27,10 +27,12 @@ use crate::token::Token;
 mod blobs;
 mod commit;
 mod compare;
+mod descent;
 mod listing;
 mod resolve;
 mod trees;
 
+use commit::Budget;
 pub(super) use resolve::is_short_id;
 use trees::Trees;
 
@@ -49,8 +51,10 @@ pub struct GitHub {
     remote: String,
     /// `…/repos/owner/name`, or where that was moved to.
     base: Mutex<Url>,
-    /// What a comparison has told: the new commit, the old one, and whether one descends from the other.
-    compared: Mutex<Option<(CommitId, CommitId, bool)>>,
+    /// What a comparison has hinted at.
+    compared: Mutex<Option<compare::Compared>>,
+    /// Whether a commit that cannot be proven is taken on the forge's word.
+    trust: bool,
 }
 
 impl GitHub {
@@ -75,7 +79,20 @@ impl GitHub {
             remote: format!("{owner}/{name}"),
             base: Mutex::new(below(&base, &["repos", owner, name])),
             compared: Mutex::default(),
+            trust: false,
         })
+    }
+
+    /// With `trust.forge`: a commit whose bytes cannot be had is taken as the forge tells it.
+    #[must_use]
+    pub fn trusting(mut self, trust: bool) -> Self {
+        self.trust = trust;
+        self
+    }
+
+    /// Whether the forge's word is enough.
+    pub(super) fn is_trusting(&self) -> bool {
+        self.trust
     }
 
     fn base(&self) -> MutexGuard<'_, Url> {
@@ -146,12 +163,13 @@ impl GitHub {
         }
     }
 
-    /// The commit, proven if it can be, and its bytes where they are new.
+    /// The commit, proven where it can be or must be, and its bytes where they are new.
     fn commit(
         &self,
         id: CommitId,
         last: Option<CommitId>,
         store: &Store,
+        trust: bool,
     ) -> Result<(Provenance, Option<Vec<u8>>), Error> {
         if let Some(commit) = store
             .commit(id)
@@ -167,13 +185,15 @@ impl GitHub {
             Some(answer) => answer,
             None => self.ask_for_commit(id)?,
         };
-        match answer.rebuild() {
-            Some((commit, raw)) => Ok((Provenance::Verified(commit), Some(raw))),
-            None => answer
-                .told()
-                .map(|commit| (Provenance::FromForge(commit), None))
-                .map_err(|problem| self.malformed("commit", problem)),
+        if let Some((commit, raw)) = answer.rebuild(&mut Budget::default()) {
+            return Ok((Provenance::Verified(commit), Some(raw)));
         }
+        let told = answer.told().filter(|_| trust);
+        let commit = told.ok_or_else(|| Error::Unproven {
+            remote: self.remote.clone(),
+            commit: id,
+        })?;
+        Ok((Provenance::FromForge(commit), None))
     }
 
     fn ask_for_commit(&self, id: CommitId) -> Result<commit::Answer, Error> {
@@ -247,20 +267,18 @@ impl GitHub {
     }
 }
 
-impl Source for GitHub {
-    fn resolve(&self, reference: &str) -> Result<Resolved, Error> {
-        self.resolve_name(reference)
-    }
-
-    fn obtain(
+impl GitHub {
+    /// As [`Source::obtain`]; whether the forge's word is enough is the caller's to say.
+    pub(super) fn obtain_with(
         &self,
         commit: CommitId,
         last: Option<CommitId>,
         store: &Store,
         need: &dyn Need,
+        trust: bool,
     ) -> Result<Obtained, Error> {
         let before = self.client.traffic().requests;
-        let (provenance, raw) = self.commit(commit, last, store)?;
+        let (provenance, raw) = self.commit(commit, last, store, trust)?;
         let commit = provenance.commit();
         let mut writer = store.writer()?;
         if let Some(raw) = raw {
@@ -294,6 +312,22 @@ impl Source for GitHub {
             tree: None,
             contents: Contents::default(),
         })
+    }
+}
+
+impl Source for GitHub {
+    fn resolve(&self, reference: &str) -> Result<Resolved, Error> {
+        self.resolve_name(reference)
+    }
+
+    fn obtain(
+        &self,
+        commit: CommitId,
+        last: Option<CommitId>,
+        store: &Store,
+        need: &dyn Need,
+    ) -> Result<Obtained, Error> {
+        self.obtain_with(commit, last, store, need, self.trust)
     }
 
     fn descends(&self, new: &Commit, old: CommitId, store: &Store) -> Result<bool, Error> {

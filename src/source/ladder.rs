@@ -2,7 +2,8 @@
 //!
 //! delta → select (git) → select (API) → full. A rung is left where the way is blocked: no connection, a broken
 //! server, a rate limit, something that is no forge. It is not left where the answer was clear: refused credentials,
-//! a name that does not exist, bytes that fail verification. Every rung ends in the same proof.
+//! a name that does not exist, bytes that fail verification. Every rung ends in the same proof; only when none is left
+//! and the settings trust the forge is a commit taken whose bytes could not be had.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -97,15 +98,30 @@ impl Source for Ladder {
                 Err((_, error)) => return Err(error),
             }
         }
-        match self.api.obtain(commit, last, store, need) {
-            Err(error) if moves_on(&error) && !self.force_full => {
-                give_up(&mut fallbacks, Route::SelectApi, error.to_string());
-            }
+        let by_api = |trust| self.api.obtain_with(commit, last, store, need, trust);
+        let error = match by_api(false) {
+            Err(error) if moves_on(&error) => error,
             result => return result.map(|obtained| with(obtained, fallbacks)),
+        };
+        let is_unproven = matches!(error, Error::Unproven { .. });
+        if !self.force_full {
+            give_up(&mut fallbacks, Route::SelectApi, error.to_string());
+            match by(&[Route::Full], &mut fallbacks) {
+                // Only the forge's word is left.
+                Err((from, error)) if is_unproven && moves_on(&error) => {
+                    give_up(&mut fallbacks, from, error.to_string());
+                }
+                result => {
+                    return result
+                        .map(|obtained| with(obtained, fallbacks))
+                        .map_err(|(_, error)| error);
+                }
+            }
         }
-        by(&[Route::Full], &mut fallbacks)
-            .map(|obtained| with(obtained, fallbacks))
-            .map_err(|(_, error)| error)
+        if is_unproven && self.api.is_trusting() {
+            return by_api(true).map(|obtained| with(obtained, fallbacks));
+        }
+        Err(error)
     }
 
     fn descends(&self, new: &Commit, old: CommitId, store: &Store) -> Result<bool, Error> {
@@ -152,5 +168,9 @@ fn blocks(error: &Error) -> bool {
 
 /// Whether another way to the objects is worth trying.
 fn moves_on(error: &Error) -> bool {
-    blocks(error) || matches!(error, Error::Unsuited { .. } | Error::Incomplete { .. })
+    blocks(error)
+        || matches!(
+            error,
+            Error::Unsuited { .. } | Error::Incomplete { .. } | Error::Unproven { .. }
+        )
 }

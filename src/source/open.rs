@@ -72,6 +72,7 @@ pub fn open(settings: &Settings, opening: &Opening<'_>) -> Result<Box<dyn Source
                     settings.limits,
                     opening.known,
                 )
+                .map(|api| api.trusting(settings.trust.forge))
             };
             Ok(match settings.transport {
                 Transport::Git => Box::new(web.git(opening, options)),

@@ -65,7 +65,7 @@ pub enum Notice {
     },
     /// Two names that are one on other file systems.
     CaseCollision(RelPath, RelPath),
-    /// The commit's own bytes could not be had, so its id rests on the forge's word.
+    /// The commit's own bytes could not be had, so that only the forge's word joins its id and its tree.
     CommitFromForge,
 }
 
@@ -74,6 +74,12 @@ impl Staged<'_> {
     #[must_use]
     pub fn commit(&self) -> &Commit {
         self.obtained.commit.commit()
+    }
+
+    /// Whether its tree is proven to be that of its id.
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        matches!(self.obtained.commit, Provenance::Verified(_))
     }
 
     /// Who has signed it, where a signature was asked for.

@@ -26,6 +26,8 @@ pub struct Outcome {
     pub before: Option<CommitId>,
     /// The commit.
     pub commit: Commit,
+    /// Whether its tree is proven to be that of its id.
+    pub proven: bool,
     /// Who has signed it, where a signature was asked for.
     pub signer: Option<Signer>,
     /// What was done, or would be.

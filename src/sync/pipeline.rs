@@ -130,6 +130,7 @@ impl Pipeline<'_> {
             kind: self.goal.resolved.kind,
             before: self.last(),
             commit: staged.commit().clone(),
+            proven: staged.is_proven(),
             signer: staged.signer().cloned(),
             applied,
             recovered: self.session.recovered().cloned(),

@@ -3,6 +3,7 @@
 use super::findings::Findings;
 use super::repair::Repair;
 use super::sight::Sight;
+use crate::objects::commit_tree;
 use crate::scan::{Belief, Local, Scanner};
 use crate::state::{Found, SyncState, TX};
 
@@ -52,8 +53,24 @@ pub(super) fn integrity(sight: &Sight<'_>, findings: &mut Findings) {
     }
     if missing.is_empty() && edited.is_empty() {
         let same = managed.len() - protected.len();
-        findings.pass(format!("{same} files are as in commit {commit}"));
+        if is_proven(sight) {
+            findings.pass(format!("{same} files are as in commit {commit}"));
+        } else {
+            findings.warn(
+                format!("{same} files are as they were written; that they are those of commit {commit} is not proven"),
+                "the commit's own bytes are not in the object store; the next sync by git brings them, and what they prove",
+            );
+        }
     }
+}
+
+/// Whether the commit's own bytes say that its tree is what was written.
+fn is_proven(sight: &Sight<'_>) -> bool {
+    let (Some(index), Ok(Some(state))) = (sight.index(), &sight.state) else {
+        return false;
+    };
+    let limit = sight.settings().limits.blob;
+    commit_tree(state.path(), index.commit, limit) == Some(index.tree)
 }
 
 /// The state directory is ours alone and readable.

@@ -266,7 +266,7 @@ fn a_cap_counts_decoded_bytes() {
     let cap = Cap {
         bytes: 1000,
         what: "the listing".into(),
-        setting: "limits.files",
+        setting: Some("limits.files"),
     };
     let error = client
         .fetch(&get(&forge, "/").cap(cap.clone()))

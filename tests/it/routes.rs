@@ -17,6 +17,7 @@ use crate::common::snapshot::TreeSnapshot;
 mod cost;
 mod ladder;
 mod matrix;
+mod proof;
 mod secrets;
 mod ssh;
 mod store;
@@ -72,10 +73,14 @@ impl Machine {
     }
 
     fn run(&self, args: &[&str]) -> Output {
+        self.world.finish(&mut self.command(args))
+    }
+
+    fn command(&self, args: &[&str]) -> assert_cmd::Command {
         let way: Vec<&str> = self.way.iter().map(String::as_str).collect();
         let mut command = self.world.cmd(&[&["sync"], way.as_slice(), args].concat());
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        self.world.finish(&mut command)
+        command
     }
 
     /// Syncs to the tip of `main` and compares the target with it.

@@ -20,6 +20,7 @@ use crate::common::repo::Repo;
 mod answers;
 mod hostile;
 mod names;
+mod proof;
 mod quota;
 
 const TOKEN: &str = "ghp_canary0123456789";

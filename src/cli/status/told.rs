@@ -8,6 +8,9 @@ use crate::plan::Kept;
 use crate::rebuild::Status;
 use crate::report::sync::because;
 
+/// What is told of a commit whose bytes are not here, or have another tree.
+const UNPROVEN: &str = "none: whether the files are those of this commit is not proven; the next sync by git proves or replaces them";
+
 /// All of it.
 pub(super) fn told(document: &Document) -> String {
     let mut lines = Lines::default();
@@ -60,6 +63,9 @@ impl Lines {
                 );
             }
             None => self.add("commit", id.short()),
+        }
+        if document.proven == Some(false) {
+            self.add("proof", UNPROVEN);
         }
     }
 

@@ -91,7 +91,7 @@ impl Http {
                 .saturating_add(self.bytes / 100)
                 .saturating_add(64 << 20),
             what: "the answer".to_owned(),
-            setting: "limits.bytes",
+            setting: Some("limits.bytes"),
         };
         let request = Request::post(url, REQUEST, command.to_vec())
             .service(SERVICE)

@@ -128,7 +128,7 @@ impl GitHub {
             // As base64 it is a third larger.
             bytes: self.limits.blob.saturating_mul(3) / 2 + (64 << 10),
             what: format!("`{}`", want.path.escape_debug()),
-            setting: "limits.blob",
+            setting: Some("limits.blob"),
         };
         let request = self
             .get(&["git", "blobs", &want.id.to_string()], RAW)

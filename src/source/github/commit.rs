@@ -1,22 +1,27 @@
 //! A commit as the API tells it, and the way back to the bytes that hash to its id.
 //!
-//! The API loses the time zones and the message's last newline. Both have few values, so they are tried until the id
-//! comes out. A signed commit comes with the text that was signed, and only its signature has to be put back. What is
-//! left are commits with headers that the API does not tell.
+//! The API loses the time zones, the message's last newlines and the encoding. Each has few values, so they are tried
+//! until the id comes out. A signed commit comes with the text that was signed, and only its signature has to be put
+//! back. What is left are commits with headers that the API does not tell, such as those of other version control
+//! systems.
 
 use serde::Deserialize;
-use sha1::{Digest, Sha1};
 
 use crate::git::{Commit, CommitId, TreeId};
 
-/// An answer to `git/commits/{id}`.
+mod search;
+
+pub(super) use search::Budget;
+
+/// An answer to `git/commits/{id}`. What GitHub's schema leaves out or lets be null in any answer with a commit is
+/// optional.
 #[derive(Debug, Deserialize)]
 pub(super) struct Answer {
     sha: CommitId,
     tree: Pointer<TreeId>,
     parents: Vec<Pointer<CommitId>>,
-    author: Person,
-    committer: Person,
+    author: Option<Person>,
+    committer: Option<Person>,
     message: String,
     verification: Option<Verification>,
 }
@@ -32,8 +37,8 @@ pub(super) struct Described {
 #[derive(Debug, Deserialize)]
 struct Content {
     tree: Pointer<TreeId>,
-    author: Person,
-    committer: Person,
+    author: Option<Person>,
+    committer: Option<Person>,
     message: String,
     verification: Option<Verification>,
 }
@@ -64,9 +69,9 @@ struct Pointer<T> {
 
 #[derive(Debug, Deserialize)]
 struct Person {
-    name: String,
-    email: String,
-    date: String,
+    name: Option<String>,
+    email: Option<String>,
+    date: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -77,18 +82,14 @@ struct Verification {
 
 impl Person {
     fn seconds(&self) -> Option<i64> {
-        let date: jiff::Timestamp = self.date.parse().ok()?;
+        let date: jiff::Timestamp = self.date.as_ref()?.parse().ok()?;
         Some(date.as_second())
     }
 
     /// The line up to the time zone.
     fn line(&self) -> Option<String> {
-        Some(format!(
-            "{} <{}> {} ",
-            self.name,
-            self.email,
-            self.seconds()?
-        ))
+        let (name, email) = (self.name.as_ref()?, self.email.as_ref()?);
+        Some(format!("{name} <{email}> {} ", self.seconds()?))
     }
 }
 
@@ -99,7 +100,7 @@ impl Answer {
     }
 
     /// The commit and its bytes, proven; `None`: they cannot be had this way, which proves nothing.
-    pub(super) fn rebuild(&self) -> Option<(Commit, Vec<u8>)> {
+    pub(super) fn rebuild(&self, budget: &mut Budget) -> Option<(Commit, Vec<u8>)> {
         let signed = self.verification.as_ref().and_then(|verification| {
             Some((
                 verification.payload.as_deref()?,
@@ -108,21 +109,20 @@ impl Answer {
         });
         let raw = match signed {
             Some((payload, signature)) => self.signed(payload, signature)?,
-            None => self.unsigned()?,
+            None => self.unsigned(budget)?,
         };
         Commit::verify(self.sha, &raw)
             .ok()
             .map(|commit| (commit, raw))
     }
 
-    /// The commit as it is told, or what is wrong with it.
-    pub(super) fn told(&self) -> Result<Commit, String> {
-        let time = self.committer.seconds();
-        Ok(Commit {
+    /// The commit as it is told, where that is enough for one.
+    pub(super) fn told(&self) -> Option<Commit> {
+        Some(Commit {
             id: self.sha,
             tree: self.tree.sha,
             parents: self.parents.iter().map(|parent| parent.sha).collect(),
-            time: time.ok_or_else(|| format!("its date is `{}`", self.committer.date))?,
+            time: self.committer.as_ref()?.seconds()?,
             subject: self.message.lines().next().unwrap_or_default().to_owned(),
         })
     }
@@ -141,75 +141,20 @@ impl Answer {
             })
     }
 
-    fn unsigned(&self) -> Option<Vec<u8>> {
+    fn unsigned(&self, budget: &mut Budget) -> Option<Vec<u8>> {
         let parents = self
             .parents
             .iter()
             .map(|parent| format!("parent {}\n", parent.sha));
         let parents: String = parents.collect();
-        let author = self.author.line()?;
-        let head = format!("tree {}\n{parents}author {author}", self.tree.sha);
-        let middle = format!("\ncommitter {}", self.committer.line()?);
-        let zones = zones();
-        [format!("{}\n", self.message), self.message.clone()]
-            .iter()
-            .find_map(|message| {
-                let tail = format!("\n\n{message}");
-                let (author, committer) = search(self.sha, &zones, [&head, &middle, &tail])?;
-                Some(format!("{head}{author}{middle}{committer}{tail}").into_bytes())
-            })
+        let author = self.author.as_ref()?.line()?;
+        let known = search::Known {
+            head: format!("tree {}\n{parents}author {author}", self.tree.sha),
+            middle: format!("\ncommitter {}", self.committer.as_ref()?.line()?),
+            message: &self.message,
+        };
+        known.find(self.sha, budget)
     }
-}
-
-/// The time zones of author and committer with which the parts hash to the id.
-///
-/// Plain SHA-1 will do: what is found is proven again.
-fn search<'a>(
-    id: CommitId,
-    zones: &'a [String],
-    [head, middle, tail]: [&str; 3],
-) -> Option<(&'a str, &'a str)> {
-    let length = head.len() + middle.len() + tail.len() + 2 * "+0000".len();
-    let begun = Sha1::new()
-        .chain_update(format!("commit {length}\0"))
-        .chain_update(head);
-    let with_author = |author: &str| begun.clone().chain_update(author).chain_update(middle);
-    let is_it = |hasher: &Sha1, committer: &str| {
-        let hash = hasher
-            .clone()
-            .chain_update(committer)
-            .chain_update(tail)
-            .finalize();
-        hash.as_slice() == id.0.as_bytes()
-    };
-    // Most commits are made where they are written.
-    let same = zones.iter().find(|zone| is_it(&with_author(zone), zone));
-    if let Some(zone) = same {
-        return Some((zone, zone));
-    }
-    zones.iter().find_map(|author| {
-        let hasher = with_author(author);
-        let committer = zones.iter().find(|zone| is_it(&hasher, zone))?;
-        Some((author.as_str(), committer.as_str()))
-    })
-}
-
-/// Every quarter of an hour that is or was some country's time; `-0000` stands for "unknown" in mail.
-fn zones() -> Vec<String> {
-    const QUARTERS: i32 = 14 * 4;
-    let zone = |quarter: i32| {
-        let sign = if quarter < 0 { '-' } else { '+' };
-        let minutes = quarter.abs() * 15;
-        format!("{sign}{:02}{:02}", minutes / 60, minutes % 60)
-    };
-    // Whole hours near Greenwich first.
-    let mut quarters: Vec<i32> = (-QUARTERS..=QUARTERS).collect();
-    quarters.sort_by_key(|quarter| (quarter % 4 != 0, quarter.abs()));
-    quarters
-        .into_iter()
-        .map(zone)
-        .chain(["-0000".to_owned()])
-        .collect()
 }
 
 #[cfg(test)]
@@ -233,7 +178,7 @@ mod tests {
     #[test]
     fn a_recorded_commit_is_rebuilt_to_its_id() {
         let answer: Answer = serde_json::from_str(RECORDED).unwrap();
-        let (commit, _) = answer.rebuild().unwrap();
+        let (commit, _) = answer.rebuild(&mut Budget::default()).unwrap();
         assert_eq!(commit, answer.told().unwrap());
         assert_eq!(commit.time, 1_611_433_225);
     }
@@ -247,7 +192,7 @@ mod tests {
             ("20:20:25Z", "20:20:26Z"),
         ] {
             let answer: Answer = serde_json::from_str(&RECORDED.replace(from, to)).unwrap();
-            assert!(answer.rebuild().is_none(), "{to}");
+            assert!(answer.rebuild(&mut Budget::default()).is_none(), "{to}");
         }
     }
 
@@ -285,13 +230,13 @@ mod tests {
                 ("", ""),
             ] {
                 let raw = raw(zones, "", real);
-                let rebuilt = answer(id(&raw), told, &unsigned).rebuild();
+                let rebuilt = answer(id(&raw), told, &unsigned).rebuild(&mut Budget::default());
                 assert_eq!(rebuilt.unwrap().1, raw.as_bytes(), "{zones:?} {real:?}");
             }
         }
         let hidden = raw(("+0000", "+0000"), "encoding ISO-8859-1\n", "s\n");
         let answer = answer(id(&hidden), "s", &unsigned);
-        assert!(answer.rebuild().is_none());
+        assert!(answer.rebuild(&mut Budget::default()).is_none());
         assert_eq!(answer.told().unwrap().subject, "s");
     }
 
@@ -307,10 +252,15 @@ mod tests {
             let header = format!("encoding x\ngpgsig {}\n", header.replace('\n', "\n "));
             let raw = raw(("+0200", "+0200"), &header, "s\n\nbody\n");
             let verification = serde_json::json!({ "signature": told, "payload": payload });
-            let rebuilt = answer(id(&raw), "s\n\nbody", &verification).rebuild();
+            let rebuilt =
+                answer(id(&raw), "s\n\nbody", &verification).rebuild(&mut Budget::default());
             assert_eq!(rebuilt.unwrap().1, raw.as_bytes());
         }
         let verification = serde_json::json!({ "signature": signature, "payload": "no header" });
-        assert!(answer(id("x"), "s", &verification).rebuild().is_none());
+        assert!(
+            answer(id("x"), "s", &verification)
+                .rebuild(&mut Budget::default())
+                .is_none()
+        );
     }
 }

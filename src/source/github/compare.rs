@@ -1,4 +1,7 @@
-//! Two commits compared: whether one descends from the other, and, for the same request, the new one itself.
+//! Two commits compared: for one request a hint whether one descends from the other, and the new one itself.
+//!
+//! What the API says about two commits is believed only where it leads to a refusal. That a branch has moved forward is
+//! proven from the commits between, as [`descent`](super::descent) does.
 
 use std::sync::PoisonError;
 
@@ -6,94 +9,100 @@ use serde::Deserialize;
 
 use super::commit::{Answer, Described};
 use super::{Error, GitHub, JSON, Reply, Request};
-use crate::git::{Commit, CommitId};
-use crate::objects::Store;
-use crate::source::ancestry::{Seen, look};
+use crate::git::CommitId;
 
-/// An answer to `compare/{base}...{head}`.
+/// An answer to `compare/{base}...{head}`. It is a convenience: one that lacks something is as good as none.
 #[derive(Deserialize)]
 struct Comparison {
-    status: String,
+    status: Option<String>,
+    ahead_by: Option<u64>,
+    behind_by: Option<u64>,
     base_commit: Option<Described>,
 }
 
-impl Comparison {
-    /// Whether the base is an ancestor of the head, and whether the head is one of the base.
-    fn directions(&self) -> Option<(bool, bool)> {
-        match self.status.as_str() {
-            "identical" => Some((true, true)),
-            "ahead" => Some((true, false)),
-            "behind" => Some((false, true)),
-            "diverged" => Some((false, false)),
-            _ => None,
-        }
-    }
+/// What the forge says about a new commit and an old one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hint {
+    /// The new one descends from the old one, and has so many commits more, where that was said.
+    Forward(Option<u64>),
+    /// It does not.
+    Elsewhere,
+    /// Nothing that would be known.
+    Nothing,
 }
 
+/// A hint, and the new and the old commit that it is about.
+pub(super) type Compared = (CommitId, CommitId, Hint);
+
 impl GitHub {
-    /// The new commit, where it comes along with the comparison to the last one; what that tells is remembered.
+    /// The new commit, where it comes along with the comparison to the last one; what that hints at is remembered.
     ///
     /// Asked from the new commit back: the answer holds its base whole, and after an update without a rewrite it
     /// holds no changes, for the last commit has none that the new one lacks.
     pub(super) fn compare(&self, new: CommitId, last: CommitId) -> Result<Option<Answer>, Error> {
         let reply = match self.ask(&self.comparison(new, last)) {
             Ok(reply) => reply,
-            // It is a convenience: asking for the new commit alone tells what is wrong, if something is.
+            // Asking for the new commit alone tells what is wrong, if something is.
             Err(Error::ServerError { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let remember = |descends| {
-            let mut compared = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
-            *compared = Some((new, last, descends));
-        };
-        match reply.status.as_u16() {
-            200 => {}
-            404 if is_gone(&reply) => {
-                remember(false);
-                return Ok(None);
+        let (hint, answer) = match reply.status.as_u16() {
+            200 => {
+                let Ok(comparison) = reply.json::<Comparison>("comparison") else {
+                    return Ok(None);
+                };
+                let hint = match comparison.status.as_deref() {
+                    Some("identical" | "behind") => Hint::Forward(comparison.behind_by),
+                    Some("ahead" | "diverged") => Hint::Elsewhere,
+                    _ => Hint::Nothing,
+                };
+                let answer = comparison.base_commit.map(Answer::from);
+                let answer = answer.filter(|answer| answer.id() == new);
+                (
+                    if answer.is_some() {
+                        hint
+                    } else {
+                        Hint::Nothing
+                    },
+                    answer,
+                )
             }
-            _ => return Ok(None),
-        }
-        let comparison: Comparison = reply.json("comparison")?;
-        let directions = comparison.directions();
-        let answer = comparison.base_commit.map(Answer::from);
-        let answer = answer.filter(|answer| answer.id() == new);
-        if let (Some(_), Some((_, descends))) = (&answer, directions) {
-            remember(descends);
-        }
+            // The old commit is gone, so that nothing descends from it; that the new one is there was seen.
+            404 if is_json(&reply) => (Hint::Elsewhere, None),
+            _ => (Hint::Nothing, None),
+        };
+        let mut compared = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
+        *compared = Some((new, last, hint));
         Ok(answer)
     }
 
-    pub(super) fn is_descendant(
-        &self,
-        new: &Commit,
-        old: CommitId,
-        store: &Store,
-    ) -> Result<bool, Error> {
-        let known = |id| store.commit(id).ok().flatten();
-        if new.id == old || look(new, old, known) == Seen::Ancestor {
-            return Ok(true);
-        }
+    /// What the forge says about two commits, remembered or asked for.
+    pub(super) fn hint(&self, new: CommitId, old: CommitId) -> Result<Hint, Error> {
         let compared = *self.compared.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, _, descends)) =
-            compared.filter(|(head, base, _)| (*head, *base) == (new.id, old))
-        {
-            return Ok(descends);
+        match compared {
+            Some((head, base, hint)) if (head, base) == (new, old) && hint != Hint::Nothing => {
+                return Ok(hint);
+            }
+            _ => {}
         }
-        let reply = self.ask(&self.comparison(old, new.id))?;
+        let reply = match self.ask(&self.comparison(old, new)) {
+            Err(Error::ServerError { .. }) => return Ok(Hint::Nothing),
+            reply => reply?,
+        };
         match reply.status.as_u16() {
             200 => {}
-            404 if is_gone(&reply) => return Ok(false),
-            _ => return Err(self.refusal(&reply)),
+            404 if is_json(&reply) => return Ok(Hint::Elsewhere),
+            401 | 403 | 429 => return Err(self.refusal(&reply)),
+            _ => return Ok(Hint::Nothing),
         }
-        let comparison: Comparison = reply.json("comparison")?;
-        match comparison.directions() {
-            Some((descends, _)) => Ok(descends),
-            None => Err(self.malformed(
-                "comparison",
-                format!("its status is `{}`", comparison.status),
-            )),
-        }
+        let comparison = reply.json::<Comparison>("comparison").ok();
+        let ahead = comparison.as_ref().and_then(|known| known.ahead_by);
+        let status = comparison.and_then(|known| known.status);
+        Ok(match status.as_deref() {
+            Some("identical" | "ahead") => Hint::Forward(ahead),
+            Some("behind" | "diverged") => Hint::Elsewhere,
+            _ => Hint::Nothing,
+        })
     }
 
     fn comparison(&self, base: CommitId, head: CommitId) -> Request {
@@ -103,7 +112,6 @@ impl GitHub {
     }
 }
 
-/// Whether the old commit is gone, so that nothing descends from it; that the new one is there was seen.
-fn is_gone(reply: &Reply) -> bool {
+fn is_json(reply: &Reply) -> bool {
     reply.media_type().contains("json")
 }

@@ -96,7 +96,7 @@ impl GitHub {
         let cap = Cap {
             bytes: self.limits.files.saturating_mul(ROW_BYTES).max(1 << 20),
             what: "the listing".to_owned(),
-            setting: "limits.files",
+            setting: Some("limits.files"),
         };
         let mut request = self.get(&["git", "trees", &id.to_string()], JSON).cap(cap);
         if deep {

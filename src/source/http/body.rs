@@ -133,6 +133,26 @@ impl Body {
         self.source = Source::Buffered(Cursor::new(bytes));
     }
 
+    /// The error for more bytes than the cap allows.
+    fn too_long(&self) -> Error {
+        let Cap {
+            bytes,
+            what,
+            setting,
+        } = self.cap.clone();
+        match setting {
+            Some(setting) => Error::TooLarge {
+                what,
+                limit: bytes,
+                setting,
+            },
+            None => Error::NotAForge {
+                remote: self.remote.clone(),
+                answer: format!("{what} is longer than {}", indicatif::BinaryBytes(bytes)),
+            },
+        }
+    }
+
     pub(super) fn buffered(&self) -> &[u8] {
         match &self.source {
             Source::Buffered(bytes) => bytes.get_ref(),
@@ -166,11 +186,7 @@ impl Read for Body {
                 self.left = left;
                 Ok(read)
             }
-            None => Err(self.failure.keep(Error::TooLarge {
-                what: self.cap.what.clone(),
-                limit: self.cap.bytes,
-                setting: self.cap.setting,
-            })),
+            None => Err(self.failure.keep(self.too_long())),
         }
     }
 }

@@ -12,19 +12,25 @@ pub struct Cap {
     pub bytes: u64,
     /// What is too large if there are more.
     pub what: String,
-    /// The setting that holds the limit.
-    pub setting: &'static str,
+    /// The setting that holds the limit; `None`: no honest answer is as long.
+    pub setting: Option<&'static str>,
 }
 
 impl Cap {
+    /// For an answer whose length is bounded by what it is.
+    #[must_use]
+    pub fn fixed(bytes: u64, what: impl Into<String>) -> Self {
+        Self {
+            bytes,
+            what: what.into(),
+            setting: None,
+        }
+    }
+
     /// For answers that only say a few words.
     #[must_use]
     pub fn small() -> Self {
-        Self {
-            bytes: 1 << 20,
-            what: "the answer".to_owned(),
-            setting: "limits.bytes",
-        }
+        Self::fixed(1 << 20, "the answer")
     }
 }
 

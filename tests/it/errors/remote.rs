@@ -180,6 +180,15 @@ fn sent() -> Vec<source::Error> {
             kind: "blob",
             id: oid('a'),
         },
+        E::Unproven {
+            remote: remote(),
+            commit: oid('c'),
+        },
+        E::UnprovenDescent {
+            remote: remote(),
+            new: oid('c'),
+            old: oid('a'),
+        },
         E::Listing {
             remote: remote(),
             path: String::new(),

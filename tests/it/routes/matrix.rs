@@ -338,7 +338,7 @@ fn github_by_its_api() {
     nothing new: store, 1 requests, 0 files
     nothing new, checked: store, 1 requests, 0 files
     one commit: select-api, 5 requests, 2 files
-    three commits: select-api, 7 requests, 4 files
+    three commits: select-api, 8 requests, 4 files
     lost state: select-api, 5 requests, 2 files
     lost store: select-api, 4 requests, 1 files
     "#);
@@ -368,7 +368,7 @@ fn a_host_of_the_old_protocol_is_refused_clearly_or_read_by_its_api() {
       select-git: http://[forge]/acme/machines.git does not speak version 2 of git's protocol
     one commit: select-api, 7 requests, 2 files
       delta: http://[forge]/acme/machines.git does not speak version 2 of git's protocol
-    three commits: select-api, 9 requests, 4 files
+    three commits: select-api, 10 requests, 4 files
       delta: http://[forge]/acme/machines.git does not speak version 2 of git's protocol
     lost state: select-api, 7 requests, 2 files
       select-git: http://[forge]/acme/machines.git does not speak version 2 of git's protocol

@@ -303,7 +303,7 @@ pub(super) const FAULTS: &[(&str, Break, &str)] = &[
     (
         "a file was edited",
         |i| i.write("etc/hypervisor/src/modules/core.nix", "{ }\n"),
-        "Warned integrity: `modules/core.nix` is not as in commit ababababab",
+        "Warned integrity: `modules/core.nix` is not as in commit 7dc53755a3",
     ),
     (
         "a file was deleted",
@@ -316,7 +316,7 @@ pub(super) const FAULTS: &[(&str, Break, &str)] = &[
             i.remove("etc/hypervisor/src/modules/core.nix");
             symlink("unused.nix", i.path("etc/hypervisor/src/modules/core.nix")).unwrap();
         },
-        "Warned integrity: `modules/core.nix` is not as in commit ababababab",
+        "Warned integrity: `modules/core.nix` is not as in commit 7dc53755a3",
     ),
     (
         "everybody may write a file of the target",

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hyper_sync::git::{BlobId, CommitId, FileMode, Oid, RelPath, TreeId, id::Kind};
+use hyper_sync::objects::Store;
 use hyper_sync::rebuild::{Command, End, Environment, Finished, Runner};
 use hyper_sync::settings::{Env, Overrides, Settings};
 use hyper_sync::state::{Index, Owned, StateDir};
@@ -233,9 +234,17 @@ impl Installation {
             }
         }
         let state = StateDir::open(&self.path(settings.state_dir.to_str().unwrap())).unwrap();
+        let tree = TreeId(Oid::from_bytes([0xcd; 20]));
+        let raw = format!("tree {tree}\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\ns\n");
+        let commit = CommitId(Oid::of(Kind::Commit, raw.as_bytes()).unwrap());
+        let store = Store::open(state.path(), settings.limits.blob).unwrap();
+        let mut writer = store.writer().unwrap();
+        writer.add(Kind::Commit, commit.0, raw.as_bytes()).unwrap();
+        writer.finish().unwrap();
+        store.settle().unwrap();
         let index = Index {
-            commit: CommitId(Oid::from_bytes([0xab; 20])),
-            tree: TreeId(Oid::from_bytes([0xcd; 20])),
+            commit,
+            tree,
             reference: "main".to_owned(),
             repository: None,
             entries,

@@ -42,6 +42,7 @@ pub(super) fn repository(
         ["commits" | "git", ..] if empty => {
             error(409, "Git Repository is empty.", "git/trees#get-a-tree")
         }
+        ["commits"] => commits(shared, request, base, web),
         ["commits", reference @ ..] => commit(shared, request, base, web, &reference.join("/")),
         ["git", "ref", name @ ..] => reference(shared, base, &format!("refs/{}", name.join("/"))),
         ["git", "matching-refs", prefix @ ..] => {
@@ -98,6 +99,32 @@ fn commit(shared: &Shared, request: &Request, base: &str, web: &str, asked: &str
         })
         .collect();
     ok(&shapes::commit(base, web, &object, &files))
+}
+
+/// `commits?sha=…`: from there back, the newest first, page by page.
+fn commits(shared: &Shared, request: &Request, base: &str, web: &str) -> Reply {
+    let number = |name: &str, default: usize| {
+        let given = request.parameter(name).and_then(|given| given.parse().ok());
+        given.unwrap_or(default)
+    };
+    let size = number("per_page", 30).min(100);
+    let skipped = size * number("page", 1).saturating_sub(1);
+    let asked = request
+        .parameter("sha")
+        .unwrap_or_else(|| "HEAD".to_owned());
+    let Some(from) = resolve(shared, &asked) else {
+        return not_found("commits/commits#list-commits");
+    };
+    let printed = git::succeeds(shared.repo.git().args(["rev-list", &from]));
+    let ids = String::from_utf8_lossy(&printed);
+    let listed: Vec<Value> = ids
+        .lines()
+        .skip(skipped)
+        .take(size)
+        .filter_map(|id| object(shared, id, "commit"))
+        .map(|object| shapes::commit(base, web, &object, &[]))
+        .collect();
+    ok(&Value::from(listed))
 }
 
 fn reference(shared: &Shared, base: &str, name: &str) -> Reply {
