@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use reqwest::header::{HeaderName, HeaderValue};
 
-use super::http::{Cap, Client, Credentials, Reply, Request, Url, url};
+use super::http::{Cap, Client, Credentials, Reply, Request, Response, Url, url};
 use super::{Contents, Error, Need, Obtained, Provenance, Resolved, Route, Source, Traffic};
 use crate::git::id::Kind;
 use crate::git::tree::{Bounds, WalkError};
@@ -111,11 +111,20 @@ impl GitHub {
     }
 
     fn ask(&self, request: &Request) -> Result<Reply, Error> {
-        let reply = self.client.fetch(request)?;
-        if reply.url != *request.url() {
-            self.follow(request.url(), &reply.url);
-        }
-        Ok(reply)
+        self.ask_as(request, Response::into_reply)
+    }
+
+    fn ask_as<T>(
+        &self,
+        request: &Request,
+        read: impl Fn(Response) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.client.fetch_as(request, |response| {
+            if response.url != *request.url() {
+                self.follow(request.url(), &response.url);
+            }
+            read(response)
+        })
     }
 
     /// A renamed repository answers under its number: what is asked next goes there at once.

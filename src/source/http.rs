@@ -127,9 +127,18 @@ impl Client {
 
     /// Sends a request and reads the whole answer; a broken body is asked for again too.
     pub fn fetch(&self, request: &Request) -> Result<Reply, Error> {
+        self.fetch_as(request, Response::into_reply)
+    }
+
+    /// As [`fetch`](Self::fetch), for an answer that is not to be in memory as it comes.
+    pub fn fetch_as<T>(
+        &self,
+        request: &Request,
+        mut read: impl FnMut(Response) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let mut tries = retry::Tries::new(&self.0.options);
         loop {
-            match self.send_within(request, &mut tries)?.into_reply() {
+            match read(self.send_within(request, &mut tries)?) {
                 Err(error @ Error::Unreachable { .. }) => self.again(error, None, &mut tries)?,
                 result => return result,
             }

@@ -6,29 +6,36 @@ use std::collections::HashMap;
 use super::Fault;
 use crate::git::TreeId;
 use crate::git::id::Oid;
-use crate::git::mode::{EntryMode, FileMode};
+use crate::git::mode::EntryMode;
 use crate::git::path::{self, Place, RelPath};
 
-/// One entry of a tree object, unchecked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// What it is.
-    pub mode: EntryMode,
+/// One entry of a tree object, unchecked: also one that no tree may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// Type and permissions, as `stat` has them.
+    pub mode: u32,
     /// Its name, as bytes.
-    pub name: Vec<u8>,
+    pub name: &'a [u8],
     /// The object it points to.
     pub id: Oid,
 }
 
+impl Entry<'_> {
+    /// Whether the mode is one of a directory.
+    #[must_use]
+    pub fn is_tree(&self) -> bool {
+        self.mode & 0o170_000 == 0o040_000
+    }
+}
+
 /// Encodes entries as the raw tree object git would write; they are sorted here.
 #[must_use]
-pub fn encode(mut entries: Vec<Entry>) -> Vec<u8> {
-    entries.sort_by(|a, b| order((&a.name, a.mode), (&b.name, b.mode)));
+pub fn encode(mut entries: Vec<Entry<'_>>) -> Vec<u8> {
+    entries.sort_by(|a, b| order((a.name, a.is_tree()), (b.name, b.is_tree())));
     let mut raw = Vec::with_capacity(entries.len() * 40);
     for entry in &entries {
-        raw.extend_from_slice(entry.mode.as_str().as_bytes());
-        raw.push(b' ');
-        raw.extend_from_slice(&entry.name);
+        raw.extend_from_slice(format!("{:o} ", entry.mode).as_bytes());
+        raw.extend_from_slice(entry.name);
         raw.push(0);
         raw.extend_from_slice(entry.id.as_bytes());
     }
@@ -36,13 +43,13 @@ pub fn encode(mut entries: Vec<Entry>) -> Vec<u8> {
 }
 
 /// Git compares a directory's name as if it ended in `/`.
-fn order((a, a_mode): (&[u8], EntryMode), (b, b_mode): (&[u8], EntryMode)) -> Ordering {
-    let slash = |mode| (mode == EntryMode::Tree).then_some(&b'/');
+fn order((a, a_is_tree): (&[u8], bool), (b, b_is_tree): (&[u8], bool)) -> Ordering {
+    let slash = |is_tree: bool| is_tree.then_some(&b'/');
     let same = a.len().min(b.len());
-    let rest_of_b = b[same..].iter().chain(slash(b_mode));
+    let rest_of_b = b[same..].iter().chain(slash(b_is_tree));
     a[..same]
         .cmp(&b[..same])
-        .then_with(|| a[same..].iter().chain(slash(a_mode)).cmp(rest_of_b))
+        .then_with(|| a[same..].iter().chain(slash(a_is_tree)).cmp(rest_of_b))
 }
 
 /// An entry that was checked, with its whole path.
@@ -105,7 +112,7 @@ pub(super) fn parse(
 fn follows(listed: &[Listed], name: &[u8], mode: EntryMode) -> bool {
     listed
         .last()
-        .is_none_or(|last| order(key(last), (name, mode)) == Ordering::Less)
+        .is_none_or(|last| order(key(last), (name, mode == EntryMode::Tree)) == Ordering::Less)
 }
 
 /// Whether one of `listed`, which are sorted, has the name. The next in order can only be the directory of a file's name.
@@ -113,15 +120,15 @@ fn has_name(listed: &[Listed], name: &[u8], mode: EntryMode, is_sorted: bool) ->
     if !is_sorted {
         return listed.iter().any(|known| key(known).0 == name);
     }
-    let file = (name, EntryMode::File(FileMode::Regular));
+    let file = (name, false);
     mode == EntryMode::Tree
         && listed
             .binary_search_by(|known| order(key(known), file))
             .is_ok()
 }
 
-fn key((path, mode, _): &Listed) -> (&[u8], EntryMode) {
-    (path.name().as_bytes(), *mode)
+fn key((path, mode, _): &Listed) -> (&[u8], bool) {
+    (path.name().as_bytes(), *mode == EntryMode::Tree)
 }
 
 fn check_normal_forms(listed: &[Listed]) -> Result<(), Fault> {

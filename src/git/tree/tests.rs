@@ -5,7 +5,6 @@ use std::collections::{BTreeSet, HashMap};
 use super::object::parse;
 use super::*;
 use crate::git::id::Kind;
-use crate::git::mode::EntryMode;
 use proptest::prelude::*;
 
 const BLOB: &str = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391";
@@ -33,24 +32,20 @@ fn walk_one(raw: &[u8]) -> Result<Tree, Fault> {
 
 #[test]
 fn walks_from_the_root_and_keeps_every_kind() {
-    let entry = |mode, name: &str, id| Entry {
+    let entry = |mode, name: &'static str, id| Entry {
         mode,
-        name: name.into(),
+        name: name.as_bytes(),
         id,
     };
     let blob: Oid = BLOB.parse().unwrap();
-    let inner = encode(vec![entry(
-        EntryMode::File(FileMode::Executable),
-        "run",
-        blob,
-    )]);
+    let inner = encode(vec![entry(0o100_755, "run", blob)]);
     let inner_id = Oid::of(Kind::Tree, &inner).unwrap();
     let outer = encode(vec![
-        entry(EntryMode::Tree, "a", inner_id),
-        entry(EntryMode::File(FileMode::Symlink), "link", blob),
-        entry(EntryMode::Gitlink, "module", blob),
-        entry(EntryMode::File(FileMode::Regular), "a.txt", blob),
-        entry(EntryMode::File(FileMode::Regular), "a0", blob),
+        entry(0o040_000, "a", inner_id),
+        entry(0o120_000, "link", blob),
+        entry(0o160_000, "module", blob),
+        entry(0o100_644, "a.txt", blob),
+        entry(0o100_644, "a0", blob),
     ]);
     let root = TreeId(Oid::of(Kind::Tree, &outer).unwrap());
     let tree = Tree::walk(root, None, ANY, |id| {
@@ -162,10 +157,10 @@ fn stops_at_the_limit_even_where_a_tree_repeats_itself() {
         let id = Oid::of(Kind::Tree, &level).unwrap();
         objects.insert(TreeId(id), level);
         level = encode(
-            (0..10u8)
+            (0..10)
                 .map(|n| Entry {
-                    mode: EntryMode::Tree,
-                    name: vec![b'a' + n],
+                    mode: 0o040_000,
+                    name: &b"abcdefghij"[n..=n],
                     id,
                 })
                 .collect(),
@@ -242,13 +237,12 @@ fn write(paths: &[&[&str]], objects: &mut HashMap<TreeId, Vec<u8>>) -> TreeId {
         let (mode, id) = if rest.is_empty() {
             // Names of one letter are submodules.
             let is_module = name.len() == 1;
-            let file = EntryMode::File(FileMode::Regular);
-            let mode = if is_module { EntryMode::Gitlink } else { file };
+            let mode = if is_module { 0o160_000 } else { 0o100_644 };
             (mode, BLOB.parse().unwrap())
         } else {
-            (EntryMode::Tree, write(&rest, objects).0)
+            (0o040_000, write(&rest, objects).0)
         };
-        let name = name.into();
+        let name = name.as_bytes();
         Entry { mode, name, id }
     });
     let raw = encode(entries.collect());

@@ -1,4 +1,8 @@
 //! The missing blobs, by their ids, in parallel.
+//!
+//! What is in memory at once is bounded by what the listing says: an answer is cut where it is longer than the blob it
+//! is asked for can be, several come at once only while they are small, and large ones come alone. Where no listing was
+//! asked for, because the store has the trees, a blob is taken for a small one until it turns out to be none.
 
 use std::collections::HashMap;
 
@@ -13,10 +17,16 @@ use crate::objects::{Added, Writer};
 const RAW: &str = "application/vnd.github.raw+json";
 /// What the API serves at most.
 const API_MAX: u64 = 100 << 20;
-/// Blobs above it come one at a time: what is in memory at once stays bounded.
-const LARGE: u64 = 4 << 20;
+/// Blobs above it come one at a time. Of eight that come at once, each may be there as JSON, as base64 and decoded.
+const LARGE: u64 = 2 << 20;
+/// Up to here an answer may be JSON, which hosts send that do not know the raw media type; of more than that there would
+/// be too much in memory.
+const JSON_MAX: u64 = 32 << 20;
+/// What an answer in JSON has besides its content.
+const ENVELOPE: u64 = 4 << 10;
 
 /// A blob that is wanted.
+#[derive(Clone)]
 struct Want {
     id: BlobId,
     /// One of its paths, for errors.
@@ -24,11 +34,19 @@ struct Want {
     size: Option<u64>,
 }
 
-/// A blob for hosts that do not know the raw media type.
+impl Want {
+    /// Whether it comes alone. What is not known is found out.
+    fn is_large(&self) -> bool {
+        self.size.is_some_and(|size| size > LARGE)
+    }
+}
+
+/// A blob for hosts that do not know the raw media type. Those of Gitea leave the content of large ones out.
 #[derive(Deserialize)]
 struct Answer {
-    content: String,
-    encoding: String,
+    sha: Option<BlobId>,
+    content: Option<String>,
+    encoding: Option<String>,
 }
 
 /// What came for a blob.
@@ -36,6 +54,10 @@ enum Content {
     Right(Vec<u8>),
     Other(Oid),
     Collision,
+    /// An answer without it.
+    Absent,
+    /// More than was allowed for.
+    Long,
 }
 
 impl GitHub {
@@ -51,23 +73,35 @@ impl GitHub {
         let wants = wanted(tree, missing, trees);
         self.check_sizes(&wants)?;
         self.check_quota(wants.len() as u64)?;
-        let (large, small): (Vec<Want>, Vec<Want>) = wants
-            .into_iter()
-            .partition(|want| want.size.is_some_and(|size| size > LARGE));
+        let (mut large, small): (Vec<Want>, Vec<Want>) =
+            wants.into_iter().partition(Want::is_large);
         let mut bytes = 0;
-        let mut take = |want: &Want, content: Vec<u8>| {
+        let mut take = |want: &Want, content: &[u8]| {
             bytes += content.len() as u64;
             self.check_total(bytes)?;
-            match writer.add(Kind::Blob, want.id.0, &content)? {
+            match writer.add(Kind::Blob, want.id.0, content)? {
                 Added::Stored => Ok(()),
                 Added::OtherId(actual) => Err(mismatch(want, actual)),
                 Added::Collision => Err(Error::Collision { expected: want.id }),
             }
         };
-        self.client
-            .each(&small, |_, want| self.blob(commit, want), &mut take)?;
+        let mut turned_out = Vec::new();
+        self.client.each(
+            &small,
+            |_, want| self.blob(commit, want, want.size.unwrap_or(LARGE)),
+            |want, content| {
+                if let Some(content) = content {
+                    return take(want, &content);
+                }
+                turned_out.push(want.clone());
+                Ok(())
+            },
+        )?;
+        large.extend(turned_out);
         for want in &large {
-            take(want, self.blob(commit, want)?)?;
+            let limit = self.limits.blob;
+            let content = self.blob(commit, want, want.size.unwrap_or(limit))?;
+            take(want, &content.ok_or_else(|| self.too_large(want))?)?;
         }
         Ok(())
     }
@@ -110,30 +144,41 @@ impl GitHub {
         }
     }
 
-    /// One blob, proven; one that comes with other bytes is asked for once more.
-    fn blob(&self, commit: CommitId, want: &Want) -> Result<Vec<u8>, Error> {
-        let mut content = self.ask_for(commit, want)?;
-        if !matches!(content, Content::Right(_)) {
-            content = self.ask_for(commit, want)?;
+    /// One blob, proven, of `size` bytes at most; one that comes with other bytes is asked for once more. `None`: it has
+    /// more, and no size was known.
+    fn blob(&self, commit: CommitId, want: &Want, size: u64) -> Result<Option<Vec<u8>>, Error> {
+        let mut content = self.ask_for(commit, want, size)?;
+        if matches!(content, Content::Other(_) | Content::Collision) {
+            content = self.ask_for(commit, want, size)?;
         }
         match content {
-            Content::Right(content) => self.check_content(want, content),
+            Content::Right(content) => self.check_content(want, content).map(Some),
             Content::Other(actual) => Err(mismatch(want, actual)),
             Content::Collision => Err(Error::Collision { expected: want.id }),
+            Content::Absent => Err(self.unsuited("has a file that its API does not send")),
+            Content::Long if want.size.is_none() => Ok(None),
+            Content::Long => Err(self.malformed(
+                "blob",
+                format!("`{}` is told to have {size} bytes and has more", want.path),
+            )),
         }
     }
 
-    fn ask_for(&self, commit: CommitId, want: &Want) -> Result<Content, Error> {
+    fn ask_for(&self, commit: CommitId, want: &Want, size: u64) -> Result<Content, Error> {
+        // Of base64 in lines of 60 letters, each with its `\n`, it is 1.38 times as much.
+        let coded = if size > JSON_MAX { 0 } else { size / 5 * 2 };
         let cap = Cap {
-            // As base64 it is a third larger.
-            bytes: self.limits.blob.saturating_mul(3) / 2 + (64 << 10),
+            bytes: size.saturating_add(coded).saturating_add(ENVELOPE),
             what: format!("`{}`", want.path.escape_debug()),
             setting: Some("limits.blob"),
         };
         let request = self
             .get(&["git", "blobs", &want.id.to_string()], RAW)
             .cap(cap);
-        let reply = self.ask(&request)?;
+        let reply = match self.ask(&request) {
+            Err(Error::TooLarge { .. }) => return Ok(Content::Long),
+            reply => reply?,
+        };
         match reply.status.as_u16() {
             200 => {}
             403 if is_too_large(&reply) => {
@@ -203,25 +248,40 @@ fn wanted(tree: &Tree, missing: &[BlobId], trees: &Trees) -> Vec<Want> {
 
 fn content(reply: Reply, id: BlobId) -> Content {
     let is_json = reply.media_type() == "application/json";
-    match Oid::of(Kind::Blob, &reply.body) {
-        Err(_) => Content::Collision,
-        Ok(actual) if actual == id.0 => Content::Right(reply.body),
-        Ok(actual) if is_json => match decoded(&reply.body) {
-            Some(content) if Oid::of(Kind::Blob, &content) == Ok(id.0) => Content::Right(content),
-            _ => Content::Other(actual),
-        },
-        Ok(actual) => Content::Other(actual),
+    let actual = match Oid::of(Kind::Blob, &reply.body) {
+        Err(_) => return Content::Collision,
+        Ok(actual) if actual == id.0 => return Content::Right(reply.body),
+        Ok(actual) => actual,
+    };
+    let Some(answer) = is_json
+        .then(|| serde_json::from_slice::<Answer>(&reply.body).ok())
+        .flatten()
+    else {
+        return Content::Other(actual);
+    };
+    // The content is in it, and large.
+    drop(reply);
+    let is_it = answer.sha == Some(id);
+    match decoded(answer) {
+        None if is_it => Content::Absent,
+        Some(content) if Oid::of(Kind::Blob, &content) == Ok(id.0) => Content::Right(content),
+        None | Some(_) => Content::Other(actual),
     }
 }
 
-/// The content of an answer in JSON, whose base64 comes in lines.
-fn decoded(body: &[u8]) -> Option<Vec<u8>> {
-    let answer: Answer = serde_json::from_slice(body).ok()?;
-    let mut text = answer.content;
+/// The content of an answer in JSON, whose base64 comes in lines; `None`: it has none.
+fn decoded(answer: Answer) -> Option<Vec<u8>> {
+    let mut text = answer.content?;
+    if answer.encoding.as_deref() != Some("base64") {
+        return None;
+    }
     text.retain(|letter| !letter.is_ascii_whitespace());
-    (answer.encoding == "base64")
-        .then(|| data_encoding::BASE64.decode(text.as_bytes()).ok())
-        .flatten()
+    // What is not base64 has another id, like other bytes.
+    Some(
+        data_encoding::BASE64
+            .decode(text.as_bytes())
+            .unwrap_or_default(),
+    )
 }
 
 /// `{"errors":[{"code":"too_large",…}]}`.

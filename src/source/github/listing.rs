@@ -1,7 +1,8 @@
 //! From a listing back to the tree objects it stands for.
 //!
 //! Each directory's rows are encoded as git does, and must hash to the id the directory is listed under. A listing
-//! that leaves something out, adds something or changes a mode is found out here, and named.
+//! that leaves something out, adds something or changes a mode is found out here, and named. Whether the names and
+//! modes of a tree may be written is no question here: it is asked of what is proven.
 
 use std::collections::HashMap;
 
@@ -9,7 +10,12 @@ use serde::Deserialize;
 
 use crate::git::id::Kind;
 use crate::git::tree::{self, Entry};
-use crate::git::{BlobId, EntryMode, Oid, RelPath, TreeId};
+use crate::git::{BlobId, Oid, TreeId};
+
+mod rows;
+
+use rows::Type;
+pub(super) use rows::{Row, Rows};
 
 /// An answer to `git/trees/{id}`.
 #[derive(Debug, Deserialize)]
@@ -17,20 +23,9 @@ pub(super) struct Listing {
     /// The id that was asked for.
     pub(super) sha: TreeId,
     /// Its entries; those of its directories too, where that was asked for.
-    pub(super) tree: Vec<Row>,
+    pub(super) tree: Rows,
     /// Whether it is more than one answer holds.
     pub(super) truncated: bool,
-}
-
-/// One entry.
-#[derive(Debug, Deserialize)]
-pub(super) struct Row {
-    pub(super) path: String,
-    pub(super) mode: String,
-    #[serde(rename = "type")]
-    pub(super) kind: String,
-    pub(super) sha: Oid,
-    pub(super) size: Option<u64>,
 }
 
 /// What listings came to.
@@ -41,18 +36,16 @@ pub(super) struct Rebuilt {
     /// Sizes as they are told.
     pub(super) sizes: HashMap<BlobId, u64>,
     /// The directories directly in the listed one, with their paths.
-    pub(super) directories: Vec<(RelPath, TreeId)>,
+    pub(super) directories: Vec<(String, TreeId)>,
 }
 
 /// Why a listing is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// An entry that no tree may have.
+    /// A tree object with a collision attack.
     Tree(tree::Fault),
     /// An entry that contradicts itself.
     Odd(String),
-    /// The mode 100664: what git hashed is not known, for some hosts tell it as 100644.
-    LegacyMode,
     /// A directory whose entries do not hash to its id.
     Mismatch {
         path: String,
@@ -61,112 +54,90 @@ pub(super) enum Fault {
     },
 }
 
+/// A directory, and what is listed in it.
+struct Directory<'a> {
+    id: TreeId,
+    entries: Vec<Entry<'a>>,
+}
+
 /// Rebuilds tree objects from the rows of one listing of `root`, which is the directory `at`.
 ///
 /// Not `deep`: the rows are those of `root` alone, and what its directories hold stays open.
 pub(super) fn rebuild(
     root: TreeId,
-    at: Option<&RelPath>,
-    rows: Vec<Row>,
+    at: Option<&str>,
+    rows: &[Row],
     deep: bool,
 ) -> Result<Rebuilt, Fault> {
+    let whole = |path: &str| match (at, path) {
+        (None, path) => path.to_owned(),
+        (Some(at), "") => at.to_owned(),
+        (Some(at), path) => format!("{at}/{path}"),
+    };
     let mut rebuilt = Rebuilt::default();
-    let mut directories: HashMap<String, (TreeId, Vec<Entry>)> = HashMap::new();
-    directories.insert(String::new(), (root, Vec::new()));
-    let mut entries = Vec::with_capacity(rows.len());
+    let mut directories: HashMap<&str, Directory<'_>> = HashMap::new();
+    let directory = |id| Directory {
+        id,
+        entries: Vec::new(),
+    };
+    directories.insert("", directory(root));
     for row in rows {
-        let (mode, path) = check(&row, at)?;
-        let (parent, name) = row.path.rsplit_once('/').unwrap_or(("", &row.path));
-        match mode {
-            EntryMode::Tree => {
+        if !row.is_consistent() {
+            return Err(Fault::Odd(format!(
+                "`{}` has the mode {:06o} and is told to be a {:?}",
+                whole(&row.path),
+                row.mode.0,
+                row.kind
+            )));
+        }
+        match row.kind {
+            Type::Tree => {
                 let id = TreeId(row.sha);
-                if parent.is_empty() {
-                    rebuilt.directories.push((path, id));
+                if !row.path.contains('/') {
+                    rebuilt.directories.push((whole(&row.path), id));
                 }
                 if deep {
                     directories
-                        .entry(row.path.clone())
-                        .or_insert((id, Vec::new()));
+                        .entry(&row.path)
+                        .or_insert_with(|| directory(id));
                 }
             }
-            EntryMode::File(_) => {
+            Type::Blob => {
                 if let Some(size) = row.size {
                     rebuilt.sizes.insert(BlobId(row.sha), size);
                 }
             }
-            EntryMode::Gitlink => {}
+            Type::Commit => {}
         }
-        let entry = Entry {
-            mode,
-            name: name.as_bytes().to_vec(),
-            id: row.sha,
-        };
-        entries.push((parent.to_owned(), entry));
     }
-    for (parent, entry) in entries {
-        let Some((_, listed)) = directories.get_mut(&parent) else {
+    for row in rows {
+        let (parent, name) = row.path.rsplit_once('/').unwrap_or(("", &row.path));
+        let Some(listed) = directories.get_mut(parent) else {
             return Err(Fault::Odd(format!(
-                "it lists something in `{parent}`, but not that directory itself"
+                "it lists something in `{}`, but not that directory itself",
+                whole(parent)
             )));
         };
-        listed.push(entry);
+        listed.entries.push(Entry {
+            mode: row.mode.0,
+            name: name.as_bytes(),
+            id: row.sha,
+        });
     }
-    for (path, (expected, entries)) in directories {
+    for (path, Directory { id, entries }) in directories {
         let raw = tree::encode(entries);
-        let actual = Oid::of(Kind::Tree, &raw).map_err(|source| {
-            Fault::Tree(tree::Fault::Collision {
-                id: expected,
-                source,
-            })
-        })?;
-        if actual != expected.0 {
-            let path = at.map_or_else(|| path.clone(), |at| format!("{at}/{path}"));
+        let actual = Oid::of(Kind::Tree, &raw)
+            .map_err(|source| Fault::Tree(tree::Fault::Collision { id, source }))?;
+        if actual != id.0 {
             return Err(Fault::Mismatch {
-                path,
-                expected,
+                path: whole(path),
+                expected: id,
                 actual: TreeId(actual),
             });
         }
-        rebuilt.trees.insert(expected, raw);
+        rebuilt.trees.insert(id, raw);
     }
     Ok(rebuilt)
-}
-
-fn check(row: &Row, at: Option<&RelPath>) -> Result<(EntryMode, RelPath), Fault> {
-    let whole = at.map_or_else(|| row.path.clone(), |at| format!("{at}/{}", row.path));
-    let path = RelPath::new(whole.as_bytes()).map_err(|fault| {
-        Fault::Tree(tree::Fault::Path {
-            path: whole.clone(),
-            fault,
-        })
-    })?;
-    if row.mode == "100664" {
-        return Err(Fault::LegacyMode);
-    }
-    // The API pads a directory's mode to six digits, git does not.
-    let octal = if row.mode == "040000" {
-        "40000"
-    } else {
-        &row.mode
-    };
-    let mode = EntryMode::parse(octal.as_bytes()).ok_or_else(|| {
-        Fault::Tree(tree::Fault::Mode {
-            path: whole.clone(),
-            mode: row.mode.clone(),
-        })
-    })?;
-    let kind = match mode {
-        EntryMode::File(_) => "blob",
-        EntryMode::Tree => "tree",
-        EntryMode::Gitlink => "commit",
-    };
-    if row.kind != kind {
-        return Err(Fault::Odd(format!(
-            "`{whole}` is told to be a {} of mode {}",
-            row.kind, row.mode
-        )));
-    }
-    Ok((mode, path))
 }
 
 #[cfg(test)]
@@ -176,23 +147,19 @@ mod tests {
     const BLOB: &str = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391";
 
     fn row(mode: &str, kind: &str, path: &str, sha: &str) -> Row {
-        Row {
-            path: path.to_owned(),
-            mode: mode.to_owned(),
-            kind: kind.to_owned(),
-            sha: sha.parse().unwrap(),
-            size: (kind == "blob").then_some(0),
-        }
+        let size = (kind == "blob").then_some(0);
+        let row = serde_json::json!({ "path": path, "mode": mode, "type": kind, "sha": sha, "size": size });
+        serde_json::from_value(row).unwrap()
     }
 
-    fn tree_id(entries: Vec<Entry>) -> TreeId {
+    fn tree_id(entries: Vec<Entry<'_>>) -> TreeId {
         TreeId(Oid::of(Kind::Tree, &tree::encode(entries)).unwrap())
     }
 
-    fn entry(mode: EntryMode, name: &str, id: Oid) -> Entry {
+    fn entry(mode: u32, name: &str, id: Oid) -> Entry<'_> {
         Entry {
             mode,
-            name: name.into(),
+            name: name.as_bytes(),
             id,
         }
     }
@@ -200,15 +167,13 @@ mod tests {
     /// `a.txt`, `dir/run`, `dir/sub` (a submodule), and the ids of `dir` and of the root.
     fn sample() -> (Vec<Row>, TreeId, TreeId) {
         let blob: Oid = BLOB.parse().unwrap();
-        let file = EntryMode::parse(b"100644").unwrap();
-        let exec = EntryMode::parse(b"100755").unwrap();
         let dir = tree_id(vec![
-            entry(exec, "run", blob),
-            entry(EntryMode::Gitlink, "sub", blob),
+            entry(0o100_755, "run", blob),
+            entry(0o160_000, "sub", blob),
         ]);
         let root = tree_id(vec![
-            entry(file, "a.txt", blob),
-            entry(EntryMode::Tree, "dir", dir.0),
+            entry(0o100_644, "a.txt", blob),
+            entry(0o040_000, "dir", dir.0),
         ]);
         let rows = vec![
             row("100644", "blob", "a.txt", BLOB),
@@ -226,7 +191,7 @@ mod tests {
             if reverse {
                 rows.reverse();
             }
-            let rebuilt = rebuild(root, None, rows, true).unwrap();
+            let rebuilt = rebuild(root, None, &rows, true).unwrap();
             assert_eq!(rebuilt.trees.len(), 2);
             assert!(rebuilt.trees.contains_key(&dir) && rebuilt.trees.contains_key(&root));
             assert_eq!(rebuilt.sizes.len(), 1);
@@ -237,13 +202,9 @@ mod tests {
     fn a_listing_of_one_directory_leaves_the_others_open() {
         let (mut rows, dir, root) = sample();
         rows.truncate(2);
-        let at = RelPath::new(b"outer").unwrap();
-        let rebuilt = rebuild(root, Some(&at), rows, false).unwrap();
+        let rebuilt = rebuild(root, Some("outer"), &rows, false).unwrap();
         assert_eq!(rebuilt.trees.len(), 1);
-        assert_eq!(
-            rebuilt.directories,
-            [(RelPath::new(b"outer/dir").unwrap(), dir)]
-        );
+        assert_eq!(rebuilt.directories, [("outer/dir".to_owned(), dir)]);
     }
 
     #[test]
@@ -251,14 +212,14 @@ mod tests {
         let mismatch = |change: &dyn Fn(&mut Vec<Row>)| {
             let (mut rows, _, root) = sample();
             change(&mut rows);
-            match rebuild(root, None, rows, true).unwrap_err() {
+            match rebuild(root, None, &rows, true).unwrap_err() {
                 Fault::Mismatch { path, .. } => path,
                 fault => panic!("{fault:?}"),
             }
         };
         assert_eq!(mismatch(&|rows| drop(rows.remove(0))), "");
         assert_eq!(mismatch(&|rows| drop(rows.pop())), "dir");
-        assert_eq!(mismatch(&|rows| rows[2].mode = "100644".into()), "dir");
+        assert_eq!(mismatch(&|rows| rows[2].mode = rows[0].mode), "dir");
         assert_eq!(mismatch(&|rows| rows[0].path = "b.txt".into()), "");
         assert_eq!(
             mismatch(&|rows| rows.push(row("100644", "blob", "dir/more", BLOB))),
@@ -268,15 +229,15 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_no_tree_may_have_are_refused() {
+    fn what_no_tree_may_have_is_a_lie_before_it_is_unsafe() {
         let fault = |index: usize, change: &dyn Fn(&mut Row)| {
             let (mut rows, _, root) = sample();
             change(&mut rows[index]);
-            rebuild(root, None, rows, true).unwrap_err()
+            rebuild(root, None, &rows, true).unwrap_err()
         };
         for path in [
-            "../x",
             "/etc/passwd",
+            "../x",
             "a//b",
             "a/",
             "",
@@ -288,36 +249,56 @@ mod tests {
         ] {
             let fault = fault(0, &|row| row.path = path.into());
             assert!(
-                matches!(fault, Fault::Tree(tree::Fault::Path { .. })),
+                matches!(fault, Fault::Mismatch { .. } | Fault::Odd(_)),
                 "{path:?}: {fault:?}"
             );
         }
-        for mode in ["104755", "100600", "0100644", "abc", ""] {
-            let fault = fault(0, &|row| row.mode = mode.into());
+        for mode in [0o104_755, 0o100_600, 0o100_664, 0] {
+            let fault = fault(0, &|row| row.mode.0 = mode);
             assert!(
-                matches!(fault, Fault::Tree(tree::Fault::Mode { .. })),
-                "{mode}"
+                matches!(fault, Fault::Mismatch { .. } | Fault::Odd(_)),
+                "{mode:o}: {fault:?}"
             );
         }
-        assert_eq!(
-            fault(0, &|row| row.mode = "100664".into()),
-            Fault::LegacyMode
-        );
-        assert!(matches!(
-            fault(0, &|row| row.mode = "040000".into()),
-            Fault::Odd(_)
-        ));
-        assert!(matches!(
-            fault(1, &|row| row.kind = "blob".into()),
-            Fault::Odd(_)
-        ));
-        assert!(matches!(
-            fault(3, &|row| row.kind = "tree".into()),
-            Fault::Odd(_)
-        ));
+        for (index, mode, kind) in [
+            (0, 0o040_000, Type::Blob),
+            (1, 0o040_000, Type::Blob),
+            (3, 0o160_000, Type::Tree),
+            (0, 0o100_644, Type::Commit),
+        ] {
+            let fault = fault(index, &|row| {
+                row.mode.0 = mode;
+                row.kind = kind;
+            });
+            assert!(matches!(fault, Fault::Odd(_)), "{fault:?}");
+        }
         assert!(matches!(
             fault(2, &|row| row.path = "elsewhere/run".into()),
             Fault::Odd(_)
         ));
+    }
+
+    #[test]
+    fn a_tree_that_must_not_be_written_is_rebuilt_all_the_same() {
+        let blob: Oid = BLOB.parse().unwrap();
+        let root = tree_id(vec![
+            entry(0o104_755, "../x", blob),
+            entry(0o100_664, "old", blob),
+        ]);
+        let rows = [
+            row("104755", "blob", "../x", BLOB),
+            row("100664", "blob", "old", BLOB),
+        ];
+        // A name with a slash is listed as one in a directory, which is not listed.
+        assert!(rebuild(root, None, &rows, true).is_err());
+        let root = tree_id(vec![
+            entry(0o104_755, "..", blob),
+            entry(0o100_664, "old", blob),
+        ]);
+        let rows = [
+            row("104755", "blob", "..", BLOB),
+            row("100664", "blob", "old", BLOB),
+        ];
+        assert_eq!(rebuild(root, None, &rows, true).unwrap().trees.len(), 1);
     }
 }

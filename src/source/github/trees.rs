@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use super::listing::{self, Fault, Listing, Rebuilt};
-use super::{Cap, Error, GitHub, JSON, Store};
-use crate::git::{BlobId, Commit, RelPath, TreeId};
+use super::{Cap, Error, GitHub, JSON, Response, Store};
+use crate::git::{BlobId, Commit, TreeId};
 
-/// Bytes of a listing's row: 200 around the path, and paths are short.
-const ROW_BYTES: u64 = 1024;
+/// Bytes of the longest listing: GitHub cuts one off at 7 MB, and an Enterprise server may be told to do so later.
+const LISTING_BYTES: u64 = 48 << 20;
 
 /// The tree objects that were not in the store.
 #[derive(Debug, Default)]
@@ -29,16 +29,16 @@ impl GitHub {
             if trees.raw.contains_key(&id) || (at.is_some() && self.in_store(id, store).is_some()) {
                 continue;
             }
-            let at: Option<&RelPath> = at.as_ref();
-            if let Some(listing) = self.list(id, true)? {
-                let rebuilt = self.rebuild(commit, at, listing, true, &mut trees)?;
+            let at: Option<&str> = at.as_deref();
+            if let Some(listing) = self.list(commit, id, true)? {
+                let rebuilt = self.rebuild(commit, at, &listing, true, &mut trees)?;
                 trees.raw.extend(rebuilt.trees);
                 continue;
             }
-            let Some(listing) = self.list(id, false)? else {
+            let Some(listing) = self.list(commit, id, false)? else {
                 return Err(self.unsuited("has a directory that is too large for its API"));
             };
-            let rebuilt = self.rebuild(commit, at, listing, false, &mut trees)?;
+            let rebuilt = self.rebuild(commit, at, &listing, false, &mut trees)?;
             trees.raw.extend(rebuilt.trees);
             pending.extend(
                 rebuilt
@@ -53,12 +53,12 @@ impl GitHub {
     fn rebuild(
         &self,
         commit: &Commit,
-        at: Option<&RelPath>,
-        listing: Listing,
+        at: Option<&str>,
+        listing: &Listing,
         deep: bool,
         trees: &mut Trees,
     ) -> Result<Rebuilt, Error> {
-        trees.rows += listing.tree.len() as u64;
+        trees.rows += listing.tree.0.len() as u64;
         if trees.rows > self.limits.files {
             return Err(Error::TooLarge {
                 what: "the tree".to_owned(),
@@ -66,16 +66,13 @@ impl GitHub {
                 setting: "limits.files",
             });
         }
-        let mut rebuilt =
-            listing::rebuild(listing.sha, at, listing.tree, deep).map_err(|fault| match fault {
+        let mut rebuilt = listing::rebuild(listing.sha, at, &listing.tree.0, deep).map_err(
+            |fault| match fault {
                 Fault::Tree(fault) => Error::Tree {
                     commit: commit.id,
                     fault,
                 },
                 Fault::Odd(problem) => self.malformed("listing", problem),
-                Fault::LegacyMode => self.unsuited(
-                    "has files of the old mode 100664, which its API does not tell reliably",
-                ),
                 Fault::Mismatch {
                     path,
                     expected,
@@ -86,28 +83,34 @@ impl GitHub {
                     expected,
                     actual,
                 },
-            })?;
+            },
+        )?;
         trees.sizes.extend(rebuilt.sizes.drain());
         Ok(rebuilt)
     }
 
     /// One listing; `None`: it is cut off.
-    fn list(&self, id: TreeId, deep: bool) -> Result<Option<Listing>, Error> {
-        let cap = Cap {
-            bytes: self.limits.files.saturating_mul(ROW_BYTES).max(1 << 20),
-            what: "the listing".to_owned(),
-            setting: Some("limits.files"),
-        };
-        let mut request = self.get(&["git", "trees", &id.to_string()], JSON).cap(cap);
+    fn list(&self, commit: &Commit, id: TreeId, deep: bool) -> Result<Option<Listing>, Error> {
+        let mut request = self
+            .get(&["git", "trees", &id.to_string()], JSON)
+            .cap(Cap::fixed(LISTING_BYTES, "the listing"));
         if deep {
             // Whatever its value is, the parameter's presence counts.
             request = request.query("recursive=1");
         }
-        let reply = self.ask(&request)?;
-        if reply.status != 200 {
-            return Err(self.refusal(&reply));
-        }
-        let listing: Listing = reply.json("listing")?;
+        let listing: Listing = self.ask_as(&request, |response: Response| {
+            match response.status.as_u16() {
+                200 => response.into_json("listing"),
+                // A proven commit, or a proven tree, names it.
+                404 if response.media_type().contains("json") => Err(Error::Incomplete {
+                    remote: self.remote.clone(),
+                    commit: commit.id,
+                    kind: "tree",
+                    id: id.0,
+                }),
+                _ => Err(self.refusal(&response.into_reply()?)),
+            }
+        })?;
         if listing.sha != id {
             return Err(self.malformed("listing", format!("it is that of {}", listing.sha)));
         }

@@ -117,6 +117,16 @@ impl Body {
         }
     }
 
+    /// Bytes that it is told to have, as far as that is told and believed: for room to read it into.
+    pub(super) fn told(&self) -> usize {
+        let told = match &self.source {
+            Source::Plain(wire) => wire.answer.content_length().unwrap_or_default(),
+            Source::Gzip(_) => 0,
+            Source::Buffered(bytes) => bytes.get_ref().len() as u64,
+        };
+        usize::try_from(told.min(self.cap.bytes)).unwrap_or_default()
+    }
+
     /// A handle on the error that may stop this body.
     #[must_use]
     pub fn failure(&self) -> Failure {

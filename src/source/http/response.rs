@@ -1,6 +1,6 @@
 //! An answer, and what its status and its type say.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
 
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION};
@@ -12,6 +12,8 @@ use super::{Body, Cap, Credentials, Error, Inner, authority, redirect};
 
 /// How much of an answer that is none of a forge is shown.
 const SHOWN: usize = 80;
+/// How much of an answer is read ahead for a parser.
+const BUFFER: usize = 64 << 10;
 
 /// The head of an answer, and its body to be read.
 pub struct Response {
@@ -97,9 +99,43 @@ impl Response {
         media_type(&self.headers)
     }
 
+    /// Reads a JSON answer as it comes; `what` names it in the error.
+    pub fn into_json<T: DeserializeOwned>(self, what: &'static str) -> Result<T, Error> {
+        let failure = self.body.failure();
+        let Self {
+            status,
+            headers,
+            url,
+            body,
+            credentials,
+        } = self;
+        let mut body = BufReader::with_capacity(BUFFER, body);
+        let begin = body.fill_buf().unwrap_or_default().to_vec();
+        if !opens_json(&media_type(&headers), &begin) {
+            let reply = Reply {
+                status,
+                headers,
+                url,
+                body: begin,
+                credentials,
+            };
+            return Err(failure.take().unwrap_or_else(|| reply.not_a_forge()));
+        }
+        serde_json::from_reader(body).map_err(|error| {
+            failure.take().unwrap_or_else(|| Error::Malformed {
+                remote: authority(&url),
+                what,
+                problem: error.to_string(),
+            })
+        })
+    }
+
     /// The whole answer.
     pub fn into_reply(mut self) -> Result<Reply, Error> {
-        let mut body = Vec::new();
+        if !self.status.is_success() {
+            self.body.buffer(super::EXPLANATION_MAX);
+        }
+        let mut body = Vec::with_capacity(self.body.told());
         if let Err(error) = self.body.read_to_end(&mut body) {
             let cause = error.to_string();
             let unreachable = Error::Unreachable {
@@ -156,10 +192,7 @@ impl Reply {
 
     /// Reads a JSON answer; `what` names it in the error.
     pub fn json<T: DeserializeOwned>(&self, what: &'static str) -> Result<T, Error> {
-        let media_type = self.media_type();
-        let is_json = media_type == "application/json" || media_type.ends_with("+json");
-        let opens = self.body.iter().find(|byte| !byte.is_ascii_whitespace());
-        if !is_json || !matches!(opens, Some(b'{' | b'[')) {
+        if !opens_json(&self.media_type(), &self.body) {
             return Err(self.not_a_forge());
         }
         serde_json::from_slice(&self.body).map_err(|error| Error::Malformed {
@@ -233,6 +266,13 @@ impl Reply {
             answer,
         }
     }
+}
+
+/// Whether an answer is told to be JSON and begins so, with an object or an array.
+fn opens_json(media_type: &str, begin: &[u8]) -> bool {
+    let is_json = media_type == "application/json" || media_type.ends_with("+json");
+    let opens = begin.iter().find(|byte| !byte.is_ascii_whitespace());
+    is_json && matches!(opens, Some(b'{' | b'['))
 }
 
 fn media_type(headers: &HeaderMap) -> String {

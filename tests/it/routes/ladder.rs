@@ -538,7 +538,6 @@ fn an_answer_of_the_api_that_was_proven_wrong_is_not_asked_for_elsewhere() {
             flake("size", (1_u64 << 63).into()),
         ),
         ("a deep one", deep),
-        ("a bomb", Action::gzip_bomb(200 << 20)),
     ];
     let limited = || (git(), Action::status(429, "slow down"));
     let listings =
@@ -557,7 +556,6 @@ fn an_answer_of_the_api_that_was_proven_wrong_is_not_asked_for_elsewhere() {
     a size -> exit 6: malformed_answer
     a size beyond all limits -> exit 7: too_large
     a deep one -> exit 6: malformed_answer
-    a bomb -> exit 7: too_large
     "#);
 }
 
@@ -576,6 +574,13 @@ fn where_every_way_is_blocked_the_usual_one_is_told() {
             ],
         ),
         (
+            "limit and a bomb",
+            vec![
+                (git(), limit("3600")),
+                (api().path("/trees/"), Action::gzip_bomb(200 << 20)),
+            ],
+        ),
+        (
             "nonsense",
             vec![
                 (When::fetch(), Action::ReplaceBody(b"0000".to_vec())),
@@ -587,6 +592,7 @@ fn where_every_way_is_blocked_the_usual_one_is_told() {
     limits -> exit 5: rate_limited
     pages -> exit 3: not_a_forge
     page and limit -> exit 3: not_a_forge
+    limit and a bomb -> exit 5: rate_limited
     nonsense -> exit 3: protocol
     "#);
     // And the next run finds everything as it was.

@@ -145,3 +145,43 @@ fn a_file_that_is_json_is_not_taken_for_an_answer() {
         "main",
     );
 }
+
+#[test]
+fn an_answer_without_the_content_is_left_to_another_way() {
+    let repo = Repo::small();
+    let flake = repo.id("main:flake.nix");
+    let forge = Forge::serve(&repo);
+    for (content, encoding) in [
+        (serde_json::json!(null), serde_json::json!(null)),
+        (serde_json::json!(""), serde_json::json!("none")),
+    ] {
+        let answer = serde_json::json!({ "sha": flake, "content": content, "encoding": encoding });
+        let answer =
+            Action::status_with(200, "content-type", "application/json", answer.to_string());
+        forge.clear_faults().fault(When::get(&flake), answer);
+        let error = Machine::new()
+            .obtain(&source(&forge), &repo.tip().unwrap())
+            .unwrap_err();
+        assert!(matches!(error, Error::Unsuited { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn a_large_file_whose_size_is_not_known_is_asked_for_again_alone() {
+    let repo = Repo::small();
+    let large: Vec<u8> = (0..3_000_000_u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24).to_le_bytes()[0])
+        .collect();
+    repo.write("large", &large).commit("large");
+    let forge = Forge::serve(&repo);
+    let (machine, source) = (Machine::new(), source(&forge));
+    let tip = repo.tip().unwrap();
+    let failed = forge.fault(When::get("/git/blobs/"), Action::status(401, "no"));
+    assert!(machine.obtain(&source, &tip).is_err());
+    assert!(failed.count() > 0);
+    // The trees are here now, and nobody lists them again.
+    forge.clear_faults().reset();
+    let resolved = source.resolve("main").unwrap();
+    assert_same(&machine.stage(&source, &resolved).unwrap(), &repo, "main");
+    assert_eq!(forge.count(), 1 + 4 + 1);
+}

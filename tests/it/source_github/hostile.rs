@@ -7,6 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::common::repo::Entry;
 
+mod size;
 mod trees;
 
 /// What a sync of `main` comes to, and its exit code.
@@ -55,38 +56,6 @@ impl Liar {
 fn row<'a>(listing: &'a mut serde_json::Value, path: &str) -> &'a mut serde_json::Value {
     let rows = listing["tree"].as_array_mut().unwrap();
     rows.iter_mut().find(|row| row["path"] == path).unwrap()
-}
-
-#[test]
-fn a_blob_larger_than_told_is_cut_while_it_comes() {
-    let repo = Repo::small();
-    let forge = Forge::serve(&repo);
-    let limits = Limits {
-        blob: 100,
-        ..Limits::default()
-    };
-    let source = Asking {
-        limits,
-        ..Asking::default()
-    }
-    .at(&forge);
-    forge.fault(
-        When::get("/git/blobs/"),
-        Action::ReplaceBody(vec![b'x'; 1 << 20]),
-    );
-    let error = Machine::new()
-        .obtain(&source, &repo.tip().unwrap())
-        .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::TooLarge {
-                setting: "limits.blob",
-                ..
-            }
-        ),
-        "{error:?}"
-    );
 }
 
 #[test]
@@ -270,6 +239,10 @@ fn refusals_have_their_classes() {
     assert!(matches!(
         at("/git/trees/", Action::secondary_limit(429, Some("3600"))),
         (Error::RateLimited { .. }, Exit::RateLimited)
+    ));
+    assert!(matches!(
+        at("/git/trees/", json(404, "Not Found")),
+        (Error::Incomplete { kind: "tree", .. }, Exit::Verification)
     ));
     assert!(matches!(
         at("/git/trees/", Action::Cut { after_bytes: 10 }),
