@@ -44,6 +44,7 @@ pub mod signature;
 pub mod source;
 pub mod state;
 pub mod sync;
+pub mod text;
 pub mod token;
 pub mod validate;
 mod vetted;

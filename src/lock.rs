@@ -19,6 +19,7 @@ use rustix::process::{Pid, test_kill_process};
 
 use crate::fs::Failure;
 use crate::state::StateDir;
+use crate::text::words;
 
 const NAME: &str = "lock";
 
@@ -83,9 +84,7 @@ pub enum Error {
 }
 
 fn held_by(holder: Option<&str>) -> String {
-    holder.map_or_else(String::new, |holder| {
-        format!(" ({})", holder.escape_debug())
-    })
+    holder.map_or_else(String::new, |holder| format!(" ({})", words(holder)))
 }
 
 impl Lock {

@@ -7,6 +7,7 @@
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::git::RelPath;
+use crate::text;
 
 /// A set of compiled patterns.
 #[derive(Debug, Clone, Default)]
@@ -17,7 +18,7 @@ pub struct Patterns {
 
 /// A pattern that is no glob.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is not a valid pattern: {cause}", .pattern.escape_debug())]
+#[error("`{}` is not a valid pattern: {cause}", text::name(.pattern))]
 pub struct NotAPattern {
     /// As written.
     pub pattern: String,

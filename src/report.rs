@@ -1,9 +1,10 @@
 //! What a run tells: data on stdout, everything else on stderr. No other module writes to either.
 //!
-//! Whatever comes from outside is escaped before a terminal sees it. Colour only adds: every line says the same
-//! without it. A reader that went away is no failure, and no failure to print stops a run in the middle.
+//! Everything passes [`text`] once more on its way out, whatever was done to it before: what is for people is masked
+//! and escaped, JSON keeps its values and writes what a terminal would act on as escapes of its own. Only a difference
+//! that goes into a pipe is printed to the byte. Colour only adds: every line says the same without it. A reader that
+//! went away is no failure, and no failure to print stops a run in the middle.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
@@ -11,12 +12,17 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, ThemeCharacters
 use serde::Serialize;
 
 use crate::exit::Exit;
-use crate::git::path::is_invisible;
 use crate::settings::Env;
+use crate::text;
 
 pub mod diff;
+mod events;
 pub mod sync;
+mod told;
 pub mod validate;
+
+pub use events::{log_events, pass_through};
+use told::Told;
 
 /// Where the output goes.
 pub struct Stdio {
@@ -166,7 +172,7 @@ impl Report {
         self.color_out
     }
 
-    /// Data, as it is.
+    /// Data, as it is: what a program takes to the byte.
     pub fn data(&mut self, text: &str) {
         let written = self.stdio.out.write_all(text.as_bytes());
         match written.and_then(|()| self.stdio.out.flush()) {
@@ -175,17 +181,22 @@ impl Report {
         }
     }
 
+    /// What was asked for, for a person: printed with `--quiet` too.
+    pub fn result(&mut self, text: &str) {
+        self.data(&text::lines(text));
+    }
+
     /// A result for a person, on stdout.
     pub fn text(&mut self, text: &str) {
         if self.verbosity >= Verbosity::Normal && self.format == Format::Human {
-            self.data(&escape(text));
+            self.result(text);
         }
     }
 
     /// Data as JSON.
     pub fn json(&mut self, value: &impl Serialize) {
         match serde_json::to_string_pretty(value) {
-            Ok(text) => self.data(&(text + "\n")),
+            Ok(text) => self.data(&(text::json(&text) + "\n")),
             Err(_) => self.lost = true,
         }
     }
@@ -193,14 +204,14 @@ impl Report {
     /// A line that a person wants to know.
     pub fn note(&mut self, text: &str) {
         if self.verbosity >= Verbosity::Normal {
-            self.line(&escape(text));
+            self.line(&text::message(text));
         }
     }
 
     /// A line that helps to find a mistake.
     pub fn detail(&mut self, text: &str) {
         if self.verbosity >= Verbosity::Verbose {
-            self.line(&escape(text));
+            self.line(&text::message(text));
         }
     }
 
@@ -211,17 +222,18 @@ impl Report {
         } else {
             "warning:"
         };
-        self.line(&format!("{label} {}", escape(text)));
+        self.line(&format!("{label} {}", text::message(text)));
     }
 
     /// What ended the run: text on stderr, or an object on stdout.
     pub fn error(&mut self, error: &dyn Diagnostic, exit: Exit) {
+        let told = Told::of(error);
         match self.format {
             Format::Human => {
-                let rendered = self.render(error);
+                let rendered = self.render(&told);
                 self.line(rendered.trim_end());
             }
-            Format::Json => self.json(&serde_json::json!({ "error": json_error(error, exit) })),
+            Format::Json => self.json(&serde_json::json!({ "error": told.json(exit) })),
         }
     }
 
@@ -267,54 +279,6 @@ impl Report {
     }
 }
 
-/// Lets the library's own events reach stderr: what went wrong and was mended, and with `--verbose` each step.
-///
-/// Other libraries' events stay silent: nobody has checked what they would print. For `main` only.
-pub fn log_events(verbosity: Verbosity) {
-    use tracing::level_filters::LevelFilter;
-    use tracing_subscriber::filter::Targets;
-    use tracing_subscriber::prelude::*;
-
-    let level = match verbosity {
-        Verbosity::Quiet | Verbosity::Normal => LevelFilter::WARN,
-        Verbosity::Verbose => LevelFilter::DEBUG,
-    };
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
-        .with_target(false)
-        .without_time()
-        .with_ansi(false);
-    let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
-    // Fails only where a subscriber is set already, which then does the same.
-    let _ = tracing_subscriber::registry()
-        .with(lines.with_filter(ours))
-        .try_init();
-}
-
-/// Writes what another program prints to this process's stderr, as it comes: stdout is for results.
-pub fn pass_through(bytes: &[u8]) {
-    // Nobody is left to be told that stderr is closed.
-    let _ = io::stderr().write_all(bytes);
-}
-
-fn json_error(error: &dyn Diagnostic, exit: Exit) -> serde_json::Value {
-    let mut causes = Vec::new();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        causes.push(cause.to_string());
-        source = cause.source();
-    }
-    let related = error.related().into_iter().flatten();
-    serde_json::json!({
-        "code": error.code().map(|code| code.to_string()),
-        "message": error.to_string(),
-        "causes": causes,
-        "help": error.help().map(|help| help.to_string()),
-        "related": related.map(|error| json_error(error, exit)).collect::<Vec<_>>(),
-        "exit": exit.code(),
-    })
-}
-
 /// An error and what caused it, in one line: for a warning.
 #[must_use]
 pub fn with_causes(error: &dyn std::error::Error) -> String {
@@ -327,34 +291,9 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Text with everything that could deceive a terminal or a reader written as an escape; line breaks and tabs stay.
-#[must_use]
-pub fn escape(text: &str) -> Cow<'_, str> {
-    let deceives = |c: char| (c.is_control() && c != '\n' && c != '\t') || is_invisible(c);
-    if !text.contains(deceives) {
-        return Cow::Borrowed(text);
-    }
-    let mut escaped = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        if deceives(c) {
-            escaped.extend(c.escape_default());
-        } else {
-            escaped.push(c);
-        }
-    }
-    Cow::Owned(escaped)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn escapes_what_deceives_and_nothing_else() {
-        assert_eq!(escape("a\nü `b`"), "a\nü `b`");
-        assert_eq!(escape("a\u{1b}[2Jb"), "a\\u{1b}[2Jb");
-        assert_eq!(escape("txt\u{202e}nix"), "txt\\u{202e}nix");
-    }
 
     #[test]
     fn colour_is_for_terminals_that_want_it() {

@@ -18,6 +18,7 @@ use miette::Diagnostic;
 use crate::fs::{self, Kind, Target};
 use crate::git::{BlobId, File, Oid, RelPath};
 use crate::state::{Index, Owned};
+use crate::text;
 
 mod edits;
 mod identify;
@@ -46,7 +47,7 @@ pub enum Error {
     #[diagnostic(transparent)]
     Target(#[from] fs::Error),
     /// A file could not be read to its end.
-    #[error("cannot read `{}` in the target", .path.escape_debug())]
+    #[error("cannot read `{}` in the target", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::scan::read),
         help("check the disk and the file's permissions; nothing was written")

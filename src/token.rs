@@ -21,7 +21,10 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use secrecy::SecretString;
+use secrecy::zeroize::Zeroizing;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::text::keep_secret;
 
 mod error;
 mod file;
@@ -79,6 +82,19 @@ impl Token {
     #[must_use]
     pub fn login(&self) -> &str {
         &self.login
+    }
+
+    /// Login and secret as HTTP's basic authentication has them.
+    #[must_use]
+    pub fn basic(&self) -> SecretString {
+        let pair = Zeroizing::new(format!("{}:{}", self.login, self.secret.expose_secret()));
+        data_encoding::BASE64.encode(pair.as_bytes()).into()
+    }
+
+    /// From now on it is masked wherever it would be printed, in both forms in which it is sent.
+    fn keep(&self) {
+        keep_secret(self.secret.expose_secret());
+        keep_secret(self.basic().expose_secret());
     }
 
     /// Where it was found.

@@ -10,6 +10,7 @@ use crate::fs::{self, Failure};
 use crate::git::{BlobId, RelPath};
 use crate::objects;
 use crate::state;
+use crate::text;
 
 /// What the owner of the content said.
 pub type ContentError = Box<dyn std::error::Error + Send + Sync>;
@@ -207,7 +208,7 @@ pub enum Problem {
     #[error("its record is not one that hyper-sync writes")]
     Record,
     /// The record is about another directory.
-    #[error("it is about the target `{}`", .0.escape_debug())]
+    #[error("it is about the target `{}`", text::path(.0))]
     OtherTarget(String),
     /// New content is neither staged nor in the store.
     #[error("the new content of these files is neither staged nor in the store: {}", listed(.0))]

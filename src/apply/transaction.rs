@@ -15,6 +15,7 @@ use crate::git::{CommitId, EntryMode, File, FileMode, RelPath, TreeId, path};
 use crate::scan::Local;
 use crate::state::sealed::Format;
 use crate::state::{Index, Owned, rfc3339};
+use crate::text;
 
 pub(crate) const FORMAT: Format = Format {
     kind: "transaction",
@@ -31,7 +32,7 @@ pub struct TxId(pub u64);
 
 /// The text is not the number of a transaction.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is not the number of an update", .0.escape_debug())]
+#[error("`{}` is not the number of an update", text::name(.0))]
 pub struct NotATx(pub String);
 
 /// A commit, as a transaction knows it.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::Error;
 use crate::exit::Exit;
-use crate::report::{Format, Report, escape};
+use crate::report::{Format, Report};
 use crate::settings::{Entry, Env, File, Origin, Overrides, Resolved, Settings};
 use crate::token::Search;
 
@@ -17,11 +17,8 @@ pub(super) fn show(resolved: &Resolved, env: &Env, report: &mut Report) {
     let token = token(&resolved.settings, env);
     match report.format() {
         Format::Human => {
-            report.data(&to_toml(&resolved.entries));
-            report.data(&format!(
-                "\n# token: {}\n",
-                escape(&token).replace('\n', " ")
-            ));
+            report.result(&to_toml(&resolved.entries));
+            report.result(&format!("\n# token: {}\n", token.replace('\n', " ")));
         }
         Format::Json => report.json(&to_json(&resolved.entries, &token)),
     }

@@ -49,7 +49,7 @@ pub(super) fn list(settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error
     match run.report.format() {
         Format::Json => run.report.json(&updates),
         Format::Human if updates.is_empty() => run.report.note("no update is kept yet"),
-        Format::Human => run.report.data(
+        Format::Human => run.report.result(
             &updates
                 .iter()
                 .map(|update| line(update, all))

@@ -173,7 +173,7 @@ fn request<'a>(
 }
 
 fn runner(run: &Run<'_>) -> SystemRunner {
-    SystemRunner::new(run.interrupt.clone(), report::pass_through)
+    SystemRunner::new(run.interrupt.clone(), report::pass_through())
 }
 
 fn summary(outcome: &Outcome, settings: &Settings) -> String {

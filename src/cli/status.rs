@@ -11,7 +11,7 @@ use crate::lock::Lock;
 use crate::objects::commit_tree;
 use crate::plan::{Kept, Reason};
 use crate::rebuild::{Machine, Record};
-use crate::report::{Format, escape, with_causes};
+use crate::report::{Format, with_causes};
 use crate::scan::{Belief, Local, Scanner};
 use crate::settings::Settings;
 use crate::state::{Found, Index, StateDir, SyncState};
@@ -60,7 +60,7 @@ pub(super) fn run(settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error>
     match run.report.format() {
         Format::Json => run.report.json(&document),
         // What was asked for, and so told with `--quiet` too.
-        Format::Human => run.report.data(&escape(&told::told(&document))),
+        Format::Human => run.report.result(&told::told(&document)),
     }
     Ok(Exit::Done)
 }

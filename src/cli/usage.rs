@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use miette::Diagnostic;
 
 use crate::exit::Exit;
-use crate::report::{Color, Format, Report, Stdio, Verbosity, escape};
+use crate::report::{Color, Format, Report, Stdio, Verbosity};
 use crate::settings::Env;
 
 /// A command line that is wrong, as a program is told of it; a person is shown the usage beside it.
@@ -31,9 +31,7 @@ impl From<&clap::Error> for Error {
             let what = what.strip_prefix("error: ").unwrap_or(what);
             what.split_whitespace().collect::<Vec<_>>().join(" ")
         };
-        Self {
-            message: escape(&message).into_owned(),
-        }
+        Self { message }
     }
 }
 

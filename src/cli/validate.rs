@@ -63,7 +63,7 @@ pub(super) fn before_sync(
     settings: &Settings,
     run: &mut Run<'_>,
 ) -> Result<Document, Error> {
-    let runner = SystemRunner::new(run.interrupt.clone(), report::pass_through);
+    let runner = SystemRunner::new(run.interrupt.clone(), report::pass_through());
     validate::preflight(&context(settings, run.env, &runner))?;
     let options = Options {
         quick: true,
@@ -93,7 +93,7 @@ pub(super) fn before_rebuild(settings: &Settings, run: &mut Run<'_>) -> Result<(
 }
 
 fn look(options: Options, settings: &Settings, run: &mut Run<'_>) -> Validation {
-    let runner = SystemRunner::new(run.interrupt.clone(), report::pass_through);
+    let runner = SystemRunner::new(run.interrupt.clone(), report::pass_through());
     let context = context(settings, run.env, &runner);
     let report = &mut *run.report;
     validate::run(&context, options, &mut |repair| {

@@ -6,10 +6,11 @@ use miette::Diagnostic;
 use rustix::io::Errno;
 
 use crate::git::RelPath;
+use crate::text;
 
 /// A call of the local file system failed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {verb} `{}`", .path.to_string_lossy().escape_debug())]
+#[error("cannot {verb} `{}`", text::path(.path))]
 pub struct Failure {
     /// What was tried.
     pub verb: &'static str,
@@ -118,7 +119,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// Another file system inside the target.
-    #[error("`{}` in the target is on another file system, or a mount point", .path.escape_debug())]
+    #[error("`{}` in the target is on another file system, or a mount point", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::fs::foreign_mount),
         help("unmount it, or leave it out with `exclude`; nothing was written")
@@ -137,7 +138,7 @@ pub enum Error {
     )]
     Change(#[from] Failure),
     /// A path in the target could not be read or written.
-    #[error("cannot {verb} `{}` in the target", .path.escape_debug())]
+    #[error("cannot {verb} `{}` in the target", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::fs::io),
         help(

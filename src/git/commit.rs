@@ -2,6 +2,7 @@
 
 use super::id::{Kind, Oid};
 use super::{CommitId, TreeId};
+use crate::text::words;
 
 /// A commit whose raw bytes were hashed to its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub struct Commit {
     pub parents: Vec<CommitId>,
     /// Seconds since 1970 at which it was committed, as its committer says.
     pub time: i64,
-    /// The first line of its message, as it stands there: escape it before it reaches a terminal.
+    /// The first line of its message, made fit to print (`text::words`).
     pub subject: String,
 }
 
@@ -59,7 +60,7 @@ impl Commit {
                 .map(|id| own(id).map(CommitId))
                 .collect::<Result<_, _>>()?,
             time,
-            subject: String::from_utf8_lossy(subject).into_owned(),
+            subject: words(subject),
         })
     }
 }

@@ -8,6 +8,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text;
+
 /// The kind of a git object, as in its header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -58,7 +60,7 @@ pub struct Oid([u8; 20]);
 
 /// The text is not a full, lower-case SHA-1 id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is not an object id of 40 lower-case hexadecimal digits", .0.escape_debug())]
+#[error("`{}` is not an object id of 40 lower-case hexadecimal digits", text::name(.0))]
 pub struct NotAnId(pub String);
 
 /// Content whose SHA-1 shows the marks of a collision attack.

@@ -2,7 +2,7 @@
 //!
 //! The rules are those of git (`verify_path`, `fsck`) with every protection on, and stricter where a person or a
 //! terminal could be deceived: no control characters, no invisible or direction-changing characters, no backslash,
-//! UTF-8 only. A tree with one bad path is refused as a whole; there is no way to skip an entry.
+//! no gaps that are no spaces, UTF-8 only. A tree with one bad path is refused as a whole; there is no way to skip an entry.
 
 use std::borrow::{Borrow, Cow};
 use std::fmt;
@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::EntryMode;
 use super::mode::FileMode;
+use crate::text::{code_point, is_blank, is_invisible};
 
 /// The longest component Linux file systems take, in bytes (`NAME_MAX`).
 const COMPONENT_MAX: usize = 255;
@@ -52,11 +53,14 @@ pub enum Fault {
     #[error("is a symlink with a name that git reads")]
     SymlinkedGitFile,
     /// NUL, newline, escape or another control character.
-    #[error("has a control character")]
-    Control,
-    /// Characters that are not seen or that change the order of what is seen.
-    #[error("has an invisible or direction-changing character")]
-    Invisible,
+    #[error("has the control character {}", code_point(*.0))]
+    Control(char),
+    /// A character that is not seen or that changes the order of what is seen.
+    #[error("has the invisible or direction-changing character {}", code_point(*.0))]
+    Invisible(char),
+    /// A gap that is no space.
+    #[error("has the blank character {}, which is not the space", code_point(*.0))]
+    Blank(char),
     /// A backslash, a separator elsewhere.
     #[error("has a backslash")]
     Backslash,
@@ -206,13 +210,8 @@ fn check_component(name: &[u8]) -> Result<&str, Fault> {
     if !is_ascii && name.contains('\u{fffd}') {
         return Err(Fault::NotUtf8);
     }
-    let has_control = if is_ascii {
-        name.bytes().any(|byte| byte.is_ascii_control())
-    } else {
-        name.chars().any(char::is_control)
-    };
-    if has_control {
-        return Err(Fault::Control);
+    if let Some(c) = name.chars().find(|c| c.is_control()) {
+        return Err(Fault::Control(c));
     }
     // Before the invisible characters: a `.git` spelt with them is worth its own name in the message.
     let options = gix_validate::path::component::Options {
@@ -231,8 +230,8 @@ fn check_component(name: &[u8]) -> Result<&str, Fault> {
     if name.contains('\\') {
         return Err(Fault::Backslash);
     }
-    if !is_ascii && name.chars().any(is_invisible) {
-        return Err(Fault::Invisible);
+    if !is_ascii {
+        check_visible(name)?;
     }
     if name.len() > COMPONENT_MAX {
         return Err(Fault::LongComponent);
@@ -249,11 +248,14 @@ fn check_component(name: &[u8]) -> Result<&str, Fault> {
     Ok(name)
 }
 
-/// Zero-width, direction-changing and line-separating characters (the Trojan Source set and its relatives).
-pub(crate) fn is_invisible(c: char) -> bool {
-    matches!(c,
-        '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+/// Refuses what a reader does not see or takes for a space, in a name or in a link's target.
+pub(crate) fn check_visible(text: &str) -> Result<(), Fault> {
+    let deceives = |c: &char| is_invisible(*c) || is_blank(*c);
+    match text.chars().find(deceives) {
+        Some(c) if is_invisible(c) => Err(Fault::Invisible(c)),
+        Some(c) => Err(Fault::Blank(c)),
+        None => Ok(()),
+    }
 }
 
 /// Names that git reads as configuration, with the prefix of their NTFS short name (git's `is_ntfs_dot_*`).

@@ -10,6 +10,7 @@ use super::id::{Collision, Oid};
 use super::mode::FileMode;
 use super::path::{self, RelPath};
 use super::{BlobId, TreeId};
+use crate::text;
 
 mod object;
 mod walk;
@@ -73,13 +74,13 @@ pub enum Fault {
         id: TreeId,
     },
     /// Two entries of one name, also where one is a directory.
-    #[error("`{}` is there twice", .path.escape_debug())]
+    #[error("`{}` is there twice", text::name(.path))]
     Duplicate {
         /// Where.
         path: String,
     },
     /// Two names that normalise to the same one.
-    #[error("`{}` and `{}` are the same name in Unicode", .path.escape_debug(), .other.escape_debug())]
+    #[error("{} are the same name in Unicode", text::twins(.path, .other))]
     SameName {
         /// One of them.
         path: String,
@@ -87,7 +88,7 @@ pub enum Fault {
         other: String,
     },
     /// A name that must not be written.
-    #[error("`{}` {fault}", .path.escape_debug())]
+    #[error("`{}` {fault}", text::name(.path))]
     Path {
         /// The path, lossily decoded.
         path: String,
@@ -95,7 +96,7 @@ pub enum Fault {
         fault: path::Fault,
     },
     /// A mode that git does not use or that must not be written.
-    #[error("`{}` has the mode `{}`", .path.escape_debug(), .mode.escape_debug())]
+    #[error("`{}` has the mode `{}`", text::name(.path), text::name(.mode))]
     Mode {
         /// The path, lossily decoded.
         path: String,
@@ -103,7 +104,7 @@ pub enum Fault {
         mode: String,
     },
     /// The id of all zeros.
-    #[error("`{}` has the null id", .path.escape_debug())]
+    #[error("`{}` has the null id", text::name(.path))]
     NullId {
         /// Where.
         path: String,

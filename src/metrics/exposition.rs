@@ -4,6 +4,8 @@
 
 use std::fmt::Write as _;
 
+use crate::text::path;
+
 /// What a family's value does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -44,7 +46,7 @@ pub(super) fn render(families: &[Family]) -> String {
         for Sample { labels, value } in &family.samples {
             let labels: Vec<String> = labels
                 .iter()
-                .map(|(name, value)| format!("{name}=\"{}\"", escape(value, true)))
+                .map(|(name, value)| format!("{name}=\"{}\"", escape(&path(value), true)))
                 .collect();
             let _ = writeln!(text, "{name}{{{}}} {value}", labels.join(","));
         }
@@ -93,7 +95,7 @@ mod tests {
             render(&[family(vec![sample])]),
             "# HELP a_total A \"b\" \\\\ c\\nd\n\
              # TYPE a_total counter\n\
-             a_total{ref=\"a\\\"b\\\\c\\nd\",commit=\"\",repository=\"größe/\u{7f}\"} -1\n"
+             a_total{ref=\"a\\\"b\\\\c\\\\nd\",commit=\"\",repository=\"größe/\\\\u{7f}\"} -1\n"
         );
     }
 

@@ -9,6 +9,7 @@ use data_encoding::BASE64;
 use serde::Deserialize;
 
 use super::syntax::Position;
+use crate::text;
 
 /// The formats Nix reads (`src/libflake/lockfile.cc`); it writes the last one.
 const VERSIONS: std::ops::RangeInclusive<u32> = 5..=7;
@@ -66,10 +67,10 @@ pub enum Fault {
     #[error("its format {0} is none that Nix reads")]
     Version(u32),
     /// The node it begins with is missing.
-    #[error("its root `{}` is missing", .0.escape_debug())]
+    #[error("its root `{}` is missing", text::name(.0))]
     NoRoot(String),
     /// An input stands for a node that is missing.
-    #[error("the input `{}` of `{}` leads nowhere", .input.escape_debug(), .node.escape_debug())]
+    #[error("the input `{}` of `{}` leads nowhere", text::name(.input), text::name(.node))]
     Dangling {
         /// Whose input.
         node: String,
@@ -77,10 +78,10 @@ pub enum Fault {
         input: String,
     },
     /// An input that is locked to nothing.
-    #[error("`{}` is not locked", .0.escape_debug())]
+    #[error("`{}` is not locked", text::name(.0))]
     Unlocked(String),
     /// A hash that is none.
-    #[error("the `narHash` of `{}` is not a SHA-256 hash", .0.escape_debug())]
+    #[error("the `narHash` of `{}` is not a SHA-256 hash", text::name(.0))]
     NarHash(String),
 }
 

@@ -13,6 +13,7 @@ use rnix::ast::{self, AstNode};
 use rnix::{ParseError, SyntaxKind, SyntaxNode, TextRange};
 
 use super::attrs::Attrs;
+use crate::text;
 
 /// The largest file that is parsed. The largest generated Nix files that people commit (package sets) stay below it.
 pub const SIZE_MAX: usize = 4 << 20;
@@ -53,7 +54,7 @@ pub struct Position {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// Something stands where it cannot.
-    #[error("unexpected `{}`{}", .found.escape_debug(), Expected(*.expected))]
+    #[error("unexpected `{}`{}", text::name(.found), Expected(*.expected))]
     Unexpected {
         /// Its first word.
         found: String,
@@ -67,13 +68,13 @@ pub enum Fault {
         expected: Option<&'static str>,
     },
     /// A function names an argument twice.
-    #[error("the argument `{}` is named twice", .name.escape_debug())]
+    #[error("the argument `{}` is named twice", text::name(.name))]
     DuplicateArgument {
         /// The argument.
         name: String,
     },
     /// An attribute or a variable is defined twice.
-    #[error("`{}` is already defined at {first}", .name.escape_debug())]
+    #[error("`{}` is already defined at {first}", text::name(.name))]
     DuplicateAttribute {
         /// The path of the attribute.
         name: String,

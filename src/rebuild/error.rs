@@ -9,15 +9,13 @@ use std::time::Duration;
 
 use miette::Diagnostic;
 
-use crate::git::path::is_invisible;
 use crate::git::{CommitId, RelPath};
 use crate::nix::NarHash;
 use crate::settings::Action;
+use crate::text;
 
 /// How many lines of an activation are told: the one that says what failed, and what led to it.
 const LAST_LINES: usize = 3;
-/// How much is told of a line; a store path has about 60 characters.
-const LINE_CHARS: usize = 300;
 
 /// Where things stand when a rebuild fails.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -85,7 +83,7 @@ pub enum Error {
         standing: Standing,
     },
     /// The host that is set is not in the flake.
-    #[error("`{}` has no host `{}`, it has {}", .flake.display(), .host.escape_debug(), list(.names))]
+    #[error("`{}` has no host `{}`, it has {}", .flake.display(), text::name(.host), list(.names))]
     #[diagnostic(
         code(hyper_sync::rebuild::host_unknown),
         help("correct `rebuild.host`; {standing}")
@@ -143,7 +141,7 @@ pub enum Error {
         standing: Standing,
     },
     /// Nix has built from something else than what was synced.
-    #[error("Nix did not read the tree that was synced ({expected}){}", .actual.as_ref().map(|hash| format!(" but {hash}")).unwrap_or_default())]
+    #[error("Nix did not read the tree that was synced ({expected}){}", .actual.as_ref().map(|hash| format!(" but {}", text::words(hash))).unwrap_or_default())]
     #[diagnostic(
         code(hyper_sync::rebuild::other_tree),
         help(
@@ -241,7 +239,7 @@ pub enum Error {
         standing: Standing,
     },
     /// Somebody else activates a system.
-    #[error("another rebuild is active{}", .unit.as_ref().map(|unit| format!(" (`{unit}`)")).unwrap_or_default())]
+    #[error("another rebuild is active{}", .unit.as_ref().map(|unit| format!(" (`{}`)", text::words(unit))).unwrap_or_default())]
     #[diagnostic(
         code(hyper_sync::rebuild::busy),
         help("wait for it to end, then run `hyper-sync rebuild`; {standing}")
@@ -303,7 +301,8 @@ fn unclear(names: &[String], hostname: &str) -> String {
         return "has no hosts (`nixosConfigurations`)".to_owned();
     }
     format!(
-        "has several hosts and none is called `{hostname}` like this machine: {}",
+        "has several hosts and none is called `{}` like this machine: {}",
+        text::name(hostname),
         list(names)
     )
 }
@@ -314,7 +313,7 @@ fn list(names: &[String]) -> String {
     }
     let quoted: Vec<String> = names
         .iter()
-        .map(|name| format!("`{}`", name.escape_debug()))
+        .map(|listed| format!("`{}`", text::name(listed)))
         .collect();
     quoted.join(", ")
 }
@@ -327,7 +326,7 @@ fn cause(tail: &str) -> String {
     });
     errors
         .find(|line| !line.is_empty())
-        .map(|line| format!(": {}", quoted(line)))
+        .map(|line| format!(": {}", text::words(line)))
         .unwrap_or_default()
 }
 
@@ -338,28 +337,12 @@ fn last_words(tail: &str) -> String {
     let is_noise = |line: &str| line.ends_with("...") || line.contains("non-zero exit status");
     let lines = tail.lines().map(str::trim);
     let told = lines.filter(|line| !line.is_empty() && !is_noise(line));
-    let told: Vec<String> = told.map(quoted).collect();
+    let told: Vec<String> = told.map(text::words).collect();
     let last = &told[told.len().saturating_sub(LAST_LINES)..];
     if last.is_empty() {
         return String::new();
     }
     format!(": {}", last.join("; "))
-}
-
-/// A line of another program, without what could deceive a reader, and not without end.
-fn quoted(line: &str) -> String {
-    let mut quoted = String::new();
-    for c in line.chars().take(LINE_CHARS) {
-        if c.is_control() || is_invisible(c) {
-            quoted.extend(c.escape_default());
-        } else {
-            quoted.push(c);
-        }
-    }
-    if line.chars().nth(LINE_CHARS).is_some() {
-        quoted.push('…');
-    }
-    quoted
 }
 
 fn still(activating: &[String]) -> String {
@@ -372,6 +355,7 @@ fn still(activating: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::WORDS_MAX;
 
     #[test]
     fn the_last_lines_of_an_activation_are_told_bounded_and_escaped() {
@@ -382,7 +366,7 @@ mod tests {
             ": boot loader: x; cat: No space left on device; Failed to install \\u{202e}it"
         );
         assert_eq!(last_words("\n"), "");
-        let long = last_words(&"ä".repeat(LINE_CHARS + 1));
-        assert_eq!(long, format!(": {}…", "ä".repeat(LINE_CHARS)));
+        let long = last_words(&"ä".repeat(WORDS_MAX + 1));
+        assert_eq!(long, format!(": {}…", "ä".repeat(WORDS_MAX - 1)));
     }
 }

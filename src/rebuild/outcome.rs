@@ -9,6 +9,7 @@ use super::verdict::Verdict;
 use crate::git::{CommitId, RelPath};
 use crate::nix::{Layout, NarHash};
 use crate::settings::Action;
+use crate::text::{name, words};
 
 /// What became of a rebuild; in JSON the words in kebab-case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,13 +169,9 @@ impl fmt::Display for Reason {
             Self::NotRoot => f.write_str("not run as root"),
             Self::NoNamespace => f.write_str("no mount namespace can be made here"),
             Self::Argument { argument } => {
-                write!(
-                    f,
-                    "`{}` is for `nixos-rebuild` alone",
-                    argument.escape_debug()
-                )
+                write!(f, "`{}` is for `nixos-rebuild` alone", name(argument))
             }
-            Self::Snapshot { cause } => write!(f, "the tree cannot be copied: {cause}"),
+            Self::Snapshot { cause } => write!(f, "the tree cannot be copied: {}", words(cause)),
         }
     }
 }
@@ -220,7 +217,7 @@ impl fmt::Display for Note {
             Self::LockFailed { cause } => write!(
                 f,
                 "`flake.lock` could not be brought up to date ({}); a `nixos-rebuild` by hand may build another tree",
-                cause.escape_debug()
+                words(cause)
             ),
             Self::LeftOut { paths } => write!(
                 f,

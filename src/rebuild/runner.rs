@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::environment::Environment;
+use crate::text::decode;
 
 mod system;
 
@@ -186,7 +187,7 @@ pub(super) fn tail(bytes: &[u8]) -> String {
     {
         kept = &kept[newline + 1..];
     }
-    String::from_utf8_lossy(kept)
+    decode(kept)
         .chars()
         .filter(|&c| c == '\n' || c == '\t' || !c.is_control())
         .collect::<String>()

@@ -2,8 +2,8 @@
 
 use similar::{ChangeTag, TextDiff};
 
-use super::escape;
 use crate::git::{FileMode, RelPath};
+use crate::text::escape;
 
 /// Lines around a change, as git shows by default.
 const CONTEXT: usize = 3;

@@ -11,6 +11,7 @@ use crate::scan::Local;
 use crate::signature::Signer;
 use crate::source::{Notice, RefKind, Route};
 use crate::sync::{Mode, Note, Outcome};
+use crate::text::twins;
 
 mod document;
 
@@ -217,7 +218,7 @@ fn unproven(outcome: &Outcome) -> String {
 fn signed(outcome: &Outcome) -> String {
     let signer = outcome.signer.as_ref();
     signer
-        .map(|Signer { name, key }| format!("signed by {} ({key})\n", name.escape_debug()))
+        .map(|Signer { name, key }| format!("signed by {name} ({key})\n"))
         .unwrap_or_default()
 }
 
@@ -296,10 +297,8 @@ impl std::fmt::Display for Notice {
                 )
             }
             Self::CaseCollision(path, other) => {
-                write!(
-                    f,
-                    "`{path}` and `{other}` are one name on a file system that ignores case"
-                )
+                let both = twins(path.as_str(), other.as_str());
+                write!(f, "{both} are one name on a file system that ignores case")
             }
             Self::CommitFromForge => f.write_str(
                 "the commit is not proven: its bytes could not be had, and `trust.forge` takes the forge's word for what is in it",

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Report, Verbosity, escape};
+use super::{Report, Verbosity};
+use crate::text;
 use crate::validate::{Detail, Outcome, Place, Status, Validation};
 
 /// A longer line of a file is cut.
@@ -42,7 +43,7 @@ pub fn human(report: &mut Report, validation: &Validation) {
         text.push_str(&summary(validation));
         text.push('\n');
     }
-    let text = escape(&text).into_owned();
+    let text = text::lines(&text);
     let text = if report.color_out() {
         coloured(&text)
     } else {

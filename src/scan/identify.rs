@@ -9,6 +9,7 @@ use super::{Belief, Below, Error, Local, Scanner};
 use crate::fs::{Kind, Stat};
 use crate::git::{BlobId, FileMode, Oid, RelPath};
 use crate::state::Owned;
+use crate::text;
 
 impl Scanner<'_> {
     /// Looks at paths, which are sorted, one after the other.
@@ -95,7 +96,7 @@ impl Scanner<'_> {
         while let Some(directory) = pending.pop() {
             for name in self.target.list(Some(&directory))? {
                 let Ok(path) = RelPath::join(Some(&directory), &name) else {
-                    below.foreign = Some(format!("{directory}/{}", String::from_utf8_lossy(&name)));
+                    below.foreign = Some(format!("{directory}/{}", text::name(&name)));
                     return Ok(below);
                 };
                 match self.target.stat(&path)?.map(|stat| stat.kind) {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode, SourceSpan};
 
 use super::{Origin, Problem};
+use crate::text;
 
 /// A setting, or the file they are in.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -74,7 +75,7 @@ pub enum Error {
         at: SourceSpan,
     },
     /// A key that no setting has.
-    #[error("{origin} has the unknown key `{}`", .key.escape_debug())]
+    #[error("{origin} has the unknown key `{}`", text::name(.key))]
     #[diagnostic(
         code(hyper_sync::settings::unknown_key),
         help("{help}; nothing was written")

@@ -6,6 +6,7 @@ use miette::Diagnostic;
 
 use crate::git::path;
 use crate::patterns::NotAPattern;
+use crate::text;
 
 use super::repo;
 
@@ -46,7 +47,7 @@ pub enum Problem {
     )]
     Empty,
     /// None of the words it may be.
-    #[error("is `{}`, which is none of {}", .given.escape_debug(), quoted(.choices))]
+    #[error("is `{}`, which is none of {}", text::name(.given), quoted(.choices))]
     #[diagnostic(
         code(hyper_sync::settings::unknown_choice),
         help("use one of them; nothing was written")
@@ -58,7 +59,7 @@ pub enum Problem {
         choices: Vec<&'static str>,
     },
     /// No number.
-    #[error("is `{}`, which is not {takes}", .given.escape_debug())]
+    #[error("is `{}`, which is not {takes}", text::name(.given))]
     #[diagnostic(
         code(hyper_sync::settings::not_a_value),
         help("correct the value; nothing was written")
@@ -79,7 +80,7 @@ pub enum Problem {
     )]
     Pattern(NotAPattern),
     /// No path inside a tree.
-    #[error("has the path `{}`, which {fault}", .path.escape_debug())]
+    #[error("has the path `{}`, which {fault}", text::name(.path))]
     #[diagnostic(
         code(hyper_sync::settings::tree_path),
         help(
@@ -93,7 +94,7 @@ pub enum Problem {
         fault: path::Fault,
     },
     /// A relative path where none can be understood.
-    #[error("is the relative path `{}`", .path.escape_debug())]
+    #[error("is the relative path `{}`", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::settings::relative_path),
         help(
@@ -118,7 +119,7 @@ pub enum Problem {
     #[diagnostic(code(hyper_sync::settings::repository), help("{}; nothing was written", .0.help()))]
     Repository(repo::Fault),
     /// No branch, tag or commit can have this name.
-    #[error("is `{}`, which is not a name git allows: {cause}", .given.escape_debug())]
+    #[error("is `{}`, which is not a name git allows: {cause}", text::name(.given))]
     #[diagnostic(
         code(hyper_sync::settings::reference),
         help("give a branch, a tag or a commit id, such as `main`; nothing was written")

@@ -3,18 +3,7 @@
 //!
 //! No secret has a place in that file; this is for the person who put one there and is told so.
 
-/// How the tokens of the usual forges begin (GitHub's documentation of token formats, GitLab's token prefixes).
-const TOKENS: &[&str] = &[
-    "ghp_",
-    "gho_",
-    "ghu_",
-    "ghs_",
-    "ghr_",
-    "github_pat_",
-    "glpat-",
-];
-/// Words in the name of a key that holds a secret, unless it names a file.
-const SECRETS: &[&str] = &["token", "secret", "password", "passwd", "credential"];
+use crate::text::{SECRETS, TOKENS, is_printable};
 
 /// Whether a key's value would be a secret.
 pub(super) fn is_secret_key(key: &str) -> bool {
@@ -22,9 +11,22 @@ pub(super) fn is_secret_key(key: &str) -> bool {
     SECRETS.iter().any(|word| key.contains(word)) && !key.ends_with("_file")
 }
 
-/// The text with stars in place of secrets.
+/// The text with stars in place of secrets, and question marks in place of what a terminal would act on.
 pub(super) fn mask(text: &str) -> String {
-    text.split_inclusive('\n').map(mask_line).collect()
+    let mut masked = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let line = mask_line(line);
+        let body = line.trim_end_matches(['\r', '\n']);
+        for c in body.chars() {
+            if c == '\t' || is_printable(c) {
+                masked.push(c);
+            } else {
+                masked.extend(std::iter::repeat_n('?', c.len_utf8()));
+            }
+        }
+        masked.push_str(&line[body.len()..]);
+    }
+    masked
 }
 
 fn mask_line(line: &str) -> String {
@@ -103,6 +105,10 @@ mod tests {
             (
                 "ref = \"ghp_canary\" # glpat-canary",
                 "ref = \"**********\" # ************",
+            ),
+            (
+                "a = 'x\u{202e}y' # \u{1b}[2J\rz\r\n",
+                "a = 'x???y' # ?[2J?z\r\n",
             ),
         ] {
             assert_eq!(mask(text), masked);

@@ -7,6 +7,7 @@ use reqwest::Url;
 
 use super::paths::{self, Base};
 use super::{Problem, Repo};
+use crate::text;
 
 /// Why an address is refused. Never holds the address: it may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,7 +25,7 @@ pub enum Fault {
     #[error("has a part that begins with `-`, which programs take for an option")]
     Option,
     /// A scheme that is not spoken.
-    #[error("has the scheme `{}`, which is not supported", .0.escape_debug())]
+    #[error("has the scheme `{}`, which is not supported", text::name(.0))]
     Scheme(String),
     /// No host.
     #[error("is a URL without a usable host")]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use miette::Diagnostic;
 
 use crate::git::CommitId;
+use crate::text;
 
 /// A signature that is not good enough, or cannot be checked.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -175,7 +176,7 @@ pub enum Error {
         commit: CommitId,
     },
     /// The signature does not hold.
-    #[error("commit {commit} has a bad signature: {}", .cause.escape_debug())]
+    #[error("commit {commit} has a bad signature: {}", text::words(.cause))]
     #[diagnostic(
         code(hyper_sync::signature::bad),
         help("do not trust this commit before you know who made it; nothing was written")
@@ -187,7 +188,7 @@ pub enum Error {
         cause: String,
     },
     /// By somebody whose key is not in the file.
-    #[error("commit {commit} is signed by {}, which is not among the signers", .key.escape_debug())]
+    #[error("commit {commit} is signed by {}, which is not among the signers", text::name(.key))]
     #[diagnostic(
         code(hyper_sync::signature::unlisted),
         help(
@@ -201,7 +202,7 @@ pub enum Error {
         key: String,
     },
     /// By a listed key that is expired, not yet valid, revoked, or listed for something else.
-    #[error("commit {commit} is signed by {}, which may not sign it: {}", .key.escape_debug(), .cause.escape_debug())]
+    #[error("commit {commit} is signed by {}, which may not sign it: {}", text::name(.key), text::words(.cause))]
     #[diagnostic(
         code(hyper_sync::signature::key_refused),
         help(

@@ -8,6 +8,7 @@ use super::program::Workplace;
 use super::signed::Signed;
 use super::{Error, Signer, armor};
 use crate::git::CommitId;
+use crate::text::{decode, words};
 
 /// What begins each status line (`doc/DETAILS` of `GnuPG`).
 const STATUS: &str = "[GNUPG:] ";
@@ -150,16 +151,16 @@ fn judge(status: &str, commit: CommitId, complaint: impl Fn() -> String) -> Resu
         return Err(bad("its hash algorithm is broken".to_owned()));
     }
     Ok(Signer {
-        name: name.to_owned(),
+        name: words(name),
         key,
     })
 }
 
 /// The last thing that `gpgv` says is what stopped it.
 fn complaint(said: &[u8]) -> String {
-    let said = String::from_utf8_lossy(said);
+    let said = decode(said);
     let line = said.lines().last().unwrap_or("no reason was given").trim();
-    line.strip_prefix("gpgv: ").unwrap_or(line).to_owned()
+    words(line.strip_prefix("gpgv: ").unwrap_or(line))
 }
 
 #[cfg(test)]

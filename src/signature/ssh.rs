@@ -13,6 +13,7 @@ use super::program::Workplace;
 use super::signed::Signed;
 use super::{Error, Signer, armor};
 use crate::git::Commit;
+use crate::text::{decode, words};
 
 /// What git signs under, so that a signature made for something else does not pass for a commit's.
 const NAMESPACE: &str = "git";
@@ -266,11 +267,11 @@ fn verify_time(seconds: i64) -> Option<String> {
 
 /// The first line of what `ssh-keygen` says is the most telling.
 fn complaint(said: &[u8]) -> String {
-    let said = String::from_utf8_lossy(said);
+    let said = decode(said);
     let line = said.lines().next().unwrap_or("no reason was given").trim();
     match line.strip_prefix("signers:") {
-        Some(rest) => format!("line {rest}"),
-        None => line.to_owned(),
+        Some(rest) => words(format!("line {rest}")),
+        None => words(line),
     }
 }
 

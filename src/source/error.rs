@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use miette::Diagnostic;
 
+use super::LinkFault;
 use crate::git::id::Oid;
 use crate::git::{BlobId, CommitId, TreeId};
 use crate::git::{commit, tree};
+use crate::text;
 
 /// The remote, or what it sent.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Error {
     /// No connection, or it broke.
-    #[error("cannot reach {remote}: {cause}")]
+    #[error("cannot reach {remote}: {}", text::words(.cause))]
     #[diagnostic(
         code(hyper_sync::source::unreachable),
         help("check the network and run again; nothing was written")
@@ -50,7 +52,7 @@ pub enum Error {
         status: u16,
     },
     /// An answer that a forge does not give: a login page, a captive portal, a broken proxy.
-    #[error("{remote} does not answer like a git host: {}", .answer.escape_debug())]
+    #[error("{remote} does not answer like a git host: {}", text::words(.answer))]
     #[diagnostic(
         code(hyper_sync::source::not_a_forge),
         help(
@@ -64,7 +66,7 @@ pub enum Error {
         answer: String,
     },
     /// A redirect that is not followed.
-    #[error("{remote} redirects to {}, which is not followed", .to.escape_debug())]
+    #[error("{remote} redirects to {}, which is not followed", text::words(.to))]
     #[diagnostic(
         code(hyper_sync::source::redirect),
         help("if the repository has moved, set `repo` to its new address; nothing was written")
@@ -76,7 +78,7 @@ pub enum Error {
         to: String,
     },
     /// An address that cannot or must not be asked.
-    #[error("the address `{}` {problem}", .url.escape_debug())]
+    #[error("the address `{}` {problem}", text::words(.url))]
     #[diagnostic(
         code(hyper_sync::source::address),
         help("correct `repo` or `api_url`; nothing was written")
@@ -110,7 +112,7 @@ pub enum Error {
         problem: &'static str,
     },
     /// The CA certificates cannot be used.
-    #[error("the CA certificates of `{}` cannot be used: {cause}", .path.display())]
+    #[error("the CA certificates of `{}` cannot be used: {}", .path.display(), text::words(.cause))]
     #[diagnostic(
         code(hyper_sync::source::ca_file),
         help("`{origin}` must name a file of PEM certificates; nothing was written")
@@ -124,7 +126,7 @@ pub enum Error {
         cause: String,
     },
     /// The server's certificate is refused; there is no way around that.
-    #[error("the certificate of {remote} is refused: {cause}")]
+    #[error("the certificate of {remote} is refused: {}", text::words(.cause))]
     #[diagnostic(
         code(hyper_sync::source::certificate),
         help(
@@ -162,7 +164,7 @@ pub enum Error {
         remote: String,
     },
     /// The HTTP client could not be set up at all.
-    #[error("cannot set up the network client: {cause}")]
+    #[error("cannot set up the network client: {}", text::words(.cause))]
     #[diagnostic(
         code(hyper_sync::source::client),
         help("correct the cause and run again, and report it if it stays; nothing was written")
@@ -214,7 +216,7 @@ pub enum Error {
         wait: Option<Duration>,
     },
     /// The name is neither branch nor tag.
-    #[error("`{}` is neither a branch nor a tag of {remote}", .reference.escape_debug())]
+    #[error("`{}` is neither a branch nor a tag of {remote}", text::name(.reference))]
     #[diagnostic(
         code(hyper_sync::source::unknown_ref),
         help("check `--ref`; a commit needs its full 40 digits; nothing was written")
@@ -260,7 +262,7 @@ pub enum Error {
         remote: String,
     },
     /// The answer has parts that cannot be.
-    #[error("{remote} sent something that git's protocol does not allow: {}", .detail.escape_debug())]
+    #[error("{remote} sent something that git's protocol does not allow: {}", text::words(.detail))]
     #[diagnostic(
         code(hyper_sync::source::protocol),
         help("run again, and report it if it stays; nothing was written")
@@ -272,7 +274,7 @@ pub enum Error {
         detail: String,
     },
     /// An answer of the API in the right form with the wrong content.
-    #[error("{remote} sent a {what} that cannot be: {}", .problem.escape_debug())]
+    #[error("{remote} sent a {what} that cannot be: {}", text::words(.problem))]
     #[diagnostic(
         code(hyper_sync::source::malformed_answer),
         help(
@@ -348,7 +350,7 @@ pub enum Error {
         fault: tree::Fault,
     },
     /// A blob whose bytes are not those of its id.
-    #[error("`{}` does not match its git id: expected {expected}, got {actual}", .path.escape_debug())]
+    #[error("`{}` does not match its git id: expected {expected}, got {actual}", text::name(.path))]
     #[diagnostic(
         code(hyper_sync::source::blob_mismatch),
         help(
@@ -412,21 +414,19 @@ pub enum Error {
         actual: TreeId,
     },
     /// A symlink whose target is no path, or leaves the tree against the settings.
-    #[error("the symlink `{}` {problem}", .path.escape_debug())]
+    #[error("the symlink `{}` {fault}", text::name(.path))]
     #[diagnostic(
         code(hyper_sync::source::symlink_refused),
-        help(
-            "correct it in the repository, or allow links that leave the tree with `trust.symlinks = \"any\"`; nothing was written"
-        )
+        help("correct it in the repository{}; nothing was written", fault.way_out())
     )]
     Symlink {
         /// Its path.
         path: String,
         /// What is wrong with it.
-        problem: &'static str,
+        fault: LinkFault,
     },
     /// Two names that the target's file system takes for one.
-    #[error("`{}` and `{}` are the same name on the target's file system", .path.escape_debug(), .other.escape_debug())]
+    #[error("{} are the same name on the target's file system", text::twins(.path, .other))]
     #[diagnostic(
         code(hyper_sync::source::case_collision),
         help(
@@ -440,7 +440,7 @@ pub enum Error {
         other: String,
     },
     /// A pack that contradicts itself, its checksum or its ids.
-    #[error("{remote} sent damaged objects: {}", .detail.escape_debug())]
+    #[error("{remote} sent damaged objects: {}", text::words(.detail))]
     #[diagnostic(
         code(hyper_sync::source::pack),
         help(
@@ -454,7 +454,7 @@ pub enum Error {
         detail: String,
     },
     /// The server gives a reason why it will not.
-    #[error("{remote} refuses: {}", .message.escape_debug())]
+    #[error("{remote} refuses: {}", text::words(.message))]
     #[diagnostic(
         code(hyper_sync::source::refused),
         help(
@@ -587,7 +587,7 @@ fn place(path: &str) -> String {
     if path.is_empty() {
         "the root".to_owned()
     } else {
-        format!("`{}`", path.escape_debug())
+        format!("`{}`", text::name(path))
     }
 }
 

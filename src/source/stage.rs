@@ -17,6 +17,8 @@ use crate::signature::{self, Signer, Signers};
 
 mod symlinks;
 
+pub use symlinks::LinkFault;
+
 /// A commit whose objects are proven and, as far as they are managed, in the store.
 #[derive(Debug)]
 pub struct Staged<'a> {

@@ -12,6 +12,7 @@ use super::{Error, StateDir};
 use crate::fs::Failure;
 use crate::git::{CommitId, TreeId};
 use crate::plan::Kept;
+use crate::text::json;
 
 const NAME: &str = "sync-state.json";
 
@@ -139,10 +140,9 @@ impl SyncState {
     }
 
     fn text(&self, state: &StateDir) -> Result<String, Error> {
-        let mut text = serde_json::to_string_pretty(self)
+        let text = serde_json::to_string_pretty(self)
             .map_err(|error| Failure::from_io("write", &state.path().join(NAME), error.into()))?;
-        text.push('\n');
-        Ok(text)
+        Ok(json(&text) + "\n")
     }
 }
 

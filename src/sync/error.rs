@@ -3,12 +3,13 @@
 use miette::Diagnostic;
 
 use crate::git::CommitId;
+use crate::text;
 
 /// A policy about commits, or the interplay of stages.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Error {
     /// The branch was rewritten, or the forge serves an old commit.
-    #[error("`{}` moved from {} to {}, which does not descend from it", .reference.escape_debug(), .from.short(), .to.short())]
+    #[error("`{}` moved from {} to {}, which does not descend from it", text::name(.reference), .from.short(), .to.short())]
     #[diagnostic(
         code(hyper_sync::sync::rewind),
         help(
@@ -53,7 +54,7 @@ pub enum Error {
     )]
     NoSuchUpdate(super::Back),
     /// A path of somewhere else.
-    #[error("`{}` is not in the target `{}`", .path.display().to_string().escape_debug(), .target.display())]
+    #[error("`{}` is not in the target `{}`", text::path(.path), text::path(.target))]
     #[diagnostic(
         code(hyper_sync::sync::outside),
         help("name a path of the target, or its place in it; nothing was written")

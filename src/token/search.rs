@@ -61,6 +61,7 @@ impl<'a> Search<'a> {
         ];
         for place in places {
             if let Some(token) = place(self)? {
+                token.keep();
                 return Ok(Some(token));
             }
         }

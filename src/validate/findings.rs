@@ -1,6 +1,7 @@
 //! What a check finds while it runs.
 
 use super::{Check, Detail, Outcome, Place, Severity, Status};
+use crate::text::message;
 
 /// How many lines about the same thing are told.
 const LISTED: usize = 20;
@@ -24,24 +25,24 @@ impl Findings {
 
     /// There is nothing to check, or no way to.
     pub(super) fn skip(&mut self, why: impl Into<String>) {
-        self.add(Status::Skipped, why.into());
+        self.add(Status::Skipped, &why.into());
     }
 
     /// As it should be.
     pub(super) fn pass(&mut self, text: impl Into<String>) {
-        self.add(Status::Passed, text.into());
+        self.add(Status::Passed, &text.into());
     }
 
     /// Something to know, whatever the check's severity.
     pub(super) fn warn(&mut self, text: impl Into<String>, hint: impl Into<String>) {
-        self.add(Status::Warned, text.into());
-        self.hint(hint.into());
+        self.add(Status::Warned, &text.into());
+        self.hint(&hint.into());
     }
 
     /// What the check is there to find, as bad as its severity says.
     pub(super) fn fault(&mut self, text: impl Into<String>, hint: impl Into<String>) {
-        self.add(self.worst(), text.into());
-        self.hint(hint.into());
+        self.add(self.worst(), &text.into());
+        self.hint(&hint.into());
     }
 
     /// A fault, or a warning, with its place in a file.
@@ -59,10 +60,10 @@ impl Findings {
         };
         self.details.push(Detail {
             status,
-            text: text.into(),
+            text: message(&text.into()),
             place: Some(place),
         });
-        self.hint(hint.into());
+        self.hint(&hint.into());
     }
 
     /// A warning, or a fault, about each of several things; of very many, only some are told.
@@ -79,13 +80,13 @@ impl Findings {
             Status::Warned
         };
         for thing in things.iter().take(LISTED) {
-            self.add(status, text(thing));
+            self.add(status, &text(thing));
         }
         if let Some(more) = things.len().checked_sub(LISTED).filter(|&more| more > 0) {
-            self.add(status, format!("and {more} more"));
+            self.add(status, &format!("and {more} more"));
         }
         if !things.is_empty() {
-            self.hint(hint.to_owned());
+            self.hint(hint);
         }
     }
 
@@ -115,15 +116,16 @@ impl Findings {
         }
     }
 
-    fn add(&mut self, status: Status, text: String) {
+    fn add(&mut self, status: Status, text: &str) {
         self.details.push(Detail {
             status,
-            text,
+            text: message(text),
             place: None,
         });
     }
 
-    fn hint(&mut self, hint: String) {
+    fn hint(&mut self, hint: &str) {
+        let hint = message(hint);
         if !self.hints.contains(&hint) {
             self.hints.push(hint);
         }

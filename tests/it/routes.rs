@@ -15,6 +15,7 @@ use crate::common::repo::Repo;
 use crate::common::snapshot::TreeSnapshot;
 
 mod cost;
+mod echoes;
 mod ladder;
 mod matrix;
 mod proof;

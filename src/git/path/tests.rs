@@ -48,27 +48,26 @@ fn refuses_every_spelling_of_dot_git() {
 
 #[test]
 fn refuses_what_deceives_a_person_or_a_terminal() {
-    for path in [
-        "a\0b",
-        "a\nb",
-        "mod\r",
-        "a\tb",
-        "\u{1b}[2J",
-        "\u{7f}",
-        "\u{9b}2J",
-        "\u{7}",
+    for (path, c) in [
+        ("a\0b", '\0'),
+        ("a\nb", '\n'),
+        ("mod\r", '\r'),
+        ("a\tb", '\t'),
+        ("\u{1b}[2J", '\u{1b}'),
+        ("\u{7f}", '\u{7f}'),
+        ("\u{9b}2J", '\u{9b}'),
+        ("\u{7}", '\u{7}'),
+        ("a\u{85}", '\u{85}'),
     ] {
-        assert_eq!(fault(path), Fault::Control, "{path:?}");
+        assert_eq!(fault(path), Fault::Control(c), "{path:?}");
     }
-    for path in [
-        "a\u{202e}b",
-        "\u{2066}x",
-        "x\u{200b}",
-        "\u{feff}x",
-        "a\u{2028}b",
-        "soft\u{ad}hyphen",
-    ] {
-        assert_eq!(fault(path), Fault::Invisible, "{path:?}");
+    // One of each range of the default ignorables, and their relatives.
+    for c in "\u{ad}\u{34f}\u{61c}\u{115f}\u{17b4}\u{180b}\u{180e}\u{200b}\u{200d}\u{2028}\u{202e}\u{2065}\u{2066}\u{3164}\u{fe0f}\u{feff}\u{ffa0}\u{fff0}\u{fffb}\u{1bca0}\u{1d173}\u{e0000}\u{e0041}\u{e0100}\u{e0fff}".chars()
+    {
+        assert_eq!(fault(&format!("a{c}b")), Fault::Invisible(c));
+    }
+    for c in "\u{a0}\u{1680}\u{2000}\u{2003}\u{200a}\u{202f}\u{205f}\u{3000}\u{2800}".chars() {
+        assert_eq!(fault(&format!("a{c}b")), Fault::Blank(c));
     }
     for path in [r"a\b", r"x\.GIT\y"] {
         assert_eq!(fault(path), Fault::Backslash, "{path:?}");
@@ -76,6 +75,23 @@ fn refuses_what_deceives_a_person_or_a_terminal() {
     assert!(RelPath::new(br".\.GIT\x").is_err());
     assert_eq!(fault("a\u{fffd}b"), Fault::NotUtf8);
     assert_eq!(RelPath::new(b"a\xffb").unwrap_err(), Fault::NotUtf8);
+}
+
+#[test]
+fn a_refusal_names_the_code_point() {
+    for (fault, text) in [
+        (
+            Fault::Invisible('\u{200b}'),
+            "has the invisible or direction-changing character U+200B",
+        ),
+        (
+            Fault::Blank('\u{a0}'),
+            "has the blank character U+00A0, which is not the space",
+        ),
+        (Fault::Control('\u{1b}'), "has the control character U+001B"),
+    ] {
+        assert_eq!(fault.to_string(), text);
+    }
 }
 
 #[test]
@@ -194,14 +210,26 @@ fn by_the_rules(name: &str) -> Option<Fault> {
         protect_ntfs: true,
     };
     let by_git = gix_validate::path::component(name.into(), None, options).err();
+    let control = name.chars().find(|c| c.is_control());
+    let hidden = name.chars().find(|c| is_invisible(*c) || is_blank(*c));
+    let hidden = hidden.map(|c| {
+        if is_invisible(c) {
+            Fault::Invisible(c)
+        } else {
+            Fault::Blank(c)
+        }
+    });
     let rules = [
         (name.contains('\u{fffd}'), Fault::NotUtf8),
-        (name.chars().any(char::is_control), Fault::Control),
+        (
+            control.is_some(),
+            Fault::Control(control.unwrap_or_default()),
+        ),
         (name.is_empty(), Fault::Empty),
         (name == "." || name == "..", Fault::Relative),
         (by_git.is_some(), Fault::DotGit),
         (name.contains('\\'), Fault::Backslash),
-        (name.chars().any(is_invisible), Fault::Invisible),
+        (hidden.is_some(), hidden.unwrap_or(Fault::Empty)),
         (name.len() > COMPONENT_MAX, Fault::LongComponent),
         (folded(name).starts_with(RESERVED_PREFIX), Fault::Reserved),
     ];
@@ -223,7 +251,7 @@ proptest! {
     #[test]
     fn a_name_is_refused_by_the_first_rule_it_breaks(
         parts in proptest::collection::vec(proptest::sample::select(&[
-            ".", "..", "a", "A", "\\", "\n", "\u{7f}", "\u{85}", "\u{e9}", "\u{200b}", "\u{fffd}", ".git", "GIT~1",
+            ".", "..", "a", "A", "\\", "\n", "\u{7f}", "\u{85}", "\u{e9}", "\u{200b}", "\u{a0}", "\u{fffd}", ".git", "GIT~1",
             ".hyper-sync", ".Hyper-Sync", "\u{212a}", ":",
         ][..]), 0..4),
         padding in proptest::sample::select(vec![0, 0, 0, 240, 300]),

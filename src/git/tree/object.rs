@@ -8,6 +8,7 @@ use crate::git::TreeId;
 use crate::git::id::Oid;
 use crate::git::mode::EntryMode;
 use crate::git::path::{self, Place, RelPath};
+use crate::text::{self, words};
 
 /// One entry of a tree object, unchecked: also one that no tree may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +83,7 @@ pub(super) fn parse(
         let shown = || shown(parent, name);
         let mode = EntryMode::parse(octal).ok_or_else(|| Fault::Mode {
             path: shown(),
-            mode: String::from_utf8_lossy(octal).into_owned(),
+            mode: words(octal),
         })?;
         let path = place
             .join(name)
@@ -149,6 +150,6 @@ fn check_normal_forms(listed: &[Listed]) -> Result<(), Fault> {
 }
 
 fn shown(parent: Option<&RelPath>, name: &[u8]) -> String {
-    let name = String::from_utf8_lossy(name);
-    parent.map_or_else(|| name.to_string(), |parent| format!("{parent}/{name}"))
+    let shown = text::name(name);
+    parent.map_or_else(|| shown.clone(), |parent| format!("{parent}/{shown}"))
 }

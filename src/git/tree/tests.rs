@@ -191,6 +191,28 @@ fn names_paths_that_differ_only_in_case() {
     );
 }
 
+#[test]
+fn what_is_refused_is_shown_by_its_bytes_and_code_points() {
+    for (names, shown) in [
+        (&[&b"caf\xe9.nix"[..]][..], "`caf\\xE9.nix` is not UTF-8"),
+        (
+            &["a\u{200b}b".as_bytes()],
+            "`a\\u{200b}b` has the invisible or direction-changing character U+200B",
+        ),
+        (
+            &["a\u{a0}b".as_bytes()],
+            "`a\\u{a0}b` has the blank character U+00A0, which is not the space",
+        ),
+        (
+            &["cafe\u{301}".as_bytes(), "caf\u{e9}".as_bytes()],
+            "`caf\\u{e9}` and `cafe\\u{301}` are the same name in Unicode",
+        ),
+    ] {
+        let entries: Vec<_> = names.iter().map(|name| ("100644", *name)).collect();
+        assert_eq!(walk_one(&raw(&entries)).unwrap_err().to_string(), shown);
+    }
+}
+
 /// What is wrong with entries, by the plain rules: each name is compared with all before it.
 fn by_the_rules(id: TreeId, entries: &[(&str, &str)]) -> Option<Fault> {
     let key = |(mode, name): (&str, &str)| match mode {
@@ -198,7 +220,7 @@ fn by_the_rules(id: TreeId, entries: &[(&str, &str)]) -> Option<Fault> {
         _ => name.to_owned(),
     };
     for (at, &(mode, name)) in entries.iter().enumerate() {
-        let path = || name.to_owned();
+        let path = || text::name(name);
         if let Err(fault) = RelPath::new(name.as_bytes()) {
             return Some(Fault::Path {
                 path: path(),

@@ -8,6 +8,7 @@ use gix_packetline::PacketLineRef;
 use gix_packetline::blocking_io::StreamingPeekableIter;
 
 use crate::objects::IngestError;
+use crate::text;
 
 /// More lines than this are no answer to what we ask. A mirror of a large forge has some hundred thousand refs, and
 /// a server may list them all whatever was asked for.
@@ -109,7 +110,7 @@ fn refused(error: &io::Error) -> Option<String> {
     error
         .get_ref()?
         .downcast_ref::<gix_packetline::read::Error>()
-        .map(|refused| refused.message.to_string().trim().to_owned())
+        .map(|refused| text::decode(&refused.message).trim().to_owned())
 }
 
 /// Reads what a server tells of itself before any command; `None` where it speaks another version.
@@ -137,6 +138,7 @@ pub(super) fn refs(read: impl Read, wanted: &[&str]) -> Result<(Vec<Ref>, usize)
         let line = String::from_utf8_lossy(line);
         let mut words = line.split(' ');
         let (Some(id), Some(name)) = (words.next(), words.next()) else {
+            let line = text::words(&*line);
             return Err(Trouble::Protocol(format!("`{line}` is no ref")));
         };
         listed += 1;
@@ -166,7 +168,7 @@ pub(super) fn fetch<T>(
             // What the server cut off is known by what is not here.
             b"shallow-info" => while lines.next()?.is_some() {},
             other => {
-                let name = String::from_utf8_lossy(other);
+                let name = text::words(other);
                 return Err(Trouble::Protocol(format!("a section `{name}`")));
             }
         }
@@ -190,7 +192,7 @@ fn acknowledgments<R: Read>(lines: &mut Lines<R>) -> Result<bool, Trouble> {
             b"ready" => common = true,
             line if line.starts_with(b"ACK ") => common = true,
             other => {
-                let line = String::from_utf8_lossy(other);
+                let line = text::words(other);
                 return Err(Trouble::Protocol(format!("`{line}` among acknowledgments")));
             }
         }
@@ -205,7 +207,7 @@ fn pack<R: Read, T>(
     let fatal = RefCell::new(None);
     let mut stream = lines.inner.as_read_with_sidebands(|is_error, text| {
         if is_error {
-            *fatal.borrow_mut() = Some(String::from_utf8_lossy(text).trim().to_owned());
+            *fatal.borrow_mut() = Some(text::decode(text).trim().to_owned());
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())

@@ -2,6 +2,7 @@
 
 use crate::git::CommitId;
 use crate::source::{Error, RefKind, Resolved};
+use crate::text::{name, words};
 
 use super::answer::{self, Ref};
 use super::{Explained, GitSource, request};
@@ -58,7 +59,7 @@ impl GitSource {
             if id.len() == 64 {
                 return Error::Sha256 { remote };
             }
-            let detail = format!("`{id}` as the id of `{}`", found.name);
+            let detail = format!("`{}` as the id of `{}`", words(id), name(&found.name));
             Error::Protocol { remote, detail }
         })
     }

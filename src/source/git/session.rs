@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::source::{Error, Interrupt, Traffic};
+use crate::text::decode;
 
 use super::answer::{self, Trouble};
 use super::connection::{Capabilities, Connection};
@@ -343,7 +344,7 @@ impl Running {
         while self.stderr.is_some() && Instant::now() < end {
             self.poll(None, TICK);
         }
-        String::from_utf8_lossy(&self.said).into_owned()
+        decode(&self.said)
     }
 }
 

@@ -8,6 +8,7 @@
 use serde::Deserialize;
 
 use crate::git::{Commit, CommitId, TreeId};
+use crate::text::words;
 
 mod search;
 
@@ -123,7 +124,7 @@ impl Answer {
             tree: self.tree.sha,
             parents: self.parents.iter().map(|parent| parent.sha).collect(),
             time: self.committer.as_ref()?.seconds()?,
-            subject: self.message.lines().next().unwrap_or_default().to_owned(),
+            subject: words(self.message.split('\n').next().unwrap_or_default()),
         })
     }
 

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::git::id::Kind;
 use crate::git::tree::{self, Entry};
 use crate::git::{BlobId, Oid, TreeId};
+use crate::text;
 
 mod rows;
 
@@ -115,7 +116,7 @@ pub(super) fn rebuild(
         let Some(listed) = directories.get_mut(parent) else {
             return Err(Fault::Odd(format!(
                 "it lists something in `{}`, but not that directory itself",
-                whole(parent)
+                text::name(whole(parent))
             )));
         };
         listed.entries.push(Entry {

@@ -2,7 +2,7 @@
 
 use reqwest::Url;
 use reqwest::header::HeaderValue;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 
 use crate::token::Token;
 
@@ -12,8 +12,6 @@ pub struct Credentials {
     header: HeaderValue,
     origin: String,
     name: String,
-    /// Every form of the secret that an answer could echo.
-    secrets: Vec<SecretString>,
 }
 
 impl Credentials {
@@ -23,32 +21,30 @@ impl Credentials {
     #[must_use]
     pub fn token(token: &Token, url: &Url) -> Option<Self> {
         let secret = token.secret().expose_secret();
-        Self::new(token, url, &format!("token {secret}"), Vec::new())
+        Self::new(token, url, &format!("token {secret}"))
     }
 
     /// As git over HTTP takes it; `None` where the token does not belong to the address's host.
     #[must_use]
     pub fn basic(token: &Token, url: &Url) -> Option<Self> {
-        let secret = token.secret().expose_secret();
-        let pair = format!("{}:{secret}", token.login());
-        let encoded = data_encoding::BASE64.encode(pair.as_bytes());
-        let header = format!("Basic {encoded}");
-        Self::new(token, url, &header, vec![encoded.into()])
+        Self::new(
+            token,
+            url,
+            &format!("Basic {}", token.basic().expose_secret()),
+        )
     }
 
-    fn new(token: &Token, url: &Url, header: &str, mut secrets: Vec<SecretString>) -> Option<Self> {
+    fn new(token: &Token, url: &Url, header: &str) -> Option<Self> {
         if !token.belongs_to(url.host_str()?) {
             return None;
         }
         let mut header = HeaderValue::from_str(header).ok()?;
         // Neither our log nor hyper's shows it then, and HTTP/2 does not keep it in its compression table.
         header.set_sensitive(true);
-        secrets.push(token.secret().clone());
         Some(Self {
             header,
             origin: url.origin().ascii_serialization(),
             name: token.origin().to_string(),
-            secrets,
         })
     }
 
@@ -62,14 +58,6 @@ impl Credentials {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    /// The text without the secret, should an answer echo it.
-    #[must_use]
-    pub fn mask(&self, text: &str) -> String {
-        self.secrets.iter().fold(text.to_owned(), |text, secret| {
-            text.replace(secret.expose_secret(), "***")
-        })
     }
 
     pub(super) fn header(&self) -> HeaderValue {

@@ -7,30 +7,35 @@ use reqwest::Url;
 use reqwest::header::{HeaderMap, LOCATION};
 
 use super::{Error, authority};
+use crate::text::words;
 
 /// The most redirects of one request.
 pub(super) const HOPS: u32 = 5;
 
 /// The address to go on with, or [`Error::Redirect`].
 pub(super) fn next(from: &Url, headers: &HeaderMap, hops: u32) -> Result<Url, Error> {
-    let location = headers
-        .get(LOCATION)
-        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-        .unwrap_or_default();
-    let to = from.join(&location).ok().filter(|_| !location.is_empty());
-    match to {
+    match location(from, headers) {
         Some(to) if hops <= HOPS && is_allowed(from, &to) => Ok(to),
-        Some(to) => Err(refused(from, without_credentials(to))),
-        None => Err(refused(from, location)),
+        _ => Err(refused(from, headers)),
     }
 }
 
 /// The error for a redirect that is not followed.
-pub(super) fn refused(from: &Url, to: impl Into<String>) -> Error {
+pub(super) fn refused(from: &Url, headers: &HeaderMap) -> Error {
+    let to = match (location(from, headers), headers.get(LOCATION)) {
+        (Some(to), _) => without_credentials(to),
+        (None, Some(value)) => words(value.as_bytes()),
+        (None, None) => String::new(),
+    };
     Error::Redirect {
         remote: authority(from),
-        to: to.into(),
+        to,
     }
+}
+
+fn location(from: &Url, headers: &HeaderMap) -> Option<Url> {
+    let value = headers.get(LOCATION)?.to_str().ok()?;
+    from.join(value).ok().filter(|_| !value.is_empty())
 }
 
 fn is_allowed(from: &Url, to: &Url) -> bool {

@@ -3,12 +3,13 @@
 use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
 
-use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use reqwest::{StatusCode, Url};
 use rustls::InvalidMessage;
 use serde::de::DeserializeOwned;
 
 use super::{Body, Cap, Credentials, Error, Inner, authority, redirect};
+use crate::text::{first_words, words};
 
 /// How much of an answer that is none of a forge is shown.
 const SHOWN: usize = 80;
@@ -61,7 +62,7 @@ impl Response {
                 b"" | b"identity" => false,
                 b"gzip" | b"x-gzip" => true,
                 other => {
-                    let coding = String::from_utf8_lossy(other);
+                    let coding = words(other);
                     let answer = format!("a body encoded as `{coding}`, which was not asked for");
                     return Err(Error::NotAForge {
                         remote: authority(&url),
@@ -228,13 +229,7 @@ impl Reply {
             429 => Error::RateLimited { remote, wait: None },
             // It was not asked whether we have something already.
             304 => self.not_a_forge(),
-            300..=399 => {
-                let to = self
-                    .headers
-                    .get(LOCATION)
-                    .map(|to| String::from_utf8_lossy(to.as_bytes()).into_owned());
-                redirect::refused(&self.url, to.unwrap_or_default())
-            }
+            300..=399 => redirect::refused(&self.url, &self.headers),
             status @ 500.. => Error::ServerError { remote, status },
             _ => self.not_a_forge(),
         }
@@ -243,18 +238,7 @@ impl Reply {
     /// The error for an answer of a strange kind, with its first words.
     #[must_use]
     pub fn not_a_forge(&self) -> Error {
-        let text = String::from_utf8_lossy(&self.body[..self.body.len().min(4096)]);
-        let masked = self
-            .credentials
-            .as_ref()
-            .map(|credentials| credentials.mask(&text));
-        let words: String = masked
-            .as_deref()
-            .unwrap_or(&text)
-            .trim()
-            .chars()
-            .take(SHOWN)
-            .collect();
+        let words = first_words(&self.body, SHOWN);
         let status = self.status.as_u16();
         let answer = if words.is_empty() {
             format!("status {status}, nothing else")

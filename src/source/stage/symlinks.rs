@@ -3,9 +3,48 @@
 use std::collections::BTreeMap;
 
 use super::{Error, Notice, blob};
-use crate::git::{CommitId, File, FileMode, RelPath};
+
+use crate::git::{CommitId, File, FileMode, RelPath, path};
 use crate::objects::Store;
 use crate::settings::Symlinks;
+use crate::text;
+
+/// Why a symlink is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LinkFault {
+    /// Nothing to point to.
+    #[error("has an empty target")]
+    Empty,
+    /// More than `symlink(2)` takes (`PATH_MAX` with its NUL).
+    #[error("has a target of more than 4095 bytes")]
+    Long,
+    /// A target that deceives a terminal or a reader.
+    #[error("has the target `{}`, which {fault}", text::name(.target))]
+    Target {
+        /// As it stands there.
+        target: Vec<u8>,
+        /// What is wrong with it.
+        fault: path::Fault,
+    },
+    /// A target outside of the tree, where that is not allowed.
+    #[error("is absolute or leaves the tree, with the target `{}`", text::name(.target))]
+    Leaves {
+        /// As it stands there.
+        target: Vec<u8>,
+    },
+}
+
+impl LinkFault {
+    /// What may be done besides correcting it, for the help.
+    pub(in crate::source) fn way_out(&self) -> &'static str {
+        match self {
+            Self::Leaves { .. } => {
+                ", or allow links that leave the tree with `trust.symlinks = \"any\"`"
+            }
+            Self::Empty | Self::Long | Self::Target { .. } => "",
+        }
+    }
+}
 
 /// Checks the target of every symlink, and tells of those that leave the tree where that is allowed.
 pub(super) fn check(
@@ -20,31 +59,42 @@ pub(super) fn check(
         .filter(|(_, file)| file.mode == FileMode::Symlink)
     {
         let target = blob(store, commit, file.id)?;
-        let refuse = |problem| Error::Symlink {
+        let refuse = |fault| Error::Symlink {
             path: path.to_string(),
-            problem,
+            fault,
         };
         // The bounds of symlink(2).
         if target.is_empty() {
-            return Err(refuse("has an empty target"));
+            return Err(refuse(LinkFault::Empty));
         }
         if target.len() > 4095 {
-            return Err(refuse("has a target of more than 4095 bytes"));
+            return Err(refuse(LinkFault::Long));
         }
-        if target.iter().any(|byte| *byte < 0x20 || *byte == 0x7f) {
-            return Err(refuse("has a control character in its target"));
+        if let Err(fault) = check_visible(&target) {
+            return Err(refuse(LinkFault::Target { target, fault }));
         }
         if leaves(path, &target, files, store, commit)? {
             if policy == Symlinks::Within {
-                return Err(refuse("is absolute or leaves the tree"));
+                return Err(refuse(LinkFault::Leaves { target }));
             }
             notices.push(Notice::SymlinkOutside {
                 path: path.clone(),
-                target: String::from_utf8_lossy(&target).into_owned(),
+                target: text::name(&target),
             });
         }
     }
     Ok(())
+}
+
+/// Refuses what a name must not have either. A target may lead to where names are not UTF-8, so only the text in it is
+/// judged; the rest is shown by its bytes wherever it is shown.
+fn check_visible(target: &[u8]) -> Result<(), path::Fault> {
+    target.utf8_chunks().try_for_each(|chunk| {
+        if let Some(c) = chunk.valid().chars().find(|c| c.is_control()) {
+            return Err(path::Fault::Control(c));
+        }
+        path::check_visible(chunk.valid())
+    })
 }
 
 /// Links that are followed from one link before it counts as leaving, as the kernel does (`MAXSYMLINKS`).

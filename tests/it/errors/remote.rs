@@ -203,7 +203,16 @@ fn sent() -> Vec<source::Error> {
         },
         E::Symlink {
             path: text("result"),
-            problem: "is absolute or leaves the tree",
+            fault: source::LinkFault::Leaves {
+                target: b"/nix/store/system".to_vec(),
+            },
+        },
+        E::Symlink {
+            path: text("result"),
+            fault: source::LinkFault::Target {
+                target: b"caf\xe9/a\xe2\x80\xaeb".to_vec(),
+                fault: path::Fault::Invisible('\u{202e}'),
+            },
         },
         E::CaseCollision {
             path: text("README.md"),
@@ -244,6 +253,14 @@ fn tree_faults() -> Vec<tree::Fault> {
         F::Path {
             path: text("modules/.GIT"),
             fault: path::Fault::DotGit,
+        },
+        F::Path {
+            path: text("modules/a\\u{200b}.nix"),
+            fault: path::Fault::Invisible('\u{200b}'),
+        },
+        F::Path {
+            path: text("a\\u{a0}b"),
+            fault: path::Fault::Blank('\u{a0}'),
         },
         F::Mode {
             path: text("sub"),

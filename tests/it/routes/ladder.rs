@@ -201,7 +201,7 @@ fn a_git_that_is_in_the_way_is_left_for_the_api() {
     quota -> delta: [forge] limits the rate of requests, for [time] more seconds; select-api
     secondary limit -> delta: [forge] limits the rate of requests, for [time] more seconds; select-api
     secondary limit with a time -> delta: [forge] limits the rate of requests, for [time] more seconds; select-api
-    login page -> delta: [forge] does not answer like a git host: status 200, <!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><form action=\"/lo; select-api
+    login page -> delta: [forge] does not answer like a git host: status 200, <!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><form action="/…; select-api
     odd status -> delta: [forge] does not answer like a git host: status 418, teapot; select-api
     redirect elsewhere -> delta: [forge] redirects to http://[elsewhere]/acme/machines.git/info/refs, which is not followed; select-api
     redirect in a circle -> delta: [forge] redirects to http://[forge]/acme/machines.git/info/refs, which is not followed; select-api
@@ -274,7 +274,7 @@ fn a_fetch_that_fails_after_the_name_was_resolved_is_left_for_the_api() {
     words -> delta: http://[forge]/acme/machines.git refuses: the repository is being moved; select-git: http://[forge]/acme/machines.git refuses: the repository is being moved; select-api
     dies -> delta: http://[forge]/acme/machines.git refuses: fatal: out of memory; select-git: http://[forge]/acme/machines.git refuses: fatal: out of memory; select-api
     limit -> delta: [forge] limits the rate of requests, for [time] more seconds; select-api
-    page -> delta: [forge] does not answer like a git host: status 200, <!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><form action=\"/lo; select-api
+    page -> delta: [forge] does not answer like a git host: status 200, <!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><form action="/…; select-api
     another pack -> delta: http://[forge]/acme/machines.git did not send commit [id], which commit [id] needs; select-git: http://[forge]/acme/machines.git did not send commit [id], which commit [id] needs; select-api
     delta only -> delta: http://[forge]/acme/machines.git refuses: no deltas today; select-git
     "#);
@@ -367,7 +367,7 @@ fn an_api_that_is_in_the_way_is_left_for_a_full_pack() {
     insta::assert_snapshot!(table(&mut world, cases), @r#"
     quota -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] limits the rate of requests, for [time] more seconds; full
     secondary limit -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] limits the rate of requests, for [time] more seconds; full
-    login page -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] does not answer like a git host: status 200, <!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><form action=\"/lo; full
+    login page -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] does not answer like a git host: status 200, <!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><form action="/…; full
     nothing -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] does not answer like a git host: status 204, nothing else; full
     the state of something that was not asked about -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] does not answer like a git host: status 304, nothing else; full
     no such blob -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: acme/machines did not send blob [id], which commit [id] needs; full
@@ -390,7 +390,7 @@ fn a_download_that_the_quota_does_not_cover_is_not_begun() {
     let blocked = || vec![(When::ls_refs(), Action::Html)];
     // Name, commit, listing, and one of two files.
     quota(&world, 4);
-    insta::assert_snapshot!(world.outcome(blocked()), @r#"delta: [forge] does not answer like a git host: status 200, <!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><form action=\"/lo; select-api: acme/machines limits the rate of requests, for [time] more seconds; full"#);
+    insta::assert_snapshot!(world.outcome(blocked()), @r#"delta: [forge] does not answer like a git host: status 200, <!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><form action="/…; select-api: acme/machines limits the rate of requests, for [time] more seconds; full"#);
     let lines = world.forge.request_lines();
     assert!(
         lines.iter().all(|line| !line.contains("/blobs/")),
@@ -398,7 +398,7 @@ fn a_download_that_the_quota_does_not_cover_is_not_begun() {
     );
     assert_eq!(world.forge.config().rate.remaining, 1);
     quota(&world, 5);
-    insta::assert_snapshot!(world.outcome(blocked()), @r#"delta: [forge] does not answer like a git host: status 200, <!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><form action=\"/lo; select-api"#);
+    insta::assert_snapshot!(world.outcome(blocked()), @r#"delta: [forge] does not answer like a git host: status 200, <!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><form action="/…; select-api"#);
 
     // Where the API is all there may be, the wall is told before it is hit.
     let mut world = World::with(|forge, repo| Machine::github(forge, repo, "api"));

@@ -1,0 +1,127 @@
+//! An error as it is told: every text of it fit to print, for the terminal and for JSON alike.
+
+use std::error::Error;
+use std::fmt;
+
+use miette::{Diagnostic, LabeledSpan, SourceCode};
+use serde_json::{Value, json};
+
+use crate::exit::Exit;
+use crate::text::message;
+
+/// What is told of an error.
+pub(super) struct Told<'a> {
+    error: &'a dyn Diagnostic,
+    message: String,
+    cause: Option<Box<Cause>>,
+    help: Option<String>,
+    related: Vec<Self>,
+}
+
+/// One cause of it, with its own.
+#[derive(Debug)]
+struct Cause {
+    message: String,
+    cause: Option<Box<Self>>,
+}
+
+impl<'a> Told<'a> {
+    pub(super) fn of(error: &'a dyn Diagnostic) -> Self {
+        Self {
+            message: message(&error.to_string()),
+            cause: error.source().map(|cause| Box::new(Cause::of(cause))),
+            help: error.help().map(|help| message(&help.to_string())),
+            related: error
+                .related()
+                .into_iter()
+                .flatten()
+                .map(Self::of)
+                .collect(),
+            error,
+        }
+    }
+
+    pub(super) fn json(&self, exit: Exit) -> Value {
+        let first = self.cause.as_deref();
+        let causes = std::iter::successors(first, |cause| cause.cause.as_deref());
+        json!({
+            "code": self.error.code().map(|code| code.to_string()),
+            "message": self.message,
+            "causes": causes.map(|cause| &cause.message).collect::<Vec<_>>(),
+            "help": self.help,
+            "related": self.related.iter().map(|told| told.json(exit)).collect::<Vec<_>>(),
+            "exit": exit.code(),
+        })
+    }
+}
+
+impl Cause {
+    fn of(error: &dyn Error) -> Self {
+        Self {
+            message: message(&error.to_string()),
+            cause: error.source().map(|cause| Box::new(Self::of(cause))),
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for Cause {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as &dyn Error)
+    }
+}
+
+impl fmt::Debug for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for Told<'_> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as &dyn Error)
+    }
+}
+
+impl Diagnostic for Told<'_> {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.error.code()
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        let help = self.help.as_ref();
+        help.map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    /// The text of a configuration file, which is masked and escaped where it was read.
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.error.source_code()
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let labels = self.error.labels()?;
+        Some(Box::new(labels.map(|label| {
+            let text = label.label().map(message);
+            LabeledSpan::new_with_span(text, *label.inner())
+        })))
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        let related = self.related.iter();
+        (!self.related.is_empty()).then(|| {
+            let related = related.map(|told| told as &dyn Diagnostic);
+            Box::new(related) as Box<dyn Iterator<Item = &dyn Diagnostic>>
+        })
+    }
+}

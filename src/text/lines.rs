@@ -1,0 +1,67 @@
+//! The output of a child process, as it comes.
+
+use std::mem;
+
+use super::{MESSAGE_MAX, decode, message};
+
+/// More than this is not kept of a line that does not end: the rest of it is left out.
+const LINE_MAX: usize = 4 * MESSAGE_MAX;
+
+/// Takes bytes in pieces and gives back whole lines that are fit to print.
+#[derive(Debug, Default)]
+pub struct Lines {
+    open: Vec<u8>,
+}
+
+impl Lines {
+    /// The lines that these bytes end.
+    #[must_use]
+    pub fn take(&mut self, bytes: &[u8]) -> String {
+        let mut text = String::new();
+        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
+            let line = piece.strip_suffix(b"\n").unwrap_or(piece);
+            let room = LINE_MAX.saturating_sub(self.open.len()).min(line.len());
+            self.open.extend_from_slice(&line[..room]);
+            if piece.len() > line.len() {
+                text.push_str(&self.end());
+                text.push('\n');
+            }
+        }
+        text
+    }
+
+    /// What came of a line that has not ended.
+    #[must_use]
+    pub fn end(&mut self) -> String {
+        let open = mem::take(&mut self.open);
+        message(&decode(open.strip_suffix(b"\r").unwrap_or(&open)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_come_out_whole_however_the_bytes_come_in() {
+        let bytes = "one\r\ntw\u{1b}[2Jo \u{202e}x\n\nünï".as_bytes();
+        for size in 1..bytes.len() {
+            let mut lines = Lines::default();
+            let shown: String = bytes.chunks(size).map(|piece| lines.take(piece)).collect();
+            assert_eq!(shown, "one\ntw\\u{1b}[2Jo \\u{202e}x\n\n", "{size}");
+            assert_eq!(lines.end(), "ünï");
+        }
+        let mut lines = Lines::default();
+        assert_eq!(lines.take(b"caf\xe9\n"), "caf\\xE9\n");
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_not_kept() {
+        let mut lines = Lines::default();
+        for _ in 0..1000 {
+            assert_eq!(lines.take(&[b'x'; 8192]), "");
+        }
+        assert!(lines.open.len() <= LINE_MAX);
+        assert_eq!(lines.end().chars().count(), MESSAGE_MAX);
+    }
+}

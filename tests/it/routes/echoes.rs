@@ -1,0 +1,255 @@
+//! What a host, a child process or a commit says, on every output: no secret, nothing that a terminal acts on, and not
+//! without end.
+
+use super::*;
+use crate::common::forge::fault::{Action, When};
+use crate::common::forge::pack::pkt_line;
+use crate::common::repo::Entry;
+
+/// Of no usual form: it is known by having been found, not by its look.
+const TOKEN: &str = "canary/0123456789+abcdef";
+
+/// The token as it is sent, and as answers repeat it.
+fn forms() -> Vec<String> {
+    let pair = format!("x-access-token:{TOKEN}");
+    let coded = data_encoding::BASE64.encode(pair.as_bytes());
+    vec![
+        TOKEN.to_owned(),
+        TOKEN.replace('/', "\\/"),
+        TOKEN.replace('/', "%2F").replace('+', "%2B"),
+        coded.replace('=', "%3D"),
+        coded,
+    ]
+}
+
+/// Everything that is printed in the ways that there are: text and JSON, with all events.
+fn outputs(machine: &Machine) -> [(&'static str, String); 4] {
+    let text = machine.run(&["--verbose"]);
+    let json = machine.run(&["--verbose", "--json"]);
+    [
+        ("stdout", text.stdout),
+        ("stderr", text.stderr),
+        ("JSON", json.stdout),
+        ("stderr beside JSON", json.stderr),
+    ]
+}
+
+/// Whether a terminal or a reader could be deceived by it.
+fn deceives(c: char) -> bool {
+    (c.is_control() && c != '\n' && c != '\t')
+        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffd}')
+}
+
+/// What it is, the requests that are answered so, and how.
+type Answer = (&'static str, When, Action);
+
+/// What a git host may answer with, with `words` in it.
+fn by_git(words: &str) -> Vec<Answer> {
+    let lines = |lines: &[&str]| {
+        let lines = lines.iter().map(|line| match *line {
+            "0000" => b"0000".to_vec(),
+            line => pkt_line(line),
+        });
+        Action::ReplaceBody(lines.collect::<Vec<_>>().concat())
+    };
+    let one_word = words.replace(' ', "_");
+    let reference = format!("{one_word} refs/heads/main");
+    let to = format!("https://other.example/{}", percent(words));
+    vec![
+        ("error line", When::any(), lines(&[&format!("ERR {words}")])),
+        ("line of a listing", When::ls_refs(), lines(&[&one_word])),
+        (
+            "id in a listing",
+            When::ls_refs(),
+            lines(&[&reference, "0000"]),
+        ),
+        ("section", When::fetch(), lines(&[words])),
+        (
+            "acknowledgment",
+            When::fetch(),
+            lines(&["acknowledgments\n", words]),
+        ),
+        (
+            "error in a pack",
+            When::fetch(),
+            lines(&["packfile\n", &format!("\u{3}{words}")]),
+        ),
+        ("body", When::any(), Action::status(418, words)),
+        (
+            "redirect of a POST",
+            When::post(""),
+            Action::Redirect { code: 307, to },
+        ),
+    ]
+}
+
+/// What an API may answer with.
+fn by_api(words: &str) -> Vec<Answer> {
+    let said = words.to_owned();
+    let json = move |change: fn(&mut serde_json::Value, &str)| {
+        let said = said.clone();
+        Action::mutate_json(move |json| change(json, &said))
+    };
+    let words_in = percent(words);
+    let to = format!("https://{words_in}@other.example/{words_in}?token={words_in}");
+    let listing = || When::get("/git/trees/");
+    vec![
+        ("body", When::any(), Action::status(418, words)),
+        (
+            "redirect with credentials",
+            When::any(),
+            Action::Redirect { code: 307, to },
+        ),
+        (
+            "coding",
+            When::any(),
+            Action::status_with(200, "content-encoding", &ascii(words), "x"),
+        ),
+        (
+            "path of a listing",
+            listing(),
+            json(|json, said| json["tree"][0]["path"] = format!("{said}/x").into()),
+        ),
+        (
+            "mode of a listing",
+            listing(),
+            json(|json, said| json["tree"][0]["mode"] = said.into()),
+        ),
+        (
+            "kind in a listing",
+            listing(),
+            json(|json, said| json["tree"][0]["type"] = said.into()),
+        ),
+        (
+            "field of another type",
+            listing(),
+            json(|json, said| json["truncated"] = said.into()),
+        ),
+        (
+            "id of a commit",
+            When::get("/git/commits/"),
+            json(|json, said| json["sha"] = said.into()),
+        ),
+    ]
+}
+
+/// The words as part of an address: what no header may have is left out.
+fn percent(words: &str) -> String {
+    ascii(words).replace(' ', "%20")
+}
+
+fn ascii(words: &str) -> String {
+    words
+        .chars()
+        .filter(|c| c.is_ascii() && !c.is_control())
+        .collect()
+}
+
+/// Syncs from a host that gives each of the answers; what is printed then, by the name of the answer.
+fn told(words: &str) -> Vec<(&'static str, [(&'static str, String); 4])> {
+    let repo = Repo::small();
+    let forge = Forge::private(&repo, TOKEN);
+    let mut told = Vec::new();
+    let by_git = by_git(words).into_iter().map(|answer| ("git", answer));
+    let by_api = by_api(words).into_iter().map(|answer| ("api", answer));
+    for (transport, (what, when, action)) in by_git.chain(by_api) {
+        let machine = Machine::github(&forge, &repo, transport).with("GH_ENTERPRISE_TOKEN", TOKEN);
+        let hits = forge.clear_faults().fault(when, action);
+        let outputs = outputs(&machine);
+        assert!(hits.count() > 0, "{what}");
+        assert!(machine.world.target_tree().is_empty(), "{what}");
+        told.push((what, outputs));
+    }
+    told
+}
+
+/// All strings of a document.
+fn strings(value: &serde_json::Value) -> Vec<&str> {
+    match value {
+        serde_json::Value::String(text) => vec![text],
+        serde_json::Value::Array(values) => values.iter().flat_map(strings).collect(),
+        serde_json::Value::Object(fields) => fields.values().flat_map(strings).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn a_token_that_is_said_back_is_masked_on_every_output() {
+    for (what, outputs) in told(&format!("who is {}", forms().join(" "))) {
+        for (stream, text) in &outputs {
+            let found = forms().into_iter().find(|form| text.contains(form));
+            assert_eq!(found, None, "{what}, {stream}: {text}");
+        }
+        let [_, (_, text), (_, json), _] = &outputs;
+        assert!(text.contains("***"), "{what}: {text}");
+        assert!(json.contains("***"), "{what}: {json}");
+    }
+}
+
+#[test]
+fn what_deceives_a_terminal_or_a_reader_reaches_neither() {
+    let words = "a\u{9b}2J\u{202e}b\u{200b}\u{2028}c\u{1b}]0;x\u{7}d\u{ad}";
+    for (what, outputs) in told(words) {
+        for (stream, text) in &outputs {
+            let found = text.chars().find(|c| deceives(*c));
+            assert_eq!(found, None, "{what}, {stream}: {text:?}");
+        }
+        let document = serde_json::from_str(&outputs[2].1).unwrap();
+        for text in strings(&document) {
+            assert_eq!(
+                text.chars().find(|c| deceives(*c)),
+                None,
+                "{what}: {text:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn words_without_end_are_cut() {
+    for (what, outputs) in told(&"word ".repeat(6000)) {
+        for (stream, text) in &outputs {
+            assert!(text.len() < 4000, "{what}, {stream}: {} bytes", text.len());
+        }
+    }
+}
+
+#[test]
+fn names_and_subjects_without_end_are_cut() {
+    let repo = Repo::new();
+    let blob = repo.blob("x");
+    let long = "n\u{9b}".repeat(7 << 20);
+    let tree = repo.raw_tree(&[Entry::file(&long, &blob)]);
+    let named = repo.commit_raw_tree(&tree, "a name");
+    repo.update_ref("refs/heads/named", &named);
+    let tree = repo.raw_tree(&[Entry::file("flake.nix", &blob)]);
+    let person = "A <a@example.org> 1760000000 +0000";
+    // What the API says of a commit is refused where it is larger than a megabyte.
+    for (branch, subject) in [("subject", &long[..]), ("told", &long[..300 << 10])] {
+        let commit = format!("tree {tree}\nauthor {person}\ncommitter {person}\n\n{subject}\n");
+        let commit = repo.object("commit", commit.as_bytes());
+        repo.update_ref(&format!("refs/heads/{branch}"), &commit);
+    }
+    let forge = Forge::serve(&repo);
+    for (reference, transport, code) in [
+        ("named", "git", 7),
+        ("subject", "git", 0),
+        ("told", "api", 0),
+    ] {
+        for args in [&[][..], &["--json"], &["--verbose"]] {
+            let machine = Machine::github(&forge, &repo, transport);
+            let output = machine
+                .run(&[&["--ref", reference], args].concat())
+                .code(code);
+            for text in [&output.stdout, &output.stderr] {
+                assert!(text.len() < 4000, "{reference}: {} bytes", text.len());
+                assert_eq!(text.chars().find(|c| deceives(*c)), None, "{reference}");
+            }
+            let shown = output.stdout.clone() + &output.stderr;
+            assert!(
+                shown.contains("n\\u{9b}") || shown.contains("n\\\\u{9b}"),
+                "{shown}"
+            );
+        }
+    }
+}
