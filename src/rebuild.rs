@@ -19,6 +19,7 @@ use crate::state::{self, StateDir};
 
 mod activate;
 mod arguments;
+mod complaint;
 mod environment;
 mod error;
 mod host;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use miette::Diagnostic;
 
+use super::complaint::cause;
 use crate::git::{CommitId, RelPath};
 use crate::nix::NarHash;
 use crate::settings::Action;
@@ -316,18 +317,6 @@ fn list(names: &[String]) -> String {
         .map(|listed| format!("`{}`", text::name(listed)))
         .collect();
     quoted.join(", ")
-}
-
-/// The first error that Nix printed, for the message.
-fn cause(tail: &str) -> String {
-    let mut errors = tail.lines().filter_map(|line| {
-        let line = line.trim();
-        line.strip_prefix("error:").map(str::trim)
-    });
-    errors
-        .find(|line| !line.is_empty())
-        .map(|line| format!(": {}", text::words(line)))
-        .unwrap_or_default()
 }
 
 /// The last lines that an activation printed, for the message: it ends soon after what went wrong, and has no word

@@ -140,6 +140,35 @@ fn a_failed_build_leaves_everything_as_it_was() {
     assert_eq!(world.activations().len(), 1);
 }
 
+/// Nix tells its trace first, and the message below a bare `error:`.
+#[test]
+fn the_text_of_a_failed_assertion_and_the_end_of_a_log_are_told() {
+    let world = World::new(Way::Own);
+    let throws =
+        r#"{ text = throw "\nFailed assertions:\n- `services.x` is a\n  and b.\n- second"; }"#;
+    world.write("target/module.nix", throws);
+    let error = world.rebuild(Action::Build).unwrap_err().to_string();
+    let told = ": Failed assertions: - `services.x` is a and b. - second";
+    assert!(error.ends_with(told), "{error}");
+
+    world.write("target/module.nix", "{ text = ; }");
+    let error = world.rebuild(Action::Build).unwrap_err().to_string();
+    assert!(
+        error.contains(": syntax error, unexpected ';' at ") && error.ends_with("module.nix:1:10:"),
+        "{error}"
+    );
+
+    world.write("target/module.nix", "{ text = \"\"; }");
+    let flake = world.read("target/flake.nix");
+    let builds = "\"mkdir -p $out/bin";
+    assert!(flake.contains(builds));
+    let fails = "\"for line in a b c d; do echo $line; done; exit 3; mkdir -p $out/bin";
+    world.write("target/flake.nix", &flake.replace(builds, fails));
+    let error = world.rebuild(Action::Build).unwrap_err().to_string();
+    assert!(error.contains("nixos-system-vm.drv' failed"), "{error}");
+    assert!(error.ends_with(" > b > c > d"), "{error}");
+}
+
 #[test]
 fn a_timer_does_not_activate_a_system_without_itself() {
     let world = World::new(Way::Own);
