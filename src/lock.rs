@@ -19,7 +19,7 @@ use rustix::process::{Pid, test_kill_process};
 
 use crate::fs::Failure;
 use crate::state::StateDir;
-use crate::text::words;
+use crate::text::{self, words};
 
 const NAME: &str = "lock";
 
@@ -68,7 +68,7 @@ pub enum Error {
     )]
     Interrupted,
     /// The file could not be locked.
-    #[error("cannot lock `{}`", .path.display())]
+    #[error("cannot lock `{}`", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::lock::io),
         help(

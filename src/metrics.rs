@@ -19,6 +19,7 @@ use crate::source::Traffic;
 use crate::state::sealed::{self, Format};
 use crate::state::{Error, Found, Index, StateDir, SyncState, publish};
 use crate::sync::Hold;
+use crate::text;
 
 mod exposition;
 
@@ -293,7 +294,7 @@ fn one(run: &Run<'_>, value: i64) -> Sample {
 
 /// The label that every sample has.
 fn of(run: &Run<'_>) -> (&'static str, String) {
-    ("target", run.target.display().to_string())
+    ("target", text::path(run.target))
 }
 
 fn whole(count: u64) -> i64 {

@@ -37,6 +37,8 @@ pub use unicode::{code_point, is_blank, is_invisible};
 pub const WORDS_MAX: usize = 300;
 /// The most characters of a message of our own, with all the words in it.
 pub const MESSAGE_MAX: usize = 8000;
+/// How many things are named in one line.
+const LISTED: usize = 20;
 /// The most characters of a path, escapes included; `PATH_MAX` of Linux is 4096 bytes.
 const PATH_MAX: usize = 4096;
 /// The most bytes that are read for it. Far more than is shown, because a mask is shorter than what it stands for.
@@ -71,13 +73,16 @@ pub fn path(path: impl AsRef<Path>) -> String {
 
 /// The text of bytes, those that are not UTF-8 written as `\xE9`: to be searched, and shown by one of the others.
 #[must_use]
-pub fn decode(bytes: &[u8]) -> String {
+pub fn decode(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return text.into();
+    }
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
         text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02X}")));
     }
-    text
+    text.into()
 }
 
 /// A message of our own, with whatever got into it: masked, escaped and cut; its lines and tabs stay.
@@ -132,6 +137,23 @@ pub fn json(document: &str) -> String {
         }
     }
     text
+}
+
+/// Things that were shown one by one, in one line: of very many, only the first are named.
+#[must_use]
+pub fn list<T: AsRef<str>>(shown: impl IntoIterator<Item = T>) -> String {
+    let mut shown = shown.into_iter();
+    let mut text = String::new();
+    for item in shown.by_ref().take(LISTED) {
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        text.push_str(item.as_ref());
+    }
+    match shown.count() {
+        0 => text,
+        more => format!("{text} and {more} more"),
+    }
 }
 
 /// Two names that are alike, in quotes, each with the characters that make the difference by their code points.

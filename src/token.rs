@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::text::keep_secret;
+use crate::text::{self, keep_secret};
 
 mod error;
 mod file;
@@ -60,10 +60,10 @@ pub enum TokenOrigin {
 impl fmt::Display for TokenOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => write!(f, "the token in `{}`", path.display()),
+            Self::File(path) => write!(f, "the token in `{}`", text::path(path)),
             Self::Variable(name) => write!(f, "the token in `{name}`"),
-            Self::Nix(path) => write!(f, "the `access-tokens` of `{}`", path.display()),
-            Self::Netrc(path) => write!(f, "the netrc file `{}`", path.display()),
+            Self::Nix(path) => write!(f, "the `access-tokens` of `{}`", text::path(path)),
+            Self::Netrc(path) => write!(f, "the netrc file `{}`", text::path(path)),
         }
     }
 }

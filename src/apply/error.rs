@@ -41,7 +41,7 @@ pub enum Error {
         paths: Vec<RelPath>,
     },
     /// Another directory has the target's name now.
-    #[error("the target `{}` was moved or replaced while the update was prepared", .path.display())]
+    #[error("the target `{}` was moved or replaced while the update was prepared", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::apply::target_replaced),
         help("run again; nothing was written")
@@ -71,7 +71,7 @@ pub enum Error {
         path: RelPath,
     },
     /// Mounted read-only.
-    #[error("`{}` is on a read-only file system", .path.display())]
+    #[error("`{}` is on a read-only file system", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::apply::read_only),
         help(
@@ -83,7 +83,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// Not enough room.
-    #[error("`{}` has not enough room: {} needed, {} free", .path.display(), amount(*.need, .unit), amount(*.free, .unit))]
+    #[error("`{}` has not enough room: {} needed, {} free", text::path(.path), amount(*.need, .unit), amount(*.free, .unit))]
     #[diagnostic(
         code(hyper_sync::apply::no_space),
         help(
@@ -101,7 +101,7 @@ pub enum Error {
         free: u64,
     },
     /// A file system that can do neither of the ways to replace a file without losing one.
-    #[error("the file system of `{}` can neither exchange files nor link them", .path.display())]
+    #[error("the file system of `{}` can neither exchange files nor link them", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::apply::unsupported_file_system),
         help(
@@ -127,7 +127,7 @@ pub enum Error {
         second: String,
     },
     /// Something that is not ours has the name of the staging directory.
-    #[error("`{}` is in the way of the staging directory", .path.display())]
+    #[error("`{}` is in the way of the staging directory", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::apply::staging_blocked),
         help(

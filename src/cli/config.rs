@@ -7,6 +7,7 @@ use crate::Error;
 use crate::exit::Exit;
 use crate::report::{Format, Report};
 use crate::settings::{Entry, Env, File, Origin, Overrides, Resolved, Settings};
+use crate::text;
 use crate::token::Search;
 
 /// Where the origins stand, unless a value is longer.
@@ -48,7 +49,7 @@ pub(super) fn check(path: Option<&Path>, env: &Env, report: &mut Report) -> Resu
     let path = file.as_ref().map(File::path);
     match (report.format(), path) {
         (Format::Json, path) => report.json(&serde_json::json!({ "file": path, "valid": true })),
-        (Format::Human, Some(path)) => report.note(&format!("`{}` is valid", path.display())),
+        (Format::Human, Some(path)) => report.note(&format!("`{}` is valid", text::path(path))),
         (Format::Human, None) => report.note("there is no configuration file, the defaults apply"),
     }
     Ok(Exit::Done)

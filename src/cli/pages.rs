@@ -6,12 +6,13 @@ use clap_complete::Shell;
 use super::args::Cli;
 use crate::exit::Exit;
 use crate::report::Report;
+use crate::text;
 
 /// The completions for a shell.
 pub(super) fn completions(shell: Shell, report: &mut Report) {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "hyper-sync", &mut script);
-    let mut script = String::from_utf8_lossy(&script).into_owned();
+    let mut script = text::decode(&script).into_owned();
     if shell == Shell::Bash {
         // clap_complete 4.6.11 splits our name here as if it were that of a subcommand, and nowhere else, so that the
         // options of no command would be completed.
@@ -39,6 +40,6 @@ pub(super) fn man(words: &[String], report: &mut Report) -> Exit {
     let mut page = Vec::new();
     // A page is rendered in memory, where nothing can fail.
     let _ = man.render(&mut page);
-    report.data(&String::from_utf8_lossy(&page));
+    report.data(&text::decode(&page));
     Exit::Done
 }

@@ -16,6 +16,7 @@ use crate::scan::{Belief, Local, Scanner};
 use crate::settings::Settings;
 use crate::state::{Found, Index, StateDir, SyncState};
 use crate::sync::Hold;
+use crate::text;
 
 mod told;
 
@@ -80,7 +81,7 @@ pub(super) fn warn_of_other_owner(settings: &Settings, run: &mut Run<'_>) {
         };
         run.report.warning(&format!(
             "`{}` belongs to {owner}; what {owner} has synced is known to {owner} only",
-            settings.target.display()
+            text::path(&settings.target)
         ));
     }
 }

@@ -44,7 +44,7 @@ impl Failure {
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Error {
     /// There is no target.
-    #[error("the target `{}` does not exist", .path.display())]
+    #[error("the target `{}` does not exist", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::fs::target_missing),
         help(
@@ -56,7 +56,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The target or something above it is a symlink.
-    #[error("the path of the target `{}` goes through a symlink", .path.display())]
+    #[error("the path of the target `{}` goes through a symlink", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::fs::target_symlink),
         help("set `target` to the real path (`realpath` prints it); nothing was written")
@@ -66,7 +66,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The target is something else than a directory.
-    #[error("the target `{}` is not a directory", .path.display())]
+    #[error("the target `{}` is not a directory", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::fs::target_not_a_directory),
         help("set `target` to a directory; nothing was written")
@@ -76,7 +76,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The directory the target would be made in is missing.
-    #[error("the target `{}` does not exist, and neither does the directory it would be made in", .path.display())]
+    #[error("the target `{}` does not exist, and neither does the directory it would be made in", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::fs::target_parent_missing),
         help("check `target`, or make the directory above it; nothing was written")
@@ -86,7 +86,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// Somebody else could put another directory in the target's place.
-    #[error("`{}`, which is above the target, can be changed by others", .path.display())]
+    #[error("`{}`, which is above the target, can be changed by others", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::fs::target_exposed),
         help(
@@ -107,7 +107,7 @@ pub enum Error {
     )]
     UnsupportedKernel,
     /// The target could not be opened.
-    #[error("cannot open the target `{}`", .path.display())]
+    #[error("cannot open the target `{}`", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::fs::target_io),
         help("run as a user who may write it, as root for `/etc`; nothing was written")

@@ -56,7 +56,7 @@ enum Reference {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// It is no JSON, or not that of a lock file.
-    #[error("{position}: {cause}")]
+    #[error("{position}: {}", text::words(.cause))]
     Json {
         /// Where.
         position: Position,

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 
 use crate::git::Oid;
+use crate::text;
 
 /// The store cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Error {
     /// The file system refused.
-    #[error("cannot {action} `{}` in the object store", .path.display())]
+    #[error("cannot {action} `{}` in the object store", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::objects::io),
         help(
@@ -48,7 +49,7 @@ pub enum IngestError {
         id: Oid,
     },
     /// The pack contradicts itself or its checksum, or carries a SHA-1 collision attack.
-    #[error("the pack is damaged: {detail}")]
+    #[error("the pack is damaged: {}", text::words(.detail))]
     Corrupt {
         /// What is wrong, the whole chain in one line.
         detail: String,

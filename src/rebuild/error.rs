@@ -54,7 +54,7 @@ pub enum Error {
         standing: Standing,
     },
     /// The directory of the flake has none.
-    #[error("there is no flake at `{}`", .path.display())]
+    #[error("there is no flake at `{}`", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::rebuild::flake_missing),
         help("set `rebuild.flake` to the directory that holds the host's `flake.nix`; {standing}")
@@ -66,7 +66,7 @@ pub enum Error {
         standing: Standing,
     },
     /// Which host is meant cannot be told.
-    #[error("`{}` {}", .flake.display(), unclear(.names, .hostname))]
+    #[error("`{}` {}", text::path(.flake), unclear(.names, .hostname))]
     #[diagnostic(
         code(hyper_sync::rebuild::host_unclear),
         help(
@@ -84,7 +84,7 @@ pub enum Error {
         standing: Standing,
     },
     /// The host that is set is not in the flake.
-    #[error("`{}` has no host `{}`, it has {}", .flake.display(), text::name(.host), list(.names))]
+    #[error("`{}` has no host `{}`, it has {}", text::path(.flake), text::name(.host), list(.names))]
     #[diagnostic(
         code(hyper_sync::rebuild::host_unknown),
         help("correct `rebuild.host`; {standing}")
@@ -100,7 +100,7 @@ pub enum Error {
         standing: Standing,
     },
     /// A program could not be started or watched.
-    #[error("cannot run `{}`", .program.display())]
+    #[error("cannot run `{}`", text::path(.program))]
     #[diagnostic(
         code(hyper_sync::rebuild::spawn),
         help("correct the cause and run `hyper-sync rebuild`; {standing}")
@@ -190,7 +190,7 @@ pub enum Error {
         standing: Standing,
     },
     /// The new system runs, not all of it.
-    #[error("the new system is active, but units failed that had not failed before: {}", .units.join(", "))]
+    #[error("the new system is active, but units failed that had not failed before: {}", text::list(.units.iter().map(text::name)))]
     #[diagnostic(
         code(hyper_sync::rebuild::degraded),
         help(
@@ -288,7 +288,11 @@ impl fmt::Display for Standing {
             None => f.write_str("the tree is at no commit that hyper-sync brought")?,
         }
         if let Some(running) = &self.running {
-            write!(f, ", the running system is `{}`", running.system.display())?;
+            write!(
+                f,
+                ", the running system is `{}`",
+                text::path(&running.system)
+            )?;
             if let Some(commit) = &running.commit {
                 write!(f, " of {}", commit.short())?;
             }
@@ -312,11 +316,7 @@ fn list(names: &[String]) -> String {
     if names.is_empty() {
         return "none".to_owned();
     }
-    let quoted: Vec<String> = names
-        .iter()
-        .map(|listed| format!("`{}`", text::name(listed)))
-        .collect();
-    quoted.join(", ")
+    text::list(names.iter().map(|name| format!("`{}`", text::name(name))))
 }
 
 /// The last lines that an activation printed, for the message: it ends soon after what went wrong, and has no word

@@ -9,7 +9,7 @@ use super::verdict::Verdict;
 use crate::git::{CommitId, RelPath};
 use crate::nix::{Layout, NarHash};
 use crate::settings::Action;
-use crate::text::{name, words};
+use crate::text;
 
 /// What became of a rebuild; in JSON the words in kebab-case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,9 +169,11 @@ impl fmt::Display for Reason {
             Self::NotRoot => f.write_str("not run as root"),
             Self::NoNamespace => f.write_str("no mount namespace can be made here"),
             Self::Argument { argument } => {
-                write!(f, "`{}` is for `nixos-rebuild` alone", name(argument))
+                write!(f, "`{}` is for `nixos-rebuild` alone", text::name(argument))
             }
-            Self::Snapshot { cause } => write!(f, "the tree cannot be copied: {}", words(cause)),
+            Self::Snapshot { cause } => {
+                write!(f, "the tree cannot be copied: {}", text::words(cause))
+            }
         }
     }
 }
@@ -198,7 +200,7 @@ impl fmt::Display for Note {
             Self::StillFailing { units } => write!(
                 f,
                 "units that had failed before still fail: {}",
-                units.join(", ")
+                text::list(units.iter().map(text::name))
             ),
             Self::RebootNeeded => f.write_str(
                 "the running system cannot be switched to the new one; reboot to run it",
@@ -217,16 +219,12 @@ impl fmt::Display for Note {
             Self::LockFailed { cause } => write!(
                 f,
                 "`flake.lock` could not be brought up to date ({}); a `nixos-rebuild` by hand may build another tree",
-                words(cause)
+                text::words(cause)
             ),
             Self::LeftOut { paths } => write!(
                 f,
                 "not part of the build, for they are no regular files: {}",
-                paths
-                    .iter()
-                    .map(|path| format!("`{path}`"))
-                    .collect::<Vec<_>>()
-                    .join(", ")
+                text::list(paths.iter().map(|path| format!("`{path}`")))
             ),
         }
     }

@@ -118,7 +118,7 @@ impl Finished {
     /// The answer as text.
     #[must_use]
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.answer).into_owned()
+        decode(&self.answer).into_owned()
     }
 }
 

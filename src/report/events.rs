@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 
 use super::Verbosity;
-use crate::text::{Lines, message};
+use crate::text::{self, Lines, message};
 
 /// Lets the library's own events reach stderr: what went wrong and was mended, and with `--verbose` each step.
 ///
@@ -35,7 +35,7 @@ struct Event<W>(W);
 
 impl<W: Write> Write for Event<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let text = String::from_utf8_lossy(bytes);
+        let text = text::decode(bytes);
         // One line each, so that no field begins another that looks like an event.
         let line = message(text.trim_end()).replace('\n', "\\n");
         writeln!(self.0, "{line}")?;

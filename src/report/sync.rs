@@ -11,7 +11,7 @@ use crate::scan::Local;
 use crate::signature::Signer;
 use crate::source::{Notice, RefKind, Route};
 use crate::sync::{Mode, Note, Outcome};
-use crate::text::twins;
+use crate::text::{self, twins};
 
 mod document;
 
@@ -113,7 +113,7 @@ pub fn late(report: &mut Report, applied: &Applied) {
         report.warning(&match &late.fate {
             Fate::KeptAside(kept) => format!(
                 "`{path}` was edited during the run; the edit is kept in `{}`",
-                kept.display()
+                text::path(kept)
             ),
             Fate::InPlace => format!(
                 "`{path}` was edited during the run; the edit is in place and counts as local"
@@ -143,7 +143,7 @@ fn about(note: &Note) -> String {
     match note {
         Note::IndexSetAside(path) => format!(
             "the index was damaged and is now `{}`; files that differ from the commit count as edited in this run",
-            path.display()
+            text::path(path)
         ),
         Note::Held(commit) => format!(
             "{} was rolled back from and is held; the next commit ends that, or `--resume`",

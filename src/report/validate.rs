@@ -90,7 +90,7 @@ fn located(detail: &Detail) -> String {
     match &detail.place {
         Some(place) => format!(
             "{}:{}: {}",
-            place.path.display(),
+            text::path(&place.path),
             place.position,
             detail.text
         ),

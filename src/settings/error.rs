@@ -17,7 +17,7 @@ use crate::text;
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Error {
     /// The file that was asked for is not there.
-    #[error("there is no configuration file `{}`", .path.display())]
+    #[error("there is no configuration file `{}`", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::settings::file_missing),
         help(
@@ -31,7 +31,7 @@ pub enum Error {
         asked_by: Origin,
     },
     /// The file cannot be read.
-    #[error("cannot read the configuration file `{}`", .path.display())]
+    #[error("cannot read the configuration file `{}`", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::settings::file_unreadable),
         help(
@@ -45,7 +45,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The file is no text, or far too long for one.
-    #[error("`{}` is not a configuration file: {why}", .path.display())]
+    #[error("`{}` is not a configuration file: {why}", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::settings::file_not_text),
         help("give the path of a TOML file; nothing was written")

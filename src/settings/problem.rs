@@ -131,7 +131,7 @@ pub enum Problem {
         cause: &'static str,
     },
     /// A directory that is much more than one configuration.
-    #[error("is `{}`, {why}", .path.display())]
+    #[error("is `{}`, {why}", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::settings::protected_directory),
         help("choose a directory of its own, such as `/etc/nixos`; nothing was written")
@@ -143,7 +143,7 @@ pub enum Problem {
         why: &'static str,
     },
     /// Two settings whose places must be apart.
-    #[error("is `{}`, which {relation} the {other} `{}`", .path.display(), .other_path.display())]
+    #[error("is `{}`, which {relation} the {other} `{}`", text::path(.path), text::path(.other_path))]
     #[diagnostic(
         code(hyper_sync::settings::overlap),
         help(
@@ -161,7 +161,7 @@ pub enum Problem {
         other_path: PathBuf,
     },
     /// A secret in the Nix store.
-    #[error("is `{}`, in the Nix store, which every user can read", .path.display())]
+    #[error("is `{}`, in the Nix store, which every user can read", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::settings::secret_in_store),
         help(

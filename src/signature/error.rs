@@ -11,7 +11,7 @@ use crate::text;
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Error {
     /// The file of keys is not there.
-    #[error("the file of signers `{}` does not exist", .path.display())]
+    #[error("the file of signers `{}` does not exist", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::signature::missing),
         help("create it, or take `trust.signers` out of the settings; nothing was written")
@@ -21,7 +21,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// It cannot be read.
-    #[error("cannot read the file of signers `{}`", .path.display())]
+    #[error("cannot read the file of signers `{}`", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::signature::unreadable),
         help("give this user the right to read it; nothing was written")
@@ -33,7 +33,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A directory, pipe, socket or device.
-    #[error("the file of signers `{}` is {kind}, not a regular file", .path.display())]
+    #[error("the file of signers `{}` is {kind}, not a regular file", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::signature::not_a_file),
         help("set `trust.signers` to a file; nothing was written")
@@ -45,10 +45,10 @@ pub enum Error {
         kind: &'static str,
     },
     /// Others may add keys of theirs.
-    #[error("others may write the file of signers `{}` (mode {mode:04o})", .path.display())]
+    #[error("others may write the file of signers `{}` (mode {mode:04o})", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::signature::mode),
-        help("check what it lists, then run `chmod go-w {}`; nothing was written", .path.display())
+        help("check what it lists, then run `chmod go-w {}`; nothing was written", text::path(.path))
     )]
     Mode {
         /// The file.
@@ -57,10 +57,10 @@ pub enum Error {
         mode: u32,
     },
     /// It belongs to somebody who should not choose whom this machine trusts.
-    #[error("the file of signers `{}` belongs to user {uid}, who is neither root nor the user this runs as", .path.display())]
+    #[error("the file of signers `{}` belongs to user {uid}, who is neither root nor the user this runs as", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::signature::owner),
-        help("check what it lists, then run `chown root {}`; nothing was written", .path.display())
+        help("check what it lists, then run `chown root {}`; nothing was written", text::path(.path))
     )]
     Owner {
         /// The file.
@@ -69,7 +69,7 @@ pub enum Error {
         uid: u32,
     },
     /// More than a list of keys can be.
-    #[error("the file of signers `{}` has more than {limit} bytes", .path.display())]
+    #[error("the file of signers `{}` has more than {limit} bytes", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::signature::too_large),
         help("keep only the keys that may sign; nothing was written")
@@ -81,7 +81,7 @@ pub enum Error {
         limit: u64,
     },
     /// Neither of the two kinds of file, or a broken one.
-    #[error("the file of signers `{}` {problem}", .path.display())]
+    #[error("the file of signers `{}` {problem}", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::signature::content),
         help(
@@ -95,7 +95,7 @@ pub enum Error {
         problem: &'static str,
     },
     /// A line of an `allowed_signers` file.
-    #[error("line {line} of the file of signers `{}` {problem}", .path.display())]
+    #[error("line {line} of the file of signers `{}` {problem}", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::signature::line),
         help(
@@ -126,7 +126,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The files that it reads cannot be laid down.
-    #[error("cannot write `{}`", .path.display())]
+    #[error("cannot write `{}`", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::signature::scratch),
         help("check the file system of the state directory; nothing was written to the target")

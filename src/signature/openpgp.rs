@@ -78,7 +78,7 @@ impl Keyring {
             ],
             None,
         )?;
-        let status = String::from_utf8_lossy(&output.stdout);
+        let status = decode(&output.stdout);
         let complaint = || complaint(&output.stderr);
         let verdict = judge(&status, commit, complaint)?;
         if !output.status.success() {

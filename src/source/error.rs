@@ -112,7 +112,7 @@ pub enum Error {
         problem: &'static str,
     },
     /// The CA certificates cannot be used.
-    #[error("the CA certificates of `{}` cannot be used: {}", .path.display(), text::words(.cause))]
+    #[error("the CA certificates of `{}` cannot be used: {}", text::path(.path), text::words(.cause))]
     #[diagnostic(
         code(hyper_sync::source::ca_file),
         help("`{origin}` must name a file of PEM certificates; nothing was written")

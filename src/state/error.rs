@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use miette::Diagnostic;
 
 use crate::fs::Failure;
+use crate::text;
 
 /// The state directory, or a file in it.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Error {
     /// A symlink, or something else than a directory, stands at its place.
-    #[error("the state directory `{}` is a symlink or not a directory", .path.display())]
+    #[error("the state directory `{}` is a symlink or not a directory", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::state::not_a_directory),
         help("set `state_dir` (or `--state-dir`) to a real directory; nothing was written")
@@ -20,7 +21,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// Somebody else owns it.
-    #[error("the state directory `{}` belongs to the user with id {uid}", .path.display())]
+    #[error("the state directory `{}` belongs to the user with id {uid}", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::state::foreign_owner),
         help(
@@ -34,7 +35,7 @@ pub enum Error {
         uid: u32,
     },
     /// Others can write into it.
-    #[error("the state directory `{}` can be written by others (mode {mode:03o})", .path.display())]
+    #[error("the state directory `{}` can be written by others (mode {mode:03o})", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::state::writable),
         help(
@@ -48,11 +49,11 @@ pub enum Error {
         mode: u32,
     },
     /// It is another target's.
-    #[error("the state directory `{}` is that of the target `{}`", .path.display(), .target.display())]
+    #[error("the state directory `{}` is that of the target `{}`", text::path(.path), text::path(.target))]
     #[diagnostic(
         code(hyper_sync::state::other_target),
         help(
-            "give each target a state directory of its own with `state_dir` (`--state-dir`); if it is the same target and was moved, remove `{}`; nothing was written", .record.display()
+            "give each target a state directory of its own with `state_dir` (`--state-dir`); if it is the same target and was moved, remove `{}`; nothing was written", text::path(.record)
         )
     )]
     OtherTarget {
@@ -64,7 +65,7 @@ pub enum Error {
         record: PathBuf,
     },
     /// A file that a newer hyper-sync wrote.
-    #[error("`{}` was made by a newer hyper-sync (format {version})", .path.display())]
+    #[error("`{}` was made by a newer hyper-sync (format {version})", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::state::newer),
         help("run the newer hyper-sync; nothing was written")

@@ -79,7 +79,7 @@ pub enum Error {
     #[error("the local edit of `{path}` cannot be put back: {}", taken(.path, .by))]
     #[diagnostic(
         code(hyper_sync::sync::in_the_way),
-        help("move it away first, or take the edit from `{}`; nothing was written", .kept.display())
+        help("move it away first, or take the edit from `{}`; nothing was written", text::path(.kept))
     )]
     InTheWay {
         /// Where the edit was.

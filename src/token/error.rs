@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use miette::Diagnostic;
 
+use crate::text;
+
 /// A token that must not be used as it is.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Error {
     /// The set file is not there.
-    #[error("the token file `{}` does not exist", .path.display())]
+    #[error("the token file `{}` does not exist", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::token::missing),
         help("create it, or take `token_file` out of the settings; nothing was written")
@@ -18,7 +20,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// It cannot be read.
-    #[error("cannot read `{}`", .path.display())]
+    #[error("cannot read `{}`", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::token::io),
         help("give this user the right to read it; nothing was written")
@@ -30,7 +32,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A symlink, directory, pipe, socket or device.
-    #[error("`{}` is {kind}, not a regular file", .path.display())]
+    #[error("`{}` is {kind}, not a regular file", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::token::not_a_file),
         help("name the file itself (`realpath` prints it); nothing was read or written")
@@ -42,10 +44,10 @@ pub enum Error {
         kind: &'static str,
     },
     /// Others may read or change it.
-    #[error("others may read or change `{}` (mode {mode:04o})", .path.display())]
+    #[error("others may read or change `{}` (mode {mode:04o})", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::token::mode),
-        help("run `chmod 600 {}`, and renew the token if others may have read it; nothing was written", .path.display())
+        help("run `chmod 600 {}`, and renew the token if others may have read it; nothing was written", text::path(.path))
     )]
     Mode {
         /// The file.
@@ -54,10 +56,10 @@ pub enum Error {
         mode: u32,
     },
     /// It belongs to somebody who should not choose the token.
-    #[error("`{}` belongs to user {uid}, who is neither root nor the user this runs for", .path.display())]
+    #[error("`{}` belongs to user {uid}, who is neither root nor the user this runs for", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::token::owner),
-        help("run `chown root {}` if the token is right; nothing was written", .path.display())
+        help("run `chown root {}` if the token is right; nothing was written", text::path(.path))
     )]
     Owner {
         /// The file.
@@ -66,7 +68,7 @@ pub enum Error {
         uid: u32,
     },
     /// Far larger than a token.
-    #[error("`{}` is larger than {limit} bytes", .path.display())]
+    #[error("`{}` is larger than {limit} bytes", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::token::too_large),
         help("it must hold the token and nothing else; nothing was written")

@@ -6,6 +6,7 @@ use secrecy::zeroize::Zeroizing;
 
 use super::Error;
 use super::file::{self, Trust};
+use crate::text;
 
 /// How deep `include` is followed; it may be circular.
 const DEPTH: u32 = 8;
@@ -50,7 +51,7 @@ fn in_file(path: &Path, host: &str, depth: u32) -> Result<Option<(Entry, PathBuf
     let Some(depth) = depth.checked_sub(1) else {
         return Ok(None);
     };
-    let text = String::from_utf8_lossy(&content);
+    let text = text::decode(&content);
     for line in text.lines() {
         let mut words = line.split_ascii_whitespace();
         if let (Some("include" | "!include"), Some(name)) = (words.next(), words.next()) {

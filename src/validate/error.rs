@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use miette::Diagnostic;
 
+use crate::text;
+
 /// The machine is not in a state for what was asked.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Error {
@@ -16,7 +18,7 @@ pub enum Error {
     #[diagnostic(transparent)]
     State(#[from] crate::state::Error),
     /// A file system is mounted read-only.
-    #[error("`{}` is on a file system that is mounted read-only", .path.display())]
+    #[error("`{}` is on a file system that is mounted read-only", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::validate::read_only),
         help(
@@ -28,7 +30,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// This user may not write.
-    #[error("this user may not write into `{}`", .path.display())]
+    #[error("this user may not write into `{}`", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::validate::not_writable),
         help("run as root, or as the user who owns it; nothing was written")
@@ -38,7 +40,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// There is hardly any room.
-    #[error("the file system of `{}` has only {} free", .path.display(), indicatif::BinaryBytes(*.free))]
+    #[error("the file system of `{}` has only {} free", text::path(.path), indicatif::BinaryBytes(*.free))]
     #[diagnostic(
         code(hyper_sync::validate::no_room),
         help(

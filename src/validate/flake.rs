@@ -7,13 +7,14 @@ use super::Place;
 use super::findings::Findings;
 use super::sight::Sight;
 use crate::nix::{Flake, Layout, Lock, lock};
+use crate::text;
 
 const MISSING: &str = "set `rebuild.flake` to the directory that holds the machine's `flake.nix`";
 
 /// `flake.nix` parses, has hosts and reaches the target.
 pub(super) fn flake(sight: &Sight<'_>, findings: &mut Findings) {
     let path = sight.settings().rebuild.flake.join("flake.nix");
-    let shown = path.display();
+    let shown = text::path(&path);
     let source: Arc<str> = match sight.read(&path) {
         Ok(Some(source)) => source.into(),
         Ok(None) => return findings.fault(format!("`{shown}` is missing"), MISSING),
@@ -57,8 +58,7 @@ fn hosts(sight: &Sight<'_>, flake: &Flake, findings: &mut Findings) {
 }
 
 fn list(names: &[String]) -> String {
-    let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-    names.join(", ")
+    text::list(names.iter().map(|name| format!("`{}`", text::name(name))))
 }
 
 /// The three ways from a flake to the target that are in the field: it is the target, has it as an input, or names its
@@ -66,7 +66,7 @@ fn list(names: &[String]) -> String {
 fn reach(sight: &Sight<'_>, flake: &Flake, findings: &mut Findings) {
     let settings = sight.settings();
     let (directory, target) = (&settings.rebuild.flake, &settings.target);
-    let shown = target.display();
+    let shown = text::path(target);
     match Layout::of(flake, directory, target) {
         Some(Layout::Own) => findings.pass(format!("it lies in the target `{shown}`")),
         Some(Layout::Input { names }) => {
@@ -79,7 +79,7 @@ fn reach(sight: &Sight<'_>, flake: &Flake, findings: &mut Findings) {
 
 fn elsewhere(flake: &Flake, directory: &Path, target: &Path, findings: &mut Findings) {
     let hint = "without that, a rebuild does not see what was synced: name the target in it, or set `rebuild.flake`";
-    let text = format!("nothing in it leads to the target `{}`", target.display());
+    let text = format!("nothing in it leads to the target `{}`", text::path(target));
     if leads_elsewhere(flake, directory) {
         findings.warn(text + ", as far as its own text tells", hint);
     } else {
@@ -100,7 +100,7 @@ fn leads_elsewhere(flake: &Flake, directory: &Path) -> bool {
 pub(super) fn lock(sight: &Sight<'_>, findings: &mut Findings) {
     let directory = &sight.settings().rebuild.flake;
     let path = directory.join("flake.lock");
-    let shown = path.display();
+    let shown = text::path(&path);
     let flake = sight.read(&directory.join("flake.nix"));
     let flake = flake
         .ok()
@@ -148,7 +148,7 @@ const BROKEN: &str =
 
 fn broken(path: &Path, source: &Arc<str>, fault: &lock::Fault, findings: &mut Findings) {
     let lock::Fault::Json { position, cause } = fault else {
-        return findings.fault(format!("`{}` is broken: {fault}", path.display()), BROKEN);
+        return findings.fault(format!("`{}` is broken: {fault}", text::path(path)), BROKEN);
     };
     let line = source
         .split_inclusive('\n')

@@ -7,6 +7,7 @@ use super::findings::Findings;
 use super::sight::Sight;
 use crate::nix::conf::experimental_features;
 use crate::rebuild::{Command, Environment, Output};
+use crate::text;
 
 /// What Nix needs for a flake on the command line.
 const FEATURES: [&str; 2] = ["nix-command", "flakes"];
@@ -19,7 +20,7 @@ pub(super) fn nix(sight: &Sight<'_>, findings: &mut Findings) {
             "install Nix, or add its directory to `PATH`",
         );
     };
-    findings.pass(format!("`{}` is there", path.display()));
+    findings.pass(format!("`{}` is there", text::path(&path)));
     let on = features(sight);
     let off: Vec<_> = FEATURES
         .iter()
@@ -62,7 +63,7 @@ fn features(sight: &Sight<'_>) -> Vec<String> {
         }
     }
     if let Some(text) = env.get("NIX_CONFIG") {
-        experimental_features(&text.to_string_lossy(), &mut on, &|_| None);
+        experimental_features(&text::decode(text.as_encoded_bytes()), &mut on, &|_| None);
     }
     on
 }
@@ -270,7 +271,7 @@ pub(super) fn disk_space(sight: &Sight<'_>, findings: &mut Findings) {
             continue;
         }
         seen.push(space.device);
-        let shown = path.display();
+        let shown = text::path(&path);
         let free = size(space.free);
         let hint = "make room, for example with `nix-collect-garbage --delete-older-than 30d`; `validate.min_free` is the bound";
         if space.free < min {

@@ -8,6 +8,7 @@ use super::sight::Sight;
 use super::system::Node;
 use crate::fs::{Kind, Stat};
 use crate::git::RelPath;
+use crate::text;
 use crate::token::{self, Search};
 
 const WRITABLE_BY_OTHERS: u32 = 0o002;
@@ -76,7 +77,7 @@ fn open_above(sight: &Sight<'_>) -> Vec<(PathBuf, Node)> {
 fn above(sight: &Sight<'_>, findings: &mut Findings) {
     for (path, _) in open_above(sight) {
         findings.fault(
-            format!("everybody may write into `{}`", path.display()),
+            format!("everybody may write into `{}`", text::path(&path)),
             "whoever may write there can put their own configuration in place; `--fix` takes the right from them",
         );
     }
@@ -84,7 +85,7 @@ fn above(sight: &Sight<'_>, findings: &mut Findings) {
     for (path, node) in on_the_way(sight) {
         if node.uid != 0 && node.uid != us {
             findings.warn(
-                format!("`{}` belongs to the user with id {}", path.display(), node.uid),
+                format!("`{}` belongs to the user with id {}", text::path(&path), node.uid),
                 "that user decides what is built as root; `chown root:root` it unless you want that",
             );
         }

@@ -6,11 +6,12 @@ use super::findings::Findings;
 use super::repair::Repair;
 use super::sight::Sight;
 use crate::fs::{self, Kind};
+use crate::text;
 
 /// The target can be opened, and its file system can be written.
 pub(super) fn target(sight: &Sight<'_>, findings: &mut Findings) {
     let path = &sight.settings().target;
-    let shown = path.display();
+    let shown = text::path(path);
     if let Err(error) = &sight.target {
         let hint = match error {
             fs::Error::TargetMissing { .. } => {
@@ -39,7 +40,7 @@ pub(super) fn directories(sight: &Sight<'_>, findings: &mut Findings) {
         findings.skip("none are named in `validate.directories`");
     }
     for path in directories {
-        let shown = path.display();
+        let shown = text::path(path);
         match sight.kind(&absolute(sight, path)) {
             Some(Kind::Directory) => findings.pass(format!("`{shown}` is there")),
             Some(_) => findings.fault(
@@ -67,7 +68,7 @@ pub(super) fn files(sight: &Sight<'_>, findings: &mut Findings) {
         findings.skip("none are named in `validate.files`");
     }
     for path in files {
-        let shown = path.display();
+        let shown = text::path(path);
         let hint = if sight.in_target(&absolute(sight, path)).is_some() {
             "`hyper-sync sync` brings what the repository has"
         } else {

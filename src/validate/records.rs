@@ -6,6 +6,7 @@ use super::sight::Sight;
 use crate::objects::commit_tree;
 use crate::scan::{Belief, Local, Scanner};
 use crate::state::{Found, SyncState, TX};
+use crate::text;
 
 /// Every managed file is what the last sync wrote.
 pub(super) fn integrity(sight: &Sight<'_>, findings: &mut Findings) {
@@ -83,7 +84,7 @@ pub(super) fn state(sight: &Sight<'_>, findings: &mut Findings) {
             return findings.fault(error.to_string(), help.unwrap_or_default());
         }
     };
-    let shown = sight.settings().state_dir.display();
+    let shown = text::path(&sight.settings().state_dir);
     if let Some(mode) = open_mode(sight) {
         findings.warn(
             format!("`{shown}` can be read by others (mode {mode:03o})"),
@@ -132,7 +133,7 @@ fn sync_state(sight: &Sight<'_>, findings: &mut Findings) {
         };
         if is_bad {
             findings.warn(
-                format!("`{}` cannot be read", path.display()),
+                format!("`{}` cannot be read", text::path(path)),
                 "nothing depends on it, and the next sync writes it anew",
             );
         }

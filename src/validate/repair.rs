@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::sight::{Part, Sight};
 use crate::fs::{Directory, Failure, Faults};
+use crate::text;
 
 /// A repair.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +63,7 @@ impl Repair {
 
 impl fmt::Display for Repair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
+        let path = text::path(&self.path);
         match self.action {
             Action::MakeDirectory => write!(f, "make the directory `{path}`"),
             Action::SetMode(mode) => write!(f, "set the mode of `{path}` to {mode:04o}"),

@@ -14,6 +14,7 @@ use crate::patterns::Patterns;
 use crate::rebuild::PROGRAMS;
 use crate::settings::{Env, HYPER_NIXOS_TARGET, Settings};
 use crate::state::{self, Found, Index, StateDir};
+use crate::text;
 
 /// How many names of the target are looked at: what lies unmanaged in it may be any number.
 const WALK_MAX: usize = 200_000;
@@ -106,7 +107,7 @@ impl<'a> Sight<'a> {
         };
         let mut content = Vec::new();
         file.take(READ_MAX).read_to_end(&mut content)?;
-        Ok(Some(String::from_utf8_lossy(&content).into_owned()))
+        Ok(Some(text::decode(&content).into_owned()))
     }
 
     /// The text of a file, in the target or elsewhere; `None` where nothing is there.

@@ -14,6 +14,7 @@ use super::sight::Sight;
 use crate::fs::Kind;
 use crate::nix::names::resolved;
 use crate::nix::{Names, SyntaxError};
+use crate::text;
 
 const HINT: &str = "correct it: Nix stops at it where the file is used";
 
@@ -81,7 +82,7 @@ impl Text {
         match &self.content {
             Content::Parsed(_) | Content::Absent => {}
             Content::Unreadable(error) => {
-                let text = format!("`{}` cannot be read: {error}", path.display());
+                let text = format!("`{}` cannot be read: {error}", text::path(path));
                 findings.each(is_used, &[text], String::clone, "check its permissions");
             }
             Content::Broken(source, error) => {

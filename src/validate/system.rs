@@ -13,6 +13,7 @@ use rustix::fs::{self as sys, FileType, Mode, OFlags, ResolveFlags, StatVfsMount
 use rustix::io::Errno;
 
 use crate::fs::Kind;
+use crate::text;
 
 /// No settings file of a system comes near it.
 const READ_MAX: u64 = 8 << 20;
@@ -84,7 +85,7 @@ impl<'a> System<'a> {
         let fd = self.open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
         let mut content = Vec::new();
         File::from(fd).take(READ_MAX).read_to_end(&mut content)?;
-        Ok(Some(String::from_utf8_lossy(&content).into_owned()))
+        Ok(Some(text::decode(&content).into_owned()))
     }
 
     /// The file system of a path, or of the nearest directory above it that exists.

@@ -41,6 +41,7 @@ mod http;
 mod kill;
 mod lock;
 mod metrics;
+mod names;
 mod objects;
 mod parallel;
 mod policies;

@@ -7,6 +7,7 @@ use crate::git::CommitId;
 use crate::plan::Kept;
 use crate::rebuild::Status;
 use crate::report::sync::because;
+use crate::text;
 
 /// What is told of a commit whose bytes are not here, or have another tree.
 const UNPROVEN: &str = "none: whether the files are those of this commit is not proven; the next sync by git proves or replaces them";
@@ -14,7 +15,7 @@ const UNPROVEN: &str = "none: whether the files are those of this commit is not 
 /// All of it.
 pub(super) fn told(document: &Document) -> String {
     let mut lines = Lines::default();
-    lines.add("target", document.target.display());
+    lines.add("target", text::path(&document.target));
     lines.commit(document);
     lines.runs(document);
     lines.systems(document);
@@ -124,7 +125,7 @@ impl Lines {
     /// Files that are not as in the commit.
     fn files(&mut self, document: &Document) {
         for place in &document.late_edits {
-            let place = place.display();
+            let place = text::path(place);
             self.add(
                 "kept",
                 format!("late edits in {place}, until you remove it"),

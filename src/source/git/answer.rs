@@ -124,7 +124,7 @@ pub(super) fn capabilities(read: impl Read) -> Result<Option<Vec<String>>, Troub
     }
     let mut capabilities = Vec::new();
     while let Some(line) = lines.next()? {
-        capabilities.push(String::from_utf8_lossy(line).into_owned());
+        capabilities.push(text::decode(line).into_owned());
     }
     Ok(Some(capabilities))
 }
@@ -135,7 +135,7 @@ pub(super) fn refs(read: impl Read, wanted: &[&str]) -> Result<(Vec<Ref>, usize)
     let mut refs = Vec::new();
     let mut listed = 0;
     while let Some(line) = lines.next()? {
-        let line = String::from_utf8_lossy(line);
+        let line = text::decode(line);
         let mut words = line.split(' ');
         let (Some(id), Some(name)) = (words.next(), words.next()) else {
             let line = text::words(&*line);

@@ -344,7 +344,7 @@ impl Running {
         while self.stderr.is_some() && Instant::now() < end {
             self.poll(None, TICK);
         }
-        decode(&self.said)
+        decode(&self.said).into_owned()
     }
 }
 

@@ -13,6 +13,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::settings::Env;
 use crate::source::Error;
+use crate::text;
 
 use super::session::{self, Endpoint};
 
@@ -155,7 +156,7 @@ impl Endpoint for Ssh {
             return Error::HostKey { remote };
         }
         let token = || match &self.identity.key_file {
-            Some(path) => path.display().to_string(),
+            Some(path) => text::path(path),
             None => "the user's ssh keys".to_owned(),
         };
         if said_any(&["Permission denied", "Too many authentication failures"]) {

@@ -13,7 +13,7 @@ use super::{Cap, Error, GitHub, Reply};
 use crate::git::id::Kind;
 use crate::git::{BlobId, CommitId, Oid, Tree};
 use crate::objects::{Added, Writer};
-use crate::text::name;
+use crate::text::{self, name};
 
 const RAW: &str = "application/vnd.github.raw+json";
 /// What the API serves at most.
@@ -287,7 +287,7 @@ fn decoded(answer: Answer) -> Option<Vec<u8>> {
 
 /// `{"errors":[{"code":"too_large",…}]}`.
 fn is_too_large(reply: &Reply) -> bool {
-    String::from_utf8_lossy(&reply.body).contains("\"too_large\"")
+    text::decode(&reply.body).contains("\"too_large\"")
 }
 
 fn mismatch(want: &Want, actual: Oid) -> Error {

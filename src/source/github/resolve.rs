@@ -5,6 +5,7 @@ use reqwest::header::{HeaderValue, IF_NONE_MATCH};
 use super::{Error, GitHub, Reply};
 use crate::git::CommitId;
 use crate::source::{RefKind, Resolved};
+use crate::text;
 
 /// Answers with the commit's id and nothing else.
 const SHA: &str = "application/vnd.github.sha";
@@ -56,7 +57,7 @@ impl GitHub {
     }
 
     fn commit_id(&self, reply: &Reply) -> Result<CommitId, Error> {
-        let text = String::from_utf8_lossy(&reply.body);
+        let text = text::decode(&reply.body);
         let text = text.trim();
         if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(Error::Sha256 {

@@ -126,7 +126,7 @@ fn leaves(
                 }
             }
             name => {
-                at.push(String::from_utf8_lossy(name).into_owned());
+                at.push(text::decode(name).into_owned());
                 let here = at.join("/");
                 if let Some(File {
                     mode: FileMode::Symlink,
