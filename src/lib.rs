@@ -30,6 +30,7 @@ pub mod exit;
 pub mod fs;
 pub mod git;
 pub mod lock;
+pub mod memory;
 pub mod metrics;
 pub mod nix;
 pub mod objects;
@@ -38,6 +39,7 @@ pub mod plan;
 pub mod rebuild;
 pub mod report;
 pub mod scan;
+
 pub mod settings;
 pub mod signals;
 pub mod signature;

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use hyper_sync::report::Stdio;
 use hyper_sync::settings::Env;
 use hyper_sync::source::Interrupt;
-use hyper_sync::{cli, signals};
+use hyper_sync::{cli, memory, signals};
 
 fn main() -> ExitCode {
+    memory::keep();
     let interrupt = Interrupt::default();
     signals::watch(&interrupt);
     cli::main(

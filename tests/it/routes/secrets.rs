@@ -302,3 +302,15 @@ fn programs_that_are_started_are_given_no_secret() {
         assert!(!started.is_empty() && !holds_secret(&started));
     }
 }
+
+#[test]
+fn no_core_is_written_of_this_program_or_of_what_it_starts() {
+    let sandbox = Sandbox::new();
+    let limit = sandbox.root().join("limit");
+    sandbox.tool(
+        "ssh",
+        &format!("ulimit -Hc > '{}'; exit 255", limit.display()),
+    );
+    let _ = sandbox.run(&["sync", "--repo", "git@example.org:acme/machines"]);
+    assert_eq!(fs::read_to_string(limit).unwrap(), "0\n");
+}
