@@ -45,7 +45,7 @@ pub struct Policy {
     pub exclude: Patterns,
     /// Where the execute bit is ours to set.
     pub executable: Patterns,
-    /// Paths that must stay regular files once they were.
+    /// Paths that must stay once they were there, and must be regular files or symlinks to such.
     pub require: Vec<RelPath>,
     /// Whether a commit may lose more than half of the files.
     pub mass_delete: MassDelete,
@@ -170,6 +170,16 @@ pub fn managed(tree: &Tree, policy: &Policy) -> BTreeMap<RelPath, File> {
             (path.clone(), file)
         })
         .collect()
+}
+
+/// Refuses a commit whose required files are symlinks that lead to none. `leads_to_file` tells that of a path, or
+/// nothing where the commit's content is not here.
+pub fn check_required(
+    remote: &BTreeMap<RelPath, File>,
+    policy: &Policy,
+    leads_to_file: &dyn Fn(&RelPath) -> Option<bool>,
+) -> Result<(), Error> {
+    losses::check_links(remote, policy, leads_to_file)
 }
 
 /// Plans the way from `local` to `remote`.

@@ -54,7 +54,8 @@ pub struct Settings {
     pub exclude: Patterns,
     /// Globs of paths whose execute bit is ours to set.
     pub executable: Patterns,
-    /// Paths that must stay regular files once a commit had them, or the update is refused.
+    /// Paths that must be regular files of the commit, or symlinks to such, and stay once they were there; or the update
+    /// is refused.
     pub require: Vec<RelPath>,
     /// Our own directory: store, journal, index.
     pub state_dir: PathBuf,

@@ -30,8 +30,10 @@ pub enum Error {
         /// All of them, by path.
         conflicts: Vec<Conflict>,
     },
-    /// A file that must be there would go.
-    #[error("the commit has no regular file `{path}` any more, which `require` lists")]
+    /// A file that must be there would go, or is a symlink that leads to none.
+    #[error(
+        "the commit has no regular file `{path}`, nor a symlink to one of its files, and `require` lists it"
+    )]
     #[diagnostic(
         code(hyper_sync::plan::required_gone),
         help(

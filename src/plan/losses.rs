@@ -1,4 +1,5 @@
-//! What a commit must not take away unasked: most of the files, or one that is required.
+//! What a commit must not take away unasked: most of the files, or one that is required. And what is required must be a
+//! file, or a symlink to one: the system is built from it.
 
 use std::collections::BTreeMap;
 
@@ -17,14 +18,9 @@ pub(super) fn check(
     if policy.mass_delete == MassDelete::Allow {
         return Ok(());
     }
-    let regular = |tree: &BTreeMap<RelPath, File>, path: &RelPath| {
-        tree.get(path)
-            .is_some_and(|file: &File| file.mode != FileMode::Symlink)
-    };
-    if let Some(path) = policy
-        .require
-        .iter()
-        .find(|path| regular(base, path) && !regular(remote, path))
+    let mut required = policy.require.iter();
+    if let Some(path) =
+        required.find(|path| base.contains_key(*path) && !remote.contains_key(*path))
     {
         return Err(Error::RequiredGone { path: path.clone() });
     }
@@ -37,4 +33,24 @@ pub(super) fn check(
         });
     }
     Ok(())
+}
+
+/// Refuses a commit in which something required is a symlink that leads to no file, as far as `leads_to_file` can tell.
+pub(super) fn check_links(
+    remote: &BTreeMap<RelPath, File>,
+    policy: &Policy,
+    leads_to_file: &dyn Fn(&RelPath) -> Option<bool>,
+) -> Result<(), Error> {
+    if policy.mass_delete == MassDelete::Allow {
+        return Ok(());
+    }
+    let is_link = |path: &RelPath| {
+        let file = remote.get(path);
+        file.is_some_and(|file| file.mode == FileMode::Symlink)
+    };
+    let mut links = policy.require.iter().filter(|path| is_link(path));
+    match links.find(|path| leads_to_file(path) == Some(false)) {
+        Some(path) => Err(Error::RequiredGone { path: path.clone() }),
+        None => Ok(()),
+    }
 }

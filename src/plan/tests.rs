@@ -50,7 +50,7 @@ fn on_disk(file: File) -> Local {
         },
         mode => Local::File {
             executable: mode == FileMode::Executable,
-            id: file.id,
+            id: Some(file.id),
             stat: stat(Kind::File),
         },
     }
@@ -485,14 +485,17 @@ fn refuses_to_lose_most_of_the_tree_or_a_required_file() {
             ..file(1)
         },
     );
-    assert!(matches!(
-        planned(&linked).unwrap_err(),
-        Error::RequiredGone { .. }
-    ));
     let asked_for = Policy {
         mass_delete: MassDelete::Allow,
         ..policy(LocalEdits::Replace)
     };
+    let led = |policy: &Policy, leads: Option<bool>| check_required(&linked, policy, &|_| leads);
+    let refused = led(&policy(LocalEdits::Replace), Some(false)).unwrap_err();
+    assert!(matches!(refused, Error::RequiredGone { .. }));
+    for leads in [Some(true), None] {
+        assert!(led(&policy(LocalEdits::Replace), leads).is_ok());
+    }
+    assert!(led(&asked_for, Some(false)).is_ok());
     let all = plan(&base, &local, &Files::new(), &asked_for).unwrap();
     assert_eq!(all.operations().len(), 21);
 }

@@ -201,6 +201,7 @@ impl Pipeline<'_> {
     ) -> Result<(Plan, BTreeMap<RelPath, Local>), crate::Error> {
         self.context.observer.step(Step::Compare);
         let local = survey(self.session, self.scanner, staged)?;
+        plan::check_required(staged.files(), policy, &|path| staged.leads_to_file(path))?;
         let mut plan = plan::plan(base, &local, staged.files(), policy)?;
         plan.put_back(&self.goal.edits.files, base, &local);
         Ok((plan, local))

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{Error, Notice, blob};
 
-use crate::git::{CommitId, File, FileMode, RelPath, path};
+use crate::git::id::Kind;
+use crate::git::{BlobId, CommitId, File, FileMode, RelPath, path};
 use crate::objects::Store;
 use crate::settings::Symlinks;
 use crate::text;
@@ -97,10 +98,25 @@ fn check_visible(target: &[u8]) -> Result<(), path::Fault> {
     })
 }
 
-/// Links that are followed from one link before it counts as leaving, as the kernel does (`MAXSYMLINKS`).
-const HOPS: usize = 40;
+/// Whether a path leads to a regular file of the commit, be it one or a link to one. `None` where that cannot be told,
+/// for the text of a link is not here.
+pub(super) fn leads_to_file(
+    store: &Store,
+    files: &BTreeMap<RelPath, File>,
+    path: &RelPath,
+) -> Option<bool> {
+    let text = |id: BlobId| store.read(Kind::Blob, id.0).ok_or(());
+    let start = split(path.as_str().as_bytes());
+    let led = follow(Vec::new(), start, files, text).ok()?;
+    Some(match led {
+        Led::To(path) => files
+            .get(path.as_str())
+            .is_some_and(|file| file.mode != FileMode::Symlink),
+        Led::Out | Led::Around => false,
+    })
+}
 
-/// Whether a link leads out of the tree, also by way of other links: resolved in the commit, not on the disk.
+/// Whether a link leads out of the tree, also by way of other links.
 fn leaves(
     link: &RelPath,
     target: &[u8],
@@ -108,21 +124,44 @@ fn leaves(
     store: &Store,
     commit: CommitId,
 ) -> Result<bool, Error> {
-    let mut at: Vec<String> = link
-        .parent()
-        .map(|parent| parent.components().map(str::to_owned).collect())
-        .unwrap_or_default();
-    let mut pending: Vec<Vec<u8>> = split(target);
-    let mut hops = 0;
     if target.starts_with(b"/") {
         return Ok(true);
     }
+    let at = link
+        .parent()
+        .map(|parent| parent.components().map(str::to_owned).collect())
+        .unwrap_or_default();
+    let led = follow(at, split(target), files, |id| blob(store, commit, id))?;
+    Ok(matches!(led, Led::Out))
+}
+
+/// Where a path leads.
+enum Led {
+    /// To this place in the tree, whatever is there.
+    To(String),
+    /// Out of the tree.
+    Out,
+    /// In a loop, which stays where it is.
+    Around,
+}
+
+/// Links that are followed before it counts as a loop, as the kernel does (`MAXSYMLINKS`).
+const HOPS: usize = 40;
+
+/// Follows a path, whose components are `pending` with the last first, from a directory: in the commit, not on the disk.
+fn follow<E>(
+    mut at: Vec<String>,
+    mut pending: Vec<Vec<u8>>,
+    files: &BTreeMap<RelPath, File>,
+    text: impl Fn(BlobId) -> Result<Vec<u8>, E>,
+) -> Result<Led, E> {
+    let mut hops = 0;
     while let Some(component) = pending.pop() {
         match component.as_slice() {
             b"" | b"." => {}
             b".." => {
                 if at.pop().is_none() {
-                    return Ok(true);
+                    return Ok(Led::Out);
                 }
             }
             name => {
@@ -134,13 +173,12 @@ fn leaves(
                 }) = files.get(here.as_str())
                 {
                     hops += 1;
-                    let next = blob(store, commit, *id)?;
+                    let next = text(*id)?;
                     if next.starts_with(b"/") {
-                        return Ok(true);
+                        return Ok(Led::Out);
                     }
                     if hops > HOPS {
-                        // A loop stays where it is.
-                        return Ok(false);
+                        return Ok(Led::Around);
                     }
                     at.pop();
                     pending.extend(split(&next));
@@ -148,7 +186,7 @@ fn leaves(
             }
         }
     }
-    Ok(false)
+    Ok(Led::To(at.join("/")))
 }
 
 /// The components of a link's target, last first.
