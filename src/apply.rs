@@ -144,8 +144,8 @@ pub fn apply(
         return Ok(Applied::default());
     }
     recover::sweep(target, state)?;
-    let transaction = update.transaction(target, state)?;
     preflight::check(target, state, update, content)?;
+    let transaction = update.transaction(target, state, interrupt)?;
 
     let made = target.make()?;
     match commit(
@@ -203,7 +203,15 @@ fn commit(
     };
     let (staging, record) = thread::scope(|scope| {
         let settled = scope.spawn(|| content.settle());
-        let prepared = prepare(target, state, update, transaction, content, &tick)?;
+        let prepared = prepare(
+            target,
+            state,
+            update,
+            transaction,
+            content,
+            interrupt,
+            &tick,
+        )?;
         settled
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
@@ -222,14 +230,16 @@ fn prepare(
     update: &Update<'_>,
     transaction: &Transaction,
     content: &dyn Content,
+    interrupt: &AtomicBool,
     tick: &dyn Fn(usize) -> Result<(), Error>,
 ) -> Result<(Staging, recover::Record), Error> {
     let staging = Staging::open(target)?;
     preflight::check_case(&staging, transaction)?;
     let mut kept = copies::Copies::begin(state, transaction.id)?;
     for (number, operation) in update.plan.operations().iter().enumerate() {
-        kept.copy(target, operation)?;
-        stage::write(&staging, number, &transaction.changes[number], content)?;
+        let change = &transaction.changes[number];
+        kept.copy(target, operation, &change.before, interrupt)?;
+        stage::write(&staging, number, change, content)?;
         tick(number + 1)?;
     }
     stage::directories(&staging, target, transaction)?;

@@ -334,9 +334,10 @@ fn of_undo(error: &apply::undo::Error) -> Exit {
 fn of_rebuild(error: &rebuild::Error) -> Exit {
     use rebuild::Error;
     match error {
-        Error::FlakeMissing { .. } | Error::HostUnclear { .. } | Error::HostUnknown { .. } => {
-            Exit::Configuration
-        }
+        Error::FlakeMissing { .. }
+        | Error::FlakeUnreadable { .. }
+        | Error::HostUnclear { .. }
+        | Error::HostUnknown { .. } => Exit::Configuration,
         Error::ProgramMissing { .. }
         | Error::Spawn { .. }
         | Error::Build { .. }

@@ -21,6 +21,7 @@ use rustix::io::Errno;
 use crate::git::RelPath;
 
 mod case;
+pub(crate) mod content;
 mod directory;
 mod error;
 mod faults;
@@ -29,6 +30,7 @@ mod permissions;
 mod stat;
 mod write;
 
+pub(crate) use content::Led;
 pub(crate) use directory::Directory;
 pub use error::{Error, Failure};
 pub use faults::{Call, Faults, Outcome};
@@ -205,11 +207,19 @@ impl Target {
     }
 
     fn resolve(&self, path: &RelPath, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        self.resolve_by(path, flags, ResolveFlags::NO_SYMLINKS)
+    }
+
+    /// Never leads out of the target, nor to another file system; `how` may forbid more.
+    fn resolve_by(
+        &self,
+        path: &RelPath,
+        flags: OFlags,
+        how: ResolveFlags,
+    ) -> rustix::io::Result<OwnedFd> {
         let root = self.root.get().ok_or(Errno::NOENT)?;
-        let beneath = ResolveFlags::BENEATH
-            | ResolveFlags::NO_SYMLINKS
-            | ResolveFlags::NO_MAGICLINKS
-            | ResolveFlags::NO_XDEV;
+        let beneath =
+            ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV | how;
         let mut crossings = 0;
         loop {
             match sys::openat2(

@@ -47,7 +47,7 @@ pub use outcome::{LockChange, Note, Outcome, Reason, Status};
 pub use record::{Build, Last, Pending, Record};
 pub use runner::{Command, End, Finished, Kill, Output, Runner, Stop, SystemRunner};
 
-use places::Places;
+use places::{NoFlake, Places};
 use session::Session;
 
 /// How long to wait before trying again while somebody else activates a system; a switch takes some seconds to some
@@ -128,7 +128,15 @@ pub fn mark_pending(
 /// `None` where there is nothing to do, or where this process may not: the rebuild will.
 #[must_use]
 pub fn refresh_lock(settings: &settings::Rebuild, target: &Path) -> Option<Note> {
-    let places = Places::find(&settings.flake, target)?;
+    let places = match Places::find(&settings.flake, target) {
+        Ok(places) => places,
+        Err(NoFlake::Missing) => return None,
+        Err(NoFlake::Unreadable { name, cause }) => {
+            let path = settings.flake.join(name);
+            let cause = format!("`{}` cannot be read: {cause}", path.display());
+            return Some(Note::LockFailed { cause });
+        }
+    };
     if access(&places.flake, Access::WRITE_OK).is_err() {
         return None;
     }

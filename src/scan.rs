@@ -2,20 +2,20 @@
 //!
 //! Only paths that are asked for are looked at, so a target may hold gigabytes that are not ours. Content is hashed
 //! unless the index knows the very same inode, size and times (and the index forgets those of a file that changed in
-//! the tick in which it was looked at: "racy", as in git's own index).
+//! the tick in which it was looked at: "racy", as in git's own index). One whose size is not that of what was written is
+//! not hashed either: it is edited, however large it has become.
 //! Symlinks are never followed, FIFOs never opened for their content.
 //!
 //! A large target has many thousand paths and an update asks for all of them several times. They are kept in the order
 //! in which they are asked for, so that nothing is hashed, compared or copied more than once for each.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::Read;
 use std::sync::Mutex;
 
 use jiff::Timestamp;
 use miette::Diagnostic;
 
-use crate::fs::{self, Kind, Target};
+use crate::fs::{self, Kind, Stat, Target, content};
 use crate::git::{BlobId, File, Oid, RelPath};
 use crate::state::{Index, Owned};
 use crate::text;
@@ -67,6 +67,8 @@ pub struct Scanner<'a> {
     /// Hashes that need not be computed again while the files look the same.
     remembered: Option<&'a BTreeMap<RelPath, Owned>>,
     belief: Belief,
+    /// The largest file that a commit may have, in bytes: what is larger is not hashed.
+    largest: u64,
     /// Held for the whole of a look: a second one finds what the first one saw.
     seen: Mutex<Seen>,
 }
@@ -88,8 +90,15 @@ impl<'a> Scanner<'a> {
             target,
             remembered: index.map(|index| &index.entries),
             belief,
+            largest: u64::MAX,
             seen: Mutex::new(Seen::nothing()),
         }
+    }
+
+    /// With the bytes of the largest file that a commit may have.
+    #[must_use]
+    pub fn largest(self, largest: u64) -> Self {
+        Self { largest, ..self }
     }
 
     /// When the first of what is remembered may have been seen, in nanoseconds since 1970, as files' times are.
@@ -120,11 +129,25 @@ impl<'a> Scanner<'a> {
         self.see(&mut self.seen(), &sorted(paths))
     }
 
-    /// The hash of what is at the place of each of the files, in their order; looked at as by [`look`](Self::look).
+    /// The hash of what is at the place of each of the files, in their order; looked at as by [`look`](Self::look). What
+    /// was not hashed, for its size says that it is edited, is hashed if it may be that very file.
     pub fn hashes(&self, files: &BTreeMap<RelPath, File>) -> Result<Vec<Option<BlobId>>, Error> {
         let paths: Vec<&RelPath> = files.keys().collect();
         let mut seen = self.seen();
         self.see(&mut seen, &paths)?;
+        let mut locals = InOrder::new(&seen.by_path);
+        let mut hashed = Vec::new();
+        for (path, file) in files {
+            if let Some(Local::File { id: None, stat, .. }) = locals.get(path)
+                && let Some(local) = self.hash_if_wanted(path, stat, file.id)?
+            {
+                hashed.push((path.clone(), local));
+            }
+        }
+        if !hashed.is_empty() {
+            seen.by_path.extend(hashed);
+            seen.by_id = None;
+        }
         let mut seen = InOrder::new(&seen.by_path);
         let hash = |path| seen.get(path).and_then(Local::id);
         Ok(paths.into_iter().map(hash).collect())
@@ -170,14 +193,18 @@ impl<'a> Scanner<'a> {
     /// The content of the file at `path`, if it hashes to `id`.
     pub fn read(&self, path: &RelPath, id: BlobId) -> Option<Vec<u8>> {
         let content = match self.target.open_file(path).ok()? {
-            Some((mut file, _)) => {
-                let mut content = Vec::new();
-                file.read_to_end(&mut content).ok()?;
-                content
-            }
+            Some((file, _)) => content::read(&file, self.largest).ok()?,
             None => self.target.read_link(path).ok()??,
         };
         (Oid::of(crate::git::id::Kind::Blob, &content).ok()? == id.0).then_some(content)
+    }
+
+    /// The content of the file at `path` that was not hashed, if it still looks as it did; `None` too where it is larger
+    /// than any file of a commit.
+    pub fn read_edited(&self, path: &RelPath, stat: &Stat) -> Option<Vec<u8>> {
+        let (file, now) = self.target.open_file(path).ok()??;
+        let content = content::read(&file, self.largest).ok()?;
+        (now == *stat && content.len() as u64 == stat.size).then_some(content)
     }
 
     /// Looks at those of the paths, which are sorted, that were not seen before.

@@ -33,7 +33,7 @@ mod target;
 
 pub use error::Error;
 pub use index::{Index, Owned, Seen};
-pub(crate) use publish::publish;
+pub(crate) use publish::{publish, replace};
 pub use sealed::{Damage, Found};
 pub use sync_state::{LastSync, Stats, SyncState};
 

@@ -1,7 +1,10 @@
-//! Reading a file that decides what is trusted, if nobody had a hand in it who should not.
+//! Reading a file by its path, whole, if it is what it should be and nobody had a hand in it who should not.
 //!
-//! What is judged is the file that was opened, so it cannot be exchanged for another one in between.
+//! What is judged is the file that was opened, so it cannot be exchanged for another one in between. Only regular files
+//! are read, never without a bound, and opening one does not wait. What is something else is not even opened, as far as
+//! a look before can tell: for some devices that would have an effect.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -49,6 +52,31 @@ pub(crate) enum Refusal {
     TooLarge,
 }
 
+impl Terms {
+    /// For a file that anybody may have laid down, as the administrator pleases: of at most `limit` bytes.
+    pub(crate) const fn anyone(limit: u64) -> Self {
+        Self {
+            symlink: true,
+            closed: 0,
+            owner: Owner::Any,
+            limit,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("it is missing"),
+            Self::Io(error) => error.fmt(f),
+            Self::NotAFile(kind) => write!(f, "it is {kind}"),
+            Self::Mode(mode) => write!(f, "its mode is {mode:03o}"),
+            Self::Owner(uid) => write!(f, "it belongs to the user with id {uid}"),
+            Self::TooLarge => f.write_str("it is too large"),
+        }
+    }
+}
+
 /// The content, overwritten when it is dropped: it may be a secret.
 pub(crate) fn read(path: &Path, terms: &Terms) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     let follow = if terms.symlink {
@@ -57,7 +85,15 @@ pub(crate) fn read(path: &Path, terms: &Terms) -> Result<Zeroizing<Vec<u8>>, Ref
         OFlags::NOFOLLOW
     };
     // Not blocking: opening a pipe would wait for its writer for ever.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | follow;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY | follow;
+    let look = if terms.symlink {
+        rustix::fs::stat
+    } else {
+        rustix::fs::lstat
+    };
+    if let Ok(stat) = look(path) {
+        kind(&stat)?;
+    }
     let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| match errno {
         Errno::NOENT | Errno::NOTDIR => Refusal::Absent,
         Errno::LOOP if !terms.symlink => Refusal::NotAFile("a symlink"),
@@ -78,12 +114,7 @@ pub(crate) fn read(path: &Path, terms: &Terms) -> Result<Zeroizing<Vec<u8>>, Ref
 
 /// Whether a file is as it must be where `user` runs this.
 pub(crate) fn judge(stat: &Stat, terms: &Terms, user: u32) -> Result<(), Refusal> {
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => {}
-        FileType::Directory => return Err(Refusal::NotAFile("a directory")),
-        FileType::Fifo => return Err(Refusal::NotAFile("a pipe")),
-        _ => return Err(Refusal::NotAFile("a socket or device")),
-    }
+    kind(stat)?;
     let mode = stat.st_mode & 0o7777;
     if mode & terms.closed != 0 {
         return Err(Refusal::Mode(mode));
@@ -94,6 +125,16 @@ pub(crate) fn judge(stat: &Stat, terms: &Terms, user: u32) -> Result<(), Refusal
             Err(Refusal::Owner(uid))
         }
         Owner::Any | Owner::Known { .. } => Ok(()),
+    }
+}
+
+fn kind(stat: &Stat) -> Result<(), Refusal> {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok(()),
+        FileType::Directory => Err(Refusal::NotAFile("a directory")),
+        FileType::Fifo => Err(Refusal::NotAFile("a pipe")),
+        FileType::Symlink => Err(Refusal::NotAFile("a symlink")),
+        _ => Err(Refusal::NotAFile("a socket or device")),
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
-use super::{Error, TxId};
+use super::{Error, TxId, look};
 use crate::fs::{Directory, Failure, Kind};
 use crate::git::RelPath;
 use crate::git::path::RESERVED_PREFIX;
@@ -147,10 +147,11 @@ fn same(
     other_name: &str,
 ) -> Result<bool, Failure> {
     let kind = |directory: &Directory, name: &str| {
-        Ok(directory.stat(name)?.map(|stat| (stat.kind, stat.size)))
+        Ok::<_, Failure>(directory.stat(name)?.map(|stat| (stat.kind, stat.size)))
     };
-    Ok::<_, Failure>(kind(directory, name)? == kind(other, other_name)?)
-        .and_then(|same| Ok(same && directory.read(name)? == other.read(other_name)?))
+    // By their hashes: neither need fit into memory.
+    Ok(kind(directory, name)? == kind(other, other_name)?
+        && look::content(directory, name)? == look::content(other, other_name)?)
 }
 
 /// A directory inside, made durably where it is missing.

@@ -7,11 +7,13 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::look::Heeding;
 use super::undo::{RECORD, blob, numbers};
-use super::{Error, Transaction, TxId, transaction};
+use super::{Error, Image, Transaction, TxId, transaction};
 use crate::fs::{Directory, Failure, Target, Unsynced};
-use crate::git::BlobId;
+use crate::git::{BlobId, File};
 use crate::plan::Operation;
 use crate::scan::{Local, hash};
 use crate::state::{CONFLICTS, Found, StateDir, TX, UNDO, sealed};
@@ -61,20 +63,27 @@ impl Copies {
     }
 
     /// Copies what an operation will replace or remove. What is not any more what the plan saw makes the plan stale.
-    pub(super) fn copy(&mut self, target: &Target, operation: &Operation) -> Result<(), Error> {
+    pub(super) fn copy(
+        &mut self,
+        target: &Target,
+        operation: &Operation,
+        before: &Image,
+        interrupt: &AtomicBool,
+    ) -> Result<(), Error> {
         let stale = || Error::Stale {
             paths: vec![operation.path.clone()],
         };
-        let (size, id) = match &operation.before {
-            Local::Missing | Local::Directory { .. } | Local::Special { .. } => return Ok(()),
-            Local::File { id, stat, .. } | Local::Symlink { id, stat } => (stat.size, *id),
+        let (Some(File { id, .. }), Some(stat)) = (before.file().copied(), operation.before.stat())
+        else {
+            return Ok(());
         };
+        let size = stat.size;
         if self.copied.contains(&id) {
             return Ok(());
         }
         let mut reader: Box<dyn Read> = if let Local::File { stat, .. } = &operation.before {
             match target.open_file(&operation.path)? {
-                Some((file, now)) if now == *stat => Box::new(file),
+                Some((file, now)) if now == *stat => Box::new(Heeding { file, interrupt }),
                 _ => return Err(stale()),
             }
         } else {
@@ -97,6 +106,9 @@ impl Copies {
         let actual = hash(size, &mut tee);
         if let Some(failure) = failure {
             return Err(failure.into());
+        }
+        if interrupt.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
         }
         if !actual.is_ok_and(|actual| actual == id) {
             return Err(stale());

@@ -1,5 +1,9 @@
 //! What is at a path now, hashed.
 
+use std::fs;
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::fs::{Directory, Failure, Kind, Stat, Target};
 use crate::git::{BlobId, File, FileMode, RelPath};
 use crate::scan::hash;
@@ -42,6 +46,43 @@ pub(super) fn entry(directory: &Directory, name: &str) -> Result<(There, Option<
     Ok((There::Image(Image::File(File { mode, id })), unchanged))
 }
 
+/// Hashes a file of the target that looks like this; `None` where it does not any more. It may be of any size.
+pub(super) fn unhashed(
+    target: &Target,
+    path: &RelPath,
+    seen: &Stat,
+    interrupt: &AtomicBool,
+) -> Result<Option<Image>, Error> {
+    let Some((file, now)) = target.open_file(path)? else {
+        return Ok(None);
+    };
+    let id = hash(now.size, &mut Heeding { file, interrupt });
+    if interrupt.load(Ordering::Relaxed) {
+        return Err(Error::Interrupted);
+    }
+    let mode = mode(&now);
+    let is_same = now == *seen && target.stat(path)? == Some(now);
+    Ok(id
+        .ok()
+        .filter(|_| is_same)
+        .map(|id| Image::File(File { mode, id })))
+}
+
+/// A file that is read no further once the flag is set.
+pub(super) struct Heeding<'a> {
+    pub(super) file: fs::File,
+    pub(super) interrupt: &'a AtomicBool,
+}
+
+impl Read for Heeding<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.interrupt.load(Ordering::Relaxed) {
+            return Err(io::Error::other("interrupted"));
+        }
+        self.file.read(buffer)
+    }
+}
+
 /// How often a file is read again that is being written to.
 const ATTEMPTS: u32 = 16;
 
@@ -57,7 +98,7 @@ pub(super) fn content(directory: &Directory, name: &str) -> Result<Option<BlobId
                 };
                 match hash(stat.size, &mut file) {
                     Ok(id) => return Ok(Some(id)),
-                    Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {}
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
                     Err(error) => return Err(failure(error)),
                 }
             }
@@ -76,9 +117,5 @@ pub(super) fn content(directory: &Directory, name: &str) -> Result<Option<BlobId
 }
 
 fn mode(stat: &Stat) -> FileMode {
-    if stat.mode & 0o100 == 0 {
-        FileMode::Regular
-    } else {
-        FileMode::Executable
-    }
+    FileMode::of_file(stat.mode & 0o100 != 0)
 }

@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::git::{CommitId, EntryMode, File, FileMode, RelPath, TreeId, path};
+use crate::git::{CommitId, EntryMode, File, RelPath, TreeId, path};
 use crate::scan::Local;
 use crate::state::sealed::Format;
 use crate::state::{Index, Owned, rfc3339};
@@ -168,25 +168,14 @@ impl Transaction {
 }
 
 impl Image {
-    /// The image of what a plan saw; `None` for what no plan changes.
+    /// The image of what a plan saw; `None` for what no plan changes, and for a file that was not hashed.
     pub(crate) fn of(local: &Local) -> Option<Self> {
-        Some(match local {
-            Local::Missing => Self::Missing,
-            Local::File { executable, id, .. } => Self::File(File {
-                mode: if *executable {
-                    FileMode::Executable
-                } else {
-                    FileMode::Regular
-                },
-                id: *id,
-            }),
-            Local::Symlink { id, .. } => Self::File(File {
-                mode: FileMode::Symlink,
-                id: *id,
-            }),
-            Local::Directory { .. } => Self::Directory,
-            Local::Special { .. } => return None,
-        })
+        match local {
+            Local::Missing => Some(Self::Missing),
+            Local::Directory { .. } => Some(Self::Directory),
+            Local::File { .. } | Local::Symlink { .. } => local.file().map(Self::File),
+            Local::Special { .. } => None,
+        }
     }
 
     /// The file or symlink.

@@ -1,8 +1,9 @@
 //! What is to be carried out, and the record and the index that it makes.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 
-use super::{Change, Error, Image, Point, Transaction, copies};
+use super::{Change, Error, Image, Point, Transaction, copies, look};
 use crate::fs::Target;
 use crate::git::{BlobId, File, RelPath};
 use crate::plan::Plan;
@@ -38,11 +39,8 @@ impl Update<'_> {
     fn index(&self) -> Index {
         let mut local = InOrder::new(self.local);
         let mut seen = |path: &RelPath, id: BlobId| match local.get(path)? {
-            Local::File {
-                id: there, stat, ..
-            }
-            | Local::Symlink { id: there, stat }
-                if *there == id =>
+            local @ (Local::File { stat, .. } | Local::Symlink { stat, .. })
+                if local.id() == Some(id) =>
             {
                 Seen::of(stat, self.looked_at)
             }
@@ -76,6 +74,7 @@ impl Update<'_> {
         &self,
         target: &Target,
         state: &StateDir,
+        interrupt: &AtomicBool,
     ) -> Result<Transaction, Error> {
         let base = |path: &RelPath| {
             let owned = self.before?.entries.get(path)?;
@@ -83,8 +82,15 @@ impl Update<'_> {
         };
         let mut changes = Vec::new();
         for operation in self.plan.operations() {
+            let image = match &operation.before {
+                // Edited, as its size tells; to be kept aside it needs a name.
+                Local::File { id: None, stat, .. } => {
+                    look::unhashed(target, &operation.path, stat, interrupt)?
+                }
+                before => Image::of(before),
+            };
             // No plan replaces a socket; if one came here, looking again is the right answer.
-            let image = Image::of(&operation.before).ok_or_else(|| Error::Stale {
+            let image = image.ok_or_else(|| Error::Stale {
                 paths: vec![operation.path.clone()],
             })?;
             changes.push(Change {

@@ -107,7 +107,21 @@ fn differences(
         })
     };
     let here = |path: &RelPath, local: Option<&Local>| {
-        let File { mode, id } = local?.file()?;
+        let local = local?;
+        if let Local::File {
+            executable,
+            id: None,
+            stat,
+        } = local
+        {
+            let mode = FileMode::of_file(*executable);
+            if stat.size > settings.limits.blob {
+                return Some(Some(Side::large(mode)));
+            }
+            let content = scanner.read_edited(path, stat);
+            return Some(content.map(|content| Side { mode, content }));
+        }
+        let File { mode, id } = local.file()?;
         let content = scanner.read(path, id);
         Some(content.map(|content| Side { mode, content }))
     };

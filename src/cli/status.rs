@@ -153,6 +153,7 @@ fn look(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
 pub(super) fn edits(settings: &Settings, index: &Index) -> Result<Vec<Edit>, Error> {
     let target = Target::open_or_absent(&settings.target)?;
     let scanner = Scanner::new(&target, Some(index), Belief::Unchanged);
+    let scanner = scanner.largest(settings.limits.blob);
     let edits = scanner.edits(&index.base(), &settings.executable)?;
     let edits = edits.into_iter().map(|(path, local)| {
         let edit = match local {

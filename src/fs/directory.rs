@@ -146,7 +146,7 @@ impl Directory {
         Ok((stat.kind == Kind::File).then(|| (File::from(fd), stat)))
     }
 
-    /// The content of a regular file or the text of a symlink; `None` where neither is there.
+    /// The content of a regular file of ours or the text of a symlink; `None` where neither is there.
     pub(crate) fn read(&self, name: impl AsRef<OsStr>) -> Result<Option<Vec<u8>>, Failure> {
         let name = name.as_ref();
         let Some(stat) = self.stat(name)? else {
@@ -154,20 +154,27 @@ impl Directory {
         };
         match stat.kind {
             Kind::File => {
-                let Some((mut file, _)) = self.open_file(name)? else {
+                let Some((file, stat)) = self.open_file(name)? else {
                     return Ok(None);
                 };
                 let mut content = Vec::new();
-                file.read_to_end(&mut content)
+                file.take(stat.size)
+                    .read_to_end(&mut content)
                     .map_err(|error| Failure::from_io("read", &self.path.join(name), error))?;
                 Ok(Some(content))
             }
-            Kind::Symlink => match sys::readlinkat(&self.fd, name, Vec::new()) {
-                Ok(text) => Ok(Some(text.into_bytes())),
-                Err(Errno::NOENT | Errno::INVAL) => Ok(None),
-                Err(errno) => Err(self.failure("read", name, errno)),
-            },
+            Kind::Symlink => self.read_link(name),
             Kind::Directory | Kind::Special => Ok(None),
+        }
+    }
+
+    /// The text of a symlink; `None` where no symlink is there.
+    pub(crate) fn read_link(&self, name: impl AsRef<OsStr>) -> Result<Option<Vec<u8>>, Failure> {
+        let name = name.as_ref();
+        match sys::readlinkat(&self.fd, name, Vec::new()) {
+            Ok(text) => Ok(Some(text.into_bytes())),
+            Err(Errno::NOENT | Errno::INVAL) => Ok(None),
+            Err(errno) => Err(self.failure("read", name, errno)),
         }
     }
 

@@ -56,6 +56,16 @@ impl EntryMode {
 }
 
 impl FileMode {
+    /// Of a regular file.
+    #[must_use]
+    pub fn of_file(executable: bool) -> Self {
+        if executable {
+            Self::Executable
+        } else {
+            Self::Regular
+        }
+    }
+
     /// The mode as git writes it into a tree object.
     #[must_use]
     pub fn as_str(self) -> &'static str {

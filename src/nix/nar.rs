@@ -1,26 +1,53 @@
 //! The hash by which Nix names the content of a directory: SHA-256 over its NAR, written as in `flake.lock`.
 //!
-//! Limits: names must be UTF-8, and only what a NAR can hold may lie there (no FIFO, socket or device). An execute bit
-//! counts for anybody, where Nix looks at the owner's: hash what was copied with clean modes.
+//! A NAR is the directory as one stream (Dolstra's thesis, figure 5.2): every name and content with its length before it,
+//! padded to eight bytes, names in the order of their bytes. It is written here because what is hashed may be a
+//! directory that others write in: each entry is opened below the directory it was found in, no symlink is followed,
+//! nothing waits, and there is a bound.
+//!
+//! Limits: only what a NAR can hold may lie there (no FIFO, socket or device).
 
+use std::ffi::OsStr;
 use std::fmt;
-use std::io;
+use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
+
+use crate::fs::{Directory, Faults, Kind};
+
+/// The most that is hashed: a directory that Nix copies to its store at every build is far smaller.
+const BYTES_MAX: u64 = 4 << 30;
+const ENTRIES_MAX: u64 = 1_000_000;
+/// As deep as a path can be at all (`PATH_MAX`) with names of some length.
+const DEPTH_MAX: u32 = 256;
 
 /// The NAR hash of a file tree.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NarHash([u8; 32]);
 
 impl NarHash {
-    /// Hashes what lies at `path`; symlinks are not followed.
+    /// Hashes what lies in the directory at `path`; symlinks in it are not followed.
     pub fn of(path: &Path) -> io::Result<Self> {
-        let mut encoder = nix_nar::Encoder::new(path).map_err(io::Error::other)?;
-        let mut hasher = Hasher(Sha256::new());
-        io::copy(&mut encoder, &mut hasher)?;
-        Ok(Self(hasher.0.finalize().into()))
+        Self::with_time_of(path).map(|(hash, _)| hash)
+    }
+
+    /// Also tells the newest time of what lies there, which is Nix's `lastModified`: seconds since 1970.
+    pub(crate) fn with_time_of(path: &Path) -> io::Result<(Self, i64)> {
+        let directory = Directory::open(path, Faults::default()).map_err(io::Error::other)?;
+        let mut archive = Archive {
+            hasher: Sha256::new(),
+            bytes: 0,
+            entries: 0,
+            newest: i128::MIN,
+        };
+        archive.text(b"nix-archive-1");
+        archive.directory(&directory, 0)?;
+        let newest = archive.newest.div_euclid(1_000_000_000);
+        let hash = Self(archive.hasher.finalize().into());
+        Ok((hash, i64::try_from(newest).unwrap_or_default()))
     }
 
     /// As lower-case hexadecimal digits, which a file name may hold.
@@ -49,9 +76,106 @@ impl Serialize for NarHash {
     }
 }
 
-struct Hasher(Sha256);
+/// A NAR on its way into the hash.
+struct Archive {
+    hasher: Sha256,
+    bytes: u64,
+    entries: u64,
+    newest: i128,
+}
 
-impl io::Write for Hasher {
+impl Archive {
+    fn directory(&mut self, directory: &Directory, depth: u32) -> io::Result<()> {
+        if depth > DEPTH_MAX {
+            return Err(io::Error::other("it is deeper than any configuration"));
+        }
+        let stat = directory.own_stat().map_err(io::Error::other)?;
+        self.newest = self.newest.max(stat.mtime);
+        self.texts(&[b"(", b"type", b"directory"]);
+        for name in directory.list().map_err(io::Error::other)? {
+            self.entries += 1;
+            if self.entries > ENTRIES_MAX {
+                return Err(io::Error::other(
+                    "it holds more files than any configuration",
+                ));
+            }
+            self.texts(&[b"entry", b"(", b"name", name.as_bytes(), b"node"]);
+            self.entry(directory, &name, depth)?;
+            self.text(b")");
+        }
+        self.text(b")");
+        Ok(())
+    }
+
+    fn entry(&mut self, directory: &Directory, name: &OsStr, depth: u32) -> io::Result<()> {
+        let shown = || directory.path().join(name).display().to_string();
+        let changing = || io::Error::other(format!("`{}` is being changed", shown()));
+        let stat = directory.stat(name).map_err(io::Error::other)?;
+        let stat = stat.ok_or_else(changing)?;
+        match stat.kind {
+            Kind::Directory => {
+                let child = directory.child(name).map_err(io::Error::other)?;
+                return self.directory(&child.ok_or_else(changing)?, depth + 1);
+            }
+            Kind::Symlink => {
+                let text = directory.read_link(name).map_err(io::Error::other)?;
+                let text = text.ok_or_else(changing)?;
+                self.texts(&[b"(", b"type", b"symlink", b"target", &text]);
+            }
+            Kind::File => {
+                let opened = directory.open_file(name).map_err(io::Error::other)?;
+                let (file, stat) = opened.ok_or_else(changing)?;
+                self.bytes = self.bytes.saturating_add(stat.size);
+                if self.bytes > BYTES_MAX {
+                    let words = format!("it holds more than {} GiB", BYTES_MAX >> 30);
+                    return Err(io::Error::other(words));
+                }
+                self.texts(&[b"(", b"type", b"regular"]);
+                if stat.mode & 0o100 != 0 {
+                    self.texts(&[b"executable", b""]);
+                }
+                self.text(b"contents");
+                self.hasher.update(stat.size.to_le_bytes());
+                let read = io::copy(&mut file.take(stat.size), &mut Hasher(&mut self.hasher))?;
+                if read != stat.size {
+                    return Err(changing());
+                }
+                self.pad(stat.size);
+            }
+            Kind::Special => {
+                let words = format!("`{}` is a socket, a FIFO or a device", shown());
+                return Err(io::Error::other(words));
+            }
+        }
+        self.newest = self.newest.max(stat.mtime);
+        self.text(b")");
+        Ok(())
+    }
+
+    fn texts(&mut self, texts: &[&[u8]]) {
+        for text in texts {
+            self.text(text);
+        }
+    }
+
+    fn text(&mut self, text: &[u8]) {
+        let length = text.len() as u64;
+        self.hasher.update(length.to_le_bytes());
+        self.hasher.update(text);
+        self.pad(length);
+    }
+
+    fn pad(&mut self, length: u64) {
+        let over = usize::try_from(length % 8).unwrap_or_default();
+        if over > 0 {
+            self.hasher.update(&[0; 8][over..]);
+        }
+    }
+}
+
+struct Hasher<'a>(&'a mut Sha256);
+
+impl io::Write for Hasher<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.update(bytes);
         Ok(bytes.len())
@@ -87,5 +211,23 @@ mod tests {
             NarHash::of(root.path()).unwrap().to_string(),
             "sha256-R2grYg7NlUMRU0Ca76YShrvuqkg1agBoQWIU6WY5DQo="
         );
+    }
+
+    #[test]
+    fn an_execute_bit_is_the_owners_and_what_cannot_be_hashed_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        std::fs::write(path("a"), "").unwrap();
+        let plain = NarHash::of(root.path()).unwrap();
+        std::fs::set_permissions(path("a"), std::fs::Permissions::from_mode(0o655)).unwrap();
+        assert_eq!(NarHash::of(root.path()).unwrap(), plain, "as Nix has it");
+        let file = std::fs::File::create(path("sparse")).unwrap();
+        file.set_len(BYTES_MAX + 1).unwrap();
+        let told = |()| NarHash::of(root.path()).unwrap_err().to_string();
+        assert_eq!(told(()), "it holds more than 4 GiB");
+        std::fs::remove_file(path("sparse")).unwrap();
+        let mode = rustix::fs::Mode::RUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, path("pipe"), mode).unwrap();
+        assert!(told(()).ends_with("pipe` is a socket, a FIFO or a device"));
     }
 }

@@ -65,6 +65,22 @@ pub enum Error {
         /// Where things stand.
         standing: Standing,
     },
+    /// What is there is not to be read: Nix would read it as root, for ever perhaps.
+    #[error("`{}` cannot be read: {cause}", .path.display())]
+    #[diagnostic(
+        code(hyper_sync::rebuild::flake_unreadable),
+        help(
+            "a regular file must be there, or a symlink to one, which for a target must lie in it; {standing}"
+        )
+    )]
+    FlakeUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+        /// Where things stand.
+        standing: Standing,
+    },
     /// Which host is meant cannot be told.
     #[error("`{}` {}", text::path(.flake), unclear(.names, .hostname))]
     #[diagnostic(
@@ -265,6 +281,7 @@ impl Error {
             Self::Build { tail, .. } | Self::Activation { tail, .. } => Some(tail),
             Self::ProgramMissing { .. }
             | Self::FlakeMissing { .. }
+            | Self::FlakeUnreadable { .. }
             | Self::HostUnclear { .. }
             | Self::HostUnknown { .. }
             | Self::Spawn { .. }

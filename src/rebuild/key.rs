@@ -6,19 +6,20 @@
 //! Limits: what a file outside imports from a third place is not seen. `hyper-sync rebuild` builds all the same.
 #![expect(
     clippy::disallowed_methods,
-    reason = "the host's own files, outside the target, are read by path"
+    reason = "the names beside a file of the host, outside the target, are listed by path"
 )]
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::places::Places;
+use super::places::{LOCK, Places};
 use super::session::Session;
-use crate::fs::{Kind, Target};
+use crate::fs::{Kind, Target, content};
 use crate::git::RelPath;
 use crate::nix::NarHash;
+use crate::vetted::{self, Refusal, Terms};
 
 /// More beside a flake than any configuration has: such a directory (a home, perhaps) is not read at every run.
 const ENTRIES_MAX: usize = 10_000;
@@ -39,13 +40,14 @@ pub(super) fn of(
     }
     if places.is_own() {
         // Stands in for the lock file that the tree does not have.
-        key.file(&session.request.state.path().join("flake.lock"));
+        let kept = session.request.state.directory().open_file(LOCK).ok()?;
+        key.content(kept.map(|(file, _)| file))?;
     } else {
         key.flake(places)?;
     }
     for path in outside(places) {
         key.part(path.as_os_str().as_encoded_bytes());
-        key.file(&path);
+        key.outside(&path)?;
     }
     Some(data_encoding::HEXLOWER.encode(&key.0.finalize()))
 }
@@ -59,8 +61,20 @@ impl Key {
     }
 
     /// A file's content. One that is not there counts as empty: making it changes the key, unless it stays empty.
-    fn file(&mut self, path: &Path) {
-        self.part(&fs::read(path).unwrap_or_default());
+    fn content(&mut self, file: Option<File>) -> Option<()> {
+        let content = file.map(|file| content::read(&file, BYTES_MAX));
+        self.part(&content.transpose().ok()?.unwrap_or_default());
+        Some(())
+    }
+
+    /// As [`content`](Self::content), of a file outside the flake, where it and all above it is the administrator's.
+    fn outside(&mut self, path: &Path) -> Option<()> {
+        match vetted::read(path, &Terms::anyone(BYTES_MAX)) {
+            Ok(content) => self.part(&content),
+            Err(Refusal::TooLarge) => return None,
+            Err(_) => self.part(&[]),
+        }
+        Some(())
     }
 
     /// All that lies in the directory of the host's flake, but for the target.
@@ -94,7 +108,7 @@ impl Key {
                             return None;
                         }
                         self.part(if stat.mode & 0o100 == 0 { b"-" } else { b"x" });
-                        self.file(&places.flake.join(&path));
+                        self.content(flake.open_file(&path).ok()?.map(|(file, _)| file))?;
                     }
                     Kind::Special => {}
                 }

@@ -1,7 +1,7 @@
 //! Which systems this machine runs, booted and boots next.
 #![expect(
     clippy::disallowed_methods,
-    reason = "links of NixOS, outside the target, are read by path"
+    reason = "links of NixOS, outside the target, are followed; nothing is opened by that"
 )]
 
 use std::path::{Path, PathBuf};
@@ -65,4 +65,9 @@ impl Machine {
 /// The store path a link leads to.
 pub(super) fn system(link: &Path) -> Option<PathBuf> {
     std::fs::canonicalize(link).ok()
+}
+
+/// Whether something is at a path: part of a system, or what Nix did not find. Nothing is opened by that.
+pub(super) fn is_there(path: &Path) -> bool {
+    path.exists()
 }

@@ -17,7 +17,7 @@ use super::places::{Places, encoded};
 use super::runner::{Command, Finished, Output};
 use super::session::Session;
 use super::snapshot::{Filter, Snapshot};
-use super::{arguments, host};
+use super::{arguments, host, machine};
 use crate::fs::Target;
 use crate::git::RelPath;
 use crate::nix::Layout;
@@ -287,7 +287,7 @@ fn left_out(tail: &str, target: &Path) -> Option<RelPath> {
         Err(_) => path.components().skip(4).collect(),
     };
     let inside = RelPath::new(inside.as_os_str().as_encoded_bytes()).ok()?;
-    target.join(&inside).exists().then_some(inside)
+    machine::is_there(&target.join(&inside)).then_some(inside)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::runner::Finished;
 use super::session::Session;
 use super::snapshot::{self, Filter, Snapshot};
 use super::verdict::Verdict;
-use super::{PATIENCE, Repeat, host, key, plain, units};
+use super::{PATIENCE, Repeat, host, key, machine, plain, units};
 use crate::fs::Target;
 use crate::nix::NarHash;
 use crate::settings::Action;
@@ -269,7 +269,8 @@ impl Pipeline<'_> {
         let Some(timer) = self.session.request.timer else {
             return Ok(());
         };
-        let has_timer = |system: &Path| system.join("etc/systemd/system").join(timer).exists();
+        let unit = Path::new("etc/systemd/system").join(timer);
+        let has_timer = |system: &Path| machine::is_there(&system.join(&unit));
         // A machine that is updated without a timer has none to lose.
         if has_timer(system) || !has_timer(&self.session.machine.current) {
             return Ok(());

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::machine::Systems;
+use super::machine::{self, Systems};
 use super::outcome::Status;
 use super::session::Session;
 use crate::git::CommitId;
@@ -133,7 +133,7 @@ impl Record {
         let runs = systems.current.as_deref() == Some(system) && self.is_whole();
         let boots = systems.profile.as_deref() == Some(system) && self.is_whole();
         match action {
-            Action::Build => system.exists(),
+            Action::Build => machine::is_there(system),
             Action::Test => runs,
             Action::Boot => boots,
             Action::Switch => {

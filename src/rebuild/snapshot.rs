@@ -15,7 +15,7 @@
     reason = "the copy lies in our own state directory and is written by path"
 )]
 
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -195,7 +195,7 @@ impl Copier<'_> {
 
     fn file(&mut self, path: &RelPath, copy: &Path) -> Result<(), Error> {
         for attempt in 1.. {
-            let Some((mut file, before)) = self.source.open_file(path)? else {
+            let Some((file, before)) = self.source.open_file(path)? else {
                 return Ok(());
             };
             if self.bytes.saturating_add(before.size) > BYTES_MAX {
@@ -212,7 +212,8 @@ impl Copier<'_> {
                 .create_new(true)
                 .mode(mode)
                 .open(copy)?;
-            let size = io::copy(&mut file, &mut to)?;
+            // One that grows is copied as far as it was when it was opened.
+            let size = io::copy(&mut file.take(before.size), &mut to)?;
             drop(to);
             let after = self.source.stat(path)?;
             if after == Some(before) && size == before.size || attempt == ATTEMPTS {

@@ -19,6 +19,17 @@ pub struct Side {
     pub content: Vec<u8>,
 }
 
+impl Side {
+    /// A file that is too large to be read: told as a binary one, as git does beyond `core.bigFileThreshold`.
+    #[must_use]
+    pub fn large(mode: FileMode) -> Self {
+        Self {
+            mode,
+            content: vec![0],
+        }
+    }
+}
+
 /// For whom a difference is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reader {

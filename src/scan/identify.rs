@@ -42,9 +42,10 @@ impl Scanner<'_> {
     /// What is at a path of which `lstat` told this.
     fn identify(&self, path: &RelPath, stat: Stat, known: Option<&Owned>) -> Result<Local, Error> {
         Ok(match stat.kind {
-            Kind::File => match known.filter(|known| self.believes(known, &stat)) {
-                Some(known) => file(known.id, stat),
-                None => self.hashed(path)?,
+            Kind::File => match known {
+                Some(known) if self.believes(known, &stat) => file(Some(known.id), stat),
+                _ if self.is_edited(known, &stat) => file(None, stat),
+                _ => self.hashed(path)?,
             },
             Kind::Symlink => match self.target.read_link(path)? {
                 Some(text) => Local::Symlink {
@@ -61,6 +62,26 @@ impl Scanner<'_> {
         })
     }
 
+    /// Whether the size alone tells that a file is not what was written there, or no file of any commit.
+    fn is_edited(&self, known: Option<&Owned>, stat: &Stat) -> bool {
+        let written = known.and_then(|known| known.seen);
+        written.is_some_and(|seen| seen.size != stat.size) || stat.size > self.largest
+    }
+
+    /// Hashes what was taken for edited by its size alone, where it may be what is wanted there now.
+    pub(super) fn hash_if_wanted(
+        &self,
+        path: &RelPath,
+        stat: &Stat,
+        wanted: BlobId,
+    ) -> Result<Option<Local>, Error> {
+        let known = self.remembered.and_then(|all| all.get(path));
+        let is_new = known.is_none_or(|known| known.id != wanted);
+        (is_new && stat.size <= self.largest)
+            .then(|| self.hashed(path))
+            .transpose()
+    }
+
     fn hashed(&self, path: &RelPath) -> Result<Local, Error> {
         // A file that is written to while it is read has another size than `fstat` told: its hash then belongs to
         // no content at all, so it is read again, and in the end taken as what it was at some moment.
@@ -69,9 +90,12 @@ impl Scanner<'_> {
             let Some((mut content, stat)) = self.target.open_file(path)? else {
                 return Ok(Local::Missing);
             };
+            if stat.size > self.largest {
+                return Ok(file(None, stat));
+            }
             attempts += 1;
             match hash(stat.size, &mut content) {
-                Ok(id) => return Ok(file(id, stat)),
+                Ok(id) => return Ok(file(Some(id), stat)),
                 Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof && attempts < 3 => {
                 }
                 Err(error) => return Err(read(path)(error)),
@@ -112,7 +136,7 @@ impl Scanner<'_> {
     }
 }
 
-fn file(id: BlobId, stat: Stat) -> Local {
+fn file(id: Option<BlobId>, stat: Stat) -> Local {
     Local::File {
         executable: stat.mode & 0o100 != 0,
         id,

@@ -14,8 +14,9 @@ pub enum Local {
     File {
         /// Whether its owner may execute it, which is what git keeps of a mode.
         executable: bool,
-        /// The hash of its content.
-        id: BlobId,
+        /// The hash of its content; `None` where it was not hashed, because it has another size than what a sync wrote
+        /// there, or than any file of a commit: then it is nothing that a commit has.
+        id: Option<BlobId>,
         /// What `lstat` tells.
         stat: Stat,
     },
@@ -60,12 +61,7 @@ impl Local {
     #[must_use]
     pub fn file(&self) -> Option<File> {
         let (mode, id) = match self {
-            Self::File {
-                executable: true,
-                id,
-                ..
-            } => (FileMode::Executable, *id),
-            Self::File { id, .. } => (FileMode::Regular, *id),
+            Self::File { executable, id, .. } => (FileMode::of_file(*executable), (*id)?),
             Self::Symlink { id, .. } => (FileMode::Symlink, *id),
             Self::Missing | Self::Directory { .. } | Self::Special { .. } => return None,
         };

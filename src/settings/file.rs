@@ -1,15 +1,9 @@
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the configuration file is ours to read, and not in the target"
-)]
 //! The configuration file: found, read, and taken apart into keys with their places.
 //!
 //! Its text is kept with everything that could be a secret masked: an error shows the lines around its place, and
 //! people put tokens where they do not belong.
 
 use std::collections::BTreeMap;
-use std::fs::File as Handle;
-use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +13,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{Env, Error, Origin, redact};
+use crate::vetted::{self, Refusal, Terms};
 
 /// Where the file is looked for.
 pub const DEFAULT_FILE: &str = "/etc/hyper-sync/config.toml";
@@ -63,21 +58,20 @@ impl File {
         let path = env
             .current_dir()
             .map_or_else(|| path.to_owned(), |directory| directory.join(path));
-        let mut bytes = Vec::new();
-        let read = Handle::open(&path)
-            .and_then(|handle| handle.take(SIZE_MAX + 1).read_to_end(&mut bytes));
-        if let Err(source) = read {
-            return Err(if source.kind() == std::io::ErrorKind::NotFound {
-                Error::FileMissing { path, asked_by }
-            } else {
-                Error::FileUnreadable { path, source }
-            });
-        }
-        if bytes.len() as u64 > SIZE_MAX {
-            let why = "it is longer than 1 MiB";
-            return Err(Error::FileNotText { path, why });
-        }
-        match String::from_utf8(bytes) {
+        let bytes = match vetted::read(&path, &Terms::anyone(SIZE_MAX)) {
+            Ok(bytes) => bytes,
+            Err(Refusal::Absent) => return Err(Error::FileMissing { path, asked_by }),
+            Err(Refusal::TooLarge) => {
+                let why = "it is longer than 1 MiB";
+                return Err(Error::FileNotText { path, why });
+            }
+            Err(Refusal::Io(source)) => return Err(Error::FileUnreadable { path, source }),
+            Err(refusal) => {
+                let source = std::io::Error::other(refusal.to_string());
+                return Err(Error::FileUnreadable { path, source });
+            }
+        };
+        match std::str::from_utf8(&bytes) {
             Ok(text) => Ok(Self::new(path, text)),
             Err(_) => Err(Error::FileNotText {
                 path,

@@ -33,7 +33,7 @@ pub(super) fn is_published(path: &Path, bytes: &[u8], faults: &Faults) -> bool {
 }
 
 /// Writes a file through a second name, durable when this returns: a reader sees the old one or the new one, whole.
-pub(super) fn replace(
+pub(crate) fn replace(
     directory: &Directory,
     name: &str,
     bytes: &[u8],

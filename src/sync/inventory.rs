@@ -124,6 +124,8 @@ pub(super) fn survey(
     staged: &Staged<'_>,
 ) -> Result<BTreeMap<RelPath, Local>, crate::Error> {
     let ours = session.index().map(|index| index.entries.keys());
+    // What has another size than was written may be what the commit has now.
+    scanner.hashes(staged.files())?;
     Ok(scanner.survey(ours.into_iter().flatten().chain(staged.files().keys()))?)
 }
 

@@ -24,6 +24,8 @@ pub struct Session {
     index: OnceLock<Known>,
     /// The most entries of a tree.
     entries: u64,
+    /// The bytes of the largest file.
+    largest: u64,
     /// The tree that the index names, once it is asked for.
     tree: OnceLock<Option<Tree>>,
     recovered: Option<Recovered>,
@@ -74,6 +76,7 @@ impl Session {
             target,
             index: OnceLock::new(),
             entries: settings.limits.files,
+            largest: settings.limits.blob,
             tree: OnceLock::new(),
             recovered,
             state,
@@ -154,6 +157,6 @@ impl Session {
         } else {
             Belief::Unchanged
         };
-        Scanner::new(&self.target, self.index(), belief)
+        Scanner::new(&self.target, self.index(), belief).largest(self.largest)
     }
 }

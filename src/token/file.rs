@@ -40,12 +40,7 @@ impl Trust {
                 owner: Owner::Known { also: None },
                 limit: TOKEN_MAX,
             },
-            Self::Anyone => Terms {
-                symlink: true,
-                closed: 0,
-                owner: Owner::Any,
-                limit: SETTINGS_MAX,
-            },
+            Self::Anyone => Terms::anyone(SETTINGS_MAX),
         }
     }
 }

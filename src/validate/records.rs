@@ -24,6 +24,7 @@ pub(super) fn integrity(sight: &Sight<'_>, findings: &mut Findings) {
     let mut managed = index.base();
     managed.retain(|path, _| !sight.is_excluded(path));
     let scanner = Scanner::new(target, Some(index), Belief::Unchanged);
+    let scanner = scanner.largest(settings.limits.blob);
     let edits = match scanner.edits(&managed, &settings.executable) {
         Ok(edits) => edits,
         Err(error) => {

@@ -3,18 +3,16 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::Context;
-use super::system::System;
-use crate::fs::{self, Kind, Stat, Target};
+use super::system::{NOT_REGULAR, System};
+use crate::fs::{self, Kind, Led, Stat, Target, content};
 use crate::git::RelPath;
 use crate::patterns::Patterns;
 use crate::rebuild::PROGRAMS;
 use crate::settings::{Env, HYPER_NIXOS_TARGET, Settings};
 use crate::state::{self, Found, Index, StateDir};
-use crate::text;
 
 /// How many names of the target are looked at: what lies unmanaged in it may be any number.
 const WALK_MAX: usize = 200_000;
@@ -97,26 +95,22 @@ impl<'a> Sight<'a> {
         self.settings().exclude.matches(path)
     }
 
-    /// The text of a file of the target; `None` where no regular file is there.
+    /// The text of a file of the target, or of one that a symlink leads to in it; `None` where nothing is there.
     pub(super) fn read_target(&self, path: &RelPath) -> std::io::Result<Option<String>> {
         let Ok(target) = &self.target else {
             return Ok(None);
         };
-        let Some((file, _)) = target.open_file(path).map_err(std::io::Error::other)? else {
-            return Ok(None);
-        };
-        let mut content = Vec::new();
-        file.take(READ_MAX).read_to_end(&mut content)?;
-        Ok(Some(text::decode(&content).into_owned()))
+        match target.open_led(path).map_err(std::io::Error::other)? {
+            Led::Absent => Ok(None),
+            Led::File(file) => content::text(&file, READ_MAX).map(Some),
+            Led::Other => Err(std::io::Error::other(NOT_REGULAR)),
+        }
     }
 
     /// The text of a file, in the target or elsewhere; `None` where nothing is there.
     pub(super) fn read(&self, path: &Path) -> std::io::Result<Option<String>> {
         match self.below_target(path) {
-            Some(below) => match (self.read_target(&below)?, self.target_stat(&below)) {
-                (None, Some(_)) => Err(std::io::Error::other("it is not a regular file")),
-                (text, _) => Ok(text),
-            },
+            Some(below) => self.read_target(&below),
             None => self.system.read(path),
         }
     }
@@ -126,10 +120,13 @@ impl<'a> Sight<'a> {
         self.target.as_ref().ok()?.stat(path).ok()?
     }
 
-    /// What is at a path, through symlinks outside the target and without following any in it.
+    /// What is at a path, through symlinks; one that leads out of the target is not followed.
     pub(super) fn kind(&self, path: &Path) -> Option<Kind> {
         match self.below_target(path) {
-            Some(below) => self.target_stat(&below).map(|stat| stat.kind),
+            Some(below) => {
+                let target = self.target.as_ref().ok()?;
+                target.stat_led(&below).ok()?.map(|stat| stat.kind)
+            }
             None => self.system.stat(path).map(|node| node.kind),
         }
     }

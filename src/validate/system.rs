@@ -4,7 +4,6 @@
 //! left, and in production, where it is `/`, nothing changes. FIFOs are not opened for reading.
 
 use std::fs::File;
-use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -12,11 +11,13 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{self as sys, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
-use crate::fs::Kind;
-use crate::text;
+use crate::fs::{Kind, content};
 
 /// No settings file of a system comes near it.
 const READ_MAX: u64 = 8 << 20;
+
+/// What is said of what is never read.
+pub(super) const NOT_REGULAR: &str = "it is not a regular file";
 
 /// The system.
 pub(super) struct System<'a> {
@@ -30,6 +31,21 @@ pub(super) struct Node {
     pub(super) kind: Kind,
     pub(super) mode: u32,
     pub(super) uid: u32,
+}
+
+impl Node {
+    fn of(stat: &sys::Stat) -> Self {
+        Self {
+            kind: match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile => Kind::File,
+                FileType::Directory => Kind::Directory,
+                FileType::Symlink => Kind::Symlink,
+                _ => Kind::Special,
+            },
+            mode: stat.st_mode & 0o7777,
+            uid: stat.st_uid,
+        }
+    }
 }
 
 /// A file system.
@@ -59,16 +75,7 @@ impl<'a> System<'a> {
     /// What is at a path, through symlinks; `None` where nothing is, or it cannot be seen.
     pub(super) fn stat(&self, path: &Path) -> Option<Node> {
         let stat = sys::fstat(self.open(path, OFlags::PATH).ok()?).ok()?;
-        Some(Node {
-            kind: match FileType::from_raw_mode(stat.st_mode) {
-                FileType::RegularFile => Kind::File,
-                FileType::Directory => Kind::Directory,
-                FileType::Symlink => Kind::Symlink,
-                _ => Kind::Special,
-            },
-            mode: stat.st_mode & 0o7777,
-            uid: stat.st_uid,
-        })
+        Some(Node::of(&stat))
     }
 
     pub(super) fn exists(&self, path: impl AsRef<Path>) -> bool {
@@ -77,15 +84,20 @@ impl<'a> System<'a> {
 
     /// The text of a regular file; `None` where there is none.
     pub(super) fn read(&self, path: &Path) -> std::io::Result<Option<String>> {
+        // Before it is opened, for some devices that has an effect; and after, for it may be another one by then.
+        let is_regular = |node: Node| match node.kind {
+            Kind::File => Ok(()),
+            Kind::Symlink | Kind::Directory | Kind::Special => {
+                Err(std::io::Error::other(NOT_REGULAR))
+            }
+        };
         match self.stat(path) {
             None => return Ok(None),
-            Some(node) if node.kind == Kind::File => {}
-            Some(_) => return Err(std::io::Error::other("it is not a regular file")),
+            Some(node) => is_regular(node)?,
         }
         let fd = self.open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
-        let mut content = Vec::new();
-        File::from(fd).take(READ_MAX).read_to_end(&mut content)?;
-        Ok(Some(text::decode(&content).into_owned()))
+        is_regular(Node::of(&sys::fstat(&fd)?))?;
+        content::text(&File::from(fd), READ_MAX).map(Some)
     }
 
     /// The file system of a path, or of the nearest directory above it that exists.

@@ -47,6 +47,7 @@ mod parallel;
 mod policies;
 mod power;
 mod programs;
+mod reads;
 mod rebuild;
 mod recover;
 mod reference;

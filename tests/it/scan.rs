@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 
 use hyper_sync::fs::Target;
 use hyper_sync::git::id::Kind;
-use hyper_sync::git::{BlobId, CommitId, FileMode, Oid, RelPath, TreeId};
+use hyper_sync::git::{BlobId, CommitId, File, FileMode, Oid, RelPath, TreeId};
 use hyper_sync::scan::{Belief, Local, Scanner};
 use hyper_sync::state::{Index, Owned, Seen};
 
@@ -118,24 +118,59 @@ fn the_index_is_believed_about_files_that_look_the_same() {
     let seen = |index: &Index, belief| {
         let scanner = Scanner::new(&target, Some(index), belief);
         let local = scanner.look(&files).unwrap();
-        local[&files[1]].id().unwrap()
+        local[&files[1]].id()
     };
     let mut known = index(&target, &files[1], FileMode::Regular, "known");
-    assert_eq!(seen(&known, Belief::Unchanged), id("known"));
+    assert_eq!(seen(&known, Belief::Unchanged), Some(id("known")));
     let owned = known.entries.get_mut(&files[1]).unwrap();
     owned.seen.as_mut().unwrap().ino += 1;
-    assert_eq!(seen(&known, Belief::Unchanged), id("b/c"));
-    assert_eq!(seen(&known, Belief::SizeAndTime), id("known"));
-    let owned = known.entries.get_mut(&files[1]).unwrap();
-    owned.seen.as_mut().unwrap().size += 1;
-    assert_eq!(seen(&known, Belief::SizeAndTime), id("b/c"));
+    assert_eq!(seen(&known, Belief::Unchanged), Some(id("b/c")));
+    assert_eq!(seen(&known, Belief::SizeAndTime), Some(id("known")));
 
     let link = index(&target, &files[1], FileMode::Symlink, "known");
     assert_eq!(
         seen(&link, Belief::SizeAndTime),
-        id("b/c"),
+        Some(id("b/c")),
         "it was a symlink"
     );
+}
+
+#[test]
+fn a_file_of_another_size_is_edited_and_hashed_only_if_it_may_be_what_is_wanted() {
+    let directory = tempfile::tempdir().unwrap();
+    let files = [path("a")];
+    let target = target(&directory, &files);
+    let mut known = index(&target, &files[0], FileMode::Regular, "known");
+    known
+        .entries
+        .get_mut(&files[0])
+        .unwrap()
+        .seen
+        .as_mut()
+        .unwrap()
+        .size += 1;
+    let wanted = |content: &str| {
+        let mode = FileMode::Regular;
+        let id = id(content);
+        BTreeMap::from([(files[0].clone(), File { mode, id })])
+    };
+    let scanner = Scanner::new(&target, Some(&known), Belief::Unchanged);
+    let looked = scanner.look(&files).unwrap();
+    assert!(matches!(looked[&files[0]], Local::File { id: None, .. }));
+    assert_eq!(scanner.hashes(&wanted("known")).unwrap(), [None]);
+    assert_eq!(scanner.hashes(&wanted("a")).unwrap(), [Some(id("a"))]);
+    assert_eq!(scanner.look(&files).unwrap()[&files[0]].id(), Some(id("a")));
+
+    // Larger than any file of a commit may be.
+    let huge = fs::OpenOptions::new()
+        .write(true)
+        .open(directory.path().join("a"));
+    huge.unwrap().set_len(1 << 40).unwrap();
+    for index in [None, Some(&known)] {
+        let scanner = Scanner::new(&target, index, Belief::Unchanged).largest(1 << 20);
+        assert_eq!(scanner.hashes(&wanted("a")).unwrap(), [None]);
+        assert_eq!(scanner.read(&files[0], id("a")), None);
+    }
 }
 
 #[test]

@@ -5,24 +5,23 @@
 //! Nix would have made it by hand.
 #![expect(
     clippy::disallowed_methods,
-    reason = "the host's own lock file, outside the target, and the snapshot are written by path"
+    reason = "the host's own lock file, outside the target, may be a symlink of the administrator's; nothing is opened by that"
 )]
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::Pin;
+use crate::fs::{Directory, Failure, Faults, Led, Target, content};
+use crate::git::RelPath;
 use crate::nix::{Flake, Layout, NarHash};
 use crate::rebuild::arguments;
 use crate::rebuild::lockfile::LockFile;
 use crate::rebuild::outcome::{LockChange, Note};
-use crate::rebuild::places::Places;
+use crate::rebuild::places::{LOCK, Places, TEXT_MAX};
 use crate::rebuild::runner::{Finished, Output};
-
-const LOCK: &str = "flake.lock";
+use crate::state::replace;
 
 impl Pin<'_> {
     /// Makes the lock file complete. What cannot be done is said, and the build shows whether it matters.
@@ -41,23 +40,26 @@ impl Pin<'_> {
     /// The lock file of a flake that lies in the target.
     fn keep_own(&mut self) -> Result<Option<LockChange>, String> {
         let inside = self.places.flake.strip_prefix(&self.places.target);
-        let lock = self
-            .tree
-            .path
-            .join(inside.unwrap_or(Path::new("")))
-            .join(LOCK);
-        let kept = self.session.request.state.path().join(LOCK);
-        let is_missing = !lock.exists();
-        if is_missing && kept.exists() {
-            fs::copy(&kept, &lock).map_err(|error| error.to_string())?;
+        let lock = inside.unwrap_or(Path::new("")).join(LOCK);
+        let lock = RelPath::new(lock.as_os_str().as_encoded_bytes());
+        let lock = lock.map_err(|error| error.to_string())?;
+        let tree = Target::open(&self.tree.path).map_err(|error| error.to_string())?;
+        let state = self.session.request.state;
+        let before = read_in(&tree, &lock)?;
+        let is_missing = before.is_none();
+        let kept = state.directory().read(LOCK).map_err(told)?;
+        if let (true, Some(kept)) = (is_missing, kept) {
+            let above = tree.directory(lock.parent().as_ref()).map_err(told)?;
+            let above = above.ok_or("the snapshot has lost a directory")?;
+            let mut file = above.create(LOCK).map_err(told)?;
+            file.write(&kept).map_err(told)?;
         }
-        let before = read(&lock);
+        let before = read_in(&tree, &lock)?;
         let mut change = None;
         if !self.is_complete(before.as_deref()) {
             let reference = self.places.reference(&self.tree.path);
             self.lock(reference, false)?;
-            let after = read(&lock);
-            if after != before {
+            if read_in(&tree, &lock)? != before {
                 change = Some(if is_missing {
                     LockChange::Made
                 } else {
@@ -65,8 +67,9 @@ impl Pin<'_> {
                 });
             }
         }
-        if is_missing && lock.exists() {
-            fs::copy(&lock, &kept).map_err(|error| error.to_string())?;
+        if is_missing && let Some(made) = read_in(&tree, &lock)? {
+            replace(state.directory(), LOCK, made.as_bytes(), 0o600)
+                .map_err(|error| error.to_string())?;
         }
         self.tree.nar = NarHash::of(&self.tree.path).map_err(|error| error.to_string())?;
         Ok(change)
@@ -74,26 +77,25 @@ impl Pin<'_> {
 
     /// The lock file of a host's flake outside the target.
     fn keep_hosts(&self) -> Result<Option<LockChange>, String> {
-        let path = self.places.flake.join(LOCK);
-        let before = read(&path);
+        let before = self.places.lock()?;
         let after = match &self.places.layout {
             // In a git repository a lock file counts once git knows it, which is Nix's to arrange.
             Some(Layout::Input { .. }) if before.is_none() && self.places.in_git => {
                 self.lock(self.places.reference(&self.places.target), true)?;
-                read(&path)
+                self.places.lock()?
             }
             Some(Layout::Input { names }) => self.locked_to_snapshot(names, before.as_deref())?,
             _ if self.is_complete(before.as_deref()) => return Ok(None),
             _ => {
                 self.lock(self.places.reference(&self.places.target), true)?;
-                read(&path)
+                self.places.lock()?
             }
         };
         let Some(after) = after.filter(|after| Some(after) != before.as_ref()) else {
             return Ok(None);
         };
         let Some(before) = before else {
-            replace(&path, &after).map_err(|error| error.to_string())?;
+            write(self.places, &after)?;
             return Ok(Some(LockChange::Made));
         };
         let (Some(old), Some(new)) = (LockFile::parse(&before), LockFile::parse(&after)) else {
@@ -104,10 +106,10 @@ impl Pin<'_> {
             _ => &[],
         };
         if !new.keeps(&old, ours) {
-            replace(&path, &before).map_err(|error| error.to_string())?;
+            write(self.places, &before)?;
             return Err("it would move inputs that are locked already".to_owned());
         }
-        replace(&path, &after).map_err(|error| error.to_string())?;
+        write(self.places, &after)?;
         Ok(Some(if new.keeps(&old, &[]) {
             LockChange::Completed
         } else {
@@ -182,13 +184,13 @@ pub(in crate::rebuild) fn refresh_lock(places: &Places) -> Result<bool, String> 
     let Some(Layout::Input { names }) = &places.layout else {
         return Ok(false);
     };
-    let path = places.flake.join(LOCK);
-    let Some(mut lock) = read(&path).as_deref().and_then(LockFile::parse) else {
+    let Some(mut lock) = places.lock()?.as_deref().and_then(LockFile::parse) else {
         return Ok(false);
     };
-    let nar = NarHash::of(&places.target).map_err(|error| error.to_string())?;
-    let time = newest(&places.target).map_err(|error| error.to_string())?;
-    let source = read(&places.target.join("flake.nix"));
+    let (nar, time) = NarHash::with_time_of(&places.target).map_err(|error| error.to_string())?;
+    let target = Target::open(&places.target).map_err(|error| error.to_string())?;
+    let flake = RelPath::new(b"flake.nix").map_err(|error| error.to_string())?;
+    let source = read_in(&target, &flake)?;
     let target = source.and_then(|source| Flake::parse(&source).ok());
     let refreshed = names.iter().filter(|name| lock.refresh(name, &nar, time));
     if refreshed.count() == 0 {
@@ -202,20 +204,8 @@ pub(in crate::rebuild) fn refresh_lock(places: &Places) -> Result<bool, String> 
             ));
         }
     }
-    replace(&path, &lock.text()).map_err(|error| error.to_string())?;
+    write(places, &lock.text())?;
     Ok(true)
-}
-
-/// The newest time of all that lies at a path, which is Nix's `lastModified`.
-fn newest(path: &Path) -> io::Result<i64> {
-    let found = fs::symlink_metadata(path)?;
-    let mut newest = found.mtime();
-    if found.is_dir() {
-        for entry in fs::read_dir(path)? {
-            newest = newest.max(self::newest(&entry?.path())?);
-        }
-    }
-    Ok(newest)
 }
 
 /// What a program that failed has said last.
@@ -224,24 +214,32 @@ fn last_line(finished: &Finished) -> String {
     last.map_or_else(|| finished.end.to_string(), str::to_owned)
 }
 
-fn read(path: &Path) -> Option<String> {
-    fs::read_to_string(path).ok()
+/// The text of a file of a tree, or of one that a symlink leads to in it; `None` where nothing is there.
+fn read_in(tree: &Target, path: &RelPath) -> Result<Option<String>, String> {
+    match tree.open_led(path).map_err(|error| error.to_string())? {
+        Led::Absent => Ok(None),
+        Led::File(file) => content::text(&file, TEXT_MAX)
+            .map(Some)
+            .map_err(|error| error.to_string()),
+        Led::Other => Err(format!("`{path}` is not a regular file of the tree")),
+    }
 }
 
-/// Replaces a file whole, with the mode it had, where it really lies; or makes it.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let path: PathBuf = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+/// Replaces the lock file of the host's flake whole, with the mode it had, where it really lies; or makes it.
+fn write(places: &Places, text: &str) -> Result<(), String> {
+    let path = places.flake.join(LOCK);
+    let path = fs::canonicalize(&path).unwrap_or(path);
     let directory = path.parent().unwrap_or(Path::new("/"));
-    let mut fresh = tempfile::Builder::new()
-        .prefix(".flake.lock.")
-        .tempfile_in(directory)?;
-    fresh.write_all(text.as_bytes())?;
-    let permissions = match fs::metadata(&path) {
-        Ok(found) => found.permissions(),
-        Err(_) => fs::Permissions::from_mode(0o644),
-    };
-    fresh.as_file().set_permissions(permissions)?;
-    fresh.as_file().sync_all()?;
-    fresh.persist(&path)?;
-    fs::File::open(directory)?.sync_all()
+    let directory = Directory::open(directory, Faults::default()).map_err(told)?;
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or("its name is not text")?;
+    let mode = directory.stat(name).map_err(told)?;
+    let mode = mode.map_or(0o644, |found| found.mode & 0o777);
+    replace(&directory, name, text.as_bytes(), mode).map_err(|error| error.to_string())
+}
+
+/// A failure with what the system said.
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
+fn told(failure: Failure) -> String {
+    format!("{failure}: {}", failure.source)
 }

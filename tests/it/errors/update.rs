@@ -190,6 +190,11 @@ fn before_the_build() -> Vec<rebuild::Error> {
             program: "nixos-rebuild",
             standing: standing.clone(),
         },
+        E::FlakeUnreadable {
+            path: "/etc/nixos/flake.nix".into(),
+            cause: "it is not a regular file".to_owned(),
+            standing: Standing::default(),
+        },
         E::FlakeMissing {
             path: "/etc/nixos/flake.nix".into(),
             standing: standing.clone(),

@@ -1,0 +1,167 @@
+//! Every place in the source that goes to the file system by a path, outside `fs` and `vetted`: what it is, and why that
+//! is safe. A new one belongs into `fs` (by directory handle) or `vetted` (by path, judged), or here with its reason.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// Calls that look for something, list, or open by a path.
+const CALLS: &[&str] = &[
+    "File::create_new(",
+    "File::open",
+    "OpenOptions::new(",
+    "fs::canonicalize(",
+    "fs::copy(",
+    "fs::metadata(",
+    "fs::read(",
+    "fs::read_dir(",
+    "fs::read_link(",
+    "fs::read_to_string(",
+    "fs::symlink_metadata(",
+    "openat(",
+    "openat2(",
+    "rustix::fs::open(",
+    "sys::open(",
+    ".canonicalize()",
+    ".exists()",
+    ".is_dir()",
+    ".is_file()",
+    ".is_symlink()",
+    ".read_dir()",
+    ".read_link()",
+    ".symlink_metadata()",
+    ".try_exists()",
+];
+
+const STORE: &str =
+    "in `objects.git`, which is ours, 0700, opened once and reached through its handle";
+const LINKS: &str = "follows links of the administrator or of NixOS, and opens nothing";
+const NAMES: &str = "asks whether something is there, and opens nothing";
+const HANDLE: &str = "below a directory handle, not blocking, no link followed";
+
+/// The calls that are there, and why they may be.
+const KNOWN: &[(&str, &str, &str)] = &[
+    ("lock.rs", "openat(", HANDLE),
+    ("objects.rs", "fs::read_dir(", STORE),
+    ("objects.rs", "fs::read_to_string(", STORE),
+    ("objects.rs", "fs::symlink_metadata(", STORE),
+    ("objects.rs", ".exists()", STORE),
+    ("objects.rs", ".is_dir()", STORE),
+    ("objects/durable.rs", "File::open", STORE),
+    ("objects/marks.rs", "fs::read_dir(", STORE),
+    ("objects/marks.rs", "fs::read_to_string(", STORE),
+    ("objects/pack.rs", "File::open", STORE),
+    ("objects/pack.rs", "fs::metadata(", STORE),
+    ("objects/pack.rs", "fs::read_dir(", STORE),
+    ("objects/pack.rs", ".exists()", STORE),
+    ("objects/writer.rs", "File::create_new(", STORE),
+    (
+        "rebuild/key.rs",
+        "fs::read_dir(",
+        "lists the names beside a file that the host's flake names",
+    ),
+    ("rebuild/key.rs", ".is_file()", NAMES),
+    ("rebuild/machine.rs", "fs::canonicalize(", LINKS),
+    ("rebuild/machine.rs", ".exists()", NAMES),
+    ("rebuild/machine.rs", ".is_dir()", NAMES),
+    ("rebuild/pinned/lock.rs", "fs::canonicalize(", LINKS),
+    ("rebuild/places.rs", "fs::canonicalize(", LINKS),
+    ("rebuild/places.rs", ".exists()", NAMES),
+    ("rebuild/runner/system.rs", "fs::metadata(", NAMES),
+    ("rebuild/runner/system.rs", ".is_file()", NAMES),
+    (
+        "rebuild/snapshot.rs",
+        "OpenOptions::new(",
+        "makes a file of the snapshot, in our own directory",
+    ),
+    ("rebuild/snapshot.rs", "fs::canonicalize(", LINKS),
+    (
+        "rebuild/snapshot.rs",
+        "fs::read_dir(",
+        "lists our own snapshots",
+    ),
+    (
+        "signals.rs",
+        "fs::read_to_string(",
+        "`/proc/self/status`, which is the kernel's",
+    ),
+    (
+        "signature/program.rs",
+        "File::open",
+        "a file that was just laid down in a directory of ours",
+    ),
+    (
+        "source/git/http.rs",
+        "fs::read_to_string(",
+        "a small file of the state directory, which is ours, 0700",
+    ),
+    (
+        "validate/system.rs",
+        "openat2(",
+        "looks first, then opens not blocking and looks again",
+    ),
+    (
+        "validate/system.rs",
+        "sys::open(",
+        "the directory that stands for `/`",
+    ),
+];
+
+/// What is in a source file beside its tests and its comments.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    let end = text.find("#[cfg(test)]\nmod tests {");
+    let lines = text[..end.unwrap_or(text.len())].lines();
+    lines.filter(|line| !line.trim_start().starts_with("//"))
+}
+
+fn sources(directory: &Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_read_by_a_path_is_known() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    assert!(files.len() > 100);
+    let mut found = BTreeSet::new();
+    for file in &files {
+        let name = file.strip_prefix(&root).unwrap().to_str().unwrap();
+        let is_exempt = name == "fs.rs"
+            || name == "vetted.rs"
+            || name.starts_with("fs/")
+            || name.ends_with("/tests.rs")
+            || name.contains("/tests/");
+        if is_exempt {
+            continue;
+        }
+        let text = fs::read_to_string(file).unwrap();
+        for line in code(&text) {
+            let calls = CALLS.iter().filter(|call| line.contains(*call));
+            found.extend(calls.map(|call| (name.to_owned(), *call)));
+        }
+    }
+    let known: BTreeSet<_> = KNOWN
+        .iter()
+        .map(|(file, call, _)| ((*file).to_owned(), *call))
+        .collect();
+    let unknown: Vec<_> = found.difference(&known).collect();
+    assert!(
+        unknown.is_empty(),
+        "not listed in {}: {unknown:#?}",
+        file!()
+    );
+    let gone: Vec<_> = known.difference(&found).collect();
+    assert!(
+        gone.is_empty(),
+        "listed in {}, and not there: {gone:#?}",
+        file!()
+    );
+}
