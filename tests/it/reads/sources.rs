@@ -54,6 +54,7 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("objects/pack.rs", "fs::metadata(", STORE),
     ("objects/pack.rs", "fs::read_dir(", STORE),
     ("objects/pack.rs", ".exists()", STORE),
+    ("objects/peek.rs", "fs::read_dir(", STORE),
     ("objects/writer.rs", "File::create_new(", STORE),
     (
         "rebuild/key.rs",
