@@ -9,6 +9,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::response::chain;
 use super::{Error, Options};
 use crate::settings::Env;
+use crate::text;
 use crate::vetted::{self, Terms};
 
 /// The largest bundle of certificates that is read; that of Mozilla has 250 kB.
@@ -34,7 +35,7 @@ impl Proxies {
     pub fn from_env(env: &Env) -> Self {
         let get = |names: &[&str]| {
             names.iter().find_map(|name| {
-                let value = env.get(name)?.to_string_lossy().into_owned();
+                let value = text::decode(env.get(name)?.as_encoded_bytes()).into_owned();
                 Some(((*name).to_owned(), value))
             })
         };
