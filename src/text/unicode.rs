@@ -1,7 +1,8 @@
 //! Characters that a reader does not see, or sees in another place than they stand.
 
-/// `Default_Ignorable_Code_Point`, from `DerivedCoreProperties.txt` of the Unicode Character Database, version 17.0.0;
-/// the code points that are reserved for more of the kind are part of it.
+/// `Default_Ignorable_Code_Point`, from `DerivedCoreProperties.txt` of the Unicode Character Database, the same in all
+/// versions from 14.0.0 to 18.0.0. What is reserved for more of the kind is part of it, so that a new version rarely
+/// changes it.
 const DEFAULT_IGNORABLE: &[(char, char)] = &[
     ('\u{00ad}', '\u{00ad}'),
     ('\u{034f}', '\u{034f}'),

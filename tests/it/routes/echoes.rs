@@ -253,3 +253,71 @@ fn names_and_subjects_without_end_are_cut() {
         }
     }
 }
+
+/// What a child process prints on stderr: secrets by their form, what deceives, bytes that are no text, without end.
+const SAID: &str =
+    r"who is https://me:canary@host/ ghp_canary0123456789 \033[2J \302\233 \342\200\256 \351";
+
+/// A script that says it behind a word, and a long line after it.
+fn talks(word: &str, status: u32) -> String {
+    let long = "x".repeat(30_000);
+    format!("printf '{word}: {SAID}\\n{long}\\n' >&2; exit {status}")
+}
+
+#[test]
+fn what_a_child_process_says_is_fit_to_print() {
+    let repo = Repo::small();
+    let path = repo.path().display().to_string();
+    let ssh = format!("ssh://git@host.example{path}");
+    for (program, repository) in [("ssh", &ssh), ("git", &path)] {
+        let machine = Machine::new(&repo, &["--repo", repository]);
+        let program_in_path = machine.world.root().join("bin").join(program);
+        let _ = fs::remove_file(program_in_path);
+        machine.world.tool(program, &talks("fatal", 128));
+        for (stream, text) in outputs(&machine) {
+            assert_fit(program, stream, &text);
+            let is_told = stream == "stderr" || stream == "JSON";
+            assert!(
+                !is_told || text.contains("https://***@host/ *** "),
+                "{program}, {stream}: {text}"
+            );
+            assert!(
+                text.len() < 4000,
+                "{program}, {stream}: {} bytes",
+                text.len()
+            );
+        }
+    }
+}
+
+#[test]
+fn what_a_rebuild_prints_is_fit_to_print_line_by_line() {
+    let repo = Repo::small();
+    repo.write(
+        "flake.nix",
+        "{ outputs = _: { nixosConfigurations.vm = 1; }; }",
+    );
+    repo.commit("a flake");
+    let machine = Machine::new(&repo, &["--repo", &repo.path().display().to_string()]);
+    machine.world.config("[rebuild]\nhost = 'vm'\n");
+    machine.world.tool("nixos-rebuild", &talks("error", 1));
+    machine.sync(&[]);
+    for args in [&["rebuild"][..], &["rebuild", "--json"]] {
+        let output = machine.world.run(args);
+        assert_eq!(output.code, Some(11), "{}", output.stderr);
+        assert_fit("nixos-rebuild", "stdout", &output.stdout);
+        assert_fit("nixos-rebuild", "stderr", &output.stderr);
+        // As it comes, and again in the error.
+        let shown = "who is https://***@host/ *** \\u{1b}[2J \\u{9b} \\u{202e} \\xE9";
+        assert!(output.stderr.contains(shown), "{}", output.stderr);
+        let longest = output.stderr.lines().map(str::len).max();
+        assert!(longest < Some(9000), "{longest:?}");
+    }
+}
+
+#[track_caller]
+fn assert_fit(what: &str, stream: &str, text: &str) {
+    assert!(!text.contains("canary"), "{what}, {stream}: {text}");
+    let found = text.chars().find(|c| deceives(*c));
+    assert_eq!(found, None, "{what}, {stream}: {text:?}");
+}
