@@ -21,6 +21,7 @@ mod config;
 mod diff;
 mod history;
 mod metrics;
+mod overdue;
 mod pages;
 mod place;
 mod rebuild;
@@ -120,6 +121,7 @@ fn run(cli: &Cli, env: &Env, interrupt: &Interrupt, report: &mut Report) -> Resu
         Some(Command::Sync(args)) => sync::run(args, settings, &mut run),
         Some(Command::Validate(args)) => Ok(validate::run(args, settings, &mut run)),
         Some(Command::Status) => status::run(settings, &mut run),
+        Some(Command::Overdue) => overdue::run(settings, &mut run),
         Some(Command::Diff(args)) => diff::run(args, settings, &mut run),
         Some(Command::History) => history::list(settings, &mut run),
         Some(Command::Rollback(args)) => history::rollback(args, settings, &mut run),
@@ -132,6 +134,7 @@ fn run(cli: &Cli, env: &Env, interrupt: &Interrupt, report: &mut Report) -> Resu
         Some(Command::Completions { .. } | Command::Man { .. }) => Ok(Exit::Done),
     };
     if metrics::may_change(command, &cli.update) {
+        overdue::remember(&ended, settings, &mut run);
         metrics::write(&ended, settings, &mut run);
     }
     ended

@@ -42,6 +42,8 @@ pub enum Exit {
     ChangesWait = 20,
     /// The command line is wrong (`EX_USAGE` of `sysexits.h`).
     Usage = 64,
+    /// `overdue`: the repository was not reached, and not for long (`EX_TEMPFAIL` of `sysexits.h`).
+    TryAgain = 75,
     /// Stopped by a signal before anything was changed (what a shell calls 128 + SIGINT).
     Interrupted = 130,
 }
@@ -82,6 +84,10 @@ impl Exit {
         (Self::NeedsPerson, "recovery needs a person"),
         (Self::ChangesWait, "changes wait (`--exit-code`)"),
         (Self::Usage, "usage: the command line is wrong"),
+        (
+            Self::TryAgain,
+            "`overdue`: the last sync did not reach the repository, but not for long: try again soon",
+        ),
         (
             Self::Interrupted,
             "stopped by a signal before anything was changed",
@@ -296,6 +302,8 @@ fn of_sync(error: &sync::Error) -> Exit {
         | sync::Error::NoSuchUpdate(_)
         | sync::Error::NoSuchEdit { .. } => Exit::Failure,
         sync::Error::Outside { .. } => Exit::Usage,
+        sync::Error::Overdue(record) if record.rate_limited => Exit::RateLimited,
+        sync::Error::Overdue(_) => Exit::Network,
     }
 }
 
@@ -381,7 +389,7 @@ mod tests {
         let codes: Vec<u8> = Exit::TABLE.iter().map(|(exit, _)| exit.code()).collect();
         assert_eq!(
             codes,
-            [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20, 64, 130]
+            [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20, 64, 75, 130]
         );
     }
 }

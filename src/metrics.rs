@@ -18,7 +18,7 @@ use crate::rebuild::Record;
 use crate::source::Traffic;
 use crate::state::sealed::{self, Format};
 use crate::state::{Error, Found, Index, StateDir, SyncState, publish};
-use crate::sync::Hold;
+use crate::sync::{Hold, Unreached};
 use crate::text;
 
 mod exposition;
@@ -53,6 +53,12 @@ impl Progress {
         self.begun.push(stage);
     }
 
+    /// Whether a stage was begun.
+    #[must_use]
+    pub fn has_begun(&self, stage: Stage) -> bool {
+        self.begun.contains(&stage)
+    }
+
     /// What a sync has moved over the network.
     pub fn moved(&mut self, traffic: Traffic) {
         self.traffic = traffic;
@@ -83,6 +89,7 @@ pub fn write(path: &Path, state: &StateDir, run: &Run<'_>) -> Result<(), Error> 
         last: SyncState::load(state)?,
         held: Hold::load(state)?.is_some(),
         pending: Record::load(state)?.pending.is_some(),
+        unreached: Unreached::load(state)?.map_or(0, |record| record.count),
         tally,
     };
     publish(
@@ -160,6 +167,7 @@ struct Known {
     last: Option<SyncState>,
     held: bool,
     pending: bool,
+    unreached: u32,
     tally: Tally,
 }
 
@@ -244,11 +252,16 @@ fn traffic(tally: &Tally, run: &Run<'_>) -> [Family; 2] {
 }
 
 /// How the target stands.
-fn standing(known: &Known, run: &Run<'_>) -> [Family; 4] {
+fn standing(known: &Known, run: &Run<'_>) -> [Family; 5] {
     let change = known.last.as_ref().map(|last| last.last_sync.timestamp);
     let state =
         |name, help, value: Option<i64>| gauge(name, help, value.map(|value| one(run, value)));
     [
+        state(
+            "hyper_sync_unreached_syncs",
+            "Syncs that did not reach the repository since the last that ended well.",
+            Some(known.unreached.into()),
+        ),
         state(
             "hyper_sync_last_change_timestamp_seconds",
             "When the target last came to another commit or was brought back to it.",

@@ -63,6 +63,8 @@ pub struct Settings {
     pub state_file: Option<PathBuf>,
     /// Where metrics are written for the textfile collector of Prometheus's node exporter; `None`: nowhere.
     pub metrics_file: Option<PathBuf>,
+    /// How long a repository that is not reached is no failure of the machine.
+    pub failure_grace: Duration,
     /// A file that holds the token.
     pub token_file: Option<PathBuf>,
     /// The REST API's base, where it is not GitHub's own.

@@ -22,6 +22,7 @@ mod remember;
 mod restore;
 mod rollback;
 mod session;
+mod unreached;
 
 pub use error::Error;
 pub use hold::Hold;
@@ -30,6 +31,7 @@ pub use outcome::Outcome;
 pub use restore::{Restored, restore};
 pub use rollback::{Back, history, rollback};
 pub use session::{Note, Session};
+pub use unreached::Unreached;
 
 use pipeline::{Goal, Pipeline};
 use restore::Edits;

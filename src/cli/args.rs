@@ -65,6 +65,12 @@ pub enum Command {
     ///
     /// Also local edits, commits that are held, a rebuild that waits, and when it last ran and last changed anything.
     Status,
+    /// Fail where syncs have not reached the repository for longer than `failure_grace`
+    ///
+    /// For the unit that updates a machine, and for monitoring: a machine without network is no broken machine. Exit
+    /// code 0: the last sync reached the repository, or was refused by a rate limit; 75: it did not, but not for long:
+    /// try again soon; 3 or 5: none has ended well for too long.
+    Overdue,
     /// Show local edits as a diff, or what a sync would change
     ///
     /// Without options: from the last synced commit to the files as they are. The output is that of `git diff`, and

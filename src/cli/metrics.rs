@@ -69,6 +69,7 @@ pub(super) fn may_change(command: Option<&Command>, update: &Update) -> bool {
         Some(
             Command::Validate(_)
             | Command::Status
+            | Command::Overdue
             | Command::Diff(_)
             | Command::History
             | Command::Config(_)

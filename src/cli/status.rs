@@ -15,7 +15,7 @@ use crate::report::{Format, with_causes};
 use crate::scan::{Belief, Local, Scanner};
 use crate::settings::Settings;
 use crate::state::{Found, Index, StateDir, SyncState};
-use crate::sync::Hold;
+use crate::sync::{Hold, Unreached};
 use crate::text;
 
 mod told;
@@ -36,6 +36,7 @@ struct Document {
     kept: Vec<Kept>,
     held: Vec<CommitId>,
     late_edits: Vec<std::path::PathBuf>,
+    unreached: Option<Unreached>,
     pending_rebuild: Option<crate::rebuild::Pending>,
     last_rebuild: Option<crate::rebuild::Last>,
     built_commit: Option<CommitId>,
@@ -98,6 +99,7 @@ fn look(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
         kept: Vec::new(),
         held: Vec::new(),
         late_edits: Vec::new(),
+        unreached: None,
         pending_rebuild: None,
         last_rebuild: None,
         built_commit: None,
@@ -136,6 +138,7 @@ fn look(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
     document.held = Hold::load(&state)?
         .map(|hold| hold.commits.into_iter().collect())
         .unwrap_or_default();
+    document.unreached = Unreached::load(&state)?;
     let record = Record::load(&state)?;
     let systems = Machine::here().systems();
     let commit_of = |system: &Option<std::path::PathBuf>| {

@@ -29,6 +29,8 @@ const HYPER_NIXOS_STATE_FILE: &str = "/var/lib/hypervisor/cache/sync-state.json"
 const HYPER_NIXOS_FLAKE: &str = "/etc/hypervisor";
 /// A first build on a small machine compiles for hours; what is longer hangs.
 const REBUILD_TIMEOUT: Duration = Duration::from_secs(4 * 60 * 60);
+/// A night, a weekend's first half, or a journey without network; longer than that a machine is not up to date.
+const FAILURE_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Below it, the validator of Hyper-NixOS fails.
 const HYPER_NIXOS_MIN_FREE: u64 = 5 << 30;
 /// Room for the store, the undo copies and a build's small outputs.
@@ -108,6 +110,7 @@ fn settings(layers: &mut Layers<'_>, env: &Env) -> Settings {
         state_dir: state_dir(layers, &target, env),
         state_file: layers.optional("state_file", of.only(HYPER_NIXOS_STATE_FILE.into())),
         metrics_file: layers.optional("metrics_file", None),
+        failure_grace: layers.value("failure_grace", FAILURE_GRACE),
         token_file: layers.optional("token_file", None),
         api_url: layers.optional("api_url", None).map(|ApiUrl(url)| url),
         ssh_key_file: layers.optional("ssh_key_file", None),

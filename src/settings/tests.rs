@@ -21,6 +21,7 @@ const SAMPLES: &[(&str, [&str; 3])] = &[
     ("state_dir", ["/s/one", "/s/two", "/s/three"]),
     ("state_file", ["/s/one", "/s/two", "/s/three"]),
     ("metrics_file", ["/s/one", "/s/two", "/s/three"]),
+    ("failure_grace", ["1h", "2h", "3h"]),
     ("token_file", ["/s/one", "/s/two", "/s/three"]),
     ("api_url", ["https://one", "https://two", "https://three"]),
     ("ssh_key_file", ["/s/one", "/s/two", "/s/three"]),

@@ -89,6 +89,22 @@ pub enum Error {
         /// The bytes of the edit.
         kept: std::path::PathBuf,
     },
+    /// The repository was not reached for longer than `failure_grace`.
+    #[error("no sync has ended well since {:.0}; {} did not reach the repository, the last one at {:.0} because {}", .0.since, syncs(.0.count), .0.last, text::message(&.0.cause))]
+    #[diagnostic(
+        code(hyper_sync::sync::overdue),
+        help(
+            "run `hyper-sync sync` to see whether it still is so, and correct the cause; `failure_grace` is how long this is no failure; nothing was written"
+        )
+    )]
+    Overdue(super::Unreached),
+}
+
+fn syncs(count: u32) -> String {
+    match count {
+        1 => "1 sync".to_owned(),
+        count => format!("{count} syncs"),
+    }
 }
 
 fn taken(path: &crate::git::RelPath, by: &crate::git::RelPath) -> String {

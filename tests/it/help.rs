@@ -26,6 +26,7 @@ fn of_the_update_in_short() {
       sync         Bring the target to a commit, without rebuilding
       validate     Check the installation: files, flake, Nix, tools, integrity, disk space
       status       Show which commit the target, the built and the running system are at
+      overdue      Fail where syncs have not reached the repository for longer than `failure_grace`
       diff         Show local edits as a diff, or what a sync would change
       history      List the updates that can be undone, newest first
       rollback     Bring the target back to an earlier commit, without the network

@@ -43,6 +43,7 @@ mod lock;
 mod metrics;
 mod names;
 mod objects;
+mod overdue;
 mod parallel;
 mod policies;
 mod power;

@@ -146,6 +146,9 @@ fn a_sync_tells_what_it_did() {
     # HELP hyper_sync_requests_total Requests sent by syncs that ended well.
     # TYPE hyper_sync_requests_total counter
     hyper_sync_requests_total{target="[target]"} 3
+    # HELP hyper_sync_unreached_syncs Syncs that did not reach the repository since the last that ended well.
+    # TYPE hyper_sync_unreached_syncs gauge
+    hyper_sync_unreached_syncs{target="[target]"} 0
     # HELP hyper_sync_last_change_timestamp_seconds When the target last came to another commit or was brought back to it.
     # TYPE hyper_sync_last_change_timestamp_seconds gauge
     hyper_sync_last_change_timestamp_seconds{target="[target]"} [number]

@@ -41,6 +41,7 @@ fn shows_every_setting_with_its_origin() {
     state_dir = "[state]"  # HYPER_SYNC_STATE_DIR
     state_file = "/var/lib/hypervisor/cache/sync-state.json"  # default
     # metrics_file is not set                     # default
+    failure_grace = "24h"                         # default
     # token_file is not set                       # default
     # api_url is not set                          # default
     # ssh_key_file is not set                     # default

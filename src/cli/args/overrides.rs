@@ -59,6 +59,7 @@ impl Cli {
             Some(
                 Command::Validate(_)
                 | Command::Status
+                | Command::Overdue
                 | Command::Diff(_)
                 | Command::History
                 | Command::Restore(_)

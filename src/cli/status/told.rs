@@ -75,6 +75,13 @@ impl Lines {
         if let Some(time) = &document.last_run {
             self.add("last run", time);
         }
+        if let Some(record) = &document.unreached {
+            let (since, count, cause) = (record.since, record.count, &record.cause);
+            self.add(
+                "unreached",
+                format!("since {since:.0}, syncs: {count}, the last one: {cause}"),
+            );
+        }
         if document.active {
             self.add("active", "a run is under way");
         } else if document.unfinished {

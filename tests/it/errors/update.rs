@@ -85,7 +85,19 @@ pub(super) fn sync() -> Vec<Error> {
             by: path("modules"),
             kept: "/var/lib/hyper-sync/undo/000007/e69de29bb2d1d6434b8b29ae775ad8c2e48c5391".into(),
         },
+        overdue(false, 25),
+        overdue(true, 1),
     ])
+}
+
+fn overdue(rate_limited: bool, count: u32) -> sync::Error {
+    sync::Error::Overdue(sync::Unreached {
+        since: "2026-11-27T10:00:00Z".parse().unwrap(),
+        last: "2026-11-28T10:00:00Z".parse().unwrap(),
+        count,
+        rate_limited,
+        cause: "cannot reach git.example.org: no route to host".to_owned(),
+    })
 }
 
 pub(super) fn apply() -> Vec<Error> {

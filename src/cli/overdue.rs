@@ -1,0 +1,97 @@
+//! `hyper-sync overdue`, and what it goes by: which syncs have not reached the repository.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Run;
+use crate::Error;
+use crate::exit::Exit;
+use crate::lock::{self, Lock};
+use crate::metrics::{Progress, Stage};
+use crate::report::{Format, with_causes};
+use crate::settings::Settings;
+use crate::state::StateDir;
+use crate::sync::{self, Unreached};
+
+/// How long a run that has begun since is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs the command: the end of the unit that updates the machine.
+pub(super) fn run(settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
+    let record = match StateDir::find(&settings.state_dir, &settings.target)? {
+        Some(state) => Unreached::load(&state)?,
+        None => None,
+    };
+    if let Some(record) = &record
+        && record.is_overdue(Timestamp::now(), settings.failure_grace)
+    {
+        return Err(sync::Error::Overdue(record.clone()).into());
+    }
+    if run.report.format() == Format::Json {
+        run.report.json(&record);
+    }
+    let soon = record.is_some_and(|record| !record.rate_limited);
+    Ok(if soon { Exit::TryAgain } else { Exit::Done })
+}
+
+/// How the sync of a run ended, as far as it tells whether the repository was reached.
+enum Sync<'a> {
+    /// It ended well.
+    Done,
+    /// The network or a rate limit ended it.
+    Unreached(Exit, &'a Error),
+}
+
+impl<'a> Sync<'a> {
+    fn of(ended: &'a Result<Exit, Error>, progress: &Progress) -> Option<Self> {
+        if !progress.has_begun(Stage::Sync) {
+            return None;
+        }
+        match ended {
+            Err(error) if !progress.has_begun(Stage::Rebuild) => {
+                let exit = Exit::from(error);
+                let is_remote = matches!(exit, Exit::Network | Exit::RateLimited);
+                is_remote.then_some(Self::Unreached(exit, error))
+            }
+            Ok(_) | Err(_) => Some(Self::Done),
+        }
+    }
+}
+
+/// Remembers how the sync of a run has ended. What goes wrong here is told, and is no failure of the run.
+pub(super) fn remember(ended: &Result<Exit, Error>, settings: &Settings, run: &mut Run<'_>) {
+    let Some(sync) = Sync::of(ended, &run.progress) else {
+        return;
+    };
+    if let Err(error) = attempt(&sync, settings, run) {
+        let why = with_causes(&error);
+        run.report.warning(&format!(
+            "whether the repository was reached is not remembered: {why}"
+        ));
+    }
+}
+
+fn attempt(sync: &Sync<'_>, settings: &Settings, run: &Run<'_>) -> Result<(), Error> {
+    let Some(state) = StateDir::find(&settings.state_dir, &settings.target)? else {
+        return Ok(());
+    };
+    let known = Unreached::load(&state)?;
+    let record = match sync {
+        // As nearly always, and then nothing is to be done.
+        Sync::Done if known.is_none() => return Ok(()),
+        Sync::Done => None,
+        Sync::Unreached(exit, error) => Some(Unreached::after(
+            known,
+            Timestamp::now(),
+            *exit == Exit::RateLimited,
+            with_causes(*error),
+        )),
+    };
+    let _lock = match Lock::acquire(&state, PATIENCE, run.interrupt) {
+        // Another run is active, and remembers how it ends itself.
+        Err(lock::Error::Busy { .. } | lock::Error::Interrupted) => return Ok(()),
+        lock => lock?,
+    };
+    Ok(Unreached::replace(&state, record.as_ref())?)
+}

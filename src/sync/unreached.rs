@@ -1,0 +1,110 @@
+//! Syncs that did not reach the repository: since when, how many in a row, and why the last one did not.
+//!
+//! A machine without network is no broken machine. The unit of the NixOS module takes such an end for a good one, and
+//! `hyper-sync overdue` fails for it once this has lasted for `failure_grace`. Only a sync that ends well removes the
+//! record: one that reached the repository and failed was a failure at once.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::state::sealed::{self, Format, Found};
+use crate::state::{self, StateDir, rfc3339};
+
+const NAME: &str = "unreached";
+const FORMAT: Format = Format {
+    kind: "unreached",
+    version: 1,
+};
+
+/// The syncs since the last that ended well, as far as they failed for the network or a rate limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreached {
+    /// When the first one failed.
+    #[serde(with = "rfc3339")]
+    pub since: Timestamp,
+    /// When the last one failed.
+    #[serde(with = "rfc3339")]
+    pub last: Timestamp,
+    /// How many.
+    pub count: u32,
+    /// Whether the last one was refused by a rate limit: then another try soon makes it no better.
+    pub rate_limited: bool,
+    /// Why the last one failed.
+    pub cause: String,
+}
+
+impl Unreached {
+    /// Reads the record. A damaged one counts as none: the next failure begins another.
+    pub fn load(state: &StateDir) -> Result<Option<Self>, state::Error> {
+        Ok(match sealed::read(state.directory(), NAME, FORMAT)? {
+            Found::Whole(record) => Some(record),
+            Found::Absent | Found::Damaged(_) => None,
+        })
+    }
+
+    /// The record with another failure in it.
+    #[must_use]
+    pub fn after(before: Option<Self>, now: Timestamp, rate_limited: bool, cause: String) -> Self {
+        // As it is written: rounded there, it could lie in the future.
+        let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
+        // A clock that was set back would make it last for longer than it did.
+        let since = before.as_ref().map_or(now, |before| before.since.min(now));
+        let count = before.map_or(0, |before| before.count);
+        Self {
+            since,
+            last: now,
+            count: count.saturating_add(1),
+            rate_limited,
+            cause,
+        }
+    }
+
+    /// Whether there has been no success for so long that somebody should know.
+    #[must_use]
+    pub fn is_overdue(&self, now: Timestamp, grace: Duration) -> bool {
+        now.duration_since(self.since).unsigned_abs() >= grace && now >= self.since
+    }
+
+    /// Writes the record, durable, or removes it.
+    pub fn replace(state: &StateDir, record: Option<&Self>) -> Result<(), state::Error> {
+        match record {
+            Some(record) => sealed::write(state.directory(), NAME, FORMAT, record),
+            None => Ok(state.directory().unlink(NAME)?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+
+    fn at(hour: i64) -> Timestamp {
+        Timestamp::from_second(hour * 60 * 60).unwrap()
+    }
+
+    fn failed(before: Option<Unreached>, hour: i64) -> Unreached {
+        Unreached::after(before, at(hour), false, "no route".to_owned())
+    }
+
+    #[test]
+    fn it_lasts_from_the_first_failure_on() {
+        let record = failed(Some(failed(None, 10)), 33);
+        assert_eq!((record.since, record.last), (at(10), at(33)));
+        assert_eq!(record.count, 2);
+        assert!(!record.is_overdue(at(33), 24 * HOUR));
+        assert!(record.is_overdue(at(34), 24 * HOUR));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_nobody_alarmed() {
+        let record = failed(None, 1000);
+        assert!(!record.is_overdue(at(10), HOUR));
+        let record = failed(Some(record), 10);
+        assert_eq!(record.since, at(10));
+        assert!(!record.is_overdue(at(10), HOUR));
+    }
+}
