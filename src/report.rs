@@ -293,6 +293,8 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
 
     #[test]
@@ -302,6 +304,61 @@ mod tests {
         assert!(!Color::Auto.is_on(true, &env.clone().with("NO_COLOR", "1")));
         assert!(!Color::Auto.is_on(true, &env.clone().with("TERM", "dumb")));
         assert!(Color::Always.is_on(false, &env) && !Color::Never.is_on(true, &env));
+    }
+
+    /// What is printed of an error, for a person or a program.
+    fn printed(error: &dyn Diagnostic, format: Format) -> String {
+        let written = Arc::<Mutex<Vec<u8>>>::default();
+        let stdio = Stdio {
+            out: Box::new(Shared(written.clone())),
+            err: Box::new(Shared(written.clone())),
+            out_is_terminal: false,
+            err_is_terminal: false,
+        };
+        let (verbosity, color) = (Verbosity::Normal, Color::Auto);
+        let mut report = Report::new(stdio, format, verbosity, color, &Env::empty());
+        report.error(error, Exit::Failure);
+        let written = written.lock().unwrap();
+        String::from_utf8(written.clone()).unwrap()
+    }
+
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// An error that nobody has made fit to print, with a cause of the same kind.
+    #[derive(Debug, thiserror::Error, Diagnostic)]
+    #[error("{words}")]
+    #[diagnostic(code(test::raw), help("{words}"))]
+    struct Raw {
+        words: String,
+        source: Option<Box<Raw>>,
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_error_prints_what_deceives_or_goes_on_without_end(bytes: Vec<u8>, times in 1..2000_usize) {
+            let words = text::decode(&bytes).into_owned() + "\u{9b}\u{202e} ghp_canary0123456789 ";
+            let words = words.repeat(times);
+            let source = Some(Box::new(Raw { words: words.clone(), source: None }));
+            let raw = Raw { words, source };
+            for format in [Format::Human, Format::Json] {
+                let printed = printed(&raw, format);
+                let is_fit = |c: char| c == '\n' || c == '\t' || text::is_printable(c);
+                proptest::prop_assert!(printed.chars().all(is_fit), "{printed:?}");
+                proptest::prop_assert!(!printed.contains("canary"), "{printed:?}");
+                // Message, cause and help, each with room for its escapes in JSON.
+                proptest::prop_assert!(printed.len() < 3 * 4 * text::MESSAGE_MAX, "{}", printed.len());
+            }
+        }
     }
 
     struct Full(io::ErrorKind);

@@ -22,6 +22,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use serde::Serializer;
 use unicode_normalization::char::is_combining_mark;
 
 mod lines;
@@ -48,6 +49,11 @@ const READ_MAX: usize = 64 << 10;
 #[must_use]
 pub fn words(text: impl AsRef<[u8]>) -> String {
     first_words(text, WORDS_MAX)
+}
+
+/// [`words`] for a field of JSON (`serde`'s `serialize_with`).
+pub fn as_words<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&words(text))
 }
 
 /// As [`words`], at most `max` characters: of what is no message and only shows what kind of thing came.

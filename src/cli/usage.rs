@@ -8,6 +8,7 @@ use miette::Diagnostic;
 use crate::exit::Exit;
 use crate::report::{Color, Format, Report, Stdio, Verbosity};
 use crate::settings::Env;
+use crate::text;
 
 /// A command line that is wrong, as a program is told of it; a person is shown the usage beside it.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -62,7 +63,7 @@ pub(super) fn tell(error: &clap::Error, format: Format, env: &Env, mut stdio: St
     let text = if Color::Auto.is_on(is_terminal, env) {
         rendered.ansi().to_string()
     } else {
-        rendered.to_string()
+        text::lines(&rendered.to_string())
     };
     let stream = if asked_for {
         &mut stdio.out

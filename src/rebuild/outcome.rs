@@ -119,6 +119,7 @@ pub enum Note {
     /// The flake's lock file could not be brought up to date.
     LockFailed {
         /// Why.
+        #[serde(serialize_with = "text::as_words")]
         cause: String,
     },
     /// FIFOs, sockets and devices in the target, which no build can read.
@@ -146,6 +147,7 @@ pub enum Reason {
     /// The tree could not be copied.
     Snapshot {
         /// Why.
+        #[serde(serialize_with = "text::as_words")]
         cause: String,
     },
 }

@@ -13,6 +13,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{Env, Error, Origin, redact};
+use crate::text;
 use crate::vetted::{self, Refusal, Terms};
 
 /// Where the file is looked for.
@@ -82,12 +83,12 @@ impl File {
 
     /// A file that has been read already.
     #[must_use]
-    pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
-        let (path, text) = (path.into(), text.into());
-        let masked = NamedSource::new(path.display().to_string(), redact::mask(&text));
+    pub fn new(path: impl Into<PathBuf>, content: impl Into<String>) -> Self {
+        let (path, content) = (path.into(), content.into());
+        let masked = NamedSource::new(text::path(&path), redact::mask(&content));
         Self {
             path,
-            text,
+            text: content,
             masked: Arc::new(masked),
         }
     }

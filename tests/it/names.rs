@@ -1,5 +1,7 @@
 //! Names and link targets that deceive, through the real binary by every route: refused, and shown for what they are.
 
+use std::fs;
+
 use hyper_sync::git::{RelPath, path};
 use hyper_sync::text::code_point;
 
@@ -163,6 +165,53 @@ fn names_that_look_the_same_are_told_apart() {
             .contains("`\\u{421}` and `\\u{441}` are one name"),
         "{}",
         output.stderr
+    );
+}
+
+/// Git lets a branch have such a name: what programs are given is exact, and nothing of it reaches a terminal.
+#[test]
+fn a_branch_that_deceives_is_named_exactly_and_shown_escaped() {
+    let repo = Repo::small();
+    let branch = "feature\u{202e}xin\u{200b}";
+    repo.update_ref(&format!("refs/heads/{branch}"), &repo.id("main"));
+    let sandbox = Sandbox::new();
+    let metrics = sandbox.root().join("metrics.prom");
+    sandbox.config(&format!("metrics_file = '{}'\n", metrics.display()));
+    let path = repo.path().display().to_string();
+    let sync = ["sync", "--repo", &path, "--ref", branch];
+    let is_fit = |what: &str, text: &str| {
+        let found = text.chars().find(|c| "\u{202e}\u{200b}".contains(*c));
+        assert_eq!(found, None, "{what}: {text}");
+    };
+    let commands: [&[&str]; 4] = [&sync, &["status"], &["history"], &["config", "show"]];
+    for command in commands {
+        for json in [&[][..], &["--json"]] {
+            let args = [command, json].concat();
+            let output = sandbox.run(&args).ok();
+            is_fit(command[0], &output.stdout);
+            is_fit(command[0], &output.stderr);
+            if command[0] == "sync" && !json.is_empty() {
+                assert_eq!(output.json()["ref"], branch);
+            }
+        }
+    }
+    let state = fs::read_to_string(sandbox.state().join("sync-state.json")).unwrap();
+    is_fit("sync-state.json", &state);
+    let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+    assert_eq!(state["last_sync"]["ref"], branch);
+    let metrics = fs::read_to_string(metrics).unwrap();
+    is_fit("metrics", &metrics);
+    assert!(
+        metrics.contains(r#"ref="feature\\u{202e}xin\\u{200b}""#),
+        "{metrics}"
+    );
+    let missing = sandbox
+        .run(&["sync", "--repo", &path, "--ref", "gone\u{202e}"])
+        .code(2);
+    assert!(
+        missing.stderr.contains("`gone\\u{202e}`"),
+        "{}",
+        missing.stderr
     );
 }
 
