@@ -350,7 +350,7 @@ pub enum Error {
         fault: tree::Fault,
     },
     /// A blob whose bytes are not those of its id.
-    #[error("`{}` does not match its git id: expected {expected}, got {actual}", text::name(.path))]
+    #[error("`{}` does not match its git id: expected {expected}, got {actual}", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::source::blob_mismatch),
         help(
@@ -414,7 +414,7 @@ pub enum Error {
         actual: TreeId,
     },
     /// A symlink whose target is no path, or leaves the tree against the settings.
-    #[error("the symlink `{}` {fault}", text::name(.path))]
+    #[error("the symlink `{}` {fault}", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::source::symlink_refused),
         help("correct it in the repository{}; nothing was written", fault.way_out())

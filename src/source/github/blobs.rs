@@ -13,7 +13,7 @@ use super::{Cap, Error, GitHub, Reply};
 use crate::git::id::Kind;
 use crate::git::{BlobId, CommitId, Oid, Tree};
 use crate::objects::{Added, Writer};
-use crate::text::{self, name};
+use crate::text;
 
 const RAW: &str = "application/vnd.github.raw+json";
 /// What the API serves at most.
@@ -170,7 +170,7 @@ impl GitHub {
         let coded = if size > JSON_MAX { 0 } else { size / 5 * 2 };
         let cap = Cap {
             bytes: size.saturating_add(coded).saturating_add(ENVELOPE),
-            what: format!("`{}`", name(&want.path)),
+            what: format!("`{}`", text::path(&want.path)),
             setting: Some("limits.blob"),
         };
         let request = self
@@ -223,7 +223,7 @@ impl GitHub {
 
     fn too_large(&self, want: &Want) -> Error {
         Error::TooLarge {
-            what: format!("`{}`", name(&want.path)),
+            what: format!("`{}`", text::path(&want.path)),
             limit: self.limits.blob,
             setting: "limits.blob",
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, NoProxy, Proxy, Url};
 use tokio::runtime::{Builder, Runtime};
@@ -116,6 +117,7 @@ fn proxies(proxies: &Proxies) -> Result<Vec<Proxy>, Error> {
             format!("http://{value}")
         };
         let url = Url::parse(&address).map_err(|_| refuse("is not a URL"))?;
+        keep_password(&url);
         // Anything else would be left out without a word, and the connection made directly.
         if !matches!(url.scheme(), "http" | "https") {
             return Err(refuse("is neither an http nor an https proxy"));
@@ -131,6 +133,17 @@ fn proxies(proxies: &Proxies) -> Result<Vec<Proxy>, Error> {
         list.push(make(http, Proxy::http)?);
     }
     Ok(list)
+}
+
+/// A proxy is sent its password, and may say it back.
+fn keep_password(proxy: &Url) {
+    let decoded = |text| percent_decode_str(text).decode_utf8_lossy();
+    if let Some(password) = proxy.password() {
+        let (user, password) = (decoded(proxy.username()), decoded(password));
+        let pair = format!("{user}:{password}");
+        text::keep_secret(&password);
+        text::keep_secret(&data_encoding::BASE64.encode(pair.as_bytes()));
+    }
 }
 
 /// One worker: the program waits for the network in one place, and so does the runtime.

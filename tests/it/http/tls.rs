@@ -133,3 +133,26 @@ fn a_proxy_is_used_but_never_for_this_machine() {
     client.fetch(&Request::get(far)).unwrap();
     assert_eq!(proxy.count(), 1);
 }
+
+#[test]
+fn the_password_of_a_proxy_is_masked_where_it_says_it_back() {
+    let proxy = Forge::serve(&Repo::small());
+    let sent = data_encoding::BASE64.encode(b"me:canary/0123");
+    proxy.fault(
+        When::any(),
+        Action::status(407, format!("canary/0123 {sent}")),
+    );
+    let address = proxy.origin().replace("://", "://me:canary%2F0123@");
+    let env = Env::empty().with("http_proxy", address);
+    let options = Options {
+        backoff: Duration::from_millis(1),
+        ..Options::new(None, Limits::default(), &env)
+    };
+    let client = Client::new(options, Interrupt::default()).unwrap();
+    let far = url("http://git.example.org/acme/machines").unwrap();
+    let error = client.send(&Request::get(far)).unwrap().refusal();
+    assert!(
+        error.to_string().ends_with("status 407, *** ***"),
+        "{error}"
+    );
+}
