@@ -139,6 +139,7 @@ fn of_token(error: &token::Error) -> Exit {
         | token::Error::NotAFile { .. }
         | token::Error::Mode { .. }
         | token::Error::Owner { .. }
+        | token::Error::Exposed { .. }
         | token::Error::TooLarge { .. }
         | token::Error::Content { .. } => Exit::Configuration,
     }
@@ -164,6 +165,7 @@ fn of_state(error: &state::Error) -> Exit {
         state::Error::NotADirectory { .. }
         | state::Error::ForeignOwner { .. }
         | state::Error::Writable { .. }
+        | state::Error::Exposed { .. }
         | state::Error::OtherTarget { .. }
         | state::Error::Newer { .. } => Exit::Configuration,
         state::Error::Io(_) => Exit::FileSystem,
@@ -240,6 +242,7 @@ fn of_signature(error: &signature::Error) -> Exit {
         | E::NotAFile { .. }
         | E::Mode { .. }
         | E::Owner { .. }
+        | E::Exposed { .. }
         | E::TooLarge { .. }
         | E::Content { .. }
         | E::Line { .. }

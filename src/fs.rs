@@ -20,6 +20,7 @@ use rustix::io::Errno;
 
 use crate::git::RelPath;
 
+pub(crate) mod above;
 mod case;
 pub(crate) mod content;
 mod directory;
@@ -30,6 +31,7 @@ mod permissions;
 mod stat;
 mod write;
 
+use above::Exposure;
 pub(crate) use content::Led;
 pub(crate) use directory::Directory;
 pub use error::{Error, Failure};
@@ -290,21 +292,15 @@ type Owners = Vec<(PathBuf, u32)>;
 
 /// Whether somebody else could swap what is in a directory that root is about to go through: refused where a group or
 /// everybody could, told where it is one other user.
-///
-/// For anybody but root it is their own affair: they can only harm themselves, and homes are laid out in many ways.
 fn check_exposure(directory: &OwnedFd, path: &Path) -> Result<Option<(PathBuf, u32)>, Error> {
-    if !rustix::process::geteuid().is_root() {
-        return Ok(None);
-    }
     let stat = sys::fstat(directory).map_err(|errno| Error::open_target(path, errno))?;
-    let mode = Mode::from_raw_mode(stat.st_mode);
-    let others = mode.contains(Mode::WOTH) || (mode.contains(Mode::WGRP) && stat.st_gid != 0);
-    if others && !mode.contains(Mode::SVTX) {
-        return Err(Error::TargetExposed {
+    match above::exposure(&stat) {
+        Exposure::None => Ok(None),
+        Exposure::User(uid) => Ok(Some((path.to_owned(), uid))),
+        Exposure::Others => Err(Error::TargetExposed {
             path: path.to_owned(),
-        });
+        }),
     }
-    Ok((stat.st_uid != 0).then(|| (path.to_owned(), stat.st_uid)))
 }
 
 const LIST: OFlags = OFlags::RDONLY

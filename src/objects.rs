@@ -26,6 +26,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use crate::git::commit;
 use crate::git::id::Kind;
 use crate::git::{Commit, CommitId, Oid};
+use crate::text;
 
 mod decoder;
 mod durable;
@@ -34,6 +35,7 @@ mod ingest;
 mod marks;
 mod pack;
 mod peek;
+mod place;
 mod settle;
 mod shares;
 mod tidy;
@@ -47,6 +49,7 @@ pub use writer::{Added, Writer};
 
 use marks::Marks;
 use pack::{Object, Pack, Reading};
+use place::{Place, shown};
 use settle::Settling;
 
 /// The directory's name below the state directory.
@@ -65,6 +68,8 @@ const CONFIG: &str = "[core]\n\trepositoryformatversion = 1\n\tbare = true\n\
 /// The store.
 #[derive(Debug)]
 pub struct Store {
+    place: Place,
+    /// The way in through its handle.
     root: PathBuf,
     blob_limit: u64,
     packs: RwLock<Vec<Pack>>,
@@ -79,23 +84,23 @@ impl Store {
     ///
     /// `blob_limit` is the largest object that is ever read into memory.
     pub fn open(state_dir: &Path, blob_limit: u64) -> Result<Self, Error> {
-        let root = state_dir.join(NAME);
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(state_dir)
             .map_err(|source| Error::io("create", state_dir, source))?;
-        let mut rebuilt = false;
+        let (place, mut rebuilt) = Place::open(state_dir)?;
+        let root = place.root();
         if let Err(error) = prepare(&root) {
             if !is_misshapen(&error) {
                 return Err(error);
             }
-            tracing::warn!(path = %root.display(), %error, "the object store is no repository; starting anew");
-            remove(&root)?;
+            tracing::warn!(path = %text::path(place.path()), %error, "the object store is no repository; starting anew");
+            empty(&root)?;
             prepare(&root)?;
             rebuilt = true;
         }
-        let mut store = Self::load(root, blob_limit)?;
+        let mut store = Self::load(place, blob_limit)?;
         if store.is_damaged() {
             store = store.salvage()?;
             rebuilt = true;
@@ -113,14 +118,14 @@ impl Store {
     /// Where it is: a `GIT_DIR`.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.root
+        self.place.path()
     }
 
     /// A new directory that only we can enter; it goes with its handle, or when the store is opened next.
     pub fn scratch(&self) -> Result<tempfile::TempDir, Error> {
         tempfile::Builder::new()
             .prefix(durable::TEMPORARY)
-            .tempdir_in(&self.root)
+            .tempdir_in(self.path())
             .map_err(|source| Error::io("create a directory in", &self.root, source))
     }
 
@@ -147,7 +152,7 @@ impl Store {
                 Reading::Found(object) => return Some(take(object)),
                 Reading::Absent => {}
                 Reading::Damaged(detail) => {
-                    tracing::warn!(pack = %pack.path().display(), %id, %detail, "damaged object in the store");
+                    tracing::warn!(pack = %text::path(shown(pack.path())), %id, %detail, "damaged object in the store");
                     self.set_damaged();
                 }
             }
@@ -174,7 +179,8 @@ impl Store {
         self.packs().iter().any(|pack| pack.contains(id))
     }
 
-    fn load(root: PathBuf, blob_limit: u64) -> Result<Self, Error> {
+    fn load(place: Place, blob_limit: u64) -> Result<Self, Error> {
+        let root = place.root();
         let mut sound = !root.join(DAMAGED).exists();
         let (packs, packs_sound) = pack::load_all(&root.join("objects/pack"), blob_limit)?;
         sound &= packs_sound;
@@ -182,6 +188,7 @@ impl Store {
         let known = |commit: &CommitId| packs.iter().any(|pack| pack.contains(commit.0));
         sound &= marks.commits().all(|commit| known(&commit));
         let store = Self {
+            place,
             root,
             blob_limit,
             packs: RwLock::new(packs),
@@ -196,8 +203,8 @@ impl Store {
 
     /// Keeps the commits that can be read to their last blob; throws everything away where none can.
     fn salvage(self) -> Result<Self, Error> {
-        tracing::warn!(path = %self.root.display(), "the object store is damaged; keeping what can be proven");
-        let (root, blob_limit) = (self.root.clone(), self.blob_limit);
+        tracing::warn!(path = %text::path(self.path()), "the object store is damaged; keeping what can be proven");
+        let (place, root, blob_limit) = (self.place.clone(), self.root.clone(), self.blob_limit);
         let kept = match self.keep_intact() {
             Ok(kept) => kept,
             // The next run may have what this one lacks.
@@ -209,11 +216,11 @@ impl Store {
         };
         drop(self);
         if !kept {
-            remove(&root)?;
+            empty(&root)?;
             prepare(&root)?;
         }
         durable::remove(&root.join(DAMAGED))?;
-        let store = Self::load(root, blob_limit)?;
+        let store = Self::load(place, blob_limit)?;
         store.damaged.store(false, Ordering::Relaxed);
         Ok(store)
     }
@@ -270,11 +277,7 @@ impl Store {
 
 /// Makes what is missing of a bare repository, and sweeps what a killed run left.
 fn prepare(root: &Path) -> Result<(), Error> {
-    for directory in [
-        root,
-        &root.join("objects/pack"),
-        &root.join("refs/hyper-sync"),
-    ] {
+    for directory in [&root.join("objects/pack"), &root.join("refs/hyper-sync")] {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -323,6 +326,15 @@ fn is_misshapen(error: &Error) -> bool {
         source.kind(),
         io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists | io::ErrorKind::IsADirectory
     )
+}
+
+/// Removes everything in a directory.
+fn empty(directory: &Path) -> Result<(), Error> {
+    let listed = |source| Error::io("list", directory, source);
+    for entry in fs::read_dir(directory).map_err(listed)? {
+        remove(&entry.map_err(listed)?.path())?;
+    }
+    Ok(())
 }
 
 /// Removes a file, a symlink or a whole directory; what is not there is removed already.

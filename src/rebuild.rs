@@ -16,6 +16,7 @@ use crate::git::CommitId;
 use crate::patterns::Patterns;
 use crate::settings::{self, Action, Env};
 use crate::state::{self, StateDir};
+use crate::text;
 
 mod activate;
 mod arguments;
@@ -133,7 +134,7 @@ pub fn refresh_lock(settings: &settings::Rebuild, target: &Path) -> Option<Note>
         Err(NoFlake::Missing) => return None,
         Err(NoFlake::Unreadable { name, cause }) => {
             let path = settings.flake.join(name);
-            let cause = format!("`{}` cannot be read: {cause}", path.display());
+            let cause = format!("`{}` cannot be read: {cause}", text::path(&path));
             return Some(Note::LockFailed { cause });
         }
     };

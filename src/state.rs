@@ -1,7 +1,7 @@
 //! The state directory: what outlives a run.
 //!
-//! Mode 0700 and ours alone, so nobody can plant anything in it; it is opened once and then reached by descriptor.
-//! The object store below it is reached by path, by the libraries that read it. Every small file is sealed
+//! Mode 0700 and ours alone, and so is all above it, so nobody can plant anything in it or put another one in its place;
+//! it is opened once and then reached by descriptor. Every small file is sealed
 //! ([`sealed`]): a torn or foreign one is set aside and the run goes on without it, one made by a newer hyper-sync
 //! stops the run.
 //!
@@ -21,7 +21,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::fs::{Directory, Faults, Kind};
+use crate::fs::above::{self, Last, Refusal};
+use crate::fs::{Directory, Failure, Faults, Kind};
 
 mod error;
 mod index;
@@ -47,6 +48,10 @@ pub struct StateDir {
 impl StateDir {
     /// Opens the state directory; makes it, and what is missing above it, where it is not there.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        // Before anything is made there.
+        if let Err(Refusal::Exposed(above)) = above::judged(path, Last::Kept, None) {
+            return Err(Error::exposed(path, above));
+        }
         make_private(path, &Faults::default())?;
         Self::check(path)
     }
@@ -115,7 +120,11 @@ impl StateDir {
     }
 
     fn check(path: &Path) -> Result<Self, Error> {
-        let root = Directory::open(path, Faults::default()).map_err(|failure| {
+        let place = above::judged(path, Last::Kept, None).map_err(|refusal| match refusal {
+            Refusal::Exposed(above) => Error::exposed(path, above),
+            Refusal::Io(errno) => Failure::new("open", path, errno).into(),
+        })?;
+        let root = Directory::open_at(&place, path).map_err(|failure| {
             let path = path.to_owned();
             match failure.errno() {
                 // With O_DIRECTORY | O_NOFOLLOW the kernel says either of a symlink.
@@ -171,7 +180,7 @@ fn make_directories(path: &Path, mode: u32, faults: &Faults) -> Result<(), Error
                 missing.push(name);
                 here = parent;
             }
-            _ => return Err(crate::fs::Failure::new("create", path, Errno::NOENT).into()),
+            _ => return Err(Failure::new("create", path, Errno::NOENT).into()),
         }
     };
     for name in missing.into_iter().rev() {

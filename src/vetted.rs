@@ -7,11 +7,15 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use secrecy::zeroize::Zeroizing;
+
+use crate::fs::above::{self, Last};
+use crate::text;
 
 /// What a file must be like.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +26,9 @@ pub(crate) struct Terms {
     pub(crate) closed: u32,
     /// To whom it may belong.
     pub(crate) owner: Owner,
+    /// Whether the directories above it count: where root runs this, nobody else may be able to change what is in them
+    /// than those to whom the file may belong.
+    pub(crate) above: bool,
     /// How many bytes it may have.
     pub(crate) limit: u64,
 }
@@ -48,6 +55,8 @@ pub(crate) enum Refusal {
     Mode(u32),
     /// It belongs to this user.
     Owner(u32),
+    /// This, which is above it or a symlink on the way to it, can be changed by others.
+    Exposed(PathBuf),
     /// It has more bytes than it may have.
     TooLarge,
 }
@@ -59,6 +68,7 @@ impl Terms {
             symlink: true,
             closed: 0,
             owner: Owner::Any,
+            above: false,
             limit,
         }
     }
@@ -72,6 +82,7 @@ impl fmt::Display for Refusal {
             Self::NotAFile(kind) => write!(f, "it is {kind}"),
             Self::Mode(mode) => write!(f, "its mode is {mode:03o}"),
             Self::Owner(uid) => write!(f, "it belongs to the user with id {uid}"),
+            Self::Exposed(path) => write!(f, "`{}` can be changed by others", text::path(path)),
             Self::TooLarge => f.write_str("it is too large"),
         }
     }
@@ -79,24 +90,43 @@ impl fmt::Display for Refusal {
 
 /// The content, overwritten when it is dropped: it may be a secret.
 pub(crate) fn read(path: &Path, terms: &Terms) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-    let follow = if terms.symlink {
-        OFlags::empty()
+    let last = if terms.symlink {
+        Last::Followed
     } else {
-        OFlags::NOFOLLOW
+        Last::Kept
     };
-    // Not blocking: opening a pipe would wait for its writer for ever.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY | follow;
-    let look = if terms.symlink {
-        rustix::fs::stat
+    let place = if terms.above {
+        let also = match terms.owner {
+            Owner::Known { also } => also,
+            Owner::Any => None,
+        };
+        let judged = above::judged(path, last, also);
+        Some(judged.map_err(|refusal| match refusal {
+            above::Refusal::Exposed(path) => Refusal::Exposed(path),
+            above::Refusal::Io(Errno::NOENT | Errno::NOTDIR) => Refusal::Absent,
+            above::Refusal::Io(errno) => Refusal::Io(errno.into()),
+        })?)
     } else {
-        rustix::fs::lstat
+        None
     };
-    if let Ok(stat) = look(path) {
+    let (directory, name, last) = match &place {
+        // All links have been followed.
+        Some(place) => (place.directory.as_fd(), place.name.as_os_str(), Last::Kept),
+        None => (CWD, path.as_os_str(), last),
+    };
+    let (look, follow) = match last {
+        Last::Followed => (AtFlags::empty(), OFlags::empty()),
+        Last::Kept => (AtFlags::SYMLINK_NOFOLLOW, OFlags::NOFOLLOW),
+    };
+    if let Ok(stat) = rustix::fs::statat(directory, name, look) {
         kind(&stat)?;
     }
-    let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| match errno {
+    // Not blocking: opening a pipe would wait for its writer for ever.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY | follow;
+    let opened = rustix::fs::openat(directory, name, flags, Mode::empty());
+    let fd = opened.map_err(|errno| match errno {
         Errno::NOENT | Errno::NOTDIR => Refusal::Absent,
-        Errno::LOOP if !terms.symlink => Refusal::NotAFile("a symlink"),
+        Errno::LOOP if last == Last::Kept => Refusal::NotAFile("a symlink"),
         // A socket cannot be opened at all.
         Errno::NXIO => Refusal::NotAFile("a socket or device"),
         errno => Refusal::Io(errno.into()),
@@ -155,6 +185,7 @@ mod tests {
         symlink: false,
         closed: 0o022,
         owner: Owner::Known { also: None },
+        above: true,
         limit: 10,
     };
 
@@ -190,7 +221,7 @@ mod tests {
             owner: Owner::Any,
             ..TERMS
         };
-        rustix::fs::mkfifoat(rustix::fs::CWD, path("pipe"), Mode::RUSR).unwrap();
+        rustix::fs::mkfifoat(CWD, path("pipe"), Mode::RUSR).unwrap();
         rustix::fs::symlink("/dev/null", path("link")).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
         for (name, kind) in [

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{self as sys, AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use super::above::Place;
 use super::faults::About;
 use super::{Failure, Faults, Kind, Stat};
 
@@ -48,6 +49,13 @@ impl Directory {
         let fd = sys::openat(sys::CWD, path, OPEN, Mode::empty())
             .map_err(|errno| Failure::new("open", path, errno))?;
         Ok(Self::from_fd(fd, path.to_owned(), faults))
+    }
+
+    /// Opens the directory at a place, which must not be a symlink; `path` is for messages.
+    pub(crate) fn open_at(place: &Place, path: &Path) -> Result<Self, Failure> {
+        let fd = sys::openat(&place.directory, &place.name, OPEN, Mode::empty())
+            .map_err(|errno| Failure::new("open", path, errno))?;
+        Ok(Self::from_fd(fd, path.to_owned(), Faults::default()))
     }
 
     /// Opens a directory by path, through symlinks.

@@ -17,6 +17,7 @@ use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use crate::fs::{Directory, Faults, Kind};
+use crate::text;
 
 /// The most that is hashed: a directory that Nix copies to its store at every build is far smaller.
 const BYTES_MAX: u64 = 4 << 30;
@@ -108,7 +109,7 @@ impl Archive {
     }
 
     fn entry(&mut self, directory: &Directory, name: &OsStr, depth: u32) -> io::Result<()> {
-        let shown = || directory.path().join(name).display().to_string();
+        let shown = || text::path(directory.path().join(name));
         let changing = || io::Error::other(format!("`{}` is being changed", shown()));
         let stat = directory.stat(name).map_err(io::Error::other)?;
         let stat = stat.ok_or_else(changing)?;

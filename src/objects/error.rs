@@ -33,7 +33,7 @@ impl Error {
     pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io {
             action,
-            path: path.to_owned(),
+            path: super::shown(path),
             source,
         }
     }

@@ -17,6 +17,7 @@ use crate::git::Oid;
 use crate::git::id::Kind;
 
 use super::pack::{self, Pack, Reading};
+use super::place::Place;
 use super::{Error, IngestError, Store};
 
 /// How often the flag and the deadline are looked at while gitoxide computes.
@@ -49,8 +50,9 @@ type Bases<'a> = dyn Fn(Oid) -> Option<(Kind, Vec<u8>)> + 'a;
 #[derive(Debug)]
 pub struct Transient {
     pack: Option<Pack>,
-    // Removes the files when dropped.
+    // Removes the files when dropped, by a path that leads through the handle.
     _directory: tempfile::TempDir,
+    _place: Place,
 }
 
 impl Transient {
@@ -100,6 +102,7 @@ impl Store {
         Ok(Transient {
             pack,
             _directory: directory,
+            _place: self.place.clone(),
         })
     }
 

@@ -17,6 +17,7 @@ use gix_pack::data::entry::Location;
 
 use crate::git::Oid;
 use crate::git::id::Kind;
+use crate::text;
 
 use super::decoder::Decoder;
 use super::{Error, durable};
@@ -247,7 +248,7 @@ pub(super) fn load_all(directory: &Path, blob_limit: u64) -> Result<(Vec<Pack>, 
                         return Err(Error::io("read", file, source));
                     }
                 }
-                tracing::warn!(pack = %path.display(), %detail, "damaged pack in the store");
+                tracing::warn!(pack = %text::path(super::shown(&path)), %detail, "damaged pack in the store");
                 sound = false;
                 unlink(&path)?;
             }

@@ -66,7 +66,7 @@ pub enum Error {
         standing: Standing,
     },
     /// What is there is not to be read: Nix would read it as root, for ever perhaps.
-    #[error("`{}` cannot be read: {cause}", .path.display())]
+    #[error("`{}` cannot be read: {cause}", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::rebuild::flake_unreadable),
         help(

@@ -68,6 +68,20 @@ pub enum Error {
         /// Its owner.
         uid: u32,
     },
+    /// Others can put another file in its place.
+    #[error("`{}`, which is above the file of signers `{}`, can be changed by others", text::path(.above), text::path(.path))]
+    #[diagnostic(
+        code(hyper_sync::signature::exposed),
+        help(
+            "check what the file lists, and keep it where only root may write, as in `/etc`; nothing was written"
+        )
+    )]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// The directory above it, or a symlink on the way.
+        above: PathBuf,
+    },
     /// More than a list of keys can be.
     #[error("the file of signers `{}` has more than {limit} bytes", text::path(.path))]
     #[diagnostic(

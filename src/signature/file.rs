@@ -12,6 +12,7 @@ const TERMS: Terms = Terms {
     symlink: true,
     closed: 0o022,
     owner: Owner::Known { also: None },
+    above: true,
     // The keyring of a large distribution's developers has 10 MiB.
     limit: 16 << 20,
 };
@@ -26,6 +27,7 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
             Refusal::NotAFile(kind) => Error::NotAFile { path, kind },
             Refusal::Mode(mode) => Error::Mode { path, mode },
             Refusal::Owner(uid) => Error::Owner { path, uid },
+            Refusal::Exposed(above) => Error::Exposed { path, above },
             Refusal::TooLarge => Error::TooLarge {
                 path,
                 limit: TERMS.limit,

@@ -1,6 +1,6 @@
 //! What can go wrong with the state directory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 
@@ -48,6 +48,20 @@ pub enum Error {
         /// Its mode.
         mode: u32,
     },
+    /// Others can put another directory in its place.
+    #[error("`{}`, which is above the state directory `{}`, can be changed by others", text::path(.above), text::path(.path))]
+    #[diagnostic(
+        code(hyper_sync::state::exposed),
+        help(
+            "whoever may write there decides what root takes for its own state: give it to root and take write access from group and others, or set `state_dir` to another directory; nothing was written"
+        )
+    )]
+    Exposed {
+        /// Where.
+        path: PathBuf,
+        /// The directory above it, or a symlink on the way.
+        above: PathBuf,
+    },
     /// It is another target's.
     #[error("the state directory `{}` is that of the target `{}`", text::path(.path), text::path(.target))]
     #[diagnostic(
@@ -85,4 +99,13 @@ pub enum Error {
         )
     )]
     Io(#[from] Failure),
+}
+
+impl Error {
+    pub(super) fn exposed(path: &Path, above: PathBuf) -> Self {
+        Self::Exposed {
+            path: path.to_owned(),
+            above,
+        }
+    }
 }

@@ -67,6 +67,20 @@ pub enum Error {
         /// Its owner.
         uid: u32,
     },
+    /// Others can put another file in its place.
+    #[error("`{}`, which is above `{}`, can be changed by others", text::path(.above), text::path(.path))]
+    #[diagnostic(
+        code(hyper_sync::token::exposed),
+        help(
+            "keep the token where only its owner and root may write, and renew it if others may have read it; nothing was written"
+        )
+    )]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// The directory above it, or a symlink on the way.
+        above: PathBuf,
+    },
     /// Far larger than a token.
     #[error("`{}` is larger than {limit} bytes", text::path(.path))]
     #[diagnostic(

@@ -32,12 +32,14 @@ impl Trust {
                 symlink: false,
                 closed: 0o077,
                 owner: Owner::Known { also },
+                above: true,
                 limit: TOKEN_MAX,
             },
             Self::Credential => Terms {
                 symlink: false,
                 closed: 0o037,
                 owner: Owner::Known { also: None },
+                above: true,
                 limit: TOKEN_MAX,
             },
             Self::Anyone => Terms::anyone(SETTINGS_MAX),
@@ -66,6 +68,7 @@ pub(super) fn read(path: &Path, trust: Trust) -> Result<Option<Zeroizing<Vec<u8>
         Refusal::NotAFile(kind) => Error::NotAFile { path, kind },
         Refusal::Mode(mode) => Error::Mode { path, mode },
         Refusal::Owner(uid) => Error::Owner { path, uid },
+        Refusal::Exposed(above) => Error::Exposed { path, above },
         Refusal::TooLarge => Error::TooLarge {
             path,
             limit: terms.limit,

@@ -28,6 +28,7 @@ mod common {
     pub mod snapshot;
 }
 
+mod above;
 mod apply;
 mod contents;
 mod damage;

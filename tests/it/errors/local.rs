@@ -35,6 +35,10 @@ pub(super) fn token() -> Vec<Error> {
             path: path(),
             mode: 0o644,
         },
+        E::Exposed {
+            path: path(),
+            above: "/run".into(),
+        },
         E::Owner {
             path: path(),
             uid: 1000,
@@ -94,6 +98,10 @@ pub(super) fn state() -> Vec<Error> {
         E::Writable {
             path: path(),
             mode: 0o775,
+        },
+        E::Exposed {
+            path: path(),
+            above: "/var".into(),
         },
         E::OtherTarget {
             path: "/srv/state".into(),

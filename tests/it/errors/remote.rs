@@ -320,6 +320,10 @@ pub(super) fn signature() -> Vec<Error> {
             path: path(),
             mode: 0o664,
         },
+        E::Exposed {
+            path: path(),
+            above: "/etc/hyper-sync".into(),
+        },
         E::Owner {
             path: path(),
             uid: 1000,

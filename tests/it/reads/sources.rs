@@ -55,6 +55,11 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("objects/pack.rs", "fs::read_dir(", STORE),
     ("objects/pack.rs", ".exists()", STORE),
     ("objects/peek.rs", "fs::read_dir(", STORE),
+    (
+        "objects/place.rs",
+        "fs::read_link(",
+        "asks the kernel where a handle of ours leads",
+    ),
     ("objects/writer.rs", "File::create_new(", STORE),
     (
         "rebuild/key.rs",
