@@ -42,7 +42,7 @@ pub const MESSAGE_MAX: usize = 8000;
 const LISTED: usize = 20;
 /// The most characters of a path, escapes included; `PATH_MAX` of Linux is 4096 bytes.
 const PATH_MAX: usize = 4096;
-/// The most bytes that are read for it. Far more than is shown, because a mask is shorter than what it stands for.
+/// The most bytes that are looked at of what is cut: far more than is shown, for a mask is shorter than its secret.
 const READ_MAX: usize = 64 << 10;
 
 /// Words of a remote, a program or a file, in one line: for a message, or for a field that people read.

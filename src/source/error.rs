@@ -12,6 +12,10 @@ use crate::git::{BlobId, CommitId, TreeId};
 use crate::git::{commit, tree};
 use crate::text;
 
+mod phrases;
+
+use phrases::{amount, place, way_out, with};
+
 /// The remote, or what it sent.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Error {
@@ -572,50 +576,4 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Scan(#[from] crate::scan::Error),
-}
-
-/// A limit as people read it: binary units, or a number of entries.
-fn amount(limit: u64, setting: &str) -> String {
-    if setting == "limits.files" {
-        format!("{limit} entries")
-    } else {
-        indicatif::BinaryBytes(limit).to_string()
-    }
-}
-
-fn place(path: &str) -> String {
-    if path.is_empty() {
-        "the root".to_owned()
-    } else {
-        format!("`{}`", text::name(path))
-    }
-}
-
-/// What the remote was asked with, in words; "none" is no token.
-fn with(token: &str) -> String {
-    if token == "none" {
-        "without credentials".to_owned()
-    } else {
-        format!("with the credentials ({token})")
-    }
-}
-
-/// Damage is the remote's, to be asked again; what git could store is the repository's, to be corrected there.
-fn way_out(fault: &tree::Fault) -> &'static str {
-    match fault {
-        tree::Fault::OtherId { .. }
-        | tree::Fault::Collision { .. }
-        | tree::Fault::Malformed { .. }
-        | tree::Fault::Unsorted { .. } => {
-            "the remote, or something between, sent what git does not make: run again, and report it if it stays"
-        }
-        tree::Fault::TooLarge { .. } => "raise `limits.files` if this is right",
-        tree::Fault::Duplicate { .. }
-        | tree::Fault::SameName { .. }
-        | tree::Fault::Path { .. }
-        | tree::Fault::Mode { .. }
-        | tree::Fault::NullId { .. } => {
-            "one bad entry refuses the whole commit: correct it in the repository"
-        }
-    }
 }
