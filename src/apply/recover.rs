@@ -65,9 +65,9 @@ impl Record {
     ) -> Result<Self, Error> {
         let directory = state.make(TX)?;
         let name = format!("{}{PLAN}", transaction.id);
-        let bytes = sealed::seal(&directory, &name, transaction::FORMAT, transaction)?;
-        copies.record(transaction, &bytes)?;
-        sealed::put(&directory, &name, &bytes)?;
+        let sealed = sealed::seal(&directory, &name, transaction::FORMAT, transaction)?;
+        copies.record(transaction, &sealed)?;
+        sealed.put(&directory, &name)?;
         Ok(Self { directory, name })
     }
 

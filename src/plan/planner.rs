@@ -81,6 +81,7 @@ impl<'a> Planner<'a> {
             conflicts.sort_by(|a, b| a.path.cmp(&b.path));
             return Err(Error::Conflicts { conflicts });
         }
+        plan.operations.shrink_to_fit();
         plan.operations.sort_by(|a, b| a.path.cmp(&b.path));
         plan.kept.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(plan)

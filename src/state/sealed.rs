@@ -4,7 +4,7 @@
 //! line stays readable to every version, so that a newer format is told from a damaged file. Writing goes through a
 //! second name: after a crash the old file is there or the new one.
 
-use std::io::Read as _;
+use std::io::{self, BufWriter, Read as _, Write};
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
 use super::{Error, is_ours};
-use crate::fs::{Directory, Failure};
+use crate::fs::{Directory, Failure, NewFile};
 
 /// What a sealed file is for, and the format this version writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,8 +51,11 @@ pub enum Found<T> {
     Damaged(Damage),
 }
 
-/// No file of ours comes near this: an index of 50,000 paths of 100 bytes has 15 MB.
+/// No file of ours comes near this: an index of 200,000 paths of 100 bytes has 60 MB.
 const SIZE_MAX: u64 = 256 << 20;
+
+/// Bytes of text that are written at once.
+const BUFFER: usize = 64 << 10;
 
 /// How the second name ends.
 pub(super) const TEMPORARY: &str = ".tmp";
@@ -90,29 +93,120 @@ pub(crate) fn create<T: Serialize>(
     format: Format,
     value: &T,
 ) -> Result<(), Error> {
-    put(directory, name, &seal(directory, name, format, value)?)
+    seal(directory, name, format, value)?.put(directory, name)
 }
 
-/// The bytes of a sealed file, for one that is written more than once.
-pub(crate) fn seal<T: Serialize>(
+/// What is to be written as `name`, for a value that is written more than once.
+pub(crate) fn seal<'a, T: Serialize>(
     directory: &Directory,
     name: &str,
     format: Format,
-    value: &T,
-) -> Result<Vec<u8>, Error> {
-    let body = serde_json::to_vec(value)
-        .map_err(|error| Failure::from_io("write", &directory.path().join(name), error.into()))?;
-    let mut sealed = header(format.kind, format.version, &body).into_bytes();
-    sealed.extend_from_slice(&body);
-    Ok(sealed)
+    value: &'a T,
+) -> Result<Sealed<'a, T>, Error> {
+    let sealed = Sealed::new(format, value);
+    Ok(sealed.map_err(|error| Failure::from_io("write", &directory.path().join(name), error))?)
 }
 
-/// Writes what was sealed as `name`, not durable.
-pub(crate) fn put(directory: &Directory, name: &str, sealed: &[u8]) -> Result<(), Error> {
-    // Left by a run that died here; nobody else writes in this directory.
-    directory.unlink(name)?;
-    let mut file = directory.create(name)?;
-    Ok(file.write(sealed)?)
+/// A value and the line it is sealed with. Its text, which is long for a large tree, is made while it is written, and
+/// is in memory at no time.
+pub(crate) struct Sealed<'a, T> {
+    header: String,
+    /// Bytes of the text.
+    length: u64,
+    value: &'a T,
+}
+
+impl<'a, T: Serialize> Sealed<'a, T> {
+    fn new(format: Format, value: &'a T) -> io::Result<Self> {
+        let what = format!("hyper-sync {} {}", format.kind, format.version);
+        let mut sum = BufWriter::with_capacity(BUFFER, Sum::of(&what));
+        serde_json::to_writer(&mut sum, value)?;
+        let Sum { hasher, length } = sum.into_inner().map_err(io::IntoInnerError::into_error)?;
+        Ok(Self {
+            header: line(&what, hasher),
+            length,
+            value,
+        })
+    }
+
+    /// Bytes of the file.
+    pub(crate) fn size(&self) -> u64 {
+        self.header.len() as u64 + self.length
+    }
+
+    /// Writes it as `name`, not durable.
+    pub(crate) fn put(&self, directory: &Directory, name: &str) -> Result<(), Error> {
+        // Left by a run that died here; nobody else writes in this directory.
+        directory.unlink(name)?;
+        let mut file = directory.create(name)?;
+        let mut failure = None;
+        let written = self.write(Attempt {
+            file: &mut file,
+            failure: &mut failure,
+        });
+        match (failure, written) {
+            (Some(failure), _) => Err(failure.into()),
+            (None, Err(error)) => {
+                Err(Failure::from_io("write", &directory.path().join(name), error).into())
+            }
+            (None, Ok(())) => Ok(()),
+        }
+    }
+
+    fn write(&self, file: impl Write) -> io::Result<()> {
+        let mut file = BufWriter::with_capacity(BUFFER, file);
+        file.write_all(self.header.as_bytes())?;
+        serde_json::to_writer(&mut file, self.value)?;
+        file.flush()
+    }
+}
+
+/// The checksum of a text, and its length.
+struct Sum {
+    hasher: Sha256,
+    length: u64,
+}
+
+impl Sum {
+    fn of(what: &str) -> Self {
+        let hasher = Sha256::new().chain_update(what).chain_update("\n");
+        Self { hasher, length: 0 }
+    }
+}
+
+impl Write for Sum {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.hasher.update(bytes);
+        self.length += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A file being written, and what stopped that.
+struct Attempt<'a> {
+    file: &'a mut NewFile,
+    failure: &'a mut Option<Failure>,
+}
+
+impl Write for Attempt<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.file.write(bytes) {
+            Ok(()) => Ok(bytes.len()),
+            Err(failure) => {
+                let error = io::Error::other(failure.to_string());
+                *self.failure = Some(failure);
+                Err(error)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Reads what [`write`] wrote.
@@ -164,18 +258,13 @@ pub(crate) fn set_aside(directory: &Directory, name: &str) -> Result<PathBuf, Er
     Ok(directory.path().join(aside))
 }
 
-fn header(kind: &str, version: u32, body: &[u8]) -> String {
-    let what = format!("hyper-sync {kind} {version}");
-    let digest = digest(&what, body);
-    format!("{what} {digest}\n")
+/// The first line of the file.
+fn line(what: &str, sum: Sha256) -> String {
+    format!("{what} {}\n", digest(sum))
 }
 
-fn digest(what: &str, body: &[u8]) -> String {
-    let mut hasher = Sha256::new();
-    hasher.update(what);
-    hasher.update("\n");
-    hasher.update(body);
-    data_encoding::HEXLOWER.encode(&hasher.finalize())
+fn digest(sum: Sha256) -> String {
+    data_encoding::HEXLOWER.encode(&sum.finalize())
 }
 
 /// The format and the body, if the bytes are a whole file of this kind.
@@ -187,7 +276,7 @@ fn open<'a>(bytes: &'a [u8], kind: &str) -> Option<(u32, &'a [u8])> {
         .strip_prefix("hyper-sync ")?
         .strip_prefix(kind)?
         .strip_prefix(' ')?;
-    if sum != digest(what, body) {
+    if sum != digest(Sum::of(what).hasher.chain_update(body)) {
         return None;
     }
     Some((version.parse().ok()?, body))
@@ -199,7 +288,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn seal(version: u32, body: &[u8]) -> Vec<u8> {
-        let mut bytes = header("index", version, body).into_bytes();
+        let what = format!("hyper-sync index {version}");
+        let mut bytes = line(&what, Sum::of(&what).hasher.chain_update(body)).into_bytes();
         bytes.extend_from_slice(body);
         bytes
     }
@@ -208,6 +298,23 @@ mod tests {
     fn opens_what_it_sealed() {
         assert_eq!(open(&seal(7, b"{}\n"), "index"), Some((7, &b"{}\n"[..])));
         assert_eq!(open(&seal(7, b""), "journal"), None);
+    }
+
+    #[test]
+    fn writes_what_it_sealed_in_as_many_bytes_as_it_said() {
+        let format = Format {
+            kind: "index",
+            version: 7,
+        };
+        for length in [0, 1, BUFFER - 60, BUFFER, 3 * BUFFER] {
+            let value = "x".repeat(length);
+            let sealed = Sealed::new(format, &value).unwrap();
+            let mut bytes = Vec::new();
+            sealed.write(&mut bytes).unwrap();
+            assert_eq!(bytes.len() as u64, sealed.size());
+            let body = format!("\"{value}\"").into_bytes();
+            assert_eq!(open(&bytes, "index"), Some((7, body.as_slice())));
+        }
     }
 
     #[test]

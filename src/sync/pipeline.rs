@@ -163,10 +163,13 @@ impl Pipeline<'_> {
                 return Ok((plan, local, None));
             }
             self.context.observer.step(Step::Apply);
+            let looked_at = self.scanner.since();
+            // The plan has it all, and of a large tree it is much.
+            self.scanner.forget();
             let update = apply::Update {
                 plan: &plan,
                 local: &local,
-                looked_at: self.scanner.since(),
+                looked_at,
                 before: self.session.index(),
                 after: Point {
                     commit: staged.commit().id,
