@@ -6,7 +6,7 @@
 //! 2. Every variant has a `code`, `hyper_sync::<stage>::<name>`, that never changes its meaning once released, and a
 //!    `help` that says what to do and what state things are in.
 //! 3. Its exit code is decided in [`exit`](crate::exit), by a `match` without a catch-all.
-//! 4. Text from outside is printed escaped; secrets are not printed.
+//! 4. Words of others enter a message by `text::words`, `text::name` or `text::path`; secrets are not printed.
 //! 5. What a person or a server did wrong reads differently from our own fault: only the latter asks for a report.
 
 use miette::Diagnostic;

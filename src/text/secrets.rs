@@ -198,7 +198,7 @@ mod tests {
             ("ssh://git@host/x refuses", "ssh://git@host/x refuses"),
             ("ssh://git:pw@host/x", "ssh://***@host/x"),
             (
-                "see https://h/x?a=b&X-Amz-Signature=f00&access_token=canary#top.",
+                "see https://h/x?a=b&X-Amz-Signature=f00&access_token=letmein#top.",
                 "see https://h/x?a=b&X-Amz-Signature=***&access_token=***",
             ),
             ("git@host:owner/name", "git@host:owner/name"),

@@ -117,11 +117,11 @@ fn proxies(proxies: &Proxies) -> Result<Vec<Proxy>, Error> {
             format!("http://{value}")
         };
         let url = Url::parse(&address).map_err(|_| refuse("is not a URL"))?;
-        keep_password(&url);
         // Anything else would be left out without a word, and the connection made directly.
         if !matches!(url.scheme(), "http" | "https") {
             return Err(refuse("is neither an http nor an https proxy"));
         }
+        keep_password(&url);
         let proxy = make(url).map_err(|_| refuse("is not the address of a proxy"))?;
         Ok(proxy.no_proxy(none_for.clone()))
     };
