@@ -1,5 +1,7 @@
 //! Permission bits, of what is there already.
 
+use std::path::Path;
+
 use rustix::fs::{self as sys, Mode};
 use rustix::io::Errno;
 
@@ -29,6 +31,27 @@ impl Target {
                 path: shown.to_owned(),
                 source: failure.source,
             })
+    }
+
+    /// Takes the [bits](Stat::excess) from a file that no file of ours has, if it still looks as it did: false if not.
+    pub(crate) fn close(&self, path: &RelPath, seen: &Stat) -> Result<bool, Error> {
+        let io = |errno| Error::io("set the mode of", path, errno);
+        let fd = match self.resolve(path, READ) {
+            Ok(fd) => fd,
+            Err(errno) if super::is_absent(errno) => return Ok(false),
+            Err(errno) => return Err(io(errno)),
+        };
+        let stat = sys::fstat(&fd).map_err(io)?;
+        if Stat::from_sys(&stat) != *seen {
+            return Ok(false);
+        }
+        let mode = seen.mode & !seen.excess();
+        let shown = self.path.join(path);
+        self.faults
+            .check("chmod", &shown, Path::new(""), About::Mode(mode))
+            .and_then(|()| sys::fchmod(&fd, Mode::from_raw_mode(mode)))
+            .map_err(io)?;
+        Ok(true)
     }
 
     /// Makes a directory of the target, and what is missing above it.

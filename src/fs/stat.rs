@@ -96,7 +96,16 @@ fn stat_in(above: &OwnedFd, path: &RelPath) -> Result<Option<Stat>, Error> {
     }
 }
 
+/// Bits that no file of ours has: setuid, setgid, sticky, and the right of group and others to write.
+const EXCESS: u32 = 0o7022;
+
 impl Stat {
+    /// The permission bits that no file written by us has.
+    #[must_use]
+    pub fn excess(&self) -> u32 {
+        self.mode & EXCESS
+    }
+
     pub(super) fn from_sys(stat: &sys::Stat) -> Self {
         let nanoseconds =
             |seconds: i64, nanos: u64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);

@@ -10,7 +10,7 @@ use crate::plan::{InTheWay, Kept, Operation, Reason};
 use crate::scan::Local;
 use crate::signature::Signer;
 use crate::source::{Notice, RefKind, Route};
-use crate::sync::{Mode, Note, Outcome};
+use crate::sync::{Mode, Note, OpenMode, Outcome};
 use crate::text::{self, twins};
 
 mod document;
@@ -103,6 +103,34 @@ fn edits(report: &mut Report, outcome: &Outcome) {
     }
     if let Some(applied) = &outcome.applied {
         late(report, applied);
+    }
+    modes(report, outcome);
+}
+
+/// Tells of files that others could write, or that would run as their owner.
+fn modes(report: &mut Report, outcome: &Outcome) {
+    let (modes, more) = listed(report, outcome.modes.iter());
+    for OpenMode {
+        path,
+        before,
+        after,
+        error,
+    } in modes
+    {
+        report.warning(&match error {
+            Some(error) => {
+                format!("the mode of `{path}` is {before:04o} and could not be set: {error}")
+            }
+            None if outcome.mode == Mode::Apply => {
+                format!("the mode of `{path}` was {before:04o} and is {after:04o} again")
+            }
+            None => format!("the mode of `{path}` is {before:04o} and would be {after:04o} again"),
+        });
+    }
+    if more > 0 {
+        report.warning(&format!(
+            "and those of {more} more files; `--verbose` names them"
+        ));
     }
 }
 

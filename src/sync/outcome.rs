@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Mode, Note};
+use super::{Mode, Note, OpenMode};
 use crate::apply::{Applied, Recovered};
 use crate::git::{Commit, CommitId, RelPath};
 use crate::plan::Plan;
@@ -51,6 +51,8 @@ pub struct Outcome {
     /// Bytes of all managed files together: what a copy of the tree would be, before compression. Not known where
     /// content is not here.
     pub tree_size: Option<u64>,
+    /// Managed files with modes that no file of a commit has, which were set back.
+    pub modes: Vec<OpenMode>,
     /// What was found and mended in the state directory.
     pub notes: Vec<Note>,
 }

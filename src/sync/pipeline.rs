@@ -7,7 +7,9 @@ use std::time::Instant;
 use super::carry_out::carry_out;
 use super::inventory::{Inventory, policy, survey};
 use super::restore::Edits;
-use super::{Context, Error, Mode, Note, Options, Outcome, Session, Step, outcome, remember};
+use super::{
+    Context, Error, Mode, Note, OpenMode, Options, Outcome, Session, Step, modes, outcome, remember,
+};
 use crate::apply::{self, Applied, Point};
 use crate::git::{Commit, CommitId, File, RelPath, Tree};
 use crate::objects::Store;
@@ -83,7 +85,8 @@ impl Pipeline<'_> {
         let obtained =
             (self.source).obtain(self.goal.resolved.commit, self.last(), store, &need)?;
         let (staged, planned) = self.prove_and_apply(obtained, &need, &terms)?;
-        let outcome = self.outcome(&staged, planned);
+        let modes = self.close_modes(&planned);
+        let outcome = self.outcome(&staged, planned, modes);
         if mode == Mode::Apply {
             remember::remember(self.context, self.session, &outcome)?;
         }
@@ -122,7 +125,21 @@ impl Pipeline<'_> {
         })
     }
 
-    fn outcome(&self, staged: &Staged<'_>, (plan, local, applied): Planned) -> Outcome {
+    /// Sets modes back that are none of ours, or tells which they are.
+    fn close_modes(&self, (plan, local, _): &Planned) -> Vec<OpenMode> {
+        let found = modes::find(plan, local);
+        match self.options.mode {
+            Mode::Apply => modes::close(self.session.target(), found),
+            Mode::DryRun | Mode::Check => found.into_iter().map(|(open, _)| open).collect(),
+        }
+    }
+
+    fn outcome(
+        &self,
+        staged: &Staged<'_>,
+        (plan, local, applied): Planned,
+        modes: Vec<OpenMode>,
+    ) -> Outcome {
         Outcome {
             mode: self.options.mode,
             repository: self.source.describe(),
@@ -141,6 +158,7 @@ impl Pipeline<'_> {
             traffic: self.source.traffic(),
             duration: self.begun.elapsed(),
             tree_size: outcome::tree_size(&local, &plan, staged),
+            modes,
             notes: self.notes.clone(),
             plan,
         }

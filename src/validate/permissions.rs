@@ -32,9 +32,16 @@ pub(super) fn close(sight: &Sight<'_>) -> Vec<Repair> {
         .collect();
     let target = &sight.settings().target;
     repairs.extend(open_inside(sight).into_iter().map(|(path, stat)| {
+        let is_managed = path.as_ref().is_some_and(|path| is_managed(sight, path));
         let path = path.map_or_else(|| target.clone(), |path| target.join(path));
-        Repair::set_mode(path, stat.mode & !WRITABLE_BY_OTHERS)
+        let excess = if is_managed { stat.excess() } else { 0 };
+        Repair::set_mode(path, stat.mode & !(WRITABLE_BY_OTHERS | excess))
     }));
+    repairs.extend(
+        odd_modes(sight)
+            .into_iter()
+            .map(|(path, stat)| Repair::set_mode(target.join(path), stat.mode & !stat.excess())),
+    );
     if let Some(token::Error::Mode { path, mode }) = token_problem(sight) {
         let path = path
             .strip_prefix(sight.context.root)
@@ -110,6 +117,23 @@ fn open_inside(sight: &Sight<'_>) -> Vec<(Option<RelPath>, Stat)> {
         .collect()
 }
 
+/// Managed files with modes that no sync writes, but for those that everybody may write, which are told as that.
+fn odd_modes(sight: &Sight<'_>) -> Vec<(RelPath, Stat)> {
+    let walk = sight.walk().map(|walk| &walk.entries).into_iter().flatten();
+    let is_odd = |stat: &Stat| {
+        stat.kind == Kind::File && stat.excess() != 0 && stat.mode & WRITABLE_BY_OTHERS == 0
+    };
+    walk.filter(|(path, stat)| is_odd(stat) && is_managed(sight, path))
+        .map(|(path, stat)| (path.clone(), *stat))
+        .collect()
+}
+
+fn is_managed(sight: &Sight<'_>, path: &RelPath) -> bool {
+    sight
+        .index()
+        .is_some_and(|index| index.entries.contains_key(path))
+}
+
 fn inside(sight: &Sight<'_>, findings: &mut Findings) {
     findings.each(
         true,
@@ -121,6 +145,17 @@ fn inside(sight: &Sight<'_>, findings: &mut Findings) {
             )
         },
         "whoever may write it decides what is built as root; `--fix` takes the right from them",
+    );
+    findings.each(
+        false,
+        &odd_modes(sight),
+        |(path, stat)| {
+            format!(
+                "`{path}` has the mode {:04o}, which no sync writes",
+                stat.mode
+            )
+        },
+        "the next sync sets it back, and so does `--fix`",
     );
     let us = rustix::process::geteuid().as_raw();
     let walk = sight.walk().map(|walk| &walk.entries).into_iter().flatten();

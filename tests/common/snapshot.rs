@@ -84,7 +84,7 @@ impl TreeSnapshot {
             let length = prefix.len();
             prefix.extend_from_slice(entry.file_name().as_bytes());
             let meta = entry.path().symlink_metadata().unwrap();
-            let mode = meta.permissions().mode() & 0o777;
+            let mode = meta.permissions().mode() & 0o7777;
             let node = if meta.is_symlink() {
                 Node::Link(
                     fs::read_link(entry.path())

@@ -42,6 +42,7 @@ mod http;
 mod kill;
 mod lock;
 mod metrics;
+mod modes;
 mod names;
 mod objects;
 mod overdue;

@@ -7,7 +7,7 @@ use crate::git::{CommitId, RelPath, TreeId};
 use crate::plan::{Kept, Operation};
 use crate::signature::Signer;
 use crate::source::{Route, Traffic};
-use crate::sync::{Mode, Outcome};
+use crate::sync::{Mode, OpenMode, Outcome};
 
 /// What `--json` prints about a sync.
 #[derive(Serialize)]
@@ -26,6 +26,7 @@ pub struct Document<'a> {
     changed: bool,
     operations: Vec<Change<'a>>,
     kept: &'a [Kept],
+    modes: &'a [OpenMode],
     late_edits: Vec<&'a RelPath>,
     not_put_back: Vec<&'a RelPath>,
     transaction: Option<String>,
@@ -79,6 +80,7 @@ impl<'a> From<&'a Outcome> for Document<'a> {
             changed: outcome.has_changes(),
             operations: operations.map(change).collect(),
             kept: outcome.plan.kept(),
+            modes: &outcome.modes,
             late_edits: applied
                 .iter()
                 .flat_map(|applied| &applied.late)

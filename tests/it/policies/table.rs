@@ -26,6 +26,8 @@ pub(super) enum What {
     Nothing,
     File(char),
     Executable(char),
+    /// A file that others may write, with the setuid bit.
+    Open(char),
     Link(char),
     Socket,
     /// The content of the file `f` in it, and whether it has one that no commit had.
@@ -156,6 +158,7 @@ impl What {
             (content, "/+") => Self::Directory(Some(content), true),
             (content, "") => Self::File(content),
             (content, "*") => Self::Executable(content),
+            (content, "!") => Self::Open(content),
             (content, "@") => Self::Link(content),
             _ => panic!("`{cell}` is not in the legend"),
         }
@@ -169,6 +172,7 @@ impl What {
             Self::Nothing => BTreeMap::new(),
             Self::File(letter) => one(Node::File(0o644, content(*letter))),
             Self::Executable(letter) => one(Node::File(0o755, content(*letter))),
+            Self::Open(letter) => one(Node::File(0o4666, content(*letter))),
             Self::Link(letter) => one(Node::Link(content(*letter))),
             Self::Socket => one(Node::Special),
             Self::Directory(file, foreign) => {

@@ -324,6 +324,16 @@ pub(super) const FAULTS: &[(&str, Break, &str)] = &[
         "Failed permissions: everybody may write `modules/core.nix`",
     ),
     (
+        "a managed file has the setuid bit",
+        |i| i.mode("etc/hypervisor/src/modules/core.nix", 0o4644),
+        "Warned permissions: `modules/core.nix` has the mode 4644, which no sync writes",
+    ),
+    (
+        "a group may write a managed file",
+        |i| i.mode("etc/hypervisor/src/modules/core.nix", 0o664),
+        "Warned permissions: `modules/core.nix` has the mode 0664, which no sync writes",
+    ),
+    (
         "everybody may write into a directory of the target",
         |i| i.mode("etc/hypervisor/src/modules", 0o777),
         "Failed permissions: everybody may write `modules`",

@@ -1,0 +1,78 @@
+//! Modes that no file of a commit has: setuid, setgid, sticky, and the right of others to write.
+//!
+//! git knows of a mode only whether its owner may execute a file, so these are no edit and no reason for an update; but
+//! whoever may write what root builds from could have anything built. What a sync has written with a mode of its own it
+//! brings back to it. A file with a local edit that stays is left alone in this as well.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Serialize, Serializer};
+
+use crate::fs::{Stat, Target};
+use crate::git::RelPath;
+use crate::plan::Plan;
+use crate::scan::Local;
+
+/// A managed file with such a mode.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OpenMode {
+    /// Which.
+    pub path: RelPath,
+    /// Its permission bits.
+    #[serde(serialize_with = "octal")]
+    pub before: u32,
+    /// Those it has afterwards, or would have.
+    #[serde(serialize_with = "octal")]
+    pub after: u32,
+    /// Why they could not be set; the next run tries again.
+    pub error: Option<String>,
+}
+
+/// Those of what is ours and stays as it is, with what was seen of each.
+pub(super) fn find(plan: &Plan, local: &BTreeMap<RelPath, Local>) -> Vec<(OpenMode, Stat)> {
+    let open = local.iter().filter_map(|(path, local)| match local {
+        Local::File { stat, .. } if stat.excess() != 0 => Some((path, *stat)),
+        _ => None,
+    });
+    let mut open = open.peekable();
+    // As a rule there is none.
+    if open.peek().is_none() {
+        return Vec::new();
+    }
+    let changed = plan.operations().iter().map(|operation| &operation.path);
+    let others: BTreeSet<&RelPath> = changed
+        .chain(plan.kept().iter().map(|kept| &kept.path))
+        .collect();
+    let ours = open.filter(|(path, _)| plan.index().contains_key(*path) && !others.contains(path));
+    ours.map(|(path, stat)| {
+        let open = OpenMode {
+            path: path.clone(),
+            before: stat.mode,
+            after: stat.mode & !stat.excess(),
+            error: None,
+        };
+        (open, stat)
+    })
+    .collect()
+}
+
+/// Sets them. One whose file was changed meanwhile is left out: the next run looks again.
+pub(super) fn close(target: &Target, found: Vec<(OpenMode, Stat)>) -> Vec<OpenMode> {
+    let close = |(mut open, stat): (OpenMode, Stat)| {
+        match target.close(&open.path, &stat) {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(error) => open.error = Some(error.to_string()),
+        }
+        Some(open)
+    };
+    found.into_iter().filter_map(close).collect()
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde asks for"
+)]
+fn octal<S: Serializer>(mode: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{mode:04o}"))
+}
