@@ -60,7 +60,6 @@ lib.evalModules {
         systemd = {
           services = any;
           timers = any;
-          tmpfiles.settings = any;
         };
       };
     }

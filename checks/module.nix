@@ -94,6 +94,16 @@ let
       };
       says = "`services.comin` both deploy";
     };
+    "with self-deploy" = {
+      system = nixos {
+        options.services.self-deploy.enable = lib.mkEnableOption "self-deploy";
+        config.services = {
+          hyper-sync.enable = true;
+          self-deploy.enable = true;
+        };
+      };
+      says = "`services.self-deploy` both rebuild";
+    };
     "reboot into nothing" = {
       system = enabled {
         allowReboot = true;
@@ -190,6 +200,7 @@ let
         repo = "MasterofNull/Hyper-NixOS";
         ref = "main";
         target = "/etc/hypervisor/src";
+        failure_grace = "24h";
         rebuild = {
           action = "switch";
           flake = "/etc/hypervisor";
@@ -202,6 +213,7 @@ let
         repo = "MasterofNull/Hyper-NixOS";
         ref = "main";
         target = "/etc/nixos";
+        failure_grace = "24h";
         protect = [ "local.nix" ];
         token_file = "/run/secrets/token";
         ssh_key_file = "/root/.ssh/id_ed25519";
@@ -230,14 +242,14 @@ let
       (enabled { settings.ref = "develop"; }).config.services.hyper-sync.settings.ref
     ];
     "settings decide what the sandbox opens" = [
-      [ "/srv/config" ]
+      [ "-/srv/config" ]
       (enabled { settings.target = "/srv/config"; })
       .config.systemd.services.hyper-sync-fetch.serviceConfig.ReadWritePaths
     ];
     "the sandbox opens only the target and the published state" = [
       [
-        "/etc/hypervisor/src"
-        "/var/lib/hypervisor/cache"
+        "-/etc/hypervisor/src"
+        "-/var/lib/hypervisor/cache"
       ]
       fetch.serviceConfig.ReadWritePaths
     ];
@@ -245,9 +257,9 @@ let
       {
         file = "/var/lib/textfiles/hyper-sync.prom";
         opened = [
-          "/etc/hypervisor/src"
-          "/var/lib/hypervisor/cache"
-          "/var/lib/textfiles"
+          "-/etc/hypervisor/src"
+          "-/var/lib/hypervisor/cache"
+          "-/var/lib/textfiles"
         ];
         made = true;
       }
@@ -261,14 +273,14 @@ let
         {
           file = services.hyper-sync.settings.metrics_file;
           opened = systemd.services.hyper-sync-fetch.serviceConfig.ReadWritePaths;
-          made = systemd.tmpfiles.settings."10-hyper-sync" ? "/var/lib/textfiles";
+          made = lib.hasInfix ''"/var/lib/textfiles"'' systemd.services.hyper-sync-fetch.serviceConfig.ExecStartPre;
         }
       )
     ];
     "state and metrics may share a folder" = [
       [
-        "/srv/config"
-        "/var/lib/textfiles"
+        "-/srv/config"
+        "-/var/lib/textfiles"
       ]
       (enabled {
         target = "/srv/config";
@@ -299,7 +311,7 @@ let
       )
     ];
     "the sandbox never opens /etc" = [
-      [ "/etc/nixos" ]
+      [ "-/etc/nixos" ]
       secretsFetch.serviceConfig.ReadWritePaths
     ];
     "secrets come as credentials" = [
@@ -360,9 +372,20 @@ let
       }
       { inherit (service) requires after; }
     ];
-    "no dates, no timer" = [
-      false
-      ((enabled { dates = null; }).config.systemd.timers ? hyper-sync)
+    "no dates, no timers" = [
+      {
+        timers = { };
+        retries = false;
+      }
+      (
+        let
+          inherit ((enabled { dates = null; }).config) systemd;
+        in
+        {
+          inherit (systemd) timers;
+          retries = systemd.services.hyper-sync.serviceConfig ? ExecStopPost;
+        }
+      )
     ];
     "several dates" = [
       [
@@ -377,10 +400,15 @@ let
       }).config.systemd.timers.hyper-sync.timerConfig.OnCalendar
     ];
     "without a rebuild action nothing is built" = [
-      ''"${lib.getExe package}" "status"''
-      (lib.concatStringsSep "\n"
-        (enabled { rebuildAction = null; }).config.systemd.services.hyper-sync.serviceConfig.ExecStart
-      )
+      [
+        ''"${lib.getExe package}" "status"''
+        ''"${lib.getExe package}" "overdue"''
+      ]
+      (enabled { rebuildAction = null; }).config.systemd.services.hyper-sync.serviceConfig.ExecStart
+    ];
+    "the grace reaches the file" = [
+      "7d"
+      (enabled { failureGrace = "7d"; }).config.services.hyper-sync.settings.failure_grace
     ];
     "a reboot is decided after the new system is the boot default" = [
       ''"${lib.getExe package}" "rebuild" "--if-pending" "--boot-first"''

@@ -40,6 +40,7 @@ let
     "hyper-sync-fetch.service"
     "hyper-sync.service"
     "hyper-sync.timer"
+    "hyper-sync-retry.timer"
   ] (unit: builtins.unsafeDiscardStringContext (normal system.systemd.units.${unit}.text));
 
   differs = unit: text.${unit} != builtins.readFile (./units + "/${unit}");

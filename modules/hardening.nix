@@ -10,7 +10,9 @@
 { writable, needsHome }:
 {
   ProtectSystem = "strict";
-  ReadWritePaths = writable;
+  # What is missing is made by the unit itself, outside of the sandbox; but systemd opens these paths for that command too,
+  # and without the `-` fails with 226/NAMESPACE before it.
+  ReadWritePaths = map (path: "-${path}") writable;
   ProtectHome = if needsHome then "read-only" else true;
   PrivateTmp = true;
   PrivateDevices = true;

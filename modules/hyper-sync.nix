@@ -54,6 +54,8 @@ let
   ++ lib.optional (stateDir != "/var/lib/hyper-sync") stateDir
   ++ published;
 
+  hasTimer = cfg.dates != null && cfg.dates != [ ];
+
   inside = dirs: path: lib.any (dir: path == dir || lib.hasPrefix "${dir}/" path) dirs;
   homes = [
     "/home"
@@ -206,6 +208,13 @@ in
         '';
       }
       {
+        assertion = !(config.services.self-deploy.enable or false);
+        message = ''
+          `services.hyper-sync` and `services.self-deploy` both rebuild this machine and would undo each other.
+          Set `services.self-deploy.enable = false`, or disable `services.hyper-sync`.
+        '';
+      }
+      {
         assertion =
           cfg.allowReboot
           -> lib.elem cfg.rebuildAction [
@@ -242,6 +251,7 @@ in
         repo = lib.mkDefault cfg.repo;
         ref = lib.mkDefault cfg.branch;
         target = lib.mkDefault cfg.target;
+        failure_grace = lib.mkDefault cfg.failureGrace;
         rebuild.flake = lib.mkDefault cfg.flake;
       }
       (lib.mapAttrs (_: lib.mkDefault) (
@@ -275,17 +285,16 @@ in
       etc."hyper-sync/config.toml".source = checkedConfig;
     };
 
-    # `-` leaves mode and owner of a directory that is there alone.
-    systemd.tmpfiles.settings."10-hyper-sync" = lib.genAttrs writable (_: {
-      d = { };
-    });
-
     systemd.services.hyper-sync-fetch = lib.mkMerge [
       survivesSwitch
       {
         description = "Sync of the NixOS configuration with its repository";
         documentation = [ "man:hyper-sync(1)" ];
-        after = [ "network-online.target" ];
+        after = [
+          "network-online.target"
+          # A clock that is wrong takes good certificates for expired.
+          "time-sync.target"
+        ];
         wants = [ "network-online.target" ];
         inherit path;
         # No HOME: `/root` is out of sight, and git takes a home that it may not enter for an error.
@@ -297,6 +306,19 @@ in
 
         serviceConfig = {
           Type = "oneshot";
+          # The sandbox opens what is there. At every start and outside of it, for a target that somebody has removed is
+          # to come back with the next sync.
+          ExecStartPre =
+            "+"
+            + utils.escapeSystemdExecArgs (
+              [
+                "/bin/sh"
+                "-c"
+                ''umask 022 && exec mkdir -p -- "$@"''
+                "mkdir"
+              ]
+              ++ writable
+            );
           # Validates first. Only what would make the sync unsafe stops it, for a sync is often the repair of the rest;
           # what stops a rebuild is looked for again before the rebuild.
           ExecStart = utils.escapeSystemdExecArgs [
@@ -304,9 +326,10 @@ in
             "--skip-rebuild"
             "--sandboxed"
           ];
-          # Rate limited, another run is active, changes wait: the next tick tries again. A failed unit would turn the
-          # next switch's exit code into "some unit failed".
-          SuccessExitStatus = "5 10 20";
+          # Not reached, rate limited, another run is active, changes wait: a later run tries again. A failed unit would
+          # turn the next switch's exit code into "some unit failed". How long the first two may last is judged at the
+          # end of `hyper-sync.service`.
+          SuccessExitStatus = "3 5 10 20";
           # The limits of the configuration end a download earlier; this is for what they do not see.
           TimeoutStartSec = "30min";
           # Time to finish an apply that has begun.
@@ -347,46 +370,75 @@ in
         serviceConfig = {
           Type = "oneshot";
           ExecStart =
-            if cfg.rebuildAction == null then
-              # Says what the sync brought and what waits to be built.
-              [
-                (utils.escapeSystemdExecArgs [
-                  exe
-                  "status"
-                ])
-              ]
-            else
-              [
-                (utils.escapeSystemdExecArgs (
-                  [
+            (
+              if cfg.rebuildAction == null then
+                # Says what the sync brought and what waits to be built.
+                [
+                  (utils.escapeSystemdExecArgs [
                     exe
-                    "rebuild"
-                    "--if-pending"
-                  ]
-                  ++ lib.optional cfg.allowReboot "--boot-first"
-                ))
-              ]
-              ++ lib.optional cfg.allowReboot (toString (import ./reboot.nix { inherit config lib pkgs; }));
-          # A run by hand holds the lock: it does what this one would have done.
-          SuccessExitStatus = "10";
+                    "status"
+                  ])
+                ]
+              else
+                [
+                  (utils.escapeSystemdExecArgs (
+                    [
+                      exe
+                      "rebuild"
+                      "--if-pending"
+                    ]
+                    ++ lib.optional cfg.allowReboot "--boot-first"
+                  ))
+                ]
+                ++ lib.optional cfg.allowReboot (toString (import ./reboot.nix { inherit config lib pkgs; }))
+            )
+            # Fails where the repository was not reached for longer than `failureGrace`.
+            ++ [
+              (utils.escapeSystemdExecArgs [
+                exe
+                "overdue"
+              ])
+            ];
+          # 10: a run by hand holds the lock: it does what this one would have done. 75: the repository was not reached.
+          SuccessExitStatus = "10 75";
           # `rebuild.timeout` ends a build that hangs; killing an activation half way helps nobody.
           TimeoutStartSec = "infinity";
           # `nixos-rebuild build` leaves its `result` link in the working directory.
           WorkingDirectory = stateDir;
           StateDirectory = "hyper-sync";
           StateDirectoryMode = "0700";
+        }
+        // lib.optionalAttrs hasTimer {
+          ExecStopPost = utils.escapeSystemdExecArgs [
+            "/bin/sh"
+            "-c"
+            ''[ "$EXIT_STATUS" != 75 ] || exec systemctl --no-block restart hyper-sync-retry.timer''
+          ];
         };
       }
     ];
 
-    systemd.timers.hyper-sync = lib.mkIf (cfg.dates != null && cfg.dates != [ ]) {
-      description = "Regular update of the NixOS configuration";
-      wantedBy = [ "timers.target" ];
-      timerConfig = {
-        OnCalendar = cfg.dates;
-        RandomizedDelaySec = cfg.randomizedDelaySec;
-        FixedRandomDelay = cfg.fixedRandomDelay;
-        Persistent = cfg.persistent;
+    systemd.timers = lib.mkIf hasTimer {
+      hyper-sync = {
+        description = "Regular update of the NixOS configuration";
+        wantedBy = [ "timers.target" ];
+        timerConfig = {
+          OnCalendar = cfg.dates;
+          RandomizedDelaySec = cfg.randomizedDelaySec;
+          FixedRandomDelay = cfg.fixedRandomDelay;
+          Persistent = cfg.persistent;
+        };
+      };
+      # Started where the repository was not reached. Not `Restart=`: that repeats one unit of the two, and a unit that
+      # waits for its restart counts as failed in a switch.
+      hyper-sync-retry = {
+        description = "Another update of the NixOS configuration soon";
+        timerConfig = {
+          Unit = "hyper-sync.service";
+          OnActiveSec = "3min";
+          RandomizedDelaySec = "3min";
+          RemainAfterElapse = false;
+        };
       };
     };
   };

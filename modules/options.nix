@@ -254,7 +254,22 @@ in
       type = types.listOf types.singleLineStr;
       default = [ ];
       example = [ "notify-admin@%n.service" ];
-      description = "Units that are started when an update fails, at whatever stage.";
+      description = ''
+        Units that are started when an update fails, at whatever stage. A repository that is not reached is a failure
+        after `failureGrace` only.
+      '';
+    };
+
+    failureGrace = mkOption {
+      type = types.singleLineStr;
+      default = "24h";
+      example = "30min";
+      description = ''
+        How long the repository may be out of reach, or refuse for a rate limit, before that is a failure: counted from
+        the first sync that failed so since the last that ended well. Until then the update ends well, metrics and
+        {command}`hyper-sync status` tell how often it was tried, and, with a timer, the next try comes after a few
+        minutes. Everything else is a failure at once.
+      '';
     };
 
     settings = mkOption {

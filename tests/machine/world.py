@@ -84,9 +84,6 @@ def lay_out(files, nix):
     tmpfiles = files / "etc/tmpfiles.d"
     tmpfiles.mkdir()
     (tmpfiles / "token.conf").write_text(f"f {TOKEN} 0400 root root - token-one\n")
-    # What systemd-tmpfiles makes of the module's rules.
-    (files / "var/lib/hypervisor/cache").mkdir(parents=True)
-    (files / "var/lib/node-exporter-textfiles").mkdir()
 
 
 def unit_text(name):

@@ -1,4 +1,5 @@
-"""Without the forge there is no sync, no rebuild, a failure that is passed on, and a next run that works."""
+"""Without the forge nothing changes and nobody is alarmed, until that has lasted for too long; then a failure is passed
+on. The next run that reaches it works."""
 
 
 def scenario(world):
@@ -9,16 +10,28 @@ def scenario(world):
     world.start()
     tree = machine.succeed("cd /etc/hypervisor/src && ls -lR --time-style=full-iso")
 
+    def changed_nothing():
+        assert world.running() == "one"
+        assert machine.succeed("cd /etc/hypervisor/src && ls -lR --time-style=full-iso") == tree
+
     machine.succeed("systemctl stop forge.service")
     world.publish("two")
+    world.start()
+    assert "hyper_sync::source::unreachable" in world.said("hyper-sync-fetch.service"), machine.journal()
+    machine.fail("systemctl is-failed hyper-sync.service hyper-sync-fetch.service")
+    assert world.notified() == [], machine.journal()
+    changed_nothing()
+    machine.succeed("hyper-sync overdue; test $? = 75 && hyper-sync status | grep unreached")
+
+    # As if it had lasted for days.
+    world.configure(repo=url, ca_file="/srv/tls/ca.crt", failure_grace="1ms")
     machine.fail("systemctl start hyper-sync.service")
-    assert world.exit_code("hyper-sync-fetch.service") == 3
+    assert world.exit_code("hyper-sync.service") == 3
+    assert "hyper_sync::sync::overdue" in world.said("hyper-sync.service"), machine.journal()
     machine.wait_until_succeeds("grep -qx hyper-sync.service /run/notified")
-    # The rebuild was not even begun: the last one that ran is the good one.
-    assert world.exit_code("hyper-sync.service") == 0
-    assert world.running() == "one"
-    assert machine.succeed("cd /etc/hypervisor/src && ls -lR --time-style=full-iso") == tree
+    changed_nothing()
 
     world.forge()
     world.start()
-    assert world.running() == "two"
+    world.is_at("two")
+    machine.succeed("hyper-sync overdue")

@@ -17,6 +17,12 @@ def scenario(world):
     machine.fail("systemctl is-failed hyper-sync.service hyper-sync-fetch.service")
     assert world.notified() == [], machine.journal()
 
+    # A limit that has lasted for days.
+    world.configure(repo=url, ca_file="/srv/tls/ca.crt", failure_grace="1ms")
+    machine.fail("systemctl start hyper-sync.service")
+    assert world.exit_code("hyper-sync.service") == 5
+    machine.wait_until_succeeds("grep -qx hyper-sync.service /run/notified")
+
     machine.succeed("rm /srv/forge-status")
     world.start()
     world.is_at("two")
