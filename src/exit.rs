@@ -207,12 +207,16 @@ fn of_source(error: &source::Error) -> Exit {
         | E::ServerError { .. }
         | E::NotAForge { .. }
         | E::Redirect { .. }
+        | E::LoginPage { .. }
         | E::Certificate { .. }
         | E::NoTls { .. }
         | E::Protocol { .. }
         | E::Refused { .. }
         | E::OldProtocol { .. } => Exit::Network,
-        E::Unauthorized { .. } | E::NoPermission { .. } | E::HostKey { .. } => Exit::Authentication,
+        E::Unauthorized { .. }
+        | E::Forbidden { .. }
+        | E::NoPermission { .. }
+        | E::HostKey { .. } => Exit::Authentication,
         E::RateLimited { .. } => Exit::RateLimited,
         E::Commit { fault, .. } => of_commit(fault),
         E::Tree { fault, .. } => of_tree(fault),

@@ -14,7 +14,12 @@ use crate::text;
 
 mod phrases;
 
-use phrases::{amount, place, way_out, with};
+pub(super) use phrases::NONE;
+pub use phrases::RetryAt;
+use phrases::{
+    amount, at_page, destination, new_address, permit, place, private, quoted, renew, until, wait,
+    way_out, with,
+};
 
 /// The remote, or what it sent.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -70,16 +75,32 @@ pub enum Error {
         answer: String,
     },
     /// A redirect that is not followed.
-    #[error("{remote} redirects to {}, which is not followed", text::words(.to))]
+    #[error("{remote} redirects {}, which is not followed", destination(.to.as_deref()))]
     #[diagnostic(
         code(hyper_sync::source::redirect),
-        help("if the repository has moved, set `repo` to its new address; nothing was written")
+        help("{}; nothing was written", new_address(.repo.as_deref()))
     )]
     Redirect {
         /// Host or repository.
         remote: String,
-        /// Where to.
-        to: String,
+        /// The address, without credentials and query; `None` where the answer names none.
+        to: Option<String>,
+        /// The value of `repo` for that address, where it is one of a repository.
+        repo: Option<String>,
+    },
+    /// Something between wants a login: status 511, or a redirect to a page on another host.
+    #[error("{remote} cannot be reached: something between wants a login{}", at_page(.page.as_deref()))]
+    #[diagnostic(
+        code(hyper_sync::source::login_page),
+        help(
+            "log in to the network (a captive portal or a proxy) and run again; nothing was written"
+        )
+    )]
+    LoginPage {
+        /// Host or repository.
+        remote: String,
+        /// The page, without credentials and query, where the answer names one.
+        page: Option<String>,
     },
     /// An address that cannot or must not be asked.
     #[error("the address `{}` {problem}", text::words(.url))]
@@ -178,25 +199,41 @@ pub enum Error {
         cause: String,
     },
     /// The credentials are refused.
-    #[error("{remote} refuses access {}", with(.token))]
+    #[error("{remote} refuses access {}{}", with(.token), quoted(.words.as_deref()))]
     #[diagnostic(
         code(hyper_sync::source::unauthorized),
-        help(
-            "give a token, or renew the one that is refused: it may be expired or revoked; nothing was written"
-        )
+        help("{}; nothing was written", renew(.token))
     )]
     Unauthorized {
         /// Host or repository.
         remote: String,
         /// Which token was used, by its origin, or "none".
         token: String,
+        /// The server's own words, where it gives any.
+        words: Option<String>,
+    },
+    /// The credentials are good, and access is refused all the same: by a policy that only the answer's text names.
+    #[error("{remote} forbids access {}{}", with(.token), quoted(.words.as_deref()))]
+    #[diagnostic(
+        code(hyper_sync::source::forbidden),
+        help("{}; nothing was written", permit(.token, .sso.as_deref()))
+    )]
+    Forbidden {
+        /// Host or repository.
+        remote: String,
+        /// Which token was used, by its origin, or "none".
+        token: String,
+        /// The server's own words, where it gives any.
+        words: Option<String>,
+        /// Where the token is authorised for an organisation with single sign-on, by GitHub's `x-github-sso`.
+        sso: Option<String>,
     },
     /// Not found, or not for us: a forge does not tell which.
     #[error("{remote} does not exist, or may not be read {}", with(.token))]
     #[diagnostic(
         code(hyper_sync::source::no_permission),
         help(
-            "check the name; for a private repository give a token that may read its contents; nothing was written"
+            "check the name; {}; nothing was written", private(.token)
         )
     )]
     NoPermission {
@@ -206,18 +243,18 @@ pub enum Error {
         token: String,
     },
     /// The quota is used up.
-    #[error("{remote} limits the rate of requests{}", .wait.map(|wait| format!(", for {} more seconds", wait.as_secs())).unwrap_or_default())]
+    #[error("{remote} limits the rate of requests{}", until(.retry.as_ref()))]
     #[diagnostic(
         code(hyper_sync::source::rate_limited),
-        help(
-            "wait, give a token for a higher limit, or on GitHub use `--transport git`, which has no quota; nothing was written"
-        )
+        help("{}; nothing was written", wait(.retry.is_some(), .token))
     )]
     RateLimited {
         /// Host or repository.
         remote: String,
-        /// How long, where the remote told.
-        wait: Option<Duration>,
+        /// When it takes requests again, where the remote says so.
+        retry: Option<RetryAt>,
+        /// Which token was used, by its origin, or "none".
+        token: String,
     },
     /// The name is neither branch nor tag.
     #[error("`{}` is neither a branch nor a tag of {remote}", text::name(.reference))]

@@ -153,6 +153,14 @@ impl GitHub {
                 remote: self.remote.clone(),
                 token,
             },
+            Error::Forbidden {
+                token, words, sso, ..
+            } => Error::Forbidden {
+                remote: self.remote.clone(),
+                token,
+                words,
+                sso,
+            },
             error => error,
         }
     }

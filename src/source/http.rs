@@ -10,7 +10,7 @@
 //! - **Size**: every answer has a cap, on decoded bytes.
 //! - **Retries** are few, for broken connections and 5xx only, and never for what a person has to mend.
 //!
-//! Limits: no HTTP/3, no `socks` proxies, and no content encoding but gzip.
+//! Limits: no HTTP/3, and no content encoding but gzip.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +20,7 @@ use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderValue};
 use reqwest::{Method, StatusCode};
 use tokio::runtime::{Handle, Runtime};
 
-use super::{Error, Interrupt, Traffic};
+use super::{Error, Interrupt, RetryAt, Traffic};
 use request::{authority, is_loopback};
 
 mod body;
@@ -28,6 +28,7 @@ mod credentials;
 mod gate;
 mod many;
 mod options;
+mod proxy;
 mod redirect;
 mod request;
 mod response;
@@ -161,8 +162,13 @@ impl Client {
                 result => result?,
             };
             let status = response.status;
-            // What a server does not know, it will not know the next time either.
-            if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
+            // What a server does not know, it will not know the next time either, and a login is a person's.
+            if status.is_server_error()
+                && !matches!(
+                    status,
+                    StatusCode::NOT_IMPLEMENTED | StatusCode::NETWORK_AUTHENTICATION_REQUIRED
+                )
+            {
                 let error = Error::ServerError {
                     remote: authority(&url),
                     status: status.as_u16(),
@@ -187,11 +193,8 @@ impl Client {
                     .note(&request.gate(&url), &answer, asked, self.0.options.pause)
                 {
                     None => return Ok(response),
-                    Some(wait) if limited == gate::WAITS => {
-                        return Err(Error::RateLimited {
-                            remote: authority(&url),
-                            wait: Some(wait),
-                        });
+                    Some(limit) if limited == gate::WAITS => {
+                        return Err(rate_limited(request, &url, limit));
                     }
                     Some(_) => limited += 1,
                 }
@@ -202,6 +205,7 @@ impl Client {
     /// What must not be sent at all.
     fn check(&self, request: &Request) -> Result<(), Error> {
         let url = url(request.url.as_str())?;
+        self.0.options.proxies.check(&url)?;
         if url.scheme() == "http" {
             if request.credentials.is_some() && !is_loopback(&url) {
                 return Err(Error::PlainHttp {
@@ -219,13 +223,11 @@ impl Client {
     /// Waits until the gate is open.
     fn pass(&self, request: &Request, url: &Url) -> Result<(), Error> {
         let (gate, host) = (request.gate(url), authority(url));
-        while let Some(wait) = self.0.gate.closed_for(&gate) {
+        while let Some(limit) = self.0.gate.closed_for(&gate) {
+            let wait = limit.wait;
             let left = self.0.deadline.saturating_duration_since(Instant::now());
             if wait > self.0.options.patience || wait > left {
-                return Err(Error::RateLimited {
-                    remote: host,
-                    wait: Some(wait),
-                });
+                return Err(rate_limited(request, url, limit));
             }
             tracing::info!(host, seconds = wait.as_secs(), "waiting for the rate limit");
             self.0.pause(wait, &host)?;
@@ -295,6 +297,14 @@ impl Client {
 fn later(now: Instant, time: Duration) -> Instant {
     now.checked_add(time)
         .unwrap_or_else(|| now + Duration::from_secs(1 << 30))
+}
+
+fn rate_limited(request: &Request, url: &Url, limit: gate::Limit) -> Error {
+    Error::RateLimited {
+        remote: authority(url),
+        retry: RetryAt::after(limit.wait).filter(|_| limit.stated),
+        token: Credentials::name_at(request.credentials.as_ref(), url),
+    }
 }
 
 fn is_followed(status: StatusCode) -> bool {

@@ -157,6 +157,7 @@ fn blocks(error: &Error) -> bool {
             | Error::Timeout { .. }
             | Error::ServerError { .. }
             | Error::NotAForge { .. }
+            | Error::LoginPage { .. }
             | Error::NoTls { .. }
             | Error::Redirect { .. }
             | Error::RateLimited { .. }

@@ -17,7 +17,9 @@ use crate::common::forge::{Certificate, Forge, ca_file};
 use crate::common::repo::Repo;
 
 mod limits;
+mod proxy;
 mod redirects;
+mod refusals;
 mod tls;
 
 const COMMIT: &str = "/repos/acme/machines/commits/main";
@@ -419,7 +421,7 @@ fn a_refusal_names_the_token_that_was_used_and_never_shows_it() {
         matches!(refusal(401, true), Error::Unauthorized { token, .. } if token.contains("GH_ENTERPRISE_TOKEN"))
     );
     assert!(matches!(refusal(401, false), Error::Unauthorized { token, .. } if token == "none"));
-    assert!(matches!(refusal(403, true), Error::NoPermission { .. }));
+    assert!(matches!(refusal(403, true), Error::Forbidden { .. }));
     assert!(matches!(refusal(404, true), Error::NoPermission { .. }));
     assert!(
         matches!(refusal(418, true), Error::NotAForge { answer, .. } if answer.contains("***"))

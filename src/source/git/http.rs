@@ -157,6 +157,14 @@ impl Http {
                 remote: self.describe(),
                 token,
             },
+            Error::Forbidden {
+                token, words, sso, ..
+            } => Error::Forbidden {
+                remote: self.describe(),
+                token,
+                words,
+                sso,
+            },
             error => error,
         }
     }
@@ -261,10 +269,11 @@ fn is(response: &Response, media_type: &str) -> bool {
 /// Whether the repository may be at another address, or the host wants another order of things (a server of files
 /// knows no `POST`: 501). A refusal for good (403) or a strange status is no reason to ask again.
 fn may_be_elsewhere(response: &Response) -> bool {
-    matches!(
-        response.status.as_u16(),
-        200..=399 | 400 | 401 | 404 | 405 | 411 | 501
-    )
+    !response.leaves_host()
+        && matches!(
+            response.status.as_u16(),
+            200..=399 | 400 | 401 | 404 | 405 | 411 | 501
+        )
 }
 
 fn below(base: &Url, path: &str) -> Url {

@@ -163,6 +163,7 @@ impl Endpoint for Ssh {
             return Error::Unauthorized {
                 remote,
                 token: token(),
+                words: None,
             };
         }
         if said_any(&[

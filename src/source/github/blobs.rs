@@ -9,10 +9,11 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 use super::trees::Trees;
-use super::{Cap, Error, GitHub, Reply};
+use super::{Cap, Credentials, Error, GitHub, Reply};
 use crate::git::id::Kind;
 use crate::git::{BlobId, CommitId, Oid, Tree};
 use crate::objects::{Added, Writer};
+use crate::source::RetryAt;
 use crate::text;
 
 const RAW: &str = "application/vnd.github.raw+json";
@@ -136,10 +137,12 @@ impl GitHub {
 
     /// A download that would end half way is not begun: git has no quota.
     fn check_quota(&self, requests: u64) -> Result<(), Error> {
-        match self.client.quota(&self.base()) {
+        let base = self.base().clone();
+        match self.client.quota(&base) {
             Some(quota) if quota.remaining < requests => Err(Error::RateLimited {
                 remote: self.remote.clone(),
-                wait: quota.reset,
+                retry: quota.reset.and_then(RetryAt::after),
+                token: Credentials::name_at(self.credentials.as_ref(), &base),
             }),
             _ => Ok(()),
         }

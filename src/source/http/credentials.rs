@@ -4,6 +4,7 @@ use reqwest::Url;
 use reqwest::header::HeaderValue;
 use secrecy::ExposeSecret;
 
+use crate::source::error::NONE;
 use crate::token::Token;
 
 /// The `Authorization` of one origin (scheme, host and port). It prints nothing of the secret.
@@ -58,6 +59,13 @@ impl Credentials {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Where the token came from that a request to this address is sent with, in the words of an error.
+    #[must_use]
+    pub fn name_at(credentials: Option<&Self>, url: &Url) -> String {
+        let used = credentials.filter(|credentials| credentials.belong_to(url));
+        used.map_or(NONE, Self::name).to_owned()
     }
 
     pub(super) fn header(&self) -> HeaderValue {

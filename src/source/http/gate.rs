@@ -10,7 +10,7 @@ use reqwest::header::HeaderMap;
 
 mod limit;
 
-pub(super) use limit::{Answer, retry_after};
+pub(super) use limit::{Answer, Limit, retry_after};
 
 use limit::{limit, number, until_reset};
 
@@ -33,6 +33,8 @@ pub(super) struct Gate(Mutex<HashMap<String, Host>>);
 struct Host {
     /// Closed until then.
     open_at: Option<Instant>,
+    /// The host itself has said until when.
+    stated: bool,
     /// Limits met in a row.
     strikes: u32,
     quota: Option<Seen>,
@@ -46,13 +48,12 @@ struct Seen {
 
 impl Gate {
     /// How long the host's gate stays closed; `None`: it is open.
-    pub(super) fn closed_for(&self, host: &str) -> Option<Duration> {
+    pub(super) fn closed_for(&self, host: &str) -> Option<Limit> {
         let hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let wait = hosts
-            .get(host)?
-            .open_at?
-            .saturating_duration_since(Instant::now());
-        (!wait.is_zero()).then_some(wait)
+        let host = hosts.get(host)?;
+        let wait = host.open_at?.saturating_duration_since(Instant::now());
+        let stated = host.stated;
+        (!wait.is_zero()).then_some(Limit { wait, stated })
     }
 
     pub(super) fn quota(&self, host: &str) -> Option<Quota> {
@@ -74,7 +75,7 @@ impl Gate {
         answer: &Answer<'_>,
         asked: Instant,
         pause: Duration,
-    ) -> Option<Duration> {
+    ) -> Option<Limit> {
         let clock = SystemTime::now();
         let now = Instant::now();
         let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,7 +84,7 @@ impl Gate {
         // Answers that were under way when the gate closed say nothing about what came of it.
         let news = host.open_at.is_none_or(|open_at| asked >= open_at);
         let strikes = host.strikes.saturating_sub(u32::from(!news));
-        let Some(wait) = limit(answer, clock, pause, strikes) else {
+        let Some(limit) = limit(answer, clock, pause, strikes) else {
             if news {
                 host.strikes = 0;
             }
@@ -93,20 +94,27 @@ impl Gate {
                 reset: Some((_, reset)),
             }) = host.quota
             {
-                host.open_at = host.open_at.max(Some(reset));
+                host.close(reset, true);
             }
             return None;
         };
         if news {
             host.strikes += 1;
         }
-        let open_at = super::later(now, wait);
-        host.open_at = host.open_at.max(Some(open_at));
-        Some(wait)
+        host.close(super::later(now, limit.wait), limit.stated);
+        Some(limit)
     }
 }
 
 impl Host {
+    /// Closes the gate until then, unless it is closed for longer already.
+    fn close(&mut self, open_at: Instant, stated: bool) {
+        if self.open_at.is_none_or(|known| known < open_at) {
+            self.open_at = Some(open_at);
+            self.stated = stated;
+        }
+    }
+
     fn remember_quota(&mut self, headers: &HeaderMap, clock: SystemTime, now: Instant) {
         let Some(remaining) = number(headers, "x-ratelimit-remaining") else {
             return;
@@ -145,9 +153,13 @@ mod tests {
         };
         assert_eq!(
             gate.note("api.github.com", &answer, Instant::now(), PAUSE),
-            Some(Duration::from_secs(1000))
+            Some(Limit {
+                wait: Duration::from_secs(1000),
+                stated: true
+            })
         );
-        assert!(gate.closed_for("api.github.com").unwrap() > Duration::from_secs(900));
+        let limit = gate.closed_for("api.github.com").unwrap();
+        assert!(limit.stated && limit.wait > Duration::from_secs(900));
         assert_eq!(gate.closed_for("github.com"), None);
     }
 
@@ -210,7 +222,10 @@ mod tests {
             body: b"",
         };
         let asked = Instant::now();
-        let wait = |asked| gate.note("h", &limited, asked, PAUSE).unwrap().as_secs();
+        let wait = |asked| {
+            let limit = gate.note("h", &limited, asked, PAUSE).unwrap();
+            limit.wait.as_secs()
+        };
         assert_eq!(wait(asked), 60);
         assert_eq!(wait(asked), 60, "asked before the gate closed");
         gate.note("h", &fine, asked, PAUSE);

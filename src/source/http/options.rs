@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::setup::Proxies;
+use super::proxy::Proxies;
 use crate::settings::{Env, Limits};
 
 /// What a client goes by.

@@ -1,7 +1,8 @@
 //! Where a redirect may lead.
 //!
 //! A forge redirects within its own host when a repository was renamed. All else is refused rather than followed
-//! without the token: as root, we would fetch from wherever an answer points.
+//! without the token: as root, we would fetch from wherever an answer points. What is refused is either the new
+//! address of a repository, which a person may take over, or a page that wants a login, on a host of its own.
 
 use reqwest::Url;
 use reqwest::header::{HeaderMap, LOCATION};
@@ -22,15 +23,47 @@ pub(super) fn next(from: &Url, headers: &HeaderMap, hops: u32) -> Result<Url, Er
 
 /// The error for a redirect that is not followed.
 pub(super) fn refused(from: &Url, headers: &HeaderMap) -> Error {
-    let to = match (location(from, headers), headers.get(LOCATION)) {
-        (Some(to), _) => without_credentials(to),
-        (None, Some(value)) => words(value.as_bytes()),
-        (None, None) => String::new(),
+    let remote = authority(from);
+    let Some(to) = location(from, headers) else {
+        // Nothing that could be asked, shown as it came.
+        let location = headers.get(LOCATION).map(|value| words(value.as_bytes()));
+        return Error::Redirect {
+            remote,
+            to: location.filter(|location| !location.is_empty()),
+            repo: None,
+        };
     };
-    Error::Redirect {
-        remote: authority(from),
-        to,
+    let to = without_credentials(to);
+    let repo = repository(from, &to);
+    let same_page = to.host() == from.host() || to.path() == from.path();
+    if repo.is_none() && !same_page && matches!(to.scheme(), "http" | "https") {
+        return Error::LoginPage {
+            remote,
+            page: Some(to.into()),
+        };
     }
+    Error::Redirect {
+        remote,
+        to: Some(to.into()),
+        repo,
+    }
+}
+
+/// Whether the answer leads to another host, which no other request to this one will change.
+pub(super) fn leaves_host(from: &Url, headers: &HeaderMap) -> bool {
+    location(from, headers).is_some_and(|to| to.host() != from.host())
+}
+
+/// The value of `repo` for the address that a git request is redirected to: a host that moves a repository keeps
+/// what follows the repository's address.
+fn repository(from: &Url, to: &Url) -> Option<String> {
+    let tail = ["/info/refs", "/git-upload-pack"]
+        .into_iter()
+        .find(|tail| from.path().ends_with(tail))?;
+    let path = to.path().strip_suffix(tail)?.to_owned();
+    let mut repo = to.clone();
+    repo.set_path(&path);
+    Some(repo.into())
 }
 
 fn location(from: &Url, headers: &HeaderMap) -> Option<Url> {
@@ -50,12 +83,13 @@ fn is_allowed(from: &Url, to: &Url) -> bool {
 }
 
 /// A pre-authorised address is a secret: nothing but its place is shown.
-fn without_credentials(mut url: Url) -> String {
+fn without_credentials(mut url: Url) -> Url {
     // The setters fail only for URLs without a host, which hold no credentials.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_query(None);
-    url.to_string()
+    url.set_fragment(None);
+    url
 }
 
 #[cfg(test)]
@@ -118,9 +152,53 @@ mod tests {
     #[test]
     fn never_shows_what_opens_the_door() {
         let signed = "https://u:canary@objects.example/x?token=canary";
-        let Err(Error::Redirect { to, .. }) = follow("https://api.github.com/", signed, 1) else {
+        let Err(Error::LoginPage { page, .. }) = follow("https://api.github.com/", signed, 1)
+        else {
             unreachable!()
         };
-        assert_eq!(to, "https://objects.example/x");
+        assert_eq!(page.as_deref(), Some("https://objects.example/x"));
+    }
+
+    #[test]
+    fn a_moved_repository_is_told_from_a_login_page() {
+        let from = "https://git.example.org/acme/old.git/info/refs?service=git-upload-pack";
+        let refused = |location: &str| follow(from, location, HOPS + 1).unwrap_err();
+        for (location, expected) in [
+            (
+                "https://git.example.org/new/name.git/info/refs?service=git-upload-pack",
+                "https://git.example.org/new/name.git",
+            ),
+            (
+                "https://other.example.org/new/name/info/refs",
+                "https://other.example.org/new/name",
+            ),
+            (
+                "/new/name.git/info/refs",
+                "https://git.example.org/new/name.git",
+            ),
+        ] {
+            let Error::Redirect { repo, .. } = refused(location) else {
+                unreachable!("{location}")
+            };
+            assert_eq!(repo.as_deref(), Some(expected), "{location}");
+        }
+        for location in ["https://login.example/", "http://10.0.0.1/portal?to=x"] {
+            assert!(
+                matches!(refused(location), Error::LoginPage { .. }),
+                "{location}"
+            );
+        }
+        for location in ["/login", "file:///etc/passwd", "https://["] {
+            let error = refused(location);
+            assert!(
+                matches!(error, Error::Redirect { repo: None, .. }),
+                "{error:?}"
+            );
+        }
+        let nowhere = next(&from.parse().unwrap(), &HeaderMap::new(), 1).unwrap_err();
+        assert!(
+            matches!(nowhere, Error::Redirect { to: None, .. }),
+            "{nowhere:?}"
+        );
     }
 }

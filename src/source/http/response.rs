@@ -16,6 +16,12 @@ const SHOWN: usize = 80;
 /// How much of an answer is read ahead for a parser.
 const BUFFER: usize = 64 << 10;
 
+/// What a JSON answer says of a refusal; GitHub, GitLab, Gitea and their kin name it so.
+#[derive(serde::Deserialize)]
+struct Refusal {
+    message: String,
+}
+
 /// The head of an answer, and its body to be read.
 pub struct Response {
     /// Its status.
@@ -131,6 +137,12 @@ impl Response {
         })
     }
 
+    /// Whether it redirects to another host.
+    #[must_use]
+    pub fn leaves_host(&self) -> bool {
+        self.status.is_redirection() && redirect::leaves_host(&self.url, &self.headers)
+    }
+
     /// The whole answer.
     pub fn into_reply(mut self) -> Result<Reply, Error> {
         if !self.status.is_success() {
@@ -207,32 +219,65 @@ impl Reply {
     #[must_use]
     pub fn refusal(&self) -> Error {
         let remote = authority(&self.url);
-        let token = || {
-            let used = self
-                .credentials
-                .as_ref()
-                .filter(|credentials| credentials.belong_to(&self.url));
-            used.map_or_else(
-                || "none".to_owned(),
-                |credentials| credentials.name().to_owned(),
-            )
-        };
+        let token = || Credentials::name_at(self.credentials.as_ref(), &self.url);
         match self.status.as_u16() {
             401 => Error::Unauthorized {
                 remote,
                 token: token(),
+                words: self.explanation(),
             },
-            403 | 404 | 451 => Error::NoPermission {
+            403 | 451 => Error::Forbidden {
+                remote,
+                token: token(),
+                words: self.explanation(),
+                sso: self.single_sign_on(),
+            },
+            404 => Error::NoPermission {
                 remote,
                 token: token(),
             },
-            429 => Error::RateLimited { remote, wait: None },
+            429 => Error::RateLimited {
+                remote,
+                retry: None,
+                token: token(),
+            },
             // It was not asked whether we have something already.
             304 => self.not_a_forge(),
             300..=399 => redirect::refused(&self.url, &self.headers),
+            511 => Error::LoginPage { remote, page: None },
             status @ 500.. => Error::ServerError { remote, status },
             _ => self.not_a_forge(),
         }
+    }
+
+    /// Why the server refuses, in its own words: the message of a JSON answer, or the first line of a text.
+    fn explanation(&self) -> Option<String> {
+        let media_type = self.media_type();
+        let text = if media_type == "application/json" || media_type.ends_with("+json") {
+            let answer: Refusal = serde_json::from_slice(&self.body).ok()?;
+            words(answer.message)
+        } else if media_type == "text/plain" {
+            let mut lines = self.body.split(|byte| *byte == b'\n');
+            words(lines.find(|line| !line.trim_ascii().is_empty())?)
+        } else {
+            return None;
+        };
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// Where GitHub lets a token be authorised for an organisation with single sign-on, without the part that names
+    /// this request.
+    /// <https://docs.github.com/en/rest/authentication/authenticating-to-the-rest-api#saml-sso>
+    fn single_sign_on(&self) -> Option<String> {
+        let header = self.headers.get("x-github-sso")?.to_str().ok()?;
+        let url = header
+            .split(';')
+            .find_map(|part| part.trim().strip_prefix("url="))?;
+        let mut url = Url::parse(url).ok()?;
+        url.set_query(None);
+        url.set_fragment(None);
+        let is_web = url.scheme() == "https" && url.username().is_empty();
+        is_web.then(|| words(url.as_str()))
     }
 
     /// The error for an answer of a strange kind, with its first words.

@@ -14,6 +14,16 @@ fn remote() -> String {
     REMOTE.to_owned()
 }
 
+/// An answer of 2026-11-28, 14:05 UTC.
+fn retry_after(seconds: i64) -> source::RetryAt {
+    let answer = jiff::Timestamp::from_second(1_795_874_700).unwrap();
+    let time = answer + jiff::SignedDuration::from_secs(seconds);
+    source::RetryAt {
+        time: time.to_zoned(jiff::tz::TimeZone::UTC),
+        wait: Duration::from_secs(seconds.unsigned_abs()),
+    }
+}
+
 fn text(text: &str) -> String {
     text.to_owned()
 }
@@ -33,6 +43,7 @@ pub(super) fn source() -> Vec<Error> {
     reached()
         .into_iter()
         .chain(answered())
+        .chain(refused())
         .chain(faults)
         .chain(sent())
         .chain(wrapped())
@@ -107,31 +118,21 @@ fn answered() -> Vec<source::Error> {
         },
         E::Redirect {
             remote: remote(),
-            to: text("https://other.example.org/o/n"),
+            to: Some(text("https://github.com/o/new.git/info/refs")),
+            repo: Some(text("https://github.com/o/new.git")),
         },
-        E::Unauthorized {
+        E::Redirect {
             remote: remote(),
-            token: text("the token in `GITHUB_TOKEN`"),
+            to: None,
+            repo: None,
         },
-        E::Unauthorized {
+        E::LoginPage {
             remote: remote(),
-            token: text("none"),
+            page: Some(text("https://login.example.net/")),
         },
-        E::NoPermission {
+        E::LoginPage {
             remote: remote(),
-            token: text("the user's ssh keys"),
-        },
-        E::NoPermission {
-            remote: remote(),
-            token: text("none"),
-        },
-        E::RateLimited {
-            remote: remote(),
-            wait: Some(Duration::from_secs(1800)),
-        },
-        E::RateLimited {
-            remote: remote(),
-            wait: None,
+            page: None,
         },
         E::UnknownRef {
             remote: remote(),
@@ -151,6 +152,71 @@ fn answered() -> Vec<source::Error> {
         E::Unsuited {
             remote: remote(),
             problem: "has a file that is too large for its API",
+        },
+    ]
+}
+
+/// What it refuses to whom.
+fn refused() -> Vec<source::Error> {
+    use source::Error as E;
+    vec![
+        E::Unauthorized {
+            remote: remote(),
+            token: text("the token in `GITHUB_TOKEN`"),
+            words: Some(text("Bad credentials")),
+        },
+        E::Unauthorized {
+            remote: remote(),
+            token: text("none"),
+            words: None,
+        },
+        E::Forbidden {
+            remote: remote(),
+            token: text("the token in `GITHUB_TOKEN`"),
+            words: Some(text("Resource protected by organization SAML enforcement.")),
+            sso: Some(text("https://github.com/orgs/o/sso")),
+        },
+        E::Forbidden {
+            remote: remote(),
+            token: text("the token in `GITHUB_TOKEN`"),
+            words: Some(text(
+                "The o organization has an IP allow list enabled\u{1b}[2J",
+            )),
+            sso: None,
+        },
+        E::Forbidden {
+            remote: remote(),
+            token: text("none"),
+            words: None,
+            sso: None,
+        },
+        E::NoPermission {
+            remote: remote(),
+            token: text("the user's ssh keys"),
+        },
+        E::NoPermission {
+            remote: remote(),
+            token: text("none"),
+        },
+        E::RateLimited {
+            remote: remote(),
+            retry: Some(retry_after(1800)),
+            token: text("the token in `GITHUB_TOKEN`"),
+        },
+        E::RateLimited {
+            remote: remote(),
+            retry: Some(retry_after(90)),
+            token: text("none"),
+        },
+        E::RateLimited {
+            remote: remote(),
+            retry: Some(retry_after(200_000)),
+            token: text("none"),
+        },
+        E::RateLimited {
+            remote: remote(),
+            retry: None,
+            token: text("none"),
         },
     ]
 }

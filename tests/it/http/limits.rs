@@ -54,12 +54,12 @@ fn a_long_limit_is_told_at_once_and_nothing_more_is_sent() {
         for _ in 0..2 {
             let error = client.fetch(&get(&forge, COMMIT)).unwrap_err();
             let Error::RateLimited {
-                wait: Some(wait), ..
+                retry: Some(retry), ..
             } = error
             else {
                 panic!("{error:?}")
             };
-            assert!(wait.as_secs() > least, "{wait:?}");
+            assert!(retry.wait.as_secs() > least, "{retry:?}");
         }
         assert_eq!(forge.count(), 1, "the gate is closed");
         assert_eq!(
@@ -124,4 +124,24 @@ fn times_beyond_any_clock_do_no_harm() {
         let error = client.fetch(&get(&forge, COMMIT)).unwrap_err();
         assert!(matches!(error, Error::RateLimited { .. }), "{error:?}");
     }
+}
+
+#[test]
+fn a_time_is_named_only_where_the_host_names_one() {
+    let forge = Forge::serve(&Repo::small());
+    forge.fault(When::any(), Action::status(429, "slow down"));
+    let impatient = Options {
+        pause: Duration::from_secs(60),
+        patience: Duration::ZERO,
+        ..options()
+    };
+    let client = Client::new(impatient, Interrupt::default()).unwrap();
+    for _ in 0..2 {
+        let error = client.fetch(&get(&forge, COMMIT)).unwrap_err();
+        assert!(
+            matches!(&error, Error::RateLimited { retry: None, token, .. } if token == "none"),
+            "{error:?}"
+        );
+    }
+    assert_eq!(forge.count(), 1, "our own pause is kept");
 }

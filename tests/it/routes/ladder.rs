@@ -86,7 +86,11 @@ fn stable(told: &str) -> String {
     let parts = told.split("; ").map(|part| {
         let unreachable = part.find("cannot reach ");
         let end = unreachable.and_then(|at| Some(at + part[at..].find(": ")?));
-        part[..end.unwrap_or(part.len())].to_owned()
+        let part = &part[..end.unwrap_or(part.len())];
+        match part.split_once(" until ") {
+            Some((limited, _)) => format!("{limited} until [time]"),
+            None => part.to_owned(),
+        }
     });
     let told = parts.collect::<Vec<_>>().join("; ");
     let words = told.split(' ').map(|word| {
@@ -196,14 +200,14 @@ fn a_git_that_is_in_the_way_is_left_for_the_api() {
     assert_eq!(elsewhere.count(), 0);
     let told = told.replace(&elsewhere.host(), "[elsewhere]");
     insta::assert_snapshot!(told, @r#"
-    limit with a time -> delta: [forge] limits the rate of requests, for [time] more seconds; select-api
-    limit without -> delta: [forge] limits the rate of requests, for [time] more seconds; select-api
-    quota -> delta: [forge] limits the rate of requests, for [time] more seconds; select-api
-    secondary limit -> delta: [forge] limits the rate of requests, for [time] more seconds; select-api
-    secondary limit with a time -> delta: [forge] limits the rate of requests, for [time] more seconds; select-api
+    limit with a time -> delta: [forge] limits the rate of requests until [time]; select-api
+    limit without -> delta: [forge] limits the rate of requests; select-api
+    quota -> delta: [forge] limits the rate of requests until [time]; select-api
+    secondary limit -> delta: [forge] limits the rate of requests; select-api
+    secondary limit with a time -> delta: [forge] limits the rate of requests until [time]; select-api
     login page -> delta: [forge] does not answer like a git host: status 200, <!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><form action="/…; select-api
     odd status -> delta: [forge] does not answer like a git host: status 418, teapot; select-api
-    redirect elsewhere -> delta: [forge] redirects to http://[elsewhere]/acme/machines.git/info/refs, which is not followed; select-api
+    redirect elsewhere -> delta: [forge] redirects to http://[elsewhere]/acme/machines.git/git-upload-pack, which is not followed; select-api
     redirect in a circle -> delta: [forge] redirects to http://[forge]/acme/machines.git/info/refs, which is not followed; select-api
     nothing -> delta: [forge] does not answer like a git host: status 204, nothing else; select-api
     empty -> delta: http://[forge]/acme/machines.git sent something that git's protocol does not allow: the answer ends too early; select-api
@@ -273,7 +277,7 @@ fn a_fetch_that_fails_after_the_name_was_resolved_is_left_for_the_api() {
     flush -> delta: http://[forge]/acme/machines.git sent something that git's protocol does not allow: no pack; select-git: http://[forge]/acme/machines.git sent something that git's protocol does not allow: no pack; select-api
     words -> delta: http://[forge]/acme/machines.git refuses: the repository is being moved; select-git: http://[forge]/acme/machines.git refuses: the repository is being moved; select-api
     dies -> delta: http://[forge]/acme/machines.git refuses: fatal: out of memory; select-git: http://[forge]/acme/machines.git refuses: fatal: out of memory; select-api
-    limit -> delta: [forge] limits the rate of requests, for [time] more seconds; select-api
+    limit -> delta: [forge] limits the rate of requests; select-api
     page -> delta: [forge] does not answer like a git host: status 200, <!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><form action="/…; select-api
     another pack -> delta: http://[forge]/acme/machines.git did not send commit [id], which commit [id] needs; select-git: http://[forge]/acme/machines.git did not send commit [id], which commit [id] needs; select-api
     delta only -> delta: http://[forge]/acme/machines.git refuses: no deltas today; select-git
@@ -365,13 +369,13 @@ fn an_api_that_is_in_the_way_is_left_for_a_full_pack() {
         ),
     ];
     insta::assert_snapshot!(table(&mut world, cases), @r#"
-    quota -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] limits the rate of requests, for [time] more seconds; full
-    secondary limit -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] limits the rate of requests, for [time] more seconds; full
+    quota -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] limits the rate of requests until [time]; full
+    secondary limit -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] limits the rate of requests; full
     login page -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] does not answer like a git host: status 200, <!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><form action="/…; full
     nothing -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] does not answer like a git host: status 204, nothing else; full
     the state of something that was not asked about -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] does not answer like a git host: status 304, nothing else; full
     no such blob -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: acme/machines did not send blob [id], which commit [id] needs; full
-    redirect elsewhere -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] redirects to https://example.org/login, which is not followed; full
+    redirect elsewhere -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] cannot be reached: something between wants a login at https://example.org/login; full
     "#);
     world.forge.configure(|config| config.blob_bytes = 3);
     insta::assert_snapshot!(world.outcome(vec![poor()]), @r#"delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: acme/machines has a file that is too large for its API; full"#);
@@ -390,7 +394,7 @@ fn a_download_that_the_quota_does_not_cover_is_not_begun() {
     let blocked = || vec![(When::ls_refs(), Action::Html)];
     // Name, commit, listing, and one of two files.
     quota(&world, 4);
-    insta::assert_snapshot!(world.outcome(blocked()), @r#"delta: [forge] does not answer like a git host: status 200, <!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><form action="/…; select-api: acme/machines limits the rate of requests, for [time] more seconds; full"#);
+    insta::assert_snapshot!(world.outcome(blocked()), @r#"delta: [forge] does not answer like a git host: status 200, <!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><form action="/…; select-api: acme/machines limits the rate of requests until [time]; full"#);
     let lines = world.forge.request_lines();
     assert!(
         lines.iter().all(|line| !line.contains("/blobs/")),
@@ -461,11 +465,11 @@ fn a_clear_no_ends_the_run_at_once() {
     ];
     insta::assert_snapshot!(table(&mut world, cases), @r#"
     git 401 -> exit 4: no_permission
-    git 403 -> exit 4: no_permission
+    git 403 -> exit 4: forbidden
     git 404 -> exit 4: no_permission
     api 401 -> exit 4: unauthorized
-    api 403 -> exit 4: no_permission
-    api 403 of single sign-on -> exit 4: no_permission
+    api 403 -> exit 4: forbidden
+    api 403 of single sign-on -> exit 4: forbidden
     api 404 -> exit 4: no_permission
     "#);
     insta::assert_snapshot!(world.outcome_of("no-such-branch", vec![]), @r#"exit 2: unknown_ref"#);

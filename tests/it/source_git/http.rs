@@ -263,7 +263,16 @@ fn refusals_are_told_apart_and_not_asked_twice() {
 
     let forge = Forge::serve(&repo);
     for (action, expected, requests) in [
-        (Action::status(403, "forbidden"), "source::no_permission", 1),
+        (Action::status(403, "forbidden"), "source::forbidden", 1),
+        (Action::status(511, "log in"), "source::login_page", 1),
+        (
+            Action::Redirect {
+                code: 302,
+                to: "https://login.example/".into(),
+            },
+            "source::login_page",
+            1,
+        ),
         (Action::status(404, "nothing"), "source::no_permission", 2),
         (Action::status(418, "teapot"), "source::not_a_forge", 1),
         (Action::Html, "source::not_a_forge", 2),

@@ -218,7 +218,10 @@ fn refusals_have_their_classes() {
             blobs,
             json(403, "Resource protected by organization SAML enforcement")
         ),
-        (Error::NoPermission { .. }, Exit::Authentication)
+        (
+            Error::Forbidden { words: Some(_), .. },
+            Exit::Authentication
+        )
     ));
     assert!(matches!(
         at(blobs, json(401, "Bad credentials")),

@@ -17,7 +17,7 @@ fn a_quota_that_does_not_suffice_is_not_begun() {
     let resolved = source.resolve("main").unwrap();
     let error = machine.stage(&source, &resolved).unwrap_err();
     assert!(
-        matches!(error, Error::RateLimited { wait: Some(_), .. }),
+        matches!(error, Error::RateLimited { retry: Some(_), .. }),
         "{error:?}"
     );
     assert_eq!(forge.count(), 3);

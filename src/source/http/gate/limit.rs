@@ -21,23 +21,42 @@ pub(in crate::source::http) struct Answer<'a> {
     pub(in crate::source::http) body: &'a [u8],
 }
 
+/// How long no requests are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::source::http) struct Limit {
+    pub(in crate::source::http) wait: Duration,
+    /// The host says so; otherwise it is our own pause, and no promise.
+    pub(in crate::source::http) stated: bool,
+}
+
+impl Limit {
+    fn stated(wait: Duration) -> Self {
+        Self { wait, stated: true }
+    }
+}
+
 /// Whether an answer is a limit, and how long to wait after so many in a row.
 pub(super) fn limit(
     answer: &Answer<'_>,
     clock: SystemTime,
     pause: Duration,
     strikes: u32,
-) -> Option<Duration> {
+) -> Option<Limit> {
     if !matches!(answer.status, 403 | 429) {
         return None;
     }
-    let doubled = pause.saturating_mul(1 << strikes.min(16));
+    let doubled = Limit {
+        wait: pause.saturating_mul(1 << strikes.min(16)),
+        stated: false,
+    };
     if let Some(wait) = retry_after(answer.headers, clock) {
-        return Some(wait);
+        return Some(Limit::stated(wait));
     }
     if number(answer.headers, "x-ratelimit-remaining") == Some(0) {
         let reset = number(answer.headers, "x-ratelimit-reset");
-        return Some(reset.map_or(doubled, |reset| until_reset(reset, answer.headers, clock)));
+        return Some(reset.map_or(doubled, |reset| {
+            Limit::stated(until_reset(reset, answer.headers, clock))
+        }));
     }
     let says_so = || {
         let body = answer.body.to_ascii_lowercase();
@@ -114,7 +133,7 @@ mod tests {
             headers: &headers,
             body: body.as_bytes(),
         };
-        limit(&answer, clock, PAUSE, strikes).map(|wait| wait.as_secs())
+        limit(&answer, clock, PAUSE, strikes).map(|limit| limit.wait.as_secs())
     }
 
     #[test]
@@ -211,5 +230,25 @@ mod tests {
         assert_eq!(judge(403, &[], body, 0), None);
         assert_eq!(judge(403, &[("x-github-sso", "required")], "", 0), None);
         assert_eq!(judge(404, &[], "rate limit exceeded", 0), None);
+    }
+
+    #[test]
+    fn only_what_the_host_says_is_stated() {
+        let stated = |pairs: &[(&'static str, &str)]| {
+            let headers = headers(pairs);
+            let answer = Answer {
+                status: 429,
+                headers: &headers,
+                body: b"",
+            };
+            limit(&answer, UNIX_EPOCH, PAUSE, 0).unwrap().stated
+        };
+        assert!(stated(&[("retry-after", "7")]));
+        assert!(stated(&[
+            ("x-ratelimit-remaining", "0"),
+            ("x-ratelimit-reset", "784111877")
+        ]));
+        assert!(!stated(&[("x-ratelimit-remaining", "0")]));
+        assert!(!stated(&[]));
     }
 }
