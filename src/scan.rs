@@ -9,7 +9,7 @@
 //! A large target has many thousand paths and an update asks for all of them several times. They are kept in the order
 //! in which they are asked for, so that nothing is hashed, compared or copied more than once for each.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 
 use jiff::Timestamp;
@@ -160,16 +160,10 @@ impl<'a> Scanner<'a> {
         paths: impl IntoIterator<Item = &'p RelPath>,
     ) -> Result<BTreeMap<RelPath, Local>, Error> {
         let mut found = self.look(paths)?;
-        let mut above = BTreeSet::new();
-        let mut last = None;
-        for (path, local) in &found {
-            let parent = path.parent_str();
-            if matches!(local, Local::Missing) && parent != last {
-                above.extend(path.ancestors());
-                last = parent;
-            }
-        }
-        for directory in above {
+        let missing = found
+            .iter()
+            .filter(|(_, local)| matches!(local, Local::Missing));
+        for directory in RelPath::above(missing.map(|(path, _)| path)) {
             let kind = self.target.stat(&directory)?.map(|stat| stat.kind);
             if !matches!(kind, None | Some(Kind::Directory)) {
                 let local = self.look_at(&directory)?;

@@ -63,8 +63,9 @@ impl<'a> Execution<'a> {
     /// Has every directory made durable that a run before may have changed.
     pub(super) fn touch_all(&mut self) {
         let changes = self.transaction.changes.iter();
-        let above = changes.flat_map(|change| change.path.ancestors());
-        self.touched.extend(above.map(Some).chain([None]));
+        let above = RelPath::above(changes.map(|change| &change.path));
+        let above = above.into_iter().map(Some);
+        self.touched.extend(above.chain([None]));
     }
 
     /// Tells of a late edit, once.

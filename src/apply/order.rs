@@ -31,14 +31,12 @@ impl Phases {
             .filter(|(_, change)| change.before == Image::Directory)
             .map(|(_, change)| change.path.as_str())
             .collect();
-        let become_directories: BTreeSet<&str> = changes()
-            .filter(|(_, change)| change.after.is_some())
-            .flat_map(|(_, change)| change.path.ancestors_str())
-            .collect();
+        let put = changes().filter(|(_, change)| change.after.is_some());
+        let become_directories = RelPath::above(put.map(|(_, change)| &change.path));
         let in_the_way = |change: &Change| {
             // Where `a` and `A` are one name, removing the old one last would remove the new one.
             !tell_case
-                || become_directories.contains(change.path.as_str())
+                || become_directories.contains(&change.path)
                 || change
                     .path
                     .ancestors_str()

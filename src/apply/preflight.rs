@@ -170,18 +170,18 @@ fn check_room(
     let theirs = target.room()?;
     let ours = state.directory().room()?;
     let (mut staged, mut kept) = (Need::default(), Need::default());
-    let mut directories = BTreeSet::new();
     for operation in update.plan.operations() {
         if let Some(file) = operation.after {
             let size = size(content, &operation.path, file.id)?;
             staged.file(size, theirs.block);
-            directories.extend(operation.path.ancestors());
         }
         if let Local::File { stat, .. } | Local::Symlink { stat, .. } = &operation.before {
             kept.file(stat.size, ours.block);
         }
     }
-    for _ in directories {
+    let put = update.plan.operations().iter();
+    let put = put.filter(|operation| operation.after.is_some());
+    for _ in RelPath::above(put.map(|operation| &operation.path)) {
         staged.file(theirs.block, theirs.block);
     }
     // The record twice, the index twice for a moment.

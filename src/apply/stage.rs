@@ -1,7 +1,5 @@
 //! New content, written beside its place and made durable there.
 
-use std::collections::BTreeSet;
-
 use super::staging::{Staging, directory_name, file_name};
 use super::{Change, Content, Error, Transaction};
 use crate::fs::{Directory, Target, Unsynced};
@@ -52,14 +50,10 @@ pub(super) fn directories(
     target: &Target,
     transaction: &Transaction,
 ) -> Result<(), Error> {
-    let wanted: BTreeSet<RelPath> = transaction
-        .changes
-        .iter()
-        .filter(|change| change.after.is_some())
-        .flat_map(|change| change.path.ancestors())
-        .collect();
+    let put = transaction.changes.iter();
+    let put = put.filter(|change| change.after.is_some());
     let mut number = 0;
-    for directory in wanted {
+    for directory in RelPath::above(put.map(|change| &change.path)) {
         if target.directory(Some(&directory))?.is_none() {
             staging
                 .directory()

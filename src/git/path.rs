@@ -5,6 +5,7 @@
 //! no gaps that are no spaces, UTF-8 only. A tree with one bad path is refused as a whole; there is no way to skip an entry.
 
 use std::borrow::{Borrow, Cow};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -144,6 +145,21 @@ impl RelPath {
     /// The directories above this path, as text, top first: what a map by path is asked with.
     pub fn ancestors_str(&self) -> impl Iterator<Item = &str> {
         self.0.match_indices('/').map(|(at, _)| &self.0[..at])
+    }
+
+    /// The directories above any of these paths, each once. Neighbours share theirs, so that it is done soon where the
+    /// paths are sorted.
+    pub fn above<'p>(paths: impl IntoIterator<Item = &'p Self>) -> BTreeSet<Self> {
+        let mut above = BTreeSet::new();
+        let mut last = None;
+        for path in paths {
+            let parent = path.parent_str();
+            if parent != last {
+                above.extend(path.ancestors());
+                last = parent;
+            }
+        }
+        above
     }
 
     /// Whether this path is `directory` or lies below it.

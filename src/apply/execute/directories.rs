@@ -1,6 +1,5 @@
 //! The directories that an update makes and those it leaves empty.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::ops::Bound;
 
@@ -92,8 +91,7 @@ impl Execution<'_> {
     pub(super) fn remove_empty_directories(&mut self) -> Result<(), Error> {
         let deleted = self.transaction.changes.iter();
         let deleted = deleted.filter(|change| change.after.is_none());
-        let mut emptied: BTreeSet<RelPath> =
-            deleted.flat_map(|change| change.path.ancestors()).collect();
+        let mut emptied = RelPath::above(deleted.map(|change| &change.path));
         emptied.retain(|directory| !self.is_needed(directory));
         // A directory sorts before what is in it.
         for directory in emptied.into_iter().rev() {

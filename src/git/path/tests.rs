@@ -195,6 +195,15 @@ fn knows_its_parts() {
         path.ancestors().map(String::from).collect::<Vec<_>>(),
         ["a", "a/b"]
     );
+    let paths = ["a/b/c", "a/b/d", "e", "a/x/y/z", "a/b/z"]
+        .map(|path| RelPath::new(path.as_bytes()).unwrap());
+    assert_eq!(
+        RelPath::above(&paths)
+            .into_iter()
+            .map(String::from)
+            .collect::<Vec<_>>(),
+        ["a", "a/b", "a/x", "a/x/y"]
+    );
     assert_eq!(path.parent_str(), Some("a/b"));
     assert_eq!(RelPath::new(b"a").unwrap().parent_str(), None);
     let dir = RelPath::new(b"a/b").unwrap();
