@@ -23,6 +23,7 @@ mod remember;
 mod restore;
 mod rollback;
 mod session;
+mod stand_ins;
 mod unreached;
 
 pub use error::Error;
@@ -33,6 +34,7 @@ pub use outcome::Outcome;
 pub use restore::{Restored, restore};
 pub use rollback::{Back, history, rollback};
 pub use session::{Note, Session};
+pub use stand_ins::StandIn;
 pub use unreached::Unreached;
 
 use pipeline::{Goal, Pipeline};

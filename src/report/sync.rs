@@ -10,7 +10,7 @@ use crate::plan::{InTheWay, Kept, Operation, Reason};
 use crate::scan::Local;
 use crate::signature::Signer;
 use crate::source::{Notice, RefKind, Route};
-use crate::sync::{Mode, Note, OpenMode, Outcome};
+use crate::sync::{Mode, Note, OpenMode, Outcome, StandIn};
 use crate::text::{self, twins};
 
 mod document;
@@ -31,7 +31,11 @@ pub fn human(report: &mut Report, outcome: &Outcome) {
             fallback.from, fallback.cause
         ));
     }
-    let (notices, more) = listed(report, outcome.notices.iter());
+    let known = match report.verbosity() {
+        Verbosity::Verbose => &outcome.known_notices[..],
+        _ => &[],
+    };
+    let (notices, more) = listed(report, outcome.notices.iter().chain(known));
     for notice in notices {
         report.note(&notice.to_string());
     }
@@ -177,6 +181,18 @@ fn about(note: &Note) -> String {
             "{} was rolled back from and is held; the next commit ends that, or `--resume`",
             commit.short()
         ),
+        Note::StandIns { kind, files } => {
+            let files = match files {
+                1 => "1 file that was written is".to_owned(),
+                count => format!("{count} files that were written are"),
+            };
+            match kind {
+                StandIn::Lfs => format!(
+                    "{files} for git LFS: a pointer in place of the content, which is not downloaded"
+                ),
+                StandIn::GitCrypt => format!("{files} encrypted by git-crypt, and not decrypted"),
+            }
+        }
         Note::StoreRebuilt => {
             "the object store was damaged and has been mended; what it lost is downloaded again"
                 .to_owned()

@@ -49,6 +49,10 @@ pub struct SyncState {
     /// What stayed as it was, against the commit.
     #[serde(default)]
     pub kept: Vec<Kept>,
+    /// What a reader should know about the commit: submodules, symlinks that leave the tree, names that are one where
+    /// case is ignored.
+    #[serde(default)]
+    pub notices: Vec<String>,
     /// How the last rebuild ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rebuild: Option<String>,
@@ -102,6 +106,7 @@ impl SyncState {
             requests: 0,
             duration_ms: 0,
             kept: Vec::new(),
+            notices: Vec::new(),
             rebuild: None,
         }
     }

@@ -10,6 +10,7 @@ use crate::plan::Plan;
 use crate::scan::{InOrder, Local};
 use crate::signature::Signer;
 use crate::source::{Fallback, Notice, RefKind, Route, Staged, Traffic};
+use crate::state::SyncState;
 
 /// How a sync ended.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub struct Outcome {
     pub recovered: Option<Recovered>,
     /// What the reader should know about the commit.
     pub notices: Vec<Notice>,
+    /// What was so in the commit that was applied before, and was told then.
+    pub known_notices: Vec<Notice>,
     /// The route its objects came by.
     pub route: Route,
     /// The routes given up before.
@@ -63,6 +66,13 @@ impl Outcome {
     pub fn has_changes(&self) -> bool {
         !self.plan.operations().is_empty()
     }
+}
+
+/// Parts notices into those that are new and those that were told of the commit before.
+pub(super) fn part(notices: &[Notice], last: Option<&SyncState>) -> (Vec<Notice>, Vec<Notice>) {
+    let known = last.map(|last| &last.notices[..]).unwrap_or_default();
+    let is_new = |notice: &Notice| !known.contains(&notice.to_string());
+    notices.iter().cloned().partition(is_new)
 }
 
 /// Bytes of the managed files: what is there and stays, and what is written.

@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::carry_out::carry_out;
 use super::inventory::{Inventory, policy, survey};
 use super::restore::Edits;
+use super::stand_ins::Seen;
 use super::{
     Context, Error, Mode, Note, OpenMode, Options, Outcome, Session, Step, modes, outcome, remember,
 };
@@ -17,7 +18,7 @@ use crate::plan::{self, Plan};
 use crate::scan::{Local, Scanner};
 use crate::signature::Signers;
 use crate::source::{self, Depth, Obtained, RefKind, Resolved, Source, Staged, Terms};
-use crate::state::Index;
+use crate::state::{Index, SyncState};
 
 /// How often a plan is made anew because the target changed under it.
 const ATTEMPTS: u32 = 3;
@@ -45,7 +46,13 @@ pub(super) struct Goal<'a> {
 }
 
 /// A plan, what it was made from, and what became of it.
-type Planned = (Plan, BTreeMap<RelPath, Local>, Option<Applied>);
+struct Planned {
+    plan: Plan,
+    local: BTreeMap<RelPath, Local>,
+    applied: Option<Applied>,
+    /// About what was written.
+    notes: Vec<Note>,
+}
 
 /// From a commit id to the target.
 pub(super) struct Pipeline<'a> {
@@ -86,7 +93,7 @@ impl Pipeline<'_> {
             (self.source).obtain(self.goal.resolved.commit, self.last(), store, &need)?;
         let (staged, planned) = self.prove_and_apply(obtained, &need, &terms)?;
         let modes = self.close_modes(&planned);
-        let outcome = self.outcome(&staged, planned, modes);
+        let outcome = self.outcome(&staged, planned, modes)?;
         if mode == Mode::Apply {
             remember::remember(self.context, self.session, &outcome)?;
         }
@@ -126,8 +133,8 @@ impl Pipeline<'_> {
     }
 
     /// Sets modes back that are none of ours, or tells which they are.
-    fn close_modes(&self, (plan, local, _): &Planned) -> Vec<OpenMode> {
-        let found = modes::find(plan, local);
+    fn close_modes(&self, planned: &Planned) -> Vec<OpenMode> {
+        let found = modes::find(&planned.plan, &planned.local);
         match self.options.mode {
             Mode::Apply => modes::close(self.session.target(), found),
             Mode::DryRun | Mode::Check => found.into_iter().map(|(open, _)| open).collect(),
@@ -137,10 +144,22 @@ impl Pipeline<'_> {
     fn outcome(
         &self,
         staged: &Staged<'_>,
-        (plan, local, applied): Planned,
+        planned: Planned,
         modes: Vec<OpenMode>,
-    ) -> Outcome {
-        Outcome {
+    ) -> Result<Outcome, crate::Error> {
+        let Planned {
+            plan,
+            local,
+            applied,
+            notes,
+        } = planned;
+        // Without an index nothing is known to be as before.
+        let last = match self.session.index() {
+            Some(_) => SyncState::load(self.session.state())?,
+            None => None,
+        };
+        let (notices, known_notices) = outcome::part(staged.notices(), last.as_ref());
+        Ok(Outcome {
             mode: self.options.mode,
             repository: self.source.describe(),
             reference: self.goal.reference.to_owned(),
@@ -151,7 +170,8 @@ impl Pipeline<'_> {
             signer: staged.signer().cloned(),
             applied,
             recovered: self.session.recovered().cloned(),
-            notices: staged.notices().to_vec(),
+            notices,
+            known_notices,
             route: staged.route(),
             fallbacks: staged.fallbacks().to_vec(),
             downloaded: staged.downloaded(),
@@ -159,9 +179,9 @@ impl Pipeline<'_> {
             duration: self.begun.elapsed(),
             tree_size: outcome::tree_size(&local, &plan, staged),
             modes,
-            notes: self.notes.clone(),
+            notes: self.notes.iter().cloned().chain(notes).collect(),
             plan,
-        }
+        })
     }
 
     /// `allowed` tells whether the commit may be applied, and is waited for before anything is written.
@@ -174,11 +194,17 @@ impl Pipeline<'_> {
         let base = self.session.index().map(Index::base).unwrap_or_default();
         let mut attempt = 1;
         let mut planned = self.plan(&base, policy, staged);
+        let seen = Seen::new(staged);
         allowed()?;
         loop {
             let (plan, local) = planned?;
             if self.options.mode != Mode::Apply {
-                return Ok((plan, local, None));
+                return Ok(Planned {
+                    plan,
+                    local,
+                    applied: None,
+                    notes: Vec::new(),
+                });
             }
             self.context.observer.step(Step::Apply);
             let looked_at = self.scanner.since();
@@ -201,9 +227,17 @@ impl Pipeline<'_> {
                 self.session,
                 &update,
                 &self.goal.edits.contents,
-                staged,
+                &seen,
             ) {
-                Ok(applied) => return Ok((plan, local, Some(applied))),
+                Ok(applied) => {
+                    let notes = seen.notes(&plan);
+                    return Ok(Planned {
+                        plan,
+                        local,
+                        applied: Some(applied),
+                        notes,
+                    });
+                }
                 Err(apply::Error::Stale { .. }) if attempt < ATTEMPTS => {
                     attempt += 1;
                     self.scanner.forget();

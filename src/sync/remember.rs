@@ -1,6 +1,7 @@
 //! What people and programs read about the last sync.
 
 use super::{Context, Outcome, Session};
+use crate::source::Notice;
 use crate::state::{LastSync, Stats, SyncState};
 
 /// Writes what people and programs read about the last sync.
@@ -12,12 +13,18 @@ pub(super) fn remember(
     let changed = outcome.plan.operations().len() as u64;
     let published = context.settings.state_file.as_deref();
     let kept = outcome.plan.kept();
+    let notices = notices(outcome);
     let known = SyncState::load(session.state())?;
     let at_it = known.filter(|known| known.last_sync.commit_sha == outcome.commit.id);
     if let (0, Some(known)) = (changed, at_it) {
-        if known.kept != kept {
+        if known.kept != kept || known.notices != notices {
             let kept = kept.to_vec();
-            return Ok(SyncState { kept, ..known }.save(session.state(), published)?);
+            let known = SyncState {
+                kept,
+                notices,
+                ..known
+            };
+            return Ok(known.save(session.state(), published)?);
         }
         if let Some(path) = published {
             known.keep_published(session.state(), path)?;
@@ -50,5 +57,15 @@ pub(super) fn remember(
     summary.requests = outcome.traffic.requests;
     summary.duration_ms = u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX);
     summary.kept = kept.to_vec();
+    summary.notices = notices;
     Ok(summary.save(session.state(), published)?)
+}
+
+/// What is told of the commit once, and not again while it is so. How the commit came is told each time.
+fn notices(outcome: &Outcome) -> Vec<String> {
+    let all = outcome.notices.iter().chain(&outcome.known_notices);
+    let of_tree = all.filter(|notice| **notice != Notice::CommitFromForge);
+    let mut notices: Vec<String> = of_tree.map(ToString::to_string).collect();
+    notices.sort_unstable();
+    notices
 }

@@ -49,6 +49,13 @@ pub enum Note {
     StoreRebuilt,
     /// The branch is still at the commit that was rolled back from.
     Held(crate::git::CommitId),
+    /// Files were written that stand for others.
+    StandIns {
+        /// For what.
+        kind: super::StandIn,
+        /// How many.
+        files: u64,
+    },
 }
 
 impl Session {

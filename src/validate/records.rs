@@ -64,6 +64,19 @@ pub(super) fn integrity(sight: &Sight<'_>, findings: &mut Findings) {
             );
         }
     }
+    for notice in notices(sight) {
+        findings.pass(notice);
+    }
+}
+
+/// What a reader should know about the commit, which a sync tells once.
+fn notices(sight: &Sight<'_>) -> Vec<String> {
+    let Ok(Some(state)) = &sight.state else {
+        return Vec::new();
+    };
+    // The check of the state tells of one that cannot be read.
+    let last = SyncState::load(state).ok().flatten();
+    last.map(|last| last.notices).unwrap_or_default()
 }
 
 /// Whether the commit's own bytes say that its tree is what was written.

@@ -44,6 +44,7 @@ mod lock;
 mod metrics;
 mod modes;
 mod names;
+mod notices;
 mod objects;
 mod overdue;
 mod parallel;

@@ -357,7 +357,8 @@ fn sync_state_has_the_documented_fields_first_and_a_copy_for_all() {
       "bytes": 5914,
       "requests": 2,
       "duration_ms": 190,
-      "kept": []
+      "kept": [],
+      "notices": []
     }
     "#);
     assert_eq!(mode(&published), 0o644);

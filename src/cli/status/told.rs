@@ -138,6 +138,10 @@ impl Lines {
                 format!("late edits in {place}, until you remove it"),
             );
         }
+        let last = document.last_sync.iter();
+        for notice in last.flat_map(|last| &last.notices) {
+            self.add("notice", notice);
+        }
         for Kept { path, reason } in &document.kept {
             self.add("kept", format!("{path}: {}", because(*reason)));
         }

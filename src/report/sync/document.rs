@@ -39,6 +39,8 @@ pub struct Document<'a> {
     route: Route,
     fallbacks: Vec<GivenUp<'a>>,
     notices: Vec<String>,
+    /// Told already when the commit before was applied.
+    known_notices: Vec<String>,
     traffic: Traffic,
     duration_ms: u64,
 }
@@ -112,6 +114,9 @@ impl<'a> From<&'a Outcome> for Document<'a> {
                 .iter()
                 .map(ToString::to_string)
                 .chain(outcome.notes.iter().map(about))
+                .collect(),
+            known_notices: { outcome.known_notices.iter() }
+                .map(ToString::to_string)
                 .collect(),
             traffic: outcome.traffic,
             duration_ms: u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX),

@@ -1,0 +1,111 @@
+//! Files that stand in the repository for others: pointers of git LFS, and what git-crypt has encrypted.
+//!
+//! They are written as they are, which is seldom what somebody wants of them and shows far from here. They are known by
+//! how they begin, which is looked at where their content is read anyway: as it is written.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use super::Note;
+use crate::apply::{Content, ContentError, Error};
+use crate::git::BlobId;
+use crate::plan::Plan;
+
+/// What a file stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StandIn {
+    /// A pointer of git LFS.
+    Lfs,
+    /// Encrypted by git-crypt.
+    GitCrypt,
+}
+
+impl StandIn {
+    /// The first line of a pointer, and the bound of its size: `docs/spec.md` of git LFS.
+    const LFS: (&'static [u8], usize) = (b"version https://git-lfs.github.com/spec/v1\n", 1024);
+    /// How git-crypt begins each file: `ENCRYPTED_FILE_HEADER` of its `commands.cpp`.
+    const GIT_CRYPT: &'static [u8] = b"\0GITCRYPT\0";
+
+    fn of(content: &[u8]) -> Option<Self> {
+        let (version, bound) = Self::LFS;
+        if content.starts_with(version) && content.len() < bound {
+            Some(Self::Lfs)
+        } else if content.starts_with(Self::GIT_CRYPT) {
+            Some(Self::GitCrypt)
+        } else {
+            None
+        }
+    }
+}
+
+/// Content, and what was seen of it as it was read.
+pub(super) struct Seen<'a> {
+    content: &'a dyn Content,
+    stand_ins: Mutex<BTreeMap<BlobId, StandIn>>,
+}
+
+impl<'a> Seen<'a> {
+    pub(super) fn new(content: &'a dyn Content) -> Self {
+        Self {
+            content,
+            stand_ins: Mutex::default(),
+        }
+    }
+
+    /// A note for each kind that the plan has written.
+    pub(super) fn notes(&self, plan: &Plan) -> Vec<Note> {
+        let seen = self.stand_ins.lock();
+        let seen = seen.unwrap_or_else(PoisonError::into_inner);
+        let mut counts = BTreeMap::new();
+        let written = plan.operations().iter().filter_map(|known| known.after);
+        for kind in written.filter_map(|file| seen.get(&file.id)) {
+            *counts.entry(*kind).or_insert(0) += 1;
+        }
+        let notes = counts.into_iter();
+        notes
+            .map(|(kind, files)| Note::StandIns { kind, files })
+            .collect()
+    }
+}
+
+impl Content for Seen<'_> {
+    fn blob(&self, id: BlobId) -> Result<Vec<u8>, ContentError> {
+        let content = self.content.blob(id)?;
+        if let Some(kind) = StandIn::of(&content) {
+            let mut seen = self
+                .stand_ins
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            seen.insert(id, kind);
+        }
+        Ok(content)
+    }
+
+    fn size(&self, id: BlobId) -> Result<u64, ContentError> {
+        self.content.size(id)
+    }
+
+    fn settle(&self) -> Result<(), Error> {
+        self.content.settle()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stand_ins_are_known_by_how_they_begin() {
+        let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n";
+        assert_eq!(StandIn::of(pointer.as_bytes()), Some(StandIn::Lfs));
+        let long = format!("{pointer}{}", "x".repeat(1024));
+        assert_eq!(StandIn::of(long.as_bytes()), None, "a text about pointers");
+        assert_eq!(
+            StandIn::of(b"\0GITCRYPT\0\x01\x02"),
+            Some(StandIn::GitCrypt)
+        );
+        assert_eq!(StandIn::of(b"GITCRYPT"), None);
+        assert_eq!(StandIn::of(b""), None);
+    }
+}
