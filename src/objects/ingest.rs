@@ -4,7 +4,7 @@
 //! object costs as much memory as [`IngestBounds::bytes`] allows.
 
 use std::cell::RefCell;
-use std::io::{self, BufRead, ErrorKind, Read};
+use std::io::{self, BufRead, Cursor, ErrorKind, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +12,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use gix_error::{Class, ResourceExhaustionKind};
+use sha1::{Digest as _, Sha1};
 
 use crate::git::Oid;
 use crate::git::id::Kind;
@@ -24,6 +25,11 @@ use super::{Error, IngestError, Store};
 const TICK: Duration = Duration::from_millis(50);
 /// Bookkeeping of a pack of a million objects, however small they are allowed to be.
 const ALLOC_FLOOR: u64 = 64 << 20;
+
+/// Bytes of a pack's header: `PACK`, version, number of objects (gitformat-pack(5)).
+const HEADER: usize = 12;
+/// The header of a pack without objects.
+const EMPTY: [u8; HEADER] = *b"PACK\0\0\0\x02\0\0\0\0";
 
 /// What a pack from outside may cost.
 #[derive(Debug, Clone, Copy)]
@@ -122,6 +128,9 @@ impl Store {
             interrupt,
             end: None,
         };
+        let Some(header) = stream.header()? else {
+            return Ok((stream.ingested(0), None));
+        };
         let lookup = Lookup {
             store: self,
             extra: bases,
@@ -136,7 +145,7 @@ impl Store {
             // The delta resolver has unproven `expect`s on what the remote sent.
             catch_unwind(AssertUnwindSafe(|| {
                 gix_pack::Bundle::write_to_directory(
-                    &mut stream,
+                    &mut Cursor::new(header).chain(&mut stream),
                     Some(directory),
                     &mut gix_utils::progress::Discard,
                     stop,
@@ -156,11 +165,8 @@ impl Store {
             }
             Err(_) => return Err(corrupt("the reader panicked".to_owned())),
         };
-        let ingested = Ingested {
-            objects: u64::from(outcome.index.num_objects),
-            bytes: stream.read,
-        };
-        Ok((ingested, outcome.data_path))
+        let objects = u64::from(outcome.index.num_objects);
+        Ok((stream.ingested(objects), outcome.data_path))
     }
 
     fn classify(&self, error: &gix_error::Error, missed: &[Oid], at: &Path) -> IngestError {
@@ -243,6 +249,39 @@ struct Stream<'a> {
 }
 
 impl Stream<'_> {
+    /// Reads the header; `None` where it announces no objects, and the trailer that follows it is right.
+    ///
+    /// gitoxide reads the trailer with the last object, so without one it is neither read nor checked.
+    fn header(&mut self) -> Result<Option<[u8; HEADER]>, IngestError> {
+        let mut header = [0; HEADER];
+        self.exact(&mut header)?;
+        // Anything else is for gitoxide to refuse.
+        if header != EMPTY {
+            return Ok(Some(header));
+        }
+        let mut trailer = [0; 20];
+        self.exact(&mut trailer)?;
+        if trailer.as_slice() != Sha1::digest(header).as_slice() {
+            let detail = "the checksum of an empty pack is wrong".to_owned();
+            return Err(IngestError::Corrupt { detail });
+        }
+        Ok(None)
+    }
+
+    fn exact(&mut self, buffer: &mut [u8]) -> Result<(), IngestError> {
+        self.read_exact(buffer).map_err(|error| {
+            let detail = error.to_string();
+            self.end.take().unwrap_or(IngestError::Corrupt { detail })
+        })
+    }
+
+    fn ingested(&self, objects: u64) -> Ingested {
+        Ingested {
+            objects,
+            bytes: self.read,
+        }
+    }
+
     fn stopped(&self) -> Option<IngestError> {
         if self.interrupt.load(Ordering::Relaxed) {
             Some(IngestError::Interrupted)

@@ -112,6 +112,18 @@ impl Machine {
             .assert_same(&TreeSnapshot::of_commit(&self.repo, revision));
     }
 
+    /// Sets the branch back by so many commits, and for the time of one sync.
+    #[track_caller]
+    fn refuses_to_go_back(&self, commits: u32) {
+        let tip = self.repo.id("main");
+        let earlier = self.repo.id(&format!("main~{commits}"));
+        self.repo.update_ref("refs/heads/main", &earlier);
+        let refused = self.run(&["--json"]).code(8).json();
+        assert_eq!(refused["error"]["code"], "hyper_sync::sync::rewind");
+        self.assert_at(&tip);
+        self.repo.update_ref("refs/heads/main", &tip);
+    }
+
     fn store(&self) -> PathBuf {
         self.world.state().join("objects.git")
     }

@@ -9,7 +9,7 @@ use std::fs;
 use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::header::{HeaderName, HeaderValue, USER_AGENT};
 
 use crate::source::http::{Body, Cap, Client, Credentials, Failure, Request, Response, Url};
 use crate::source::{Error, Traffic};
@@ -21,6 +21,9 @@ use super::connection::{Capabilities, Connection};
 const REQUEST: &str = "application/x-git-upload-pack-request";
 const RESULT: &str = "application/x-git-upload-pack-result";
 const ADVERTISEMENT: &str = "application/x-git-upload-pack-advertisement";
+/// GitHub, Bitbucket, Azure DevOps and others answer clients whose agent does not begin with `git/` with 404 or a login
+/// page.
+const AGENT: &str = concat!("git/hyper-sync-", env!("CARGO_PKG_VERSION"));
 /// What limits of git's rate are noted under.
 const SERVICE: &str = "git";
 /// The name of the memory in the state directory.
@@ -95,6 +98,7 @@ impl Http {
         };
         let request = Request::post(url, REQUEST, command.to_vec())
             .service(SERVICE)
+            .header(USER_AGENT, HeaderValue::from_static(AGENT))
             .accept(RESULT)
             .header(protocol(), version_2())
             .credentials(self.credentials.as_ref())
@@ -138,6 +142,7 @@ impl Http {
         url.set_query(Some("service=git-upload-pack"));
         let request = Request::get(url)
             .service(SERVICE)
+            .header(USER_AGENT, HeaderValue::from_static(AGENT))
             .accept(ADVERTISEMENT)
             .header(protocol(), version_2())
             .credentials(self.credentials.as_ref());

@@ -12,7 +12,7 @@ use crate::vetted::{self, Terms};
 
 /// The largest bundle of certificates that is read; that of Mozilla has 250 kB.
 const CA_MAX: u64 = 16 << 20;
-/// What git hosts see of us.
+/// What hosts see of us, but for requests that speak git.
 const USER_AGENT: &str = concat!("hyper-sync/", env!("CARGO_PKG_VERSION"));
 /// Time for name lookup, TCP and TLS. With the retries, a machine without network knows within a minute.
 const CONNECT_TIME: Duration = Duration::from_secs(10);

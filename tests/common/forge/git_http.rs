@@ -18,6 +18,13 @@ pub(super) fn answer(
     rest: &[&str],
 ) -> Reply {
     let config = shared.config().clone();
+    // GitHub, Bitbucket and Azure DevOps answer others with 404 or a login page.
+    if !request
+        .header("user-agent")
+        .is_some_and(|agent| agent.starts_with("git/"))
+    {
+        return Reply::text(404, "Not Found");
+    }
     let bare = name.strip_suffix(".git");
     let asked = format!("{owner}/{}", bare.unwrap_or(name));
     if config.former_names.contains(&asked) {

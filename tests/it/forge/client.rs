@@ -45,7 +45,7 @@ pub(super) fn send(
     runtime().block_on(async {
         let mut request = client().request(method, url).body(body);
         if headers.iter().all(|(name, _)| *name != "user-agent") {
-            request = request.header("user-agent", "test");
+            request = request.header("user-agent", "git/test");
         }
         for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
             request = request.header(*name, *value);
@@ -65,7 +65,7 @@ pub(super) fn partial(url: &str, enough: usize) -> (usize, bool) {
     runtime().block_on(async {
         let mut response = client()
             .get(url)
-            .header("user-agent", "test")
+            .header("user-agent", "git/test")
             .send()
             .await
             .unwrap();

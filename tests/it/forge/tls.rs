@@ -16,7 +16,11 @@ fn ask(forge: &Forge) -> Result<(Version, Vec<u8>), String> {
         |builder| builder.tls_certs_only([root]),
         async |client| {
             let url = format!("{}/repos/acme/machines", forge.api_url());
-            let response = client.get(url).header("user-agent", "test").send().await?;
+            let response = client
+                .get(url)
+                .header("user-agent", "git/test")
+                .send()
+                .await?;
             let version = response.version();
             Ok((version, response.bytes().await?.to_vec()))
         },

@@ -84,6 +84,11 @@ fn journey(machine: &Machine, forge: Option<&Forge>) -> String {
         step("full again", &["--force-full"]);
     }
     machine.fsck();
+    machine.sync(&[]);
+    // One commit that the store has, one that it has never seen, and the root.
+    for back in [1, 5, 16] {
+        machine.refuses_to_go_back(back);
+    }
     let text = lines
         .join("\n")
         .replace(&repo.path().display().to_string(), "[repo]");
@@ -258,7 +263,7 @@ fn ssh() {
     let calls = machine.world.ssh_calls();
     assert_eq!(
         calls.len(),
-        10,
+        17,
         "one connection a run, and one to ask for a history: {calls:#?}"
     );
 }

@@ -132,3 +132,40 @@ fn a_server_without_filters_is_asked_too() {
     }
     assert_eq!(asked(&repo, &mut machine, old), (true, 1));
 }
+
+#[test]
+fn a_branch_set_back_does_not_descend_whatever_the_store_knows() {
+    for filters in [true, false] {
+        let repo = Repo::small();
+        for round in 0..6 {
+            repo.write("a", format!("{round}")).commit("on");
+        }
+        if filters {
+            allow_filters(&repo);
+        }
+        let mut machine = Machine::new();
+        machine.sync(&source(&repo), "main").unwrap();
+        let old = machine.last.unwrap();
+        for back in ["main~1", "main~2", "main~2"] {
+            let earlier = repo.id(back);
+            repo.update_ref("refs/heads/main", &earlier);
+            assert!(!asked(&repo, &mut machine, old).0, "{back}");
+        }
+    }
+}
+
+#[test]
+fn a_branch_set_back_in_a_shallow_repository_does_not_descend() {
+    let repo = Repo::small();
+    for round in 0..6 {
+        repo.write("a", format!("{round}")).commit("on");
+    }
+    let cut = repo.id("main~3");
+    std::fs::write(repo.path().join("shallow"), format!("{cut}\n")).unwrap();
+    let mut machine = Machine::new();
+    machine.sync(&source(&repo), "main").unwrap();
+    let old = machine.last.unwrap();
+    let earlier = repo.id("main~2");
+    repo.update_ref("refs/heads/main", &earlier);
+    assert!(!asked(&repo, &mut machine, old).0);
+}
