@@ -11,21 +11,19 @@ const LINES: usize = 12;
 /// How many lines of a builder's log are repeated: it ends soon after what went wrong.
 const LOG_LINES: usize = 3;
 
-/// The first error of a text, for a message of ours: `: ` and the words, or nothing.
-pub(super) fn cause(text: &str) -> String {
+/// The first error of a text, for a message of ours.
+pub(super) fn cause(text: &str) -> Option<String> {
     let lines: Vec<&str> = text.lines().collect();
     let messages = (0..lines.len()).filter_map(|at| message(&lines[at..]));
     let told = messages
         .map(|message| without_old_log(&message))
         .find(|message| !message.is_empty());
-    let Some(mut told) = told else {
-        return String::new();
-    };
+    let mut told = told?;
     let is_cut = told.len() > LINES;
     told.truncate(LINES);
     let words: Vec<String> = told.into_iter().map(text::words).collect();
     let more = if is_cut { " …" } else { "" };
-    format!(": {}{more}", words.join(" "))
+    Some(format!("{}{more}", words.join(" ")))
 }
 
 /// The lines of the message that the first of these begins, if it begins one.
@@ -79,16 +77,20 @@ fn without_old_log<'a>(message: &[&'a str]) -> Vec<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::LINES;
+
+    fn cause(text: &str) -> String {
+        super::cause(text).unwrap_or_default()
+    }
 
     #[test]
     fn a_message_behind_its_word_is_told_with_its_place() {
         let text = "evaluating\nerror: syntax error, unexpected ';'\n       at /etc/nixos/s.nix:1:7:\n            1| { a = ; }\n             |       ^\n            2|\n";
         assert_eq!(
             cause(text),
-            ": syntax error, unexpected ';' at /etc/nixos/s.nix:1:7:"
+            "syntax error, unexpected ';' at /etc/nixos/s.nix:1:7:"
         );
-        assert_eq!(cause("error: one\nerror: two\n"), ": one");
+        assert_eq!(cause("error: one\nerror: two\n"), "one");
         assert_eq!(cause("nothing\n"), "");
         assert_eq!(cause("error:\n"), "");
     }
@@ -99,13 +101,13 @@ mod tests {
         let text = "error:\n       … while evaluating the option `x':\n\n       … while calling the 'throw' builtin\n         at /lib/modules.nix:1246:5:\n         1245|     # Type-check\n             |     ^\n\n       (stack trace truncated; use '--show-trace' to show the full, detailed trace)\n\n       error:\n       Failed assertions:\n       - `services.x` is a\n         and b.\n       Use c.\n\n       - second\nCommand 'nix build' returned non-zero exit status 1.\n";
         assert_eq!(
             cause(text),
-            ": Failed assertions: - `services.x` is a and b. Use c. - second"
+            "Failed assertions: - `services.x` is a and b. Use c. - second"
         );
         assert_eq!(
             cause(
                 "error:\n       … while x\n\n       error: The option `foo' does not exist. Definition values:\n       - In `<unknown-file>': 1\n"
             ),
-            ": The option `foo' does not exist. Definition values: - In `<unknown-file>': 1"
+            "The option `foo' does not exist. Definition values: - In `<unknown-file>': 1"
         );
     }
 
@@ -114,7 +116,7 @@ mod tests {
         let text = "error: builder for '/nix/store/x.drv' failed with exit code 3;\n       last 5 log lines:\n       > a\n       > b\n       > c\n       > error: d\n       > e\n       For full logs, run:\n         nix log /nix/store/x.drv\nerror: 1 dependencies of derivation '/nix/store/y.drv' failed to build\n";
         assert_eq!(
             cause(text),
-            ": builder for '/nix/store/x.drv' failed with exit code 3; last 5 log lines: > c > error: d > e"
+            "builder for '/nix/store/x.drv' failed with exit code 3; last 5 log lines: > c > error: d > e"
         );
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use miette::Diagnostic;
 
-use super::complaint::cause;
+use super::complaint;
 use crate::git::{CommitId, RelPath};
 use crate::nix::NarHash;
 use crate::settings::Action;
@@ -130,7 +130,7 @@ pub enum Error {
         standing: Standing,
     },
     /// The system could not be evaluated or built.
-    #[error("the system was not built ({end}){}", cause(.tail))]
+    #[error("the system was not built ({end}){}", told(complaint::cause(.tail)))]
     #[diagnostic(
         code(hyper_sync::rebuild::build),
         help("correct the configuration and run again; {standing}")
@@ -334,6 +334,10 @@ fn list(names: &[String]) -> String {
         return "none".to_owned();
     }
     text::list(names.iter().map(|name| format!("`{}`", text::name(name))))
+}
+
+fn told(cause: Option<String>) -> String {
+    cause.map(|cause| format!(": {cause}")).unwrap_or_default()
 }
 
 /// The last lines that an activation printed, for the message: it ends soon after what went wrong, and has no word

@@ -17,6 +17,7 @@ use crate::fs::{Directory, Failure, Faults, Led, Target, content};
 use crate::git::RelPath;
 use crate::nix::{Flake, Layout, NarHash};
 use crate::rebuild::arguments;
+use crate::rebuild::complaint;
 use crate::rebuild::lockfile::LockFile;
 use crate::rebuild::outcome::{LockChange, Note};
 use crate::rebuild::places::{LOCK, Places, TEXT_MAX};
@@ -136,7 +137,7 @@ impl Pin<'_> {
         };
         let finished = self.metadata().map_err(|error| error.to_string())?;
         let Some(mut lock) = LockFile::of_metadata(&finished.answer) else {
-            return Err(last_line(&finished));
+            return Err(cause(&finished));
         };
         for name in names {
             lock.relocate(name, old.as_ref());
@@ -172,7 +173,7 @@ impl Pin<'_> {
         let finished = self.session.runner.run(&command.output(Output::Answer));
         match finished {
             Ok(finished) if finished.end.is_success() => Ok(()),
-            Ok(finished) => Err(last_line(&finished)),
+            Ok(finished) => Err(cause(&finished)),
             Err(error) => Err(error.to_string()),
         }
     }
@@ -208,10 +209,11 @@ pub(in crate::rebuild) fn refresh_lock(places: &Places) -> Result<bool, String> 
     Ok(true)
 }
 
-/// What a program that failed has said last.
-fn last_line(finished: &Finished) -> String {
-    let last = finished.tail.lines().last();
-    last.map_or_else(|| finished.end.to_string(), str::to_owned)
+/// What Nix says went wrong; where it names no error, what it said last.
+fn cause(finished: &Finished) -> String {
+    let last = || finished.tail.lines().last().map(str::to_owned);
+    let cause = complaint::cause(&finished.tail).or_else(last);
+    cause.unwrap_or_else(|| finished.end.to_string())
 }
 
 /// The text of a file of a tree, or of one that a symlink leads to in it; `None` where nothing is there.
