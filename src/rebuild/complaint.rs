@@ -43,7 +43,8 @@ fn message<'a>(lines: &[&'a str]) -> Option<Vec<&'a str>> {
             break;
         }
     }
-    message.retain(|line| !line.is_empty());
+    // Also empty lines of a log.
+    message.retain(|line| !matches!(*line, "" | ">"));
     Some(message)
 }
 
@@ -117,6 +118,16 @@ mod tests {
         assert_eq!(
             cause(text),
             "builder for '/nix/store/x.drv' failed with exit code 3; last 5 log lines: > c > error: d > e"
+        );
+    }
+
+    /// As Nix 2.34 prints it.
+    #[test]
+    fn the_reason_of_a_build_that_failed_is_told() {
+        let text = "error: Cannot build '/nix/store/x.drv'.\n       Reason: builder failed with exit code 1.\n       Last 3 log lines:\n       > structuredAttrs is enabled\n       >\n       > no such file\n       For full logs, run:\n         nix log /nix/store/x.drv\nerror: Cannot build '/nix/store/y.drv'.\n       Reason: 1 dependency failed.\n";
+        assert_eq!(
+            cause(text),
+            "Cannot build '/nix/store/x.drv'. Reason: builder failed with exit code 1. Last 3 log lines: > structuredAttrs is enabled > no such file"
         );
     }
 
