@@ -221,6 +221,7 @@ fn of_source(error: &source::Error) -> Exit {
         E::Commit { fault, .. } => of_commit(fault),
         E::Tree { fault, .. } => of_tree(fault),
         E::Malformed { .. }
+        | E::DamagedRepository { .. }
         | E::Pack { .. }
         | E::Unproven { .. }
         | E::UnprovenDescent { .. }

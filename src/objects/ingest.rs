@@ -28,6 +28,8 @@ const ALLOC_FLOOR: u64 = 64 << 20;
 
 /// Bytes of a pack's header: `PACK`, version, number of objects (gitformat-pack(5)).
 const HEADER: usize = 12;
+/// Bytes of the checksum at a pack's end.
+const TRAILER: usize = 20;
 /// The header of a pack without objects.
 const EMPTY: [u8; HEADER] = *b"PACK\0\0\0\x02\0\0\0\0";
 
@@ -127,6 +129,7 @@ impl Store {
             bounds,
             interrupt,
             end: None,
+            checksum: Checksum::default(),
         };
         let Some(header) = stream.header()? else {
             return Ok((stream.ingested(0), None));
@@ -161,7 +164,15 @@ impl Store {
             Ok(Err(error)) => {
                 let missed = lookup.missed.into_inner();
                 let cause = stream.end.take().or_else(|| stream.stopped());
-                return Err(cause.unwrap_or_else(|| self.classify(&error, &missed, directory)));
+                let error = cause.unwrap_or_else(|| self.classify(&error, &missed, directory));
+                // A flipped bit in a count or a size asks for more than there may be, too.
+                let is_damaged = matches!(error, IngestError::ObjectTooLarge { .. })
+                    && !stream.is_whole().unwrap_or(false);
+                return Err(if is_damaged {
+                    corrupt("its checksum does not match".to_owned())
+                } else {
+                    error
+                });
             }
             Err(_) => return Err(corrupt("the reader panicked".to_owned())),
         };
@@ -246,9 +257,36 @@ struct Stream<'a> {
     bounds: IngestBounds,
     interrupt: &'a AtomicBool,
     end: Option<IngestError>,
+    checksum: Checksum,
+}
+
+/// The SHA-1 of everything but the last bytes, which are the pack's trailer once all of it has come.
+#[derive(Default)]
+struct Checksum {
+    digest: Sha1,
+    last: Vec<u8>,
+}
+
+impl Checksum {
+    fn update(&mut self, bytes: &[u8]) {
+        let kept = bytes.len().min(TRAILER);
+        let (begin, end) = bytes.split_at(bytes.len() - kept);
+        let given_up = (self.last.len() + kept).saturating_sub(TRAILER);
+        self.digest.update(&self.last[..given_up]);
+        self.digest.update(begin);
+        self.last.drain(..given_up);
+        self.last.extend_from_slice(end);
+    }
 }
 
 impl Stream<'_> {
+    /// Reads the rest; whether the trailer is the checksum of what is before it.
+    fn is_whole(&mut self) -> io::Result<bool> {
+        io::copy(self, &mut io::sink())?;
+        let Checksum { digest, last } = std::mem::take(&mut self.checksum);
+        Ok(digest.finalize().as_slice() == last.as_slice())
+    }
+
     /// Reads the header; `None` where it announces no objects, and the trailer that follows it is right.
     ///
     /// gitoxide reads the trailer with the last object, so without one it is neither read nor checked.
@@ -259,7 +297,7 @@ impl Stream<'_> {
         if header != EMPTY {
             return Ok(Some(header));
         }
-        let mut trailer = [0; 20];
+        let mut trailer = [0; TRAILER];
         self.exact(&mut trailer)?;
         if trailer.as_slice() != Sha1::digest(header).as_slice() {
             let detail = "the checksum of an empty pack is wrong".to_owned();
@@ -319,6 +357,10 @@ impl BufRead for Stream<'_> {
 
     fn consume(&mut self, amount: usize) {
         self.read += amount as u64;
+        // What is consumed is there already; nothing is read for it.
+        if let Ok(available) = self.inner.fill_buf() {
+            self.checksum.update(&available[..amount]);
+        }
         self.inner.consume(amount);
     }
 }

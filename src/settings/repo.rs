@@ -33,6 +33,9 @@ pub enum Fault {
     /// No path.
     #[error("is a URL without the path of a repository")]
     NoPath,
+    /// `%00`, `%0a` and the like: no repository is called so, and no program can be given a NUL.
+    #[error("has a control character in its path (as `%00`)")]
+    Control,
     /// Not a URL after all.
     #[error("is not a URL: {0}")]
     Url(&'static str),
@@ -53,6 +56,7 @@ impl Fault {
             | Self::Scheme(_)
             | Self::Host
             | Self::NoPath
+            | Self::Control
             | Self::Url(_)
             | Self::Unknown => {
                 "write `owner/name` for GitHub, `https://…`, `ssh://…`, `user@host:path`, `file:///…` or a path that begins with `/` or `./`"
@@ -152,6 +156,14 @@ pub(super) fn parse_api_url(text: &str) -> Result<String, Problem> {
         .map_err(Problem::Repository)
 }
 
+fn check_decoded(url: &Url) -> Result<(), Fault> {
+    let mut decoded = percent_encoding::percent_decode_str(url.path());
+    if decoded.any(|byte| byte.is_ascii_control()) {
+        return Err(Fault::Control);
+    }
+    Ok(())
+}
+
 fn from_url(scheme: &str, text: &str) -> Result<Repo, Fault> {
     match scheme {
         "https" | "http" => {
@@ -190,10 +202,12 @@ fn from_url(scheme: &str, text: &str) -> Result<Repo, Fault> {
             if url.path().trim_matches('/').is_empty() {
                 return Err(Fault::NoPath);
             }
+            check_decoded(&url)?;
             Ok(Repo::Ssh(text.to_owned()))
         }
         "file" => {
             let url = parse_url(text)?;
+            check_decoded(&url)?;
             let path = url.to_file_path().map_err(|()| Fault::Host)?;
             if path == Path::new("/") {
                 return Err(Fault::NoPath);

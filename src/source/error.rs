@@ -508,6 +508,20 @@ pub enum Error {
         /// Its words.
         message: String,
     },
+    /// An object of the repository itself is damaged or missing.
+    #[error("the repository {remote} is damaged: {}", text::words(.message))]
+    #[diagnostic(
+        code(hyper_sync::source::damaged_repository),
+        help(
+            "`git fsck` in it names the objects, and a push from a clone that has them mends it; nothing was written"
+        )
+    )]
+    DamagedRepository {
+        /// Host or repository.
+        remote: String,
+        /// The server's words.
+        message: String,
+    },
     /// A local path without a repository.
     #[error("`{remote}` is not a git repository")]
     #[diagnostic(

@@ -207,6 +207,10 @@ impl GitSource {
                 return Explained::NotOurRef(id);
             }
             Trouble::Pack(IngestError::BaseMissing { .. }) => return Explained::BaseMissing,
+            // What git's pack-objects says of an object that is damaged or gone.
+            Trouble::Refused(message) if message.contains("repository corruption") => {
+                Error::DamagedRepository { remote, message }
+            }
             Trouble::Refused(message) => Error::Refused { remote, message },
             Trouble::Stream(error) | Trouble::Pack(IngestError::Stream(error)) => {
                 known.unwrap_or_else(|| broken(remote, &error))

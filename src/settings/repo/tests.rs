@@ -116,6 +116,14 @@ fn refuses_what_is_no_address() {
     ] {
         assert!(parse(text).is_err(), "{text}");
     }
+    for text in [
+        "file:///x%00",
+        "file:///a%0ab",
+        "ssh://h/x%00",
+        "ssh://h/%1bx",
+    ] {
+        assert_eq!(refused(text), Fault::Control, "{text}");
+    }
     assert_eq!(parse("~/n").unwrap_err(), Problem::Tilde);
     assert_eq!(refused("git://h/n"), Fault::Scheme("git".to_owned()));
 }

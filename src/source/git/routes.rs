@@ -328,5 +328,6 @@ fn leaves_a_way(error: &Error) -> bool {
             | Error::Incomplete { .. }
             | Error::Protocol { .. }
             | Error::Refused { .. }
+            | Error::DamagedRepository { .. }
     )
 }

@@ -363,12 +363,51 @@ fn is_passing(error: &io::Error) -> bool {
     )
 }
 
-/// The line of a program's last words that says the most: git ends with `fatal: …`, ssh speaks last.
+/// The line of a program's last words that says the most: git ends with `fatal: …`, ssh speaks last, and what is
+/// written in Java ends with the frames of its stack.
 pub(super) fn last_words(said: &str) -> String {
-    let lines = || said.lines().map(str::trim).filter(|line| !line.is_empty());
-    let fatal = lines().find_map(|line| line.strip_prefix("fatal: "));
+    let lines = || said.lines().filter(|line| !line.trim().is_empty());
+    let fatal = lines().find_map(|line| line.trim().strip_prefix("fatal: "));
     fatal
+        .or_else(|| lines().rfind(|line| !is_stack_frame(line)))
         .or_else(|| lines().next_back())
-        .unwrap_or("it ended without a word")
+        .map_or("it ended without a word", str::trim)
         .to_owned()
+}
+
+/// A line below the message of an exception: indented, `at …`, or `#1 …`.
+fn is_stack_frame(line: &str) -> bool {
+    line.starts_with([' ', '\t', '#']) || line.starts_with("at ") || line.starts_with("... ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::last_words;
+
+    #[test]
+    fn the_line_that_says_the_most_is_found() {
+        for (said, expected) in [
+            ("hint: x\nfatal: no\nhint: y\n", "no"),
+            (
+                "Warning: added\nPermission denied (publickey).\n\n",
+                "Permission denied (publickey).",
+            ),
+            (
+                "java.io.IOException: no space\n\tat a.B.c(B.java:1)\n\tat d.E.f(E.java:2)\n\t... 3 more\n",
+                "java.io.IOException: no space",
+            ),
+            (
+                "Traceback (most recent call last):\n  File \"x.py\", line 1\n    f()\nValueError: bad\n",
+                "ValueError: bad",
+            ),
+            (
+                "PHP Fatal error:  Uncaught Error: no\n#0 x.php(3): f()\n#1 {main}\n  thrown in x.php\n",
+                "PHP Fatal error:  Uncaught Error: no",
+            ),
+            ("  only this\n", "only this"),
+            ("\n", "it ended without a word"),
+        ] {
+            assert_eq!(last_words(said), expected, "{said}");
+        }
+    }
 }

@@ -288,6 +288,10 @@ fn sent() -> Vec<source::Error> {
             remote: remote(),
             detail: text("its checksum does not match"),
         },
+        E::DamagedRepository {
+            remote: remote(),
+            message: text("aborting due to possible repository corruption on the remote side."),
+        },
         E::TooLarge {
             what: text("a file of the commit"),
             limit: 134_217_728,

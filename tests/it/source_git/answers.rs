@@ -180,3 +180,28 @@ fn an_id_of_the_other_hash_is_told() {
     });
     assert_eq!(code(&source.resolve("main").unwrap_err()), "source::sha256");
 }
+
+#[test]
+fn a_damaged_object_of_the_repository_is_named_as_one() {
+    let repo = Repo::small();
+    let id = repo.object("blob", b"content\n");
+    let tree = repo.raw_tree(&[Entry::file("damaged", &id)]);
+    repo.commit_raw_tree(&tree, "two");
+    let object = repo.path().join("objects").join(&id[..2]).join(&id[2..]);
+    for damaged in [true, false] {
+        std::fs::remove_file(&object).unwrap();
+        if damaged {
+            std::fs::write(&object, "garbage").unwrap();
+        }
+        for source in [source(&repo), forced(&repo)] {
+            let machine = &mut Machine::new();
+            let error = machine.sync(&source, "main").unwrap_err();
+            assert!(
+                matches!(error, Error::DamagedRepository { .. }),
+                "{error:?}"
+            );
+            let exit = hyper_sync::exit::Exit::from(&hyper_sync::Error::from(error));
+            assert_eq!(exit, hyper_sync::exit::Exit::Verification);
+        }
+    }
+}

@@ -389,7 +389,7 @@ fn a_server_without_all_objects_of_its_commit_fails_for_good() {
     repo.commit_raw_tree(&tree, "broken");
     let error = Machine::new().sync(&source(&repo), "main").unwrap_err();
     assert!(
-        matches!(error, Error::Refused { .. } | Error::Protocol { .. }),
+        matches!(error, Error::DamagedRepository { .. }),
         "{error:?}"
     );
 }
