@@ -222,11 +222,11 @@ pub enum Symlinks {
 }
 
 /// Far above what a configuration repository needs: nixpkgs, one of the largest trees there are, has 53,000 files in
-/// 37,000 directories. A tree of as many entries as are allowed is synced within 256 MB of memory.
+/// 37,000 directories. Of a tree of as many entries as are allowed, all files change within 256 MB of memory.
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            files: 200_000,
+            files: 150_000,
             bytes: 1 << 30,
             blob: 128 << 20,
             time: Duration::from_secs(15 * 60),

@@ -17,7 +17,7 @@ const LARGE: u64 = 8 << 20;
 /// How many blobs are worth a reader.
 const WORTH: usize = 8;
 /// How many bytes are kept; what is beyond is read again.
-const KEPT: usize = 32 << 20;
+const KEPT: usize = 16 << 20;
 
 /// What was read of the blobs that a commit needs. Each was hashed by [`Store::read`].
 #[derive(Debug, Clone, Default)]

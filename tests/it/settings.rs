@@ -65,7 +65,7 @@ fn shows_every_setting_with_its_origin() {
     min_free = "5 GiB"                            # default
 
     [limits]
-    files = 200000                                # default
+    files = 150000                                # default
     bytes = "1 GiB"                               # default
     blob = "1 MiB"                                # [config.toml]:5
     time = "15m"                                  # default
@@ -108,7 +108,7 @@ fn shows_json() {
     assert_eq!(setting("repo")["value"], "/srv/x");
     assert_eq!(setting("repo")["origin"], "--repo");
     assert_eq!(setting("target")["origin"], "HYPER_SYNC_TARGET");
-    assert_eq!(setting("limits.files")["value"], 200_000);
+    assert_eq!(setting("limits.files")["value"], 150_000);
     assert_eq!(setting("rebuild.host")["value"], serde_json::Value::Null);
     assert_eq!(
         json["token"],
