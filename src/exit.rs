@@ -217,7 +217,7 @@ fn of_source(error: &source::Error) -> Exit {
         | E::Forbidden { .. }
         | E::NoPermission { .. }
         | E::HostKey { .. } => Exit::Authentication,
-        E::RateLimited { .. } => Exit::RateLimited,
+        E::LoginWanted { .. } | E::RateLimited { .. } => Exit::RateLimited,
         E::Commit { fault, .. } => of_commit(fault),
         E::Tree { fault, .. } => of_tree(fault),
         E::Malformed { .. }

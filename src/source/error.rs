@@ -242,6 +242,21 @@ pub enum Error {
         /// Which token was used, by its origin, or "none".
         token: String,
     },
+    /// The host serves downloads without a login only now and then: by a refusal in git's answer, or by 401 for the
+    /// download of a repository that it has just described.
+    #[error("{remote} limits downloads without a login{}", quoted(.words.as_deref()))]
+    #[diagnostic(
+        code(hyper_sync::source::login_wanted),
+        help(
+            "run again later, or give a token, also for a public repository (`--token-file`, or `GITHUB_TOKEN` for GitHub); nothing was written"
+        )
+    )]
+    LoginWanted {
+        /// Host or repository.
+        remote: String,
+        /// The server's own words, where it gives any.
+        words: Option<String>,
+    },
     /// The quota is used up.
     #[error("{remote} limits the rate of requests{}", until(.retry.as_ref()))]
     #[diagnostic(

@@ -207,6 +207,10 @@ impl GitSource {
                 return Explained::NotOurRef(id);
             }
             Trouble::Pack(IngestError::BaseMissing { .. }) => return Explained::BaseMissing,
+            Trouble::Refused(message) if limits_downloads(&message) => Error::LoginWanted {
+                remote,
+                words: Some(message),
+            },
             // What git's pack-objects says of an object that is damaged or gone.
             Trouble::Refused(message) if message.contains("repository corruption") => {
                 Error::DamagedRepository { remote, message }
@@ -236,6 +240,14 @@ impl GitSource {
         };
         Explained::Error(error)
     }
+}
+
+/// Whether a server refuses because nobody is logged in, or too much was asked: GitHub's "limiting some unauthenticated
+/// downloads" of September 2026, and the words of proxies for the same.
+fn limits_downloads(message: &str) -> bool {
+    let message = message.to_lowercase();
+    let words = ["unauthenticated", "rate limit", "too many requests"];
+    words.iter().any(|words| message.contains(words))
 }
 
 enum Explained {

@@ -160,6 +160,7 @@ fn blocks(error: &Error) -> bool {
             | Error::LoginPage { .. }
             | Error::NoTls { .. }
             | Error::Redirect { .. }
+            | Error::LoginWanted { .. }
             | Error::RateLimited { .. }
             | Error::Protocol { .. }
             | Error::OldProtocol { .. }

@@ -151,6 +151,15 @@ impl Http {
 
     fn refusal(&self, response: Response) -> Error {
         match response.refusal() {
+            // It has just described the repository, so that the name is right.
+            Error::Unauthorized { words, .. }
+                if self.credentials.is_none() && self.capabilities.is_some() =>
+            {
+                Error::LoginWanted {
+                    remote: self.describe(),
+                    words,
+                }
+            }
             // Hosts ask for credentials where there is no such repository, too: nobody is to learn which.
             Error::Unauthorized { token, .. } if self.credentials.is_none() => {
                 Error::NoPermission {

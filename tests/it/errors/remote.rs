@@ -198,6 +198,14 @@ fn refused() -> Vec<source::Error> {
             remote: remote(),
             token: text("none"),
         },
+        E::LoginWanted {
+            remote: remote(),
+            words: Some(text("we are limiting some unauthenticated downloads")),
+        },
+        E::LoginWanted {
+            remote: remote(),
+            words: None,
+        },
         E::RateLimited {
             remote: remote(),
             retry: Some(retry_after(1800)),

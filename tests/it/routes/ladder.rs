@@ -660,3 +660,36 @@ fn a_run_that_has_no_time_left_begins_nothing_else() {
         "{lines:#?}"
     );
 }
+
+#[test]
+fn downloads_limited_without_a_login_are_left_for_the_api_and_end_as_a_rate_limit() {
+    let words =
+        "ERR We are limiting some unauthenticated downloads. Try again later or authenticate.\n";
+    let line = format!("{:04x}{words}", words.len() + 4);
+    let limits: [fn(&Forge, String); 2] = [
+        |forge, line| {
+            forge.fault(When::fetch(), Action::ReplaceBody(line.into_bytes()));
+        },
+        |forge, _| {
+            forge.fault(When::post("git-upload-pack"), Action::status(401, ""));
+        },
+    ];
+    for limit in limits {
+        let repo = Repo::with_history(3);
+        let forge = Forge::serve(&repo);
+        limit(&forge, line.clone());
+        let plain = Machine::git(&forge, &repo);
+        let refused = plain.run(&["--json"]).code(5).json();
+        assert_eq!(refused["error"]["code"], "hyper_sync::source::login_wanted");
+        assert!(
+            refused["error"]["help"]
+                .as_str()
+                .unwrap()
+                .contains("--token-file"),
+            "{refused:#}"
+        );
+        let github = Machine::github(&forge, &repo, "auto");
+        let told = github.sync(&[]);
+        assert_eq!(told.route, "select-api");
+    }
+}
