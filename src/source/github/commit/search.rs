@@ -187,3 +187,46 @@ fn zones() -> Vec<String> {
         .chain(iter::once("-0000".to_owned()))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::Oid;
+    use crate::git::id::Kind;
+
+    fn known<'a>(name: &str, message: &'a str) -> Known<'a> {
+        Known {
+            head: format!("tree {}\nauthor {name} <a@b> 1 ", "1".repeat(40)),
+            middle: format!("\ncommitter {name} <a@b> 2 "),
+            message,
+        }
+    }
+
+    #[test]
+    fn a_commit_in_another_encoding_is_found_by_its_bytes() {
+        let head = format!("tree {}\nauthor J\u{fc}rg <a@b> 1 +0100", "1".repeat(40));
+        let text = format!(
+            "{head}\ncommitter J\u{fc}rg <a@b> 2 +0200\nencoding latin1\n\nGr\u{fc}\u{df}e\n"
+        );
+        let raw = latin1(&text).unwrap();
+        let id = CommitId(Oid::of(Kind::Commit, &raw).unwrap());
+        let found = known("J\u{fc}rg", "Gr\u{fc}\u{df}e").find(id, &mut Budget::default());
+        assert_eq!(found, Some(raw));
+        assert_eq!(latin1("\u{2014}"), None);
+    }
+
+    #[test]
+    fn a_search_ends_however_long_the_text_is() {
+        let nothing = CommitId(Oid::of(Kind::Commit, b"nothing").unwrap());
+        let long = "x".repeat(1 << 20);
+        for (name, message) in [("A", long.as_str()), (long.as_str(), "message")] {
+            let mut budget = Budget(8 << 20);
+            assert_eq!(known(name, message).find(nothing, &mut budget), None);
+            assert_eq!(budget.take(0), None, "it was used up");
+        }
+        // All attempts for a short one fit.
+        let mut budget = Budget::default();
+        assert_eq!(known("A", "message").find(nothing, &mut budget), None);
+        assert!(budget.take(0).is_some());
+    }
+}
