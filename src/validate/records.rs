@@ -118,7 +118,10 @@ pub(super) fn state(sight: &Sight<'_>, findings: &mut Findings) {
         );
     }
     match sight.load_index() {
-        Ok(Found::Whole(index)) => findings.pass(format!("the target was brought to commit {}", index.commit.short())),
+        Ok(Found::Whole(index)) => {
+            let unproven = if is_proven(sight) { "" } else { ", whose files are not proven" };
+            findings.pass(format!("the target was brought to commit {}{unproven}", index.commit.short()));
+        }
         Ok(Found::Absent) => findings.pass("nothing was synced yet"),
         Ok(Found::Damaged(damage)) => findings.warn(
             format!("what was synced last is not known any more: the index is damaged, {damage}"),

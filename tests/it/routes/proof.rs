@@ -149,21 +149,28 @@ fn a_commit_on_the_forges_word_is_never_called_equal() {
     notice    the symlink `result-link` leads out of the tree, to `/nix/store/does-not-exist`
     edits     none
     ");
-    let integrity = || {
-        let validation = machine.world.run(&["validate", "--json"]).json();
+    let check = |id: &str, args: &[&str]| {
+        let args = [&["validate", "--json"], args].concat();
+        let validation = machine.world.run(&args).json();
         let checks = validation["checks"].as_array().unwrap().clone();
-        checks
-            .into_iter()
-            .find(|check| check["id"] == "integrity")
-            .unwrap()
+        let mut checks = checks.into_iter();
+        checks.find(|check| check["id"] == id).unwrap()
     };
+    let integrity = || check("integrity", &[]);
+    let short = &commit[..10];
+    let state = check("state", &["--quick"]);
+    assert_eq!(
+        state["detail"][0]["text"],
+        json!(format!(
+            "the target was brought to commit {short}, whose files are not proven"
+        ))
+    );
     let found = integrity();
     assert_eq!(found["status"], json!("warned"));
     assert_eq!(
         found["detail"][0]["text"],
         json!(format!(
-            "50 files are as they were written; that they are those of commit {} is not proven",
-            &commit[..10]
+            "50 files are as they were written; that they are those of commit {short} is not proven"
         ))
     );
 
