@@ -24,6 +24,9 @@ const ADVERTISEMENT: &str = "application/x-git-upload-pack-advertisement";
 /// GitHub, Bitbucket, Azure DevOps and others answer clients whose agent does not begin with `git/` with 404 or a login
 /// page.
 const AGENT: &str = concat!("git/hyper-sync-", env!("CARGO_PKG_VERSION"));
+/// An empty packet of the pack's sideband, which a server sends every five seconds while it computes
+/// (`uploadpack.keepAlive`).
+const KEEP_ALIVE: &[u8] = b"0005\x01";
 /// What limits of git's rate are noted under.
 const SERVICE: &str = "git";
 /// The name of the memory in the state directory.
@@ -243,6 +246,7 @@ impl Connection for Http {
     fn command(&mut self, request: &[u8]) -> Result<Box<dyn Read + '_>, Error> {
         self.failure = None;
         let mut body = self.ask(request)?.body;
+        body.keep_alive(KEEP_ALIVE);
         self.failure = Some(body.failure());
         let begin = begin(&mut body)
             .map_err(|error| self.reset().unwrap_or_else(|| self.broken(&error)))?;

@@ -12,6 +12,8 @@ use super::{Cap, Error, Inner, authority, response};
 
 /// The slowest that an answer may come, in bytes a second over one stall period.
 const SLOWEST: u64 = 1024;
+/// More than a server sends before it has begun with what was asked for, keep-alives for an hour included.
+const PREFACE: u64 = 8 << 10;
 
 /// Reads the decoded body. An error that stops it is left with [`Failure`], for readers that hide what they met.
 pub struct Body {
@@ -69,19 +71,38 @@ struct Wire {
 struct Pace {
     waited: Duration,
     bytes: u64,
+    /// All that came.
+    total: u64,
+    /// What the server sends while it computes; empty where nothing is.
+    keep_alive: &'static [u8],
 }
 
 impl Pace {
-    /// Takes in a wait; `false`: over one period, too little came.
-    fn keeps(&mut self, waited: Duration, bytes: u64, period: Duration) -> bool {
+    /// Takes in a wait for these bytes; `false`: over one period, too little came.
+    fn keeps(&mut self, waited: Duration, chunk: &[u8], period: Duration) -> bool {
+        let computes = self.total <= PREFACE && self.is_keep_alive(chunk);
+        self.total += chunk.len() as u64;
+        if computes {
+            self.restart();
+            return true;
+        }
         self.waited += waited;
-        self.bytes += bytes;
+        self.bytes += chunk.len() as u64;
         if self.waited < period {
             return true;
         }
         let keeps = u128::from(self.bytes) * 1000 >= u128::from(SLOWEST) * self.waited.as_millis();
-        *self = Self::default();
+        self.restart();
         keeps
+    }
+
+    fn is_keep_alive(&self, chunk: &[u8]) -> bool {
+        let sign = self.keep_alive;
+        !sign.is_empty() && !chunk.is_empty() && chunk.chunks(sign.len()).all(|part| part == sign)
+    }
+
+    fn restart(&mut self) {
+        (self.waited, self.bytes) = (Duration::ZERO, 0);
     }
 }
 
@@ -125,6 +146,13 @@ impl Body {
             Source::Buffered(bytes) => bytes.get_ref().len() as u64,
         };
         usize::try_from(told.min(self.cap.bytes)).unwrap_or_default()
+    }
+
+    /// Bytes by which the server says that it is at work: as long as it has not begun, they are no slow answer.
+    pub fn keep_alive(&mut self, sign: &'static [u8]) {
+        if let Source::Plain(wire) = &mut self.source {
+            wire.pace.keep_alive = sign;
+        }
     }
 
     /// A handle on the error that may stop this body.
@@ -213,7 +241,7 @@ impl Wire {
         self.client.received.fetch_add(length, Ordering::Relaxed);
         let stall = self.client.options.stall;
         // A server that drips keeps the connection alive and the update away.
-        if !self.pace.keeps(asked.elapsed(), length, stall) {
+        if !self.pace.keeps(asked.elapsed(), &chunk, stall) {
             return Err(Error::Timeout {
                 remote: self.remote.clone(),
                 after: stall,
@@ -249,15 +277,37 @@ mod tests {
         let second = Duration::from_secs(1);
         let drip = |bytes| {
             let mut pace = Pace::default();
-            (0..60).all(|_| pace.keeps(second, bytes, 30 * second))
+            (0..60).all(|_| pace.keeps(second, &vec![b'x'; bytes], 30 * second))
         };
         assert!(drip(1024));
         assert!(!drip(1023));
         assert!(!drip(1));
         assert!(
-            Pace::default().keeps(29 * second, 1, 30 * second),
+            Pace::default().keeps(29 * second, b"x", 30 * second),
             "one short wait"
         );
-        assert!(Pace::default().keeps(Duration::ZERO, 0, 30 * second));
+        assert!(Pace::default().keeps(Duration::ZERO, b"", 30 * second));
+    }
+
+    #[test]
+    fn keep_alives_are_a_sign_of_life_until_the_answer_begins() {
+        let second = Duration::from_secs(1);
+        let mut pace = Pace {
+            keep_alive: b"0005\x01",
+            ..Pace::default()
+        };
+        // A server that computes for five minutes.
+        assert!(pace.keeps(second, b"0012acknowledgments", 30 * second));
+        for _ in 0..30 {
+            assert!(pace.keeps(5 * second, b"0005\x01", 30 * second));
+            assert!(pace.keeps(5 * second, b"0005\x010005\x01", 30 * second));
+        }
+        assert!(pace.keeps(second, &[0; 40_000], 30 * second));
+        // One that has begun, and goes on with nothing else.
+        let goes_on = (0..60).all(|_| pace.keeps(5 * second, b"0005\x01", 30 * second));
+        assert!(!goes_on);
+        let mut nothing_known = Pace::default();
+        let goes_on = (0..60).all(|_| nothing_known.keeps(5 * second, b"0005\x01", 30 * second));
+        assert!(!goes_on);
     }
 }
