@@ -176,6 +176,10 @@ impl Store {
             }
             Err(_) => return Err(corrupt("the reader panicked".to_owned())),
         };
+        // gitoxide swallows what follows the trailer, as far as it lies in its buffer.
+        if !stream.checksum.is_right() {
+            return Err(corrupt("something follows the pack".to_owned()));
+        }
         let objects = u64::from(outcome.index.num_objects);
         Ok((stream.ingested(objects), outcome.data_path))
     }
@@ -277,14 +281,17 @@ impl Checksum {
         self.last.drain(..given_up);
         self.last.extend_from_slice(end);
     }
+
+    fn is_right(&self) -> bool {
+        self.digest.clone().finalize().as_slice() == self.last.as_slice()
+    }
 }
 
 impl Stream<'_> {
     /// Reads the rest; whether the trailer is the checksum of what is before it.
     fn is_whole(&mut self) -> io::Result<bool> {
         io::copy(self, &mut io::sink())?;
-        let Checksum { digest, last } = std::mem::take(&mut self.checksum);
-        Ok(digest.finalize().as_slice() == last.as_slice())
+        Ok(self.checksum.is_right())
     }
 
     /// Reads the header; `None` where it announces no objects, and the trailer that follows it is right.

@@ -14,6 +14,8 @@ use hyper_sync::git::id::Kind;
 use hyper_sync::git::{CommitId, Oid};
 use hyper_sync::objects::{Added, IngestBounds, IngestError, Ingested, Store, Tidied};
 
+mod order;
+
 const BLOB_LIMIT: u64 = 1 << 20;
 const BOUNDS: IngestBounds = IngestBounds {
     bytes: 16 << 20,
