@@ -51,7 +51,7 @@ impl Failure {
 }
 
 enum Source {
-    Plain(Wire),
+    Plain(Box<Wire>),
     Gzip(Box<MultiGzDecoder<Wire>>),
     Buffered(Cursor<Vec<u8>>),
 }
@@ -127,7 +127,7 @@ impl Body {
         let source = if gzip {
             Source::Gzip(Box::new(MultiGzDecoder::new(wire)))
         } else {
-            Source::Plain(wire)
+            Source::Plain(Box::new(wire))
         };
         Self {
             source,
@@ -302,7 +302,7 @@ mod tests {
             assert!(pace.keeps(5 * second, b"0005\x01", 30 * second));
             assert!(pace.keeps(5 * second, b"0005\x010005\x01", 30 * second));
         }
-        assert!(pace.keeps(second, &[0; 40_000], 30 * second));
+        assert!(pace.keeps(second, &vec![0; 40_000], 30 * second));
         // One that has begun, and goes on with nothing else.
         let goes_on = (0..60).all(|_| pace.keeps(5 * second, b"0005\x01", 30 * second));
         assert!(!goes_on);
