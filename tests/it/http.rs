@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper_sync::settings::{Env, Limits};
+use hyper_sync::source::http::header::{self, HeaderValue};
 use hyper_sync::source::http::{Cap, Client, Credentials, Options, Request, Url, url};
 use hyper_sync::source::{Error, Interrupt};
 use hyper_sync::token::Search;
@@ -54,6 +55,7 @@ fn post(forge: &Forge) -> Request {
         "application/x-git-upload-pack-request",
         b"0000".to_vec(),
     )
+    .header(header::USER_AGENT, HeaderValue::from_static("git/test"))
 }
 
 /// The token of an Enterprise host, which a loopback address may be.
