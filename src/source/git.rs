@@ -14,7 +14,7 @@
 //! asked.
 
 use std::collections::HashMap;
-use std::io::BufRead;
+use std::io::{self, BufRead, ErrorKind};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -28,6 +28,7 @@ use super::http::{Client, Url};
 use super::{Error, Interrupt, Need, Obtained, Resolved, Route, Source, Traffic};
 
 mod answer;
+mod bounded;
 mod connection;
 mod history;
 mod http;
@@ -42,6 +43,7 @@ pub use connection::Connection;
 pub use ssh::Identity;
 
 use answer::{Fetched, Trouble};
+use bounded::Bounded;
 use request::Fetch;
 use session::{Patience, Session};
 
@@ -178,6 +180,7 @@ impl GitSource {
         let mut broken_before = false;
         loop {
             let answer = connection.command(&request)?;
+            let answer = Bounded::new(answer, self.options.limits.bytes);
             let trouble = match answer::fetch(answer, &mut take) {
                 Ok(Fetched::Pack(taken)) => return Ok(Reply::Pack(taken)),
                 Ok(Fetched::Common) => return Ok(Reply::Common),
@@ -257,10 +260,15 @@ enum Explained {
 }
 
 /// An answer that ended or broke, where the connection does not know more.
-fn broken(remote: String, error: &std::io::Error) -> Error {
-    if error.kind() == std::io::ErrorKind::UnexpectedEof {
+fn broken(remote: String, error: &io::Error) -> Error {
+    let detail = match error.kind() {
         // So ends a `git http-backend` whose git does not like a line of the request.
-        let detail = "the answer ends too early".to_owned();
+        ErrorKind::UnexpectedEof => "the answer ends too early",
+        bounded::EXCEEDED => "the answer has no end",
+        _ => "",
+    };
+    if !detail.is_empty() {
+        let detail = detail.to_owned();
         return Error::Protocol { remote, detail };
     }
     Error::Unreachable {

@@ -38,6 +38,7 @@ mod docs;
 mod errors;
 mod forge;
 mod help;
+mod hostile;
 mod http;
 mod kill;
 mod lock;

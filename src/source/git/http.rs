@@ -16,6 +16,7 @@ use crate::source::{Error, Traffic};
 use crate::token::Token;
 
 use super::answer::{self, Trouble};
+use super::bounded;
 use super::connection::{Capabilities, Connection};
 
 const REQUEST: &str = "application/x-git-upload-pack-request";
@@ -92,10 +93,7 @@ impl Http {
         let url = below(&self.place.base, "git-upload-pack");
         // What comes is counted as a pack where it is taken; here, with its wrapping, and as a last resort.
         let cap = Cap {
-            bytes: self
-                .bytes
-                .saturating_add(self.bytes / 100)
-                .saturating_add(64 << 20),
+            bytes: bounded::with_packets(self.bytes),
             what: "the answer".to_owned(),
             setting: Some("limits.bytes"),
         };
