@@ -253,7 +253,9 @@ fn of_signature(error: &signature::Error) -> Exit {
         | E::Line { .. }
         | E::Program { .. } => Exit::Configuration,
         E::Scratch { .. } => Exit::FileSystem,
-        E::Unsigned { .. }
+        E::Interrupted => Exit::Interrupted,
+        E::Unfinished { .. }
+        | E::Unsigned { .. }
         | E::OtherFormat { .. }
         | E::Several { .. }
         | E::Bad { .. }

@@ -36,6 +36,7 @@ pub mod nix;
 pub mod objects;
 pub mod patterns;
 pub mod plan;
+pub mod process;
 pub mod rebuild;
 pub mod report;
 pub mod scan;

@@ -14,6 +14,7 @@ use rustix::fs::{Access, access};
 
 use crate::git::CommitId;
 use crate::patterns::Patterns;
+use crate::process::Runner;
 use crate::settings::{self, Action, Env};
 use crate::state::{self, StateDir};
 use crate::text;
@@ -34,19 +35,15 @@ mod pipeline;
 mod places;
 mod plain;
 mod record;
-mod runner;
 mod session;
 mod snapshot;
 mod units;
 mod verdict;
 
-pub use environment::Environment;
-pub(crate) use environment::PROGRAMS;
 pub use error::{Error, Running, Standing};
 pub use machine::{Machine, Systems};
 pub use outcome::{LockChange, Note, Outcome, Reason, Status};
 pub use record::{Build, Last, Pending, Record};
-pub use runner::{Command, End, Finished, Kill, Output, Runner, Stop, SystemRunner};
 
 use places::{NoFlake, Places};
 use session::Session;

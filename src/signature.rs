@@ -13,11 +13,12 @@
 //! it is the same: an SSH key's time of validity is held against the commit's own time, an OpenPGP key's against the
 //! clock. A key is revoked by taking it out of the file, or by the revocation that the keyring carries.
 
-use std::ffi::OsString;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::git::Commit;
 use crate::settings::Env;
+use crate::source::Interrupt;
 
 mod armor;
 mod error;
@@ -35,8 +36,7 @@ use signed::{Format, Signed};
 #[derive(Debug)]
 pub struct Signers {
     keys: Keys,
-    /// Where `ssh-keygen` and `gpgv` are looked for.
-    search: OsString,
+    programs: program::Programs,
 }
 
 #[derive(Debug)]
@@ -59,7 +59,9 @@ impl Signers {
     ///
     /// It must be a regular file of root's or the running user's that nobody else can write; symlinks to it are
     /// followed, for that is how NixOS lays out `/etc`.
-    pub fn load(path: &Path, env: &Env) -> Result<Self, Error> {
+    ///
+    /// `interrupt` ends a check that is going on.
+    pub fn load(path: &Path, env: &Env, interrupt: &Interrupt) -> Result<Self, Error> {
         let content = file::read(path)?;
         let refuse = |problem| Error::Content {
             path: path.to_owned(),
@@ -82,8 +84,24 @@ impl Signers {
         };
         Ok(Self {
             keys,
-            search: program::search(env),
+            programs: program::Programs::new(env, interrupt),
         })
+    }
+
+    /// With another limit for the time that one program takes.
+    #[must_use]
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.programs.time_limit = limit;
+        self
+    }
+
+    /// The program that checks signatures by these keys.
+    #[must_use]
+    pub fn program(&self) -> &'static str {
+        match self.keys {
+            Keys::Ssh(_) => ssh::PROGRAM,
+            Keys::OpenPgp(_) => openpgp::PROGRAM,
+        }
     }
 
     /// Whether one of them has signed `commit`, whose proven bytes are `raw`.
@@ -97,7 +115,7 @@ impl Signers {
         }
         let workplace = program::Workplace {
             directory: scratch,
-            search: &self.search,
+            programs: &self.programs,
         };
         match (&self.keys, signed.format()) {
             (Keys::Ssh(signers), Format::Ssh) => signers.check(commit, &signed, &workplace),

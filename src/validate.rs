@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::exit::Exit;
 use crate::nix::SyntaxError;
 use crate::nix::syntax::Position;
-use crate::rebuild::Runner;
+use crate::process::Runner;
 use crate::settings::{Env, Settings};
 
 mod content;

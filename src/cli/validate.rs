@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Run, args};
 use crate::Error;
 use crate::exit::Exit;
-use crate::rebuild::SystemRunner;
+use crate::process::SystemRunner;
 use crate::report::{self, Format, Verbosity, validate as told};
 use crate::settings::{Env, Settings};
 use crate::validate::{self, Context, Options, Severity, Status, Validation};

@@ -8,10 +8,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
-use super::runner::{Command, Finished, Output};
 use super::session::Session;
-use super::units::ACTIVATION;
+use super::units::{self, ACTIVATION};
 use super::verdict::Verdict;
+use crate::process::{Command, Finished, Output};
 use crate::settings::Action;
 
 /// A way to activate a system.
@@ -63,7 +63,9 @@ impl Way {
                 args.push(system.into());
                 // It would evaluate the flake to find a newer version of itself.
                 args.push("--no-reexec".into());
-                let command = session.command(nixos_rebuild, args).activating();
+                let command = session
+                    .command(nixos_rebuild, args)
+                    .unless(units::is_activating);
                 let (code, finished) = session.run(&command)?;
                 let verdict = match Verdict::of_rebuild(code, &finished.tail) {
                     // There was nothing to build.
@@ -119,7 +121,7 @@ fn switch<'a>(
     let Some(systemd_run) = systemd_run else {
         return session
             .command(&program, vec![action.as_str().into()])
-            .activating();
+            .unless(units::is_activating);
     };
     let unit = format!("--unit={ACTIVATION}");
     let options = [
@@ -141,11 +143,13 @@ fn switch<'a>(
             // A variable that is not set is an error to some versions.
             option
                 .strip_prefix("--setenv=")
-                .is_none_or(|name| session.environment.has(name))
+                .is_none_or(|name| session.environment.get(name).is_some())
         })
         .map(Into::into)
         .collect();
     args.push(program.into());
     args.push(action.as_str().into());
-    session.command(systemd_run, args).activating()
+    session
+        .command(systemd_run, args)
+        .unless(units::is_activating)
 }

@@ -9,8 +9,8 @@ use std::ffi::OsString;
 use super::error::Error;
 use super::pinned::Pin;
 use super::places::Places;
-use super::runner::{Finished, Output};
 use super::session::Session;
+use crate::process::{Finished, Output};
 
 /// Finds the host: by the flake's text where that tells, else by evaluation, pinned where the build will be.
 pub(super) fn resolve(

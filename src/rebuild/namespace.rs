@@ -8,8 +8,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::runner::{Command, Output};
 use super::session::Session;
+use crate::process::{Command, Output};
 
 /// Binds each pair of paths up to `--`, makes sure that each is in its place, and becomes the program after it.
 const SCRIPT: &str = r#"

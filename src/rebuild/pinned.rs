@@ -14,7 +14,6 @@ use super::lockfile::LockFile;
 use super::namespace::Namespace;
 use super::outcome::Reason;
 use super::places::{Places, encoded};
-use super::runner::{Command, Finished, Output};
 use super::session::Session;
 use super::snapshot::{Filter, Snapshot};
 use super::{arguments, host, machine};
@@ -22,6 +21,7 @@ use crate::fs::Target;
 use crate::git::RelPath;
 use crate::nix::Layout;
 use crate::patterns::Patterns;
+use crate::process::{Command, Finished, Output};
 use crate::settings::Action;
 
 mod lock;

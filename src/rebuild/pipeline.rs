@@ -9,13 +9,13 @@ use super::outcome::{LockChange, Note, Outcome, Reason, Status};
 use super::pinned::{self, Pin};
 use super::places::Places;
 use super::record::Record;
-use super::runner::Finished;
 use super::session::Session;
 use super::snapshot::{self, Filter, Snapshot};
 use super::verdict::Verdict;
 use super::{PATIENCE, Repeat, host, key, machine, plain, units};
 use crate::fs::Target;
 use crate::nix::NarHash;
+use crate::process::Finished;
 use crate::settings::Action;
 
 /// One rebuild on its way.

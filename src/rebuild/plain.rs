@@ -7,9 +7,10 @@ use std::path::PathBuf;
 
 use super::error::Error;
 use super::outcome::Status;
-use super::runner::Finished;
 use super::session::Session;
+use super::units;
 use super::verdict::Verdict;
+use crate::process::Finished;
 use crate::settings::Action;
 
 /// Runs it, and says what its end means.
@@ -30,7 +31,7 @@ pub(super) fn run(
         args.push("--show-trace".to_owned());
     }
     let args = args.into_iter().map(Into::into).collect();
-    let command = session.command(&program, args).activating();
+    let command = session.command(&program, args).unless(units::is_activating);
     let (code, finished) = session.run(&command)?;
     let verdict = match action {
         Action::Build if code == 0 => Verdict::Done,

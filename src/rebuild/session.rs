@@ -5,14 +5,14 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::environment::Environment;
+use super::environment;
 use super::error::{Error, Running, Standing};
 use super::machine::Machine;
 use super::record::Record;
-use super::runner::{Command, End, Finished, Runner};
 use super::units::Health;
 use super::verdict::Verdict;
 use super::{Request, units};
+use crate::process::{Command, End, Environment, Finished, Runner};
 use crate::settings::Env;
 
 /// One rebuild.
@@ -36,7 +36,7 @@ impl<'a> Session<'a> {
             request,
             machine,
             runner,
-            environment: Environment::clean(env.iter(), env.is_root()),
+            environment: environment::of(env),
             is_root: env.is_root(),
             begun: Instant::now(),
         }

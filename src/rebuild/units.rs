@@ -11,8 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use super::environment::Environment;
-use super::runner::{Command, Output, Runner};
+use crate::process::{Command, Environment, Output, Runner};
 
 /// The unit in which `nixos-rebuild`, and hyper-sync, run `switch-to-configuration`. Some versions append a number.
 pub(super) const ACTIVATION: &str = "nixos-rebuild-switch-to-configuration";
@@ -128,6 +127,12 @@ pub(super) fn activating(runner: &dyn Runner, environment: &Environment) -> BTre
             pattern.as_str(),
         ],
     )
+}
+
+/// Whether a system is being activated: one that is killed half-way through is neither the old nor the new one, and the
+/// unit that activates it goes on without us.
+pub(super) fn is_activating(runner: &dyn Runner, environment: &Environment) -> bool {
+    !activating(runner, environment).is_empty()
 }
 
 /// Forgets activation units that have failed: a new one of the same name could not be started.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use miette::Diagnostic;
 
 use crate::git::CommitId;
+use crate::process::End;
 use crate::text;
 
 /// A signature that is not good enough, or cannot be checked.
@@ -139,6 +140,28 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// `ssh-keygen` or `gpgv` was ended before it could say anything.
+    #[error("`{program}` did not check the signature: {end}")]
+    #[diagnostic(
+        code(hyper_sync::signature::unfinished),
+        help(
+            "run it again, with more memory if it was killed for that; if it ends so each time, update the program ({}) and look at the commit; nothing was written",
+            super::program::package(.program)
+        )
+    )]
+    Unfinished {
+        /// Its name.
+        program: &'static str,
+        /// How it ended.
+        end: End,
+    },
+    /// Stopped by a signal.
+    #[error("stopped by a signal")]
+    #[diagnostic(
+        code(hyper_sync::signature::interrupted),
+        help("nothing was written; run again to go on")
+    )]
+    Interrupted,
     /// The files that it reads cannot be laid down.
     #[error("cannot write `{}`", text::path(.path))]
     #[diagnostic(

@@ -8,8 +8,10 @@ use super::program::Workplace;
 use super::signed::Signed;
 use super::{Error, Signer, armor};
 use crate::git::CommitId;
-use crate::text::{decode, words};
+use crate::text::words;
 
+/// What checks these signatures.
+pub(super) const PROGRAM: &str = "gpgv";
 /// What begins each status line (`doc/DETAILS` of `GnuPG`).
 const STATUS: &str = "[GNUPG:] ";
 /// SHA-256, 384, 512, 224 and SHA3-256, 512 (RFC 9580 §9.5). The others are MD5, SHA-1 and RIPEMD-160.
@@ -64,7 +66,7 @@ impl Keyring {
         workplace.write("signature", &signed.signature)?;
         workplace.write("keyring", &self.0)?;
         let output = workplace.run(
-            "gpgv",
+            PROGRAM,
             &[
                 "--homedir",
                 ".",
@@ -78,10 +80,10 @@ impl Keyring {
             ],
             None,
         )?;
-        let status = decode(&output.stdout);
-        let complaint = || complaint(&output.stderr);
+        let status = output.text();
+        let complaint = || complaint(&output.tail);
         let verdict = judge(&status, commit, complaint)?;
-        if !output.status.success() {
+        if !output.end.is_success() {
             return Err(Error::Bad {
                 commit,
                 cause: complaint(),
@@ -157,8 +159,7 @@ fn judge(status: &str, commit: CommitId, complaint: impl Fn() -> String) -> Resu
 }
 
 /// The last thing that `gpgv` says is what stopped it.
-fn complaint(said: &[u8]) -> String {
-    let said = decode(said);
+fn complaint(said: &str) -> String {
     let line = said.lines().last().unwrap_or("no reason was given").trim();
     words(line.strip_prefix("gpgv: ").unwrap_or(line))
 }

@@ -5,39 +5,47 @@
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "starts the programs that check signatures, with a fixed environment, and lays down what they read in a private directory"
+    reason = "lays down and opens what the programs read, in a private directory"
 )]
 
-use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
-
-use crate::settings::Env;
+use std::time::Duration;
 
 use super::Error;
+use crate::process::{Command, End, Environment, Finished, Output, Runner as _, SystemRunner};
+use crate::settings::Env;
+use crate::source::Interrupt;
 
-/// Where programs are on NixOS, and then elsewhere, for a caller without a search path.
-const SEARCH: &str = "/run/current-system/sw/bin:/usr/bin:/bin";
-
-/// The caller's search path without relative entries, which would run whatever lies in some working directory.
-pub(super) fn search(env: &Env) -> OsString {
-    let given = env.get("PATH").unwrap_or(OsStr::new(SEARCH));
-    let absolute: Vec<&[u8]> = given
-        .as_bytes()
-        .split(|&byte| byte == b':')
-        .filter(|directory| directory.starts_with(b"/"))
-        .collect();
-    OsString::from_vec(absolute.join(&b':'))
-}
+/// One signature takes milliseconds; on the slowest machine with the largest keyring, a second.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
+/// They have nothing to clean up.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What to install for a program.
 pub(super) fn package(program: &str) -> &'static str {
     match program {
-        "gpgv" => "part of GnuPG",
+        super::openpgp::PROGRAM => "part of GnuPG",
         _ => "part of OpenSSH",
+    }
+}
+
+/// How the programs are run.
+#[derive(Debug)]
+pub(super) struct Programs {
+    environment: Environment,
+    interrupt: Interrupt,
+    /// How long one of them may take.
+    pub(super) time_limit: Duration,
+}
+
+impl Programs {
+    pub(super) fn new(env: &Env, interrupt: &Interrupt) -> Self {
+        Self {
+            environment: Environment::new(env, &[]).with("LC_ALL", "C"),
+            interrupt: interrupt.clone(),
+            time_limit: TIME_LIMIT,
+        }
     }
 }
 
@@ -45,8 +53,7 @@ pub(super) fn package(program: &str) -> &'static str {
 pub(super) struct Workplace<'a> {
     /// The directory with their files.
     pub(super) directory: &'a Path,
-    /// Where they are.
-    pub(super) search: &'a OsStr,
+    pub(super) programs: &'a Programs,
 }
 
 impl Workplace<'_> {
@@ -56,47 +63,38 @@ impl Workplace<'_> {
         fs::write(&path, content).map_err(|source| Error::Scratch { path, source })
     }
 
-    /// Runs a program to its end, the file `input` of the directory as its standard input.
+    /// Runs a program to its own end, the file `input` of the directory as its standard input.
     pub(super) fn run(
         &self,
         program: &'static str,
         args: &[&str],
         input: Option<&str>,
-    ) -> Result<Output, Error> {
-        let stdin = match input {
-            None => Stdio::null(),
-            Some(name) => {
-                let path = self.directory.join(name);
-                let opened = File::open(&path);
-                opened
-                    .map_err(|source| Error::Scratch { path, source })?
-                    .into()
-            }
-        };
-        Command::new(program)
-            .args(args)
-            .env_clear()
-            .env("PATH", self.search)
-            .env("HOME", self.directory)
-            .env("GNUPGHOME", self.directory)
-            .env("LC_ALL", "C")
-            .current_dir(self.directory)
-            .stdin(stdin)
-            // The terminal's Ctrl-C is for us; these take milliseconds.
-            .process_group(0)
-            .output()
-            .map_err(|source| Error::Program { program, source })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn relative_directories_are_not_searched() {
-        let of = |path: &str| search(&Env::empty().with("PATH", path));
-        assert_eq!(of("/a/bin:.::bin:/usr/bin"), "/a/bin:/usr/bin");
-        assert_eq!(search(&Env::empty()), SEARCH);
+    ) -> Result<Finished, Error> {
+        let input = input.map(|name| {
+            let path = self.directory.join(name);
+            File::open(&path).map_err(|source| Error::Scratch { path, source })
+        });
+        let input = input.transpose()?;
+        let Programs {
+            environment,
+            interrupt,
+            time_limit,
+        } = self.programs;
+        let environment = environment
+            .clone()
+            .with("HOME", self.directory)
+            .with("GNUPGHOME", self.directory);
+        let failed = |source| Error::Program { program, source };
+        let path = environment.search().require(program).map_err(failed)?;
+        let mut command = Command::new(path, args, &environment, self.directory, *time_limit)
+            .output(Output::Quiet);
+        command.input = input.as_ref();
+        let runner = SystemRunner::new(interrupt.clone(), |_| ()).grace(GRACE);
+        let finished = runner.run(&command).map_err(failed)?;
+        match finished.end {
+            End::Exited(_) => Ok(finished),
+            End::Interrupted => Err(Error::Interrupted),
+            end @ (End::Killed(_) | End::TimedOut) => Err(Error::Unfinished { program, end }),
+        }
     }
 }

@@ -13,8 +13,10 @@ use super::program::Workplace;
 use super::signed::Signed;
 use super::{Error, Signer, armor};
 use crate::git::Commit;
-use crate::text::{decode, words};
+use crate::text::words;
 
+/// What checks these signatures.
+pub(super) const PROGRAM: &str = "ssh-keygen";
 /// What git signs under, so that a signature made for something else does not pass for a commit's.
 const NAMESPACE: &str = "git";
 /// The name of every signer in the file that `ssh-keygen` gets.
@@ -90,7 +92,7 @@ impl AllowedSigners {
         workplace.write("signature", &signed.signature)?;
         workplace.write("signers", self.canonical().as_bytes())?;
         let verified = workplace.run(
-            "ssh-keygen",
+            PROGRAM,
             &[
                 "-Y",
                 "verify",
@@ -106,7 +108,7 @@ impl AllowedSigners {
             ],
             Some("payload"),
         )?;
-        if verified.status.success() {
+        if verified.end.is_success() {
             return Ok(Signer {
                 name: line.principals.clone(),
                 key,
@@ -114,18 +116,18 @@ impl AllowedSigners {
         }
         // Is it the signature, or what the file says about its key?
         let intact = workplace.run(
-            "ssh-keygen",
+            PROGRAM,
             &["-Y", "check-novalidate", "-n", NAMESPACE, "-s", "signature"],
             Some("payload"),
         )?;
-        if intact.status.success() {
+        if intact.end.is_success() {
             return Err(Error::KeyRefused {
                 commit: id,
                 key,
-                cause: complaint(&verified.stderr),
+                cause: complaint(&verified.tail),
             });
         }
-        Err(bad(&complaint(&intact.stderr)))
+        Err(bad(&complaint(&intact.tail)))
     }
 
     /// As `ssh-keygen` gets it: the lines where they were, so that its messages name the right ones.
@@ -266,8 +268,7 @@ fn verify_time(seconds: i64) -> Option<String> {
 }
 
 /// The first line of what `ssh-keygen` says is the most telling.
-fn complaint(said: &[u8]) -> String {
-    let said = decode(said);
+fn complaint(said: &str) -> String {
     let line = said.lines().next().unwrap_or("no reason was given").trim();
     match line.strip_prefix("signers:") {
         Some(rest) => words(format!("line {rest}")),

@@ -78,7 +78,8 @@ impl Pipeline<'_> {
         let need = Inventory::new(self.session, self.scanner, &policy, depth);
         let managed = |tree: &Tree| need.managed(tree);
         let signers = settings.trust.signers.as_deref();
-        let signers = signers.map(|path| Signers::load(path, self.context.env));
+        let signers =
+            signers.map(|path| Signers::load(path, self.context.env, self.context.interrupt));
         let signers = signers.transpose()?;
         let terms = Terms {
             limits: settings.limits,

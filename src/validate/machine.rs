@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::findings::Findings;
 use super::sight::Sight;
 use crate::nix::conf::experimental_features;
-use crate::rebuild::{Command, Environment, Output};
+use crate::process::{Command, Environment, Output};
 use crate::text;
 
 /// What Nix needs for a flake on the command line.
@@ -213,7 +213,7 @@ struct UnitState {
 }
 
 fn states(sight: &Sight<'_>, units: &[String]) -> Option<Vec<UnitState>> {
-    let environment = Environment::clean(sight.env().iter(), sight.env().is_root());
+    let environment = Environment::new(sight.env(), &[]);
     let runner = sight.context.runner;
     let systemctl = runner.find("systemctl", &environment)?;
     let mut args = vec!["show", "--property=Id,LoadState,ActiveState", "--"];

@@ -2,7 +2,6 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::Context;
@@ -10,7 +9,7 @@ use super::system::{NOT_REGULAR, System};
 use crate::fs::{self, Kind, Led, Stat, Target, content};
 use crate::git::RelPath;
 use crate::patterns::Patterns;
-use crate::rebuild::PROGRAMS;
+use crate::process::Search;
 use crate::settings::{Env, HYPER_NIXOS_TARGET, Settings};
 use crate::state::{self, Found, Index, StateDir};
 
@@ -170,16 +169,10 @@ impl<'a> Sight<'a> {
 
     /// The path of a program.
     pub(super) fn find_program(&self, name: &str) -> Option<PathBuf> {
-        let given = self.env().get("PATH").unwrap_or(OsStr::new(""));
-        std::env::split_paths(given)
-            .chain(PROGRAMS.iter().map(PathBuf::from))
-            // A relative entry depends on where one stands.
-            .filter(|directory| directory.is_absolute())
-            .map(|directory| directory.join(name))
-            .find(|path| {
-                let node = self.system.stat(path);
-                node.is_some_and(|node| node.kind == Kind::File && node.mode & 0o111 != 0)
-            })
+        Search::of(self.env()).find_by(name, |path| {
+            let node = self.system.stat(path);
+            node.is_some_and(|node| node.kind == Kind::File && node.mode & 0o111 != 0)
+        })
     }
 }
 

@@ -3,6 +3,8 @@
 use super::findings::Findings;
 use super::sight::Sight;
 use crate::settings::Repo;
+use crate::signature::Signers;
+use crate::source::Interrupt;
 
 const REBUILD: &str = "nixos-rebuild";
 
@@ -15,6 +17,13 @@ pub(super) fn tools(sight: &Sight<'_>, findings: &mut Findings) {
         Repo::Ssh(_) => needed.push(("ssh", "the repository is reached through it")),
         Repo::Local(_) => needed.push(("git", "the repository is read through it")),
         Repo::GitHub { .. } | Repo::Http(_) => {}
+    }
+    if let Some(path) = &settings.trust.signers {
+        let path = sight.system.real(path);
+        match Signers::load(&path, sight.env(), &Interrupt::default()) {
+            Ok(signers) => needed.push((signers.program(), "`trust.signers` needs it")),
+            Err(error) => findings.fault(error.to_string(), help(&error)),
+        }
     }
     for (name, why) in &needed {
         match sight.find_program(name) {
@@ -39,6 +48,13 @@ pub(super) fn tools(sight: &Sight<'_>, findings: &mut Findings) {
             );
         }
     }
+}
+
+/// What an error says is to be done.
+fn help(error: &dyn miette::Diagnostic) -> String {
+    error
+        .help()
+        .map_or_else(String::new, |help| help.to_string())
 }
 
 /// A rebuild is possible: by `nixos-rebuild`, or by what it would start itself.

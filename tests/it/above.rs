@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hyper_sync::git::Oid;
 use hyper_sync::git::id::Kind;
@@ -110,7 +111,7 @@ fn a_file_of_signers_is_judged_with_all_that_is_above_it() {
     let file = world.path("above/below/signers");
     fs::write(&file, format!("me@example.org {key}\n")).unwrap();
     world.mode("above/below/signers", 0o644);
-    let load = |path: &Path| match Signers::load(path, &Env::empty()) {
+    let load = |path: &Path| match Signers::load(path, &Env::empty(), &Arc::default()) {
         Ok(_) => Ok(()),
         Err(signature::Error::Exposed { above, .. }) => Err(above),
         Err(other) => panic!("{other}"),

@@ -59,6 +59,7 @@ mod reference;
 mod rollback;
 mod routes;
 mod scan;
+mod search;
 mod settings;
 mod signals;
 mod signature;

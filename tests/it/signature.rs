@@ -5,7 +5,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use hyper_sync::exit::Exit;
 use hyper_sync::git::id::Kind;
@@ -15,8 +17,8 @@ use hyper_sync::scan;
 use hyper_sync::settings::{Env, Limits, Symlinks};
 use hyper_sync::signature::{self, Signers};
 use hyper_sync::source::{
-    Contents, Depth, Error, Need, Obtained, Provenance, RefKind, Resolved, Route, Source, Staged,
-    Terms, Traffic, stage,
+    Contents, Depth, Error, Interrupt, Need, Obtained, Provenance, RefKind, Resolved, Route,
+    Source, Staged, Terms, Traffic, stage,
 };
 
 use crate::common::env::Sandbox;
@@ -80,7 +82,7 @@ impl World {
     fn signers(&self, content: impl AsRef<[u8]>) -> Result<Signers, signature::Error> {
         fs::write(self.path("signers"), content).unwrap();
         fs::set_permissions(self.path("signers"), fs::Permissions::from_mode(0o644)).unwrap();
-        Signers::load(&self.path("signers"), &env())
+        Signers::load(&self.path("signers"), &env(), &Interrupt::default())
     }
 
     /// Stages a commit: who has signed it by these signers.
@@ -526,7 +528,7 @@ fn a_file_that_others_could_change_or_that_is_none_is_refused() {
     let world = World::new();
     let key = world.key("ada");
     let load = |path: &Path| {
-        let error = Signers::load(path, &env()).unwrap_err();
+        let error = Signers::load(path, &env(), &Interrupt::default()).unwrap_err();
         let code = code(&error);
         let error = hyper_sync::Error::from(error);
         assert_eq!(Exit::from(&error), Exit::Configuration);
@@ -553,29 +555,72 @@ fn a_file_that_others_could_change_or_that_is_none_is_refused() {
     world.signers(format!("ada {key}")).unwrap();
     let link = world.path("link");
     std::os::unix::fs::symlink(&path, &link).unwrap();
-    assert!(Signers::load(&link, &env()).is_ok());
+    assert!(Signers::load(&link, &env(), &Interrupt::default()).is_ok());
+}
+
+/// A commit and its signers for each of the two kinds of key, where `ssh-keygen` and `gpgv` are this script.
+fn with_programs(script: &str) -> (Sandbox, [(World, CommitId, Signers, &'static str); 2]) {
+    let machine = Sandbox::new();
+    machine.tool("ssh-keygen", script).tool("gpgv", script);
+    let env = Env::empty().with("PATH", machine.root().join("bin"));
+    let ssh = World::new();
+    let key = ssh.key("ada");
+    let commit = ssh.signed_by("ada");
+    ssh.signers(format!("ada {key}")).unwrap();
+    let (pgp, pgp_commit) = with_openpgp("good.asc");
+    pgp.signers(data("keys.asc")).unwrap();
+    let worlds = [(ssh, commit, "ssh-keygen"), (pgp, pgp_commit, "gpgv")];
+    let worlds = worlds.map(|(world, commit, program)| {
+        let path = world.path("signers");
+        let signers = Signers::load(&path, &env, &Interrupt::default()).unwrap();
+        assert_eq!(signers.program(), program);
+        (world, commit, signers, program)
+    });
+    (machine, worlds)
 }
 
 #[test]
-fn a_missing_program_is_named() {
-    let world = World::new();
-    let key = world.key("ada");
-    let commit = world.signed_by("ada");
-    let nowhere = Env::empty().with("PATH", world.directory.path());
-    world.signers(format!("ada {key}")).unwrap();
-    let ssh = Signers::load(&world.path("signers"), &nowhere).unwrap();
-    world.signers(data("keys.asc")).unwrap();
-    let gpg = Signers::load(&world.path("signers"), &nowhere).unwrap();
-    let pgp = World::new();
-    let pgp_commit = pgp.commit(|_| data("good.asc"));
-    for (error, expected) in [
-        (world.stage(commit, &ssh), "cannot run `ssh-keygen`"),
-        (pgp.stage(pgp_commit, &gpg), "cannot run `gpgv`"),
-    ] {
-        let error = hyper_sync::Error::from(error.unwrap_err());
+fn a_program_that_cannot_run_is_named() {
+    let (machine, worlds) = with_programs("");
+    for (world, commit, signers, program) in worlds {
+        let path = machine.root().join("bin").join(program);
+        fs::write(&path, "#!/nonexistent/shell\n").unwrap();
+        let error = hyper_sync::Error::from(world.stage(commit, &signers).unwrap_err());
         assert_eq!(code(&error), "program");
-        assert_eq!(error.to_string(), expected);
+        assert_eq!(error.to_string(), format!("cannot run `{program}`"));
         assert_eq!(Exit::from(&error), Exit::Configuration);
+    }
+}
+
+#[test]
+fn a_program_that_does_not_end_or_is_killed_has_checked_nothing() {
+    let fifo = Sandbox::new();
+    let path = fifo.root().join("fifo");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    // Opening it waits for a writer, and there is none.
+    let hangs = format!("read never < {}", path.display());
+    for (script, end) in [
+        (hangs.as_str(), "timed out"),
+        ("kill -9 $$", "killed by signal 9"),
+    ] {
+        let (_machine, worlds) = with_programs(script);
+        for (world, commit, signers, program) in worlds {
+            let signers = signers.time_limit(Duration::from_millis(200));
+            let (code, message) = refusal(world.stage(commit, &signers));
+            assert_eq!(code, "unfinished");
+            let expected = format!("`{program}` did not check the signature: {end}");
+            assert!(message.starts_with(&expected), "{message}");
+        }
+    }
+    let (machine, worlds) = with_programs(&hangs);
+    let env = Env::empty().with("PATH", machine.root().join("bin"));
+    for (world, commit, _, _) in worlds {
+        let signers = Signers::load(&world.path("signers"), &env, &Arc::new(true.into()));
+        let error = world.stage(commit, &signers.unwrap()).unwrap_err();
+        let error = hyper_sync::Error::from(error);
+        assert_eq!(code(&error), "interrupted");
+        assert_eq!(Exit::from(&error), Exit::Interrupted);
     }
 }
 

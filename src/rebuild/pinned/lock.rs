@@ -16,12 +16,12 @@ use super::Pin;
 use crate::fs::{Directory, Failure, Faults, Led, Target, content};
 use crate::git::RelPath;
 use crate::nix::{Flake, Layout, NarHash};
+use crate::process::{Finished, Output};
 use crate::rebuild::arguments;
 use crate::rebuild::complaint;
 use crate::rebuild::lockfile::LockFile;
 use crate::rebuild::outcome::{LockChange, Note};
 use crate::rebuild::places::{LOCK, Places, TEXT_MAX};
-use crate::rebuild::runner::{Finished, Output};
 use crate::state::replace;
 
 impl Pin<'_> {

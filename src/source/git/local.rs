@@ -1,14 +1,9 @@
 //! Repositories on this machine: `git upload-pack` in an environment that nothing on the machine can change.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "starts git, with a fixed environment"
-)]
-
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use crate::process::Environment;
 use crate::settings::Env;
 use crate::source::Error;
 
@@ -17,14 +12,14 @@ use super::session::{self, Endpoint};
 /// A path that git reads.
 pub(super) struct Local {
     path: PathBuf,
-    search_path: OsString,
+    environment: Environment,
 }
 
 impl Local {
     pub(super) fn new(path: &Path, env: &Env) -> Self {
         Self {
             path: path.to_owned(),
-            search_path: env.get("PATH").unwrap_or_default().to_owned(),
+            environment: Environment::new(env, &[]).with_all(ENVIRONMENT),
         }
     }
 }
@@ -61,17 +56,14 @@ impl Endpoint for Local {
         "git"
     }
 
-    fn command(&self, attempt: usize) -> Option<Command> {
+    fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    fn arguments(&self, attempt: usize) -> Option<Vec<OsString>> {
         (attempt == 0).then(|| {
-            let mut command = Command::new("git");
-            command
-                .env_clear()
-                .env("PATH", &self.search_path)
-                .envs(ENVIRONMENT.iter().copied())
-                .current_dir("/")
-                .args(["upload-pack", "--"])
-                .arg(&self.path);
-            command
+            let path = self.path.clone().into_os_string();
+            vec!["upload-pack".into(), "--".into(), path]
         })
     }
 

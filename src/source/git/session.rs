@@ -3,14 +3,17 @@
 //! Every wait is a `poll` with a tick, so that a signal, the deadline and a stall end it; the child is killed whenever
 //! an answer was not read to its end, and with the session.
 
+use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::path::Path;
+use std::process::{ChildStderr, ChildStdin, ChildStdout, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 
+use crate::process::{Child, Environment, Pipes};
 use crate::source::{Error, Interrupt, Traffic};
 use crate::text::decode;
 
@@ -31,12 +34,15 @@ pub(super) trait Endpoint: Send {
     /// The repository for the user.
     fn describe(&self) -> String;
 
-    /// The program, for messages.
+    /// The program.
     fn program(&self) -> &'static str;
 
-    /// The command that ends in `upload-pack`. A second attempt is made where the first was answered in another
+    /// Its environment.
+    fn environment(&self) -> &Environment;
+
+    /// The arguments that end in `upload-pack`. A second attempt is made where the first was answered in another
     /// version of the protocol; `None` where there is no other way to ask for version 2.
-    fn command(&self, attempt: usize) -> Option<Command>;
+    fn arguments(&self, attempt: usize) -> Option<Vec<OsString>>;
 
     /// What its last words mean, when it ended without an answer.
     fn explain(&self, said: &str) -> Error;
@@ -76,7 +82,8 @@ pub(super) struct Session {
 }
 
 struct Running {
-    child: Child,
+    /// Ends with the session.
+    _child: Child,
     stdin: ChildStdin,
     stdout: ChildStdout,
     stderr: Option<ChildStderr>,
@@ -106,10 +113,10 @@ impl Session {
     fn connect(&mut self) -> Result<(), Error> {
         while self.running.is_none() {
             let remote = self.endpoint.describe();
-            let Some(mut command) = self.endpoint.command(self.attempt) else {
+            let Some(arguments) = self.endpoint.arguments(self.attempt) else {
                 return Err(Error::OldProtocol { remote });
             };
-            self.running = Some(self.start(&mut command)?);
+            self.running = Some(self.start(&arguments)?);
             let told = match answer::capabilities(Answer { session: self }) {
                 Ok(told) => told,
                 Err(trouble) => return Err(self.lost(trouble)),
@@ -128,25 +135,30 @@ impl Session {
         Ok(())
     }
 
-    fn start(&self, command: &mut Command) -> Result<Running, Error> {
-        let failed = |source| Error::Program {
-            program: self.endpoint.program().to_owned(),
+    fn start(&self, arguments: &[OsString]) -> Result<Running, Error> {
+        let program = self.endpoint.program();
+        let start = || {
+            let environment = self.endpoint.environment();
+            let path = environment.search().require(program)?;
+            let pipes = Pipes {
+                stdin: Stdio::piped(),
+                stdout: Stdio::piped(),
+                stderr: Stdio::piped(),
+            };
+            // Nothing that it reads may depend on where the caller stands.
+            let mut child = Child::spawn(&path, arguments, environment, Path::new("/"), pipes)?;
+            let pipes = child.take_pipes().ok_or(io::ErrorKind::BrokenPipe)?;
+            // A request can be larger than the pipe, and a child that hangs would hang us in the write.
+            rustix::io::ioctl_fionbio(&pipes.0, true)?;
+            Ok((child, pipes))
+        };
+        let started = start().map_err(|source| Error::Program {
+            program: program.to_owned(),
             source,
-        };
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(failed)?;
-        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
-            return Err(failed(io::ErrorKind::BrokenPipe.into()));
-        };
-        // A request can be larger than the pipe, and a child that hangs would hang us in the write.
-        rustix::io::ioctl_fionbio(&stdin, true).map_err(|errno| failed(errno.into()))?;
+        });
+        let (child, (stdin, stdout, stderr)) = started?;
         Ok(Running {
-            child,
+            _child: child,
             stdin,
             stdout,
             stderr: Some(stderr),
@@ -345,14 +357,6 @@ impl Running {
             self.poll(None, TICK);
         }
         decode(&self.said).into_owned()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself; what matters is that it is gone.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

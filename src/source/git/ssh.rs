@@ -1,24 +1,27 @@
 //! `ssh://…` and `user@host:path`, through the system's `ssh`, which knows the user's keys, agents and hosts.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "starts ssh, with a fixed environment"
-)]
-
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use percent_encoding::percent_decode_str;
 
+use crate::process::Environment;
 use crate::settings::Env;
 use crate::source::Error;
 use crate::text;
 
 use super::session::{self, Endpoint};
 
-/// What ssh needs of the environment: programs, keys, agent, and a home for its configuration.
-const PASSED_ON: &[&str] = &["PATH", "HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK"];
+/// What ssh needs of the environment: keys, agent, and a home for its configuration.
+const PASSED: &[&str] = &["HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK"];
+
+/// What holds for every host.
+const OPTIONS: &[&str] = &[
+    "BatchMode=yes",
+    "SendEnv=GIT_PROTOCOL",
+    "ConnectTimeout=30",
+    "ClearAllForwardings=yes",
+];
 
 /// How a login is proven, where the user's own ssh configuration is not enough.
 #[derive(Debug, Clone, Default)]
@@ -36,7 +39,7 @@ pub(super) struct Ssh {
     port: Option<u16>,
     path: String,
     identity: Identity,
-    environment: Vec<(OsString, OsString)>,
+    environment: Environment,
 }
 
 impl Ssh {
@@ -45,10 +48,8 @@ impl Ssh {
             url: address.to_owned(),
             problem,
         })?;
-        let environment = PASSED_ON
-            .iter()
-            .filter_map(|name| Some(((*name).into(), env.get(name)?.to_owned())))
-            .collect();
+        let environment = Environment::new(env, PASSED)
+            .with_all(&[("LC_ALL", "C"), ("GIT_PROTOCOL", "version=2")]);
         Ok(Self {
             address: address.to_owned(),
             login,
@@ -111,7 +112,11 @@ impl Endpoint for Ssh {
         "ssh"
     }
 
-    fn command(&self, attempt: usize) -> Option<Command> {
+    fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    fn arguments(&self, attempt: usize) -> Option<Vec<OsString>> {
         let ask = format!("git-upload-pack {}", quoted(&self.path));
         let ask = match attempt {
             0 => ask,
@@ -119,31 +124,24 @@ impl Endpoint for Ssh {
             1 => format!("GIT_PROTOCOL=version=2 {ask}"),
             _ => return None,
         };
-        let mut command = Command::new("ssh");
-        command
-            .env_clear()
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .env("LC_ALL", "C")
-            .env("GIT_PROTOCOL", "version=2")
-            .args(["-a", "-x", "-T"])
-            .args(["-o", "BatchMode=yes"])
-            .args(["-o", "SendEnv=GIT_PROTOCOL"])
-            .args(["-o", "ConnectTimeout=30"])
-            .args(["-o", "ClearAllForwardings=yes"]);
+        let mut options: Vec<OsString> = OPTIONS.iter().map(Into::into).collect();
         if let Some(key) = &self.identity.key_file {
-            command.arg("-o").arg(option("IdentityFile", key));
-            command.args(["-o", "IdentitiesOnly=yes"]);
+            options.extend([option("IdentityFile", key), "IdentitiesOnly=yes".into()]);
         }
         if let Some(hosts) = &self.identity.known_hosts_file {
-            command.arg("-o").arg(option("UserKnownHostsFile", hosts));
-            command.args(["-o", "GlobalKnownHostsFile=/dev/null"]);
-            command.args(["-o", "StrictHostKeyChecking=yes"]);
+            options.extend([
+                option("UserKnownHostsFile", hosts),
+                "GlobalKnownHostsFile=/dev/null".into(),
+                "StrictHostKeyChecking=yes".into(),
+            ]);
         }
+        let mut arguments: Vec<OsString> = ["-a", "-x", "-T"].map(Into::into).into();
+        arguments.extend(options.into_iter().flat_map(|option| ["-o".into(), option]));
         if let Some(port) = self.port {
-            command.arg("-p").arg(port.to_string());
+            arguments.extend(["-p".into(), port.to_string().into()]);
         }
-        command.arg("--").arg(&self.login).arg(ask);
-        Some(command)
+        arguments.extend(["--".into(), (&self.login).into(), ask.into()]);
+        Some(arguments)
     }
 
     fn explain(&self, said: &str) -> Error {
@@ -223,15 +221,10 @@ mod tests {
     fn arguments(address: &str, identity: Identity) -> Vec<String> {
         let env = Env::empty().with("PATH", "/bin").with("SECRET", "x");
         let ssh = Ssh::new(address, identity, &env).unwrap();
-        let command = ssh.command(0).unwrap();
-        let names: Vec<_> = command
-            .get_envs()
-            .map(|(name, _)| name.to_owned())
-            .collect();
-        assert!(!names.contains(&"SECRET".into()));
-        command
-            .get_args()
-            .map(|argument| argument.to_str().unwrap().to_owned())
+        assert_eq!(ssh.environment().get("SECRET"), None);
+        let arguments = ssh.arguments(0).unwrap().into_iter();
+        arguments
+            .map(|argument| argument.into_string().unwrap())
             .collect()
     }
 

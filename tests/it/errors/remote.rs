@@ -427,6 +427,11 @@ pub(super) fn signature() -> Vec<Error> {
             program: "gpgv",
             source: missing(),
         },
+        E::Unfinished {
+            program: "gpgv",
+            end: hyper_sync::process::End::TimedOut,
+        },
+        E::Interrupted,
         E::Scratch {
             path: "/var/lib/hyper-sync/signers".into(),
             source: denied(),

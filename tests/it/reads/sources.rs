@@ -61,6 +61,8 @@ const KNOWN: &[(&str, &str, &str)] = &[
         "asks the kernel where a handle of ours leads",
     ),
     ("objects/writer.rs", "File::create_new(", STORE),
+    ("process/search.rs", "fs::metadata(", NAMES),
+    ("process/search.rs", ".is_file()", NAMES),
     (
         "rebuild/key.rs",
         "fs::read_dir(",
@@ -73,8 +75,6 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("rebuild/pinned/lock.rs", "fs::canonicalize(", LINKS),
     ("rebuild/places.rs", "fs::canonicalize(", LINKS),
     ("rebuild/places.rs", ".exists()", NAMES),
-    ("rebuild/runner/system.rs", "fs::metadata(", NAMES),
-    ("rebuild/runner/system.rs", ".is_file()", NAMES),
     (
         "rebuild/snapshot.rs",
         "OpenOptions::new(",

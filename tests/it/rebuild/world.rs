@@ -8,10 +8,8 @@ use std::time::Duration;
 
 use hyper_sync::git::CommitId;
 use hyper_sync::patterns::Patterns;
-use hyper_sync::rebuild::{
-    self, Command, Environment, Error, Finished, Machine, Outcome, Record, Repeat, Request, Runner,
-    SystemRunner,
-};
+use hyper_sync::process::{Command, Environment, Finished, Runner, SystemRunner};
+use hyper_sync::rebuild::{self, Error, Machine, Outcome, Record, Repeat, Request};
 use hyper_sync::settings::{Action, Env, Rebuild};
 use hyper_sync::state::StateDir;
 

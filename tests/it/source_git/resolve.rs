@@ -83,8 +83,6 @@ fn what_cannot_be_a_source_is_told_apart() {
     let sha256 = ["init", "--quiet", "--bare", "--object-format=sha256", "."];
     git::succeeds(git::git(directory.path()).args(sha256));
     assert_eq!(at(directory.path(), &env()), "source::sha256");
-    let no_git = Env::empty().with("PATH", "/nonexistent");
-    assert_eq!(at(repo.path(), &no_git), "source::program");
 }
 
 #[test]

@@ -119,12 +119,10 @@ fn what_ssh_says_is_understood() {
         let error = host.source(&repo, options()).resolve("main").unwrap_err();
         assert_eq!(code(&error), expected, "{script}: {error}");
     }
-    let nowhere = Env::empty().with("PATH", "/nonexistent");
-    let source = GitSource::ssh("git@h:r", Identity::default(), &nowhere, options()).unwrap();
-    assert_eq!(
-        code(&source.resolve("main").unwrap_err()),
-        "source::program"
-    );
+    let host = Host::new("");
+    fs::write(host.directory.path().join("ssh"), "#!/nonexistent/shell\n").unwrap();
+    let error = host.source(&repo, options()).resolve("main").unwrap_err();
+    assert_eq!(code(&error), "source::program");
 }
 
 #[test]

@@ -239,3 +239,20 @@ fn a_healthy_machine_gets_to_its_rebuild() {
     let _ = output.code(11);
     assert!(called);
 }
+
+#[test]
+fn signers_that_cannot_be_used_are_a_fault_of_the_tools() {
+    let sandbox = sandbox();
+    let signers = sandbox.root().join("signers");
+    fs::write(&signers, "ada\n").unwrap();
+    let path = signers.display().to_string();
+    let output = sandbox.process(&[], &["validate", "--quick"]);
+    let mut command = assert_cmd::Command::from_std(output);
+    let output = sandbox.finish(command.env("HYPER_SYNC_TRUST_SIGNERS", path));
+    let output = output.code(1);
+    assert!(
+        output.stdout.contains("line 1 of the file of signers"),
+        "{}",
+        output.stdout
+    );
+}

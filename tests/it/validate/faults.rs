@@ -6,6 +6,13 @@ use super::installation::{Installation, LITERAL, LOCK};
 
 pub(super) type Break = fn(&mut Installation);
 
+/// Only commits with a signature by one of these keys pass.
+fn trust(installation: &mut Installation, keys: &str) {
+    installation.write("etc/signers", keys);
+    installation.mode("etc/signers", 0o644);
+    installation.flag("trust.signers", "/etc/signers");
+}
+
 /// One fault each: how it is made, and all that is then complained about.
 pub(super) const FAULTS: &[(&str, Break, &str)] = &[
     (
@@ -299,6 +306,21 @@ pub(super) const FAULTS: &[(&str, Break, &str)] = &[
             i.remove("run/current-system/sw/bin/nixos-rebuild");
         },
         "Warned tools: `nixos-rebuild` is not in the search path: a rebuild does without it, but not where the build cannot be pinned to a snapshot",
+    ),
+    (
+        "what checks signatures is missing",
+        |i| {
+            trust(
+                i,
+                "ada ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n",
+            );
+        },
+        "Failed tools: `ssh-keygen` is not in the search path, but `trust.signers` needs it",
+    ),
+    (
+        "what checks signatures by OpenPGP is missing",
+        |i| trust(i, include_str!("../../data/openpgp/keys.asc")),
+        "Failed tools: `gpgv` is not in the search path, but `trust.signers` needs it",
     ),
     (
         "a file was edited",

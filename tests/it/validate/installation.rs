@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hyper_sync::git::{BlobId, CommitId, FileMode, Oid, RelPath, TreeId, id::Kind};
 use hyper_sync::objects::Store;
-use hyper_sync::rebuild::{Command, End, Environment, Finished, Runner};
+use hyper_sync::process::{Command, End, Environment, Finished, Runner};
 use hyper_sync::settings::{Env, Overrides, Settings};
 use hyper_sync::state::{Index, Owned, StateDir};
 use hyper_sync::validate::{self, Context, Options, Validation};

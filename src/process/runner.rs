@@ -1,25 +1,17 @@
-//! Programs on the real machine.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "programs are started here, with a fixed environment, and looked up in its search path"
-)]
+//! Programs that run to their end on the real machine.
 
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::Signal;
 
-use super::{Command, End, Environment, Finished, Kill, Output, Runner, Stop, TAIL_BYTES, tail};
-use crate::rebuild::units;
+use super::{Child, Command, End, Finished, Kill, Output, Pipes, Runner, Stop, TAIL_BYTES, tail};
 
 /// How long a program that was told to stop may take: `nix` cleans up its builds in this time, and systemd gives a
 /// service three times as much.
@@ -71,17 +63,21 @@ impl Runner for SystemRunner {
             let (answer, to_answer) = io::pipe()?;
             (Some(answer), Stdio::from(to_answer))
         };
-        let mut child = std::process::Command::new(&command.program)
-            .args(&command.args)
-            .env_clear()
-            .envs(command.environment.iter())
-            .current_dir(command.directory)
-            .stdin(Stdio::null())
-            .stdout(to_answer)
-            .stderr(to_errors)
-            // Its own group, so that a stop reaches what it started, and the terminal's Ctrl-C reaches only us.
-            .process_group(0)
-            .spawn()?;
+        let pipes = Pipes {
+            stdin: match command.input {
+                Some(file) => file.try_clone()?.into(),
+                None => Stdio::null(),
+            },
+            stdout: to_answer,
+            stderr: to_errors.into(),
+        };
+        let child = Child::spawn(
+            &command.program,
+            &command.args,
+            command.environment,
+            command.directory,
+            pipes,
+        )?;
         let mut streams = [
             Stream::new(Some(errors), command.output != Output::Quiet, false)?,
             Stream::new(answer, false, true)?,
@@ -93,7 +89,7 @@ impl Runner for SystemRunner {
             answer: Vec::new(),
             open_line: false,
         };
-        let end = watch.watch(&mut child, &mut streams)?;
+        let end = watch.watch(child, &mut streams)?;
         if watch.open_line {
             // What is printed next begins a line of its own.
             (self.show)(b"\n");
@@ -117,16 +113,6 @@ impl Runner for SystemRunner {
             }
             std::thread::sleep(left.min(TICK));
         }
-    }
-
-    fn find(&self, program: &str, environment: &Environment) -> Option<PathBuf> {
-        environment
-            .search()
-            .map(|directory| directory.join(program))
-            .find(|path| {
-                std::fs::metadata(path)
-                    .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-            })
     }
 }
 
@@ -161,9 +147,8 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    fn watch(&mut self, child: &mut Child, streams: &mut [Stream; 2]) -> io::Result<End> {
-        let group = Pid::from_child(child);
-        let process = pidfd_open(group, PidfdFlags::empty())?;
+    fn watch(&mut self, mut child: Child, streams: &mut [Stream; 2]) -> io::Result<End> {
+        let process = child.descriptor()?;
         let mut deadline = Instant::now() + self.command.timeout;
         let mut stopped: Option<End> = None;
         loop {
@@ -175,22 +160,25 @@ impl Watch<'_> {
             } else if let Some(end) = stopped
                 && Instant::now() >= deadline
             {
-                if self.command.kill == Kill::UnlessActivating && self.is_activating() {
+                if let Kill::Unless(is_needed) = self.command.kill
+                    && is_needed(self.runner, self.command.environment)
+                {
+                    child.leave();
                     return Ok(end);
                 }
-                signal(group, Signal::KILL)?;
+                child.signal(Signal::KILL)?;
                 child.wait()?;
                 self.drain(streams)?;
                 return Ok(end);
             } else {
                 if self.wait(&process, streams, deadline)? {
-                    let status = child.wait()?;
+                    let end = child.wait()?;
                     self.drain(streams)?;
-                    return Ok(stopped.unwrap_or_else(|| end_of(status)));
+                    return Ok(stopped.unwrap_or(end));
                 }
                 continue;
             }
-            signal(group, Signal::TERM)?;
+            child.signal(Signal::TERM)?;
             deadline = Instant::now() + self.runner.grace;
         }
     }
@@ -241,7 +229,10 @@ impl Watch<'_> {
     fn take(&mut self, stream: &Stream, bytes: &[u8]) -> io::Result<()> {
         if stream.answer {
             if self.answer.len() + bytes.len() > ANSWER_BYTES {
-                return Err(io::Error::other("it answers without end"));
+                return Err(io::Error::other(format!(
+                    "its output exceeds {} MiB",
+                    ANSWER_BYTES >> 20
+                )));
             }
             self.answer.extend_from_slice(bytes);
             return Ok(());
@@ -255,25 +246,5 @@ impl Watch<'_> {
             self.tail.drain(..self.tail.len() - 2 * TAIL_BYTES);
         }
         Ok(())
-    }
-
-    /// Whether a system is being activated.
-    fn is_activating(&self) -> bool {
-        !units::activating(self.runner, self.command.environment).is_empty()
-    }
-}
-
-fn signal(group: Pid, signal: Signal) -> io::Result<()> {
-    match kill_process_group(group, signal) {
-        // Gone already: its end is what we see next.
-        Ok(()) | Err(Errno::SRCH) => Ok(()),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
-fn end_of(status: ExitStatus) -> End {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => End::Exited(code),
-        (None, signal) => End::Killed(signal.unwrap_or_default()),
     }
 }

@@ -1,24 +1,37 @@
-//! Other programs: the one place of the rebuild that starts them.
+//! Other programs: the one place that finds and starts them.
 //!
-//! A program gets its own process group, a fixed environment, no input, and a limit of time. What it prints goes to
-//! the user as it comes, and the end of it is kept for the error message. Its end is seen by its process descriptor,
-//! not by the end of its output: a daemon that it leaves behind may hold the pipe for ever.
+//! A program is found by one rule ([`Search`]), runs in a process group of its own and gets an environment that is whole
+//! ([`Environment`]: what its list lets through). Two forms: a [`Runner`] runs one to its end, with a time limit, until
+//! a signal asks us to stop, and with a bound for what it prints; a [`Child`] is spoken to by whoever started it, and
+//! dies with its owner.
+//!
+//! What a program prints goes to the user as it comes, if it is shown, and the end of it is kept for the error message.
+//! Its end is seen by its process descriptor, not by the end of its output: a daemon that it leaves behind may hold the
+//! pipe for ever.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::fs::File;
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::Duration;
 
-use super::environment::Environment;
 use crate::text::decode;
 
-mod system;
+mod child;
+mod environment;
+mod runner;
+mod search;
 
-pub use system::SystemRunner;
+pub(crate) use child::{Child, Pipes};
+pub use environment::Environment;
+pub use runner::SystemRunner;
+pub use search::Search;
 
 /// How much of a program's output is kept for the error message.
-pub(super) const TAIL_BYTES: usize = 16 * 1024;
+const TAIL_BYTES: usize = 16 * 1024;
 
 /// A program to run.
 #[derive(Debug, Clone)]
@@ -31,6 +44,8 @@ pub struct Command<'a> {
     pub environment: &'a Environment,
     /// Its working directory.
     pub directory: &'a Path,
+    /// Its standard input; nothing without it.
+    pub input: Option<&'a File>,
     /// What becomes of its output.
     pub output: Output,
     /// How long it may take.
@@ -51,13 +66,12 @@ pub enum Stop {
 }
 
 /// What happens to a program that was told to stop and does not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Kill {
     /// It is killed.
     Yes,
-    /// It is killed unless a system is being activated: a system that is killed half-way through its activation is
-    /// neither the old nor the new one, and the unit that activates it goes on without us.
-    UnlessActivating,
+    /// It is killed unless this holds by then, else it is left to itself.
+    Unless(fn(&dyn Runner, &Environment) -> bool),
 }
 
 /// What becomes of a program's output. What goes to standard error is kept for the error message in any case.
@@ -108,8 +122,17 @@ impl fmt::Display for End {
         match self {
             Self::Exited(code) => write!(f, "exit code {code}"),
             Self::Killed(signal) => write!(f, "killed by signal {signal}"),
-            Self::TimedOut => f.write_str("stopped for its time"),
+            Self::TimedOut => f.write_str("timed out"),
             Self::Interrupted => f.write_str("stopped"),
+        }
+    }
+}
+
+impl From<ExitStatus> for End {
+    fn from(status: ExitStatus) -> Self {
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Self::Exited(code),
+            (None, signal) => Self::Killed(signal.unwrap_or_default()),
         }
     }
 }
@@ -122,7 +145,7 @@ impl Finished {
     }
 }
 
-/// What the rebuild needs of the machine's processes and its clock.
+/// The machine's programs and its clock.
 pub trait Runner {
     /// Runs a program to its end.
     fn run(&self, command: &Command<'_>) -> io::Result<Finished>;
@@ -131,7 +154,9 @@ pub trait Runner {
     fn pause(&self, time: Duration) -> bool;
 
     /// The absolute path of a program in the search path of `environment`.
-    fn find(&self, program: &str, environment: &Environment) -> Option<PathBuf>;
+    fn find(&self, program: &str, environment: &Environment) -> Option<PathBuf> {
+        environment.search().find(program)
+    }
 }
 
 impl<'a> Command<'a> {
@@ -148,6 +173,7 @@ impl<'a> Command<'a> {
             args: args.into_iter().map(|arg| arg.as_ref().into()).collect(),
             environment,
             directory,
+            input: None,
             output: Output::Shown,
             timeout,
             kill: Kill::Yes,
@@ -169,17 +195,24 @@ impl<'a> Command<'a> {
         self
     }
 
-    /// A program that may be activating a system.
+    /// A program that is not killed, even where it does not stop, if `is_needed` says so.
     #[must_use]
-    pub fn activating(mut self) -> Self {
-        self.kill = Kill::UnlessActivating;
+    pub fn unless(mut self, is_needed: fn(&dyn Runner, &Environment) -> bool) -> Self {
+        self.kill = Kill::Unless(is_needed);
+        self
+    }
+
+    /// With a file as its standard input.
+    #[must_use]
+    pub fn input(mut self, input: &'a File) -> Self {
+        self.input = Some(input);
         self
     }
 }
 
 /// The end of a text, at a line's begin, without the control characters with which a builder could play tricks on a
 /// terminal.
-pub(super) fn tail(bytes: &[u8]) -> String {
+fn tail(bytes: &[u8]) -> String {
     let cut = bytes.len().saturating_sub(TAIL_BYTES);
     let mut kept = &bytes[cut..];
     if cut > 0
