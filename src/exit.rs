@@ -306,7 +306,10 @@ fn of_plan(error: &plan::Error) -> Exit {
 
 fn of_sync(error: &sync::Error) -> Exit {
     match error {
-        sync::Error::Rewind { .. } | sync::Error::InTheWay { .. } => Exit::Conflict,
+        sync::Error::Rewind { .. }
+        | sync::Error::MovedTag { .. }
+        | sync::Error::RefKind { .. }
+        | sync::Error::InTheWay { .. } => Exit::Conflict,
         sync::Error::ContentGone { .. }
         | sync::Error::CommitGone { .. }
         | sync::Error::NoSuchUpdate(_)

@@ -208,6 +208,8 @@ pub struct Trust {
     pub symlinks: Symlinks,
     /// Whether a branch may move to a commit that does not descend from the last one.
     pub rewind: bool,
+    /// Whether a tag may be set anew.
+    pub moving_tags: bool,
     /// Whether a forge's API is believed where its answers cannot be proven by the commit's id.
     pub forge: bool,
 }

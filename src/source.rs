@@ -34,10 +34,13 @@ pub struct Resolved {
     pub commit: CommitId,
     /// How the name was understood.
     pub kind: RefKind,
+    /// Whether the name is that of a tag as well, as far as that was seen on the way: the branch was taken.
+    pub is_tag_too: bool,
 }
 
 /// The kinds of name a commit can be asked for by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum RefKind {
     /// A branch: it moves forward, anything else is a rewind.
     Branch,
@@ -45,6 +48,16 @@ pub enum RefKind {
     Tag,
     /// A commit id.
     Commit,
+}
+
+impl fmt::Display for RefKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Branch => "a branch",
+            Self::Tag => "a tag",
+            Self::Commit => "a commit",
+        })
+    }
 }
 
 /// One of the ways to a commit's objects (design §5).

@@ -14,6 +14,7 @@ use crate::source::{self, Interrupt, Opening, RefKind, Resolved, Source};
 
 mod carry_out;
 mod error;
+mod followed;
 mod hold;
 mod inventory;
 mod modes;
@@ -37,6 +38,7 @@ pub use session::{Note, Session};
 pub use stand_ins::StandIn;
 pub use unreached::Unreached;
 
+use followed::Followed;
 use pipeline::{Goal, Pipeline};
 use restore::Edits;
 
@@ -176,6 +178,8 @@ fn run_with(
     begun: Instant,
 ) -> Result<Outcome, crate::Error> {
     let reference = &context.settings.reference;
+    let trust = &context.settings.trust;
+    let last = Followed::load(session.state())?;
     let hold = Hold::load(session.state())?;
     // Without an index, back to where the rollback led.
     let here = session.index().map(|index| index.commit);
@@ -184,6 +188,10 @@ fn run_with(
         let holds = |hold: &Hold| hold.commits.contains(&resolved.commit) && !options.resume;
         let is_held = hold.as_ref().is_some_and(holds);
         let mut notes = session.notes();
+        let followed = Followed::new(reference, source.describe(), &resolved);
+        if resolved.is_tag_too {
+            notes.push(Note::BranchAndTag(reference.clone()));
+        }
         let mut goal = Goal {
             resolved,
             reference,
@@ -194,9 +202,14 @@ fn run_with(
             goal.resolved = Resolved {
                 commit,
                 kind: RefKind::Commit,
+                is_tag_too: false,
             };
             // It stays where it is, which is not what was asked for.
             goal.reference = session.index().map_or(reference, |index| &index.reference);
+        } else if let (false, Some(last)) = (options.allow_rewind, &last)
+            && let Err(error) = last.check(&followed, trust)
+        {
+            return (is_held, followed, Err(error.into()));
         }
         let pipeline = Pipeline {
             context,
@@ -208,12 +221,12 @@ fn run_with(
             notes,
             begun,
         };
-        (is_held, pipeline.run())
+        (is_held, followed, pipeline.run())
     };
     let kind = resolved.kind;
-    let (is_held, outcome) = match go(resolved) {
+    let (is_held, followed, outcome) = match go(resolved) {
         // Gone between two requests: the branch has moved meanwhile, and is asked for once more.
-        (false, Err(crate::Error::Source(source::Error::UnknownCommit { .. })))
+        (false, _, Err(crate::Error::Source(source::Error::UnknownCommit { .. })))
             if kind != RefKind::Commit =>
         {
             go(source.resolve(reference)?)
@@ -224,6 +237,9 @@ fn run_with(
     let has_moved_on = |hold: &Hold| options.resume || hold.ends_with(reference);
     if options.mode == Mode::Apply && !is_held && hold.as_ref().is_some_and(has_moved_on) {
         Hold::replace(session.state(), None)?;
+    }
+    if options.mode == Mode::Apply && !is_held && last.as_ref() != Some(&followed) {
+        followed.save(session.state())?;
     }
     Ok(outcome)
 }

@@ -181,6 +181,12 @@ fn about(note: &Note) -> String {
             "{} was rolled back from and is held; the next commit ends that, or `--resume`",
             commit.short()
         ),
+        Note::BranchAndTag(reference) => {
+            let name = text::name(reference);
+            format!(
+                "`{name}` is a branch and a tag, and the branch was taken; `refs/heads/{name}` and `refs/tags/{name}` say which one is meant"
+            )
+        }
         Note::StandIns { kind, files } => {
             let files = match files {
                 1 => "1 file that was written is".to_owned(),

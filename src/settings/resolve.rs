@@ -123,6 +123,7 @@ fn settings(layers: &mut Layers<'_>, env: &Env) -> Settings {
             signers: layers.optional("trust.signers", None),
             symlinks: layers.value("trust.symlinks", Symlinks::Any),
             rewind: layers.value("trust.rewind", false),
+            moving_tags: layers.value("trust.moving_tags", false),
             forge: layers.value("trust.forge", false),
         },
         target,

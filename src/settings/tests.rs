@@ -46,6 +46,7 @@ const SAMPLES: &[(&str, [&str; 3])] = &[
     ("trust.signers", ["/s/one", "/s/two", "/s/three"]),
     ("trust.symlinks", ["within", "any", "within"]),
     ("trust.rewind", ["true", "false", "true"]),
+    ("trust.moving_tags", ["true", "false", "true"]),
     ("trust.forge", ["true", "false", "true"]),
 ];
 

@@ -21,6 +21,7 @@ impl Source for Offline {
         Ok(Resolved {
             commit,
             kind: RefKind::Commit,
+            is_tag_too: false,
         })
     }
 

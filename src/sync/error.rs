@@ -3,6 +3,7 @@
 use miette::Diagnostic;
 
 use crate::git::CommitId;
+use crate::source::RefKind;
 use crate::text;
 
 /// A policy about commits, or the interplay of stages.
@@ -23,6 +24,39 @@ pub enum Error {
         from: CommitId,
         /// The commit the branch is at.
         to: CommitId,
+    },
+    /// A tag was set anew.
+    #[error("the tag `{}` was {} and is {} now", text::name(.reference), .from.short(), .to.short())]
+    #[diagnostic(
+        code(hyper_sync::sync::moved_tag),
+        help(
+            "a tag is set once: find out who set it anew; if it was meant, `--allow-rewind` follows it this time, and `trust.moving_tags = true` always; nothing was written"
+        )
+    )]
+    MovedTag {
+        /// The tag.
+        reference: String,
+        /// The commit that it was.
+        from: CommitId,
+        /// The commit that it is.
+        to: CommitId,
+    },
+    /// A branch took the name of a tag, or a tag that of a branch.
+    #[error("`{}` was {was} and is {is} now", text::name(.reference))]
+    #[diagnostic(
+        code(hyper_sync::sync::ref_kind),
+        help(
+            "write `refs/heads/{reference}` or `refs/tags/{reference}` to say which one is meant, or follow it as it is now by `--allow-rewind`; nothing was written",
+            reference = text::name(.reference)
+        )
+    )]
+    RefKind {
+        /// The name.
+        reference: String,
+        /// What it was.
+        was: RefKind,
+        /// What it is.
+        is: RefKind,
     },
     /// The store was lost, and with it what the last commit had there.
     #[error("the content that the last commit has at `{path}` is not here any more")]

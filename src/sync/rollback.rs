@@ -73,6 +73,7 @@ pub fn rollback(
         resolved: Resolved {
             commit: point.commit,
             kind: RefKind::Commit,
+            is_tag_too: false,
         },
         reference: &point.reference,
         edits,

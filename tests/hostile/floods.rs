@@ -113,6 +113,7 @@ fn git(name: &str, begin: Vec<u8>, again: Vec<u8>, resolve: bool) -> String {
         let resolved = Resolved {
             commit: "1".repeat(40).parse().unwrap(),
             kind: RefKind::Commit,
+            is_tag_too: false,
         };
         machine.stage(&source, &resolved).map(drop).unwrap_err()
     };

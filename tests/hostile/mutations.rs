@@ -179,6 +179,7 @@ pub(crate) fn of_git(rounds: u64) -> Counts {
             let resolved = hyper_sync::source::Resolved {
                 commit: before.parse().unwrap(),
                 kind: hyper_sync::source::RefKind::Commit,
+                is_tag_too: false,
             };
             machine.stage(&source, &resolved).unwrap();
             machine.store.settle().unwrap();

@@ -74,6 +74,7 @@ fn shows_every_setting_with_its_origin() {
     # signers is not set                          # default
     symlinks = "any"                              # default
     rewind = false                                # default
+    moving_tags = false                           # default
     forge = false                                 # default
 
     # token: none is used, the repository is not read over HTTP

@@ -101,6 +101,7 @@ impl World {
         let resolved = Resolved {
             commit,
             kind: RefKind::Branch,
+            is_tag_too: false,
         };
         let terms = Terms {
             limits: Limits::default(),

@@ -157,7 +157,8 @@ fn a_fresh_install_asks_for_commit_listing_and_each_content_once() {
         resolved,
         Resolved {
             commit: id(&repo.tip().unwrap()),
-            kind: RefKind::Branch
+            kind: RefKind::Branch,
+            is_tag_too: false,
         }
     );
     let staged = machine.stage(&source, &resolved).unwrap();

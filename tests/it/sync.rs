@@ -460,3 +460,85 @@ fn the_execute_bit_of_a_script_is_no_local_edit() {
     assert_eq!(diff[0]["path"], "flake.nix");
     assert_eq!(diff.as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn a_tag_is_pinned_to_its_commit() {
+    let repo = Repo::small();
+    let world = world(&repo);
+    let first = repo.id("main");
+    let second = repo
+        .write("flake.nix", "{ second = true; }\n")
+        .commit("second");
+    repo.update_ref("refs/tags/v1", &first);
+    let v1 = |args: &[&str]| sync(&world, &repo, &[&["--ref", "v1"], args].concat());
+    let at = |commit: &str| {
+        world
+            .target_tree()
+            .assert_same(&TreeSnapshot::of_commit(&repo, commit));
+    };
+    let _ = v1(&[]).ok();
+    let _ = v1(&[]).ok();
+    repo.update_ref("refs/tags/v1", &second);
+    for args in [&[][..], &["--check-only"]] {
+        let refused = v1(&[args, &["--json"]].concat()).code(8).json();
+        assert_eq!(refused["error"]["code"], "hyper_sync::sync::moved_tag");
+        at(&first);
+    }
+    let _ = v1(&["--allow-rewind"]).ok();
+    at(&second);
+    let _ = v1(&[]).ok();
+
+    // A branch in between is a name of its own, and does not make the tag forgotten.
+    world.follow(&repo, "[trust]\nmoving_tags = true\n");
+    repo.update_ref("refs/tags/v1", &first);
+    let _ = v1(&[]).ok();
+    at(&first);
+}
+
+#[test]
+fn a_rollback_does_not_move_a_tag() {
+    let repo = Repo::small();
+    let world = world(&repo);
+    let _ = sync(&world, &repo, &[]).ok();
+    let tag = repo
+        .write("flake.nix", "{ second = true; }\n")
+        .commit("second");
+    repo.update_ref("refs/tags/v1", &tag);
+    let _ = sync(&world, &repo, &["--ref", "v1"]).ok();
+    let _ = world.run(&["rollback"]).ok();
+    let _ = sync(&world, &repo, &["--ref", "v1", "--resume"]).ok();
+    world
+        .target_tree()
+        .assert_same(&TreeSnapshot::of_commit(&repo, &tag));
+}
+
+#[test]
+fn a_branch_that_takes_the_name_of_a_tag_is_refused_and_a_name_of_both_is_mentioned() {
+    let repo = Repo::small();
+    let world = world(&repo);
+    let first = repo.id("main");
+    repo.update_ref("refs/tags/v7", &first);
+    let _ = sync(&world, &repo, &["--ref", "v7"]).ok();
+    let second = repo
+        .write("flake.nix", "{ second = true; }\n")
+        .commit("second");
+    repo.update_ref("refs/heads/v7", &second);
+    let refused = sync(&world, &repo, &["--ref", "v7", "--json"])
+        .code(8)
+        .json();
+    assert_eq!(refused["error"]["code"], "hyper_sync::sync::ref_kind");
+    world
+        .target_tree()
+        .assert_same(&TreeSnapshot::of_commit(&repo, &first));
+    // The advice works: by the whole name it is the tag.
+    let _ = sync(&world, &repo, &["--ref", "refs/tags/v7"]).ok();
+    let _ = sync(&world, &repo, &["--ref", "v7", "--allow-rewind"]).ok();
+    for _ in 0..2 {
+        let both = sync(&world, &repo, &["--ref", "v7"]).ok();
+        assert!(
+            both.stderr.contains("`v7` is a branch and a tag"),
+            "{}",
+            both.stderr
+        );
+    }
+}

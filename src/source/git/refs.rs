@@ -15,6 +15,7 @@ impl GitSource {
             return Ok(Resolved {
                 commit,
                 kind: RefKind::Commit,
+                is_tag_too: false,
             });
         }
         let candidates = candidates(reference);
@@ -25,7 +26,14 @@ impl GitSource {
             if let Some(found) = refs.iter().find(|found| found.name == *name) {
                 let commit = self.commit_of(found)?;
                 let kind = *kind;
-                return Ok(Resolved { commit, kind });
+                let tag = format!("refs/tags/{reference}");
+                let is_tag_too =
+                    kind == RefKind::Branch && refs.iter().any(|found| found.name == tag);
+                return Ok(Resolved {
+                    commit,
+                    kind,
+                    is_tag_too,
+                });
             }
         }
         let remote = self.remote.clone();

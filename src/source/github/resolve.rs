@@ -16,7 +16,11 @@ impl GitHub {
         // As git does, in either case.
         if let Ok(commit) = reference.to_ascii_lowercase().parse() {
             let kind = RefKind::Commit;
-            return Ok(Resolved { commit, kind });
+            return Ok(Resolved {
+                commit,
+                kind,
+                is_tag_too: false,
+            });
         }
         for (name, kind) in candidates(reference) {
             let Some(commit) = self.resolve_candidate(&name)? else {
@@ -26,7 +30,11 @@ impl GitHub {
             if kind == RefKind::Commit && !commit.to_string().starts_with(reference) {
                 continue;
             }
-            return Ok(Resolved { commit, kind });
+            return Ok(Resolved {
+                commit,
+                kind,
+                is_tag_too: false,
+            });
         }
         Err(Error::UnknownRef {
             remote: self.remote.clone(),

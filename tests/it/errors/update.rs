@@ -9,7 +9,7 @@ use hyper_sync::nix::NarHash;
 use hyper_sync::rebuild::{self, Running, Standing};
 use hyper_sync::settings::Action;
 use hyper_sync::state::{self, Damage};
-use hyper_sync::{fs, plan, sync};
+use hyper_sync::{fs, plan, source, sync};
 
 use super::{missing, oid};
 
@@ -65,6 +65,16 @@ pub(super) fn sync() -> Vec<Error> {
             reference: "main".to_owned(),
             from: oid('a'),
             to: oid('b'),
+        },
+        E::MovedTag {
+            reference: "v1".to_owned(),
+            from: oid('a'),
+            to: oid('b'),
+        },
+        E::RefKind {
+            reference: "v7".to_owned(),
+            was: source::RefKind::Tag,
+            is: source::RefKind::Branch,
         },
         E::ContentGone {
             path: path("flake.nix"),

@@ -27,6 +27,7 @@ fn the_commit_is_proven_where_its_bytes_can_be_had() {
         let resolved = Resolved {
             commit: id(commit),
             kind: RefKind::Commit,
+            is_tag_too: false,
         };
         let staged = machine.stage(&source(&forge), &resolved).unwrap();
         assert!(staged.is_proven());

@@ -33,7 +33,8 @@ fn names_are_branches_then_tags_then_commits() {
             source.resolve(name).unwrap(),
             Resolved {
                 commit: id(commit),
-                kind
+                kind,
+                is_tag_too: false,
             },
             "{name}"
         );
