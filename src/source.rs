@@ -191,6 +191,14 @@ pub trait Source: Send + Sync {
 
     /// The repository in words for the user, without credentials.
     fn describe(&self) -> String;
+
+    /// The address that was read, if it is another one than was given: the repository has moved.
+    fn moved_to(&self) -> Option<String> {
+        None
+    }
+
+    /// Forgets what was found out about the host in earlier runs: the next one asks the address that was given.
+    fn forget(&self) {}
 }
 
 /// A flag that a signal sets; long work asks it between steps.

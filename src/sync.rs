@@ -144,7 +144,8 @@ pub fn run(context: &Context<'_>, options: &Options) -> Result<Outcome, crate::E
     };
     let ask = || -> Result<Answer, crate::Error> {
         let source = source::open(settings, &opening)?;
-        let resolved = source.resolve(&settings.reference)?;
+        let resolved = source.resolve(&settings.reference);
+        let resolved = resolved.inspect_err(|_| source.forget())?;
         Ok((source, resolved))
     };
     thread::scope(|network| {
@@ -233,7 +234,8 @@ fn run_with(
         }
         other => other,
     };
-    let outcome = outcome?;
+    // After anything unexpected, the next run asks the address that is set.
+    let outcome = outcome.inspect_err(|_| source.forget())?;
     let has_moved_on = |hold: &Hold| options.resume || hold.ends_with(reference);
     if options.mode == Mode::Apply && !is_held && hold.as_ref().is_some_and(has_moved_on) {
         Hold::replace(session.state(), None)?;

@@ -181,6 +181,12 @@ fn about(note: &Note) -> String {
             "{} was rolled back from and is held; the next commit ends that, or `--resume`",
             commit.short()
         ),
+        Note::Moved(address) => {
+            let address = text::words(address);
+            format!(
+                "the repository has moved, and was read from {address}: set `repo = \"{address}\"`, for its old name may become another one's"
+            )
+        }
         Note::BranchAndTag(reference) => {
             let name = text::name(reference);
             format!(

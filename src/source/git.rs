@@ -320,6 +320,14 @@ impl Source for GitSource {
     fn describe(&self) -> String {
         self.remote.clone()
     }
+
+    fn moved_to(&self) -> Option<String> {
+        self.connection().moved_to()
+    }
+
+    fn forget(&self) {
+        self.connection().forget();
+    }
 }
 
 impl GitSource {

@@ -139,6 +139,14 @@ impl Source for Ladder {
         self.api.traffic()
     }
 
+    fn moved_to(&self) -> Option<String> {
+        self.git.moved_to()
+    }
+
+    fn forget(&self) {
+        self.git.forget();
+    }
+
     fn describe(&self) -> String {
         self.remote.clone()
     }

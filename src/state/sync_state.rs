@@ -33,6 +33,9 @@ pub struct SyncState {
     pub version: u32,
     /// The repository, without credentials.
     pub repository: String,
+    /// The address that was read, if the repository has moved from that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_from: Option<String>,
     /// The commit's tree.
     pub tree_sha: TreeId,
     /// The NAR hash of the snapshot the last rebuild saw.
@@ -99,6 +102,7 @@ impl SyncState {
             stats,
             version: VERSION,
             repository,
+            read_from: None,
             tree_sha,
             nar_hash: None,
             route,

@@ -58,6 +58,8 @@ pub struct Outcome {
     pub modes: Vec<OpenMode>,
     /// What was found and mended in the state directory.
     pub notes: Vec<Note>,
+    /// The address that was read, if the repository has moved from the one that is set.
+    pub read_from: Option<String>,
 }
 
 impl Outcome {

@@ -159,6 +159,8 @@ impl Pipeline<'_> {
             Some(_) => SyncState::load(self.session.state())?,
             None => None,
         };
+        let read_from = self.source.moved_to();
+        let moved = read_from.clone().map(Note::Moved);
         let (notices, known_notices) = outcome::part(staged.notices(), last.as_ref());
         Ok(Outcome {
             mode: self.options.mode,
@@ -180,7 +182,14 @@ impl Pipeline<'_> {
             duration: self.begun.elapsed(),
             tree_size: outcome::tree_size(&local, &plan, staged),
             modes,
-            notes: self.notes.iter().cloned().chain(notes).collect(),
+            notes: self
+                .notes
+                .iter()
+                .cloned()
+                .chain(notes)
+                .chain(moved)
+                .collect(),
+            read_from,
             plan,
         })
     }

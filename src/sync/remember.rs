@@ -56,6 +56,7 @@ pub(super) fn remember(
     summary.bytes = outcome.traffic.received;
     summary.requests = outcome.traffic.requests;
     summary.duration_ms = u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX);
+    summary.read_from.clone_from(&outcome.read_from);
     summary.kept = kept.to_vec();
     summary.notices = notices;
     Ok(summary.save(session.state(), published)?)

@@ -25,6 +25,14 @@ pub trait Connection: Send {
     /// Ends the conversation, so that the next command begins afresh, and tells why the last answer ended or broke,
     /// where that is known. To be called whenever an answer was not read to its end.
     fn reset(&mut self) -> Option<Error>;
+
+    /// Where the repository is, if that is another address than the one that was given.
+    fn moved_to(&self) -> Option<String> {
+        None
+    }
+
+    /// Forgets what was found out about the host in earlier runs.
+    fn forget(&mut self) {}
 }
 
 /// What a server tells of itself.

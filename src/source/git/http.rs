@@ -8,6 +8,7 @@
 use std::fs;
 use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::header::{HeaderName, HeaderValue, USER_AGENT};
 
@@ -32,6 +33,9 @@ const KEEP_ALIVE: &[u8] = b"0005\x01";
 const SERVICE: &str = "git";
 /// The name of the memory in the state directory.
 const MEMORY: &str = "git-base";
+/// How long an address is believed before the configured one is asked again: whoever holds the old name of a repository
+/// that was renamed must not be followed for ever.
+const BELIEVED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A repository on a host that is reached by HTTP.
 pub(super) struct Http {
@@ -212,11 +216,17 @@ impl Http {
     fn remember(&self) {
         let Some(path) = &self.memory else { return };
         let Place { base, discover } = &self.place;
-        let text = format!("{}\n{base}\n{discover}\n", self.asked);
+        let text = format!("{}\n{base}\n{discover}\n{}\n", self.asked, seconds());
         if let Err(error) = write(path, &text) {
             tracing::debug!(%error, "the repository's address is not remembered");
         }
     }
+}
+
+/// Since 1970.
+fn seconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
 }
 
 fn protocol() -> HeaderName {
@@ -258,6 +268,21 @@ impl Connection for Http {
 
     fn reset(&mut self) -> Option<Error> {
         self.failure.take().and_then(|failure| failure.take())
+    }
+
+    fn moved_to(&self) -> Option<String> {
+        let base = self.place.base.as_str();
+        // That a host wants the suffix is its habit, and no move.
+        let is_same = base.trim_end_matches(".git") == self.asked.as_str().trim_end_matches(".git");
+        (!is_same).then(|| base.to_owned())
+    }
+
+    fn forget(&mut self) {
+        if let Some(path) = &self.memory
+            && let Err(error) = remove(path)
+        {
+            tracing::debug!(%error, "the repository's address is remembered still");
+        }
     }
 }
 
@@ -318,6 +343,11 @@ fn recall(path: &Path, asked: &Url) -> Option<Place> {
     let text = read(path)?;
     let mut lines = text.lines();
     let (about, base, discover) = (lines.next()?, lines.next()?, lines.next()?);
+    // A clock that was set back makes it as old as one that is over.
+    let age = seconds().checked_sub(lines.next()?.parse().ok()?)?;
+    if age >= BELIEVED.as_secs() {
+        return None;
+    }
     let base: Url = base.parse().ok()?;
     let place = Place {
         discover: discover == "true",
@@ -332,6 +362,17 @@ fn recall(path: &Path, asked: &Url) -> Option<Place> {
 )]
 fn read(path: &Path) -> Option<String> {
     fs::read_to_string(path).ok()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a small file of the state directory, which is ours, 0700"
+)]
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
 }
 
 fn write(path: &Path, text: &str) -> io::Result<()> {

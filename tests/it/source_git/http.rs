@@ -186,13 +186,54 @@ fn a_host_that_wants_discovery_first_is_asked_so_from_then_on() {
     }
 }
 
+/// Seconds since 1970.
+fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.unwrap().as_secs()
+}
+
+#[test]
+fn a_remembered_address_is_believed_for_a_day() {
+    let repo = Repo::with_history(3);
+    let forge = Forge::serve(&repo);
+    let asked = forge.git_url().replace("acme/machines", "acme/before");
+    let day = 24 * 60 * 60;
+    let mut machine = Machine::new();
+    for (learnt, first) in [
+        (Some(now()), "POST machines.git/git-upload-pack 200"),
+        (
+            Some(now() - day + 600),
+            "POST machines.git/git-upload-pack 200",
+        ),
+        (Some(now() - day - 1), "POST before.git/git-upload-pack 301"),
+        (Some(now() + 600), "POST before.git/git-upload-pack 301"),
+        // As it was written before.
+        (None, "POST before.git/git-upload-pack 301"),
+    ] {
+        forge.configure(|config| config.former_names = vec!["acme/before".to_owned()]);
+        let learnt = learnt.map(|time| format!("{time}\n")).unwrap_or_default();
+        let memory = format!("{asked}\n{}\nfalse\n{learnt}", forge.git_url());
+        std::fs::write(machine.directory.path().join("git-base"), memory).unwrap();
+        forge.reset();
+        let source = at(&asked, &machine, None);
+        machine.sync(&source, "main").unwrap();
+        assert_eq!(lines(&forge)[0], first);
+        assert_eq!(source.moved_to(), Some(forge.git_url()));
+    }
+}
+
 #[test]
 fn another_hosts_memory_is_not_believed() {
     let repo = Repo::with_history(3);
     let forge = Forge::serve(&repo);
     let other = forge.other_host();
     let mut machine = Machine::new();
-    let text = format!("{}\n{}\nfalse\n", forge.git_url(), other.git_url());
+    let text = format!(
+        "{}\n{}\nfalse\n{}\n",
+        forge.git_url(),
+        other.git_url(),
+        now()
+    );
     for memory in [text.as_str(), "", "garbage", "\n\n\n"] {
         std::fs::write(machine.directory.path().join("git-base"), memory).unwrap();
         machine.sync(&anonymous(&forge, &machine), "main").unwrap();
