@@ -201,6 +201,7 @@ fn of_source(error: &source::Error) -> Exit {
         | E::NoSuchRoute { .. }
         | E::Unsuited { .. }
         | E::NoRepository { .. }
+        | E::OldProtocol { .. }
         | E::Program { .. } => Exit::Configuration,
         E::Unreachable { .. }
         | E::Timeout { .. }
@@ -211,8 +212,7 @@ fn of_source(error: &source::Error) -> Exit {
         | E::Certificate { .. }
         | E::NoTls { .. }
         | E::Protocol { .. }
-        | E::Refused { .. }
-        | E::OldProtocol { .. } => Exit::Network,
+        | E::Refused { .. } => Exit::Network,
         E::Unauthorized { .. }
         | E::Forbidden { .. }
         | E::NoPermission { .. }

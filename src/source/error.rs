@@ -547,17 +547,18 @@ pub enum Error {
         /// The path.
         remote: String,
     },
-    /// A server that only speaks what git spoke before 2018.
+    /// A server that answers in version 0 or 1 only, because it is older than git 2.18, of another make, or does not
+    /// get what asks for version 2.
     #[error("{remote} does not speak version 2 of git's protocol")]
     #[diagnostic(
         code(hyper_sync::source::old_protocol),
-        help(
-            "the server needs git 2.18 or newer and, for ssh, `AcceptEnv GIT_PROTOCOL` in its `sshd_config`; nothing was written"
-        )
+        help("{change}; nothing was written")
     )]
     OldProtocol {
         /// Host or repository.
         remote: String,
+        /// What its operator has to change.
+        change: &'static str,
     },
     /// ssh does not know the host, or knows it by another key.
     #[error("the host key of {remote} is not the one that is known")]

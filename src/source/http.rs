@@ -126,6 +126,11 @@ impl Client {
         self.send_within(request, &mut retry::Tries::new(&self.0.options))
     }
 
+    /// As [`send`](Self::send), without retries.
+    pub fn send_once(&self, request: &Request) -> Result<Response, Error> {
+        self.send_within(request, &mut retry::Tries::none())
+    }
+
     /// Sends a request and reads the whole answer; a broken body is asked for again too.
     pub fn fetch(&self, request: &Request) -> Result<Reply, Error> {
         self.fetch_as(request, Response::into_reply)

@@ -29,6 +29,12 @@ const AGENT: &str = concat!("git/hyper-sync-", env!("CARGO_PKG_VERSION"));
 /// An empty packet of the pack's sideband, which a server sends every five seconds while it computes
 /// (`uploadpack.keepAlive`).
 const KEEP_ALIVE: &[u8] = b"0005\x01";
+/// What has to change where version 2 is not spoken: `git http-backend` reads `GIT_PROTOCOL`, and only since 2.34 the
+/// header's own variable too.
+const CHANGE_FOR_VERSION_2: &str = "the server needs git 2.18 or newer and must get the header `Git-Protocol`: \
+    nginx with fcgiwrap needs `fastcgi_param GIT_PROTOCOL $http_git_protocol`, Apache `SetEnvIf Git-Protocol \".*\" \
+    GIT_PROTOCOL=$0`, and a proxy must not drop it; servers that do not have version 2 (Azure DevOps, JGit 4, dulwich, \
+    klaus, node-git-server) cannot be used over http";
 /// What limits of git's rate are noted under.
 const SERVICE: &str = "git";
 /// The name of the memory in the state directory.
@@ -48,6 +54,8 @@ pub(super) struct Http {
     capabilities: Option<Capabilities>,
     /// A command was answered.
     spoken: bool,
+    /// Discovery is not to be retried: it follows an error for which the retries were spent.
+    once: bool,
     memory: Option<PathBuf>,
     /// The most bytes of an answer.
     bytes: u64,
@@ -87,6 +95,7 @@ impl Http {
             place,
             capabilities: None,
             spoken: false,
+            once: false,
             memory,
             bytes,
             failure: None,
@@ -127,7 +136,12 @@ impl Http {
         let failure = response.body.failure();
         let capabilities = match answer::capabilities(response.body) {
             Ok(Some(lines)) => Capabilities::of(&lines),
-            Ok(None) => return Err(Error::OldProtocol { remote }),
+            Ok(None) => {
+                return Err(Error::OldProtocol {
+                    remote,
+                    change: CHANGE_FOR_VERSION_2,
+                });
+            }
             Err(Trouble::Refused(message)) => return Err(Error::Refused { remote, message }),
             Err(trouble) => {
                 let detail = format!("{trouble:?}");
@@ -142,6 +156,28 @@ impl Http {
         Ok(())
     }
 
+    /// The reason of an error, where the first command was answered by an error of the server or by silence, as servers
+    /// do that do not have version 2: their `info/refs` tells. It is asked once, without retries.
+    fn or_old_protocol(&mut self, error: Error) -> Error {
+        let is_first = !self.spoken && self.capabilities.is_none();
+        // 503 is the word of a server, or a proxy, that cannot answer anything now.
+        let may_be_old = match error {
+            Error::ServerError { status, .. } => status != 503,
+            Error::Timeout { .. } => true,
+            _ => false,
+        };
+        if !is_first || !may_be_old {
+            return error;
+        }
+        self.once = true;
+        let told = self.discover();
+        self.once = false;
+        match told {
+            Err(old @ Error::OldProtocol { .. }) => old,
+            _ => error,
+        }
+    }
+
     fn advertisement(&self, base: &Url) -> Result<Response, Error> {
         let mut url = below(base, "info/refs");
         url.set_query(Some("service=git-upload-pack"));
@@ -151,7 +187,11 @@ impl Http {
             .accept(ADVERTISEMENT)
             .header(protocol(), version_2())
             .credentials(self.credentials.as_ref());
-        self.client.send(&request)
+        if self.once {
+            self.client.send_once(&request)
+        } else {
+            self.client.send(&request)
+        }
     }
 
     fn refusal(&self, response: Response) -> Error {
@@ -194,7 +234,10 @@ impl Http {
         if self.place.discover && self.capabilities.is_none() {
             self.discover()?;
         }
-        let response = self.post(command)?;
+        let response = match self.post(command) {
+            Err(error) => return Err(self.or_old_protocol(error)),
+            Ok(response) => response,
+        };
         if is(&response, RESULT) {
             return Ok(response);
         }
@@ -256,8 +299,13 @@ impl Connection for Http {
         let mut body = self.ask(request)?.body;
         body.keep_alive(KEEP_ALIVE);
         self.failure = Some(body.failure());
-        let begin = begin(&mut body)
-            .map_err(|error| self.reset().unwrap_or_else(|| self.broken(&error)))?;
+        let begin = match begin(&mut body) {
+            Ok(begin) => begin,
+            Err(error) => {
+                let error = self.reset().unwrap_or_else(|| self.broken(&error));
+                return Err(self.or_old_protocol(error));
+            }
+        };
         if begin.is_empty() && !self.spoken && self.capabilities.is_none() {
             // Its git died of the request without a word: of another hash or version, which discovery tells.
             self.discover()?;

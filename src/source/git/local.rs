@@ -67,6 +67,10 @@ impl Endpoint for Local {
         })
     }
 
+    fn change_for_version_2(&self) -> &'static str {
+        "install git 2.18 or newer"
+    }
+
     fn explain(&self, said: &str) -> Error {
         let remote = self.describe();
         // The others are what git says of a file.

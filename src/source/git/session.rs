@@ -44,6 +44,9 @@ pub(super) trait Endpoint: Send {
     /// version of the protocol; `None` where there is no other way to ask for version 2.
     fn arguments(&self, attempt: usize) -> Option<Vec<OsString>>;
 
+    /// What has to change where version 2 is not spoken.
+    fn change_for_version_2(&self) -> &'static str;
+
     /// What its last words mean, when it ended without an answer.
     fn explain(&self, said: &str) -> Error;
 }
@@ -114,12 +117,21 @@ impl Session {
         while self.running.is_none() {
             let remote = self.endpoint.describe();
             let Some(arguments) = self.endpoint.arguments(self.attempt) else {
-                return Err(Error::OldProtocol { remote });
+                return Err(self.old_protocol());
             };
             self.running = Some(self.start(&arguments)?);
             let told = match answer::capabilities(Answer { session: self }) {
                 Ok(told) => told,
-                Err(trouble) => return Err(self.lost(trouble)),
+                Err(trouble) => {
+                    let error = self.lost(trouble);
+                    // The server has answered the first command, in an old version, and rejects the second's form.
+                    let is_rejected = self.attempt > 0 && rejects(&error);
+                    return Err(if is_rejected {
+                        self.old_protocol()
+                    } else {
+                        error
+                    });
+                }
             };
             let Some(told) = told else {
                 self.running = None;
@@ -164,6 +176,13 @@ impl Session {
             stderr: Some(stderr),
             said: Vec::new(),
         })
+    }
+
+    fn old_protocol(&self) -> Error {
+        Error::OldProtocol {
+            remote: self.endpoint.describe(),
+            change: self.endpoint.change_for_version_2(),
+        }
     }
 
     /// What the end of the conversation means before there was an answer.
@@ -260,6 +279,18 @@ impl Session {
                 Err(_) => return Err(self.ended()),
             }
         }
+    }
+}
+
+/// Whether a server has ended because of the command that it was given: git-shell and gitolite run only a command that
+/// begins with a name they know. ssh's own words of a network that failed are no such answer.
+fn rejects(error: &Error) -> bool {
+    match error {
+        Error::Refused { .. } | Error::NoPermission { .. } | Error::Protocol { .. } => true,
+        Error::Unreachable { cause, .. } => !["ssh: ", "onnection ", "kex_"]
+            .iter()
+            .any(|words| cause.contains(words)),
+        _ => false,
     }
 }
 

@@ -144,6 +144,10 @@ impl Endpoint for Ssh {
         Some(arguments)
     }
 
+    fn change_for_version_2(&self) -> &'static str {
+        "write `AcceptEnv GIT_PROTOCOL` into the server's `sshd_config`; it needs git 2.18 or newer"
+    }
+
     fn explain(&self, said: &str) -> Error {
         let remote = self.describe();
         let said_any = |words: &[&str]| words.iter().any(|word| said.contains(word));

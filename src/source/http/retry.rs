@@ -19,6 +19,14 @@ impl Tries {
         }
     }
 
+    /// The first answer counts.
+    pub(super) fn none() -> Self {
+        Self {
+            left: 0,
+            pause: Duration::ZERO,
+        }
+    }
+
     /// The pause before the next try, if there is one.
     pub(super) fn next(&mut self) -> Option<Duration> {
         self.left = self.left.checked_sub(1)?;

@@ -144,7 +144,10 @@ fn answered() -> Vec<source::Error> {
         },
         E::EmptyRepository { remote: remote() },
         E::Sha256 { remote: remote() },
-        E::OldProtocol { remote: remote() },
+        E::OldProtocol {
+            remote: remote(),
+            change: "install git 2.18 or newer",
+        },
         E::Refused {
             remote: remote(),
             message: text("access denied: the repository is archived"),

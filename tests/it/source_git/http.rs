@@ -363,6 +363,71 @@ fn a_server_of_the_old_protocol_or_the_other_hash_is_told() {
 }
 
 #[test]
+fn a_server_that_fails_for_the_old_protocol_is_told_by_one_discovery() {
+    let repo = Repo::with_history(3);
+    for status in [500, 502, 504] {
+        let forge = Forge::serve(&repo);
+        let machine = Machine::new();
+        forge.configure(|config| config.protocol_v2 = false);
+        forge.fault(When::post("git-upload-pack"), Action::status(status, "no"));
+        let error = anonymous(&forge, &machine).resolve("main").unwrap_err();
+        assert_eq!(code(&error), "source::old_protocol", "{status}");
+        let help = miette::Diagnostic::help(&error).unwrap().to_string();
+        for change in ["fastcgi_param GIT_PROTOCOL", "SetEnvIf Git-Protocol"] {
+            assert!(help.contains(change), "{help}");
+        }
+        let asked = lines(&forge);
+        let discoveries = asked.iter().filter(|line| line.contains("info/refs"));
+        assert_eq!(discoveries.count(), 1, "{asked:?}");
+    }
+}
+
+#[test]
+fn a_server_that_is_silent_for_the_old_protocol_is_told() {
+    let repo = Repo::with_history(3);
+    let forge = Forge::serve(&repo);
+    let machine = Machine::new();
+    forge.fault(When::post("git-upload-pack"), Action::Silence);
+    let line = format!("{} HEAD\0multi_ack\n", repo.tip().unwrap());
+    let length = line.len() + 4;
+    let told = format!("001e# service=git-upload-pack\n0000{length:04x}{line}0000");
+    let media_type = "application/x-git-upload-pack-advertisement";
+    forge.fault(
+        When::get("info/refs"),
+        Action::status_with(200, "content-type", media_type, told),
+    );
+    let stalls = http::Options {
+        stall: Duration::from_secs(1),
+        ..http::Options::default()
+    };
+    let client = Client::new(stalls, Interrupt::default()).unwrap();
+    let url = url(&forge.git_url()).unwrap();
+    let memory = Some(machine.directory.path());
+    let source = GitSource::http(client, &url, None, memory, options());
+    let error = source.resolve("main").unwrap_err();
+    assert_eq!(code(&error), "source::old_protocol");
+}
+
+#[test]
+fn a_server_that_fails_for_another_reason_keeps_its_error() {
+    let repo = Repo::with_history(3);
+    let forge = Forge::serve(&repo);
+    let machine = Machine::new();
+    forge.fault(When::any(), Action::status(500, "no"));
+    let error = anonymous(&forge, &machine).resolve("main").unwrap_err();
+    assert_eq!(code(&error), "source::server_error");
+    let asked = lines(&forge);
+    let discoveries = asked.iter().filter(|line| line.contains("info/refs"));
+    assert_eq!(discoveries.count(), 1, "{asked:?}");
+
+    let forge = Forge::serve(&repo);
+    let machine = Machine::new();
+    forge.fault(When::post("git-upload-pack"), Action::status(500, "no"));
+    let error = anonymous(&forge, &machine).resolve("main").unwrap_err();
+    assert_eq!(code(&error), "source::server_error");
+}
+
+#[test]
 fn a_server_without_filters_costs_one_request_in_vain() {
     let repo = Repo::with_history(3);
     let forge = Forge::serve(&repo);

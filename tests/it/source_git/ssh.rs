@@ -96,6 +96,37 @@ fn a_server_of_the_old_protocol_is_told() {
 }
 
 #[test]
+fn a_shell_that_rejects_the_second_command_leaves_the_old_protocol() {
+    let repo = Repo::small();
+    for words in [
+        // git-shell.
+        "fatal: unrecognized command 'GIT_PROTOCOL=version=2 git-upload-pack'",
+        // gitolite.
+        "FATAL: unknown git/gitolite command: 'GIT_PROTOCOL=version=2 git-upload-pack'",
+        "ERROR: Repository not found.",
+    ] {
+        let host = Host::new(&format!(
+            "case \"$last\" in GIT_PROTOCOL*) echo \"{words}\" >&2; exit 128;; esac
+            unset GIT_PROTOCOL; exec git upload-pack {}",
+            repo.path().display()
+        ));
+        let error = host.source(&repo, options()).resolve("main").unwrap_err();
+        assert_eq!(code(&error), "source::old_protocol", "{words}");
+        let help = miette::Diagnostic::help(&error).unwrap().to_string();
+        assert!(help.contains("AcceptEnv GIT_PROTOCOL"), "{help}");
+        assert_eq!(host.asked().len(), 2);
+    }
+    // The network is not the server's word.
+    let host = Host::new(&format!(
+        "case \"$last\" in GIT_PROTOCOL*) echo 'ssh: connect to host h port 22: Connection refused' >&2; exit 255;; esac
+        unset GIT_PROTOCOL; exec git upload-pack {}",
+        repo.path().display()
+    ));
+    let error = host.source(&repo, options()).resolve("main").unwrap_err();
+    assert_eq!(code(&error), "source::unreachable");
+}
+
+#[test]
 fn what_ssh_says_is_understood() {
     let repo = Repo::small();
     for (script, expected) in [
