@@ -202,6 +202,7 @@ fn of_source(error: &source::Error) -> Exit {
         | E::Unsuited { .. }
         | E::NoRepository { .. }
         | E::OldProtocol { .. }
+        | E::SshKey { .. }
         | E::Program { .. } => Exit::Configuration,
         E::Unreachable { .. }
         | E::Timeout { .. }
@@ -216,6 +217,8 @@ fn of_source(error: &source::Error) -> Exit {
         E::Unauthorized { .. }
         | E::Forbidden { .. }
         | E::NoPermission { .. }
+        | E::HostKeyUnknown { .. }
+        | E::SshLogin { .. }
         | E::HostKey { .. } => Exit::Authentication,
         E::LoginWanted { .. } | E::RateLimited { .. } => Exit::RateLimited,
         E::Commit { fault, .. } => of_commit(fault),

@@ -32,6 +32,7 @@ mod bounded;
 mod connection;
 mod history;
 mod http;
+mod key;
 mod local;
 mod refs;
 mod request;
@@ -40,6 +41,7 @@ mod session;
 mod ssh;
 
 pub use connection::Connection;
+pub use key::KeyFault;
 pub use ssh::Identity;
 
 use answer::{Fetched, Trouble};
@@ -143,6 +145,10 @@ impl GitSource {
         env: &Env,
         options: Options,
     ) -> Result<Self, Error> {
+        if let Some(path) = &identity.key_file {
+            let path = path.clone();
+            key::check(&path).map_err(|fault| Error::SshKey { path, fault })?;
+        }
         let endpoint = ssh::Ssh::new(address, identity, env)?;
         let session = Session::new(Box::new(endpoint), options.patience());
         Ok(Self::new(Box::new(session), options))

@@ -151,21 +151,28 @@ impl Endpoint for Ssh {
     fn explain(&self, said: &str) -> Error {
         let remote = self.describe();
         let said_any = |words: &[&str]| words.iter().any(|word| said.contains(word));
-        if said_any(&[
-            "Host key verification failed",
-            "REMOTE HOST IDENTIFICATION HAS CHANGED",
-        ]) {
-            return Error::HostKey { remote };
+        let line = |words: &[&str]| {
+            let mut lines = said.lines().map(str::trim);
+            let line = lines.find(|line| words.iter().any(|word| line.contains(word)));
+            line.map(str::to_owned)
+        };
+        if said.contains("REMOTE HOST IDENTIFICATION HAS CHANGED") {
+            let words = line(&["Offending ", "host key for "]);
+            return Error::HostKey { remote, words };
+        }
+        if said.contains("Host key verification failed") {
+            let words = line(&["host key is known for"]);
+            return Error::HostKeyUnknown { remote, words };
         }
         let token = || match &self.identity.key_file {
             Some(path) => text::path(path),
             None => "the user's ssh keys".to_owned(),
         };
         if said_any(&["Permission denied", "Too many authentication failures"]) {
-            return Error::Unauthorized {
+            return Error::SshLogin {
                 remote,
-                token: token(),
-                words: None,
+                key: token(),
+                words: line(&["Load key "]),
             };
         }
         if said_any(&[
@@ -329,11 +336,11 @@ mod tests {
         };
         assert_eq!(
             code("git@h: Permission denied (publickey).\r\n"),
-            "hyper_sync::source::unauthorized"
+            "hyper_sync::source::ssh_login"
         );
         assert_eq!(
             code("No ED25519 host key is known for h\r\nHost key verification failed.\r\n"),
-            "hyper_sync::source::host_key"
+            "hyper_sync::source::host_key_unknown"
         );
         assert_eq!(
             code("ssh: connect to host h port 22: Connection refused\r\n"),

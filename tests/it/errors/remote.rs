@@ -47,8 +47,26 @@ pub(super) fn source() -> Vec<Error> {
         .chain(faults)
         .chain(sent())
         .chain(wrapped())
+        .chain(ssh_keys())
         .map(Error::from)
         .collect()
+}
+
+fn ssh_keys() -> impl Iterator<Item = source::Error> {
+    use source::git::KeyFault as F;
+    let faults = [
+        F::Missing,
+        F::NotReadable(text("Permission denied (os error 13)")),
+        F::Mode(0o644),
+        F::NoNewline,
+        F::CarriageReturns,
+        F::Passphrase,
+        F::NotAKey,
+    ];
+    faults.into_iter().map(|fault| source::Error::SshKey {
+        path: "/etc/hyper-sync/key".into(),
+        fault,
+    })
 }
 
 /// What keeps the remote from being asked.
@@ -88,6 +106,18 @@ fn reached() -> Vec<source::Error> {
         },
         E::HostKey {
             remote: text("git@example.org:o/n"),
+            words: Some(text(
+                "Offending ED25519 key in /etc/hyper-sync/known_hosts:1",
+            )),
+        },
+        E::HostKeyUnknown {
+            remote: text("git@example.org:o/n"),
+            words: Some(text("No ED25519 host key is known for example.org")),
+        },
+        E::SshLogin {
+            remote: text("git@example.org:o/n"),
+            key: text("the user's ssh keys"),
+            words: None,
         },
         E::Program {
             program: text("ssh"),

@@ -33,11 +33,11 @@ fn a_server_that_drops_the_variable_is_asked_by_its_shell() {
 fn a_refusal_is_told_as_what_it_is_and_nothing_is_written() {
     for (code, says) in [
         (
-            "unauthorized",
+            "ssh_login",
             "git@host.example: Permission denied (publickey).",
         ),
         (
-            "host_key",
+            "host_key_unknown",
             "No ED25519 host key is known for host.example and you have requested strict checking.\r\n\
              Host key verification failed.",
         ),

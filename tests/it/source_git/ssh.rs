@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use hyper_sync::source::git::Identity;
+use hyper_sync::source::git::{Identity, KeyFault};
 
 use super::*;
 
@@ -95,6 +95,55 @@ fn a_server_of_the_old_protocol_is_told() {
     assert_eq!(old.asked().len(), 2);
 }
 
+/// A key of ssh-keygen's, and what becomes of it.
+#[test]
+fn a_key_that_ssh_would_ignore_is_named_before_it_is_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let make = |name: &str, passphrase: &str| {
+        let path = directory.path().join(name);
+        let mut command = std::process::Command::new("ssh-keygen");
+        command.args(["-q", "-t", "ed25519", "-C", "", "-N", passphrase, "-f"]);
+        git::succeeds(command.arg(&path));
+        path
+    };
+    let good = make("good", "");
+    let text = fs::read_to_string(&good).unwrap();
+    let write = |name: &str, content: &str, mode: u32| {
+        let path = directory.path().join(name);
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path
+    };
+    let public = fs::read_to_string(good.with_extension("pub")).unwrap();
+    let pem = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nx\n-----END RSA PRIVATE KEY-----\n";
+    let open = |path: &Path| {
+        let identity = Identity {
+            key_file: Some(path.to_owned()),
+            ..Identity::default()
+        };
+        GitSource::ssh("git@host.example:x", identity, &env(), options()).map(drop)
+    };
+    assert!(open(&good).is_ok());
+    for (path, expected) in [
+        (directory.path().join("none"), KeyFault::Missing),
+        (write("open", &text, 0o644), KeyFault::Mode(0o644)),
+        (write("cut", text.trim_end(), 0o600), KeyFault::NoNewline),
+        (
+            write("dos", &text.replace('\n', "\r\n"), 0o600),
+            KeyFault::CarriageReturns,
+        ),
+        (make("locked", "secret"), KeyFault::Passphrase),
+        (write("pem", pem, 0o600), KeyFault::Passphrase),
+        (write("public", &public, 0o600), KeyFault::NotAKey),
+    ] {
+        let error = open(&path).unwrap_err();
+        assert!(
+            matches!(&error, Error::SshKey { fault, .. } if *fault == expected),
+            "{error:?}"
+        );
+    }
+}
+
 #[test]
 fn a_shell_that_rejects_the_second_command_leaves_the_old_protocol() {
     let repo = Repo::small();
@@ -132,10 +181,14 @@ fn what_ssh_says_is_understood() {
     for (script, expected) in [
         (
             "echo 'git@host: Permission denied (publickey).' >&2; exit 255",
-            "source::unauthorized",
+            "source::ssh_login",
         ),
         (
             "echo 'Host key verification failed.' >&2; exit 255",
+            "source::host_key_unknown",
+        ),
+        (
+            "echo '@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @' >&2; echo 'Host key verification failed.' >&2; exit 255",
             "source::host_key",
         ),
         (
