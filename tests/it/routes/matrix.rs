@@ -355,7 +355,7 @@ fn a_host_of_the_old_protocol_is_refused_clearly_or_read_by_its_api() {
     let forge = Forge::serve(&repo);
     forge.configure(|config| config.protocol_v2 = false);
     let machine = Machine::git(&forge, &repo);
-    let refused = machine.run(&[]).code(3);
+    let refused = machine.run(&[]).code(2);
     assert!(
         refused.stderr.contains("does not speak version 2"),
         "{}",
