@@ -35,7 +35,7 @@ mod response;
 mod retry;
 mod setup;
 
-pub use body::{Body, Failure};
+pub use body::{AtWork, Body, Failure};
 pub use credentials::Credentials;
 pub use gate::Quota;
 pub use options::Options;

@@ -226,6 +226,27 @@ fn pack<R: Read, T>(
     Ok(taken)
 }
 
+/// Whether these bytes are nothing but packets by which a server says that it is at work: an empty one of the pack's
+/// sideband, every five seconds (`uploadpack.keepAlive`), or progress. The last one may be cut.
+pub(super) fn is_at_work(mut bytes: &[u8]) -> bool {
+    while !bytes.is_empty() {
+        let length = bytes
+            .get(..4)
+            .and_then(|length| std::str::from_utf8(length).ok());
+        let Some(length) = length.and_then(|length| usize::from_str_radix(length, 16).ok()) else {
+            return false;
+        };
+        let is_empty = length == 5;
+        match bytes.get(4) {
+            Some(1) if is_empty => {}
+            Some(2) => {}
+            _ => return false,
+        }
+        bytes = bytes.get(length.max(5)..).unwrap_or_default();
+    }
+    true
+}
+
 /// Reads what follows a pack: nothing, or words for the user.
 fn drain(stream: &mut dyn BufRead) -> io::Result<()> {
     if stream.fill_buf()?.is_empty() {
@@ -326,6 +347,32 @@ mod tests {
             },
         );
         assert!(trailing.is_err());
+    }
+
+    #[test]
+    fn what_only_says_that_the_server_is_at_work_is_known() {
+        for at_work in [
+            &b"0005\x01"[..],
+            b"0005\x010005\x01",
+            b"0005\x02",
+            b"0014\x02Counting objs\r\n",
+            b"0014\x02Counting objs\r\n0005\x01",
+            b"0014\x02Count",
+        ] {
+            assert!(is_at_work(at_work), "{at_work:?}");
+        }
+        for answer in [
+            &b"0009\x01PACK"[..],
+            b"0005\x010009\x01PACK",
+            b"000dpackfile\n",
+            b"0000",
+            b"0001",
+            b"x",
+            b"00",
+            b"\xff\xff\xff\xff\x02",
+        ] {
+            assert!(!is_at_work(answer), "{answer:?}");
+        }
     }
 
     #[test]

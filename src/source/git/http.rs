@@ -26,9 +26,6 @@ const ADVERTISEMENT: &str = "application/x-git-upload-pack-advertisement";
 /// GitHub, Bitbucket, Azure DevOps and others answer clients whose agent does not begin with `git/` with 404 or a login
 /// page.
 const AGENT: &str = concat!("git/hyper-sync-", env!("CARGO_PKG_VERSION"));
-/// An empty packet of the pack's sideband, which a server sends every five seconds while it computes
-/// (`uploadpack.keepAlive`).
-const KEEP_ALIVE: &[u8] = b"0005\x01";
 /// What has to change where version 2 is not spoken: `git http-backend` reads `GIT_PROTOCOL`, and only since 2.34 the
 /// header's own variable too.
 const CHANGE_FOR_VERSION_2: &str = "the server needs git 2.18 or newer and must get the header `Git-Protocol`: \
@@ -297,7 +294,7 @@ impl Connection for Http {
     fn command(&mut self, request: &[u8]) -> Result<Box<dyn Read + '_>, Error> {
         self.failure = None;
         let mut body = self.ask(request)?.body;
-        body.keep_alive(KEEP_ALIVE);
+        body.at_work(answer::is_at_work);
         self.failure = Some(body.failure());
         let begin = match begin(&mut body) {
             Ok(begin) => begin,

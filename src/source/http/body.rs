@@ -66,6 +66,9 @@ struct Wire {
     pace: Pace,
 }
 
+/// Whether a chunk of an answer, as it came, only says that the server is at work.
+pub type AtWork = fn(&[u8]) -> bool;
+
 /// How fast bytes come, over the time spent waiting for them: a slow reader is not the server's fault.
 #[derive(Default)]
 struct Pace {
@@ -73,14 +76,14 @@ struct Pace {
     bytes: u64,
     /// All that came.
     total: u64,
-    /// What the server sends while it computes; empty where nothing is.
-    keep_alive: &'static [u8],
+    /// Whether a chunk only says that the server is at work.
+    at_work: Option<AtWork>,
 }
 
 impl Pace {
     /// Takes in a wait for these bytes; `false`: over one period, too little came.
     fn keeps(&mut self, waited: Duration, chunk: &[u8], period: Duration) -> bool {
-        let computes = self.total <= PREFACE && self.is_keep_alive(chunk);
+        let computes = self.total <= PREFACE && self.at_work.is_some_and(|at_work| at_work(chunk));
         self.total += chunk.len() as u64;
         if computes {
             self.restart();
@@ -94,11 +97,6 @@ impl Pace {
         let keeps = u128::from(self.bytes) * 1000 >= u128::from(SLOWEST) * self.waited.as_millis();
         self.restart();
         keeps
-    }
-
-    fn is_keep_alive(&self, chunk: &[u8]) -> bool {
-        let sign = self.keep_alive;
-        !sign.is_empty() && !chunk.is_empty() && chunk.chunks(sign.len()).all(|part| part == sign)
     }
 
     fn restart(&mut self) {
@@ -148,11 +146,14 @@ impl Body {
         usize::try_from(told.min(self.cap.bytes)).unwrap_or_default()
     }
 
-    /// Bytes by which the server says that it is at work: as long as it has not begun, they are no slow answer.
-    pub fn keep_alive(&mut self, sign: &'static [u8]) {
-        if let Source::Plain(wire) = &mut self.source {
-            wire.pace.keep_alive = sign;
-        }
+    /// By what the server says that it is at work: as long as it has not begun, that is no slow answer.
+    pub fn at_work(&mut self, at_work: AtWork) {
+        let pace = match &mut self.source {
+            Source::Plain(wire) => &mut wire.pace,
+            Source::Gzip(decoder) => &mut decoder.get_mut().pace,
+            Source::Buffered(_) => return,
+        };
+        pace.at_work = Some(at_work);
     }
 
     /// A handle on the error that may stop this body.
@@ -293,7 +294,7 @@ mod tests {
     fn keep_alives_are_a_sign_of_life_until_the_answer_begins() {
         let second = Duration::from_secs(1);
         let mut pace = Pace {
-            keep_alive: b"0005\x01",
+            at_work: Some(|chunk| chunk.starts_with(b"0005")),
             ..Pace::default()
         };
         // A server that computes for five minutes.
