@@ -121,6 +121,8 @@ impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exited(code) => write!(f, "exit code {code}"),
+            // Nobody else sends it to a program of ours.
+            Self::Killed(9) => f.write_str("killed by signal 9, probably because memory ran out"),
             Self::Killed(signal) => write!(f, "killed by signal {signal}"),
             Self::TimedOut => f.write_str("timed out"),
             Self::Interrupted => f.write_str("stopped"),

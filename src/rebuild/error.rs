@@ -12,6 +12,7 @@ use miette::Diagnostic;
 use super::complaint;
 use crate::git::{CommitId, RelPath};
 use crate::nix::NarHash;
+use crate::process::End;
 use crate::settings::Action;
 use crate::text;
 
@@ -133,11 +134,11 @@ pub enum Error {
     #[error("the system was not built ({end}){}", told(complaint::cause(.tail)))]
     #[diagnostic(
         code(hyper_sync::rebuild::build),
-        help("correct the configuration and run again; {standing}")
+        help("{}; {standing}", after_build(*.end))
     )]
     Build {
         /// How the program ended.
-        end: String,
+        end: End,
         /// The end of what it printed.
         tail: String,
         /// Where things stand.
@@ -315,6 +316,16 @@ impl fmt::Display for Standing {
             }
         }
         Ok(())
+    }
+}
+
+/// What to do after a build that failed: the kernel kills what takes more memory than there is.
+fn after_build(end: End) -> &'static str {
+    match end {
+        End::Killed(9) => {
+            "give the machine more memory or swap, lower `max-jobs` and `cores` in `nix.conf`, or build on another machine (`nix.buildMachines`), and run `hyper-sync rebuild`"
+        }
+        _ => "correct the configuration and run again",
     }
 }
 

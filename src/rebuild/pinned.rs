@@ -254,7 +254,7 @@ impl<'a> Pin<'a> {
 
     fn not_built(&self, finished: Finished) -> Error {
         Error::Build {
-            end: finished.end.to_string(),
+            end: finished.end,
             tail: finished.tail,
             standing: self.session.standing(),
         }

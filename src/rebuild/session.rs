@@ -137,7 +137,7 @@ impl<'a> Session<'a> {
     /// The error of an end that is one.
     pub(super) fn failure(&self, verdict: Verdict, finished: Finished) -> Error {
         let standing = self.standing();
-        let end = finished.end.to_string();
+        let end = finished.end;
         let tail = finished.tail;
         match verdict {
             Verdict::RebootNeeded => Error::RebootNeeded { standing },
@@ -153,7 +153,7 @@ impl<'a> Session<'a> {
             // The last two are no failure; whatever they are called, it was the activation that ended.
             Verdict::NotActivated | Verdict::Done | Verdict::UnitsFailed => Error::Activation {
                 action: self.request.settings.action,
-                end,
+                end: end.to_string(),
                 tail,
                 standing,
             },

@@ -99,6 +99,19 @@ fn a_failed_build_says_where_the_tree_and_the_system_are() {
 }
 
 #[test]
+fn a_build_that_the_kernel_kills_is_explained_by_memory() {
+    let world = World::new();
+    world.script("nixos-rebuild", "kill -9 $$");
+    let error = world.request(Action::Switch).run().unwrap_err();
+    let rendered = world.rendered(&error);
+    assert!(
+        rendered.contains("probably because memory ran out"),
+        "{rendered}"
+    );
+    assert!(rendered.contains("max-jobs"), "{rendered}");
+}
+
+#[test]
 fn a_failed_activation_is_told_from_a_failed_build() {
     let world = World::new();
     world.script("nixos-rebuild", "exit 2");

@@ -6,6 +6,7 @@ use hyper_sync::Error;
 use hyper_sync::apply::{self, TxId, undo};
 use hyper_sync::git::RelPath;
 use hyper_sync::nix::NarHash;
+use hyper_sync::process::End;
 use hyper_sync::rebuild::{self, Running, Standing};
 use hyper_sync::settings::Action;
 use hyper_sync::state::{self, Damage};
@@ -261,8 +262,13 @@ fn the_build() -> Vec<rebuild::Error> {
     let standing = standing();
     vec![
         E::Build {
-            end: "exit code 1".to_owned(),
+            end: End::Exited(1),
             tail: "building\nerror: attribute 'x' missing".to_owned(),
+            standing: standing.clone(),
+        },
+        E::Build {
+            end: End::Killed(9),
+            tail: "building".to_owned(),
             standing: standing.clone(),
         },
         E::LeftOut {
