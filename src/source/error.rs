@@ -18,8 +18,8 @@ mod phrases;
 pub(super) use phrases::NONE;
 pub use phrases::RetryAt;
 use phrases::{
-    amount, at_page, destination, new_address, permit, place, private, quoted, renew, until, wait,
-    way_out, with,
+    amount, another_ref, at_page, destination, new_address, permit, place, private, quoted, renew,
+    until, wait, way_out, with,
 };
 
 /// The remote, or what it sent.
@@ -276,13 +276,15 @@ pub enum Error {
     #[error("`{}` is neither a branch nor a tag of {remote}", text::name(.reference))]
     #[diagnostic(
         code(hyper_sync::source::unknown_ref),
-        help("check `--ref`; a commit needs its full 40 digits; nothing was written")
+        help("{}; nothing was written", another_ref(.reference, .default.as_deref()))
     )]
     UnknownRef {
         /// Host or repository.
         remote: String,
         /// As it was asked for.
         reference: String,
+        /// The repository's default branch, where it was asked for.
+        default: Option<String>,
     },
     /// The commit is not there.
     #[error("{remote} has no commit {commit}")]

@@ -251,12 +251,10 @@ impl GitSource {
     }
 }
 
-/// Whether a server refuses because nobody is logged in, or too much was asked: GitHub's "limiting some unauthenticated
-/// downloads" of September 2026, and the words of proxies for the same.
+/// Whether a server refuses because nobody is logged in: GitHub's "limiting some unauthenticated downloads" of
+/// September 2026.
 fn limits_downloads(message: &str) -> bool {
-    let message = message.to_lowercase();
-    let words = ["unauthenticated", "rate limit", "too many requests"];
-    words.iter().any(|words| message.contains(words))
+    message.to_lowercase().contains("unauthenticated")
 }
 
 enum Explained {

@@ -17,6 +17,7 @@ impl Source for Offline {
         let commit = reference.parse().map_err(|_| Error::UnknownRef {
             remote: self.describe(),
             reference: reference.to_owned(),
+            default: None,
         })?;
         Ok(Resolved {
             commit,

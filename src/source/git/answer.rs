@@ -48,6 +48,8 @@ pub(super) struct Ref {
     pub(super) id: String,
     /// Where an annotated tag leads in the end.
     pub(super) peeled: Option<String>,
+    /// The ref that a symbolic one stands for, where that was asked for.
+    pub(super) symref: Option<String>,
 }
 
 struct Lines<R: Read> {
@@ -143,11 +145,16 @@ pub(super) fn refs(read: impl Read, wanted: &[&str]) -> Result<(Vec<Ref>, usize)
         };
         listed += 1;
         if wanted.contains(&name) {
-            let peeled = words.find_map(|word| word.strip_prefix("peeled:"));
+            let attributes: Vec<&str> = words.collect();
+            let attribute = |name| {
+                let mut values = attributes.iter().filter_map(|word| word.strip_prefix(name));
+                values.next().map(str::to_owned)
+            };
             refs.push(Ref {
                 name: name.to_owned(),
                 id: id.to_owned(),
-                peeled: peeled.map(str::to_owned),
+                peeled: attribute("peeled:"),
+                symref: attribute("symref-target:"),
             });
         }
     }

@@ -43,12 +43,24 @@ impl GitSource {
         Err(Error::UnknownRef {
             remote,
             reference: reference.to_owned(),
+            default: self.default_branch(),
         })
     }
 
+    /// The branch that `HEAD` stands for, if the server says so; for a message, so that an error is no error.
+    fn default_branch(&self) -> Option<String> {
+        let (refs, _) = self.ask_for_refs(&request::head(), &["HEAD"]).ok()?;
+        let branch = refs.into_iter().find_map(|head| head.symref)?;
+        branch.strip_prefix("refs/heads/").map(str::to_owned)
+    }
+
     fn list(&self, names: &[&str]) -> Result<(Vec<Ref>, usize), Error> {
+        self.ask_for_refs(&request::ls_refs(names), names)
+    }
+
+    fn ask_for_refs(&self, request: &[u8], names: &[&str]) -> Result<(Vec<Ref>, usize), Error> {
         let mut connection = self.connection();
-        let answer = connection.command(&request::ls_refs(names))?;
+        let answer = connection.command(request)?;
         let trouble = match answer::refs(answer, names) {
             Ok(listing) => return Ok(listing),
             Err(trouble) => trouble,

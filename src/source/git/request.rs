@@ -14,6 +14,12 @@ pub(super) fn ls_refs(prefixes: &[&str]) -> Vec<u8> {
     command("ls-refs", &lines)
 }
 
+/// `ls-refs` for `HEAD`, with the branch that it stands for.
+pub(super) fn head() -> Vec<u8> {
+    let lines = ["symrefs", "ref-prefix HEAD"].map(str::to_owned);
+    command("ls-refs", &lines)
+}
+
 /// `fetch`.
 #[derive(Debug, Default)]
 pub(super) struct Fetch<'a> {

@@ -135,7 +135,7 @@ impl GitHub {
         Ok(())
     }
 
-    /// A download that would end half way is not begun: git has no quota.
+    /// A download that would end half way is not begun: another way may bring it.
     fn check_quota(&self, requests: u64) -> Result<(), Error> {
         let base = self.base().clone();
         match self.client.quota(&base) {

@@ -39,6 +39,7 @@ impl GitHub {
         Err(Error::UnknownRef {
             remote: self.remote.clone(),
             reference: reference.to_owned(),
+            default: None,
         })
     }
 

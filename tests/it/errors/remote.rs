@@ -167,6 +167,22 @@ fn answered() -> Vec<source::Error> {
         E::UnknownRef {
             remote: remote(),
             reference: text("mian"),
+            default: Some(text("main")),
+        },
+        E::UnknownRef {
+            remote: remote(),
+            reference: text("mian"),
+            default: None,
+        },
+        E::UnknownRef {
+            remote: remote(),
+            reference: text("origin/main"),
+            default: Some(text("main")),
+        },
+        E::UnknownRef {
+            remote: remote(),
+            reference: text("1a2b3c4"),
+            default: Some(text("main")),
         },
         E::UnknownCommit {
             remote: remote(),

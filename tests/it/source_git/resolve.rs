@@ -98,3 +98,17 @@ fn a_work_tree_is_a_repository_too() {
     let synced = machine.sync(&source, "main").unwrap();
     assert_eq!((synced.route, synced.requests), (Route::SelectGit, 3));
 }
+
+#[test]
+fn a_default_branch_that_was_renamed_is_named_by_its_new_name() {
+    let repo = Repo::small();
+    git::succeeds(repo.git().args(["branch", "-m", "main", "trunk"]));
+    git::succeeds(
+        repo.git()
+            .args(["symbolic-ref", "HEAD", "refs/heads/trunk"]),
+    );
+    let error = source(&repo).resolve("main").unwrap_err();
+    let help = miette::Diagnostic::help(&error).unwrap().to_string();
+    assert!(help.contains("`--ref trunk`"), "{help}");
+    assert!(source(&repo).resolve("trunk").is_ok(), "the advice works");
+}
