@@ -100,6 +100,8 @@ impl Connection for Replayed {
             command
                 .env("GIT_PROTOCOL", "version=2")
                 .args(["-c", "uploadpack.allowFilter=true"])
+                // One thread: the same pack every time.
+                .args(["-c", "pack.threads=1"])
                 .args(["upload-pack", "--stateless-rpc", "."]);
             let answer = git::feed_any(&mut command, request).stdout;
             let mut record = self.record.lock().unwrap();
