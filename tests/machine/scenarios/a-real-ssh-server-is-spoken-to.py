@@ -79,11 +79,11 @@ def scenario(world):
         world.is_at("three")
 
     knows(key="stranger")
-    refused("unauthorized")
+    refused("ssh_login")
     knows(host="stranger")
     refused("host_key")
     machine.succeed(f": >{KEYS}/known")
-    refused("host_key")
+    refused("host_key_unknown")
     knows()
     machine.succeed("mv /srv/config.git /srv/gone.git")
     machine.fail("systemctl start hyper-sync.service")
