@@ -12,7 +12,7 @@
 //! | `index` | what we wrote: the base of the next plan ([`Index`]) |
 //! | `sync-state.json` | how the last sync went, for people and programs ([`SyncState`]) |
 //! | `tx` | the journal of a running transaction |
-//! | `followed` | what the followed name stood for: a tag does not move |
+//! | `followed` | what the followed names stood for: a tag does not move |
 //! | `undo` | what the last transactions replaced |
 //! | `conflicts` | edits that came while a run was applying |
 //! | `metrics` | how the last runs ended, where metrics are asked for ([`crate::metrics`]) |

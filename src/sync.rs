@@ -38,7 +38,7 @@ pub use session::{Note, Session};
 pub use stand_ins::StandIn;
 pub use unreached::Unreached;
 
-use followed::Followed;
+use followed::{Followed, Name};
 use pipeline::{Goal, Pipeline};
 use restore::Edits;
 
@@ -180,7 +180,7 @@ fn run_with(
 ) -> Result<Outcome, crate::Error> {
     let reference = &context.settings.reference;
     let trust = &context.settings.trust;
-    let last = Followed::load(session.state())?;
+    let followed = Followed::load(session.state())?;
     let hold = Hold::load(session.state())?;
     // Without an index, back to where the rollback led.
     let here = session.index().map(|index| index.commit);
@@ -189,7 +189,7 @@ fn run_with(
         let holds = |hold: &Hold| hold.commits.contains(&resolved.commit) && !options.resume;
         let is_held = hold.as_ref().is_some_and(holds);
         let mut notes = session.notes();
-        let followed = Followed::new(reference, source.describe(), &resolved);
+        let name = Name::new(reference, source.describe(), &resolved);
         if resolved.is_tag_too {
             notes.push(Note::BranchAndTag(reference.clone()));
         }
@@ -207,10 +207,10 @@ fn run_with(
             };
             // It stays where it is, which is not what was asked for.
             goal.reference = session.index().map_or(reference, |index| &index.reference);
-        } else if let (false, Some(last)) = (options.allow_rewind, &last)
-            && let Err(error) = last.check(&followed, trust)
+        } else if !options.allow_rewind
+            && let Err(error) = followed.check(&name, trust)
         {
-            return (is_held, followed, Err(error.into()));
+            return (is_held, name, Err(error.into()));
         }
         let pipeline = Pipeline {
             context,
@@ -222,10 +222,10 @@ fn run_with(
             notes,
             begun,
         };
-        (is_held, followed, pipeline.run())
+        (is_held, name, pipeline.run())
     };
     let kind = resolved.kind;
-    let (is_held, followed, outcome) = match go(resolved) {
+    let (is_held, name, outcome) = match go(resolved) {
         // Gone between two requests: the branch has moved meanwhile, and is asked for once more.
         (false, _, Err(crate::Error::Source(source::Error::UnknownCommit { .. })))
             if kind != RefKind::Commit =>
@@ -240,8 +240,8 @@ fn run_with(
     if options.mode == Mode::Apply && !is_held && hold.as_ref().is_some_and(has_moved_on) {
         Hold::replace(session.state(), None)?;
     }
-    if options.mode == Mode::Apply && !is_held && last.as_ref() != Some(&followed) {
-        followed.save(session.state())?;
+    if options.mode == Mode::Apply && !is_held {
+        followed.remember(session.state(), name)?;
     }
     Ok(outcome)
 }

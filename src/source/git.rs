@@ -220,6 +220,11 @@ impl GitSource {
                 remote,
                 words: Some(message),
             },
+            Trouble::Refused(message) if limits_rate(&message) => Error::RateLimited {
+                remote,
+                retry: None,
+                token: connection.token(),
+            },
             // What git's pack-objects says of an object that is damaged or gone.
             Trouble::Refused(message) if message.contains("repository corruption") => {
                 Error::DamagedRepository { remote, message }
@@ -249,6 +254,13 @@ impl GitSource {
         };
         Explained::Error(error)
     }
+}
+
+/// Whether a server refuses because too much was asked.
+fn limits_rate(message: &str) -> bool {
+    let message = message.to_lowercase();
+    let words = ["rate limit", "too many requests"];
+    words.iter().any(|words| message.contains(words))
 }
 
 /// Whether a server refuses because nobody is logged in: GitHub's "limiting some unauthenticated downloads" of

@@ -1,4 +1,4 @@
-//! What the followed name stood for last: a tag is pinned to its commit, and a name to its kind.
+//! What the followed names stood for: a tag is pinned to its commit, and a name to its kind.
 //!
 //! A branch moves, and its commits prove that it moves forward. Nothing of the kind is known of a tag: one that was set
 //! anew, or a branch that took a tag's name, would bring other files under the name that somebody had checked.
@@ -20,57 +20,29 @@ const FORMAT: Format = Format {
     version: 1,
 };
 
-/// A name of a repository, and what it stood for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// So many names are kept; the one that was not asked for the longest goes first.
+const NAMES_MAX: usize = 100;
+
+/// What names stood for, the last one that was asked for at the end.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Followed {
-    /// As it was asked for.
-    pub(super) reference: String,
-    /// The repository, without credentials.
-    pub(super) repository: String,
-    /// How the name was understood.
-    pub(super) kind: RefKind,
-    /// The commit of a tag. That of a branch is the index's, and not written once more at each update.
-    pub(super) tag: Option<CommitId>,
+    names: Vec<Name>,
 }
 
-impl Followed {
-    /// Reads it. A damaged one counts as none, as for a name that is followed for the first time.
-    pub(super) fn load(state: &StateDir) -> Result<Option<Self>, state::Error> {
-        Ok(match sealed::read(state.directory(), NAME, FORMAT)? {
-            Found::Whole(followed) => Some(followed),
-            Found::Absent | Found::Damaged(_) => None,
-        })
-    }
+/// A name of a repository, and what it stood for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Name {
+    /// As it was asked for.
+    reference: String,
+    /// The repository, without credentials.
+    repository: String,
+    /// How the name was understood.
+    kind: RefKind,
+    /// The commit of a tag. That of a branch is the index's, and not written once more at each update.
+    tag: Option<CommitId>,
+}
 
-    /// Writes it, durable.
-    pub(super) fn save(&self, state: &StateDir) -> Result<(), state::Error> {
-        sealed::write(state.directory(), NAME, FORMAT, self)
-    }
-
-    /// An error where the same name stands for another kind of thing now, or is a tag of another commit.
-    pub(super) fn check(&self, now: &Self, trust: &Trust) -> Result<(), Error> {
-        let same_name = self.reference == now.reference && self.repository == now.repository;
-        if !same_name {
-            return Ok(());
-        }
-        let reference = now.reference.clone();
-        if self.kind != now.kind {
-            return Err(Error::RefKind {
-                reference,
-                was: self.kind,
-                is: now.kind,
-            });
-        }
-        match (self.tag, now.tag) {
-            (Some(from), Some(to)) if from != to && !trust.moving_tags => Err(Error::MovedTag {
-                reference,
-                from,
-                to,
-            }),
-            _ => Ok(()),
-        }
-    }
-
+impl Name {
     /// What a name stands for.
     pub(super) fn new(reference: &str, repository: String, resolved: &Resolved) -> Self {
         Self {
@@ -79,5 +51,72 @@ impl Followed {
             kind: resolved.kind,
             tag: (resolved.kind == RefKind::Tag).then_some(resolved.commit),
         }
+    }
+
+    /// Whether both are the same tag, which may be asked for by its whole name too.
+    fn is_same_tag(&self, other: &Self) -> bool {
+        let short = |name: &Self| {
+            let reference = name.reference.as_str();
+            let short = reference.strip_prefix("refs/tags/").unwrap_or(reference);
+            (name.kind == RefKind::Tag).then(|| short.to_owned())
+        };
+        short(self).is_some() && short(self) == short(other)
+    }
+}
+
+impl Followed {
+    /// Reads it. A damaged one counts as none, as for a name that is followed for the first time.
+    pub(super) fn load(state: &StateDir) -> Result<Self, state::Error> {
+        Ok(match sealed::read(state.directory(), NAME, FORMAT)? {
+            Found::Whole(followed) => followed,
+            Found::Absent => Self::default(),
+            Found::Damaged(damage) => {
+                tracing::warn!(%damage, "which commits the followed tags were is not known any more");
+                Self::default()
+            }
+        })
+    }
+
+    /// Takes over what a name stands for, durable, where that is not known yet.
+    pub(super) fn remember(mut self, state: &StateDir, now: Name) -> Result<(), state::Error> {
+        if self.names.contains(&now) {
+            return Ok(());
+        }
+        self.names.retain(|known| {
+            let is_same = known.reference == now.reference || known.is_same_tag(&now);
+            known.repository != now.repository || !is_same
+        });
+        self.names.push(now);
+        let given_up = self.names.len().saturating_sub(NAMES_MAX);
+        self.names.drain(..given_up);
+        sealed::write(state.directory(), NAME, FORMAT, &self)
+    }
+
+    /// An error where a name stands for another kind of thing now, or is a tag of another commit.
+    pub(super) fn check(&self, now: &Name, trust: &Trust) -> Result<(), Error> {
+        let names = self.names.iter();
+        for known in names.filter(|known| known.repository == now.repository) {
+            let reference = || now.reference.clone();
+            if known.reference == now.reference && known.kind != now.kind {
+                return Err(Error::RefKind {
+                    reference: reference(),
+                    was: known.kind,
+                    is: now.kind,
+                });
+            }
+            match (known.tag, now.tag) {
+                (Some(from), Some(to))
+                    if known.is_same_tag(now) && from != to && !trust.moving_tags =>
+                {
+                    return Err(Error::MovedTag {
+                        reference: reference(),
+                        from,
+                        to,
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }

@@ -484,11 +484,17 @@ fn a_tag_is_pinned_to_its_commit() {
         assert_eq!(refused["error"]["code"], "hyper_sync::sync::moved_tag");
         at(&first);
     }
+    // Another name in between does not make the tag forgotten, and neither does its whole name.
+    let _ = sync(&world, &repo, &[]).ok();
+    let refused = v1(&["--json"]).code(8).json();
+    assert_eq!(refused["error"]["code"], "hyper_sync::sync::moved_tag");
+    let whole = sync(&world, &repo, &["--ref", "refs/tags/v1", "--json"]);
+    let refused = whole.code(8).json();
+    assert_eq!(refused["error"]["code"], "hyper_sync::sync::moved_tag");
     let _ = v1(&["--allow-rewind"]).ok();
     at(&second);
     let _ = v1(&[]).ok();
 
-    // A branch in between is a name of its own, and does not make the tag forgotten.
     world.follow(&repo, "[trust]\nmoving_tags = true\n");
     repo.update_ref("refs/tags/v1", &first);
     let _ = v1(&[]).ok();

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use crate::source::error::NONE;
 use crate::source::{Error, Traffic};
 
 /// One way to a repository's `upload-pack`.
@@ -29,6 +30,11 @@ pub trait Connection: Send {
     /// Where the repository is, if that is another address than the one that was given.
     fn moved_to(&self) -> Option<String> {
         None
+    }
+
+    /// Which token is sent, by its origin, in the words of an error.
+    fn token(&self) -> String {
+        NONE.to_owned()
     }
 
     /// Forgets what was found out about the host in earlier runs.

@@ -322,6 +322,10 @@ impl Connection for Http {
         (!is_same).then(|| base.to_owned())
     }
 
+    fn token(&self) -> String {
+        Credentials::name_at(self.credentials.as_ref(), &self.place.base)
+    }
+
     fn forget(&mut self) {
         if let Some(path) = &self.memory
             && let Err(error) = remove(path)

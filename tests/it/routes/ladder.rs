@@ -674,6 +674,15 @@ fn downloads_limited_without_a_login_are_left_for_the_api_and_end_as_a_rate_limi
             forge.fault(When::post("git-upload-pack"), Action::status(401, ""));
         },
     ];
+    let busy = "ERR rate limit exceeded, try again later\n";
+    let busy = format!("{:04x}{busy}", busy.len() + 4);
+    let forge = Forge::serve(&Repo::small());
+    forge.fault(When::fetch(), Action::ReplaceBody(busy.into_bytes()));
+    let limited = Machine::git(&forge, &Repo::small())
+        .run(&["--json"])
+        .code(5);
+    let code = "hyper_sync::source::rate_limited";
+    assert_eq!(limited.json()["error"]["code"], code);
     for limit in limits {
         let repo = Repo::with_history(3);
         let forge = Forge::serve(&repo);
