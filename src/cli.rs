@@ -12,19 +12,22 @@ use crate::Error;
 use crate::exit::Exit;
 use crate::metrics::Progress;
 use crate::report::{Report, Stdio, log_events};
-use crate::settings::{Env, File, Resolved, Settings};
+use crate::settings::{Env, File, Overrides, Resolved, Settings};
 use crate::source::Interrupt;
 use crate::sync::Context;
 
-pub mod args;
+mod args;
+mod completions;
 mod config;
 mod diff;
 mod history;
+mod man;
 mod metrics;
 mod overdue;
-mod pages;
 mod place;
 mod rebuild;
+mod restore;
+mod rollback;
 mod status;
 mod sync;
 mod update;
@@ -32,7 +35,7 @@ mod usage;
 mod validate;
 mod watch;
 
-use args::{Cli, Command};
+use args::{Cli, Global};
 pub use usage::Error as UsageError;
 use watch::Watch;
 
@@ -95,55 +98,62 @@ impl Run<'_> {
     }
 }
 
+/// A command that works with the settings of this machine.
+trait Command {
+    /// The settings that the command line gives: `global`, and what the command's own options add.
+    fn overrides(&self, global: Overrides) -> Overrides {
+        global
+    }
+
+    /// Whether it may leave anything other than it found. A preview writes nothing, and is no exception.
+    fn may_change(&self) -> bool;
+
+    /// Runs it.
+    fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error>;
+}
+
 fn run(cli: &Cli, env: &Env, interrupt: &Interrupt, report: &mut Report) -> Result<Exit, Error> {
-    let command = match &cli.command {
-        Some(Command::Config(args::Config::Check { file })) => {
-            let file = file.as_deref().or(cli.global.config.as_deref());
-            return config::check(file, env, report);
-        }
-        Some(Command::Completions { shell }) => {
-            pages::completions(*shell, report);
-            return Ok(Exit::Done);
-        }
-        Some(Command::Man { command }) => return Ok(pages::man(command, report)),
-        other => other.as_ref(),
+    let global = &cli.global;
+    let command: &dyn Command = match &cli.command {
+        None => &cli.update,
+        Some(args::Command::Sync(command)) => command,
+        Some(args::Command::Validate(command)) => command,
+        Some(args::Command::Status(command)) => command,
+        Some(args::Command::Overdue(command)) => command,
+        Some(args::Command::Diff(command)) => command,
+        Some(args::Command::History(command)) => command,
+        Some(args::Command::Rollback(command)) => command,
+        Some(args::Command::Restore(command)) => command,
+        Some(args::Command::Rebuild(command)) => command,
+        Some(args::Command::Config(command)) => return command.run(global, env, report),
+        Some(args::Command::Completions(command)) => return Ok(command.run(report)),
+        Some(args::Command::Man(command)) => return Ok(command.run(report)),
     };
-    let resolved = resolve(cli, env, report)?;
-    let settings = &resolved.settings;
+    let overrides = command.overrides(global.overrides());
+    let settings = resolve(global, &overrides, env, report)?.settings;
     let mut run = Run {
         env,
         interrupt,
         report,
         progress: Progress::default(),
     };
-    let ended = match command {
-        None => update::run(&cli.update, settings, &mut run),
-        Some(Command::Sync(args)) => sync::run(args, settings, &mut run),
-        Some(Command::Validate(args)) => Ok(validate::run(args, settings, &mut run)),
-        Some(Command::Status) => status::run(settings, &mut run),
-        Some(Command::Overdue) => overdue::run(settings, &mut run),
-        Some(Command::Diff(args)) => diff::run(args, settings, &mut run),
-        Some(Command::History) => history::list(settings, &mut run),
-        Some(Command::Rollback(args)) => history::rollback(args, settings, &mut run),
-        Some(Command::Restore(args)) => history::restore(args, settings, &mut run),
-        Some(Command::Rebuild(args)) => rebuild::run(args, settings, &mut run),
-        Some(Command::Config(_)) => {
-            config::show(&resolved, env, run.report);
-            Ok(Exit::Done)
-        }
-        Some(Command::Completions { .. } | Command::Man { .. }) => Ok(Exit::Done),
-    };
-    if metrics::may_change(command, &cli.update) {
-        overdue::remember(&ended, settings, &mut run);
-        metrics::write(&ended, settings, &mut run);
+    let ended = command.run(&settings, &mut run);
+    if command.may_change() {
+        overdue::remember(&ended, &settings, &mut run);
+        metrics::write(&ended, &settings, &mut run);
     }
     ended
 }
 
 /// The settings of this run.
-fn resolve(cli: &Cli, env: &Env, report: &mut Report) -> Result<Resolved, Error> {
-    let file = File::find(cli.global.config.as_deref(), env)?;
-    let resolved = Settings::resolve(&cli.overrides(), env, file.as_ref())?;
+fn resolve(
+    global: &Global,
+    overrides: &Overrides,
+    env: &Env,
+    report: &mut Report,
+) -> Result<Resolved, Error> {
+    let file = File::find(global.config.as_deref(), env)?;
+    let resolved = Settings::resolve(overrides, env, file.as_ref())?;
     for name in &resolved.unknown_variables {
         report.warning(&format!("`{name}` is set, but is no setting"));
     }
@@ -153,7 +163,7 @@ fn resolve(cli: &Cli, env: &Env, report: &mut Report) -> Result<Resolved, Error>
 /// Code 2 of `validate` means "warnings only", so there a broken configuration is a failure.
 fn exit_of(error: &Error, cli: &Cli) -> Exit {
     match (Exit::from(error), &cli.command) {
-        (Exit::Configuration, Some(Command::Validate(_))) => Exit::Failure,
+        (Exit::Configuration, Some(args::Command::Validate(_))) => Exit::Failure,
         (exit, _) => exit,
     }
 }
@@ -163,7 +173,7 @@ fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
     let matches = command.try_get_matches_from_mut(args)?;
     // Without this, `hyper-sync --ref x sync` would sync another ref than it says.
     if let Some((name, _)) = matches.subcommand() {
-        let update = args::Update::augment_args(clap::Command::new("update"));
+        let update = update::Arguments::augment_args(clap::Command::new("update"));
         let misplaced = update.get_arguments().find(|argument| {
             matches.value_source(argument.get_id().as_str()) == Some(ValueSource::CommandLine)
         });

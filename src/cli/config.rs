@@ -1,8 +1,12 @@
 //! `config show` and `config check`.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::{Subcommand, ValueHint};
+
+use super::args::Global;
+use super::resolve;
 use crate::Error;
 use crate::exit::Exit;
 use crate::report::{Format, Report};
@@ -10,11 +14,52 @@ use crate::settings::{Entry, Env, File, Origin, Overrides, Resolved, Settings};
 use crate::text;
 use crate::token::Search;
 
+/// Show or check the settings
+#[derive(Subcommand)]
+pub(super) enum Arguments {
+    /// Print every setting, with where its value comes from
+    ///
+    /// The output is a configuration file that says the same. The precedence is: option, `HYPER_SYNC_*` variable,
+    /// file, default. The variable of `rebuild.action` is `HYPER_SYNC_REBUILD_ACTION`, a list has one item a line.
+    Show,
+    /// Check a configuration file
+    ///
+    /// Needs no network, no root and no target: the NixOS module runs it when the system is built. Exit code 0: the
+    /// file is valid; 2: it is not, and each mistake is shown with its line.
+    Check {
+        /// The file to check, in place of the one a run would read
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: Option<PathBuf>,
+    },
+}
+
+impl Arguments {
+    /// Runs the command; `check` also where the settings of this machine are not valid.
+    pub(super) fn run(
+        &self,
+        global: &Global,
+        env: &Env,
+        report: &mut Report,
+    ) -> Result<Exit, Error> {
+        match self {
+            Self::Show => show(
+                &resolve(global, &global.overrides(), env, report)?,
+                env,
+                report,
+            ),
+            Self::Check { file } => {
+                check(file.as_deref().or(global.config.as_deref()), env, report)?;
+            }
+        }
+        Ok(Exit::Done)
+    }
+}
+
 /// Where the origins stand, unless a value is longer.
 const COLUMN: usize = 44;
 
 /// Every setting with its origin, and where the token is.
-pub(super) fn show(resolved: &Resolved, env: &Env, report: &mut Report) {
+fn show(resolved: &Resolved, env: &Env, report: &mut Report) {
     let token = token(&resolved.settings, env);
     match report.format() {
         Format::Human => {
@@ -39,7 +84,7 @@ fn token(settings: &Settings, env: &Env) -> String {
 
 /// Whether a file is right: as it would be read by root, for that is who runs an update, and without the
 /// environment, for the machine that checks it is not the one it is for.
-pub(super) fn check(path: Option<&Path>, env: &Env, report: &mut Report) -> Result<Exit, Error> {
+fn check(path: Option<&Path>, env: &Env, report: &mut Report) -> Result<(), Error> {
     let file = match path {
         Some(path) => Some(File::read(path, env, Origin::Flag("FILE"))?),
         None => File::find(None, env)?,
@@ -52,7 +97,7 @@ pub(super) fn check(path: Option<&Path>, env: &Env, report: &mut Report) -> Resu
         (Format::Human, Some(path)) => report.note(&format!("`{}` is valid", text::path(path))),
         (Format::Human, None) => report.note("there is no configuration file, the defaults apply"),
     }
-    Ok(Exit::Done)
+    Ok(())
 }
 
 /// A configuration file that says the same; what is not set stands there as a comment.

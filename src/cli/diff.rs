@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use clap::{Args, ValueHint};
 use serde::Serialize;
 
-use super::{Run, args, place, status, sync};
+use super::place::{self, Place};
+use super::{Command, Run, status, sync};
 use crate::Error;
 use crate::exit::Exit;
 use crate::git::id::Kind;
@@ -18,6 +20,20 @@ use crate::settings::{LocalEdits, Settings};
 use crate::state::Index;
 use crate::sync::{Mode, Options, Session, never_ours};
 
+/// Show local edits as a diff, or what a sync would change
+///
+/// Without options: from the last synced commit to the files as they are. The output is that of `git diff`, and
+/// `git apply` takes it where it does not go to a terminal; binary files are named only.
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// From the files as they are to what a sync would make of them
+    #[arg(long)]
+    remote: bool,
+    /// Only these paths in the target, and what is below them
+    #[arg(value_name = "PATH", value_parser = place::parse, value_hint = ValueHint::AnyPath)]
+    paths: Vec<Place>,
+}
+
 /// What `--json` prints of a path.
 #[derive(Serialize)]
 struct Entry {
@@ -27,63 +43,65 @@ struct Entry {
     diff: String,
 }
 
-/// Runs the command. Exit code 0 whether or not there are differences, as `git diff`.
-pub(super) fn run(
-    args: &args::Diff,
-    settings: &Settings,
-    run: &mut Run<'_>,
-) -> Result<Exit, Error> {
-    let only = place::resolve(&args.paths, &settings.target)?;
-    let wanted = if args.remote {
-        Some(after_sync(settings, run)?)
-    } else {
-        None
-    };
-    let session = run.watched(settings, |context| Session::begin(context, Duration::ZERO))?;
-    if session.index().is_none() && wanted.is_none() {
-        status::warn_of_other_owner(settings, run);
+impl Command for Arguments {
+    fn may_change(&self) -> bool {
+        false
     }
-    let scanner = session.scanner(false);
-    let is_json = run.report.format() == Format::Json;
-    let reader = Reader {
-        terminal: !is_json && run.report.out_is_terminal(),
-        color: !is_json && run.report.color_out(),
-    };
-    let mut entries = Vec::new();
-    let (differences, changing) = differences(&session, &scanner, wanted.as_ref(), settings)?;
-    for path in changing {
-        let text = format!("`{path}` is being written right now, and is left out");
-        run.report.warning(&text);
-    }
-    for (path, old, new) in differences {
-        if !only.is_empty() && !only.iter().any(|only| path.starts_with(only)) {
-            continue;
+
+    /// Exit code 0 whether or not there are differences, as `git diff`.
+    fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
+        let only = place::resolve(&self.paths, &settings.target)?;
+        let wanted = if self.remote {
+            Some(after_sync(settings, run)?)
+        } else {
+            None
+        };
+        let session = run.watched(settings, |context| Session::begin(context, Duration::ZERO))?;
+        if session.index().is_none() && wanted.is_none() {
+            status::warn_of_other_owner(settings, run);
         }
-        let diff = unified(&path, old.as_ref(), new.as_ref(), reader);
-        let mode = |side: &Option<Side>| side.as_ref().map(|side| side.mode);
-        entries.push(Entry {
-            old_mode: mode(&old),
-            new_mode: mode(&new),
-            path,
-            diff,
-        });
-    }
-    let ours = session.index().map(Index::base).unwrap_or_default();
-    for asked in &only {
-        let is_below = |path: &RelPath| path.starts_with(asked);
-        if !ours.keys().any(is_below) && !entries.iter().any(|entry| is_below(&entry.path)) {
-            let text = format!("`{asked}` is not managed: no sync has written it");
-            run.report.note(&text);
+        let scanner = session.scanner(false);
+        let is_json = run.report.format() == Format::Json;
+        let reader = Reader {
+            terminal: !is_json && run.report.out_is_terminal(),
+            color: !is_json && run.report.color_out(),
+        };
+        let mut entries = Vec::new();
+        let (differences, changing) = differences(&session, &scanner, wanted.as_ref(), settings)?;
+        for path in changing {
+            let text = format!("`{path}` is being written right now, and is left out");
+            run.report.warning(&text);
         }
-    }
-    if is_json {
-        run.report.json(&entries);
-    } else {
-        for entry in &entries {
-            run.report.data(&entry.diff);
+        for (path, old, new) in differences {
+            if !only.is_empty() && !only.iter().any(|only| path.starts_with(only)) {
+                continue;
+            }
+            let diff = unified(&path, old.as_ref(), new.as_ref(), reader);
+            let mode = |side: &Option<Side>| side.as_ref().map(|side| side.mode);
+            entries.push(Entry {
+                old_mode: mode(&old),
+                new_mode: mode(&new),
+                path,
+                diff,
+            });
         }
+        let ours = session.index().map(Index::base).unwrap_or_default();
+        for asked in &only {
+            let is_below = |path: &RelPath| path.starts_with(asked);
+            if !ours.keys().any(is_below) && !entries.iter().any(|entry| is_below(&entry.path)) {
+                let text = format!("`{asked}` is not managed: no sync has written it");
+                run.report.note(&text);
+            }
+        }
+        if is_json {
+            run.report.json(&entries);
+        } else {
+            for entry in &entries {
+                run.report.data(&entry.diff);
+            }
+        }
+        Ok(Exit::Done)
     }
-    Ok(Exit::Done)
 }
 
 type Difference = (RelPath, Option<Side>, Option<Side>);

@@ -1,18 +1,23 @@
-//! `hyper-sync history`, `rollback` and `restore`: what past updates replaced, and the way back.
+//! `hyper-sync history`: the updates that can be undone.
 
 use std::fmt::Write as _;
 
+use clap::Args;
 use serde::Serialize;
 
-use super::{Run, args, place};
+use super::{Command, Run};
 use crate::Error;
 use crate::apply::Transaction;
 use crate::exit::Exit;
 use crate::git::{CommitId, RelPath};
-use crate::report::{Format, Verbosity, sync as told};
-use crate::settings::{LocalEdits, Settings};
+use crate::report::{Format, Verbosity};
+use crate::settings::Settings;
 use crate::state::StateDir;
-use crate::sync::{self, Mode, Options, Restored};
+use crate::sync;
+
+/// List the updates that can be undone, newest first
+#[derive(Args)]
+pub(super) struct Arguments {}
 
 /// What `--json` prints of an update.
 #[derive(Serialize)]
@@ -29,34 +34,39 @@ struct Update<'a> {
     put_back: usize,
 }
 
-/// Lists the updates that are kept.
-pub(super) fn list(settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
-    let state = StateDir::find(&settings.state_dir, &settings.target)?;
-    let (kept, damaged) = state
-        .as_ref()
-        .map(sync::history)
-        .transpose()?
-        .unwrap_or_default();
-    for id in damaged {
-        run.report
-            .warning(&format!("the record of update {id} is damaged"));
+impl Command for Arguments {
+    fn may_change(&self) -> bool {
+        false
     }
-    let updates: Vec<Update<'_>> = kept.iter().map(update).collect();
-    if updates.is_empty() {
-        super::status::warn_of_other_owner(settings, run);
+
+    fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
+        let state = StateDir::find(&settings.state_dir, &settings.target)?;
+        let (kept, damaged) = state
+            .as_ref()
+            .map(sync::history)
+            .transpose()?
+            .unwrap_or_default();
+        for id in damaged {
+            run.report
+                .warning(&format!("the record of update {id} is damaged"));
+        }
+        let updates: Vec<Update<'_>> = kept.iter().map(update).collect();
+        if updates.is_empty() {
+            super::status::warn_of_other_owner(settings, run);
+        }
+        let all = run.report.verbosity() == Verbosity::Verbose;
+        match run.report.format() {
+            Format::Json => run.report.json(&updates),
+            Format::Human if updates.is_empty() => run.report.note("no update is kept yet"),
+            Format::Human => run.report.result(
+                &updates
+                    .iter()
+                    .map(|update| line(update, all))
+                    .collect::<String>(),
+            ),
+        }
+        Ok(Exit::Done)
     }
-    let all = run.report.verbosity() == Verbosity::Verbose;
-    match run.report.format() {
-        Format::Json => run.report.json(&updates),
-        Format::Human if updates.is_empty() => run.report.note("no update is kept yet"),
-        Format::Human => run.report.result(
-            &updates
-                .iter()
-                .map(|update| line(update, all))
-                .collect::<String>(),
-        ),
-    }
-    Ok(Exit::Done)
 }
 
 fn update(transaction: &Transaction) -> Update<'_> {
@@ -109,84 +119,4 @@ fn line(update: &Update<'_>, all: bool) -> String {
         let _ = writeln!(text, "        and {more} more; `--verbose` names them");
     }
     text
-}
-
-/// Goes back.
-pub(super) fn rollback(
-    args: &args::Rollback,
-    settings: &Settings,
-    run: &mut Run<'_>,
-) -> Result<Exit, Error> {
-    let options = Options::unguarded(if args.dry_run {
-        Mode::DryRun
-    } else {
-        Mode::Apply
-    });
-    let outcome = run.watched(settings, |context| {
-        sync::rollback(context, &options, &args.back)
-    })?;
-    match run.report.format() {
-        Format::Json => run.report.json(&told::Document::from(&outcome)),
-        Format::Human => {
-            told::human(run.report, &outcome);
-            if let Some(left) = outcome
-                .before
-                .filter(|left| *left != outcome.commit.id && !args.dry_run)
-            {
-                run.report.note(&format!(
-                    "{} is held until the branch moves on or `--resume`; `hyper-sync rebuild` builds what is here now",
-                    left.short()
-                ));
-            }
-        }
-    }
-    Ok(super::sync::late(&outcome))
-}
-
-/// Puts edits back.
-pub(super) fn restore(
-    args: &args::Restore,
-    settings: &Settings,
-    run: &mut Run<'_>,
-) -> Result<Exit, Error> {
-    let paths = place::resolve(&args.paths, &settings.target)?;
-    let options = Options::unguarded(Mode::Apply);
-    let Restored {
-        paths,
-        displaced,
-        applied,
-    } = run.watched(settings, |context| sync::restore(context, &options, &paths))?;
-    told::late(run.report, &applied);
-    match run.report.format() {
-        Format::Json => run.report.json(&serde_json::json!({
-            "restored": paths,
-            "displaced": displaced,
-            "late_edits": applied.late.iter().map(|late| &late.path).collect::<Vec<_>>(),
-            "transaction": applied.id.map(|id| id.to_string()),
-            "written": applied.written,
-        })),
-        Format::Human => {
-            let is_late = |path: &RelPath| applied.late.iter().any(|late| late.path == *path);
-            for path in paths.iter().filter(|path| !is_late(path)) {
-                let swapped = if displaced.contains(path) {
-                    "; the one that was there is kept, and the same command swaps them again"
-                } else {
-                    ""
-                };
-                let text = format!("the local edit of `{path}` is back{swapped}\n");
-                run.report.text(&text);
-            }
-            let is_taken = |path: &RelPath| !settings.protect.matches(path);
-            if settings.local_edits == LocalEdits::Replace && paths.iter().any(is_taken) {
-                run.report.note(
-                    "the next sync replaces it again, for `local_edits` is \"replace\"; what `protect` lists stays",
-                );
-            }
-        }
-    }
-    Ok(if applied.late.is_empty() {
-        Exit::Done
-    } else {
-        Exit::Conflict
-    })
 }

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::args::{Command, Update};
 use super::{Run, status};
 use crate::Error;
 use crate::exit::Exit;
@@ -57,24 +56,4 @@ fn attempt(path: &Path, exit: Exit, settings: &Settings, run: &Run<'_>) -> Resul
         local_edits: local_edits.map(|edits| edits.len() as u64),
     };
     Ok(metrics::write(path, &state, &told)?)
-}
-
-/// Whether a command may leave anything else than it found. A preview writes nothing, and that is no exception.
-pub(super) fn may_change(command: Option<&Command>, update: &Update) -> bool {
-    match command {
-        None => !update.remote.check_only,
-        Some(Command::Sync(args)) => !args.remote.check_only && !args.dry_run,
-        Some(Command::Rollback(args)) => !args.dry_run,
-        Some(Command::Restore(_) | Command::Rebuild(_)) => true,
-        Some(
-            Command::Validate(_)
-            | Command::Status
-            | Command::Overdue
-            | Command::Diff(_)
-            | Command::History
-            | Command::Config(_)
-            | Command::Completions { .. }
-            | Command::Man { .. },
-        ) => false,
-    }
 }

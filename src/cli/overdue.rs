@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use clap::Args;
 use jiff::Timestamp;
 
-use super::Run;
+use super::{Command, Run};
 use crate::Error;
 use crate::exit::Exit;
 use crate::lock::{self, Lock};
@@ -14,25 +15,39 @@ use crate::settings::Settings;
 use crate::state::StateDir;
 use crate::sync::{self, Unreached};
 
+/// Fail where syncs have not reached the repository for longer than `failure_grace`
+///
+/// For the unit that updates a machine, and for monitoring: a machine without network is no broken machine. Exit
+/// code 0: the last sync reached the repository, or was refused by a rate limit; 75: it did not, but not for long:
+/// try again soon; 3 or 5: none has ended well for too long.
+#[derive(Args)]
+pub(super) struct Arguments {}
+
 /// How long a run that has begun since is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Runs the command: the end of the unit that updates the machine.
-pub(super) fn run(settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
-    let record = match StateDir::find(&settings.state_dir, &settings.target)? {
-        Some(state) => Unreached::load(&state)?,
-        None => None,
-    };
-    if let Some(record) = &record
-        && record.is_overdue(Timestamp::now(), settings.failure_grace)
-    {
-        return Err(sync::Error::Overdue(record.clone()).into());
+impl Command for Arguments {
+    fn may_change(&self) -> bool {
+        false
     }
-    if run.report.format() == Format::Json {
-        run.report.json(&record);
+
+    /// The end of the unit that updates the machine.
+    fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
+        let record = match StateDir::find(&settings.state_dir, &settings.target)? {
+            Some(state) => Unreached::load(&state)?,
+            None => None,
+        };
+        if let Some(record) = &record
+            && record.is_overdue(Timestamp::now(), settings.failure_grace)
+        {
+            return Err(sync::Error::Overdue(record.clone()).into());
+        }
+        if run.report.format() == Format::Json {
+            run.report.json(&record);
+        }
+        let soon = record.is_some_and(|record| !record.rate_limited);
+        Ok(if soon { Exit::TryAgain } else { Exit::Done })
     }
-    let soon = record.is_some_and(|record| !record.rate_limited);
-    Ok(if soon { Exit::TryAgain } else { Exit::Done })
 }
 
 /// How the sync of a run ended, as far as it tells whether the repository was reached.

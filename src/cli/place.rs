@@ -7,7 +7,7 @@ use crate::sync::Error;
 
 /// A place in the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub(super) enum Place {
     /// The target itself.
     Everything,
     /// A path relative to it.

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Run, args, validate};
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+
+use super::{Command, Run, validate};
 use crate::Error;
 use crate::exit::Exit;
 use crate::lock::{self, Lock};
@@ -10,8 +13,41 @@ use crate::metrics::Stage;
 use crate::process::SystemRunner;
 use crate::rebuild::{self, Machine, Outcome, Record, Repeat, Request, Status};
 use crate::report::{self, Format, Verbosity};
-use crate::settings::{Action, Settings};
+use crate::settings::{Action, Overrides, Settings};
 use crate::state::{Found, Index, StateDir};
+
+/// Rebuild the system from the target as it is
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// The rebuild.
+    #[command(flatten)]
+    activation: Activation,
+    /// Do nothing unless a sync has left a rebuild to do
+    #[arg(long)]
+    if_pending: bool,
+    /// Only make the new system the boot default, and leave the action waiting; for the unit that may reboot
+    #[arg(long, hide = true, requires = "if_pending")]
+    boot_first: bool,
+}
+
+/// What decides how a rebuild is done.
+#[derive(Args, Default)]
+pub(super) struct Activation {
+    /// What to do with the system that is built [default: switch]
+    #[arg(long, value_name = "ACTION", value_parser = PossibleValuesParser::new(Action::WORDS))]
+    rebuild_action: Option<String>,
+    /// Activate also a system that has no hyper-sync timer any more, in a run started by that timer
+    #[arg(long)]
+    allow_self_removal: bool,
+}
+
+impl Activation {
+    /// With the settings that these options give.
+    pub(super) fn overrides(&self, overrides: Overrides) -> Overrides {
+        let action = self.rebuild_action.as_ref();
+        overrides.with("rebuild.action", "--rebuild-action", action)
+    }
+}
 
 /// The unit that starts updates by itself.
 const TIMER: &str = "hyper-sync.timer";
@@ -35,7 +71,7 @@ impl Cause {
         then: None,
     };
 
-    fn of(args: &args::Rebuild, settings: &Settings) -> Self {
+    fn of(args: &Arguments, settings: &Settings) -> Self {
         if !args.if_pending {
             // A person who asks for a rebuild may have changed what no key knows.
             return Self {
@@ -54,38 +90,43 @@ impl Cause {
     }
 }
 
-/// Runs the command.
-pub(super) fn run(
-    args: &args::Rebuild,
-    settings: &Settings,
-    run: &mut Run<'_>,
-) -> Result<Exit, Error> {
-    run.progress.begin(Stage::Rebuild);
-    let state = StateDir::open(&settings.state_dir)?;
-    state.refuse_other(&settings.target)?;
-    if args.if_pending {
-        if Record::load(&state)?.pending.is_none() {
-            match run.report.format() {
-                Format::Human => run.report.note("no rebuild waits"),
-                Format::Json => run.report.json(&None::<Outcome>),
+impl Command for Arguments {
+    fn overrides(&self, global: Overrides) -> Overrides {
+        self.activation.overrides(global)
+    }
+
+    fn may_change(&self) -> bool {
+        true
+    }
+
+    fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
+        run.progress.begin(Stage::Rebuild);
+        let state = StateDir::open(&settings.state_dir)?;
+        state.refuse_other(&settings.target)?;
+        if self.if_pending {
+            if Record::load(&state)?.pending.is_none() {
+                match run.report.format() {
+                    Format::Human => run.report.note("no rebuild waits"),
+                    Format::Json => run.report.json(&None::<Outcome>),
+                }
+                return Ok(Exit::Done);
             }
-            return Ok(Exit::Done);
+            // The sandbox of the sync before it has hidden some of what is looked at here.
+            validate::before_rebuild(settings, run)?;
         }
-        // The sandbox of the sync before it has hidden some of what is looked at here.
-        validate::before_rebuild(settings, run)?;
+        let cause = Cause::of(self, settings);
+        let outcome = if self.boot_first {
+            let mut first = settings.clone();
+            first.rebuild.action = Action::Boot;
+            rebuild(cause, &first, &state, run)
+        } else {
+            rebuild(cause, settings, &state, run)
+        }?;
+        if run.report.format() == Format::Json {
+            run.report.json(&outcome);
+        }
+        Ok(Exit::Done)
     }
-    let cause = Cause::of(args, settings);
-    let outcome = if args.boot_first {
-        let mut first = settings.clone();
-        first.rebuild.action = Action::Boot;
-        rebuild(cause, &first, &state, run)
-    } else {
-        rebuild(cause, settings, &state, run)
-    }?;
-    if run.report.format() == Format::Json {
-        run.report.json(&outcome);
-    }
-    Ok(Exit::Done)
 }
 
 /// Finds out whether a rebuild could begin at all, and opens the state directory for it.

@@ -1,8 +1,9 @@
 //! `hyper-sync status`: which commit is where, and what waits.
 
+use clap::Args;
 use serde::Serialize;
 
-use super::Run;
+use super::{Command, Run};
 use crate::Error;
 use crate::exit::Exit;
 use crate::fs::{Directory, Faults, Stat, Target};
@@ -19,6 +20,12 @@ use crate::sync::{Hold, Unreached};
 use crate::text;
 
 mod told;
+
+/// Show which commit the target, the built and the running system are at
+///
+/// Also local edits, commits that are held, a rebuild that waits, and when it last ran and last changed anything.
+#[derive(Args)]
+pub(super) struct Arguments {}
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -53,18 +60,24 @@ pub(super) struct Edit {
     edit: &'static str,
 }
 
-/// Runs the command. Takes no lock and writes nothing: it may be asked while a sync runs.
-pub(super) fn run(settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
-    let document = look(settings, run)?;
-    if document.commit.is_none() {
-        warn_of_other_owner(settings, run);
+impl Command for Arguments {
+    fn may_change(&self) -> bool {
+        false
     }
-    match run.report.format() {
-        Format::Json => run.report.json(&document),
-        // What was asked for, and so told with `--quiet` too.
-        Format::Human => run.report.result(&told::told(&document)),
+
+    /// Takes no lock and writes nothing: it may be asked while a sync runs.
+    fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
+        let document = look(settings, run)?;
+        if document.commit.is_none() {
+            warn_of_other_owner(settings, run);
+        }
+        match run.report.format() {
+            Format::Json => run.report.json(&document),
+            // What was asked for, and so told with `--quiet` too.
+            Format::Human => run.report.result(&told::told(&document)),
+        }
+        Ok(Exit::Done)
     }
-    Ok(Exit::Done)
 }
 
 /// That nothing is known here says little where the target is somebody else's: their state is elsewhere.

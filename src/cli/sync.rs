@@ -1,39 +1,130 @@
 //! `hyper-sync sync`.
 
-use super::{Run, args, rebuild};
+use std::ffi::OsString;
+
+use clap::builder::PossibleValuesParser;
+use clap::{ArgGroup, Args};
+
+use super::{Command, Run, rebuild};
 use crate::Error;
 use crate::exit::Exit;
 use crate::metrics::Stage;
 use crate::plan::MassDelete;
 use crate::report::{Format, sync as told};
-use crate::settings::Settings;
+use crate::settings::{LocalEdits, Overrides, Settings, Transport};
 use crate::sync::{self, Mode, Options, Outcome};
 
-/// Runs the command.
-pub(super) fn run(
-    args: &args::Sync,
-    settings: &Settings,
-    run: &mut Run<'_>,
-) -> Result<Exit, Error> {
-    let mut options = options(&args.remote);
-    options.skip_validation = args.skip_validation;
-    if args.dry_run {
-        options.mode = Mode::DryRun;
+/// Bring the target to a commit, without rebuilding
+///
+/// Finds out what changed between the last synced commit and the one of `--ref`, downloads only that, verifies
+/// it to the byte and puts it into the target. Files it did not write are never deleted, local edits are never
+/// lost.
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// The sync.
+    #[command(flatten)]
+    remote: Remote,
+    /// List every file that would be written or deleted; write nothing
+    #[arg(long, group = "preview")]
+    dry_run: bool,
+    /// Compare local files by size and time instead of hashing them (faster)
+    ///
+    /// Downloads are verified all the same. An edit that keeps size and time is not seen.
+    #[arg(long)]
+    skip_validation: bool,
+}
+
+/// What `update` and `sync` have in common.
+#[derive(Args, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "options of a command line are independent"
+)]
+#[command(group = ArgGroup::new("preview").multiple(true))]
+pub(super) struct Remote {
+    /// Branch, tag or commit to bring the target to [default: main]
+    #[arg(long = "ref", value_name = "BRANCH|TAG|COMMIT")]
+    reference: Option<OsString>,
+    /// Only say whether changes wait, and how many; no file is downloaded or written
+    #[arg(long, group = "preview")]
+    pub(super) check_only: bool,
+    /// With `--check-only`: exit with 20 when changes wait
+    #[arg(long, requires = "preview")]
+    exit_code: bool,
+    /// Download the whole commit instead of what changed; verified and applied the same way
+    #[arg(long)]
+    force_full: bool,
+    /// How the repository is read: the git protocol, GitHub's API, or whichever suits
+    #[arg(long, value_name = "HOW", value_parser = PossibleValuesParser::new(Transport::WORDS))]
+    transport: Option<String>,
+    /// What happens to files edited since the last sync
+    ///
+    /// `replace`: the target mirrors the commit, the edit is kept aside and `hyper-sync restore` puts it back.
+    /// `keep`: edits win. `refuse`: an update that needs an edited file stops and writes nothing. In files that
+    /// match the setting `protect` a local edit always wins.
+    #[arg(long, value_name = "POLICY", value_parser = PossibleValuesParser::new(LocalEdits::WORDS))]
+    local_edits: Option<String>,
+    /// Follow a branch that was moved back or rewritten
+    #[arg(long)]
+    allow_rewind: bool,
+    /// Let the update delete most of the files that are managed
+    #[arg(long)]
+    allow_mass_delete: bool,
+    /// Take the commit that was rolled back from again
+    #[arg(long)]
+    resume: bool,
+    /// Wait this long for another run to end, instead of giving up at once
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
+    wait: u64,
+}
+
+impl Remote {
+    /// With the settings that these options give.
+    pub(super) fn overrides(&self, overrides: Overrides) -> Overrides {
+        let rewind = self.allow_rewind.then_some("true");
+        overrides
+            .with("ref", "--ref", self.reference.as_ref())
+            .with("transport", "--transport", self.transport.as_ref())
+            .with("local_edits", "--local-edits", self.local_edits.as_ref())
+            .with("trust.rewind", "--allow-rewind", rewind)
     }
-    run.progress.begin(Stage::Sync);
-    let outcome = sync(&options, settings, run)?;
-    if options.mode == Mode::Apply {
-        rebuild::refresh_lock(settings, run)?;
+}
+
+impl Command for Arguments {
+    fn overrides(&self, global: Overrides) -> Overrides {
+        self.remote.overrides(global)
     }
-    match run.report.format() {
-        Format::Human => told::human(run.report, &outcome),
-        Format::Json => run.report.json(&told::Document::from(&outcome)),
+
+    fn may_change(&self) -> bool {
+        !self.remote.check_only && !self.dry_run
     }
-    Ok(exit(&args.remote, &outcome))
+
+    fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
+        let mut options = options(&self.remote);
+        options.skip_validation = self.skip_validation;
+        if self.dry_run {
+            options.mode = Mode::DryRun;
+        }
+        run.progress.begin(Stage::Sync);
+        let outcome = sync(&options, settings, run)?;
+        if options.mode == Mode::Apply {
+            rebuild::refresh_lock(settings, run)?;
+        }
+        match run.report.format() {
+            Format::Human => told::human(run.report, &outcome),
+            Format::Json => run.report.json(&told::Document::from(&outcome)),
+        }
+        Ok(exit(&self.remote, &outcome))
+    }
 }
 
 /// What the options that `sync` and the update share ask for.
-pub(super) fn options(remote: &args::Remote) -> Options {
+pub(super) fn options(remote: &Remote) -> Options {
     Options {
         mode: if remote.check_only {
             Mode::Check
@@ -65,7 +156,7 @@ pub(super) fn sync(
 }
 
 /// The exit code of a sync that came to its end.
-pub(super) fn exit(remote: &args::Remote, outcome: &Outcome) -> Exit {
+pub(super) fn exit(remote: &Remote, outcome: &Outcome) -> Exit {
     match late(outcome) {
         Exit::Done if remote.exit_code && outcome.mode != Mode::Apply && outcome.has_changes() => {
             Exit::ChangesWait

@@ -1,14 +1,35 @@
 //! The root command: validate, sync, rebuild.
 
+use clap::Args;
 use serde::Serialize;
 
-use super::{Run, args, rebuild, sync, validate};
+use super::rebuild::Activation;
+use super::sync::Remote;
+use super::{Command, Run, rebuild, sync, validate};
 use crate::Error;
 use crate::exit::Exit;
 use crate::metrics::Stage;
 use crate::report::{Format, sync as told};
-use crate::settings::Settings;
+use crate::settings::{Overrides, Settings};
 use crate::sync::Mode;
+
+/// Options of the update.
+#[derive(Args, Default)]
+#[command(next_help_heading = "Update options")]
+pub(super) struct Arguments {
+    /// The sync.
+    #[command(flatten)]
+    remote: Remote,
+    /// Bring the target to the commit, but do not rebuild
+    #[arg(long)]
+    skip_rebuild: bool,
+    /// Leave out what the sandboxed unit cannot see or write; the unit of the rebuild does it
+    #[arg(long, hide = true, requires = "skip_rebuild")]
+    sandboxed: bool,
+    /// The rebuild.
+    #[command(flatten)]
+    activation: Activation,
+}
 
 /// What `--json` prints: one object a stage.
 #[derive(Serialize)]
@@ -18,53 +39,58 @@ struct Document<'a> {
     rebuild: Option<crate::rebuild::Outcome>,
 }
 
-/// Runs the update.
-pub(super) fn run(
-    args: &args::Update,
-    settings: &Settings,
-    run: &mut Run<'_>,
-) -> Result<Exit, Error> {
-    let options = sync::options(&args.remote);
-    let applies = options.mode == Mode::Apply;
-    let rebuilds = applies && !args.skip_rebuild;
-    run.progress.begin(Stage::Sync);
-    // Found out now, while nothing has changed.
-    let state = rebuilds
-        .then(|| rebuild::preflight(settings, run))
-        .transpose()?;
-    let checked = if applies {
-        Some(validate::before_sync(
-            rebuilds,
-            args.sandboxed,
-            settings,
-            run,
-        )?)
-    } else {
-        None
-    };
-    let outcome = sync::sync(&options, settings, run)?;
-    if run.report.format() == Format::Human {
-        told::human(run.report, &outcome);
+impl Command for Arguments {
+    fn overrides(&self, global: Overrides) -> Overrides {
+        self.activation.overrides(self.remote.overrides(global))
     }
-    let exit = sync::exit(&args.remote, &outcome);
-    if applies && !rebuilds && !args.sandboxed {
-        rebuild::refresh_lock(settings, run)?;
+
+    fn may_change(&self) -> bool {
+        !self.remote.check_only
     }
-    let rebuilt = if let Some(state) = state.filter(|_| exit == Exit::Done) {
-        run.progress.begin(Stage::Rebuild);
-        validate::before_rebuild(settings, run)?;
-        let cause = rebuild::Cause::UPDATE;
-        Some(rebuild::rebuild(cause, settings, &state, run)?)
-    } else {
-        None
-    };
-    if run.report.format() == Format::Json {
-        let document = Document {
-            validate: checked,
-            sync: (&outcome).into(),
-            rebuild: rebuilt,
+
+    fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
+        let options = sync::options(&self.remote);
+        let applies = options.mode == Mode::Apply;
+        let rebuilds = applies && !self.skip_rebuild;
+        run.progress.begin(Stage::Sync);
+        // Found out now, while nothing has changed.
+        let state = rebuilds
+            .then(|| rebuild::preflight(settings, run))
+            .transpose()?;
+        let checked = if applies {
+            Some(validate::before_sync(
+                rebuilds,
+                self.sandboxed,
+                settings,
+                run,
+            )?)
+        } else {
+            None
         };
-        run.report.json(&document);
+        let outcome = sync::sync(&options, settings, run)?;
+        if run.report.format() == Format::Human {
+            told::human(run.report, &outcome);
+        }
+        let exit = sync::exit(&self.remote, &outcome);
+        if applies && !rebuilds && !self.sandboxed {
+            rebuild::refresh_lock(settings, run)?;
+        }
+        let rebuilt = if let Some(state) = state.filter(|_| exit == Exit::Done) {
+            run.progress.begin(Stage::Rebuild);
+            validate::before_rebuild(settings, run)?;
+            let cause = rebuild::Cause::UPDATE;
+            Some(rebuild::rebuild(cause, settings, &state, run)?)
+        } else {
+            None
+        };
+        if run.report.format() == Format::Json {
+            let document = Document {
+                validate: checked,
+                sync: (&outcome).into(),
+                rebuild: rebuilt,
+            };
+            run.report.json(&document);
+        }
+        Ok(exit)
     }
-    Ok(exit)
 }

@@ -2,15 +2,45 @@
 
 use std::path::Path;
 
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{Run, args};
+use super::{Command, Run};
 use crate::Error;
 use crate::exit::Exit;
 use crate::process::SystemRunner;
 use crate::report::{self, Format, Verbosity, validate as told};
 use crate::settings::{Env, Settings};
 use crate::validate::{self, Context, Options, Severity, Status, Validation};
+
+/// Check the installation: files, flake, Nix, tools, integrity, disk space
+///
+/// Exit code 0: all passed; 1: critical failures; 2: warnings only.
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// Leave out the checks that take long
+    #[arg(long)]
+    quick: bool,
+    /// Repair what can be repaired safely: says what it will do, does it, and checks again
+    #[arg(long)]
+    fix: bool,
+    /// Leave out what cannot be seen from inside the sandboxed unit
+    #[arg(long, hide = true)]
+    sandboxed: bool,
+    /// The least that makes the exit code other than 0
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t)]
+    fail_on: FailOn,
+}
+
+/// What `validate` fails on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum FailOn {
+    /// Warnings (exit code 2) and critical failures (1)
+    #[default]
+    Warning,
+    /// Critical failures only; warnings exit with 0
+    Critical,
+}
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -35,23 +65,28 @@ impl From<Validation> for Document {
     }
 }
 
-/// Runs the command.
-pub(super) fn run(args: &args::Validate, settings: &Settings, run: &mut Run<'_>) -> Exit {
-    let options = Options {
-        quick: args.quick,
-        sandboxed: args.sandboxed,
-        fix: args.fix,
-    };
-    let validation = look(options, settings, run);
-    let exit = validation.exit(match args.fail_on {
-        args::FailOn::Warning => Severity::Warning,
-        args::FailOn::Critical => Severity::Critical,
-    });
-    match run.report.format() {
-        Format::Human => told::human(run.report, &validation),
-        Format::Json => run.report.json(&Document::from(validation)),
+impl Command for Arguments {
+    fn may_change(&self) -> bool {
+        false
     }
-    exit
+
+    fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
+        let options = Options {
+            quick: self.quick,
+            sandboxed: self.sandboxed,
+            fix: self.fix,
+        };
+        let validation = look(options, settings, run);
+        let exit = validation.exit(match self.fail_on {
+            FailOn::Warning => Severity::Warning,
+            FailOn::Critical => Severity::Critical,
+        });
+        match run.report.format() {
+            Format::Human => told::human(run.report, &validation),
+            Format::Json => run.report.json(&Document::from(validation)),
+        }
+        Ok(exit)
+    }
 }
 
 /// Before a sync, only what would make it unsafe stops the update: a sync is often the repair of everything else.

@@ -1,0 +1,74 @@
+//! `hyper-sync restore`: local edits that an update has replaced.
+
+use clap::{Args, ValueHint};
+
+use super::place::{self, Place};
+use super::{Command, Run};
+use crate::Error;
+use crate::exit::Exit;
+use crate::git::RelPath;
+use crate::report::{Format, sync as told};
+use crate::settings::{LocalEdits, Settings};
+use crate::sync::{self, Mode, Options, Restored};
+
+/// Put local edits back that an update has replaced
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// The files, or directories that hold them, in the target; `.` means all of them
+    #[arg(
+        value_name = "PATH",
+        required = true,
+        value_parser = place::parse,
+        value_hint = ValueHint::AnyPath
+    )]
+    paths: Vec<Place>,
+}
+
+impl Command for Arguments {
+    fn may_change(&self) -> bool {
+        true
+    }
+
+    fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
+        let paths = place::resolve(&self.paths, &settings.target)?;
+        let options = Options::unguarded(Mode::Apply);
+        let Restored {
+            paths,
+            displaced,
+            applied,
+        } = run.watched(settings, |context| sync::restore(context, &options, &paths))?;
+        told::late(run.report, &applied);
+        match run.report.format() {
+            Format::Json => run.report.json(&serde_json::json!({
+                "restored": paths,
+                "displaced": displaced,
+                "late_edits": applied.late.iter().map(|late| &late.path).collect::<Vec<_>>(),
+                "transaction": applied.id.map(|id| id.to_string()),
+                "written": applied.written,
+            })),
+            Format::Human => {
+                let is_late = |path: &RelPath| applied.late.iter().any(|late| late.path == *path);
+                for path in paths.iter().filter(|path| !is_late(path)) {
+                    let swapped = if displaced.contains(path) {
+                        "; the one that was there is kept, and the same command swaps them again"
+                    } else {
+                        ""
+                    };
+                    let text = format!("the local edit of `{path}` is back{swapped}\n");
+                    run.report.text(&text);
+                }
+                let is_taken = |path: &RelPath| !settings.protect.matches(path);
+                if settings.local_edits == LocalEdits::Replace && paths.iter().any(is_taken) {
+                    run.report.note(
+                        "the next sync replaces it again, for `local_edits` is \"replace\"; what `protect` lists stays",
+                    );
+                }
+            }
+        }
+        Ok(if applied.late.is_empty() {
+            Exit::Done
+        } else {
+            Exit::Conflict
+        })
+    }
+}

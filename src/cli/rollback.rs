@@ -1,0 +1,78 @@
+//! `hyper-sync rollback`: an earlier commit, from what past updates replaced.
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+
+use super::{Command, Run};
+use crate::Error;
+use crate::exit::Exit;
+use crate::report::{Format, sync as told};
+use crate::settings::{LocalEdits, Overrides, Settings};
+use crate::sync::{self, Back, Mode, Options};
+
+/// Bring the target back to an earlier commit, without the network
+///
+/// Local edits that the undone updates had replaced are put back. The commit that is left is held: a sync takes it
+/// again only with `--resume`, or when the branch has moved on. Rebuild afterwards with `hyper-sync rebuild`. A
+/// rollback is an update itself: a second one undoes it, and to go further back, name the commit.
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// How many updates back, or the commit to go back to (the beginning of its id is enough)
+    #[arg(value_name = "N|COMMIT", default_value = "1", value_parser = parse_back)]
+    back: Back,
+    /// List every file that would be written or deleted; write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// What happens to files edited since the last sync [setting: `local_edits`]
+    #[arg(long, value_name = "POLICY", value_parser = PossibleValuesParser::new(LocalEdits::WORDS))]
+    local_edits: Option<String>,
+}
+
+/// A small number counts updates; anything longer is the beginning of a commit id.
+fn parse_back(text: &str) -> Result<Back, String> {
+    match text.parse() {
+        Ok(0) => Err("0 updates back is where it is".to_owned()),
+        Ok(count) if text.len() < 4 => Ok(Back::Updates(count)),
+        _ if text.len() >= 4 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            Ok(Back::Commit(text.to_ascii_lowercase()))
+        }
+        _ => Err("it is neither a number of updates nor the beginning of a commit id".to_owned()),
+    }
+}
+
+impl Command for Arguments {
+    fn overrides(&self, global: Overrides) -> Overrides {
+        global.with("local_edits", "--local-edits", self.local_edits.as_ref())
+    }
+
+    fn may_change(&self) -> bool {
+        !self.dry_run
+    }
+
+    fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
+        let options = Options::unguarded(if self.dry_run {
+            Mode::DryRun
+        } else {
+            Mode::Apply
+        });
+        let outcome = run.watched(settings, |context| {
+            sync::rollback(context, &options, &self.back)
+        })?;
+        match run.report.format() {
+            Format::Json => run.report.json(&told::Document::from(&outcome)),
+            Format::Human => {
+                told::human(run.report, &outcome);
+                if let Some(left) = outcome
+                    .before
+                    .filter(|left| *left != outcome.commit.id && !self.dry_run)
+                {
+                    run.report.note(&format!(
+                        "{} is held until the branch moves on or `--resume`; `hyper-sync rebuild` builds what is here now",
+                        left.short()
+                    ));
+                }
+            }
+        }
+        Ok(super::sync::late(&outcome))
+    }
+}
