@@ -47,6 +47,7 @@ mod modes;
 mod names;
 mod notices;
 mod objects;
+mod older_state;
 mod overdue;
 mod parallel;
 mod policies;
