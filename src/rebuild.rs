@@ -67,6 +67,8 @@ pub struct Request<'a> {
     pub target: &'a Path,
     /// Our own directory.
     pub state: &'a StateDir,
+    /// Where the state of the last sync is published; how the rebuild ended is added to it.
+    pub state_file: Option<&'a Path>,
     /// The commit the tree is at.
     pub commit: Option<CommitId>,
     /// Whether Nix should explain its errors at length.
@@ -86,8 +88,6 @@ pub enum Repeat {
     IfNeeded,
     /// It is built again, and activated if something else came out.
     Build,
-    /// It is done.
-    Always,
 }
 
 /// Finds out whether a rebuild could begin at all. For the time before a sync: nothing has changed yet.

@@ -206,6 +206,7 @@ fn request<'a>(
         settings: &settings.rebuild,
         target: &settings.target,
         state,
+        state_file: settings.state_file.as_deref(),
         commit,
         verbose: run.report.verbosity() == Verbosity::Verbose,
         exclude: &settings.exclude,

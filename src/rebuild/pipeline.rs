@@ -17,6 +17,7 @@ use crate::fs::Target;
 use crate::nix::NarHash;
 use crate::process::Finished;
 use crate::settings::Action;
+use crate::state::SyncState;
 
 /// One rebuild on its way.
 pub(super) struct Pipeline<'a> {
@@ -25,6 +26,8 @@ pub(super) struct Pipeline<'a> {
     host: String,
     /// The tree's hash, where a snapshot of it could be taken.
     tree: Option<NarHash>,
+    /// Whether the build reads that snapshot.
+    is_pinned: bool,
     record: Record,
     notes: Vec<Note>,
 }
@@ -60,6 +63,7 @@ pub(super) fn run(session: &Session<'_>) -> Result<Outcome, Error> {
         places,
         host,
         tree: hash,
+        is_pinned: pin.is_ok(),
         record,
         notes,
     };
@@ -117,13 +121,12 @@ impl Pipeline<'_> {
 
         if action == Action::Build {
             self.finish(key, Status::Built, Some(&system))?;
-            return Ok(self.outcome(Status::Built, Some(system), true));
+            return Ok(self.outcome(Status::Built, Some(system)));
         }
         // Built by hand meanwhile, or from a commit that changes nothing: the machine runs it already.
-        if session.request.repeat != Repeat::Always
-            && self
-                .record
-                .holds_of(action, &system, &session.machine.systems())
+        if self
+            .record
+            .holds_of(action, &system, &session.machine.systems())
         {
             return self.unchanged(Some(system), key);
         }
@@ -144,7 +147,7 @@ impl Pipeline<'_> {
         if did_not_begin && let Some(former) = before.profile.filter(|former| *former != system) {
             activate::take_back(session, &former);
         }
-        self.conclude(activated?, key, Some(system), true)
+        self.conclude(activated?, key, Some(system))
     }
 
     /// `nixos-rebuild` on the live tree.
@@ -182,7 +185,7 @@ impl Pipeline<'_> {
         let hash = take(session, self.places).ok().map(|tree| tree.nar);
         let again = key::of(session, self.places, hash, &self.host);
         let key = key.filter(|key| again.as_ref() == Some(key));
-        self.conclude(activated, key, system, false)
+        self.conclude(activated, key, system)
     }
 
     /// Runs what activates a system, once nobody else does.
@@ -215,7 +218,6 @@ impl Pipeline<'_> {
         activated: Activated,
         key: Option<String>,
         system: Option<PathBuf>,
-        pinned: bool,
     ) -> Result<Outcome, Error> {
         let Activated {
             verdict,
@@ -240,7 +242,7 @@ impl Pipeline<'_> {
             }),
             _ => {}
         }
-        Ok(self.outcome(status, system, pinned))
+        Ok(self.outcome(status, system))
     }
 
     /// The effect holds: what may be left of an earlier run's mark goes.
@@ -260,8 +262,8 @@ impl Pipeline<'_> {
             self.record = after;
             self.save()?;
         }
-        let pinned = self.tree.is_some();
-        Ok(self.outcome(Status::Unchanged, system, pinned))
+        self.publish(Status::Unchanged);
+        Ok(self.outcome(Status::Unchanged, system))
     }
 
     /// Refuses a system without the timer that has started this run: nobody would ever update the machine again.
@@ -293,21 +295,47 @@ impl Pipeline<'_> {
     ) -> Result<(), Error> {
         self.record
             .finish(self.session, &self.host, key, status, system);
-        self.save()
+        self.save()?;
+        self.publish(status);
+        Ok(())
+    }
+
+    /// Adds how it ended to the state of the last sync. The system is what it is by now, whether that can be written or
+    /// not.
+    fn publish(&self, status: Status) {
+        let request = self.session.request;
+        let Some(commit) = request.commit else {
+            return;
+        };
+        let hash = self.nar_hash().map(|hash| hash.to_string());
+        let (state, published) = (request.state, request.state_file);
+        if let Err(error) =
+            SyncState::record_rebuild(state, published, commit, status.to_string(), hash)
+        {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "how the rebuild ended is not in `sync-state.json`"
+            );
+        }
+    }
+
+    /// The hash of the snapshot that was built.
+    fn nar_hash(&self) -> Option<NarHash> {
+        self.tree.filter(|_| self.is_pinned)
     }
 
     fn save(&self) -> Result<(), Error> {
         Ok(self.record.save(self.session.request.state)?)
     }
 
-    fn outcome(self, status: Status, system: Option<PathBuf>, pinned: bool) -> Outcome {
+    fn outcome(self, status: Status, system: Option<PathBuf>) -> Outcome {
         Outcome {
+            nar_hash: self.nar_hash(),
             status,
             host: self.host,
             commit: self.session.request.commit,
             system,
             layout: self.places.layout.clone(),
-            nar_hash: self.tree.filter(|_| pinned),
             notes: self.notes,
         }
     }

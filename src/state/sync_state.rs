@@ -38,7 +38,8 @@ pub struct SyncState {
     pub read_from: Option<String>,
     /// The commit's tree.
     pub tree_sha: TreeId,
-    /// The NAR hash of the snapshot the last rebuild saw.
+    /// The NAR hash of the snapshot that the rebuild of this commit read; absent until one has ended, and where it read
+    /// the live tree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nar_hash: Option<String>,
     /// How the objects came, as `source::Route` is written.
@@ -56,7 +57,7 @@ pub struct SyncState {
     /// case is ignored.
     #[serde(default)]
     pub notices: Vec<String>,
-    /// How the last rebuild ended.
+    /// How the rebuild of this commit ended, as `rebuild::Status` is written; absent until one has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rebuild: Option<String>,
 }
@@ -146,6 +147,29 @@ impl SyncState {
             return Ok(());
         }
         publish(published, text.as_bytes(), state.faults())
+    }
+
+    /// Records how the rebuild of `commit` ended. Where the file is about another commit, that stays.
+    pub fn record_rebuild(
+        state: &StateDir,
+        published: Option<&Path>,
+        commit: CommitId,
+        rebuild: String,
+        nar_hash: Option<String>,
+    ) -> Result<(), Error> {
+        let known = Self::load(state)?.filter(|known| known.last_sync.commit_sha == commit);
+        let Some(mut known) = known else {
+            return Ok(());
+        };
+        let ended = (Some(rebuild), nar_hash);
+        if (&known.rebuild, &known.nar_hash) != (&ended.0, &ended.1) {
+            (known.rebuild, known.nar_hash) = ended;
+            return known.save(state, published);
+        }
+        match published {
+            Some(path) => known.keep_published(state, path),
+            None => Ok(()),
+        }
     }
 
     fn text(&self, state: &StateDir) -> Result<String, Error> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hyper_sync::rebuild::{Error, Note, Reason, Repeat, Status};
 use hyper_sync::settings::Action;
+use hyper_sync::state::SyncState;
 
 use world::World;
 
@@ -265,6 +266,43 @@ fn an_activation_that_broke_off_is_done_again_though_the_links_look_right() {
 }
 
 #[test]
+fn how_it_ended_is_in_the_state_of_the_sync() {
+    let ended = |world: &World| {
+        let state = SyncState::load(&world.state()).unwrap().unwrap();
+        (state.rebuild, state.nar_hash)
+    };
+    let text = |text: &str| Some(text.to_owned());
+    let world = World::pinned();
+    world.switches_to("nixos-rebuild", "new");
+    world.synced(&"1".repeat(40));
+    assert_eq!(ended(&world), (None, None));
+    let outcome = world.request(Action::Switch).run().unwrap();
+    let hash = outcome.nar_hash.unwrap().to_string();
+    assert_eq!(ended(&world), (text("switched"), Some(hash.clone())));
+    let _ = world.request(Action::Switch).run().unwrap();
+    assert_eq!(ended(&world), (text("unchanged"), Some(hash)));
+    world.write("flake/src/module.nix", "{ } # other");
+    world.script("nix", "case $1 in build) exit 1;; flake) echo '{}';; esac");
+    let _ = world.request(Action::Switch).run().unwrap_err();
+    let (status, other) = ended(&world);
+    assert_eq!(status, text("failed"));
+    assert!(other.is_some());
+
+    // What was built is not known where it read the live tree.
+    let world = World::new();
+    world.synced(&"1".repeat(40));
+    let _ = world.request(Action::Switch).run().unwrap();
+    assert_eq!(ended(&world), (text("switched"), None));
+
+    // A sync to another commit has written it since.
+    let world = World::pinned();
+    world.switches_to("nixos-rebuild", "new");
+    world.synced(&"2".repeat(40));
+    let _ = world.request(Action::Switch).run().unwrap();
+    assert_eq!(ended(&world), (None, None));
+}
+
+#[test]
 fn says_that_the_build_was_not_pinned_and_why() {
     let world = World::new();
     let outcome = world.request(Action::Switch).run().unwrap();
@@ -377,7 +415,7 @@ fn what_a_build_depends_on_ends_the_skip() {
         assert_eq!(status(), Status::Switched, "{file}");
         assert_eq!(status(), Status::Unchanged, "{file}");
     }
-    let request = world.request(Action::Switch).repeat(Repeat::Always);
+    let request = world.request(Action::Switch).repeat(Repeat::Build);
     assert_eq!(request.run().unwrap().status, Status::Switched);
 }
 

@@ -374,6 +374,27 @@ fn sync_state_has_the_documented_fields_first_and_a_copy_for_all() {
 }
 
 #[test]
+fn docs_state_lists_the_fields_of_the_sync_state() {
+    let mut state = sync_state();
+    state.read_from = Some(String::new());
+    state.nar_hash = Some(String::new());
+    state.rebuild = Some(String::new());
+    let mut fields = Vec::new();
+    for (name, value) in serde_json::to_value(state).unwrap().as_object().unwrap() {
+        match value.as_object() {
+            Some(inner) => fields.extend(inner.keys().map(|key| format!("{name}.{key}"))),
+            None => fields.push(name.clone()),
+        }
+    }
+    let docs = fs::read_to_string("docs/state.md").unwrap();
+    let row = |line: &str| Some(line.strip_prefix("| `")?.split('`').next()?.to_owned());
+    let mut documented: Vec<String> = docs.lines().filter_map(row).collect();
+    fields.sort();
+    documented.sort();
+    assert_eq!(documented, fields);
+}
+
+#[test]
 fn a_sync_state_with_many_files_that_stay_can_be_read() {
     let world = World::new();
     let state = world.open();

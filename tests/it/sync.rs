@@ -311,16 +311,16 @@ fn the_state_file_has_the_documented_fields() {
         state["stats"],
         serde_json::json!({ "checked": 3, "changed": 3, "downloaded": 3, "errors": 0 })
     );
-    for field in [
-        "version",
-        "repository",
-        "tree_sha",
-        "route",
-        "bytes",
-        "requests",
-        "duration_ms",
-    ] {
-        assert!(!state[field].is_null(), "{field}");
+    assert_eq!(state["version"], 1);
+    assert_eq!(state["repository"], repo.path().display().to_string());
+    assert_eq!(state["tree_sha"], repo.id("main^{tree}"));
+    for field in ["bytes", "requests", "duration_ms"] {
+        assert!(state[field].as_u64().unwrap() > 0, "{field}");
+    }
+    assert_eq!(state["kept"], serde_json::json!([]));
+    assert_eq!(state["notices"], serde_json::json!([]));
+    for field in ["read_from", "nar_hash", "rebuild"] {
+        assert!(state[field].is_null(), "{field}");
     }
 }
 

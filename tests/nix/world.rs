@@ -228,7 +228,6 @@ case $1 in test|switch) [ -e {root}/stays ] || ln -sfn "${{0%/bin/*}}" {root}/cu
                 action,
                 ..self.settings()
             },
-            repeat: Repeat::IfNeeded,
             is_root: true,
             timer: None,
         };
@@ -241,11 +240,12 @@ case $1 in test|switch) [ -e {root}/stays ] || ln -sfn "${{0%/bin/*}}" {root}/cu
             settings: &settings.rebuild,
             target: &target,
             state: &state,
+            state_file: None,
             commit: Some(commit),
             verbose: false,
             exclude: &exclude,
             timer: settings.timer,
-            repeat: settings.repeat,
+            repeat: Repeat::IfNeeded,
         };
         let machine = Machine {
             current: self.path("current"),
@@ -319,7 +319,6 @@ case $1 in test|switch) [ -e {root}/stays ] || ln -sfn "${{0%/bin/*}}" {root}/cu
 /// What a test may change of a rebuild.
 pub(super) struct Settings {
     pub(super) rebuild: Rebuild,
-    pub(super) repeat: Repeat,
     pub(super) is_root: bool,
     pub(super) timer: Option<&'static str>,
 }

@@ -11,7 +11,7 @@ use hyper_sync::patterns::Patterns;
 use hyper_sync::process::{Command, Environment, Finished, Runner, SystemRunner};
 use hyper_sync::rebuild::{self, Error, Machine, Outcome, Record, Repeat, Request};
 use hyper_sync::settings::{Action, Env, Rebuild};
-use hyper_sync::state::StateDir;
+use hyper_sync::state::{LastSync, StateDir, Stats, SyncState};
 
 pub(super) struct World {
     root: tempfile::TempDir,
@@ -89,6 +89,18 @@ impl World {
             world.link(link, "old");
         }
         world
+    }
+
+    /// The state that a sync to a commit leaves.
+    pub(super) fn synced(&self, commit: &str) {
+        let last = LastSync {
+            commit_sha: commit.parse().unwrap(),
+            reference: "main".to_owned(),
+            timestamp: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let (repo, tree) = ("/repo".to_owned(), commit.parse().unwrap());
+        let state = SyncState::new(last, Stats::default(), repo, tree, "full".to_owned());
+        state.save(&self.state(), None).unwrap();
     }
 
     /// Where systemd runs.
@@ -326,6 +338,7 @@ impl Call<'_> {
             settings: &self.settings,
             target: &target,
             state: &state,
+            state_file: None,
             commit: Some(self.commit),
             verbose: self.verbose,
             exclude: &exclude,
