@@ -36,7 +36,11 @@ impl Command for Arguments {
             paths,
             displaced,
             applied,
+            notes,
         } = run.watched(settings, |context| sync::restore(context, &options, &paths))?;
+        for note in &notes {
+            run.report.warning(&told::about(note));
+        }
         told::late(run.report, &applied);
         match run.report.format() {
             Format::Json => run.report.json(&serde_json::json!({
@@ -45,6 +49,7 @@ impl Command for Arguments {
                 "late_edits": applied.late.iter().map(|late| &late.path).collect::<Vec<_>>(),
                 "transaction": applied.id.map(|id| id.to_string()),
                 "written": applied.written,
+                "notices": notes.iter().map(told::about).collect::<Vec<_>>(),
             })),
             Format::Human => {
                 let is_late = |path: &RelPath| applied.late.iter().any(|late| late.path == *path);

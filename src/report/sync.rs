@@ -171,10 +171,16 @@ fn word(path: &RelPath) -> Cow<'_, str> {
     }
 }
 
-fn about(note: &Note) -> String {
+/// What was found and mended, or should be known.
+#[must_use]
+pub fn about(note: &Note) -> String {
     match note {
         Note::IndexSetAside(path) => format!(
             "the index was damaged and is now `{}`; files that differ from the commit count as edited in this run",
+            text::path(path)
+        ),
+        Note::RecordSetAside(path) => format!(
+            "the record of an interrupted update was damaged and is now `{}`; if it is damaged again, check the disk",
             text::path(path)
         ),
         Note::Held(commit) => format!(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::carry_out::carry_out;
-use super::{Context, Error, Options, Session, history};
+use super::{Context, Error, Note, Options, Session, history};
 use crate::apply::{Applied, Point, Transaction, Update, undo};
 use crate::git::{BlobId, File, RelPath};
 use crate::plan::{InTheWay, Plan};
@@ -18,6 +18,8 @@ pub struct Restored {
     pub displaced: Vec<RelPath>,
     /// What applying told.
     pub applied: Applied,
+    /// What was found and mended in the state directory.
+    pub notes: Vec<Note>,
 }
 
 /// Replaced edits: what they were, the update that has kept each, and the bytes.
@@ -40,7 +42,7 @@ impl Edits {
             if let Some(file) = change.before.file()
                 && !self.files.contains_key(&change.path)
             {
-                let content = undo::content_of(state, update, &change.path)?;
+                let content = undo::content(state, update, &change.path)?;
                 self.contents.insert(file.id, content);
                 self.files.insert(change.path.clone(), *file);
             }
@@ -100,6 +102,7 @@ pub fn restore(
         displaced: edited.map(|known| known.path.clone()).collect(),
         paths: files.into_keys().collect(),
         applied,
+        notes: session.notes(),
     })
 }
 

@@ -45,6 +45,8 @@ struct Known {
 pub enum Note {
     /// The index was damaged and put aside: this run goes by the rules of a first one.
     IndexSetAside(std::path::PathBuf),
+    /// The record of an interrupted update was damaged and put aside here.
+    RecordSetAside(std::path::PathBuf),
     /// The object store was damaged and mended.
     StoreRebuilt,
     /// The branch is still at the commit that was rolled back from.
@@ -156,8 +158,13 @@ impl Session {
     #[must_use]
     pub fn notes(&self) -> Vec<Note> {
         let rebuilt = self.store.was_rebuilt().then_some(Note::StoreRebuilt);
-        let aside = self.index.get().and_then(|known| known.note.clone());
-        rebuilt.into_iter().chain(aside).collect()
+        let record = self.recovered.as_ref();
+        let record = record.and_then(|recovered| recovered.damaged_record.clone());
+        let index = self.index.get().and_then(|known| known.note.clone());
+        { rebuilt.into_iter() }
+            .chain(record.map(Note::RecordSetAside))
+            .chain(index)
+            .collect()
     }
 
     /// A scanner over the target that believes the index: all of it that git would believe, or just size and time.

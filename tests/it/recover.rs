@@ -57,8 +57,14 @@ fn an_update_is_not_applied_over_an_unfinished_one() {
         after: world::point(&new()),
     };
     let interrupt = std::sync::atomic::AtomicBool::new(false);
-    let result =
-        hyper_sync::apply::apply(&target, &state, &update, &world.store, &interrupt, &|_| ());
+    let result = hyper_sync::apply::apply(
+        &target,
+        &state,
+        &update,
+        &world.store,
+        &interrupt,
+        &|_, _| (),
+    );
     assert!(matches!(result, Err(Error::RecoveryFirst)), "{result:?}");
     assert_eq!(everything(&world), before);
 }
@@ -212,6 +218,34 @@ fn a_damaged_record_is_replaced_by_its_second_copy() {
         );
         assert_eq!(recovered.applied.late, []);
         assert_eq!(world.read(), new());
+    }
+}
+
+/// By the real binary: the record is put aside by whichever command comes first.
+#[test]
+fn where_a_damaged_record_was_put_is_said_by_the_command_that_found_it() {
+    for command in [
+        &["sync"][..],
+        &["restore", "modules/base.nix"],
+        &["rollback"],
+    ] {
+        let world = crate::older_state::World::new("interrupted");
+        flip(&world.state().join("tx/active"));
+        let output = world.run(command).ok();
+        assert!(
+            output.masked().contains(
+                "the record of an interrupted update was damaged and is now `[state]/tx/active.damaged`"
+            ),
+            "{command:?}: {}",
+            output.masked()
+        );
+        let world = crate::older_state::World::new("interrupted");
+        flip(&world.state().join("tx/active"));
+        let notices = world.run(&[command, &["--json"]].concat()).ok().json()["notices"].clone();
+        assert!(
+            notices.to_string().contains("tx/active.damaged"),
+            "{command:?}: {notices}"
+        );
     }
 }
 
@@ -417,32 +451,24 @@ fn undo_tells_what_an_update_replaced_and_has_the_bytes() {
     let told: Vec<_> = record
         .changes
         .iter()
-        .map(|change| {
-            (
-                change.path.as_str(),
-                change.edited,
-                change.base.is_some(),
-                change.after.is_some(),
-            )
-        })
+        .map(|change| (change.path.as_str(), change.edited, change.after.is_some()))
         .collect();
     assert_eq!(
         told,
         [
-            ("a", true, true, true),
-            ("b", false, true, true),
-            ("d/gone", false, true, false),
-            ("flake.nix", false, true, true),
-            ("n/l", true, false, true),
-            ("n/m/o", false, false, true),
-            ("x", false, true, true),
+            ("a", true, true),
+            ("b", false, true),
+            ("d/gone", false, false),
+            ("flake.nix", false, true),
+            ("n/l", true, true),
+            ("n/m/o", false, true),
+            ("x", false, true),
         ]
     );
     for (name, bytes) in [("a", "my edit"), ("d/gone", "gone"), ("n/l", "not ours")] {
-        let content = undo::content(&state, id, &path(name)).unwrap();
+        let content = undo::content(&state, &record, &path(name)).unwrap();
         assert_eq!(content, bytes.as_bytes());
     }
-    assert_eq!(undo::contents(&state, id).unwrap().len(), 6);
     let first = undo::load(&state, TxId(1)).unwrap();
     assert_eq!(first.before, None);
     assert!(
@@ -458,17 +484,17 @@ fn undo_never_hands_out_damaged_content() {
     let (world, id) = edited_then_synced();
     let state = world.open_state();
     let kept = world.state.join(format!("undo/{id}"));
+    let record = undo::load(&state, id).unwrap();
     flip(&kept.join(world::id(b"my edit").to_string()));
     fs::remove_file(kept.join(world::id(b"gone").to_string())).unwrap();
     for name in ["a", "d/gone"] {
-        let error = undo::content(&state, id, &path(name)).unwrap_err();
+        let error = undo::content(&state, &record, &path(name)).unwrap_err();
         assert!(
             matches!(error, undo::Error::ContentDamaged { .. }),
             "{error:?}"
         );
     }
-    assert_eq!(undo::contents(&state, id).unwrap().len(), 4);
-    let error = undo::content(&state, id, &path("untouched")).unwrap_err();
+    let error = undo::content(&state, &record, &path("untouched")).unwrap_err();
     assert!(
         matches!(error, undo::Error::NotReplaced { .. }),
         "{error:?}"
@@ -490,7 +516,8 @@ fn the_last_ten_updates_can_be_undone() {
     let state = world.open_state();
     let expected: Vec<TxId> = (4..=13).rev().map(TxId).collect();
     assert_eq!(undo::list(&state).unwrap(), expected);
-    let content = undo::content(&state, TxId(4), &path("a")).unwrap();
+    let oldest = undo::load(&state, TxId(4)).unwrap();
+    let content = undo::content(&state, &oldest, &path("a")).unwrap();
     assert_eq!(content, b"version 2");
 }
 
