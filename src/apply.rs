@@ -100,30 +100,9 @@ pub enum Fate {
     Blocked,
 }
 
-/// How far an update has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// What is being done.
-    pub stage: Stage,
-    /// How many paths are done.
-    pub done: u64,
-    /// Of how many.
-    pub total: u64,
-}
-
-/// What is being done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// Copying what will be replaced, writing what is new beside the target.
-    Staging,
-    /// Putting it in place.
-    Applying,
-    /// Hashing it again.
-    Verifying,
-}
-
-/// Called as an update goes on.
-pub type OnProgress<'a> = &'a dyn Fn(Progress);
+/// Called as an update goes on, with how many paths are done and of how many. It counts three times: paths are staged,
+/// put in place, and hashed again.
+pub type OnProgress<'a> = &'a dyn Fn(u64, u64);
 
 /// Carries out an update. The caller holds the [lock](crate::lock) and has called [`recover`].
 ///
@@ -194,11 +173,7 @@ fn commit(
     };
     let total = transaction.changes.len() as u64;
     let tick = |done: usize| {
-        on_progress(Progress {
-            stage: Stage::Staging,
-            done: done as u64,
-            total,
-        });
+        on_progress(done as u64, total);
         heed()
     };
     let (staging, record) = thread::scope(|scope| {

@@ -8,7 +8,7 @@
 //!   state.index ──────────────────────────────────► base   ─┘   pure
 //! ```
 //!
-//! [`sync`] puts the stages together, [`cli`] the commands; no stage knows of them. Only [`source::stage`] makes a
+//! [`sync`] puts the stages together, [`cli`] the commands; no stage knows of them. Only [`source::prove`] makes a
 //! [`source::Staged`] and only [`plan`] a [`plan::Plan`], so nothing that was not proven can be applied.
 //!
 //! # Guarantees

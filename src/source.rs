@@ -25,7 +25,7 @@ pub use contents::Contents;
 pub use error::{Error, RetryAt};
 pub use offline::Offline;
 pub use open::{Opening, open};
-pub use stage::{Depth, LinkFault, Notice, Staged, Terms, prove, stage, walk};
+pub use stage::{Depth, LinkFault, Notice, Staged, Terms, prove, walk};
 
 /// What a name on the remote stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::order::Phases;
 use super::staging::{Staging, displaced_name, file_name};
-use super::{Change, Error, Fate, Late, OnProgress, Progress, Stage, Transaction};
+use super::{Change, Error, Fate, Late, OnProgress, Transaction};
 use super::{conflicts, look};
 use crate::fs::{Directory, Kind, Target, Unsynced};
 use crate::git::RelPath;
@@ -86,11 +86,7 @@ impl<'a> Execution<'a> {
         let mut done = 0;
         let mut tick = || {
             done += 1;
-            on_progress(Progress {
-                stage: Stage::Applying,
-                done,
-                total,
-            });
+            on_progress(done, total);
         };
         let phases = Phases::of(
             self.transaction,

@@ -1,9 +1,7 @@
 //! From the commit point to the end: carry out, make durable, hash again, save the index, retire the record.
 
 use super::execute::Execution;
-use super::{
-    Applied, Error, Fate, Image, OnProgress, Progress, Stage, copies, look, recover, staging,
-};
+use super::{Applied, Error, Fate, Image, OnProgress, copies, look, recover, staging};
 use crate::fs::{Unsynced, sync_all};
 use crate::git::path::folded;
 use crate::state::{Index, Seen};
@@ -70,11 +68,7 @@ fn verify(
         } else {
             applied.deleted += 1;
         }
-        on_progress(Progress {
-            stage: Stage::Verifying,
-            done: number as u64 + 1,
-            total: transaction.changes.len() as u64,
-        });
+        on_progress(number as u64 + 1, transaction.changes.len() as u64);
     }
     Ok(index)
 }

@@ -103,8 +103,8 @@ mod tests {
                 },
                 after: (after == "f").then_some(file),
                 edited: false,
-                base: None,
                 puts_back: false,
+                base: (),
             }
         };
         Transaction {

@@ -289,7 +289,7 @@ fn carry_on(
         stage::write(&execution.staging, number, change, content)?;
         stage::sync_one(staging, number, change)?;
     }
-    let applied = finish::run(execution, &|_| ())?;
+    let applied = finish::run(execution, &|_, _| ())?;
     Ok(Recovered {
         point: Some(transaction.after.clone()),
         applied,

@@ -9,7 +9,8 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::git::{CommitId, EntryMode, File, RelPath, TreeId, path};
 use crate::scan::Local;
@@ -78,6 +79,10 @@ pub enum Image {
 /// One path that changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(
+    clippy::manual_non_exhaustive,
+    reason = "the private field is a name that must stay known"
+)]
 pub struct Change {
     /// Where.
     pub path: RelPath,
@@ -87,11 +92,17 @@ pub struct Change {
     pub after: Option<File>,
     /// Whether what was there was somebody's work that no commit holds.
     pub edited: bool,
-    /// What the commit before had there, as far as it was ours.
-    pub base: Option<File>,
     /// Whether what is put there is somebody's work, and not what the commit has.
     #[serde(default)]
     pub puts_back: bool,
+    /// Written by earlier versions and read by none. A journal of theirs may still have to be carried out, and with an
+    /// unknown name in it would count as damaged.
+    #[serde(default, skip_serializing, deserialize_with = "ignored")]
+    pub(super) base: (),
+}
+
+fn ignored<'de, D: Deserializer<'de>>(value: D) -> Result<(), D::Error> {
+    IgnoredAny::deserialize(value).map(|_| ())
 }
 
 /// Everything an update changes.

@@ -2,8 +2,6 @@
 //!
 //! Every content is hashed when it is read: a damaged one is never used.
 
-use std::collections::BTreeMap;
-
 use miette::Diagnostic;
 
 use super::{Transaction, TxId, transaction};
@@ -101,12 +99,7 @@ pub fn load(state: &StateDir, id: TxId) -> Result<Transaction, Error> {
 }
 
 /// The content that an update replaced at a path, hashed to its id. For a symlink, its text.
-pub fn content(state: &StateDir, id: TxId, path: &RelPath) -> Result<Vec<u8>, Error> {
-    content_of(state, &load(state, id)?, path)
-}
-
-/// As [`content`], of a record that was read already.
-pub fn content_of(
+pub fn content(
     state: &StateDir,
     transaction: &Transaction,
     path: &RelPath,
@@ -125,23 +118,6 @@ pub fn content_of(
         id,
         path: path.clone(),
     })
-}
-
-/// All contents that an update replaced, by id, for carrying it out backwards. Damaged ones are left out.
-pub fn contents(state: &StateDir, id: TxId) -> Result<BTreeMap<BlobId, Vec<u8>>, Error> {
-    let transaction = load(state, id)?;
-    let directory = open(state, id)?;
-    let mut contents = BTreeMap::new();
-    for file in transaction
-        .changes
-        .iter()
-        .filter_map(|change| change.before.file())
-    {
-        if let Some(content) = blob(&directory, file.id)? {
-            contents.insert(file.id, content);
-        }
-    }
-    Ok(contents)
 }
 
 fn open(state: &StateDir, id: TxId) -> Result<Directory, Error> {

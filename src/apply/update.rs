@@ -76,10 +76,6 @@ impl Update<'_> {
         state: &StateDir,
         interrupt: &AtomicBool,
     ) -> Result<Transaction, Error> {
-        let base = |path: &RelPath| {
-            let owned = self.before?.entries.get(path)?;
-            Some(owned.file())
-        };
         let mut changes = Vec::new();
         for operation in self.plan.operations() {
             let image = match &operation.before {
@@ -98,8 +94,8 @@ impl Update<'_> {
                 before: image,
                 after: operation.after,
                 edited: operation.edited,
-                base: base(&operation.path),
                 puts_back: self.plan.index().get(&operation.path).copied() != operation.after,
+                base: (),
             });
         }
         Ok(Transaction {

@@ -9,7 +9,7 @@ use super::{Error, Target};
 use crate::git::RelPath;
 
 /// What `lstat` tells of a path in the target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
     /// What it is.
     pub kind: Kind,
@@ -23,15 +23,12 @@ pub struct Stat {
     pub ctime: i128,
     /// Inode number.
     pub ino: u64,
-    /// Hard links.
-    pub nlink: u64,
     /// Owner.
     pub uid: u32,
 }
 
 /// The kinds of file there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A regular file.
     File,
@@ -121,7 +118,6 @@ impl Stat {
             mtime: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
             ctime: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
             ino: stat.st_ino,
-            nlink: stat.st_nlink,
             uid: stat.st_uid,
         }
     }

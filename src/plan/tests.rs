@@ -37,7 +37,6 @@ fn stat(kind: Kind) -> Stat {
         mtime: 0,
         ctime: 0,
         ino: 0,
-        nlink: 1,
         uid: 0,
     }
 }

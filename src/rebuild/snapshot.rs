@@ -41,8 +41,6 @@ pub(super) struct Snapshot {
     pub(super) path: PathBuf,
     /// What Nix calls its content.
     pub(super) nar: NarHash,
-    /// The newest time in it, which Nix calls `lastModified`.
-    pub(super) last_modified: i64,
     /// What was left out because Nix could not copy it.
     pub(super) special: Vec<RelPath>,
 }
@@ -89,26 +87,20 @@ impl Snapshot {
             root: &fresh,
             bytes: 0,
             entries: 0,
-            newest: i128::MIN,
             special: Vec::new(),
         };
         copier.directory(None)?;
         if let Some(root) = source.root() {
             let stat = fstat(root).map_err(io::Error::from)?;
             let mtime = i128::from(stat.st_mtime) * NANOS + i128::from(stat.st_mtime_nsec);
-            copier.time(&fresh, mtime)?;
+            set_time(&fresh, mtime)?;
         }
-        let (newest, special) = (copier.newest, copier.special);
+        let special = copier.special;
         let nar = NarHash::of(&fresh)?;
         let path = directory.join(format!("{name}-{}", &nar.hex()[..16]));
         remove(&path)?;
         std::fs::rename(&fresh, &path)?;
-        Ok(Self {
-            path,
-            nar,
-            last_modified: i64::try_from(newest.div_euclid(NANOS)).unwrap_or_default(),
-            special,
-        })
+        Ok(Self { path, nar, special })
     }
 
     /// Whether it still holds what was copied.
@@ -137,7 +129,6 @@ struct Copier<'a> {
     root: &'a Path,
     bytes: u64,
     entries: u64,
-    newest: i128,
     special: Vec<RelPath>,
 }
 
@@ -167,7 +158,7 @@ impl Copier<'_> {
                         continue;
                     };
                     symlink(os(&text), &copy)?;
-                    self.time(&copy, stat.mtime)?;
+                    set_time(&copy, stat.mtime)?;
                 }
                 Kind::Directory => {
                     std::fs::DirBuilder::new().mode(0o755).create(&copy)?;
@@ -175,7 +166,7 @@ impl Copier<'_> {
                         self.directory(Some(&path))?;
                     }
                     // After its content, which changes it.
-                    self.time(&copy, stat.mtime)?;
+                    set_time(&copy, stat.mtime)?;
                 }
                 Kind::Special => self.special.push(path),
             }
@@ -218,26 +209,25 @@ impl Copier<'_> {
             let after = self.source.stat(path)?;
             if after == Some(before) && size == before.size || attempt == ATTEMPTS {
                 self.bytes += size;
-                return Ok(self.time(copy, before.mtime)?);
+                return Ok(set_time(copy, before.mtime)?);
             }
             std::fs::remove_file(copy)?;
         }
         Ok(())
     }
+}
 
-    /// Gives a copy the time of its source.
-    fn time(&mut self, copy: &Path, mtime: i128) -> io::Result<()> {
-        self.newest = self.newest.max(mtime);
-        let time = Timespec {
-            tv_sec: i64::try_from(mtime.div_euclid(NANOS)).unwrap_or_default(),
-            tv_nsec: i64::try_from(mtime.rem_euclid(NANOS)).unwrap_or_default(),
-        };
-        let times = Timestamps {
-            last_access: time,
-            last_modification: time,
-        };
-        Ok(utimensat(CWD, copy, &times, AtFlags::SYMLINK_NOFOLLOW)?)
-    }
+/// Gives a copy the time of its source.
+fn set_time(copy: &Path, mtime: i128) -> io::Result<()> {
+    let time = Timespec {
+        tv_sec: i64::try_from(mtime.div_euclid(NANOS)).unwrap_or_default(),
+        tv_nsec: i64::try_from(mtime.rem_euclid(NANOS)).unwrap_or_default(),
+    };
+    let times = Timestamps {
+        last_access: time,
+        last_modification: time,
+    };
+    Ok(utimensat(CWD, copy, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 fn os(bytes: &[u8]) -> &std::ffi::OsStr {
@@ -351,7 +341,6 @@ mod tests {
         let mode = |name| fs::metadata(snapshot.path.join(name)).unwrap().mode() & 0o777;
         assert_eq!((mode("run") & 0o100, mode("d/plain") & 0o111), (0o100, 0));
         assert_eq!(mode("run") & 0o222, 0);
-        let mut newest = i64::MIN;
         for name in ["", "run", "d", "d/plain"] {
             let source = fs::metadata(world.path("target").join(name)).unwrap();
             let copy = fs::metadata(snapshot.path.join(name)).unwrap();
@@ -360,9 +349,7 @@ mod tests {
                 (copy.mtime(), copy.mtime_nsec()),
                 "{name}"
             );
-            newest = newest.max(source.mtime());
         }
-        assert_eq!(snapshot.last_modified, newest);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Error, Fallback, Need, Obtained, Provenance, Resolved, Route, Source};
+use super::{Error, Fallback, Need, Obtained, Provenance, Route};
 use crate::git::id::Kind;
 use crate::git::tree::{Bounds, WalkError};
 use crate::git::{BlobId, Commit, CommitId, File, RelPath, Tree, TreeId};
@@ -150,20 +150,6 @@ impl Staged<'_> {
             None => blob(self.store, self.commit().id, id),
         }
     }
-}
-
-/// Obtains a commit from `source` and proves it.
-pub fn stage<'a>(
-    source: &dyn Source,
-    store: &'a Store,
-    resolved: &Resolved,
-    last: Option<CommitId>,
-    depth: Depth,
-    need: &dyn Need,
-    terms: &Terms<'_>,
-) -> Result<Staged<'a>, Error> {
-    let obtained = source.obtain(resolved.commit, last, store, need)?;
-    prove(store, obtained, depth, need, terms, &source.describe())
 }
 
 /// Proves what a source has brought, and tells the files of it.

@@ -173,7 +173,6 @@ mod tests {
             mtime,
             ctime,
             ino: 1,
-            nlink: 1,
             uid: 0,
         }
     }

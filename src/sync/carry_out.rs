@@ -16,8 +16,7 @@ pub(super) fn carry_out(
     put_back: &BTreeMap<BlobId, Vec<u8>>,
     others: &dyn Content,
 ) -> Result<Applied, apply::Error> {
-    let progress =
-        |progress: apply::Progress| context.observer.progress(progress.done, progress.total);
+    let progress = |done, total| context.observer.progress(done, total);
     let contents = Contents {
         put_back,
         others,

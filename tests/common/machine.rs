@@ -7,7 +7,7 @@ use hyper_sync::git::{BlobId, CommitId, File, RelPath, Tree};
 use hyper_sync::objects::Store;
 use hyper_sync::scan;
 use hyper_sync::settings::{Limits, Symlinks};
-use hyper_sync::source::{Depth, Error, Need, Resolved, Source, Staged, Terms, stage};
+use hyper_sync::source::{Depth, Error, Need, Resolved, Source, Staged, Terms, prove};
 use tempfile::TempDir;
 
 /// A machine.
@@ -47,7 +47,15 @@ impl Machine {
             managed: &managed,
         };
         let (store, last) = (&self.store, self.last);
-        stage(source, store, resolved, last, Depth::Content, self, &terms)
+        let obtained = source.obtain(resolved.commit, last, store, self)?;
+        prove(
+            store,
+            obtained,
+            Depth::Content,
+            self,
+            &terms,
+            &source.describe(),
+        )
     }
 
     pub fn managed(&self, tree: &Tree) -> BTreeMap<RelPath, File> {

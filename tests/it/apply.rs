@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hyper_sync::apply::{Content, ContentError, Error, Fate, Late};
+use hyper_sync::apply::{Content, ContentError, Error, Fate, Late, undo};
 use hyper_sync::fs::{Call, Outcome};
 use hyper_sync::git::BlobId;
 use rustix::io::Errno;
@@ -347,7 +347,8 @@ fn a_replaced_edit_is_kept_to_be_put_back() {
     let applied = world.sync(&new(), &Run::default()).unwrap();
     assert_eq!(world.read(), new());
     let state = world.open_state();
-    let kept = hyper_sync::apply::undo::content(&state, applied.id.unwrap(), &path("README"));
+    let record = undo::load(&state, applied.id.unwrap()).unwrap();
+    let kept = undo::content(&state, &record, &path("README"));
     assert_eq!(kept.unwrap(), b"my edit");
 }
 

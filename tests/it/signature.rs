@@ -17,8 +17,8 @@ use hyper_sync::scan;
 use hyper_sync::settings::{Env, Limits, Symlinks};
 use hyper_sync::signature::{self, Signers};
 use hyper_sync::source::{
-    Contents, Depth, Error, Interrupt, Need, Obtained, Provenance, RefKind, Resolved, Route,
-    Source, Staged, Terms, Traffic, stage,
+    Contents, Depth, Error, Interrupt, Need, Obtained, Provenance, Resolved, Route, Source, Staged,
+    Terms, Traffic, prove,
 };
 
 use crate::common::env::Sandbox;
@@ -98,11 +98,6 @@ impl World {
         signers: Option<&Signers>,
         source: &Forge<'_>,
     ) -> Result<Staged<'_>, Error> {
-        let resolved = Resolved {
-            commit,
-            kind: RefKind::Branch,
-            is_tag_too: false,
-        };
         let terms = Terms {
             limits: Limits::default(),
             symlinks: Symlinks::Any,
@@ -110,14 +105,15 @@ impl World {
             ignores_case: false,
             managed: &|tree: &Tree| tree.files().clone().into(),
         };
-        stage(
-            source,
+        let obtained = source.obtain(commit, None, &self.store, &Nothing)?;
+        let remote = source.describe();
+        prove(
             &self.store,
-            &resolved,
-            None,
+            obtained,
             Depth::Content,
             &Nothing,
             &terms,
+            &remote,
         )
     }
 

@@ -355,7 +355,7 @@ impl World {
             &update,
             content,
             &run.interrupt,
-            &|_| (),
+            &|_, _| (),
         )?)
     }
 
