@@ -22,6 +22,8 @@ let
   stateFile =
     cfg.settings.state_file
       or (if target == hyperNixosTarget then "/var/lib/hypervisor/cache/sync-state.json" else null);
+  # The host flake of Hyper-NixOS cannot do without.
+  impure = if cfg.target == hyperNixosTarget then [ "--impure" ] else [ ];
   metricsFile = cfg.settings.metrics_file or null;
   signers = cfg.settings.trust.signers or null;
 
@@ -246,39 +248,10 @@ in
         `nixos-rebuild --flake` would fail. Add [ "nix-command" "flakes" ].
       '';
 
-    services.hyper-sync.settings = lib.mkMerge [
-      {
-        repo = lib.mkDefault cfg.repo;
-        ref = lib.mkDefault cfg.branch;
-        target = lib.mkDefault cfg.target;
-        failure_grace = lib.mkDefault cfg.failureGrace;
-        rebuild.flake = lib.mkDefault cfg.flake;
-      }
-      (lib.mapAttrs (_: lib.mkDefault) (
-        lib.filterAttrs (_: value: value != null) {
-          inherit (cfg) protect exclude;
-          # For a person's `sudo hyper-sync`; the unit is given the same files as credentials.
-          token_file = cfg.tokenFile;
-          ssh_key_file = cfg.sshKeyFile;
-          known_hosts_file = cfg.knownHostsFile;
-          ca_file = cfg.caFile;
-          metrics_file = cfg.metricsFile;
-        }
-      ))
-      (lib.mkIf (cfg.signers != null) { trust.signers = lib.mkDefault cfg.signers; })
-      {
-        rebuild = lib.mapAttrs (_: lib.mkDefault) (
-          lib.filterAttrs (_: value: value != null && value != [ ]) {
-            action = cfg.rebuildAction;
-            inherit (cfg) host;
-            # A list of one's own replaces the program's, and the host flake of Hyper-NixOS cannot do without.
-            extra_args = lib.optionals (cfg.flags != [ ]) (
-              lib.optional (cfg.target == hyperNixosTarget) "--impure" ++ cfg.flags
-            );
-          }
-        );
-      }
-    ];
+    # A list of one's own replaces the program's.
+    services.hyper-sync.settings = lib.mkIf (cfg.flags != [ ]) {
+      rebuild.extra_args = lib.mkDefault (impure ++ cfg.flags);
+    };
 
     environment = {
       systemPackages = [ cfg.package ];

@@ -1,4 +1,4 @@
-# Every option of `services.hyper-sync`; docs/options.md is generated from here.
+# Every option of `services.hyper-sync`, and the setting of the program that it is; docs/options.md is generated from here.
 {
   config,
   lib,
@@ -7,6 +7,7 @@
 }:
 let
   inherit (lib) mkOption types;
+  cfg = config.services.hyper-sync;
   time = types.strMatching "([01][0-9]|2[0-3]):[0-5][0-9]";
   # Absolute, in its one normal form, and without what systemd would split at or expand.
   absolutePath =
@@ -16,8 +17,41 @@ let
     // {
       description = "absolute path without spaces";
     };
+
+  # The option's value is written into the configuration file under this name; `null` leaves the setting to the program.
+  # What an option has as its own default is the program's default too: a test of the program compares them.
+  settingOf = {
+    branch = "ref";
+    caFile = "ca_file";
+    exclude = "exclude";
+    failureGrace = "failure_grace";
+    flake = "rebuild.flake";
+    host = "rebuild.host";
+    knownHostsFile = "known_hosts_file";
+    metricsFile = "metrics_file";
+    protect = "protect";
+    rebuildAction = "rebuild.action";
+    repo = "repo";
+    signers = "trust.signers";
+    # For a person's `sudo hyper-sync`; the unit is given the same files as credentials.
+    sshKeyFile = "ssh_key_file";
+    target = "target";
+    tokenFile = "token_file";
+  };
 in
 {
+  # What is written into `settings` itself wins.
+  config.services.hyper-sync.settings = lib.mkIf cfg.enable (
+    lib.mkMerge (
+      lib.mapAttrsToList (
+        option: setting:
+        lib.mkIf (cfg.${option} != null) (
+          lib.setAttrByPath (lib.splitString "." setting) (lib.mkDefault cfg.${option})
+        )
+      ) settingOf
+    )
+  );
+
   options.services.hyper-sync = {
     enable = lib.mkEnableOption "hyper-sync, which keeps a NixOS configuration directory equal to a branch and rebuilds this machine from it";
 
@@ -58,10 +92,7 @@ in
     flake = mkOption {
       type = absolutePath;
       default =
-        if config.services.hyper-sync.target == "/etc/hypervisor/src" then
-          "/etc/hypervisor"
-        else
-          config.services.hyper-sync.target;
+        if cfg.target == "/etc/hypervisor/src" then "/etc/hypervisor" else cfg.target;
       defaultText = lib.literalMD "`/etc/hypervisor` for Hyper-NixOS's target, else `target`";
       example = "/etc/nixos";
       description = "The directory of the flake that is built.";

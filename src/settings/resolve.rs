@@ -1,4 +1,4 @@
-//! Every setting, once: its name, its type and its default.
+//! Every setting, once: its field, and the row with its name, its type and its default.
 //!
 //! Defaults are those of Hyper-NixOS where the target is Hyper-NixOS's. For any other target nothing is assumed
 //! about the repository or the machine.
@@ -17,8 +17,8 @@ use super::layers::Layers;
 use super::paths;
 use super::value::{ApiUrl, Argument, CheckedPath, Pattern, Reference};
 use super::{
-    Action, Env, Error, File, HYPER_NIXOS_TARGET, Limits, LocalEdits, Overrides, Problem, Rebuild,
-    Repo, Resolved, Settings, Symlinks, Transport, Trust, Validate,
+    Action, Env, Error, File, HYPER_NIXOS_TARGET, LocalEdits, Overrides, Problem, Repo, Resolved,
+    Symlinks, Transport,
 };
 
 /// State of the machine's own target.
@@ -35,6 +35,56 @@ const FAILURE_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 const HYPER_NIXOS_MIN_FREE: u64 = 5 << 30;
 /// Room for the store, the undo copies and a build's small outputs.
 const MIN_FREE: u64 = 1 << 30;
+
+/// Everything a run needs to know, resolved.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the commits come from.
+    pub repo: Repo,
+    /// Branch, tag or commit, as written.
+    pub reference: String,
+    /// The directory that is kept equal to a commit, absolute.
+    pub target: PathBuf,
+    /// Which routes may be taken.
+    pub transport: Transport,
+    /// What happens to local edits.
+    pub local_edits: LocalEdits,
+    /// Globs of paths where a local edit always wins.
+    pub protect: Patterns,
+    /// Globs of paths that are not managed at all.
+    pub exclude: Patterns,
+    /// Globs of paths whose execute bit is ours to set.
+    pub executable: Patterns,
+    /// Paths that must be regular files of the commit, or symlinks to such, and stay once they were there; or the update
+    /// is refused.
+    pub require: Vec<RelPath>,
+    /// Our own directory: store, journal, index.
+    pub state_dir: PathBuf,
+    /// Where the readable `sync-state.json` is published besides the state directory.
+    pub state_file: Option<PathBuf>,
+    /// Where metrics are written for the textfile collector of Prometheus's node exporter; `None`: nowhere.
+    pub metrics_file: Option<PathBuf>,
+    /// How long a repository that is not reached is no failure of the machine.
+    pub failure_grace: Duration,
+    /// A file that holds the token.
+    pub token_file: Option<PathBuf>,
+    /// The REST API's base, where it is not GitHub's own.
+    pub api_url: Option<String>,
+    /// Private key for ssh.
+    pub ssh_key_file: Option<PathBuf>,
+    /// Known hosts for ssh.
+    pub known_hosts_file: Option<PathBuf>,
+    /// A CA bundle (PEM) in place of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The rebuild stage.
+    pub rebuild: Rebuild,
+    /// The validate stage.
+    pub validate: Validate,
+    /// Bounds of what the remote may send.
+    pub limits: Limits,
+    /// What is accepted from the remote.
+    pub trust: Trust,
+}
 
 impl Settings {
     /// Resolves every setting: `flags` over `HYPER_SYNC_*` of `env` over `file` over the defaults.
@@ -119,15 +169,24 @@ fn settings(layers: &mut Layers<'_>, env: &Env) -> Settings {
         rebuild: rebuild(layers, &target, of),
         validate: validate(layers, of),
         limits: limits(layers),
-        trust: Trust {
-            signers: layers.optional("trust.signers", None),
-            symlinks: layers.value("trust.symlinks", Symlinks::Any),
-            rewind: layers.value("trust.rewind", false),
-            moving_tags: layers.value("trust.moving_tags", false),
-            forge: layers.value("trust.forge", false),
-        },
+        trust: trust(layers),
         target,
     }
+}
+
+/// Settings of the rebuild stage.
+#[derive(Debug, Clone)]
+pub struct Rebuild {
+    /// What to do with the built system.
+    pub action: Action,
+    /// The flake's directory.
+    pub flake: PathBuf,
+    /// The attribute of `nixosConfigurations`; `None`: found out.
+    pub host: Option<String>,
+    /// Arguments handed to the build.
+    pub extra_args: Vec<String>,
+    /// How long a rebuild may take.
+    pub timeout: Duration,
 }
 
 fn rebuild(layers: &mut Layers<'_>, target: &Path, of: Defaults) -> Rebuild {
@@ -149,6 +208,25 @@ fn rebuild(layers: &mut Layers<'_>, target: &Path, of: Defaults) -> Rebuild {
             .collect(),
         timeout: layers.value("rebuild.timeout", REBUILD_TIMEOUT),
     }
+}
+
+/// Settings of the validate stage.
+#[derive(Debug, Clone)]
+pub struct Validate {
+    /// Directories that must exist, absolute or relative to the target.
+    pub directories: Vec<PathBuf>,
+    /// Files that must exist, absolute or relative to the target.
+    pub files: Vec<PathBuf>,
+    /// Programs that must be in the search path.
+    pub tools: Vec<String>,
+    /// Whether `/dev/kvm` must be there.
+    pub kvm: bool,
+    /// A network bridge that should be up.
+    pub bridge: Option<String>,
+    /// systemd units that should be active.
+    pub services: Vec<String>,
+    /// Free space that each checked file system must have, in bytes.
+    pub min_free: u64,
 }
 
 /// For Hyper-NixOS: what its validator looked for.
@@ -183,6 +261,32 @@ fn validate(layers: &mut Layers<'_>, of: Defaults) -> Validate {
     }
 }
 
+/// Bounds of what is taken from the remote; each one's error names its setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Entries of a tree.
+    pub files: u64,
+    /// Bytes of all files that an update needs, together, as they are on disk.
+    pub bytes: u64,
+    /// Bytes of one file.
+    pub blob: u64,
+    /// Time of one run's downloads.
+    pub time: Duration,
+}
+
+/// Far above what a configuration repository needs: nixpkgs, one of the largest trees there are, has 53,000 files in
+/// 37,000 directories. Of a tree of as many entries as are allowed, all files change within 256 MB of memory.
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            files: 150_000,
+            bytes: 1 << 30,
+            blob: 128 << 20,
+            time: Duration::from_secs(15 * 60),
+        }
+    }
+}
+
 fn limits(layers: &mut Layers<'_>) -> Limits {
     let default = Limits::default();
     Limits {
@@ -190,6 +294,31 @@ fn limits(layers: &mut Layers<'_>) -> Limits {
         bytes: layers.value("limits.bytes", Size(default.bytes)).0,
         blob: layers.value("limits.blob", Size(default.blob)).0,
         time: layers.value("limits.time", default.time),
+    }
+}
+
+/// What is accepted from the remote.
+#[derive(Debug, Clone)]
+pub struct Trust {
+    /// Whose signature the commit that is synced needs (OpenSSH `allowed_signers` or a GPG keyring); `None`: nobody's.
+    pub signers: Option<PathBuf>,
+    /// Whether symlinks may lead out of the tree.
+    pub symlinks: Symlinks,
+    /// Whether a branch may move to a commit that does not descend from the last one.
+    pub rewind: bool,
+    /// Whether a tag may be set anew.
+    pub moving_tags: bool,
+    /// Whether a forge's API is believed where its answers cannot be proven by the commit's id.
+    pub forge: bool,
+}
+
+fn trust(layers: &mut Layers<'_>) -> Trust {
+    Trust {
+        signers: layers.optional("trust.signers", None),
+        symlinks: layers.value("trust.symlinks", Symlinks::Any),
+        rewind: layers.value("trust.rewind", false),
+        moving_tags: layers.value("trust.moving_tags", false),
+        forge: layers.value("trust.forge", false),
     }
 }
 

@@ -44,6 +44,7 @@ mod kill;
 mod lock;
 mod metrics;
 mod modes;
+mod module;
 mod names;
 mod notices;
 mod objects;
