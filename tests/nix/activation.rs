@@ -174,7 +174,7 @@ fn a_timer_does_not_activate_a_system_without_itself() {
     std::os::unix::fs::symlink(world.path("running"), world.path("current")).unwrap();
     let error = world
         .rebuild_with(Action::Switch, |settings| {
-            settings.timer = Some("hyper-sync.timer")
+            settings.timer = Some("hyper-sync.timer");
         })
         .unwrap_err();
     assert!(matches!(error, Error::SelfRemoval { .. }), "{error}");

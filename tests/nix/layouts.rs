@@ -183,7 +183,7 @@ fn a_linked_flake_is_built_where_it_really_is() {
     std::os::unix::fs::symlink(world.path("flake/flake.nix"), world.path("etc/flake.nix")).unwrap();
     let outcome = world
         .rebuild_with(Action::Build, |settings| {
-            settings.rebuild.flake = world.path("etc")
+            settings.rebuild.flake = world.path("etc");
         })
         .unwrap();
     assert!(is_text(&outcome.system.unwrap(), "one dep-1"));
