@@ -190,10 +190,6 @@ fn of_source(error: &source::Error) -> Exit {
     use source::Error as E;
     match error {
         E::Address { .. }
-        | E::PlainHttp { .. }
-        | E::Proxy { .. }
-        | E::CaFile { .. }
-        | E::NoCertificates { .. }
         | E::UnknownRef { .. }
         | E::UnknownCommit { .. }
         | E::EmptyRepository { .. }
@@ -202,7 +198,6 @@ fn of_source(error: &source::Error) -> Exit {
         | E::Unsuited { .. }
         | E::NoRepository { .. }
         | E::OldProtocol { .. }
-        | E::SshKey { .. }
         | E::Program { .. } => Exit::Configuration,
         E::Unreachable { .. }
         | E::Timeout { .. }
@@ -214,12 +209,9 @@ fn of_source(error: &source::Error) -> Exit {
         | E::NoTls { .. }
         | E::Protocol { .. }
         | E::Refused { .. } => Exit::Network,
-        E::Unauthorized { .. }
-        | E::Forbidden { .. }
-        | E::NoPermission { .. }
-        | E::HostKeyUnknown { .. }
-        | E::SshLogin { .. }
-        | E::HostKey { .. } => Exit::Authentication,
+        E::Unauthorized { .. } | E::Forbidden { .. } | E::NoPermission { .. } => {
+            Exit::Authentication
+        }
         E::LoginWanted { .. } | E::RateLimited { .. } => Exit::RateLimited,
         E::Commit { fault, .. } => of_commit(fault),
         E::Tree { fault, .. } => of_tree(fault),
@@ -234,10 +226,29 @@ fn of_source(error: &source::Error) -> Exit {
         | E::Listing { .. } => Exit::Verification,
         E::Symlink { .. } | E::CaseCollision { .. } | E::TooLarge { .. } => Exit::UnsafeTree,
         E::Interrupted => Exit::Interrupted,
-        E::Client { .. } => Exit::Failure,
+        E::Setup(error) => of_setup(error),
+        E::Ssh(error) => of_ssh(error),
         E::Store(error) => of_store(error),
         E::Scan(error) => of_scan(error),
         E::Signature(error) => of_signature(error),
+    }
+}
+
+fn of_setup(error: &source::SetupError) -> Exit {
+    use source::SetupError as E;
+    match error {
+        E::PlainHttp { .. } | E::Proxy { .. } | E::CaFile { .. } | E::NoCertificates { .. } => {
+            Exit::Configuration
+        }
+        E::Client { .. } => Exit::Failure,
+    }
+}
+
+fn of_ssh(error: &source::SshError) -> Exit {
+    use source::SshError as E;
+    match error {
+        E::Key { .. } => Exit::Configuration,
+        E::HostKeyUnknown { .. } | E::HostKey { .. } | E::Login { .. } => Exit::Authentication,
     }
 }
 

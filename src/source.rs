@@ -22,7 +22,7 @@ mod open;
 mod stage;
 
 pub use contents::Contents;
-pub use error::{Error, RetryAt};
+pub use error::{Error, RetryAt, SetupError, SshError};
 pub use offline::Offline;
 pub use open::{Opening, open};
 pub use stage::{Depth, LinkFault, Notice, Staged, Terms, prove, walk};

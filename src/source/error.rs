@@ -7,13 +7,14 @@ use std::time::Duration;
 use miette::Diagnostic;
 
 use super::LinkFault;
-use super::git::KeyFault;
 use crate::git::id::Oid;
 use crate::git::{BlobId, CommitId, TreeId};
 use crate::git::{commit, tree};
 use crate::text;
 
 mod phrases;
+mod setup;
+mod ssh;
 
 pub(super) use phrases::NONE;
 pub use phrases::RetryAt;
@@ -21,6 +22,8 @@ use phrases::{
     amount, another_ref, at_page, destination, new_address, permit, place, private, quoted, renew,
     until, wait, way_out, with,
 };
+pub use setup::SetupError;
+pub use ssh::SshError;
 
 /// The remote, or what it sent.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -115,42 +118,6 @@ pub enum Error {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// A token would travel unencrypted.
-    #[error("a token is not sent to {remote} over plain http")]
-    #[diagnostic(
-        code(hyper_sync::source::plain_http),
-        help("use the `https://` address, or run without a token; nothing was sent or written")
-    )]
-    PlainHttp {
-        /// Host or repository.
-        remote: String,
-    },
-    /// The proxy of the environment.
-    #[error("the proxy in `{variable}` {problem}")]
-    #[diagnostic(
-        code(hyper_sync::source::proxy),
-        help("correct the variable, or unset it to connect without a proxy; nothing was written")
-    )]
-    Proxy {
-        /// The environment variable.
-        variable: String,
-        /// What is wrong with its value, which is not shown: it may hold a password.
-        problem: &'static str,
-    },
-    /// The CA certificates cannot be used.
-    #[error("the CA certificates of `{}` cannot be used: {}", text::path(.path), text::words(.cause))]
-    #[diagnostic(
-        code(hyper_sync::source::ca_file),
-        help("`{origin}` must name a file of PEM certificates; nothing was written")
-    )]
-    CaFile {
-        /// The file.
-        path: std::path::PathBuf,
-        /// The setting or environment variable that names it.
-        origin: &'static str,
-        /// What is wrong with it.
-        cause: String,
-    },
     /// The server's certificate is refused; there is no way around that.
     #[error("the certificate of {remote} is refused: {}", text::words(.cause))]
     #[diagnostic(
@@ -176,28 +143,6 @@ pub enum Error {
     NoTls {
         /// Host or repository.
         remote: String,
-    },
-    /// There is nothing to check a server's certificate with.
-    #[error("{remote} cannot be trusted: this system has no CA certificates")]
-    #[diagnostic(
-        code(hyper_sync::source::no_certificates),
-        help(
-            "install them, or set `ca_file` or `SSL_CERT_FILE` to a file of PEM certificates; nothing was written"
-        )
-    )]
-    NoCertificates {
-        /// Host or repository.
-        remote: String,
-    },
-    /// The HTTP client could not be set up at all.
-    #[error("cannot set up the network client: {}", text::words(.cause))]
-    #[diagnostic(
-        code(hyper_sync::source::client),
-        help("correct the cause and run again, and report it if it stays; nothing was written")
-    )]
-    Client {
-        /// The whole chain in one line.
-        cause: String,
     },
     /// The credentials are refused.
     #[error("{remote} refuses access {}{}", with(.token), quoted(.words.as_deref()))]
@@ -563,62 +508,6 @@ pub enum Error {
         /// What its operator has to change.
         change: &'static str,
     },
-    /// ssh does not know the host yet.
-    #[error("the host key of {remote} is not known{}", quoted(.words.as_deref()))]
-    #[diagnostic(
-        code(hyper_sync::source::host_key_unknown),
-        help(
-            "`ssh-keyscan HOST` prints its keys: compare them with the fingerprints that the host publishes (`ssh-keygen -lf`), and put one into `known_hosts_file`, or into `~/.ssh/known_hosts` of the user this runs as; nothing was written"
-        )
-    )]
-    HostKeyUnknown {
-        /// Host or repository.
-        remote: String,
-        /// What ssh says: the type of the key that it looked for.
-        words: Option<String>,
-    },
-    /// ssh knows the host by another key.
-    #[error("the host key of {remote} has changed{}", quoted(.words.as_deref()))]
-    #[diagnostic(
-        code(hyper_sync::source::host_key),
-        help(
-            "somebody may be in between; if the host has announced a new key, put it in the place of the old one; nothing was written"
-        )
-    )]
-    HostKey {
-        /// Host or repository.
-        remote: String,
-        /// What ssh says: the type of the key and where the known one stands.
-        words: Option<String>,
-    },
-    /// The private key for ssh cannot be used.
-    #[error("the ssh key `{}` {}", text::path(.path), .fault)]
-    #[diagnostic(
-        code(hyper_sync::source::ssh_key),
-        help("{}; nothing was written", .fault.remedy(.path))
-    )]
-    SshKey {
-        /// The file.
-        path: std::path::PathBuf,
-        /// What is wrong with it.
-        fault: KeyFault,
-    },
-    /// The server takes none of the keys.
-    #[error("{remote} refuses the login with {key}{}", quoted(.words.as_deref()))]
-    #[diagnostic(
-        code(hyper_sync::source::ssh_login),
-        help(
-            "add the public half of the key as a deploy key of the repository, or set `ssh_key_file` to the private key that it knows; nothing was written"
-        )
-    )]
-    SshLogin {
-        /// Host or repository.
-        remote: String,
-        /// Which keys were tried.
-        key: String,
-        /// Why ssh could not use a key, where it says so.
-        words: Option<String>,
-    },
     /// Larger than the settings allow.
     #[error("{what} is larger than the limit of {}", amount(*.limit, .setting))]
     #[diagnostic(
@@ -678,6 +567,14 @@ pub enum Error {
         help("nothing was written; run again to go on")
     )]
     Interrupted,
+    /// The HTTP client.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Setup(#[from] SetupError),
+    /// The host's key or the login, over ssh.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Ssh(#[from] SshError),
     /// The store.
     #[error(transparent)]
     #[diagnostic(transparent)]

@@ -25,7 +25,7 @@ use crate::settings::{Env, Limits};
 use crate::token::Token;
 
 use super::http::{Client, Url};
-use super::{Error, Interrupt, Need, Obtained, Resolved, Route, Source, Traffic};
+use super::{Error, Interrupt, Need, Obtained, Resolved, Route, Source, SshError, Traffic};
 
 mod answer;
 mod bounded;
@@ -147,7 +147,7 @@ impl GitSource {
     ) -> Result<Self, Error> {
         if let Some(path) = &identity.key_file {
             let path = path.clone();
-            key::check(&path).map_err(|fault| Error::SshKey { path, fault })?;
+            key::check(&path).map_err(|fault| SshError::Key { path, fault })?;
         }
         let endpoint = ssh::Ssh::new(address, identity, env)?;
         let session = Session::new(Box::new(endpoint), options.patience());

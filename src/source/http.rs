@@ -20,7 +20,7 @@ use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderValue};
 use reqwest::{Method, StatusCode};
 use tokio::runtime::{Handle, Runtime};
 
-use super::{Error, Interrupt, RetryAt, Traffic};
+use super::{Error, Interrupt, RetryAt, SetupError, Traffic};
 use request::{authority, is_loopback};
 
 mod body;
@@ -213,14 +213,16 @@ impl Client {
         self.0.options.proxies.check(&url)?;
         if url.scheme() == "http" {
             if request.credentials.is_some() && !is_loopback(&url) {
-                return Err(Error::PlainHttp {
+                return Err(SetupError::PlainHttp {
                     remote: authority(&url),
-                });
+                }
+                .into());
             }
         } else if !self.0.certificates {
-            return Err(Error::NoCertificates {
+            return Err(SetupError::NoCertificates {
                 remote: authority(&url),
-            });
+            }
+            .into());
         }
         Ok(())
     }

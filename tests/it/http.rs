@@ -10,7 +10,7 @@ use std::time::Duration;
 use hyper_sync::settings::{Env, Limits};
 use hyper_sync::source::http::header::{self, HeaderValue};
 use hyper_sync::source::http::{Cap, Client, Credentials, Options, Request, Url, url};
-use hyper_sync::source::{Error, Interrupt};
+use hyper_sync::source::{Error, Interrupt, SetupError};
 use hyper_sync::token::Search;
 
 use crate::common::forge::fault::{Action, When};

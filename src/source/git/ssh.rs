@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::process::Environment;
 use crate::settings::Env;
-use crate::source::Error;
+use crate::source::{Error, SshError};
 use crate::text;
 
 use super::session::{self, Endpoint};
@@ -158,22 +158,23 @@ impl Endpoint for Ssh {
         };
         if said.contains("REMOTE HOST IDENTIFICATION HAS CHANGED") {
             let words = line(&["Offending ", "host key for "]);
-            return Error::HostKey { remote, words };
+            return SshError::HostKey { remote, words }.into();
         }
         if said.contains("Host key verification failed") {
             let words = line(&["host key is known for"]);
-            return Error::HostKeyUnknown { remote, words };
+            return SshError::HostKeyUnknown { remote, words }.into();
         }
         let token = || match &self.identity.key_file {
             Some(path) => text::path(path),
             None => "the user's ssh keys".to_owned(),
         };
         if said_any(&["Permission denied", "Too many authentication failures"]) {
-            return Error::SshLogin {
+            return SshError::Login {
                 remote,
                 key: token(),
                 words: line(&["Load key "]),
-            };
+            }
+            .into();
         }
         if said_any(&[
             "does not appear to be a git repository",

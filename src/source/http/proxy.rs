@@ -7,7 +7,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 use percent_encoding::percent_decode_str;
 use reqwest::{NoProxy, Proxy, Url};
 
-use super::Error;
+use super::{Error, SetupError};
 use crate::settings::Env;
 use crate::text;
 
@@ -79,10 +79,11 @@ impl Proxies {
             return Ok(());
         };
         match variable.address() {
-            Err(problem) if self.applies_to(url) => Err(Error::Proxy {
+            Err(problem) if self.applies_to(url) => Err(SetupError::Proxy {
                 variable: variable.name.clone(),
                 problem,
-            }),
+            }
+            .into()),
             _ => Ok(()),
         }
     }
@@ -182,7 +183,7 @@ mod tests {
         ] {
             let proxies = with(&[("https_proxy", value)]);
             let error = check(&proxies, REPOSITORY).unwrap_err();
-            let Error::Proxy { variable, .. } = &error else {
+            let Error::Setup(SetupError::Proxy { variable, .. }) = &error else {
                 unreachable!("{error}")
             };
             assert_eq!(variable, "https_proxy");

@@ -7,7 +7,7 @@ use reqwest::redirect::Policy;
 use tokio::runtime::{Builder, Runtime};
 
 use super::response::chain;
-use super::{Error, Options};
+use super::{Error, Options, SetupError};
 use crate::vetted::{self, Terms};
 
 /// The largest bundle of certificates that is read; that of Mozilla has 250 kB.
@@ -37,10 +37,12 @@ pub(super) fn client(options: &Options) -> Result<(reqwest::Client, bool), Error
     };
     let build = |builder: reqwest::ClientBuilder| builder.build().map_err(|error| failed(&error));
     if let Some((path, origin)) = &options.ca_file {
-        let refuse = |cause| Error::CaFile {
-            path: path.clone(),
-            origin,
-            cause,
+        let refuse = |cause| {
+            Error::from(SetupError::CaFile {
+                path: path.clone(),
+                origin,
+                cause,
+            })
         };
         let pem = vetted::read(path, &Terms::anyone(CA_MAX))
             .map_err(|refusal| refuse(refusal.to_string()))?;
@@ -71,7 +73,8 @@ pub(super) fn runtime() -> Result<Runtime, Error> {
 }
 
 fn failed(error: &dyn std::error::Error) -> Error {
-    Error::Client {
+    SetupError::Client {
         cause: chain(error),
     }
+    .into()
 }

@@ -63,10 +63,11 @@ fn ssh_keys() -> impl Iterator<Item = source::Error> {
         F::Passphrase,
         F::NotAKey,
     ];
-    faults.into_iter().map(|fault| source::Error::SshKey {
+    let of = |fault| source::SshError::Key {
         path: "/etc/hyper-sync/key".into(),
         fault,
-    })
+    };
+    faults.into_iter().map(of).map(source::Error::Ssh)
 }
 
 /// What keeps the remote from being asked.
@@ -85,40 +86,46 @@ fn reached() -> Vec<source::Error> {
             url: text("ftp://example.org/api"),
             problem: "is neither http nor https",
         },
-        E::PlainHttp { remote: remote() },
-        E::Proxy {
+        source::SetupError::PlainHttp { remote: remote() }.into(),
+        source::SetupError::Proxy {
             variable: text("https_proxy"),
             problem: "is not a URL",
-        },
-        E::CaFile {
+        }
+        .into(),
+        source::SetupError::CaFile {
             path: "/etc/ssl/ca.pem".into(),
             origin: "ca_file",
             cause: text("it holds none"),
-        },
+        }
+        .into(),
         E::Certificate {
             remote: remote(),
             cause: text("invalid peer certificate: UnknownIssuer"),
         },
         E::NoTls { remote: remote() },
-        E::NoCertificates { remote: remote() },
-        E::Client {
+        source::SetupError::NoCertificates { remote: remote() }.into(),
+        source::SetupError::Client {
             cause: text("Too many open files (os error 24)"),
-        },
-        E::HostKey {
+        }
+        .into(),
+        source::SshError::HostKey {
             remote: text("git@example.org:o/n"),
             words: Some(text(
                 "Offending ED25519 key in /etc/hyper-sync/known_hosts:1",
             )),
-        },
-        E::HostKeyUnknown {
+        }
+        .into(),
+        source::SshError::HostKeyUnknown {
             remote: text("git@example.org:o/n"),
             words: Some(text("No ED25519 host key is known for example.org")),
-        },
-        E::SshLogin {
+        }
+        .into(),
+        source::SshError::Login {
             remote: text("git@example.org:o/n"),
             key: text("the user's ssh keys"),
             words: None,
-        },
+        }
+        .into(),
         E::Program {
             program: text("ssh"),
             source: missing(),

@@ -74,6 +74,9 @@ fn a_proxy_that_cannot_be_used_does_not_matter_to_what_goes_past_it() {
     assert_eq!(client.fetch(&get(&forge, COMMIT)).unwrap().status, 200);
     let far = Request::get(url("http://git.example.org/").unwrap());
     let error = client.fetch(&far).unwrap_err();
-    assert!(matches!(error, Error::Proxy { .. }), "{error:?}");
+    assert!(
+        matches!(error, Error::Setup(SetupError::Proxy { .. })),
+        "{error:?}"
+    );
     assert_eq!(client.traffic().requests, 1);
 }

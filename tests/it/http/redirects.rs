@@ -123,7 +123,9 @@ fn credentials_travel_to_their_own_origin_and_not_in_the_clear() {
     let far = hyper_sync::source::http::url("http://git.example.org/").unwrap();
     let client = client();
     let refused = client.fetch(&Request::get(far.clone()).credentials(Some(&credentials(&far))));
-    assert!(matches!(refused, Err(Error::PlainHttp { remote }) if remote == "git.example.org"));
+    assert!(
+        matches!(refused, Err(Error::Setup(SetupError::PlainHttp { remote })) if remote == "git.example.org")
+    );
     assert_eq!(client.traffic().requests, 0);
 }
 

@@ -63,7 +63,7 @@ fn any_other_certificate_is_refused_at_the_first_try() {
     assert!(
         matches!(
             error,
-            Error::Certificate { .. } | Error::NoCertificates { .. }
+            Error::Certificate { .. } | Error::Setup(SetupError::NoCertificates { .. })
         ),
         "{error:?}"
     );
@@ -102,7 +102,7 @@ fn the_bundle_is_the_settings_then_the_environments_and_a_bad_one_is_an_error() 
         Client::new(options, Interrupt::default()).map(|_| ())
     };
     let origin = |result: Result<(), Error>| match result {
-        Err(Error::CaFile { origin, .. }) => origin,
+        Err(Error::Setup(SetupError::CaFile { origin, .. })) => origin,
         other => panic!("{other:?}"),
     };
     assert_eq!(origin(made(Some(&broken), &env)), "ca_file");

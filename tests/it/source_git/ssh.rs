@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use hyper_sync::source::SshError;
 use hyper_sync::source::git::{Identity, KeyFault};
 
 use super::*;
@@ -138,7 +139,7 @@ fn a_key_that_ssh_would_ignore_is_named_before_it_is_asked() {
     ] {
         let error = open(&path).unwrap_err();
         assert!(
-            matches!(&error, Error::SshKey { fault, .. } if *fault == expected),
+            matches!(&error, Error::Ssh(SshError::Key { fault, .. }) if *fault == expected),
             "{error:?}"
         );
     }
