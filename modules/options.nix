@@ -91,8 +91,7 @@ in
 
     flake = mkOption {
       type = absolutePath;
-      default =
-        if cfg.target == "/etc/hypervisor/src" then "/etc/hypervisor" else cfg.target;
+      default = if cfg.target == "/etc/hypervisor/src" then "/etc/hypervisor" else cfg.target;
       defaultText = lib.literalMD "`/etc/hypervisor` for Hyper-NixOS's target, else `target`";
       example = "/etc/nixos";
       description = "The directory of the flake that is built.";
