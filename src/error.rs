@@ -5,11 +5,13 @@
 //! 1. A stage's `Error` stands beside its functions; fields hold data, not finished text.
 //! 2. Every variant has a `code`, `hyper_sync::<stage>::<name>`, that never changes its meaning once released, and a
 //!    `help` that says what to do and what state things are in.
-//! 3. Its exit code is decided in [`exit`](crate::exit), by a `match` without a catch-all.
+//! 3. Its exit code is decided beside it, in `fn exit`, by a `match` without a catch-all.
 //! 4. Words of others enter a message by `text::words`, `text::name` or `text::path`; secrets are not printed.
 //! 5. What a person or a server did wrong reads differently from our own fault: only the latter asks for a report.
 
 use miette::Diagnostic;
+
+use crate::exit::Exit;
 
 /// Anything that stops a run.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -78,4 +80,35 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Validate(#[from] crate::validate::Error),
+}
+
+impl Error {
+    /// The exit code of a run that it ends.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) => Exit::Usage,
+            Self::Settings(error) => error.exit(),
+            Self::Token(error) => error.exit(),
+            Self::Target(error) => error.exit(),
+            Self::State(error) => error.exit(),
+            Self::Lock(error) => error.exit(),
+            Self::Signature(error) => error.exit(),
+            Self::Source(error) => error.exit(),
+            Self::Store(error) => error.exit(),
+            Self::Scan(error) => error.exit(),
+            Self::Plan(error) => error.exit(),
+            Self::Apply(error) => error.exit(),
+            Self::Undo(error) => error.exit(),
+            Self::Sync(error) => error.exit(),
+            Self::Rebuild(error) => error.exit(),
+            Self::Validate(error) => error.exit(),
+        }
+    }
+}
+
+impl From<&Error> for Exit {
+    fn from(error: &Error) -> Self {
+        error.exit()
+    }
 }

@@ -17,6 +17,7 @@ use rustix::fs::{self as sys, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
+use crate::exit::Exit;
 use crate::fs::Failure;
 use crate::state::StateDir;
 use crate::text::{self, words};
@@ -81,6 +82,18 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+impl Error {
+    /// The exit code of a run that it ends.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Busy { .. } => Exit::Busy,
+            Self::Interrupted => Exit::Interrupted,
+            Self::Io { .. } => Exit::FileSystem,
+        }
+    }
 }
 
 fn held_by(holder: Option<&str>) -> String {

@@ -15,6 +15,7 @@ use std::sync::Mutex;
 use jiff::Timestamp;
 use miette::Diagnostic;
 
+use crate::exit::Exit;
 use crate::fs::{self, Kind, Stat, Target, content};
 use crate::git::{BlobId, File, Oid, RelPath};
 use crate::state::{Index, Owned};
@@ -58,6 +59,17 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+impl Error {
+    /// The exit code of a run that it ends.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Target(error) => error.exit(),
+            Self::Read { .. } => Exit::FileSystem,
+        }
+    }
 }
 
 /// Looks at the target, remembering what it saw for the time of a run.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use miette::Diagnostic;
 
 use super::TxId;
+use crate::exit::Exit;
 use crate::fs::{self, Failure};
 use crate::git::{BlobId, RelPath};
 use crate::objects;
@@ -199,6 +200,32 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Target(#[from] fs::Error),
+}
+
+impl Error {
+    /// The exit code of a run that it ends.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Interrupted => Exit::Interrupted,
+            Self::Stale { .. } => Exit::Conflict,
+            Self::CaseCollision { .. } => Exit::UnsafeTree,
+            Self::TargetReplaced { .. }
+            | Self::Immutable { .. }
+            | Self::Denied { .. }
+            | Self::ReadOnly { .. }
+            | Self::NoSpace { .. }
+            | Self::UnsupportedFileSystem { .. }
+            | Self::StagingBlocked { .. }
+            | Self::Content { .. }
+            | Self::RecoveryFirst
+            | Self::Unfinished { .. } => Exit::FileSystem,
+            Self::NeedsPerson { .. } => Exit::NeedsPerson,
+            Self::State(error) => error.exit(),
+            Self::Store(error) => error.exit(),
+            Self::Target(error) => error.exit(),
+        }
+    }
 }
 
 /// Why an unfinished update cannot be finished.

@@ -5,6 +5,7 @@
 use miette::Diagnostic;
 
 use super::{Transaction, TxId, transaction};
+use crate::exit::Exit;
 use crate::fs::{Directory, Failure};
 use crate::git::{BlobId, RelPath};
 use crate::scan::hash;
@@ -69,6 +70,20 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     State(#[from] state::Error),
+}
+
+impl Error {
+    /// The exit code of a run that it ends.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::NotReplaced { .. } => Exit::Configuration,
+            Self::Gone { .. } | Self::Damaged { .. } | Self::ContentDamaged { .. } => {
+                Exit::NeedsPerson
+            }
+            Self::State(error) => error.exit(),
+        }
+    }
 }
 
 impl From<Failure> for Error {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use rustix::io::Errno;
 
+use crate::exit::Exit;
 use crate::git::RelPath;
 use crate::text;
 
@@ -156,6 +157,23 @@ pub enum Error {
 }
 
 impl Error {
+    /// The exit code of a run that it ends.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::TargetMissing { .. }
+            | Self::TargetSymlink { .. }
+            | Self::TargetNotADirectory { .. }
+            | Self::TargetParentMissing { .. }
+            | Self::TargetExposed { .. } => Exit::Configuration,
+            Self::UnsupportedKernel
+            | Self::TargetIo { .. }
+            | Self::ForeignMount { .. }
+            | Self::Change(_)
+            | Self::Io { .. } => Exit::FileSystem,
+        }
+    }
+
     pub(super) fn open_target(path: &Path, errno: Errno) -> Self {
         let path = path.to_owned();
         match errno {

@@ -2,6 +2,7 @@
 
 use super::id::{Kind, Oid};
 use super::{CommitId, TreeId};
+use crate::exit::Exit;
 use crate::text::words;
 
 /// A commit whose raw bytes were hashed to its id.
@@ -34,6 +35,16 @@ pub enum Fault {
     /// They carry a collision attack.
     #[error(transparent)]
     Collision(#[from] super::id::Collision),
+}
+
+impl Fault {
+    /// The exit code of a run that it ends.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::OtherId { .. } | Self::Malformed | Self::Collision(_) => Exit::Verification,
+        }
+    }
 }
 
 impl Commit {

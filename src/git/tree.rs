@@ -10,6 +10,7 @@ use super::id::{Collision, Oid};
 use super::mode::FileMode;
 use super::path::{self, RelPath};
 use super::{BlobId, TreeId};
+use crate::exit::Exit;
 use crate::text;
 
 mod object;
@@ -115,6 +116,27 @@ pub enum Fault {
         /// The limit that was passed.
         limit: u64,
     },
+}
+
+impl Fault {
+    /// The exit code of a run that it ends.
+    ///
+    /// Bytes that cannot be the tree are the remote's fault; a tree that git could store, the commit's.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::OtherId { .. }
+            | Self::Collision { .. }
+            | Self::Malformed { .. }
+            | Self::Unsorted { .. } => Exit::Verification,
+            Self::Duplicate { .. }
+            | Self::SameName { .. }
+            | Self::Path { .. }
+            | Self::Mode { .. }
+            | Self::NullId { .. }
+            | Self::TooLarge { .. } => Exit::UnsafeTree,
+        }
+    }
 }
 
 /// A tree could not be walked.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 
+use crate::exit::Exit;
 use crate::git::Oid;
 use crate::text;
 
@@ -30,6 +31,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// The exit code of a run that it ends.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Io { .. } => Exit::FileSystem,
+        }
+    }
+
     pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io {
             action,

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use miette::Diagnostic;
 
+use crate::exit::Exit;
 use crate::git::RelPath;
 
 /// A path that stands against the update.
@@ -58,6 +59,18 @@ pub enum Error {
         /// Files of the commit.
         after: usize,
     },
+}
+
+impl Error {
+    /// The exit code of a run that it ends.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Conflicts { .. } | Self::RequiredGone { .. } | Self::MassDelete { .. } => {
+                Exit::Conflict
+            }
+        }
+    }
 }
 
 /// More conflicts than this are counted instead of listed.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use miette::Diagnostic;
 
 use super::complaint;
+use crate::exit::Exit;
 use crate::git::{CommitId, RelPath};
 use crate::nix::NarHash;
 use crate::process::End;
@@ -275,6 +276,30 @@ pub enum Error {
 }
 
 impl Error {
+    /// The exit code of a run that it ends.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::FlakeMissing { .. }
+            | Self::FlakeUnreadable { .. }
+            | Self::HostUnclear { .. }
+            | Self::HostUnknown { .. } => Exit::Configuration,
+            Self::ProgramMissing { .. }
+            | Self::Spawn { .. }
+            | Self::Build { .. }
+            | Self::LeftOut { .. }
+            | Self::OtherTree { .. }
+            | Self::SelfRemoval { .. }
+            | Self::Activation { .. }
+            | Self::Degraded { .. }
+            | Self::RebootNeeded { .. }
+            | Self::TimedOut { .. }
+            | Self::Interrupted { .. } => Exit::Rebuild,
+            Self::Busy { .. } => Exit::Busy,
+            Self::State(error) => error.exit(),
+        }
+    }
+
     /// The end of what the failing program printed, where there is one.
     #[must_use]
     pub fn tail(&self) -> Option<&str> {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode, SourceSpan};
 
 use super::{Origin, Problem};
+use crate::exit::Exit;
 use crate::text;
 
 /// A setting, or the file they are in.
@@ -138,6 +139,16 @@ pub struct ValueError {
 }
 
 impl Error {
+    /// The exit code of a run that it ends.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        if self.is_usage() {
+            Exit::Usage
+        } else {
+            Exit::Configuration
+        }
+    }
+
     /// One error from all that were found; `None` where there is none.
     pub(super) fn from_all(mut problems: Vec<Self>) -> Option<Self> {
         match problems.len() {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use miette::Diagnostic;
 
+use crate::exit::Exit;
 use crate::git::CommitId;
 use crate::process::End;
 use crate::text;
@@ -268,4 +269,35 @@ pub enum Error {
         /// The commit.
         commit: CommitId,
     },
+}
+
+impl Error {
+    /// The exit code of a run that it ends.
+    ///
+    /// A file of signers that cannot be used is a matter of configuration; a commit that none of them signed, of the commit.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Missing { .. }
+            | Self::Unreadable { .. }
+            | Self::NotAFile { .. }
+            | Self::Mode { .. }
+            | Self::Owner { .. }
+            | Self::Exposed { .. }
+            | Self::TooLarge { .. }
+            | Self::Content { .. }
+            | Self::Line { .. }
+            | Self::Program { .. } => Exit::Configuration,
+            Self::Scratch { .. } => Exit::FileSystem,
+            Self::Interrupted => Exit::Interrupted,
+            Self::Unfinished { .. }
+            | Self::Unsigned { .. }
+            | Self::OtherFormat { .. }
+            | Self::Several { .. }
+            | Self::Bad { .. }
+            | Self::Unlisted { .. }
+            | Self::KeyRefused { .. }
+            | Self::Unavailable { .. } => Exit::Verification,
+        }
+    }
 }

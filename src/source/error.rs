@@ -7,6 +7,7 @@ use std::time::Duration;
 use miette::Diagnostic;
 
 use super::LinkFault;
+use crate::exit::Exit;
 use crate::git::id::Oid;
 use crate::git::{BlobId, CommitId, TreeId};
 use crate::git::{commit, tree};
@@ -587,4 +588,57 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Scan(#[from] crate::scan::Error),
+}
+
+impl Error {
+    /// The exit code of a run that it ends.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Address { .. }
+            | Self::UnknownRef { .. }
+            | Self::UnknownCommit { .. }
+            | Self::EmptyRepository { .. }
+            | Self::Sha256 { .. }
+            | Self::NoSuchRoute { .. }
+            | Self::Unsuited { .. }
+            | Self::NoRepository { .. }
+            | Self::OldProtocol { .. }
+            | Self::Program { .. } => Exit::Configuration,
+            Self::Unreachable { .. }
+            | Self::Timeout { .. }
+            | Self::ServerError { .. }
+            | Self::NotAForge { .. }
+            | Self::Redirect { .. }
+            | Self::LoginPage { .. }
+            | Self::Certificate { .. }
+            | Self::NoTls { .. }
+            | Self::Protocol { .. }
+            | Self::Refused { .. } => Exit::Network,
+            Self::Unauthorized { .. } | Self::Forbidden { .. } | Self::NoPermission { .. } => {
+                Exit::Authentication
+            }
+            Self::LoginWanted { .. } | Self::RateLimited { .. } => Exit::RateLimited,
+            Self::Commit { fault, .. } => fault.exit(),
+            Self::Tree { fault, .. } => fault.exit(),
+            Self::Malformed { .. }
+            | Self::DamagedRepository { .. }
+            | Self::Pack { .. }
+            | Self::Unproven { .. }
+            | Self::UnprovenDescent { .. }
+            | Self::Blob { .. }
+            | Self::Collision { .. }
+            | Self::Incomplete { .. }
+            | Self::Listing { .. } => Exit::Verification,
+            Self::Symlink { .. } | Self::CaseCollision { .. } | Self::TooLarge { .. } => {
+                Exit::UnsafeTree
+            }
+            Self::Interrupted => Exit::Interrupted,
+            Self::Setup(error) => error.exit(),
+            Self::Ssh(error) => error.exit(),
+            Self::Store(error) => error.exit(),
+            Self::Scan(error) => error.exit(),
+            Self::Signature(error) => error.exit(),
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 
+use crate::exit::Exit;
 use crate::fs::Failure;
 use crate::text;
 
@@ -102,6 +103,20 @@ pub enum Error {
 }
 
 impl Error {
+    /// The exit code of a run that it ends.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::NotADirectory { .. }
+            | Self::ForeignOwner { .. }
+            | Self::Writable { .. }
+            | Self::Exposed { .. }
+            | Self::OtherTarget { .. }
+            | Self::Newer { .. } => Exit::Configuration,
+            Self::Io(_) => Exit::FileSystem,
+        }
+    }
+
     pub(super) fn exposed(path: &Path, above: PathBuf) -> Self {
         Self::Exposed {
             path: path.to_owned(),

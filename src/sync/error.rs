@@ -2,6 +2,7 @@
 
 use miette::Diagnostic;
 
+use crate::exit::Exit;
 use crate::git::CommitId;
 use crate::source::RefKind;
 use crate::text;
@@ -132,6 +133,26 @@ pub enum Error {
         )
     )]
     Overdue(super::Unreached),
+}
+
+impl Error {
+    /// The exit code of a run that it ends.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Rewind { .. }
+            | Self::MovedTag { .. }
+            | Self::RefKind { .. }
+            | Self::InTheWay { .. } => Exit::Conflict,
+            Self::ContentGone { .. }
+            | Self::CommitGone { .. }
+            | Self::NoSuchUpdate(_)
+            | Self::NoSuchEdit { .. } => Exit::Failure,
+            Self::Outside { .. } => Exit::Usage,
+            Self::Overdue(record) if record.rate_limited => Exit::RateLimited,
+            Self::Overdue(_) => Exit::Network,
+        }
+    }
 }
 
 fn syncs(count: u32) -> String {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use miette::Diagnostic;
 
+use crate::exit::Exit;
 use crate::text;
 
 /// A token that must not be used as it is.
@@ -105,4 +106,21 @@ pub enum Error {
         /// What is wrong; never what is there.
         problem: &'static str,
     },
+}
+
+impl Error {
+    /// The exit code of a run that it ends.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Missing { .. }
+            | Self::Io { .. }
+            | Self::NotAFile { .. }
+            | Self::Mode { .. }
+            | Self::Owner { .. }
+            | Self::Exposed { .. }
+            | Self::TooLarge { .. }
+            | Self::Content { .. } => Exit::Configuration,
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use miette::Diagnostic;
 
+use crate::exit::Exit;
 use crate::text;
 
 /// The machine is not in a state for what was asked.
@@ -65,4 +66,19 @@ pub enum Error {
         /// The checks that failed.
         failed: Vec<&'static str>,
     },
+}
+
+impl Error {
+    /// The exit code of a run that it ends.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Target(error) => error.exit(),
+            Self::State(error) => error.exit(),
+            Self::ReadOnly { .. } | Self::NotWritable { .. } | Self::NoRoom { .. } => {
+                Exit::FileSystem
+            }
+            Self::Critical { .. } => Exit::Failure,
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use miette::Diagnostic;
 
+use crate::exit::Exit;
 use crate::text;
 
 /// Why an HTTP request is not sent, for a reason of this machine's own.
@@ -65,4 +66,18 @@ pub enum SetupError {
         /// The whole chain in one line.
         cause: String,
     },
+}
+
+impl SetupError {
+    /// The exit code of a run that it ends.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::PlainHttp { .. }
+            | Self::Proxy { .. }
+            | Self::CaFile { .. }
+            | Self::NoCertificates { .. } => Exit::Configuration,
+            Self::Client { .. } => Exit::Failure,
+        }
+    }
 }

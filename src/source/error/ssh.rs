@@ -4,6 +4,7 @@ use miette::Diagnostic;
 
 use super::super::git::KeyFault;
 use super::phrases::quoted;
+use crate::exit::Exit;
 use crate::text;
 
 /// Why ssh does not get through to a host that answers.
@@ -65,4 +66,17 @@ pub enum SshError {
         /// Why ssh could not use a key, where it says so.
         words: Option<String>,
     },
+}
+
+impl SshError {
+    /// The exit code of a run that it ends.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Key { .. } => Exit::Configuration,
+            Self::HostKeyUnknown { .. } | Self::HostKey { .. } | Self::Login { .. } => {
+                Exit::Authentication
+            }
+        }
+    }
 }
