@@ -20,6 +20,7 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use rustix::io::Errno;
 
 use crate::fs::above::{self, Last, Refusal};
@@ -28,7 +29,6 @@ use crate::fs::{Directory, Failure, Faults, Kind};
 mod error;
 mod index;
 mod publish;
-pub(crate) mod rfc3339;
 pub mod sealed;
 mod sync_state;
 mod target;
@@ -152,6 +152,13 @@ impl StateDir {
             faults: Faults::default(),
         })
     }
+}
+
+/// The time, in the whole seconds that all files here have.
+pub(crate) fn now() -> Timestamp {
+    let now = Timestamp::now();
+    // Never in the future: the time of a record is compared with the clock.
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 pub(crate) const TX: &str = "tx";

@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::git::{CommitId, EntryMode, File, RelPath, TreeId, path};
 use crate::scan::Local;
 use crate::state::sealed::Format;
-use crate::state::{Index, Owned, rfc3339};
+use crate::state::{Index, Owned};
 use crate::text;
 
 pub(crate) const FORMAT: Format = Format {
@@ -111,8 +111,7 @@ fn ignored<'de, D: Deserializer<'de>>(value: D) -> Result<(), D::Error> {
 pub struct Transaction {
     /// Its number.
     pub id: TxId,
-    /// When it was recorded.
-    #[serde(with = "rfc3339")]
+    /// When it was recorded, in whole seconds.
     pub time: jiff::Timestamp,
     /// The target, by path.
     pub target: String,

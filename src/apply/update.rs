@@ -100,7 +100,7 @@ impl Update<'_> {
         }
         Ok(Transaction {
             id: copies::next_id(state)?,
-            time: jiff::Timestamp::now(),
+            time: state::now(),
             target: target_name(target)?,
             before: self.before.map(Point::of),
             after: self.after.clone(),

@@ -12,7 +12,7 @@ use crate::lock::{self, Lock};
 use crate::metrics::{Progress, Stage};
 use crate::report::{Format, with_causes};
 use crate::settings::Settings;
-use crate::state::StateDir;
+use crate::state::{self, StateDir};
 use crate::sync::{self, Unreached};
 
 /// Fail where syncs have not reached the repository for longer than `failure_grace`
@@ -98,7 +98,7 @@ fn attempt(sync: &Sync<'_>, settings: &Settings, run: &Run<'_>) -> Result<(), Er
         Sync::Done => None,
         Sync::Unreached(exit, error) => Some(Unreached::after(
             known,
-            Timestamp::now(),
+            state::now(),
             *exit == Exit::RateLimited,
             with_causes(*error),
         )),

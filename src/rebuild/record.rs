@@ -15,7 +15,7 @@ use super::session::Session;
 use crate::git::CommitId;
 use crate::settings::Action;
 use crate::state::sealed::{self, Format, Found};
-use crate::state::{self, StateDir, rfc3339};
+use crate::state::{self, StateDir};
 
 /// The file's name in the state directory.
 const FILE: &str = "rebuild.json";
@@ -45,7 +45,6 @@ pub struct Pending {
     /// What was to be done.
     pub action: String,
     /// Since when.
-    #[serde(with = "rfc3339")]
     pub since: Timestamp,
     /// Whether its activation has begun; where it did not end, the machine may run the new system in part.
     pub begun: bool,
@@ -69,7 +68,6 @@ pub struct Last {
     /// The system that was booted then.
     pub booted: Option<PathBuf>,
     /// When it ended.
-    #[serde(with = "rfc3339")]
     pub at: Timestamp,
 }
 
@@ -161,13 +159,13 @@ impl Record {
             Some(pending) => {
                 pending.commit = commit;
                 action.clone_into(&mut pending.action);
-                pending.since = Timestamp::now();
+                pending.since = state::now();
             }
             None => {
                 self.pending = Some(Pending {
                     commit,
                     action: action.to_owned(),
-                    since: Timestamp::now(),
+                    since: state::now(),
                     begun: false,
                 });
             }
@@ -205,7 +203,7 @@ impl Record {
             key,
             out: system.map(Path::to_owned),
             booted: session.machine.systems().booted,
-            at: Timestamp::now(),
+            at: state::now(),
         });
     }
 

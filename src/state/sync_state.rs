@@ -70,8 +70,7 @@ pub struct LastSync {
     /// The name it was asked for by.
     #[serde(rename = "ref")]
     pub reference: String,
-    /// When, in RFC 3339, UTC.
-    #[serde(with = "super::rfc3339")]
+    /// When: RFC 3339, UTC, whole seconds, as the tool before wrote it.
     pub timestamp: jiff::Timestamp,
 }
 

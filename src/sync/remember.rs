@@ -2,7 +2,7 @@
 
 use super::{Context, Outcome, Session};
 use crate::source::Notice;
-use crate::state::{LastSync, Stats, SyncState};
+use crate::state::{self, LastSync, Stats, SyncState};
 
 /// Writes what people and programs read about the last sync.
 pub(super) fn remember(
@@ -34,7 +34,7 @@ pub(super) fn remember(
     let last_sync = LastSync {
         commit_sha: outcome.commit.id,
         reference: outcome.reference.clone(),
-        timestamp: jiff::Timestamp::now(),
+        timestamp: state::now(),
     };
     let stats = Stats {
         checked: outcome.plan.counts().checked,

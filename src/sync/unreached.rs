@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::state::sealed::{self, Format, Found};
-use crate::state::{self, StateDir, rfc3339};
+use crate::state::{self, StateDir};
 
 const NAME: &str = "unreached";
 const FORMAT: Format = Format {
@@ -22,10 +22,8 @@ const FORMAT: Format = Format {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unreached {
     /// When the first one failed.
-    #[serde(with = "rfc3339")]
     pub since: Timestamp,
     /// When the last one failed.
-    #[serde(with = "rfc3339")]
     pub last: Timestamp,
     /// How many.
     pub count: u32,
@@ -44,11 +42,9 @@ impl Unreached {
         })
     }
 
-    /// The record with another failure in it.
+    /// The record with another failure in it, `now` in whole seconds.
     #[must_use]
     pub fn after(before: Option<Self>, now: Timestamp, rate_limited: bool, cause: String) -> Self {
-        // As it is written: rounded there, it could lie in the future.
-        let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
         // A clock that was set back would make it last for longer than it did.
         let since = before.as_ref().map_or(now, |before| before.since.min(now));
         let count = before.map_or(0, |before| before.count);

@@ -308,7 +308,7 @@ fn sync_state() -> SyncState {
         LastSync {
             commit_sha: CommitId(id().0),
             reference: "main".to_owned(),
-            timestamp: "2025-10-12T10:30:00.75Z".parse().unwrap(),
+            timestamp: "2025-10-12T10:30:01Z".parse().unwrap(),
         },
         Stats {
             checked: 150,

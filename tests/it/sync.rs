@@ -301,11 +301,10 @@ fn the_state_file_has_the_documented_fields() {
     let state: serde_json::Value = serde_json::from_slice(&fs::read(&published).unwrap()).unwrap();
     assert_eq!(state["last_sync"]["commit_sha"], repo.id("main"));
     assert_eq!(state["last_sync"]["ref"], "main");
+    let time = state["last_sync"]["timestamp"].as_str().unwrap();
     assert!(
-        state["last_sync"]["timestamp"]
-            .as_str()
-            .unwrap()
-            .ends_with('Z')
+        time.ends_with('Z') && time.len() == "2025-10-12T10:30:01Z".len(),
+        "{time}"
     );
     assert_eq!(
         state["stats"],
