@@ -6,20 +6,21 @@
 //! That line is all that a run writes when there is nothing to do. It is written by one call over the line of the run
 //! before, so that nobody ever reads a part of it, and it is not made durable: it means nothing after a crash.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt as _;
+use std::fs::{File, TryLockError};
+use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use miette::Diagnostic;
-use rustix::fs::{self as sys, FlockOperation, Mode, OFlags};
+use rustix::fs::{self as sys, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
 use crate::exit::Exit;
 use crate::fs::Failure;
-use crate::state::StateDir;
+use crate::state::{self, StateDir};
 use crate::text::{self, words};
 
 const NAME: &str = "lock";
@@ -44,7 +45,7 @@ pub struct Lock {
 impl Drop for Lock {
     /// Closing would do it, but not while a child is between `fork` and `exec`, where it has our descriptors.
     fn drop(&mut self) {
-        let _ = sys::flock(&self.file, FlockOperation::Unlock);
+        let _ = self.file.unlock();
     }
 }
 
@@ -80,7 +81,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
@@ -126,19 +127,19 @@ impl Lock {
         let directory = state.directory();
         let flags =
             OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let error = |errno: Errno| Error::Io {
+        let error = |source| Error::Io {
             path: directory.path().join(NAME),
-            source: errno.into(),
+            source,
         };
         let file = match sys::openat(directory.fd(), NAME, flags, Mode::empty()) {
-            Ok(file) => file,
+            Ok(file) => File::from(file),
             Err(Errno::NOENT) => return Ok(false),
-            Err(errno) => return Err(error(errno)),
+            Err(errno) => return Err(error(errno.into())),
         };
-        match sys::flock(&file, FlockOperation::NonBlockingLockShared) {
+        match file.try_lock_shared() {
             Ok(()) => Ok(false),
-            Err(Errno::WOULDBLOCK) => Ok(true),
-            Err(errno) => Err(error(errno)),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(source)) => Err(error(source)),
         }
     }
 
@@ -152,9 +153,9 @@ impl Lock {
 
     fn attempt(state: &StateDir) -> Result<Self, Error> {
         let directory = state.directory();
-        let error = |errno: Errno| Error::Io {
+        let error = |source| Error::Io {
             path: directory.path().join(NAME),
-            source: errno.into(),
+            source,
         };
         let flags = OFlags::RDWR
             | OFlags::CREATE
@@ -163,28 +164,27 @@ impl Lock {
             | OFlags::NONBLOCK
             | OFlags::NOCTTY;
         loop {
-            let file = sys::openat(directory.fd(), NAME, flags, Mode::RUSR | Mode::WUSR)
-                .map(File::from)
-                .map_err(error)?;
-            match sys::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            let file: File = sys::openat(directory.fd(), NAME, flags, Mode::RUSR | Mode::WUSR)
+                .map_err(|errno| error(errno.into()))?
+                .into();
+            match file.try_lock() {
                 Ok(()) => {}
-                Err(Errno::WOULDBLOCK) => {
+                Err(TryLockError::WouldBlock) => {
                     return Err(Error::Busy {
                         holder: holder(&file),
                     });
                 }
-                Err(Errno::INTR) => continue,
-                Err(errno) => return Err(error(errno)),
+                Err(TryLockError::Error(source)) if source.kind() == io::ErrorKind::Interrupted => {
+                    continue;
+                }
+                Err(TryLockError::Error(source)) => return Err(error(source)),
             }
             // Who waited for a file that was removed meanwhile has locked what nobody else will look at.
-            let locked = sys::fstat(&file).map_err(error)?;
+            let locked = file.metadata().map_err(error)?.ino();
             let named = directory
                 .stat(NAME)
-                .map_err(|Failure { source, .. }| Error::Io {
-                    path: directory.path().join(NAME),
-                    source,
-                })?;
-            if named.is_some_and(|named| named.ino == locked.st_ino) {
+                .map_err(|Failure { source, .. }| error(source))?;
+            if named.is_some_and(|named| named.ino == locked) {
                 announce(&file);
                 return Ok(Self { file });
             }
@@ -195,8 +195,7 @@ impl Lock {
 /// Tells others who holds the lock. A full disk must not stop a run that may be about to free it.
 fn announce(file: &File) {
     let pid = std::process::id();
-    let since = jiff::Timestamp::now();
-    let since = since.round(jiff::Unit::Second).unwrap_or(since);
+    let since = state::now();
     let text = format!("process {pid}, since {since}");
     let _ = file.write_all_at(format!("{text:<WIDTH$}\n").as_bytes(), 0);
 }
