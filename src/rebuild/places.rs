@@ -11,6 +11,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_encode};
+
 use super::error::Error;
 use super::session::Session;
 use crate::fs::{Directory, Faults, content};
@@ -166,18 +168,32 @@ fn is_missing(error: &io::Error) -> bool {
     )
 }
 
+/// What is escaped in a path that is part of a URL: all but what RFC 3986 reserves nowhere, the slash between names, and
+/// the plus, which Nix leaves as it is.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'+');
+
 /// A path as part of a URL.
-pub(super) fn encoded(path: &Path) -> String {
-    use std::fmt::Write as _;
-    use std::os::unix::ffi::OsStrExt as _;
-    let mut text = String::new();
-    for &byte in path.as_os_str().as_bytes() {
-        if byte.is_ascii_alphanumeric() || b"/-._~+".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "%{byte:02X}");
-        }
+pub(super) fn encoded(path: &Path) -> PercentEncode<'_> {
+    percent_encode(path.as_os_str().as_encoded_bytes(), ESCAPED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_in_a_url_has_no_character_with_a_meaning_of_its_own() {
+        let encode = |path: &str| encoded(Path::new(path)).to_string();
+        assert_eq!(encode("/etc/a-b_c.d~e+f/1"), "/etc/a-b_c.d~e+f/1");
+        assert_eq!(
+            encode("/a b?c#d&e%20:@=\u{fc}"),
+            "/a%20b%3Fc%23d%26e%2520%3A%40%3D%C3%BC"
+        );
     }
-    text
 }
