@@ -26,7 +26,6 @@ mod environment;
 mod error;
 mod host;
 mod key;
-mod lockfile;
 mod machine;
 mod namespace;
 mod outcome;

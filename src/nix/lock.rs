@@ -1,13 +1,20 @@
 //! `flake.lock`: what each input of a flake is locked to.
 //!
 //! Read as Nix reads it and checked for what Nix would stop at, so that a file that lost a merge or was cut off is
-//! told before a build, with its place.
+//! reported before a build, with its place.
+//!
+//! Where the target is an input, Nix builds the copy whose hash stands in the lock file, whatever lies in the target
+//! now: a lock file that is older than the tree builds the old tree and reports success. Only that hash is ours to
+//! write, and it is put into the file directly, since `nix flake update` would also move what the target itself
+//! depends on, nixpkgs with it. Nix writes its lock files sorted and indented by two, and so do we.
 
 use std::collections::BTreeMap;
 
 use data_encoding::BASE64;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use super::NarHash;
 use super::syntax::Position;
 use crate::text;
 
@@ -16,36 +23,50 @@ const VERSIONS: std::ops::RangeInclusive<u32> = 5..=7;
 /// How far a chain of `follows` goes before it counts as circular.
 const FOLLOWS_MAX: u32 = 64;
 
-/// A lock file.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// A lock file. What is not read here is kept, so that it is written back whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lock {
     nodes: BTreeMap<String, Node>,
     root: String,
     version: u32,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 /// A flake in it: the root, or an input.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
-    #[serde(default)]
-    inputs: BTreeMap<String, Reference>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inputs: Option<BTreeMap<String, Reference>>,
     /// What it is locked to; the root is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub locked: Option<Locked>,
+    /// What the flake asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    original: Option<Value>,
+    /// Absent means true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flake: Option<bool>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 /// What an input is locked to.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Locked {
     /// The kind of source: `path`, `git`, `github`, …
     #[serde(rename = "type")]
     pub kind: String,
     /// The hash of its content.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub nar_hash: Option<String>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 /// The node an input is: by its name, or by the path of inputs it follows.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Reference {
     Node(String),
@@ -103,8 +124,110 @@ impl Lock {
     /// The node an input of the flake itself is locked to; `None` where the file does not have the input.
     #[must_use]
     pub fn input(&self, name: &str) -> Option<&Node> {
-        let reference = self.nodes.get(&self.root)?.inputs.get(name)?;
+        let reference = self.nodes.get(&self.root)?.input(name)?;
         self.nodes.get(self.follow(reference, FOLLOWS_MAX)?)
+    }
+
+    /// Reads what `nix flake metadata --json` answers.
+    #[must_use]
+    pub fn of_metadata(answer: &[u8]) -> Option<Self> {
+        let answer: Value = serde_json::from_slice(answer).ok()?;
+        Self::parse(&answer.get("locks")?.to_string()).ok()
+    }
+
+    /// The text, as Nix would write it.
+    #[must_use]
+    pub fn text(&self) -> String {
+        // A value has its keys sorted, a struct has them as they are declared.
+        let value = serde_json::to_value(self).unwrap_or_default();
+        format!("{value:#}\n")
+    }
+
+    /// Whether it has an entry for each of these inputs of the flake itself.
+    pub fn has_inputs<'a>(&self, mut names: impl Iterator<Item = &'a str>) -> bool {
+        let root = self.nodes.get(&self.root);
+        names.all(|name| root.is_some_and(|root| root.input(name).is_some()))
+    }
+
+    /// Whether an input that is a flake has an entry for each of the inputs it asks for.
+    pub fn has_nested<'a>(&self, name: &str, mut names: impl Iterator<Item = &'a str>) -> bool {
+        self.own(name).is_none_or(|node| {
+            node.flake == Some(false) || names.all(|name| node.input(name).is_some())
+        })
+    }
+
+    /// Gives an input that is locked to a snapshot the path that it is asked for by.
+    ///
+    /// One that is asked for otherwise than by a path (`git+file:`) is locked as in `old`.
+    pub fn relocate(&mut self, name: &str, old: Option<&Self>) {
+        let former = old.and_then(|old| old.own(name)?.locked.clone());
+        let Some(node) = self.own_mut(name) else {
+            return;
+        };
+        let asked = |key| node.original.as_ref()?.get(key)?.as_str();
+        match (asked("type"), asked("path"), &mut node.locked) {
+            (Some("path"), Some(path), Some(locked)) => {
+                locked.rest.insert("path".to_owned(), path.into());
+            }
+            (Some("path"), Some(_), None) => {}
+            (_, _, locked) => {
+                if former.is_some() {
+                    *locked = former;
+                }
+            }
+        }
+    }
+
+    /// Whether everything that `other` locks, but for `ours`, is locked to the same here.
+    #[must_use]
+    pub fn keeps(&self, other: &Self, ours: &[String]) -> bool {
+        let ours: Vec<&str> = ours.iter().filter_map(|name| other.key(name)).collect();
+        let locked = |lock: &Self, key: &str| {
+            let node = lock.nodes.get(key)?;
+            Some((node.locked.clone(), node.original.clone()))
+        };
+        { other.nodes.keys() }
+            .filter(|key| !ours.contains(&key.as_str()))
+            .all(|key| locked(self, key) == locked(other, key))
+    }
+
+    /// The hash an input of the flake itself is locked to.
+    #[must_use]
+    pub fn nar_hash(&self, name: &str) -> Option<&str> {
+        self.own(name)?.locked.as_ref()?.nar_hash.as_deref()
+    }
+
+    /// Locks an input to content and its newest time, in seconds since 1970; whether that changed anything. One that is
+    /// not locked by its hash is left alone.
+    pub fn refresh(&mut self, name: &str, nar: &NarHash, last_modified: i64) -> bool {
+        let Some(locked) = self.own_mut(name).and_then(|node| node.locked.as_mut()) else {
+            return false;
+        };
+        let hash = nar.to_string();
+        if locked.nar_hash.as_ref().is_none_or(|known| *known == hash) {
+            return false;
+        }
+        locked.nar_hash = Some(hash);
+        let time = "lastModified".to_owned();
+        locked.rest.insert(time, last_modified.into());
+        true
+    }
+
+    /// The key of the node that an input of the flake itself is, not by following another.
+    fn key(&self, name: &str) -> Option<&str> {
+        match self.nodes.get(&self.root)?.input(name)? {
+            Reference::Node(key) => Some(key),
+            Reference::Follows(_) => None,
+        }
+    }
+
+    fn own(&self, name: &str) -> Option<&Node> {
+        self.nodes.get(self.key(name)?)
+    }
+
+    fn own_mut(&mut self, name: &str) -> Option<&mut Node> {
+        let key = self.key(name)?.to_owned();
+        self.nodes.get_mut(&key)
     }
 
     fn check(&self) -> Result<(), Fault> {
@@ -115,7 +238,7 @@ impl Lock {
             return Err(Fault::NoRoot(self.root.clone()));
         }
         for (name, node) in &self.nodes {
-            for (input, reference) in &node.inputs {
+            for (input, reference) in node.inputs.iter().flatten() {
                 let end = self.follow(reference, FOLLOWS_MAX);
                 if end.is_none_or(|end| !self.nodes.contains_key(end)) {
                     return Err(Fault::Dangling {
@@ -142,10 +265,16 @@ impl Lock {
             Reference::Follows(path) => {
                 let steps = steps.checked_sub(1)?;
                 path.iter().try_fold(self.root.as_str(), |node, input| {
-                    self.follow(self.nodes.get(node)?.inputs.get(input)?, steps)
+                    self.follow(self.nodes.get(node)?.input(input)?, steps)
                 })
             }
         }
+    }
+}
+
+impl Node {
+    fn input(&self, name: &str) -> Option<&Reference> {
+        self.inputs.as_ref()?.get(name)
     }
 }
 
@@ -236,5 +365,93 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    /// As Nix 2.26 writes it.
+    const TEXT: &str = r#"{
+  "nodes": {
+    "dep": {
+      "locked": {
+        "lastModified": 1,
+        "narHash": "sha256-MR/C6QrnxrdTS1AQq0/e9U9FRWUoDtTegGZdrxntqJQ=",
+        "path": "/dep",
+        "type": "path"
+      },
+      "original": {
+        "path": "/dep",
+        "type": "path"
+      }
+    },
+    "hypervisor": {
+      "inputs": {
+        "dep": "dep"
+      },
+      "locked": {
+        "lastModified": 1,
+        "narHash": "sha256-Y+6UbmvzsDnxbliVmKYTCrj8qBIFGCS16JORW1Iv2Ls=",
+        "path": "/etc/hypervisor/src",
+        "type": "path"
+      },
+      "original": {
+        "path": "/etc/hypervisor/src",
+        "type": "path"
+      }
+    },
+    "root": {
+      "inputs": {
+        "followed": [
+          "hypervisor",
+          "dep"
+        ],
+        "hypervisor": "hypervisor"
+      }
+    }
+  },
+  "root": "root",
+  "version": 7
+}
+"#;
+
+    #[test]
+    fn a_file_that_is_not_changed_is_written_to_the_byte() {
+        assert_eq!(Lock::parse(TEXT).unwrap().text(), TEXT);
+    }
+
+    #[test]
+    fn only_our_own_hash_and_time_are_refreshed() {
+        let mut lock = Lock::parse(TEXT).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let nar = NarHash::of(root.path()).unwrap();
+        assert!(lock.refresh("hypervisor", &nar, 2));
+        let (others, ours) = TEXT.split_once(r#""hypervisor": {"#).unwrap();
+        let ours = ours
+            .replace(
+                "sha256-Y+6UbmvzsDnxbliVmKYTCrj8qBIFGCS16JORW1Iv2Ls=",
+                &nar.to_string(),
+            )
+            .replace(r#""lastModified": 1"#, r#""lastModified": 2"#);
+        let expected = format!(r#"{others}"hypervisor": {{{ours}"#);
+        assert_eq!(lock.text(), expected);
+        assert!(!lock.refresh("hypervisor", &nar, 2));
+        assert!(!lock.refresh("followed", &nar, 2));
+        assert!(!lock.refresh("nosuch", &nar, 2));
+    }
+
+    #[test]
+    fn what_is_missing_is_seen_at_both_levels() {
+        let lock = Lock::parse(TEXT).unwrap();
+        assert!(lock.has_inputs(["hypervisor", "followed"].into_iter()));
+        assert!(!lock.has_inputs(["hypervisor", "nixpkgs"].into_iter()));
+        assert!(lock.has_nested("hypervisor", ["dep"].into_iter()));
+        assert!(!lock.has_nested("hypervisor", ["dep", "nixpkgs"].into_iter()));
+    }
+
+    #[test]
+    fn an_input_that_moved_is_seen_and_one_that_was_added_is_none() {
+        let lock = Lock::parse(TEXT).unwrap();
+        let added = TEXT.replace(r#""dep": "dep""#, r#""dep": "dep", "new": "dep""#);
+        assert!(Lock::parse(&added).unwrap().keeps(&lock, &[]));
+        let moved = TEXT.replace("/dep", "/dep2");
+        assert!(!Lock::parse(&moved).unwrap().keeps(&lock, &[]));
     }
 }

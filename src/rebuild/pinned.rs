@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::error::Error;
-use super::lockfile::LockFile;
 use super::namespace::Namespace;
 use super::outcome::Reason;
 use super::places::{Places, encoded};
@@ -19,7 +18,7 @@ use super::snapshot::{Filter, Snapshot};
 use super::{arguments, host, machine};
 use crate::fs::Target;
 use crate::git::RelPath;
-use crate::nix::Layout;
+use crate::nix::{Layout, Lock};
 use crate::patterns::Patterns;
 use crate::process::{Command, Finished, Output};
 use crate::settings::Action;
@@ -226,7 +225,7 @@ impl<'a> Pin<'a> {
         let wrong = match &self.places.layout {
             Some(Layout::Own) => hash_of(&metadata).filter(|hash| *hash != expected),
             Some(Layout::Input { names }) => {
-                let locks = LockFile::of_metadata(&finished.answer);
+                let locks = Lock::of_metadata(&finished.answer);
                 names.iter().find_map(|name| {
                     let hash = locks.as_ref()?.nar_hash(name).map(str::to_owned);
                     hash.filter(|hash| *hash != expected)

@@ -15,11 +15,10 @@ use std::path::Path;
 use super::Pin;
 use crate::fs::{Directory, Failure, Faults, Led, Target, content};
 use crate::git::RelPath;
-use crate::nix::{Flake, Layout, NarHash};
+use crate::nix::{Flake, Layout, Lock, NarHash};
 use crate::process::{Finished, Output};
 use crate::rebuild::arguments;
 use crate::rebuild::complaint;
-use crate::rebuild::lockfile::LockFile;
 use crate::rebuild::outcome::{LockChange, Note};
 use crate::rebuild::places::{LOCK, Places, TEXT_MAX};
 use crate::state::replace;
@@ -99,7 +98,7 @@ impl Pin<'_> {
             write(self.places, &after)?;
             return Ok(Some(LockChange::Made));
         };
-        let (Some(old), Some(new)) = (LockFile::parse(&before), LockFile::parse(&after)) else {
+        let (Ok(old), Ok(new)) = (Lock::parse(&before), Lock::parse(&after)) else {
             return Ok(None);
         };
         let ours = match &self.places.layout {
@@ -129,14 +128,14 @@ impl Pin<'_> {
     ) -> Result<Option<String>, String> {
         let old = match before {
             // One that we cannot read is left to Nix.
-            Some(before) => match LockFile::parse(before) {
-                Some(old) => Some(old),
-                None => return Ok(None),
+            Some(before) => match Lock::parse(before) {
+                Ok(old) => Some(old),
+                Err(_) => return Ok(None),
             },
             None => None,
         };
         let finished = self.metadata().map_err(|error| error.to_string())?;
-        let Some(mut lock) = LockFile::of_metadata(&finished.answer) else {
+        let Some(mut lock) = Lock::of_metadata(&finished.answer) else {
             return Err(cause(&finished));
         };
         for name in names {
@@ -150,7 +149,7 @@ impl Pin<'_> {
         let Some(text) = text else {
             return false;
         };
-        let (Some(lock), Some(flake)) = (LockFile::parse(text), &self.places.text) else {
+        let (Ok(lock), Some(flake)) = (Lock::parse(text), &self.places.text) else {
             // One that we cannot read is Nix's to judge.
             return true;
         };
@@ -185,7 +184,7 @@ pub(in crate::rebuild) fn refresh_lock(places: &Places) -> Result<bool, String> 
     let Some(Layout::Input { names }) = &places.layout else {
         return Ok(false);
     };
-    let Some(mut lock) = places.lock()?.as_deref().and_then(LockFile::parse) else {
+    let Some(Ok(mut lock)) = places.lock()?.as_deref().map(Lock::parse) else {
         return Ok(false);
     };
     let (nar, time) = NarHash::with_time_of(&places.target).map_err(|error| error.to_string())?;
