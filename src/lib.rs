@@ -28,6 +28,9 @@ pub mod cli;
 mod error;
 pub mod exit;
 pub mod fs;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod git;
 pub mod lock;
 pub mod memory;

@@ -24,6 +24,8 @@ mod arguments;
 mod complaint;
 mod environment;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod host;
 mod key;
 mod machine;

@@ -30,6 +30,8 @@ use super::{Error, Interrupt, Need, Obtained, Resolved, Route, Source, SshError,
 mod answer;
 mod bounded;
 mod connection;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod history;
 mod http;
 mod key;

@@ -28,6 +28,8 @@ mod blobs;
 mod commit;
 mod compare;
 mod descent;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod listing;
 mod resolve;
 mod trees;

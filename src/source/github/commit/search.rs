@@ -35,6 +35,11 @@ impl Default for Budget {
 }
 
 impl Budget {
+    #[cfg(feature = "fuzzing")]
+    pub(in crate::source::github) fn of(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
     /// Takes so many bytes out of it, and what a hash costs besides; `None`: there is no more.
     fn take(&mut self, bytes: usize) -> Option<()> {
         let left = self.0.checked_sub(bytes as u64 + ATTEMPT);
