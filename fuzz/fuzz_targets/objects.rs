@@ -25,11 +25,16 @@ fn commit(raw: &[u8]) {
         return;
     };
     assert_eq!(commit.id, id);
-    // As git reads it: the tree, then the parents, before anything else.
+    // As git reads it: the tree, then the parents, before anything else, digits in either case.
     let mut head = vec![format!("tree {}\n", commit.tree)];
     head.extend(commit.parents.iter().map(|id| format!("parent {id}\n")));
-    let rest = raw.strip_prefix(head.concat().as_bytes());
-    let rest = rest.expect("a commit begins with its tree and parents");
+    let head = head.concat();
+    let (begin, rest) = raw.split_at_checked(head.len()).unwrap_or((raw, b""));
+    assert!(
+        begin.eq_ignore_ascii_case(head.as_bytes()),
+        "{}",
+        begin.escape_ascii()
+    );
     assert!(!rest.starts_with(b"parent "), "a parent that was not read");
     assert!(!commit.subject.contains(char::is_control));
 }
