@@ -50,8 +50,8 @@ pub enum Fault {
     /// `.git` in any spelling that some file system reads as `.git`.
     #[error("names `.git` in one of its spellings")]
     DotGit,
-    /// A symlink with a name that git itself reads, such as `.gitmodules`.
-    #[error("is a symlink with a name that git reads")]
+    /// A symlink with a name that git itself reads, such as `.gitmodules`, or below a directory with such a name.
+    #[error("is a symlink at or below a name that git reads")]
     SymlinkedGitFile,
     /// NUL, newline, escape or another control character.
     #[error("has the control character {}", code_point(*.0))]
@@ -190,9 +190,10 @@ impl Place {
     }
 }
 
-/// Checks what depends on what the entry is: a symlink must not have a name that git reads.
+/// Checks what depends on what the entry is: a symlink must not have a name that git reads. As in git, neither must the
+/// directories above it.
 pub fn check_leaf(path: &RelPath, mode: EntryMode) -> Result<(), Fault> {
-    if mode == EntryMode::File(FileMode::Symlink) && is_git_file(path.name()) {
+    if mode == EntryMode::File(FileMode::Symlink) && path.components().any(is_git_file) {
         return Err(Fault::SymlinkedGitFile);
     }
     Ok(())

@@ -168,17 +168,23 @@ fn refuses_symlinks_with_names_that_git_reads() {
         "mailma~1",
         "maba30~1",
     ] {
-        let path = RelPath::new(format!("d/{name}").as_bytes()).expect(name);
-        assert_eq!(
-            check_leaf(&path, symlink),
-            Err(Fault::SymlinkedGitFile),
-            "{name}"
-        );
-        assert_eq!(
-            check_leaf(&path, EntryMode::File(FileMode::Regular)),
-            Ok(()),
-            "{name}"
-        );
+        for path in [
+            format!("d/{name}"),
+            format!("{name}/link"),
+            format!("d/{name}/e/link"),
+        ] {
+            let path = RelPath::new(path.as_bytes()).expect(name);
+            assert_eq!(
+                check_leaf(&path, symlink),
+                Err(Fault::SymlinkedGitFile),
+                "{path}"
+            );
+            assert_eq!(
+                check_leaf(&path, EntryMode::File(FileMode::Regular)),
+                Ok(()),
+                "{path}"
+            );
+        }
     }
     for name in [".gitmodulesx", "gitmod~5", "gitmodules", "link", "gi7eba~0"] {
         let path = RelPath::new(name.as_bytes()).expect(name);

@@ -13,7 +13,10 @@ pub fn listing(json: &[u8], at: Option<&str>, deep: bool) -> Vec<(TreeId, Vec<u8
         return Vec::new();
     };
     let rebuilt = listing::rebuild(listing.sha, at, &listing.tree.0, deep);
-    rebuilt.map_or_else(|_| Vec::new(), |rebuilt| rebuilt.trees.into_iter().collect())
+    rebuilt.map_or_else(
+        |_| Vec::new(),
+        |rebuilt| rebuilt.trees.into_iter().collect(),
+    )
 }
 
 /// Reads a commit, or a list of them, and rebuilds each; those that came out, with the id that was told and their bytes.
