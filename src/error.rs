@@ -12,6 +12,7 @@
 use miette::Diagnostic;
 
 use crate::exit::Exit;
+use crate::plan::{self, Conflict};
 
 /// Anything that stops a run.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -59,7 +60,7 @@ pub enum Error {
     /// The plan.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Plan(#[from] crate::plan::Error),
+    Plan(#[from] plan::Error),
     /// Changing the target.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -103,6 +104,15 @@ impl Error {
             Self::Sync(error) => error.exit(),
             Self::Rebuild(error) => error.exit(),
             Self::Validate(error) => error.exit(),
+        }
+    }
+
+    /// The local files that stand against an update, where that is what the error says.
+    #[must_use]
+    pub fn conflicts(&self) -> Option<&[Conflict]> {
+        match self {
+            Self::Plan(plan::Error::Conflicts { conflicts }) => Some(conflicts),
+            _ => None,
         }
     }
 }

@@ -11,7 +11,9 @@ use std::io::{self, IsTerminal, Write};
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, ThemeCharacters, ThemeStyles};
 use serde::Serialize;
 
+use crate::Error;
 use crate::exit::Exit;
+use crate::plan::Conflict;
 use crate::settings::Env;
 use crate::text;
 
@@ -226,14 +228,24 @@ impl Report {
     }
 
     /// What ended the run: text on stderr, or an object on stdout.
-    pub fn error(&mut self, error: &dyn Diagnostic, exit: Exit) {
+    pub fn error(&mut self, error: &Error, exit: Exit) {
+        self.diagnostic(error, error.conflicts(), exit);
+    }
+
+    fn diagnostic(&mut self, error: &dyn Diagnostic, conflicts: Option<&[Conflict]>, exit: Exit) {
         let told = Told::of(error);
         match self.format {
             Format::Human => {
                 let rendered = self.render(&told);
                 self.line(rendered.trim_end());
             }
-            Format::Json => self.json(&serde_json::json!({ "error": told.json(exit) })),
+            Format::Json => {
+                let mut object = told.json(exit);
+                if let Some(conflicts) = conflicts {
+                    object["conflicts"] = serde_json::json!(conflicts);
+                }
+                self.json(&serde_json::json!({ "error": object }));
+            }
         }
     }
 
@@ -279,18 +291,6 @@ impl Report {
     }
 }
 
-/// An error and what caused it, in one line: for a warning.
-#[must_use]
-pub fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
@@ -317,7 +317,7 @@ mod tests {
         };
         let (verbosity, color) = (Verbosity::Normal, Color::Auto);
         let mut report = Report::new(stdio, format, verbosity, color, &Env::empty());
-        report.error(error, Exit::Failure);
+        report.diagnostic(error, None, Exit::Failure);
         let written = written.lock().unwrap();
         String::from_utf8(written.clone()).unwrap()
     }

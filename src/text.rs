@@ -25,11 +25,15 @@ use std::path::Path;
 use serde::Serializer;
 use unicode_normalization::char::is_combining_mark;
 
+mod amount;
 mod lines;
+mod list;
 mod secrets;
 mod unicode;
 
+pub use amount::Amount;
 pub use lines::Lines;
+pub use list::{LISTED, first, list};
 pub use secrets::keep_secret;
 pub(crate) use secrets::{SECRETS, TOKENS};
 pub use unicode::{code_point, is_blank, is_invisible};
@@ -38,8 +42,6 @@ pub use unicode::{code_point, is_blank, is_invisible};
 pub const WORDS_MAX: usize = 300;
 /// The most characters of a message of our own, with all the words in it.
 pub const MESSAGE_MAX: usize = 8000;
-/// How many things are named in one line.
-const LISTED: usize = 20;
 /// The most characters of a path, escapes included; `PATH_MAX` of Linux is 4096 bytes.
 const PATH_MAX: usize = 4096;
 /// The most bytes that are looked at of what is cut: far more than is shown, for a mask is shorter than its secret.
@@ -145,21 +147,21 @@ pub fn json(document: &str) -> String {
     text
 }
 
-/// Things that were shown one by one, in one line: of very many, only the first are named.
+/// An error and what caused it, in one line.
 #[must_use]
-pub fn list<T: AsRef<str>>(shown: impl IntoIterator<Item = T>) -> String {
-    let mut shown = shown.into_iter();
-    let mut text = String::new();
-    for item in shown.by_ref().take(LISTED) {
-        if !text.is_empty() {
-            text.push_str(", ");
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let next = cause.to_string();
+        // Wrappers repeat what they wrap.
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
         }
-        text.push_str(item.as_ref());
+        source = cause.source();
     }
-    match shown.count() {
-        0 => text,
-        more => format!("{text} and {more} more"),
-    }
+    text
 }
 
 /// Two names that are alike, in quotes, each with the characters that make the difference by their code points.

@@ -1,6 +1,5 @@
 //! What can go wrong while the target is changed.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use miette::Diagnostic;
@@ -11,7 +10,7 @@ use crate::fs::{self, Failure};
 use crate::git::{BlobId, RelPath};
 use crate::objects;
 use crate::state;
-use crate::text;
+use crate::text::{self, Amount};
 
 /// What the owner of the content said.
 pub type ContentError = Box<dyn std::error::Error + Send + Sync>;
@@ -84,7 +83,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// Not enough room.
-    #[error("`{}` has not enough room: {} needed, {} free", text::path(.path), amount(*.need, .unit), amount(*.free, .unit))]
+    #[error("`{}` has not enough room: {} needed, {} free", text::path(.path), .need, .free)]
     #[diagnostic(
         code(hyper_sync::apply::no_space),
         help(
@@ -94,12 +93,10 @@ pub enum Error {
     NoSpace {
         /// The target or the state directory.
         path: PathBuf,
-        /// `bytes` or `files`.
-        unit: &'static str,
         /// How many are needed, with a margin.
-        need: u64,
+        need: Amount,
         /// How many there are.
-        free: u64,
+        free: Amount,
     },
     /// A file system that can do neither of the ways to replace a file without losing one.
     #[error("the file system of `{}` can neither exchange files nor link them", text::path(.path))]
@@ -248,26 +245,6 @@ impl From<Failure> for Error {
     }
 }
 
-/// More paths than this are counted instead of listed.
-const LISTED: usize = 20;
-
-/// How many, as people read it: bytes in binary units.
-fn amount(count: u64, unit: &str) -> String {
-    if unit == "bytes" {
-        indicatif::BinaryBytes(count).to_string()
-    } else {
-        format!("{count} {unit}")
-    }
-}
-
 fn listed(paths: &[RelPath]) -> String {
-    let mut text = String::new();
-    for (number, path) in paths.iter().take(LISTED).enumerate() {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{}`{path}`", if number == 0 { "" } else { ", " });
-    }
-    if paths.len() > LISTED {
-        let _ = write!(text, " and {} more", paths.len() - LISTED);
-    }
-    text
+    text::list(paths.iter().map(|path| format!("`{path}`")))
 }

@@ -10,6 +10,7 @@ use crate::git::{BlobId, RelPath};
 use crate::plan::Operation;
 use crate::scan::Local;
 use crate::state::StateDir;
+use crate::text::Amount;
 
 /// What the record and the index take for each path, generously.
 const RECORD_BYTES: u64 = 1024;
@@ -147,17 +148,17 @@ impl Need {
         }
     }
 
-    /// What is lacking, with a margin of a tenth: the unit, how much is needed, how much there is.
-    fn lacks(self, room: &Room) -> Option<(&'static str, u64, u64)> {
+    /// What is lacking, with a margin of a tenth: how much is needed, how much there is.
+    fn lacks(self, room: &Room) -> Option<(Amount, Amount)> {
         let margin = |need: u64| need.saturating_add(need / 10);
         let bytes = margin(self.bytes);
         if bytes > room.bytes {
-            return Some(("bytes", bytes, room.bytes));
+            return Some((Amount::Bytes(bytes), Amount::Bytes(room.bytes)));
         }
         let inodes = margin(self.inodes);
         room.inodes
             .filter(|free| inodes > *free)
-            .map(|free| ("files", inodes, free))
+            .map(|free| (Amount::Files(inodes), Amount::Files(free)))
     }
 }
 
@@ -204,10 +205,9 @@ fn check_room(
                 path: path.to_owned(),
             });
         }
-        if let Some((unit, need, free)) = need.lacks(&room) {
+        if let Some((need, free)) = need.lacks(&room) {
             return Err(Error::NoSpace {
                 path: path.to_owned(),
-                unit,
                 need,
                 free,
             });
@@ -247,13 +247,13 @@ mod tests {
         assert_eq!(need.lacks(&room(13516, Some(2))), None);
         assert_eq!(
             need.lacks(&room(13515, Some(2))),
-            Some(("bytes", 13516, 13515))
+            Some((Amount::Bytes(13516), Amount::Bytes(13515)))
         );
         assert_eq!(need.lacks(&room(1 << 30, None)), None);
         need.inodes = 100;
         assert_eq!(
             need.lacks(&room(1 << 30, Some(109))),
-            Some(("files", 110, 109))
+            Some((Amount::Files(110), Amount::Files(109)))
         );
     }
 

@@ -14,6 +14,7 @@ use crate::report::{Format, Verbosity};
 use crate::settings::Settings;
 use crate::state::StateDir;
 use crate::sync;
+use crate::text;
 
 /// List the updates that can be undone, newest first
 #[derive(Args)]
@@ -109,14 +110,13 @@ fn line(update: &Update<'_>, all: bool) -> String {
         edits(update.edits.len(), "replaced"),
         edits(update.put_back, "put back"),
     );
-    let named = if all { usize::MAX } else { NAMED };
-    for path in update.edits.iter().take(named) {
+    let (named, more) = text::first(&update.edits, if all { usize::MAX } else { NAMED });
+    for path in named {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "        {path}");
     }
-    let more = update.edits.len().saturating_sub(named);
-    if more > 0 {
-        let _ = writeln!(text, "        and {more} more; `--verbose` names them");
+    if let Some(more) = more {
+        let _ = writeln!(text, "        {more}; `--verbose` names them");
     }
     text
 }

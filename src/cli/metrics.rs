@@ -8,9 +8,9 @@ use crate::Error;
 use crate::exit::Exit;
 use crate::lock::{self, Lock};
 use crate::metrics;
-use crate::report::with_causes;
 use crate::settings::Settings;
 use crate::state::{self, Found, Index, StateDir};
+use crate::text::with_causes;
 
 /// How long a run that has begun since is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -10,10 +10,11 @@ use crate::Error;
 use crate::exit::Exit;
 use crate::lock::{self, Lock};
 use crate::metrics::{Progress, Stage};
-use crate::report::{Format, with_causes};
+use crate::report::Format;
 use crate::settings::Settings;
 use crate::state::{self, StateDir};
 use crate::sync::{self, Unreached};
+use crate::text::with_causes;
 
 /// Fail where syncs have not reached the repository for longer than `failure_grace`
 ///

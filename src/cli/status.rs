@@ -12,7 +12,7 @@ use crate::lock::Lock;
 use crate::objects::commit_tree;
 use crate::plan::{Kept, Reason};
 use crate::rebuild::{Machine, Record};
-use crate::report::{Format, with_causes};
+use crate::report::Format;
 use crate::scan::{Belief, Local, Scanner};
 use crate::settings::Settings;
 use crate::state::{Found, Index, StateDir, SyncState};
@@ -143,7 +143,7 @@ fn look(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
             // Of all commands this one has something to tell all the same: the errors of the target refer to it.
             Err(error) => {
                 document.local_edits = None;
-                run.report.warning(&with_causes(&error));
+                run.report.warning(&text::with_causes(&error));
             }
         }
     }

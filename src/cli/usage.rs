@@ -51,7 +51,7 @@ pub(super) fn tell(error: &clap::Error, format: Format, env: &Env, mut stdio: St
     let asked_for = !error.use_stderr();
     if format == Format::Json && !asked_for {
         let mut report = Report::new(stdio, format, Verbosity::Normal, Color::Auto, env);
-        report.error(&Error::from(error), Exit::Usage);
+        report.error(&Error::from(error).into(), Exit::Usage);
         return report.finish(Exit::Usage);
     }
     let is_terminal = if asked_for {

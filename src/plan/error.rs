@@ -3,12 +3,14 @@
 use std::fmt::Write as _;
 
 use miette::Diagnostic;
+use serde::Serialize;
 
 use crate::exit::Exit;
 use crate::git::RelPath;
+use crate::text;
 
 /// A path that stands against the update.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Conflict {
     /// Where.
     pub path: RelPath,
@@ -73,20 +75,17 @@ impl Error {
     }
 }
 
-/// More conflicts than this are counted instead of listed.
-const LISTED: usize = 20;
-
 fn listed(conflicts: &[Conflict]) -> String {
     let mut text = match conflicts.len() {
         1 => "1 local file stands against the update".to_owned(),
         count => format!("{count} local files stand against the update"),
     };
-    for Conflict { path, problem } in conflicts.iter().take(LISTED) {
+    let (named, more) = text::first(conflicts, text::LISTED);
+    let named = named.iter();
+    let lines = named.map(|Conflict { path, problem }| format!("{path}: {problem}"));
+    for line in lines.chain(more) {
         // Writing to a string cannot fail.
-        let _ = write!(text, "\n  {path}: {problem}");
-    }
-    if conflicts.len() > LISTED {
-        let _ = write!(text, "\n  and {} more", conflicts.len() - LISTED);
+        let _ = write!(text, "\n  {line}");
     }
     text
 }

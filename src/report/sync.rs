@@ -11,7 +11,7 @@ use crate::scan::Local;
 use crate::signature::Signer;
 use crate::source::{Notice, RefKind, Route};
 use crate::sync::{Mode, Note, OpenMode, Outcome, StandIn};
-use crate::text::{self, twins};
+use crate::text::{self, Amount, twins};
 
 mod document;
 
@@ -39,10 +39,8 @@ pub fn human(report: &mut Report, outcome: &Outcome) {
     for notice in notices {
         report.note(&notice.to_string());
     }
-    if more > 0 {
-        report.note(&format!(
-            "and {more} more of this kind; `--verbose` names them"
-        ));
+    if let Some(more) = more {
+        report.note(&format!("{more} of this kind; `--verbose` names them"));
     }
     edits(report, outcome);
     if outcome.mode == Mode::DryRun || report.verbosity() == Verbosity::Verbose {
@@ -53,20 +51,13 @@ pub fn human(report: &mut Report, outcome: &Outcome) {
     report.text(&summary(outcome));
 }
 
-/// More of one kind than this are counted instead of named, unless everything is to be told.
-const LISTED: usize = 20;
-
-/// What is named, and how many are not. One more is named rather than counted.
-fn listed<T>(report: &Report, items: impl Iterator<Item = T>) -> (Vec<T>, usize) {
-    let mut items: Vec<T> = items.collect();
-    let all = report.verbosity() == Verbosity::Verbose || items.len() == LISTED + 1;
-    let more = if all {
-        0
-    } else {
-        items.len().saturating_sub(LISTED)
+/// What is named, and how many are not; with `--verbose`, everything is.
+fn listed<T>(report: &Report, items: impl Iterator<Item = T>) -> (Vec<T>, Option<String>) {
+    let listed = match report.verbosity() {
+        Verbosity::Verbose => usize::MAX,
+        _ => text::LISTED,
     };
-    items.truncate(items.len() - more);
-    (items, more)
+    text::first(items, listed)
 }
 
 fn edits(report: &mut Report, outcome: &Outcome) {
@@ -83,21 +74,19 @@ fn edits(report: &mut Report, outcome: &Outcome) {
             _ => report.warning(&format!("the local edit of `{path}` would be replaced, and kept aside")),
         }
     }
-    if more > 0 {
+    if let Some(more) = more {
         report.warning(&if done {
-            format!("and {more} more local edits were; `hyper-sync history --verbose` names them, `hyper-sync restore` puts each back by its path")
+            format!("{more} local edits were; `hyper-sync history --verbose` names them, `hyper-sync restore` puts each back by its path")
         } else {
-            format!("and {more} more local edits would be; `--verbose` names them")
+            format!("{more} local edits would be; `--verbose` names them")
         });
     }
     let (kept, more) = listed(report, outcome.plan.kept().iter());
     for Kept { path, reason } in kept {
         report.note(&format!("`{path}` stays as it is: {}", because(*reason)));
     }
-    if more > 0 {
-        report.note(&format!(
-            "and {more} more stay as they are; `--verbose` names them"
-        ));
+    if let Some(more) = more {
+        report.note(&format!("{more} stay as they are; `--verbose` names them"));
     }
     for InTheWay { path, .. } in outcome.plan.in_the_way() {
         report.warning(&format!(
@@ -131,10 +120,8 @@ fn modes(report: &mut Report, outcome: &Outcome) {
             None => format!("the mode of `{path}` is {before:04o} and would be {after:04o} again"),
         });
     }
-    if more > 0 {
-        report.warning(&format!(
-            "and those of {more} more files; `--verbose` names them"
-        ));
+    if let Some(more) = more {
+        report.warning(&format!("{more} files; `--verbose` names them"));
     }
 }
 
@@ -308,7 +295,7 @@ fn cost(outcome: &Outcome) -> String {
     let Outcome { traffic, plan, .. } = outcome;
     let whole = match outcome.tree_size {
         Some(size) if !plan.operations().is_empty() => {
-            format!("; the whole tree is {}", bytes(size))
+            format!("; the whole tree is {}", Amount::Traffic(size))
         }
         _ => String::new(),
     };
@@ -322,26 +309,8 @@ fn cost(outcome: &Outcome) -> String {
         Route::Store => String::new(),
         route => format!(" by {route}"),
     };
-    let received = bytes(traffic.received);
+    let received = Amount::Traffic(traffic.received);
     format!("{requests}{by}, {received} received in {time}{whole}\n")
-}
-
-/// Bytes as people read them: powers of 1000, as networks are measured.
-#[must_use]
-pub fn bytes(count: u64) -> String {
-    let units = ["B", "kB", "MB", "GB"];
-    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-    let mut value = count as f64;
-    let mut unit = 0;
-    while value >= 999.95 && unit + 1 < units.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    if unit == 0 {
-        format!("{count} B")
-    } else {
-        format!("{value:.1} {}", units[unit])
-    }
 }
 
 fn seconds(duration: Duration) -> String {
@@ -387,27 +356,6 @@ mod tests {
                 r"'it'\''s'",
                 "'$(x)'",
                 "ünï"
-            ]
-        );
-    }
-
-    #[test]
-    fn bytes_have_three_digits_or_four() {
-        let shown = [
-            0,
-            999,
-            1000,
-            5900,
-            999_949,
-            999_950,
-            13_200_000,
-            2_000_000_000,
-        ]
-        .map(super::bytes);
-        assert_eq!(
-            shown,
-            [
-                "0 B", "999 B", "1.0 kB", "5.9 kB", "999.9 kB", "1.0 MB", "13.2 MB", "2.0 GB"
             ]
         );
     }

@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::git::id::Oid;
 use crate::git::{BlobId, CommitId, TreeId};
 use crate::git::{commit, tree};
-use crate::text;
+use crate::text::{self, Amount};
 
 mod phrases;
 mod setup;
@@ -20,8 +20,8 @@ mod ssh;
 pub(super) use phrases::NONE;
 pub use phrases::RetryAt;
 use phrases::{
-    amount, another_ref, at_page, destination, new_address, permit, place, private, quoted, renew,
-    until, wait, way_out, with,
+    another_ref, at_page, destination, new_address, permit, place, private, quoted, renew, until,
+    wait, way_out, with,
 };
 pub use setup::SetupError;
 pub use ssh::SshError;
@@ -510,7 +510,7 @@ pub enum Error {
         change: &'static str,
     },
     /// Larger than the settings allow.
-    #[error("{what} is larger than the limit of {}", amount(*.limit, .setting))]
+    #[error("{what} is larger than the limit of {}", .limit)]
     #[diagnostic(
         code(hyper_sync::source::too_large),
         help("raise `{setting}` if this is right; nothing was written")
@@ -518,8 +518,8 @@ pub enum Error {
     TooLarge {
         /// What is too large.
         what: String,
-        /// The limit, in bytes or entries.
-        limit: u64,
+        /// The limit.
+        limit: Amount,
         /// The setting that holds the limit.
         setting: &'static str,
     },

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use crate::git::{Commit, CommitId, Oid};
 use crate::objects::{IngestBounds, IngestError, Store};
 use crate::settings::{Env, Limits};
+use crate::text::Amount;
 use crate::token::Token;
 
 use super::http::{Client, Url};
@@ -239,12 +240,12 @@ impl GitSource {
             Trouble::Pack(IngestError::Corrupt { detail }) => Error::Pack { remote, detail },
             Trouble::Pack(IngestError::PackTooLarge { .. }) => Error::TooLarge {
                 what: "what the commit holds".to_owned(),
-                limit: limits.bytes,
+                limit: Amount::Bytes(limits.bytes),
                 setting: "limits.bytes",
             },
             Trouble::Pack(IngestError::ObjectTooLarge { limit }) => Error::TooLarge {
                 what: "a file of the commit".to_owned(),
-                limit,
+                limit: Amount::Bytes(limit),
                 setting: "limits.blob",
             },
             Trouble::Pack(IngestError::Interrupted) => Error::Interrupted,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use miette::Diagnostic;
 
 use crate::exit::Exit;
-use crate::text;
+use crate::text::{self, Amount};
 
 /// The machine is not in a state for what was asked.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -41,7 +41,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// There is hardly any room.
-    #[error("the file system of `{}` has only {} free", text::path(.path), indicatif::BinaryBytes(*.free))]
+    #[error("the file system of `{}` has only {} free", text::path(.path), Amount::Bytes(*.free))]
     #[diagnostic(
         code(hyper_sync::validate::no_room),
         help(

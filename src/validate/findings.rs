@@ -1,10 +1,7 @@
 //! What a check finds while it runs.
 
 use super::{Check, Detail, Outcome, Place, Severity, Status};
-use crate::text::message;
-
-/// How many lines about the same thing are told.
-const LISTED: usize = 20;
+use crate::text::{LISTED, first, message};
 
 /// Collects lines and hints.
 #[derive(Debug)]
@@ -79,11 +76,9 @@ impl Findings {
         } else {
             Status::Warned
         };
-        for thing in things.iter().take(LISTED) {
-            self.add(status, &text(thing));
-        }
-        if let Some(more) = things.len().checked_sub(LISTED).filter(|&more| more > 0) {
-            self.add(status, &format!("and {more} more"));
+        let (named, more) = first(things, LISTED);
+        for line in named.into_iter().map(text).chain(more) {
+            self.add(status, &line);
         }
         if !things.is_empty() {
             self.hint(hint);

@@ -7,7 +7,7 @@ use super::findings::Findings;
 use super::sight::Sight;
 use crate::nix::conf::experimental_features;
 use crate::process::{Command, Environment, Output};
-use crate::text;
+use crate::text::{self, Amount};
 
 /// What Nix needs for a flake on the command line.
 const FEATURES: [&str; 2] = ["nix-command", "flakes"];
@@ -272,27 +272,28 @@ pub(super) fn disk_space(sight: &Sight<'_>, findings: &mut Findings) {
         }
         seen.push(space.device);
         let shown = text::path(&path);
-        let free = size(space.free);
+        let free = Amount::Bytes(space.free);
         let hint = "make room, for example with `nix-collect-garbage --delete-older-than 30d`; `validate.min_free` is the bound";
         if space.free < min {
             findings.fault(
-                format!("`{shown}` has {free} free, less than {}", size(min)),
+                format!(
+                    "`{shown}` has {free} free, less than {}",
+                    Amount::Bytes(min)
+                ),
                 hint,
             );
         } else if space.free / 2 < min {
             findings.warn(
-                format!("`{shown}` has {free} free, less than twice {}", size(min)),
+                format!(
+                    "`{shown}` has {free} free, less than twice {}",
+                    Amount::Bytes(min)
+                ),
                 hint,
             );
         } else {
             findings.pass(format!("`{shown}` has {free} free"));
         }
     }
-}
-
-/// A size for people, in binary units.
-fn size(bytes: u64) -> String {
-    indicatif::BinaryBytes(bytes).to_string()
 }
 
 #[cfg(test)]

@@ -48,14 +48,18 @@ impl Repair {
                     Part::Whole => None,
                     Part::Below(below) => Some(below),
                 };
-                target.set_mode(below, mode).map_err(|error| reason(&error))
+                target
+                    .set_mode(below, mode)
+                    .map_err(|error| text::with_causes(&error))
             }
-            (Action::SetMode(mode), None) => set_mode(&real, mode).map_err(|error| reason(&error)),
+            (Action::SetMode(mode), None) => {
+                set_mode(&real, mode).map_err(|error| text::with_causes(&error))
+            }
             (Action::MakeDirectory, Some((target, Part::Below(below)))) => target
                 .make_directories(&below)
-                .map_err(|error| reason(&error)),
+                .map_err(|error| text::with_causes(&error)),
             (Action::MakeDirectory, Some((_, Part::Whole)) | None) => {
-                make_directories(&real).map_err(|error| reason(&error))
+                make_directories(&real).map_err(|error| text::with_causes(&error))
             }
         }
     }
@@ -69,17 +73,6 @@ impl fmt::Display for Repair {
             Action::SetMode(mode) => write!(f, "set the mode of `{path}` to {mode:04o}"),
         }
     }
-}
-
-/// An error with its causes, in one line.
-fn reason(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// Above the last name symlinks are the administrator's, and followed.

@@ -11,6 +11,7 @@ use hyper_sync::settings::{Env, Limits};
 use hyper_sync::source::http::header::{self, HeaderValue};
 use hyper_sync::source::http::{Cap, Client, Credentials, Options, Request, Url, url};
 use hyper_sync::source::{Error, Interrupt, SetupError};
+use hyper_sync::text::Amount;
 use hyper_sync::token::Search;
 
 use crate::common::forge::fault::{Action, When};
@@ -276,7 +277,7 @@ fn a_cap_counts_decoded_bytes() {
         .fetch(&get(&forge, "/").cap(cap.clone()))
         .unwrap_err();
     assert!(
-        matches!(&error, Error::TooLarge { what, limit: 1000, setting: "limits.files" } if what == "the listing"),
+        matches!(&error, Error::TooLarge { what, limit: Amount::Bytes(1000), setting: "limits.files" } if what == "the listing"),
         "{error:?}"
     );
     assert!(client.traffic().received < 1 << 17);

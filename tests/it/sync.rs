@@ -105,6 +105,14 @@ fn says_what_became_of_local_edits() {
       |   modules/base.nix: it was edited here, and the commit changes it
       help: put your changes into the repository, move them away, or choose with `--local-edits`: `keep` leaves them, `replace` keeps edited files aside and takes the commit's (what else is in the way is yours to move); nothing was written
     "#);
+    let refused = sync(&world, &repo, &["--json"]).code(8).json();
+    assert_eq!(
+        refused["error"]["conflicts"],
+        serde_json::json!([{
+            "path": "modules/base.nix",
+            "problem": "it was edited here, and the commit changes it",
+        }])
+    );
     insta::assert_snapshot!(sync(&world, &repo, &["--local-edits", "keep"]).masked(), @r#"
     exit: 0
     --- stdout

@@ -151,15 +151,6 @@ pub(super) fn wait(known: bool, token: &str) -> String {
     }
 }
 
-/// A limit as people read it: binary units, or a number of entries.
-pub(super) fn amount(limit: u64, setting: &str) -> String {
-    if setting == "limits.files" {
-        format!("{limit} entries")
-    } else {
-        indicatif::BinaryBytes(limit).to_string()
-    }
-}
-
 /// A directory by its path, which is empty for the root.
 pub(super) fn place(path: &str) -> String {
     if path.is_empty() {

@@ -4,6 +4,7 @@ use crate::git::id::Kind;
 use crate::git::{BlobId, Commit, CommitId, Oid, Tree};
 use crate::objects::{Ingested, Store};
 use crate::source::{Contents, Error, Fallback, Need, Obtained, Provenance, Route, walk};
+use crate::text::Amount;
 
 use super::request::Fetch;
 use super::{GitSource, Reply};
@@ -259,7 +260,7 @@ impl GitSource {
         if walked.contents.bytes() > limit {
             return Err(Error::TooLarge {
                 what: "what the commit changes".to_owned(),
-                limit,
+                limit: Amount::Bytes(limit),
                 setting: "limits.bytes",
             });
         }

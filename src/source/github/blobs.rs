@@ -14,7 +14,7 @@ use crate::git::id::Kind;
 use crate::git::{BlobId, CommitId, Oid, Tree};
 use crate::objects::{Added, Writer};
 use crate::source::RetryAt;
-use crate::text;
+use crate::text::{self, Amount};
 
 const RAW: &str = "application/vnd.github.raw+json";
 /// What the API serves at most.
@@ -128,7 +128,7 @@ impl GitHub {
         if bytes > self.limits.bytes {
             return Err(Error::TooLarge {
                 what: "what the commit changes".to_owned(),
-                limit: self.limits.bytes,
+                limit: Amount::Bytes(self.limits.bytes),
                 setting: "limits.bytes",
             });
         }
@@ -227,7 +227,7 @@ impl GitHub {
     fn too_large(&self, want: &Want) -> Error {
         Error::TooLarge {
             what: format!("`{}`", text::path(&want.path)),
-            limit: self.limits.blob,
+            limit: Amount::Bytes(self.limits.blob),
             setting: "limits.blob",
         }
     }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::listing::{self, Fault, Listing, Rebuilt};
 use super::{Cap, Error, GitHub, JSON, Response, Store};
 use crate::git::{BlobId, Commit, TreeId};
+use crate::text::Amount;
 
 /// Bytes of the longest listing: GitHub cuts one off at 7 MB, and an Enterprise server may be told to do so later.
 const LISTING_BYTES: u64 = 48 << 20;
@@ -62,7 +63,7 @@ impl GitHub {
         if trees.rows > self.limits.files {
             return Err(Error::TooLarge {
                 what: "the tree".to_owned(),
-                limit: self.limits.files,
+                limit: Amount::Entries(self.limits.files),
                 setting: "limits.files",
             });
         }

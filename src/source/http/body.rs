@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use flate2::read::MultiGzDecoder;
 use reqwest::Url;
 
+use crate::text::Amount;
+
 use super::{Cap, Error, Inner, authority, response};
 
 /// The slowest that an answer may come, in bytes a second over one stall period.
@@ -182,12 +184,12 @@ impl Body {
         match setting {
             Some(setting) => Error::TooLarge {
                 what,
-                limit: bytes,
+                limit: Amount::Bytes(bytes),
                 setting,
             },
             None => Error::NotAForge {
                 remote: self.remote.clone(),
-                answer: format!("{what} is longer than {}", indicatif::BinaryBytes(bytes)),
+                answer: format!("{what} is longer than {}", Amount::Bytes(bytes)),
             },
         }
     }

@@ -6,8 +6,8 @@ use reqwest::Certificate;
 use reqwest::redirect::Policy;
 use tokio::runtime::{Builder, Runtime};
 
-use super::response::chain;
 use super::{Error, Options, SetupError};
+use crate::text::with_causes;
 use crate::vetted::{self, Terms};
 
 /// The largest bundle of certificates that is read; that of Mozilla has 250 kB.
@@ -47,12 +47,12 @@ pub(super) fn client(options: &Options) -> Result<(reqwest::Client, bool), Error
         let pem = vetted::read(path, &Terms::anyone(CA_MAX))
             .map_err(|refusal| refuse(refusal.to_string()))?;
         let certificates =
-            Certificate::from_pem_bundle(&pem).map_err(|error| refuse(chain(&error)))?;
+            Certificate::from_pem_bundle(&pem).map_err(|error| refuse(with_causes(&error)))?;
         if certificates.is_empty() {
             return Err(refuse("it holds none".to_owned()));
         }
         let client = builder().tls_certs_only(certificates).build();
-        return Ok((client.map_err(|error| refuse(chain(&error)))?, true));
+        return Ok((client.map_err(|error| refuse(with_causes(&error)))?, true));
     }
     match builder().build() {
         Ok(client) => Ok((client, true)),
@@ -74,7 +74,7 @@ pub(super) fn runtime() -> Result<Runtime, Error> {
 
 fn failed(error: &dyn std::error::Error) -> Error {
     SetupError::Client {
-        cause: chain(error),
+        cause: with_causes(error),
     }
     .into()
 }

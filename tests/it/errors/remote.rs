@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hyper_sync::Error;
 use hyper_sync::git::{commit, id, path, tree};
+use hyper_sync::text::Amount;
 use hyper_sync::{objects, scan, signature, source};
 
 use super::{denied, missing, oid};
@@ -358,7 +359,7 @@ fn sent() -> Vec<source::Error> {
         },
         E::TooLarge {
             what: text("a file of the commit"),
-            limit: 134_217_728,
+            limit: Amount::Bytes(134_217_728),
             setting: "limits.blob",
         },
     ]

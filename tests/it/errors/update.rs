@@ -10,6 +10,7 @@ use hyper_sync::process::End;
 use hyper_sync::rebuild::{self, Running, Standing};
 use hyper_sync::settings::Action;
 use hyper_sync::state::{self, Damage};
+use hyper_sync::text::Amount;
 use hyper_sync::{fs, plan, source, sync};
 
 use super::{missing, oid};
@@ -128,9 +129,8 @@ pub(super) fn apply() -> Vec<Error> {
         E::ReadOnly { path: target() },
         E::NoSpace {
             path: target(),
-            unit: "bytes",
-            need: 1_000_000,
-            free: 4096,
+            need: Amount::Bytes(1_000_000),
+            free: Amount::Bytes(4096),
         },
         E::UnsupportedFileSystem { path: target() },
         E::CaseCollision {
