@@ -104,9 +104,7 @@ pub enum Fate {
 /// put in place, and hashed again.
 pub type OnProgress<'a> = &'a dyn Fn(u64, u64);
 
-/// Carries out an update. The caller holds the [lock](crate::lock) and has called [`recover`].
-///
-/// `interrupt` is heeded until the commit point. An [`Error::Stale`] asks the caller to look and plan again.
+/// Carries out an update: [`prepare`], and at once [`Prepared::commit`].
 pub fn apply(
     target: &Target,
     state: &StateDir,
@@ -115,118 +113,182 @@ pub fn apply(
     interrupt: &AtomicBool,
     on_progress: OnProgress<'_>,
 ) -> Result<Applied, Error> {
+    prepare(target, state, update, content, interrupt, on_progress)?.commit()
+}
+
+/// An update that only waits for its commit point: everything it needs is staged and durable, and nothing has changed.
+pub struct Prepared<'a> {
+    target: &'a Target,
+    state: &'a StateDir,
+    update: &'a Update<'a>,
+    interrupt: &'a AtomicBool,
+    on_progress: OnProgress<'a>,
+    /// `None` where no file has to change.
+    staged: Option<Staged>,
+}
+
+/// What was staged.
+struct Staged {
+    transaction: Transaction,
+    staging: Staging,
+    record: recover::Record,
+    /// Whether the target was made for it.
+    made: bool,
+}
+
+/// Everything up to the commit point. The caller holds the [lock](crate::lock) and has called [`recover`].
+///
+/// `interrupt` is heeded until the commit point. An [`Error::Stale`] asks the caller to look and plan again.
+pub fn prepare<'a>(
+    target: &'a Target,
+    state: &'a StateDir,
+    update: &'a Update<'a>,
+    content: &dyn Content,
+    interrupt: &'a AtomicBool,
+    on_progress: OnProgress<'a>,
+) -> Result<Prepared<'a>, Error> {
     if is_active(state)? {
         return Err(Error::RecoveryFirst);
     }
+    let mut prepared = Prepared {
+        target,
+        state,
+        update,
+        interrupt,
+        on_progress,
+        staged: None,
+    };
     if update.plan.operations().is_empty() {
-        update.remember(state)?;
-        return Ok(Applied::default());
+        return Ok(prepared);
     }
     recover::sweep(target, state)?;
     preflight::check(target, state, update, content)?;
     let transaction = update.transaction(target, state, interrupt)?;
-
     let made = target.make()?;
-    match commit(
-        target,
-        state,
-        update,
-        &transaction,
-        content,
-        interrupt,
-        on_progress,
-    ) {
-        Ok(staging) => finish::run(
-            execute::Execution::new(target, state, &transaction, staging),
-            on_progress,
-        )
-        .map_err(|source| unfinished(transaction.id, source)),
-        // In doubt: the record is there, though perhaps not yet for good. The next run carries it out.
-        Err(error) if is_active(state).unwrap_or(true) => Err(unfinished(transaction.id, error)),
+    match prepared.stage(&transaction, content) {
+        Ok((staging, record)) => {
+            prepared.staged = Some(Staged {
+                transaction,
+                staging,
+                record,
+                made,
+            });
+            Ok(prepared)
+        }
         Err(error) => {
-            // As well as it can be done now; the next run does what remains.
-            let _ = recover::sweep(target, state);
-            if made && !matches!(error, Error::Stale { .. }) {
-                let _ = target.unmake();
-            }
+            prepared.clean_up(made, &error);
             Err(error)
         }
     }
 }
 
-/// Everything up to the commit point.
-fn commit(
-    target: &Target,
-    state: &StateDir,
-    update: &Update<'_>,
-    transaction: &Transaction,
-    content: &dyn Content,
-    interrupt: &AtomicBool,
-    on_progress: OnProgress<'_>,
-) -> Result<Staging, Error> {
-    let heed = || {
-        if interrupt.load(Ordering::Relaxed) {
-            Err(Error::Interrupted)
-        } else {
-            Ok(())
-        }
-    };
-    let total = transaction.changes.len() as u64;
-    let tick = |done: usize| {
-        on_progress(done as u64, total);
-        heed()
-    };
-    let (staging, record) = thread::scope(|scope| {
-        let settled = scope.spawn(|| content.settle());
-        let prepared = prepare(
-            target,
-            state,
-            update,
-            transaction,
-            content,
-            interrupt,
-            &tick,
-        )?;
-        settled
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        Ok::<_, Error>(prepared)
-    })?;
-    heed()?;
-    preflight::recheck(target, update)?;
-    record.activate()?;
-    Ok(staging)
-}
-
-/// Copies what goes and writes what comes, all of it durable when this returns.
-fn prepare(
-    target: &Target,
-    state: &StateDir,
-    update: &Update<'_>,
-    transaction: &Transaction,
-    content: &dyn Content,
-    interrupt: &AtomicBool,
-    tick: &dyn Fn(usize) -> Result<(), Error>,
-) -> Result<(Staging, recover::Record), Error> {
-    let staging = Staging::open(target)?;
-    preflight::check_case(&staging, transaction)?;
-    let mut kept = copies::Copies::begin(state, transaction.id)?;
-    for (number, operation) in update.plan.operations().iter().enumerate() {
-        let change = &transaction.changes[number];
-        kept.copy(target, operation, &change.before, interrupt)?;
-        stage::write(&staging, number, change, content)?;
-        tick(number + 1)?;
+impl Prepared<'_> {
+    /// Whether any file has to change.
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        self.staged.is_some()
     }
-    stage::directories(&staging, target, transaction)?;
-    let record = recover::Record::write(state, transaction, &kept)?;
-    // Everything was written before the first of it is waited for. The root, so that the staging directory has its name.
-    let root = target.directory(None)?;
-    let mut unsynced: Vec<Unsynced<'_>> = kept.unsynced().collect();
-    unsynced.extend(stage::unsynced(&staging, transaction));
-    unsynced.push(record.unsynced());
-    unsynced.extend(root.as_ref().map(Unsynced::Names));
-    sync_all(&unsynced)?;
-    Ok((staging, record))
+
+    /// Passes the commit point and carries the update out.
+    pub fn commit(mut self) -> Result<Applied, Error> {
+        let Some(staged) = self.staged.take() else {
+            self.update.remember(self.state)?;
+            return Ok(Applied::default());
+        };
+        let Staged {
+            transaction,
+            staging,
+            record,
+            made,
+        } = staged;
+        match self.activate(record) {
+            Ok(()) => finish::run(
+                execute::Execution::new(self.target, self.state, &transaction, staging),
+                self.on_progress,
+            )
+            .map_err(|source| unfinished(transaction.id, source)),
+            // In doubt: the record is there, though perhaps not yet for good. The next run carries it out.
+            Err(error) if is_active(self.state).unwrap_or(true) => {
+                Err(unfinished(transaction.id, error))
+            }
+            Err(error) => {
+                self.clean_up(made, &error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes everything back, as well as it can be done now; the next run does what remains.
+    pub fn discard(mut self, because: &Error) {
+        if let Some(Staged { made, .. }) = self.staged.take() {
+            self.clean_up(made, because);
+        }
+    }
+
+    fn clean_up(&self, made: bool, because: &Error) {
+        let _ = recover::sweep(self.target, self.state);
+        if made && !matches!(because, Error::Stale { .. }) {
+            let _ = self.target.unmake();
+        }
+    }
+
+    fn heed(&self) -> Result<(), Error> {
+        if self.interrupt.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        Ok(())
+    }
+
+    fn activate(&self, record: recover::Record) -> Result<(), Error> {
+        self.heed()?;
+        preflight::recheck(self.target, self.update)?;
+        record.activate()
+    }
+
+    fn stage(
+        &self,
+        transaction: &Transaction,
+        content: &dyn Content,
+    ) -> Result<(Staging, recover::Record), Error> {
+        thread::scope(|scope| {
+            let settled = scope.spawn(|| content.settle());
+            let staged = self.write(transaction, content)?;
+            settled
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            Ok(staged)
+        })
+    }
+
+    /// Copies what goes and writes what comes, all of it durable when this returns.
+    fn write(
+        &self,
+        transaction: &Transaction,
+        content: &dyn Content,
+    ) -> Result<(Staging, recover::Record), Error> {
+        let (target, state) = (self.target, self.state);
+        let total = transaction.changes.len() as u64;
+        let staging = Staging::open(target)?;
+        preflight::check_case(&staging, transaction)?;
+        let mut kept = copies::Copies::begin(state, transaction.id)?;
+        for (number, operation) in self.update.plan.operations().iter().enumerate() {
+            let change = &transaction.changes[number];
+            kept.copy(target, operation, &change.before, self.interrupt)?;
+            stage::write(&staging, number, change, content)?;
+            (self.on_progress)(number as u64 + 1, total);
+            self.heed()?;
+        }
+        stage::directories(&staging, target, transaction)?;
+        let record = recover::Record::write(state, transaction, &kept)?;
+        // Everything was written before the first of it is waited for. The root, so that the staging directory has its name.
+        let root = target.directory(None)?;
+        let mut unsynced: Vec<Unsynced<'_>> = kept.unsynced().collect();
+        unsynced.extend(stage::unsynced(&staging, transaction));
+        unsynced.push(record.unsynced());
+        unsynced.extend(root.as_ref().map(Unsynced::Names));
+        sync_all(&unsynced)?;
+        Ok((staging, record))
+    }
 }
 
 fn unfinished(id: TxId, source: Error) -> Error {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Session;
-use crate::apply::{Content, ContentError};
+use crate::apply::{self, Content, ContentError};
 use crate::git::id::Kind;
 use crate::git::{BlobId, File, RelPath, Tree, TreeId};
 use crate::objects::Store;
@@ -147,5 +147,32 @@ impl Content for Store {
 
     fn size(&self, id: BlobId) -> Result<u64, ContentError> {
         Store::size(self, id.0).ok_or_else(|| format!("the store has no blob {id}").into())
+    }
+}
+
+/// Content of edits that are put back, and of everything else.
+pub(super) struct Contents<'a> {
+    pub(super) put_back: &'a BTreeMap<BlobId, Vec<u8>>,
+    pub(super) others: &'a dyn Content,
+    pub(super) store: &'a Store,
+}
+
+impl Content for Contents<'_> {
+    fn blob(&self, id: BlobId) -> Result<Vec<u8>, ContentError> {
+        match self.put_back.get(&id) {
+            Some(content) => Ok(content.clone()),
+            None => self.others.blob(id),
+        }
+    }
+
+    fn size(&self, id: BlobId) -> Result<u64, ContentError> {
+        match self.put_back.get(&id) {
+            Some(content) => Ok(content.len() as u64),
+            None => self.others.size(id),
+        }
+    }
+
+    fn settle(&self) -> Result<(), apply::Error> {
+        Ok(self.store.settle()?)
     }
 }

@@ -1,23 +1,26 @@
-//! From a commit id to the target.
+//! From a name to the target: the whole sync on one page, then what its steps are made of.
 
 use std::collections::BTreeMap;
 use std::thread;
 use std::time::Instant;
 
-use super::carry_out::carry_out;
-use super::inventory::{Inventory, policy, survey};
+use super::guard::Guard;
+use super::inventory::{Contents, Inventory, policy, survey};
 use super::restore::Edits;
 use super::stand_ins::Seen;
 use super::{
-    Context, Error, Mode, Note, OpenMode, Options, Outcome, Session, Step, modes, outcome, remember,
+    Context, Error, Mode, Note, OpenMode, Options, Outcome, Session, Step, modes, outcome,
+    sync_state,
 };
-use crate::apply::{self, Applied, Point};
-use crate::git::{Commit, CommitId, File, RelPath, Tree};
+use crate::apply::{self, Applied, Content, Point};
+use crate::git::{Commit, CommitId, RelPath, Tree};
 use crate::objects::Store;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, Policy};
+use crate::rebuild;
 use crate::scan::{Local, Scanner};
+use crate::settings::Settings;
 use crate::signature::Signers;
-use crate::source::{self, Depth, Obtained, RefKind, Resolved, Source, Staged, Terms};
+use crate::source::{self, Depth, Opening, RefKind, Resolved, Source, Staged, Terms};
 use crate::state::{Index, SyncState};
 
 /// How often a plan is made anew because the target changed under it.
@@ -26,35 +29,69 @@ const ATTEMPTS: u32 = 3;
 /// How many commits the store keeps at least while it has room, and how many bytes that is (design §4).
 const KEEP: (usize, u64) = (10, 1 << 30);
 
-/// Bounds the store. What fails here is done by the next run.
-fn tidy(store: &Store) {
-    if let Err(error) = store.tidy(KEEP.0, KEEP.1) {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "the object store is tidied by the next run"
-        );
-    }
+/// Runs one sync: resolve, hold; then [`Pipeline::run`].
+pub fn run(context: &Context<'_>, options: &Options) -> Result<Outcome, crate::Error> {
+    let begun = Instant::now();
+    let session = Session::open(context, options.wait)?;
+
+    // Resolve. All that is done here meanwhile costs no time.
+    context.observer.step(Step::Resolve);
+    let settings = context.settings;
+    let opening = Opening {
+        env: context.env,
+        interrupt: context.interrupt,
+        state: session.state(),
+        // Not that of the index, which is not read yet; most often it is the same.
+        known: session.store().commits().last().copied(),
+        force_full: options.force_full,
+    };
+    thread::scope(|network| {
+        let answer = network.spawn(|| open_and_resolve(settings, &opening));
+        session.load()?;
+        let scanner = session.scanner(options.skip_validation);
+        thread::scope(|disk| {
+            if let Some(index) = session.index() {
+                // What goes wrong here goes wrong again where it matters.
+                disk.spawn(|| drop(scanner.look_ahead(index.entries.keys())));
+                disk.spawn(|| session.last_tree());
+            }
+            let (source, resolved) = join(answer)?;
+            let (source, commit, kind) = (source.as_ref(), resolved.commit, resolved.kind);
+
+            let guard = Guard::load(context, options, &session)?;
+            let bring = |resolved: Resolved| {
+                // Hold.
+                let admitted = guard.admit(source, resolved)?;
+                let pipeline = Pipeline {
+                    context,
+                    options,
+                    session: &session,
+                    scanner: &scanner,
+                    source,
+                    goal: admitted.goal,
+                    notes: admitted.notes,
+                    begun,
+                };
+                let outcome = pipeline.run()?;
+                guard.write(admitted.name, admitted.is_held)?;
+                Ok(outcome)
+            };
+            let outcome = match bring(resolved) {
+                // Gone between two requests: the branch has moved meanwhile, and is asked for once more.
+                Err(crate::Error::Source(source::Error::UnknownCommit { .. }))
+                    if kind != RefKind::Commit && !guard.holds(commit) =>
+                {
+                    bring(source.resolve(&settings.reference)?)
+                }
+                outcome => outcome,
+            };
+            // After anything unexpected, the next run asks the address that is set.
+            outcome.inspect_err(|_| source.forget())
+        })
+    })
 }
 
-/// Where a run goes.
-pub(super) struct Goal<'a> {
-    pub(super) resolved: Resolved,
-    /// The name that is remembered for it.
-    pub(super) reference: &'a str,
-    /// Edits that are put back on top of the commit, as edits.
-    pub(super) edits: Edits,
-}
-
-/// A plan, what it was made from, and what became of it.
-struct Planned {
-    plan: Plan,
-    local: BTreeMap<RelPath, Local>,
-    applied: Option<Applied>,
-    /// About what was written.
-    notes: Vec<Note>,
-}
-
-/// From a commit id to the target.
+/// What a sync works with once it is known where it goes; a rollback begins here.
 pub(super) struct Pipeline<'a> {
     pub(super) context: &'a Context<'a>,
     pub(super) options: &'a Options,
@@ -67,20 +104,18 @@ pub(super) struct Pipeline<'a> {
 }
 
 impl Pipeline<'_> {
+    /// Obtain, prove, scan, plan, mark pending, apply, write state.
     pub(super) fn run(&self) -> Result<Outcome, crate::Error> {
         let (settings, mode) = (self.context.settings, self.options.mode);
+        let (source, store) = (self.source, self.session.store());
         let policy = policy(settings, self.options.mass_delete);
-        let depth = if mode == Mode::Check {
-            Depth::Listing
-        } else {
-            Depth::Content
+        let depth = match mode {
+            Mode::Check => Depth::Listing,
+            Mode::Apply | Mode::DryRun => Depth::Content,
         };
         let need = Inventory::new(self.session, self.scanner, &policy, depth);
         let managed = |tree: &Tree| need.managed(tree);
-        let signers = settings.trust.signers.as_deref();
-        let signers =
-            signers.map(|path| Signers::load(path, self.context.env, self.context.interrupt));
-        let signers = signers.transpose()?;
+        let signers = self.signers()?;
         let terms = Terms {
             limits: settings.limits,
             symlinks: settings.trust.symlinks,
@@ -88,33 +123,11 @@ impl Pipeline<'_> {
             ignores_case: self.session.target().ignores_case()?,
             managed: &managed,
         };
+
+        // Obtain.
         self.context.observer.step(Step::Obtain);
-        let store = self.session.store();
-        let obtained =
-            (self.source).obtain(self.goal.resolved.commit, self.last(), store, &need)?;
-        let (staged, planned) = self.prove_and_apply(obtained, &need, &terms)?;
-        let modes = self.close_modes(&planned);
-        let outcome = self.outcome(&staged, planned, modes)?;
-        if mode == Mode::Apply {
-            remember::remember(self.context, self.session, &outcome)?;
-        }
-        // A check brings listings too.
-        tidy(store);
-        Ok(outcome)
-    }
+        let obtained = source.obtain(self.goal.resolved.commit, self.last(), store, &need)?;
 
-    /// The commit that was applied last.
-    fn last(&self) -> Option<CommitId> {
-        self.session.index().map(|index| index.commit)
-    }
-
-    fn prove_and_apply(
-        &self,
-        obtained: Obtained,
-        need: &Inventory<'_>,
-        terms: &Terms<'_>,
-    ) -> Result<(Staged<'_>, Planned), crate::Error> {
-        let (source, store) = (self.source, self.session.store());
         let commit = obtained.commit.commit().clone();
         thread::scope(|scope| {
             // It may cost a request, which need not be waited for before there is something to be written.
@@ -122,15 +135,97 @@ impl Pipeline<'_> {
                 let commit = &commit;
                 scope.spawn(move || source.descends(commit, last, store))
             });
+
+            // Prove.
             let remote = source.describe();
-            let staged = source::prove(store, obtained, need.depth, need, terms, &remote)?;
-            let descent = || match descent {
-                Some(descent) => self.check_descent(descent, &commit),
-                None => Ok(()),
-            };
-            let planned = self.plan_and_apply(need.policy, &staged, descent)?;
-            Ok((staged, planned))
+            let staged = source::prove(store, obtained, depth, &need, &terms, &remote)?;
+
+            // Scan and plan.
+            let planned = self.scan_and_plan(&policy, &staged);
+            if let Some(descent) = descent {
+                self.check_descent(join(descent)?, &commit)?;
+            }
+            let mut planned = planned?;
+
+            // Mark pending and apply.
+            let mut applied = None;
+            if mode == Mode::Apply {
+                let seen = Seen::new(&staged);
+                let mut attempt = 1;
+                let done = loop {
+                    match self.mark_pending_and_apply(&planned, &staged, &seen) {
+                        Err(apply::Error::Stale { .. }) if attempt < ATTEMPTS => {
+                            attempt += 1;
+                            self.scanner.forget();
+                            planned = self.scan_and_plan(&policy, &staged)?;
+                        }
+                        done => break done?,
+                    }
+                };
+                applied = Some((done, seen.notes(&planned.plan)));
+            }
+
+            // Write state.
+            let modes = self.close_modes(&planned);
+            let outcome = self.outcome(&staged, planned, applied, modes)?;
+            if mode == Mode::Apply {
+                sync_state::write(self.context, self.session, &outcome)?;
+            }
+            // A check brings listings too.
+            tidy(store);
+            Ok(outcome)
         })
+    }
+
+    fn scan_and_plan(&self, policy: &Policy, staged: &Staged<'_>) -> Result<Planned, crate::Error> {
+        self.context.observer.step(Step::Compare);
+        let local = survey(self.session, self.scanner, staged)?;
+        plan::check_required(staged.files(), policy, &|path| staged.leads_to_file(path))?;
+        let base = self.session.index().map(Index::base).unwrap_or_default();
+        let mut plan = plan::plan(&base, &local, staged.files(), policy)?;
+        plan.put_back(&self.goal.edits.files, &base, &local);
+        Ok(Planned { plan, local })
+    }
+
+    fn mark_pending_and_apply(
+        &self,
+        planned: &Planned,
+        staged: &Staged<'_>,
+        content: &dyn Content,
+    ) -> Result<Applied, apply::Error> {
+        self.context.observer.step(Step::Apply);
+        let looked_at = self.scanner.since();
+        // The plan has it all, and of a large tree it is much.
+        self.scanner.forget();
+        let update = apply::Update {
+            plan: &planned.plan,
+            local: &planned.local,
+            looked_at,
+            before: self.session.index(),
+            after: Point {
+                commit: staged.commit().id,
+                tree: staged.commit().tree,
+                reference: self.goal.reference.to_owned(),
+                repository: Some(self.source.describe()),
+            },
+        };
+        let content = Contents {
+            put_back: &self.goal.edits.contents,
+            others: content,
+            store: self.session.store(),
+        };
+        mark_pending_and_apply(self.context, self.session, &update, &content)
+    }
+
+    fn signers(&self) -> Result<Option<Signers>, crate::Error> {
+        let path = self.context.settings.trust.signers.as_deref();
+        let load = |path| Signers::load(path, self.context.env, self.context.interrupt);
+        Ok(path.map(load).transpose()?)
+    }
+
+    /// The commit that was applied last.
+    fn last(&self) -> Option<CommitId> {
+        self.session.index().map(|index| index.commit)
     }
 
     /// Sets modes back that are none of ours, or tells which they are.
@@ -146,14 +241,11 @@ impl Pipeline<'_> {
         &self,
         staged: &Staged<'_>,
         planned: Planned,
+        applied: Option<(Applied, Vec<Note>)>,
         modes: Vec<OpenMode>,
     ) -> Result<Outcome, crate::Error> {
-        let Planned {
-            plan,
-            local,
-            applied,
-            notes,
-        } = planned;
+        let Planned { plan, local } = planned;
+        let (applied, written) = applied.unzip();
         // Without an index nothing is known to be as before.
         let last = match self.session.index() {
             Some(_) => SyncState::load(self.session.state())?,
@@ -186,90 +278,12 @@ impl Pipeline<'_> {
                 .notes
                 .iter()
                 .cloned()
-                .chain(notes)
+                .chain(written.into_iter().flatten())
                 .chain(moved)
                 .collect(),
             read_from,
             plan,
         })
-    }
-
-    /// `allowed` tells whether the commit may be applied, and is waited for before anything is written.
-    fn plan_and_apply(
-        &self,
-        policy: &plan::Policy,
-        staged: &Staged<'_>,
-        allowed: impl FnOnce() -> Result<(), crate::Error>,
-    ) -> Result<Planned, crate::Error> {
-        let base = self.session.index().map(Index::base).unwrap_or_default();
-        let mut attempt = 1;
-        let mut planned = self.plan(&base, policy, staged);
-        let seen = Seen::new(staged);
-        allowed()?;
-        loop {
-            let (plan, local) = planned?;
-            if self.options.mode != Mode::Apply {
-                return Ok(Planned {
-                    plan,
-                    local,
-                    applied: None,
-                    notes: Vec::new(),
-                });
-            }
-            self.context.observer.step(Step::Apply);
-            let looked_at = self.scanner.since();
-            // The plan has it all, and of a large tree it is much.
-            self.scanner.forget();
-            let update = apply::Update {
-                plan: &plan,
-                local: &local,
-                looked_at,
-                before: self.session.index(),
-                after: Point {
-                    commit: staged.commit().id,
-                    tree: staged.commit().tree,
-                    reference: self.goal.reference.to_owned(),
-                    repository: Some(self.source.describe()),
-                },
-            };
-            match carry_out(
-                self.context,
-                self.session,
-                &update,
-                &self.goal.edits.contents,
-                &seen,
-            ) {
-                Ok(applied) => {
-                    let notes = seen.notes(&plan);
-                    return Ok(Planned {
-                        plan,
-                        local,
-                        applied: Some(applied),
-                        notes,
-                    });
-                }
-                Err(apply::Error::Stale { .. }) if attempt < ATTEMPTS => {
-                    attempt += 1;
-                    self.scanner.forget();
-                    planned = self.plan(&base, policy, staged);
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
-    fn plan(
-        &self,
-        base: &BTreeMap<RelPath, File>,
-        policy: &plan::Policy,
-        staged: &Staged<'_>,
-    ) -> Result<(Plan, BTreeMap<RelPath, Local>), crate::Error> {
-        self.context.observer.step(Step::Compare);
-        let local = survey(self.session, self.scanner, staged)?;
-        plan::check_required(staged.files(), policy, &|path| staged.leads_to_file(path))?;
-        let mut plan = plan::plan(base, &local, staged.files(), policy)?;
-        plan.put_back(&self.goal.edits.files, base, &local);
-        Ok((plan, local))
     }
 
     /// The commit that the branch moves on from, if it must be a descendant of that.
@@ -288,22 +302,81 @@ impl Pipeline<'_> {
     }
 
     /// A branch only moves forward, or somebody has to say that it may not.
-    fn check_descent(
-        &self,
-        answer: thread::ScopedJoinHandle<'_, Result<bool, source::Error>>,
-        commit: &Commit,
-    ) -> Result<(), crate::Error> {
-        let descends = answer
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    fn check_descent(&self, descends: bool, commit: &Commit) -> Result<(), Error> {
         match self.session.index() {
             Some(last) if !descends => Err(Error::Rewind {
                 reference: self.goal.reference.to_owned(),
                 from: last.commit,
                 to: commit.id,
-            }
-            .into()),
+            }),
             _ => Ok(()),
         }
     }
+}
+
+/// Stages an update, notes that a rebuild is still to be done, and passes the commit point.
+pub(super) fn mark_pending_and_apply(
+    context: &Context<'_>,
+    session: &Session,
+    update: &apply::Update<'_>,
+    blobs: &Contents<'_>,
+) -> Result<Applied, apply::Error> {
+    let (target, state) = (session.target(), session.state());
+    let progress = |done, total| context.observer.progress(done, total);
+    let prepared = apply::prepare(target, state, update, blobs, context.interrupt, &progress)?;
+    if prepared.has_changes() {
+        // Before the tree changes: a crash in between costs a rebuild that was not needed, never one that was.
+        let action = context.settings.rebuild.action;
+        let marked = rebuild::mark_pending(state, Some(update.after.commit), action);
+        if let Err(error) = marked {
+            let error = error.into();
+            prepared.discard(&error);
+            return Err(error);
+        }
+    }
+    let applied = prepared.commit()?;
+    state.keep_for(&context.settings.target)?;
+    Ok(applied)
+}
+
+/// The repository, and what it says the name stands for.
+fn open_and_resolve(
+    settings: &Settings,
+    opening: &Opening<'_>,
+) -> Result<(Box<dyn Source>, Resolved), crate::Error> {
+    let source = source::open(settings, opening)?;
+    let resolved = source.resolve(&settings.reference);
+    let resolved = resolved.inspect_err(|_| source.forget())?;
+    Ok((source, resolved))
+}
+
+fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Bounds the store. What fails here is done by the next run.
+fn tidy(store: &Store) {
+    if let Err(error) = store.tidy(KEEP.0, KEEP.1) {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the object store is tidied by the next run"
+        );
+    }
+}
+
+/// Where a run goes.
+pub(super) struct Goal<'a> {
+    pub(super) resolved: Resolved,
+    /// The name that is remembered for it.
+    pub(super) reference: &'a str,
+    /// Edits that are put back on top of the commit, as edits.
+    pub(super) edits: Edits,
+}
+
+/// A plan, and what it was made from.
+struct Planned {
+    plan: Plan,
+    local: BTreeMap<RelPath, Local>,
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::carry_out::carry_out;
+use super::inventory::Contents;
+use super::pipeline::mark_pending_and_apply;
 use super::{Context, Error, Note, Options, Session, history};
 use crate::apply::{Applied, Point, Transaction, Update, undo};
 use crate::git::{BlobId, File, RelPath};
@@ -96,7 +97,12 @@ pub fn restore(
         before: Some(index),
         after: Point::of(index),
     };
-    let applied = carry_out(context, &session, &update, &contents, session.store())?;
+    let blobs = Contents {
+        put_back: &contents,
+        others: session.store(),
+        store: session.store(),
+    };
+    let applied = mark_pending_and_apply(context, &session, &update, &blobs)?;
     let edited = plan.operations().iter().filter(|known| known.edited);
     Ok(Restored {
         displaced: edited.map(|known| known.path.clone()).collect(),

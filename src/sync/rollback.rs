@@ -6,8 +6,9 @@
 
 use std::time::Instant;
 
+use super::pipeline::{Goal, Pipeline};
 use super::restore::Edits;
-use super::{Context, Error, Goal, Hold, Mode, Options, Outcome, Pipeline, Session};
+use super::{Context, Error, Hold, Mode, Options, Outcome, Session};
 use crate::apply::{self, Transaction, TxId, undo};
 use crate::source::{self, Offline, RefKind, Resolved};
 use crate::state::StateDir;

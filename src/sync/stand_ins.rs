@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::Note;
-use crate::apply::{Content, ContentError, Error};
+use crate::apply::{Content, ContentError};
 use crate::git::BlobId;
 use crate::plan::Plan;
 
@@ -84,10 +84,6 @@ impl Content for Seen<'_> {
 
     fn size(&self, id: BlobId) -> Result<u64, ContentError> {
         self.content.size(id)
-    }
-
-    fn settle(&self) -> Result<(), Error> {
-        self.content.settle()
     }
 }
 

@@ -555,3 +555,24 @@ fn a_branch_that_takes_the_name_of_a_tag_is_refused_and_a_name_of_both_is_mentio
         );
     }
 }
+
+/// Without the mark, a crash after the change could leave a tree that no rebuild is known to be due for.
+#[test]
+fn nothing_changes_before_the_rebuild_is_marked_as_pending() {
+    let repo = Repo::small();
+    let world = world(&repo);
+    let _ = sync(&world, &repo, &[]).ok();
+    let before = world.target_tree();
+    repo.write("modules/base.nix", "{ second = true; }")
+        .commit("second");
+    let mark = world.state().join("rebuild.json");
+    fs::remove_file(&mark).unwrap();
+    fs::create_dir(&mark).unwrap();
+    let _ = sync(&world, &repo, &[]).code(9);
+    assert_eq!(world.target_tree(), before);
+    fs::remove_dir(&mark).unwrap();
+    let _ = sync(&world, &repo, &[]).ok();
+    assert_ne!(world.target_tree(), before);
+    let status = world.run(&["status", "--json"]).ok().json();
+    assert_eq!(status["pending_rebuild"]["commit"], repo.id("main"));
+}

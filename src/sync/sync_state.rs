@@ -5,7 +5,7 @@ use crate::source::Notice;
 use crate::state::{self, LastSync, Stats, SyncState};
 
 /// Writes what people and programs read about the last sync.
-pub(super) fn remember(
+pub(super) fn write(
     context: &Context<'_>,
     session: &Session,
     outcome: &Outcome,
