@@ -497,8 +497,8 @@ pub enum Error {
         remote: String,
     },
     /// A server that answers in version 0 or 1 only, because it is older than git 2.18, of another make, or does not
-    /// get what asks for version 2.
-    #[error("{remote} does not speak version 2 of git's protocol")]
+    /// get what asks for version 2; and that cannot send a pack beside its messages (`side-band-64k`) either.
+    #[error("{remote} has neither version 2 of git's protocol nor `side-band-64k`")]
     #[diagnostic(
         code(hyper_sync::source::old_protocol),
         help("{change}; nothing was written")

@@ -1,4 +1,4 @@
-//! Commits by the git protocol, version 2: our own request bodies, gitoxide's packets, packs and objects.
+//! Commits by the git protocol, version 2 (and [older ones](version_0)): our own request bodies, gitoxide's packets, packs and objects.
 //!
 //! Three routes, tried in this order, end in the same objects (design §5):
 //!
@@ -10,7 +10,7 @@
 //! A route that does not work out is given up for the next one, and told. What the server says about its commit is
 //! never believed: after each route the commit is walked out of the store, and every needed blob read.
 //!
-//! Limits: no protocol version 0 or 1, no bundle URIs, no packfile URIs; git's own authentication helpers are not
+//! Limits: no bundle URIs, no packfile URIs; git's own authentication helpers are not
 //! asked.
 
 use std::collections::HashMap;
@@ -42,6 +42,7 @@ mod request;
 mod routes;
 mod session;
 mod ssh;
+mod version_0;
 
 pub use connection::Connection;
 pub use key::KeyFault;

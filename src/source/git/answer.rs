@@ -10,6 +10,8 @@ use gix_packetline::blocking_io::StreamingPeekableIter;
 use crate::objects::IngestError;
 use crate::text;
 
+use super::version_0::Advertisement;
+
 /// More lines than this are no answer to what we ask. A mirror of a large forge has some hundred thousand refs, and
 /// a server may list them all whatever was asked for.
 const LINES_MAX: usize = 4_000_000;
@@ -52,20 +54,20 @@ pub(super) struct Ref {
     pub(super) symref: Option<String>,
 }
 
-struct Lines<R: Read> {
+pub(super) struct Lines<R: Read> {
     inner: StreamingPeekableIter<R>,
     seen: usize,
 }
 
 impl<R: Read> Lines<R> {
-    fn new(read: R) -> Self {
+    pub(super) fn new(read: R) -> Self {
         let mut inner = StreamingPeekableIter::new(read, ENDS, false);
         inner.fail_on_err_lines(true);
         Self { inner, seen: 0 }
     }
 
     /// The next line without its line feed; `None` at the end of a section.
-    fn next(&mut self) -> Result<Option<&[u8]>, Trouble> {
+    pub(super) fn next(&mut self) -> Result<Option<&[u8]>, Trouble> {
         self.seen += 1;
         if self.seen > LINES_MAX {
             return Err(Trouble::Protocol("the answer has no end".to_owned()));
@@ -89,7 +91,7 @@ impl<R: Read> Lines<R> {
     }
 
     /// Whether another section follows the one that has ended.
-    fn goes_on(&mut self) -> bool {
+    pub(super) fn goes_on(&mut self) -> bool {
         let goes_on = self.inner.stopped_at() == Some(PacketLineRef::Delimiter);
         if goes_on {
             self.inner.reset();
@@ -115,20 +117,32 @@ fn refused(error: &io::Error) -> Option<String> {
         .map(|refused| text::decode(&refused.message).trim().to_owned())
 }
 
-/// Reads what a server tells of itself before any command; `None` where it speaks another version.
-pub(super) fn capabilities(read: impl Read) -> Result<Option<Vec<String>>, Trouble> {
+/// What a server sends before any command.
+#[derive(Debug)]
+pub(super) enum Greeting {
+    /// The capabilities of version 2.
+    Version2(Vec<String>),
+    /// The refs of version 0 or 1.
+    Older(Advertisement),
+}
+
+/// Reads what a server sends before any command.
+pub(super) fn greeting(read: impl Read) -> Result<Greeting, Trouble> {
     let mut lines = Lines::new(read);
     // Over HTTP some name the service first.
     lines.skip_service()?;
-    match lines.next()? {
-        Some(b"version 2") => {}
-        _ => return Ok(None),
+    let mut first = lines.next()?.map(<[u8]>::to_vec);
+    if first.as_deref() == Some(b"version 1") {
+        first = lines.next()?.map(<[u8]>::to_vec);
+    }
+    if first.as_deref() != Some(b"version 2") {
+        return Advertisement::read(first, &mut lines).map(Greeting::Older);
     }
     let mut capabilities = Vec::new();
     while let Some(line) = lines.next()? {
         capabilities.push(text::decode(line).into_owned());
     }
-    Ok(Some(capabilities))
+    Ok(Greeting::Version2(capabilities))
 }
 
 /// Reads a listing, of which only refs with these names are kept. The number is how many there were.
@@ -404,16 +418,20 @@ mod tests {
     }
 
     #[test]
-    fn capabilities_need_version_two() {
-        let told = packets(&[b"version 2\n", b"fetch=shallow filter\n", b"0000"]);
-        assert_eq!(
-            capabilities(told.as_slice()).unwrap().unwrap(),
-            ["fetch=shallow filter"]
-        );
-        let old = packets(&[
-            b"1111111111111111111111111111111111111111 HEAD\0multi_ack\n",
-            b"0000",
-        ]);
-        assert_eq!(capabilities(old.as_slice()).unwrap(), None);
+    fn a_greeting_is_of_one_of_the_versions() {
+        let version_2 = packets(&[b"version 2\n", b"fetch=shallow filter\n", b"0000"]);
+        assert!(matches!(
+            greeting(version_2.as_slice()).unwrap(),
+            Greeting::Version2(lines) if lines == ["fetch=shallow filter"]
+        ));
+        let ref_line = b"1111111111111111111111111111111111111111 HEAD\0multi_ack\n".as_slice();
+        for lines in [
+            &[ref_line, b"0000"][..],
+            &[b"version 1\n", ref_line, b"0000"],
+        ] {
+            let older = greeting(packets(lines).as_slice()).unwrap();
+            assert!(matches!(older, Greeting::Older(_)), "{older:?}");
+        }
+        assert!(greeting(packets(&[b"hello\n", b"0000"]).as_slice()).is_err());
     }
 }

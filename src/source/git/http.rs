@@ -8,6 +8,7 @@
 use std::fs;
 use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::header::{HeaderName, HeaderValue, USER_AGENT};
@@ -16,9 +17,10 @@ use crate::source::http::{Body, Cap, Client, Credentials, Failure, Request, Resp
 use crate::source::{Error, Traffic};
 use crate::token::Token;
 
-use super::answer::{self, Trouble};
+use super::answer::{self, Greeting, Trouble};
 use super::bounded;
 use super::connection::{Capabilities, Connection};
+use super::version_0::{Advertisement, Command};
 
 const REQUEST: &str = "application/x-git-upload-pack-request";
 const RESULT: &str = "application/x-git-upload-pack-result";
@@ -30,8 +32,7 @@ const AGENT: &str = concat!("git/hyper-sync-", env!("CARGO_PKG_VERSION"));
 /// header's own variable too.
 const CHANGE_FOR_VERSION_2: &str = "the server needs git 2.18 or newer and must get the header `Git-Protocol`: \
     nginx with fcgiwrap needs `fastcgi_param GIT_PROTOCOL $http_git_protocol`, Apache `SetEnvIf Git-Protocol \".*\" \
-    GIT_PROTOCOL=$0`, and a proxy must not drop it; servers that do not have version 2 (Azure DevOps, JGit 4, dulwich, \
-    klaus, node-git-server) cannot be used over http";
+    GIT_PROTOCOL=$0`, and a proxy must not drop it";
 /// What limits of git's rate are noted under.
 const SERVICE: &str = "git";
 /// The name of the memory in the state directory.
@@ -47,8 +48,10 @@ pub(super) struct Http {
     asked: Url,
     credentials: Option<Credentials>,
     place: Place,
-    /// What the server told of itself, if it was asked in this run.
+    /// What the server can do, if it was asked in this run.
     capabilities: Option<Capabilities>,
+    /// What it said then, if it does not have version 2.
+    older: Option<Arc<Advertisement>>,
     /// A command was answered.
     spoken: bool,
     /// Discovery is not to be retried: it follows an error for which the retries were spent.
@@ -91,6 +94,7 @@ impl Http {
             asked,
             place,
             capabilities: None,
+            older: None,
             spoken: false,
             once: false,
             memory,
@@ -107,13 +111,15 @@ impl Http {
             what: "the answer".to_owned(),
             setting: Some("limits.bytes"),
         };
-        let request = Request::post(url, REQUEST, command.to_vec())
+        let mut request = Request::post(url, REQUEST, command.to_vec())
             .service(SERVICE)
             .header(USER_AGENT, HeaderValue::from_static(AGENT))
             .accept(RESULT)
-            .header(protocol(), version_2())
             .credentials(self.credentials.as_ref())
             .cap(cap);
+        if self.older.is_none() {
+            request = request.header(protocol(), version_2());
+        }
         self.client.send(&request)
     }
 
@@ -131,14 +137,9 @@ impl Http {
         };
         let remote = self.describe();
         let failure = response.body.failure();
-        let capabilities = match answer::capabilities(response.body) {
-            Ok(Some(lines)) => Capabilities::of(&lines),
-            Ok(None) => {
-                return Err(Error::OldProtocol {
-                    remote,
-                    change: CHANGE_FOR_VERSION_2,
-                });
-            }
+        let (capabilities, older) = match answer::greeting(response.body) {
+            Ok(Greeting::Version2(lines)) => (Capabilities::of(&lines), None),
+            Ok(Greeting::Older(older)) => (older.capabilities(), Some(Arc::new(older))),
             Err(Trouble::Refused(message)) => return Err(Error::Refused { remote, message }),
             Err(trouble) => {
                 let detail = format!("{trouble:?}");
@@ -150,29 +151,29 @@ impl Http {
         }
         self.capabilities = Some(capabilities);
         self.place.base = base;
+        self.older = older;
+        if self.older.is_some() {
+            tracing::info!(
+                %remote,
+                change = CHANGE_FOR_VERSION_2,
+                "the server does not have version 2 of git's protocol"
+            );
+            self.place.discover = true;
+            self.remember();
+        }
         Ok(())
     }
 
-    /// The reason of an error, where the first command was answered by an error of the server or by silence, as servers
-    /// do that do not have version 2: their `info/refs` tells. It is asked once, without retries.
-    fn or_old_protocol(&mut self, error: Error) -> Error {
-        let is_first = !self.spoken && self.capabilities.is_none();
-        // 503 is the word of a server, or a proxy, that cannot answer anything now.
-        let may_be_old = match error {
-            Error::ServerError { status, .. } => status != 503,
-            Error::Timeout { .. } => true,
-            _ => false,
-        };
-        if !is_first || !may_be_old {
-            return error;
+    /// Whether a server that has not answered any command turns out not to have version 2. Its `info/refs` is asked once,
+    /// without retries.
+    fn is_older(&mut self) -> bool {
+        if self.spoken || self.capabilities.is_some() {
+            return false;
         }
         self.once = true;
-        let told = self.discover();
+        let discovered = self.discover();
         self.once = false;
-        match told {
-            Err(old @ Error::OldProtocol { .. }) => old,
-            _ => error,
-        }
+        discovered.is_ok() && self.older.is_some()
     }
 
     fn advertisement(&self, base: &Url) -> Result<Response, Error> {
@@ -225,23 +226,24 @@ impl Http {
         }
     }
 
-    /// The answer to a command, after whatever discovery it needs.
-    fn ask(&mut self, command: &[u8]) -> Result<Response, Error> {
+    /// The answer to a command of version 2, after whatever discovery it needs; `None` where that finds a server without
+    /// version 2.
+    fn ask(&mut self, command: &[u8]) -> Result<Option<Response>, Error> {
         let before = self.place.clone();
-        if self.place.discover && self.capabilities.is_none() {
-            self.discover()?;
-        }
         let response = match self.post(command) {
-            Err(error) => return Err(self.or_old_protocol(error)),
             Ok(response) => response,
+            Err(error) => return self.unless_older(error),
         };
         if is(&response, RESULT) {
-            return Ok(response);
+            return Ok(Some(response));
         }
         if self.capabilities.is_some() || !may_be_elsewhere(&response) {
             return Err(self.refusal(response));
         }
         self.discover()?;
+        if self.older.is_some() {
+            return Ok(None);
+        }
         let response = self.post(command)?;
         if !is(&response, RESULT) {
             return Err(self.refusal(response));
@@ -249,7 +251,87 @@ impl Http {
         // The same address works now: then it was the discovery that the host missed.
         self.place.discover = self.place.base == before.base;
         self.remember();
-        Ok(response)
+        Ok(Some(response))
+    }
+
+    /// Takes the answer's first bytes, none where it is empty.
+    fn begin(&mut self, response: Response) -> Result<(Vec<u8>, Body), Error> {
+        let mut body = response.body;
+        body.at_work(answer::is_at_work);
+        self.failure = Some(body.failure());
+        let mut begin = vec![0; 4096];
+        match body.read(&mut begin) {
+            Ok(read) => {
+                begin.truncate(read);
+                self.spoken |= read > 0;
+                Ok((begin, body))
+            }
+            Err(error) => Err(self.reset().unwrap_or_else(|| self.broken(&error))),
+        }
+    }
+
+    /// A command of version 2; `None` where the server turns out not to have that version.
+    fn version_2(&mut self, request: &[u8]) -> Result<Option<Box<dyn Read>>, Error> {
+        let Some(response) = self.ask(request)? else {
+            return Ok(None);
+        };
+        let was_silent = !self.spoken;
+        let (begin, body) = match self.begin(response) {
+            Ok(answer) => answer,
+            Err(error) => return self.unless_older(error),
+        };
+        if was_silent && self.capabilities.is_none() {
+            if begin.is_empty() {
+                // Its git died of the request without a word: of another hash or version, which discovery tells.
+                self.discover()?;
+            } else if refuses_the_command(&begin) {
+                self.spoken = false;
+                self.is_older();
+                self.spoken = true;
+            }
+        }
+        Ok(self
+            .older
+            .is_none()
+            .then(|| -> Box<dyn Read> { Box::new(Cursor::new(begin).chain(body)) }))
+    }
+
+    /// `None` where the error is that of a server without version 2.
+    fn unless_older<T>(&mut self, error: Error) -> Result<Option<T>, Error> {
+        // 503 is the word of a server, or a proxy, that cannot answer anything now.
+        let may_be_older = match error {
+            Error::ServerError { status, .. } => status != 503,
+            Error::Timeout { .. } => true,
+            _ => false,
+        };
+        if may_be_older && self.is_older() {
+            return Ok(None);
+        }
+        Err(error)
+    }
+
+    /// A command to a server that has sent this.
+    fn version_0(&mut self, older: &Advertisement, request: &[u8]) -> Result<Box<dyn Read>, Error> {
+        let remote = self.describe();
+        match older.translate(request) {
+            Ok(Some(Command::Answered(answer))) => Ok(Box::new(Cursor::new(answer))),
+            Ok(Some(Command::Fetch(request, preamble))) => {
+                let response = self.post(&request)?;
+                if !is(&response, RESULT) {
+                    return Err(self.refusal(response));
+                }
+                let (begin, body) = self.begin(response)?;
+                Ok(Box::new(preamble.translate(Cursor::new(begin).chain(body))))
+            }
+            Ok(None) => Err(Error::OldProtocol {
+                remote,
+                change: CHANGE_FOR_VERSION_2,
+            }),
+            Err(trouble) => {
+                let detail = format!("{trouble:?}");
+                Err(Error::Protocol { remote, detail })
+            }
+        }
     }
 
     /// Best effort: what is not remembered is found out again.
@@ -293,22 +375,16 @@ impl Connection for Http {
 
     fn command(&mut self, request: &[u8]) -> Result<Box<dyn Read + '_>, Error> {
         self.failure = None;
-        let mut body = self.ask(request)?.body;
-        body.at_work(answer::is_at_work);
-        self.failure = Some(body.failure());
-        let begin = match begin(&mut body) {
-            Ok(begin) => begin,
-            Err(error) => {
-                let error = self.reset().unwrap_or_else(|| self.broken(&error));
-                return Err(self.or_old_protocol(error));
-            }
-        };
-        if begin.is_empty() && !self.spoken && self.capabilities.is_none() {
-            // Its git died of the request without a word: of another hash or version, which discovery tells.
+        if self.place.discover && self.capabilities.is_none() {
             self.discover()?;
         }
-        self.spoken |= !begin.is_empty();
-        Ok(Box::new(Cursor::new(begin).chain(body)))
+        if self.older.is_none()
+            && let Some(answer) = self.version_2(request)?
+        {
+            return Ok(answer);
+        }
+        let older = self.older.clone().unwrap_or_default();
+        self.version_0(&older, request)
     }
 
     fn reset(&mut self) -> Option<Error> {
@@ -344,12 +420,10 @@ impl Http {
     }
 }
 
-/// The first bytes of an answer, none where it is empty.
-fn begin(body: &mut Body) -> io::Result<Vec<u8>> {
-    let mut begin = vec![0; 4096];
-    let read = body.read(&mut begin)?;
-    begin.truncate(read);
-    Ok(begin)
+/// Whether an answer is an error that repeats the first line of the request: "expected 'want', got 'command=ls-refs'", as
+/// JGit 4 has it.
+fn refuses_the_command(begin: &[u8]) -> bool {
+    begin.get(4..8) == Some(b"ERR ") && begin.windows(8).any(|words| words == b"command=")
 }
 
 fn is(response: &Response, media_type: &str) -> bool {

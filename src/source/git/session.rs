@@ -4,10 +4,11 @@
 //! an answer was not read to its end, and with the session.
 
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
+use std::io::{self, Cursor, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -17,8 +18,9 @@ use crate::process::{Child, Environment, Pipes};
 use crate::source::{Error, Interrupt, Traffic};
 use crate::text::decode;
 
-use super::answer::{self, Trouble};
+use super::answer::{self, Greeting, Trouble};
 use super::connection::{Capabilities, Connection};
+use super::version_0::{Advertisement, Command};
 
 /// How often a wait looks at the clock and for a signal.
 const TICK: Duration = Duration::from_millis(100);
@@ -40,7 +42,7 @@ pub(super) trait Endpoint: Send {
     /// Its environment.
     fn environment(&self) -> &Environment;
 
-    /// The arguments that end in `upload-pack`. A second attempt is made where the first was answered in another
+    /// The arguments that end in `upload-pack`. A second attempt is made where the first was answered in an older
     /// version of the protocol; `None` where there is no other way to ask for version 2.
     fn arguments(&self, attempt: usize) -> Option<Vec<OsString>>;
 
@@ -80,6 +82,10 @@ pub(super) struct Session {
     /// The way of asking that was understood.
     attempt: usize,
     filters: bool,
+    /// What the server sent, if it does not have version 2.
+    older: Option<Arc<Advertisement>>,
+    /// Version 0 takes one fetch, and ends.
+    spent: bool,
     traffic: Traffic,
     failure: Option<Error>,
 }
@@ -107,43 +113,76 @@ impl Session {
             running: None,
             attempt: 0,
             filters: false,
+            older: None,
+            spent: false,
             traffic: Traffic::default(),
             failure: None,
         }
     }
 
-    /// Starts the child and reads what the server can do.
+    /// Starts the child and reads what the server can do. A server that begins in an older version is asked in every
+    /// other way for version 2; where that is in vain, the first connection is used.
     fn connect(&mut self) -> Result<(), Error> {
+        let mut first: Option<(Running, Advertisement)> = None;
         while self.running.is_none() {
-            let remote = self.endpoint.describe();
-            let Some(arguments) = self.endpoint.arguments(self.attempt) else {
-                return Err(self.old_protocol());
-            };
-            self.running = Some(self.start(&arguments)?);
-            let told = match answer::capabilities(Answer { session: self }) {
-                Ok(told) => told,
-                Err(trouble) => {
-                    let error = self.lost(trouble);
-                    // The server has answered the first command, in an old version, and rejects the second's form.
-                    let is_rejected = self.attempt > 0 && rejects(&error);
-                    return Err(if is_rejected {
-                        self.old_protocol()
-                    } else {
-                        error
-                    });
+            let arguments = self.endpoint.arguments(self.attempt);
+            let greeting = match (arguments, &first) {
+                (None, None) => return Err(self.old_protocol()),
+                (None, Some(_)) => None,
+                (Some(arguments), _) => {
+                    self.running = Some(self.start(&arguments)?);
+                    match answer::greeting(Answer { session: self }) {
+                        Ok(greeting) => Some(greeting),
+                        Err(trouble) => {
+                            let error = self.lost(trouble);
+                            // The server has answered the first command, and rejects the second's form.
+                            if first.is_none() || !rejects(&error) {
+                                return Err(error);
+                            }
+                            None
+                        }
+                    }
                 }
             };
-            let Some(told) = told else {
-                self.running = None;
-                self.attempt += 1;
-                continue;
-            };
-            let capabilities = Capabilities::of(&told);
-            if capabilities.sha256 {
-                return Err(Error::Sha256 { remote });
+            match (greeting, first.take()) {
+                (Some(Greeting::Version2(lines)), _) => {
+                    self.understand(Capabilities::of(&lines), None)?;
+                }
+                // The way that is known to be the only one.
+                (Some(Greeting::Older(older)), None) if self.older.is_some() => {
+                    self.understand(older.capabilities(), Some(older))?;
+                }
+                (Some(Greeting::Older(older)), None) => {
+                    first = self.running.take().map(|running| (running, older));
+                    self.attempt += 1;
+                }
+                (_, Some((running, older))) => {
+                    self.running = Some(running);
+                    self.attempt = 0;
+                    self.understand(older.capabilities(), Some(older))?;
+                }
+                (None, None) => return Err(self.old_protocol()),
             }
-            self.filters = capabilities.filters;
         }
+        Ok(())
+    }
+
+    fn understand(
+        &mut self,
+        capabilities: Capabilities,
+        older: Option<Advertisement>,
+    ) -> Result<(), Error> {
+        let remote = self.endpoint.describe();
+        if capabilities.sha256 {
+            return Err(Error::Sha256 { remote });
+        }
+        if older.is_some() {
+            let change = self.endpoint.change_for_version_2();
+            tracing::info!(%remote, change, "the server does not have version 2 of git's protocol");
+        }
+        self.filters = capabilities.filters;
+        self.older = older.map(Arc::new);
+        self.spent = false;
         Ok(())
     }
 
@@ -310,10 +349,25 @@ impl Connection for Session {
 
     fn command(&mut self, request: &[u8]) -> Result<Box<dyn Read + '_>, Error> {
         self.failure = None;
+        if self.spent {
+            self.running = None;
+        }
         self.connect()?;
         self.traffic.requests += 1;
-        self.send(request)?;
-        Ok(Box::new(Answer { session: self }))
+        let Some(older) = self.older.clone() else {
+            self.send(request)?;
+            return Ok(Box::new(Answer { session: self }));
+        };
+        match older.translate(request) {
+            Ok(Some(Command::Answered(answer))) => Ok(Box::new(Cursor::new(answer))),
+            Ok(Some(Command::Fetch(request, preamble))) => {
+                self.spent = true;
+                self.send(&request)?;
+                Ok(Box::new(preamble.translate(Answer { session: self })))
+            }
+            Ok(None) => Err(self.old_protocol()),
+            Err(trouble) => Err(self.lost(trouble)),
+        }
     }
 
     fn reset(&mut self) -> Option<Error> {
@@ -398,11 +452,15 @@ fn is_passing(error: &io::Error) -> bool {
     )
 }
 
-/// The line of a program's last words that says the most: git ends with `fatal: …`, ssh speaks last, and what is
-/// written in Java ends with the frames of its stack.
+/// The line of a program's output that says the most: git ends with `fatal: …`, gitolite has `FATAL: …`, ssh speaks last,
+/// and what is written in Java ends with the frames of its stack.
 pub(super) fn last_words(said: &str) -> String {
     let lines = || said.lines().filter(|line| !line.trim().is_empty());
-    let fatal = lines().find_map(|line| line.trim().strip_prefix("fatal: "));
+    let fatal = lines().find_map(|line| {
+        let line = line.trim();
+        line.strip_prefix("fatal: ")
+            .or_else(|| line.strip_prefix("FATAL: "))
+    });
     fatal
         .or_else(|| lines().rfind(|line| !is_stack_frame(line)))
         .or_else(|| lines().next_back())
@@ -438,6 +496,10 @@ mod tests {
             (
                 "PHP Fatal error:  Uncaught Error: no\n#0 x.php(3): f()\n#1 {main}\n  thrown in x.php\n",
                 "PHP Fatal error:  Uncaught Error: no",
+            ),
+            (
+                "FATAL: R any config alice DENIED by fallthru\n(or you mis-spelled the reponame)\n",
+                "R any config alice DENIED by fallthru",
             ),
             ("  only this\n", "only this"),
             ("\n", "it ended without a word"),

@@ -182,6 +182,8 @@ impl Endpoint for Ssh {
             "could not be found",
             "not authorized",
             "access denied",
+            // gitolite.
+            "DENIED by",
         ]) {
             return Error::NoPermission {
                 remote,

@@ -350,38 +350,20 @@ fn github_by_its_api() {
 }
 
 #[test]
-fn a_host_of_the_old_protocol_is_refused_clearly_or_read_by_its_api() {
+fn git_over_http_without_version_2() {
     let repo = repo();
     let forge = Forge::serve(&repo);
     forge.configure(|config| config.protocol_v2 = false);
     let machine = Machine::git(&forge, &repo);
-    let refused = machine.run(&[]).code(2);
-    assert!(
-        refused.stderr.contains("does not speak version 2"),
-        "{}",
-        refused.masked()
-    );
-    assert!(machine.world.target_tree().is_empty());
-
-    let machine = Machine::github(&forge, &repo, "auto");
-    insta::assert_snapshot!(journey(&machine, Some(&forge)), @r#"
-    empty target: select-api, 58 requests, 53 files
-      select-git: http://[forge]/acme/machines.git does not speak version 2 of git's protocol
-    nothing new: store, 3 requests, 0 files
-      select-git: http://[forge]/acme/machines.git does not speak version 2 of git's protocol
-    nothing new, checked: store, 3 requests, 0 files
-      select-git: http://[forge]/acme/machines.git does not speak version 2 of git's protocol
-    one commit: select-api, 7 requests, 2 files
-      delta: http://[forge]/acme/machines.git does not speak version 2 of git's protocol
-    three commits: select-api, 10 requests, 4 files
-      delta: http://[forge]/acme/machines.git does not speak version 2 of git's protocol
-    lost state: select-api, 7 requests, 2 files
-      select-git: http://[forge]/acme/machines.git does not speak version 2 of git's protocol
-    lost store: select-api, 6 requests, 1 files
-      select-git: http://[forge]/acme/machines.git does not speak version 2 of git's protocol
-    full: select-api, 5 requests, 0 files
-      full: http://[forge]/acme/machines.git does not speak version 2 of git's protocol
-    full again: store, 3 requests, 0 files
-      full: http://[forge]/acme/machines.git does not speak version 2 of git's protocol
-    "#);
+    insta::assert_snapshot!(journey(&machine, Some(&forge)), @r"
+    empty target: select-git, 4 requests, 53 files
+    nothing new: store, 1 requests, 0 files
+    nothing new, checked: store, 1 requests, 0 files
+    one commit: delta, 2 requests, 2 files
+    three commits: delta, 3 requests, 4 files
+    lost state: select-git, 4 requests, 2 files
+    lost store: select-git, 3 requests, 1 files
+    full: full, 2 requests, 58 files
+    full again: full, 2 requests, 58 files
+    ");
 }

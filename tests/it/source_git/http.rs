@@ -338,17 +338,58 @@ fn refusals_are_told_apart_and_not_asked_twice() {
 }
 
 #[test]
-fn a_server_of_the_old_protocol_or_the_other_hash_is_told() {
+fn a_server_without_version_2_is_asked_by_version_0() {
     let repo = Repo::with_history(3);
     let forge = Forge::serve(&repo);
-    let machine = Machine::new();
-    forge.configure(|config| config.protocol_v2 = false);
-    let error = anonymous(&forge, &machine).resolve("main").unwrap_err();
-    assert_eq!(code(&error), "source::old_protocol");
+    forge.configure(|config| {
+        config.protocol_v2 = false;
+        config.any_want = false;
+    });
+    let mut machine = Machine::new();
+    let synced = machine.sync(&anonymous(&forge, &machine), "main").unwrap();
+    assert_eq!(synced.route, Route::Full);
+    machine.check(&repo, "main");
 
-    let directory = tempfile::tempdir().unwrap();
-    let sha256 = ["init", "--quiet", "--bare", "--object-format=sha256", "."];
-    git::succeeds(git::git(directory.path()).args(sha256));
+    // The next run begins with the discovery, which lists the refs too.
+    forge.reset();
+    repo.write("flake.nix", "{ }").commit("next");
+    let synced = machine.sync(&anonymous(&forge, &machine), "main").unwrap();
+    assert_eq!((synced.route, synced.requests), (Route::Delta, 2));
+    machine.check(&repo, "main");
+    assert!(
+        lines(&forge)[0].contains("info/refs"),
+        "{:?}",
+        lines(&forge)
+    );
+
+    // A base that the server does not have: it says so instead of sending everything.
+    let other = Repo::small();
+    let forge = Forge::serve(&other);
+    forge.configure(|config| config.protocol_v2 = false);
+    let synced = machine.sync(&anonymous(&forge, &machine), "main").unwrap();
+    assert_eq!(synced.route, Route::SelectGit);
+    assert!(
+        synced.fallbacks.contains("does not have the last commit"),
+        "{}",
+        synced.fallbacks
+    );
+    machine.check(&other, "main");
+}
+
+#[test]
+fn an_empty_repository_without_version_2_is_known_as_empty() {
+    let forge = Forge::serve(&Repo::new());
+    forge.configure(|config| config.protocol_v2 = false);
+    let error = anonymous(&forge, &Machine::new())
+        .resolve("main")
+        .unwrap_err();
+    assert_eq!(code(&error), "source::empty_repository");
+}
+
+#[test]
+fn a_server_of_the_other_hash_is_refused() {
+    let repo = Repo::with_history(3);
+    let machine = Machine::new();
     let forge = Forge::serve(&repo);
     forge.fault(When::ls_refs(), Action::ReplaceBody(Vec::new()));
     let told = "001e# service=git-upload-pack\n0000000eversion 2\n0019object-format=sha256\n0000";
@@ -362,20 +403,26 @@ fn a_server_of_the_old_protocol_or_the_other_hash_is_told() {
     assert_eq!(code(&error), "source::sha256");
 }
 
+/// As `info/refs` of a server of version 0 that has `main` at the repository's tip.
+fn advertisement(repo: &Repo, features: &str) -> Action {
+    let tip = repo.tip().unwrap();
+    let line = format!("{tip} refs/heads/main\0{features}\n");
+    let length = line.len() + 4;
+    let body = format!("001e# service=git-upload-pack\n0000{length:04x}{line}0000");
+    let media_type = "application/x-git-upload-pack-advertisement";
+    Action::status_with(200, "content-type", media_type, body)
+}
+
 #[test]
-fn a_server_that_fails_for_the_old_protocol_is_told_by_one_discovery() {
+fn a_server_that_fails_for_lack_of_version_2_is_found_by_one_discovery() {
     let repo = Repo::with_history(3);
     for status in [500, 502, 504] {
         let forge = Forge::serve(&repo);
         let machine = Machine::new();
         forge.configure(|config| config.protocol_v2 = false);
         forge.fault(When::post("git-upload-pack"), Action::status(status, "no"));
-        let error = anonymous(&forge, &machine).resolve("main").unwrap_err();
-        assert_eq!(code(&error), "source::old_protocol", "{status}");
-        let help = miette::Diagnostic::help(&error).unwrap().to_string();
-        for change in ["fastcgi_param GIT_PROTOCOL", "SetEnvIf Git-Protocol"] {
-            assert!(help.contains(change), "{help}");
-        }
+        let resolved = anonymous(&forge, &machine).resolve("main").unwrap();
+        assert_eq!(resolved.commit.to_string(), repo.id("main"), "{status}");
         let asked = lines(&forge);
         let discoveries = asked.iter().filter(|line| line.contains("info/refs"));
         assert_eq!(discoveries.count(), 1, "{asked:?}");
@@ -383,18 +430,57 @@ fn a_server_that_fails_for_the_old_protocol_is_told_by_one_discovery() {
 }
 
 #[test]
-fn a_server_that_is_silent_for_the_old_protocol_is_told() {
+fn a_server_that_refuses_the_command_of_version_2_is_found_by_one_discovery() {
+    let repo = Repo::with_history(3);
+    let forge = Forge::serve(&repo);
+    let machine = Machine::new();
+    // JGit's words.
+    let line = "ERR expected 'want', got 'command=ls-refs'";
+    let body = format!("{:04x}{line}", line.len() + 4).into_bytes();
+    forge.fault(When::ls_refs(), Action::ReplaceBody(body));
+    forge.fault(
+        When::get("info/refs"),
+        advertisement(&repo, "side-band-64k"),
+    );
+    let resolved = anonymous(&forge, &machine).resolve("main").unwrap();
+    assert_eq!(resolved.commit.to_string(), repo.id("main"));
+
+    // What a server of version 2 refuses stays refused.
+    forge.clear_faults();
+    let body = b"0014ERR go away now!".to_vec();
+    forge.fault(When::ls_refs(), Action::ReplaceBody(body));
+    let error = anonymous(&forge, &Machine::new())
+        .resolve("main")
+        .unwrap_err();
+    assert_eq!(code(&error), "source::refused");
+}
+
+#[test]
+fn a_server_that_cannot_send_a_pack_beside_its_messages_is_refused() {
+    let repo = Repo::with_history(3);
+    let forge = Forge::serve(&repo);
+    let mut machine = Machine::new();
+    forge.configure(|config| config.protocol_v2 = false);
+    forge.fault(When::get("info/refs"), advertisement(&repo, "multi_ack"));
+    let error = machine
+        .sync(&anonymous(&forge, &machine), "main")
+        .unwrap_err();
+    assert_eq!(code(&error), "source::old_protocol");
+    let help = miette::Diagnostic::help(&error).unwrap().to_string();
+    for change in ["fastcgi_param GIT_PROTOCOL", "SetEnvIf Git-Protocol"] {
+        assert!(help.contains(change), "{help}");
+    }
+}
+
+#[test]
+fn a_server_that_is_silent_for_lack_of_version_2_is_found() {
     let repo = Repo::with_history(3);
     let forge = Forge::serve(&repo);
     let machine = Machine::new();
     forge.fault(When::post("git-upload-pack"), Action::Silence);
-    let line = format!("{} HEAD\0multi_ack\n", repo.tip().unwrap());
-    let length = line.len() + 4;
-    let told = format!("001e# service=git-upload-pack\n0000{length:04x}{line}0000");
-    let media_type = "application/x-git-upload-pack-advertisement";
     forge.fault(
         When::get("info/refs"),
-        Action::status_with(200, "content-type", media_type, told),
+        advertisement(&repo, "side-band-64k"),
     );
     let stalls = http::Options {
         stall: Duration::from_secs(1),
@@ -404,8 +490,8 @@ fn a_server_that_is_silent_for_the_old_protocol_is_told() {
     let url = url(&forge.git_url()).unwrap();
     let memory = Some(machine.directory.path());
     let source = GitSource::http(client, &url, None, memory, options());
-    let error = source.resolve("main").unwrap_err();
-    assert_eq!(code(&error), "source::old_protocol");
+    let resolved = source.resolve("main").unwrap();
+    assert_eq!(resolved.commit.to_string(), repo.id("main"));
 }
 
 #[test]

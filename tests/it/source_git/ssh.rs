@@ -81,19 +81,35 @@ fn a_server_that_drops_the_variable_is_asked_by_the_shell() {
 }
 
 #[test]
-fn a_server_of_the_old_protocol_is_told() {
-    let repo = Repo::small();
-    let host = Host::new(&format!("exec git upload-pack {}", repo.path().display()));
-    let source = host.source(&repo, options());
+fn a_server_without_version_2_is_asked_by_version_0() {
+    let repo = Repo::with_history(3);
+    let git = format!("git upload-pack {}", repo.path().display());
     // The stand-in inherits the variable from us; a server that is too old ignores it.
-    let old = Host::new(&format!(
-        "unset GIT_PROTOCOL; exec git upload-pack {}",
-        repo.path().display()
-    ));
-    assert!(source.resolve("main").is_ok());
-    let error = old.source(&repo, options()).resolve("main").unwrap_err();
-    assert_eq!(code(&error), "source::old_protocol");
+    let old = Host::new(&format!("unset GIT_PROTOCOL; exec {git}"));
+    let mut machine = Machine::new();
+    let synced = machine.sync(&old.source(&repo, options()), "main").unwrap();
+    assert_eq!(synced.route, Route::Full);
+    machine.check(&repo, "main");
+    // Both ways of asking for version 2; then the first connection is used.
     assert_eq!(old.asked().len(), 2);
+    // Version 1 has one line more.
+    repo.write("flake.nix", "{ }").commit("next");
+    let old = Host::new(&format!("GIT_PROTOCOL=version=1 exec {git}"));
+    let synced = machine.sync(&old.source(&repo, options()), "main").unwrap();
+    assert_eq!(synced.route, Route::Delta);
+    machine.check(&repo, "main");
+}
+
+#[test]
+fn a_server_without_version_2_sends_only_what_it_lists() {
+    let repo = Repo::with_history(3);
+    let git = format!("git upload-pack {}", repo.path().display());
+    let old = Host::new(&format!("unset GIT_PROTOCOL; exec {git}"));
+    let before = repo.id("main~1");
+    let error = Machine::new()
+        .sync(&old.source(&repo, options()), &before)
+        .unwrap_err();
+    assert_eq!(code(&error), "source::unknown_commit");
 }
 
 /// A key of ssh-keygen's, and what becomes of it.
@@ -146,7 +162,7 @@ fn a_key_that_ssh_would_ignore_is_named_before_it_is_asked() {
 }
 
 #[test]
-fn a_shell_that_rejects_the_second_command_leaves_the_old_protocol() {
+fn a_shell_that_rejects_the_second_command_is_asked_by_version_0() {
     let repo = Repo::small();
     for words in [
         // git-shell.
@@ -160,11 +176,12 @@ fn a_shell_that_rejects_the_second_command_leaves_the_old_protocol() {
             unset GIT_PROTOCOL; exec git upload-pack {}",
             repo.path().display()
         ));
-        let error = host.source(&repo, options()).resolve("main").unwrap_err();
-        assert_eq!(code(&error), "source::old_protocol", "{words}");
-        let help = miette::Diagnostic::help(&error).unwrap().to_string();
-        assert!(help.contains("AcceptEnv GIT_PROTOCOL"), "{help}");
-        assert_eq!(host.asked().len(), 2);
+        let mut machine = Machine::new();
+        machine
+            .sync(&host.source(&repo, options()), "main")
+            .unwrap();
+        machine.check(&repo, "main");
+        assert_eq!(host.asked().len(), 2, "{words}");
     }
     // The network is not the server's word.
     let host = Host::new(&format!(
