@@ -9,8 +9,10 @@ use hyper_sync_fuzz::{Script, answer, parts};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let _ = fuzzing::capabilities(data);
-    let _ = fuzzing::capabilities(&answer(data, &[]));
+    let _ = fuzzing::greeting(data);
+    let _ = fuzzing::greeting(&answer(data, &[]));
+    let _ = fuzzing::translated(data);
+    let _ = fuzzing::translated(&answer(data, &[]));
     for framed in [false, true] {
         let answers = parts(data, b"\n---\n").map(|part| {
             if framed {

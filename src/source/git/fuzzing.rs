@@ -1,10 +1,32 @@
 //! See [`crate::fuzzing`].
 
-use super::answer;
-use super::connection::Capabilities;
+use std::io::{self, Read as _};
 
-/// Reads what a server tells of itself; whether it offers filters.
-pub fn capabilities(bytes: &[u8]) -> Option<bool> {
-    let lines = answer::capabilities(bytes).ok()??;
-    Some(Capabilities::of(&lines).filters)
+use super::answer::{self, Greeting};
+use super::connection::Capabilities;
+use super::request;
+use super::version_0::{Command, Preamble};
+
+/// Reads what a server sends before any command; whether it offers filters. What it lists in version 0 can be read as
+/// the answer of version 2.
+pub fn greeting(bytes: &[u8]) -> Option<bool> {
+    match answer::greeting(bytes).ok()? {
+        Greeting::Version2(lines) => Some(Capabilities::of(&lines).filters),
+        Greeting::Older(older) => {
+            let listed = older.translate(&request::ls_refs(&["refs/"]));
+            if let Ok(Some(Command::Answered(listing))) = listed {
+                assert!(answer::refs(listing.as_slice(), &[]).is_ok());
+            }
+            Some(older.capabilities().filters)
+        }
+    }
+}
+
+/// Reads an answer to a fetch of version 0 as one of version 2, to its end.
+pub fn translated(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    for preamble in Preamble::ALL {
+        preamble.translate(bytes).read_to_end(&mut all)?;
+    }
+    Ok(all)
 }

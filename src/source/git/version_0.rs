@@ -219,6 +219,22 @@ impl Advertisement {
 }
 
 impl Preamble {
+    #[cfg(feature = "fuzzing")]
+    pub(super) const ALL: [Self; 3] = [
+        Self {
+            shallow: false,
+            needs_base: false,
+        },
+        Self {
+            shallow: true,
+            needs_base: false,
+        },
+        Self {
+            shallow: true,
+            needs_base: true,
+        },
+    ];
+
     /// The answer as one of version 2.
     pub(super) fn translate<R: Read>(self, read: R) -> Answer<R> {
         Answer {
