@@ -128,7 +128,7 @@ fn apache(repo: &Repo, version: &str) -> Server {
     .map(|name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"))
     .concat();
     let config = format!(
-        r#"ServerRoot {dir}
+        r"ServerRoot {dir}
 DefaultRuntimeDir {dir}
 PidFile {dir}/apache.pid
 ErrorLog {dir}/error.log
@@ -147,7 +147,7 @@ ScriptAlias /git/ {backend}/
 <Location /git/>
   Require all granted
 </Location>
-"#,
+",
         dir = path.display(),
         root = repo.path().parent().unwrap().display(),
         backend = backend().display(),

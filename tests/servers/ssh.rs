@@ -24,7 +24,7 @@ struct Sshd {
 const VERSION_2: &str = "AcceptEnv GIT_PROTOCOL\n";
 
 impl Sshd {
-    /// `config` are lines of sshd_config(5); `prepare` may write into the directory, where the user's key is.
+    /// `config` are lines of `sshd_config(5)`; `prepare` may write into the directory, where the user's key is.
     fn start(config: &str, prepare: impl FnOnce(&Path)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (path, port) = (directory.path(), free_port());
