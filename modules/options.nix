@@ -146,8 +146,8 @@ in
       type = types.nullOr (types.listOf types.str);
       default = null;
       example = [
-        ".git/"
-        "secrets/"
+        "/.git/"
+        "/secrets/"
       ];
       description = ''
         Globs of paths that are not managed at all. `null` is the program's own list (`hyper-sync config show` prints

@@ -1,8 +1,11 @@
 //! The globs of `protect`, `exclude` and `executable`.
 //!
-//! A pattern without a slash matches a name anywhere in the tree. One with a slash, also at its end, is a path from
-//! the root. `*` stays within a name, `**` crosses directories, and what matches a directory takes all below it: so
-//! `target/` is the top directory `target` and not `targets/x`, and `*.socket` any socket.
+//! They are read as in a `.gitignore` at the top of the tree. A pattern without a slash matches a name anywhere, one with
+//! a slash at its begin or inside is a path from the top, one with a slash at its end is a directory. `*` stays within
+//! a name, `**` crosses directories, and what matches a directory takes all below it.
+//!
+//! What git would read otherwise than this is an error that says how to write it: nobody should believe that a file is
+//! protected which is not. So there are no exceptions (`!x`): each list is one set, whatever its order.
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
@@ -14,9 +17,11 @@ use crate::text;
 pub struct Patterns {
     names: GlobSet,
     paths: GlobSet,
+    /// Paths of directories.
+    directories: GlobSet,
 }
 
-/// A pattern that is no glob.
+/// A pattern that is not usable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is not a valid pattern: {cause}", text::name(.pattern))]
 pub struct NotAPattern {
@@ -31,6 +36,7 @@ impl Patterns {
     pub fn new<S: AsRef<str>>(patterns: &[S]) -> Result<Self, NotAPattern> {
         let mut names = GlobSetBuilder::new();
         let mut paths = GlobSetBuilder::new();
+        let mut directories = GlobSetBuilder::new();
         for pattern in patterns {
             let pattern = pattern.as_ref();
             let refuse = |cause: String| NotAPattern {
@@ -41,12 +47,17 @@ impl Patterns {
             if trimmed.is_empty() {
                 return Err(refuse("it would match everything".to_owned()));
             }
+            if let Some(cause) = read_otherwise_by_git(pattern) {
+                return Err(refuse(cause));
+            }
             let glob = GlobBuilder::new(trimmed)
                 .literal_separator(true)
                 .backslash_escape(true)
                 .build()
                 .map_err(|error| refuse(error.kind().to_string()))?;
-            if pattern.contains('/') {
+            if pattern.ends_with('/') {
+                directories.add(glob);
+            } else if pattern.contains('/') {
                 paths.add(glob);
             } else {
                 names.add(glob);
@@ -61,23 +72,30 @@ impl Patterns {
         Ok(Self {
             names: build(&names)?,
             paths: build(&paths)?,
+            directories: build(&directories)?,
         })
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.names.is_empty() && self.paths.is_empty()
+        self.names.is_empty() && self.paths.is_empty() && self.directories.is_empty()
     }
 
-    /// Whether the path, or a directory above it, matches.
+    /// Whether the path of a file or symlink, or a directory above it, matches.
     #[must_use]
     pub fn matches(&self, path: &RelPath) -> bool {
-        self.takes_any_of(path.as_str())
+        self.takes(path.as_str(), false) || self.takes_above(path.as_str())
     }
 
-    /// Asks what [`matches`](Self::matches) tells about many paths: one after the other, a directory is asked about once
-    /// for all that is in it.
+    /// Whether the path of a directory, or a directory above it, matches.
+    #[must_use]
+    pub fn matches_directory(&self, path: &RelPath) -> bool {
+        self.takes(path.as_str(), true) || self.takes_above(path.as_str())
+    }
+
+    /// As [`matches`](Self::matches), for many paths: one after the other, a directory is compared once for all that is
+    /// in it.
     pub fn in_order(&self) -> impl FnMut(&RelPath) -> bool {
         let mut directory = String::new();
         let mut is_taken = false;
@@ -85,26 +103,73 @@ impl Patterns {
             let path = path.as_str();
             let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
             if parent != directory {
-                is_taken = !parent.is_empty() && self.takes_any_of(parent);
+                is_taken = self.takes_above(path);
                 parent.clone_into(&mut directory);
             }
-            is_taken || self.takes(path)
+            is_taken || self.takes(path, false)
         }
     }
 
-    fn takes_any_of(&self, path: &str) -> bool {
-        self.takes(path)
-            || path
-                .match_indices('/')
-                .any(|(at, _)| self.takes(&path[..at]))
+    /// Whether a directory above the path matches.
+    fn takes_above(&self, path: &str) -> bool {
+        path.match_indices('/')
+            .any(|(at, _)| self.takes(&path[..at], true))
     }
 
     /// Whether just this path matches, by its name or as a whole.
-    fn takes(&self, path: &str) -> bool {
+    fn takes(&self, path: &str, is_directory: bool) -> bool {
         let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
         (!self.names.is_empty() && self.names.is_match(name))
             || (!self.paths.is_empty() && self.paths.is_match(path))
+            || (is_directory && !self.directories.is_empty() && self.directories.is_match(path))
     }
+}
+
+/// Why git would read a pattern of a `.gitignore` otherwise, and how it is written instead (gitignore(5)).
+fn read_otherwise_by_git(pattern: &str) -> Option<String> {
+    if let Some(name) = pattern.strip_suffix('/')
+        && !name.contains('/')
+    {
+        return Some(format!(
+            "write `/{name}/` for the directory at the top, or `**/{name}/` for one anywhere, as in a `.gitignore`"
+        ));
+    }
+    if pattern.starts_with('!') {
+        return Some(
+            "there are no exceptions; write `\\!` for a name that begins with `!`".to_owned(),
+        );
+    }
+    if pattern.starts_with('#') {
+        return Some(
+            "a comment in a `.gitignore`; write `\\#` for a name that begins with `#`".to_owned(),
+        );
+    }
+    if pattern.ends_with(' ') && !pattern.ends_with("\\ ") {
+        return Some("write `\\ ` for a space at the end, as in a `.gitignore`".to_owned());
+    }
+    let mut characters = pattern.chars();
+    let mut is_in_class = false;
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => {
+                characters.next();
+            }
+            '[' if is_in_class && characters.as_str().starts_with(':') => {
+                return Some(
+                    "named classes are not supported; write a range such as `[a-z]`".to_owned(),
+                );
+            }
+            '[' => is_in_class = true,
+            ']' => is_in_class = false,
+            '{' | '}' if !is_in_class => {
+                return Some(
+                    "write each alternative as a pattern of its own, or `\\{` for the character, as in a `.gitignore`".to_owned(),
+                );
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -118,9 +183,12 @@ mod tests {
 
     #[test]
     fn matches_whole_components_from_the_root_or_names_anywhere() {
-        assert!(matches("target/", "target/x/y"));
-        assert!(!matches("target/", "targets/x"));
-        assert!(!matches("target/", "tools/target/x"));
+        assert!(matches("/target/", "target/x/y"));
+        assert!(!matches("/target/", "targets/x"));
+        assert!(!matches("/target/", "tools/target/x"));
+        assert!(!matches("/target/", "target"), "a file is no directory");
+        let target = Patterns::new(&["/target/"]).unwrap();
+        assert!(target.matches_directory(&RelPath::new(b"target").unwrap()));
         assert!(matches("tools/target/", "tools/target/x"));
         assert!(matches("*.socket", "run/deep/a.socket"));
         assert!(matches("result", "result") && matches("result", "a/result/b"));
@@ -146,8 +214,30 @@ mod tests {
     }
 
     #[test]
+    fn refuses_what_git_would_read_otherwise_and_says_how_to_write_it() {
+        let cause = |pattern: &str| Patterns::new(&[pattern]).unwrap_err().cause;
+        insta::assert_snapshot!(
+            ["x/", "!x", "#x", "x ", "*.{sh,py}", "[[:alpha:]]"].map(cause).join("\n"),
+            @r"
+        write `/x/` for the directory at the top, or `**/x/` for one anywhere, as in a `.gitignore`
+        there are no exceptions; write `\!` for a name that begins with `!`
+        a comment in a `.gitignore`; write `\#` for a name that begins with `#`
+        write `\ ` for a space at the end, as in a `.gitignore`
+        write each alternative as a pattern of its own, or `\{` for the character, as in a `.gitignore`
+        named classes are not supported; write a range such as `[a-z]`
+        "
+        );
+        for usable in [
+            "/x/", "**/x/", "\\!x", "\\#x", "x\\ ", "\\{x\\}", "[{}]", "[a-z]", "[!a]",
+        ] {
+            assert!(Patterns::new(&[usable]).is_ok(), "{usable}");
+        }
+    }
+
+    #[test]
     fn one_path_after_the_other_is_told_as_each_by_itself() {
-        let patterns = Patterns::new(&["target/", "*.socket", "a/*/c", "result"]).unwrap();
+        let patterns =
+            Patterns::new(&["/target/", "*.socket", "a/*/c", "**/b/", "result"]).unwrap();
         let names = ["a", "b", "c", "target", "x.socket", "result"];
         let one = names.map(str::to_owned);
         let below = |above: &[String]| -> Vec<String> {

@@ -70,7 +70,7 @@ fn policy(local_edits: LocalEdits) -> Policy {
     Policy {
         local_edits,
         protect: Patterns::new(&["*-local.nix"]).unwrap(),
-        exclude: Patterns::new(&["var/"]).unwrap(),
+        exclude: Patterns::new(&["/var/"]).unwrap(),
         executable: Patterns::new(&["scripts/**/*.sh"]).unwrap(),
         require: vec![path("flake.nix")],
         mass_delete: MassDelete::Refuse,

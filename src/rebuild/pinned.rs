@@ -112,7 +112,7 @@ impl<'a> Pin<'a> {
             .run(&self.command(args).output(Output::Answer))?;
         if code != 0 {
             let path = left_out(&finished.tail, &self.places.target);
-            let path = path.filter(|path| self.session.request.exclude.matches(path));
+            let path = path.filter(|path| self.session.request.exclude.matches_directory(path));
             return Err(match path {
                 Some(path) => Error::LeftOut {
                     path,

@@ -177,11 +177,15 @@ impl Copier<'_> {
     fn is_left_out(&self, path: &RelPath, stat: &Stat) -> bool {
         let extension = Path::new(path.as_str()).extension();
         let of_nix = stat.kind == Kind::File && extension.is_some_and(|name| name == "nix");
+        let exclude = self.filter.exclude;
+        if stat.kind == Kind::Directory {
+            return exclude.matches_directory(path);
+        }
         let parent_is_left_out = || {
             path.parent()
-                .is_some_and(|parent| self.filter.exclude.matches(&parent))
+                .is_some_and(|parent| exclude.matches_directory(&parent))
         };
-        self.filter.exclude.matches(path) && (!of_nix || parent_is_left_out())
+        exclude.matches(path) && (!of_nix || parent_is_left_out())
     }
 
     fn file(&mut self, path: &RelPath, copy: &Path) -> Result<(), Error> {
@@ -319,7 +323,7 @@ mod tests {
         }
         symlink("flake.nix", world.path("target/link")).unwrap();
         rustix::fs::mkfifoat(CWD, world.path("target/pipe"), rustix::fs::Mode::RUSR).unwrap();
-        let snapshot = world.take(&["var/", "hosts/own.*"]).unwrap();
+        let snapshot = world.take(&["/var/", "hosts/own.*"]).unwrap();
         assert_eq!(
             names(&snapshot.path),
             ["flake.nix", "hosts", "hosts/own.nix", "link"]

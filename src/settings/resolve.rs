@@ -139,14 +139,14 @@ fn settings(layers: &mut Layers<'_>, env: &Env) -> Settings {
             "exclude",
             of.either(
                 &[
-                    ".git/",
+                    "/.git/",
                     "result",
-                    "target/",
+                    "/target/",
                     "tools/target/",
-                    "var/",
+                    "/var/",
                     "*.socket",
                 ],
-                &[".git/", "/result"],
+                &["/.git/", "/result"],
             ),
         ),
         executable: patterns(layers, "executable", of.either(&["scripts/**/*.sh"], &[])),

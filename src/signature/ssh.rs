@@ -2,7 +2,9 @@
 //!
 //! The `allowed_signers` file is read here too: a line that `ssh-keygen` would pass over in silence is an error of
 //! configuration, and the key that is in a signature is looked up, so that each refusal can say what it is about.
-//! `ssh-keygen` decides alone whether a signature holds and whether a line's options let it pass.
+//! `ssh-keygen` decides alone whether a signature holds and whether a line's options let it pass. It is not asked for the
+//! principals first (`-Y find-principals`), as git does: it succeeds past a broken line, and fails for a key that has
+//! expired in the same way as for one that is not listed.
 //!
 //! As git does: any principal may sign, so all are called by one name; certificates are not supported.
 

@@ -185,13 +185,19 @@ fn walk(target: &Target, exclude: &Patterns) -> Result<Walk, fs::Error> {
             let Ok(path) = RelPath::join(directory.as_ref(), &name) else {
                 continue;
             };
-            if exclude.matches(&path) {
-                continue;
-            }
             let Some(stat) = target.stat(&path)? else {
                 continue;
             };
-            if stat.kind == Kind::Directory {
+            let is_directory = stat.kind == Kind::Directory;
+            let is_excluded = if is_directory {
+                exclude.matches_directory(&path)
+            } else {
+                exclude.matches(&path)
+            };
+            if is_excluded {
+                continue;
+            }
+            if is_directory {
                 pending.push(Some(path.clone()));
             }
             walk.entries.insert(path, stat);

@@ -206,7 +206,7 @@ fn what_was_excluded_until_now_is_no_difference_before_it_was_brought() {
     repo.write("var/x", "theirs\n").commit("more");
     let sandbox = Sandbox::new();
     sandbox
-        .follow(&repo, "exclude = ['var/']")
+        .follow(&repo, "exclude = ['/var/']")
         .edit("var/x", "mine\n");
     let _ = sandbox.run(&["sync"]).ok();
     sandbox.follow(&repo, "").edit("modules/base.nix", "mine\n");

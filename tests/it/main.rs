@@ -51,6 +51,7 @@ mod objects;
 mod older_state;
 mod overdue;
 mod parallel;
+mod patterns;
 mod policies;
 mod power;
 mod programs;

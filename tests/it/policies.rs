@@ -30,7 +30,7 @@ impl World {
             r#"
             protect = ["modules/*-local.nix"]
             executable = ["scripts/**/*.sh"]
-            exclude = ["var/"]
+            exclude = ["/var/"]
             "#,
         );
         let repo = Repo::new();

@@ -35,7 +35,7 @@ fn shows_every_setting_with_its_origin() {
     transport = "auto"                            # default
     local_edits = "replace"                       # default
     protect = ["modules/*-local.nix", "hardware-configuration.nix", "scripts/hardware_detect.sh"]  # default
-    exclude = [".git/", "result", "target/", "tools/target/", "var/", "*.socket"]  # default
+    exclude = ["/.git/", "result", "/target/", "tools/target/", "/var/", "*.socket"]  # default
     executable = ["scripts/**/*.sh"]              # default
     require = ["flake.nix", "configuration.nix"]  # default
     state_dir = "[state]"  # HYPER_SYNC_STATE_DIR

@@ -452,7 +452,7 @@ fn an_index_that_knows_no_repository_asks_for_descent_and_learns_it() {
 fn the_execute_bit_of_a_script_is_no_local_edit() {
     let repo = Repo::small();
     let world = world(&repo);
-    world.config("executable = ['scripts/']");
+    world.config("executable = ['/scripts/']");
     let _ = sync(&world, &repo, &[]).ok();
     let chmod = |path: &str, mode| {
         fs::set_permissions(world.target().join(path), Permissions::from_mode(mode)).unwrap();

@@ -233,7 +233,7 @@ case $1 in test|switch) [ -e {root}/stays ] || ln -sfn "${{0%/bin/*}}" {root}/cu
         };
         set(&mut settings);
         let state = StateDir::open(&self.state).unwrap();
-        let exclude = Patterns::new(&["result", "var/"]).unwrap();
+        let exclude = Patterns::new(&["result", "/var/"]).unwrap();
         let target = self.target();
         let commit: CommitId = "1".repeat(40).parse().unwrap();
         let request = Request {
