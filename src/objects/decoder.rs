@@ -2,6 +2,9 @@
 //!
 //! Servers chain deltas fifty deep, and each is read from the begin of its chain: without the bases that were made
 //! before, a tree of some hundred directories costs thousands of them.
+//!
+//! gitoxide's own cache (`pack-cache-lru-dynamic`) takes as long, keeps the memory of entries that are too large for it,
+//! and brings another `hashbrown`.
 
 use std::collections::HashMap;
 
