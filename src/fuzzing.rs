@@ -1,5 +1,4 @@
 //! Readers of what others wrote that no public function reaches alone, for the targets in `fuzz/`.
 
-pub use crate::rebuild::fuzzing::lock_file;
 pub use crate::source::git::fuzzing::{greeting, translated};
 pub use crate::source::github::fuzzing::{commits, listing};

@@ -24,8 +24,6 @@ mod arguments;
 mod complaint;
 mod environment;
 mod error;
-#[cfg(feature = "fuzzing")]
-pub(crate) mod fuzzing;
 mod host;
 mod key;
 mod machine;

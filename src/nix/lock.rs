@@ -20,8 +20,9 @@ use crate::text;
 
 /// The formats Nix reads (`src/libflake/lockfile.cc`); it writes the last one.
 const VERSIONS: std::ops::RangeInclusive<u32> = 5..=7;
-/// How far a chain of `follows` goes before it counts as circular.
-const FOLLOWS_MAX: u32 = 64;
+/// How many `follows` lead from an input to its node, all in all, before they count as circular. Each may name several
+/// inputs that follow others, so that a bound on their depth alone would be none on the time they take.
+const FOLLOWS_MAX: u32 = 1000;
 
 /// A lock file. What is not read here is kept, so that it is written back whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,7 +126,7 @@ impl Lock {
     #[must_use]
     pub fn input(&self, name: &str) -> Option<&Node> {
         let reference = self.nodes.get(&self.root)?.input(name)?;
-        self.nodes.get(self.follow(reference, FOLLOWS_MAX)?)
+        self.nodes.get(self.follow(reference)?)
     }
 
     /// Reads what `nix flake metadata --json` answers.
@@ -239,7 +240,7 @@ impl Lock {
         }
         for (name, node) in &self.nodes {
             for (input, reference) in node.inputs.iter().flatten() {
-                let end = self.follow(reference, FOLLOWS_MAX);
+                let end = self.follow(reference);
                 if end.is_none_or(|end| !self.nodes.contains_key(end)) {
                     return Err(Fault::Dangling {
                         node: name.clone(),
@@ -259,13 +260,17 @@ impl Lock {
     }
 
     /// The name of the node a reference ends at.
-    fn follow<'a>(&'a self, reference: &'a Reference, steps: u32) -> Option<&'a str> {
+    fn follow<'a>(&'a self, reference: &'a Reference) -> Option<&'a str> {
+        self.follow_within(reference, &mut { FOLLOWS_MAX })
+    }
+
+    fn follow_within<'a>(&'a self, reference: &'a Reference, left: &mut u32) -> Option<&'a str> {
         match reference {
             Reference::Node(name) => Some(name),
             Reference::Follows(path) => {
-                let steps = steps.checked_sub(1)?;
+                *left = left.checked_sub(1)?;
                 path.iter().try_fold(self.root.as_str(), |node, input| {
-                    self.follow(self.nodes.get(node)?.input(input)?, steps)
+                    self.follow_within(self.nodes.get(node)?.input(input)?, left)
                 })
             }
         }
@@ -320,6 +325,16 @@ mod tests {
         assert_eq!(kind("nixpkgs"), Some("github"));
         assert_eq!(kind("mine"), Some("github"));
         assert_eq!(kind("other"), None);
+    }
+
+    /// Each of the inputs leads twice over the next one: a path of 2^60 steps.
+    #[test]
+    fn follows_that_multiply_count_as_circular() {
+        let follows = |n: u32| format!(r#""{n}": ["{0}", "{0}"], "#, n + 1);
+        let inputs: String = (0..60).map(follows).collect();
+        let nodes = format!(r#"{{ "root": {{ "inputs": {{ {inputs} "60": "root" }} }} }}"#);
+        let error = lock(&nodes).unwrap_err().to_string();
+        assert_eq!(error, "the input `0` of `root` leads nowhere");
     }
 
     #[test]
