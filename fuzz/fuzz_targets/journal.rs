@@ -60,10 +60,9 @@ fuzz_target!(|text: &str| {
     for id in undo::list(&state).unwrap_or_default() {
         if let Ok(transaction) = undo::load(&state, id) {
             for change in &transaction.changes {
-                let _ = undo::content_of(&state, &transaction, &change.path);
+                let _ = undo::content(&state, &transaction, &change.path);
             }
         }
-        let _ = undo::contents(&state, id);
     }
 });
 

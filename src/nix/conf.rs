@@ -1,7 +1,7 @@
 //! `nix.conf`: which experimental features are on.
 
-/// How deep `include` is followed; it may be circular.
-const DEPTH: u32 = 8;
+/// How many files are included, all in all; they may include themselves, and more than once.
+const INCLUDES_MAX: u32 = 64;
 
 /// The features a text turns on, upon those that are on already.
 ///
@@ -11,17 +11,26 @@ pub fn experimental_features(
     on: &mut Vec<String>,
     include: &dyn Fn(&str) -> Option<String>,
 ) {
-    read(text, on, include, DEPTH);
+    read(text, on, include, &mut { INCLUDES_MAX });
 }
 
-fn read(text: &str, on: &mut Vec<String>, include: &dyn Fn(&str) -> Option<String>, depth: u32) {
+fn read(
+    text: &str,
+    on: &mut Vec<String>,
+    include: &dyn Fn(&str) -> Option<String>,
+    left: &mut u32,
+) {
     for line in text.lines() {
         let line = line.split('#').next().unwrap_or_default();
         let mut words = line.split_ascii_whitespace();
         match (words.next(), words.next()) {
             (Some("include" | "!include"), Some(name)) => {
-                if let (Some(depth), Some(text)) = (depth.checked_sub(1), include(name)) {
-                    read(&text, on, include, depth);
+                let Some(fewer) = left.checked_sub(1) else {
+                    continue;
+                };
+                *left = fewer;
+                if let Some(text) = include(name) {
+                    read(&text, on, include, left);
                 }
             }
             // Nix wants spaces around the sign.
@@ -65,7 +74,11 @@ mod tests {
         assert_eq!(features("!include other.conf"), ["before"]);
         assert_eq!(
             features("experimental-features = a\n!include more.conf\n").len(),
-            9
+            65
         );
+        let twice = "extra-experimental-features = x\ninclude more.conf\n".repeat(2);
+        let mut on = Vec::new();
+        experimental_features(&twice, &mut on, &|_| Some(twice.clone()));
+        assert_eq!(on.len(), 2 * 65, "two lines of each file");
     }
 }

@@ -8,8 +8,8 @@ use super::Error;
 use super::file::{self, Trust};
 use crate::text;
 
-/// How deep `include` is followed; it may be circular.
-const DEPTH: u32 = 8;
+/// How many files are read from one on, all in all; they may include themselves, and more than once.
+const FILES_MAX: u32 = 64;
 
 /// A host's entry.
 pub(super) struct Entry {
@@ -34,29 +34,30 @@ pub(super) fn in_text(text: &[u8], host: &str) -> Option<Entry> {
 /// The host's entry in the first file that has one, and that file.
 pub(super) fn in_files(files: &[PathBuf], host: &str) -> Result<Option<(Entry, PathBuf)>, Error> {
     for path in files {
-        if let Some(found) = in_file(path, host, DEPTH)? {
+        if let Some(found) = in_file(path, host, &mut { FILES_MAX })? {
             return Ok(Some(found));
         }
     }
     Ok(None)
 }
 
-fn in_file(path: &Path, host: &str, depth: u32) -> Result<Option<(Entry, PathBuf)>, Error> {
+fn in_file(path: &Path, host: &str, left: &mut u32) -> Result<Option<(Entry, PathBuf)>, Error> {
+    let Some(fewer) = left.checked_sub(1) else {
+        return Ok(None);
+    };
+    *left = fewer;
     let Some(content) = file::read(path, Trust::Anyone)? else {
         return Ok(None);
     };
     if let Some(found) = in_text(&content, host) {
         return Ok(Some((found, path.to_owned())));
     }
-    let Some(depth) = depth.checked_sub(1) else {
-        return Ok(None);
-    };
     let text = text::decode(&content);
     for line in text.lines() {
         let mut words = line.split_ascii_whitespace();
         if let (Some("include" | "!include"), Some(name)) = (words.next(), words.next()) {
             let included = path.parent().unwrap_or(path).join(name);
-            if let Some(found) = in_file(&included, host, depth)? {
+            if let Some(found) = in_file(&included, host, left)? {
                 return Ok(Some(found));
             }
         }

@@ -94,6 +94,12 @@ fn the_first_place_that_has_one_decides() {
         world.find(&env).unwrap(),
         ("the netrc file `/home/.netrc`".into(), "t2".into())
     );
+    // Read by each of its includes again, it would be read a billion times.
+    world.write("etc/nix/nix.conf", 0o444, "include nix.conf\n".repeat(14));
+    assert_eq!(
+        world.find(&env).unwrap(),
+        ("the netrc file `/home/.netrc`".into(), "t2".into())
+    );
     world.write(
         "etc/nix/nix.conf",
         0o444,
