@@ -5,18 +5,43 @@
 //! ([`sealed`]): a torn or foreign one is set aside and the run goes on without it, one made by a newer hyper-sync
 //! stops the run.
 //!
+//! | name | format | what |
+//! |---|---|---|
+//! | `lock` | one line of text | held by the running hyper-sync, and names it |
+//! | `target` | sealed, `target 1` | the directory whose state this is |
+//! | `index` | sealed, `index 2` | what was written last: the base of the next plan ([`Index`]) |
+//! | `sync-state.json` | JSON, version 1 | how the last sync went, for people and programs ([`SyncState`]) |
+//! | `followed` | sealed, `followed 1` | what the followed names stood for: a tag does not move |
+//! | `hold` | sealed, `hold 2` | the commits that a rollback left ([`Hold`](crate::sync::Hold)) |
+//! | `unreached` | sealed, `unreached 1` | syncs that did not reach the repository ([`Unreached`](crate::sync::Unreached)) |
+//! | `git-base` | four lines of text | the address that the host of the repository redirects to, for a day |
+//! | `metrics` | sealed, `metrics 1` | how the last runs ended, where metrics are asked for ([`crate::metrics`]) |
+//! | `rebuild.json` | sealed, `rebuild 1` | the pending rebuild, the last one, and known systems ([`Record`](crate::rebuild::Record)) |
+//! | `result` | symlink | the last system that was built, kept from Nix's garbage collector |
+//! | `flake.lock` | flake.lock of Nix | the lock file of a flake in the target that has none of its own |
+//! | `objects.git/` | bare git repository | verified objects of the last commits ([`crate::objects`]) |
+//! | `snapshots/<name>-<hash>/` | directory tree | what the last rebuild read |
+//! | `tx/active` | sealed, `transaction 2` | the journal of the transaction that is carried out ([`Transaction`](crate::apply::Transaction)) |
+//! | `undo/<id>/transaction` | sealed, `transaction 2` | what a past transaction changed |
+//! | `undo/<id>/<object>` | bytes | a file that it replaced, under the id of its blob |
+//! | `undo/<id>/edited` | empty | it replaced local edits |
+//! | `undo/<id>/bytes-<number>` | empty | the size of its copies |
+//! | `conflicts/<id>/` | directory tree | edits made while that transaction was carried out |
+//!
+//! While a run works, and after one that was killed, also these; the next run finishes or removes what it finds.
+//!
 //! | name | what |
 //! |---|---|
-//! | `objects.git` | verified objects of the last commits |
-//! | `target` | whose state this is |
-//! | `index` | what we wrote: the base of the next plan ([`Index`]) |
-//! | `sync-state.json` | how the last sync went, for people and programs ([`SyncState`]) |
-//! | `tx` | the journal of a running transaction |
-//! | `followed` | what the followed names stood for: a tag does not move |
-//! | `undo` | what the last transactions replaced |
-//! | `conflicts` | edits that came while a run was applying |
-//! | `metrics` | how the last runs ended, where metrics are asked for ([`crate::metrics`]) |
-//! | `lock` | held by the running hyper-sync |
+//! | `tx/<id>.plan` | the journal before the commit point |
+//! | `undo/<id>.part/` | the copies of a transaction that is not finished |
+//! | `snapshots/<name>.new/` | a snapshot that is not finished |
+//! | `<name>.tmp` | a sealed file before it takes its name |
+//! | `.<name>.hyper-sync` | a plain file before it takes its name |
+//! | `.tmp<random>` | `git-base` before it takes its name |
+//! | `<name>.damaged` | a damaged file that was set aside; it stays, and a second one gets a number |
+//! | `tx/active.damaged` | a damaged journal, likewise |
+//!
+//! In `/var/lib/hyper-sync`, the default of root, `targets` besides: the state directories of other targets.
 
 use std::path::{Path, PathBuf};
 

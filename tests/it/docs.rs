@@ -1,5 +1,7 @@
 //! What the documentation says, held against the program.
 
+mod state_directory;
+
 use std::path::Path;
 
 use hyper_sync::exit::Exit;
@@ -7,6 +9,17 @@ use hyper_sync::exit::Exit;
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The cells of the table that begins with this line, without the marks of code.
+fn rows(text: &str, header: &str) -> Vec<Vec<String>> {
+    let table = text.lines().skip_while(|line| *line != header).skip(2);
+    let rows = table.map_while(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+    let rows: Vec<Vec<String>> = rows
+        .map(|row| row.split(" | ").map(|cell| cell.replace('`', "")).collect())
+        .collect();
+    assert!(!rows.is_empty(), "no table begins with {header}");
+    rows
 }
 
 #[test]

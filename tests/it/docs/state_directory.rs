@@ -1,0 +1,303 @@
+//! The table of the state directory in `src/state.rs`, held against state directories that runs have left.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Stdio;
+
+use super::{read, rows};
+use crate::common::env::{Output, Sandbox};
+use crate::common::forge::Forge;
+use crate::common::forge::fault::{Action, When};
+use crate::common::repo::Repo;
+use crate::common::snapshot::{Node, TreeSnapshot};
+
+/// The tables: of what stays, and of what an unfinished run leaves.
+fn tables() -> [Vec<Vec<String>>; 2] {
+    let source = read("src/state.rs");
+    let documentation: String = source
+        .lines()
+        .map_while(|line| line.strip_prefix("//!"))
+        .flat_map(|line| [line.strip_prefix(' ').unwrap_or(line), "\n"])
+        .collect();
+    [
+        rows(&documentation, "| name | format | what |"),
+        rows(&documentation, "| name | what |"),
+    ]
+}
+
+/// Whether a path of a state directory is what a row names. A row that ends in `/` stands for all below, too.
+fn is_named(row: &str, path: &str) -> bool {
+    let below = row.strip_suffix('/');
+    let row: Vec<&str> = below.unwrap_or(row).split('/').collect();
+    let path: Vec<&str> = path.split('/').collect();
+    let long_enough = if below.is_some() {
+        path.len() >= row.len()
+    } else {
+        path.len() == row.len()
+    };
+    long_enough && row.iter().zip(&path).all(|(row, part)| is_part(row, part))
+}
+
+/// Whether what a row names lies below a path.
+fn is_above(row: &str, path: &str) -> bool {
+    let length = path.split('/').count();
+    let above: Vec<&str> = row.trim_end_matches('/').split('/').collect();
+    above.len() > length && is_named(&above[..length].join("/"), path)
+}
+
+fn is_part(row: &str, part: &str) -> bool {
+    let Some((before, rest)) = row.split_once('<') else {
+        return row == part;
+    };
+    let (kind, after) = rest.split_once('>').unwrap();
+    let Some(part) = part.strip_prefix(before) else {
+        return false;
+    };
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (1..=part.len())
+        .filter(|end| part.is_char_boundary(*end))
+        .any(|end| {
+            let (word, rest) = part.split_at(end);
+            let fits = match kind {
+                "id" => word.len() == 6 && digits(word),
+                "number" => digits(word),
+                "object" => word.len() == 40 && hex(word),
+                "hash" => word.len() == 16 && hex(word),
+                "name" | "random" => true,
+                other => panic!("what `<{other}>` stands for is not known here"),
+            };
+            fits && is_part(after, rest)
+        })
+}
+
+/// What was found in the state directories, against the tables.
+#[derive(Default)]
+struct Found {
+    rows: BTreeSet<String>,
+}
+
+impl Found {
+    /// Every path of a state directory has a row, and a sealed file is of the kind and version that the row says.
+    #[track_caller]
+    fn look(&mut self, state: &Path, is_unfinished: bool) {
+        let [stays, unfinished] = tables();
+        let snapshot = TreeSnapshot::of(state);
+        for (path, node) in snapshot.nodes() {
+            let path = std::str::from_utf8(path).unwrap();
+            let row = |table: &[Vec<String>]| {
+                let named = table.iter().find(|row| is_named(&row[0], path));
+                named.cloned()
+            };
+            if matches!(node, Node::Directory(_)) && stays.iter().any(|row| is_above(&row[0], path))
+            {
+                continue;
+            }
+            let found = row(&stays).or_else(|| row(&unfinished).filter(|_| is_unfinished));
+            let found = found.unwrap_or_else(|| panic!("`{path}` is in no table of src/state.rs"));
+            if let Some(format) = found[1].strip_prefix("sealed, ") {
+                let text = std::fs::read_to_string(state.join(path)).unwrap();
+                let first = format!("hyper-sync {} ", format);
+                assert!(text.starts_with(&first), "`{path}` begins with {text:.60}");
+            }
+            self.rows.insert(found[0].clone());
+        }
+    }
+
+    /// Every row was found.
+    fn assert_complete(&self) {
+        let [stays, unfinished] = tables();
+        let rows = stays.iter().chain(&unfinished).map(|row| row[0].clone());
+        let missing: Vec<String> = rows.filter(|row| !self.rows.contains(row)).collect();
+        assert!(missing.is_empty(), "nothing wrote {missing:?}");
+    }
+}
+
+/// A machine that follows a repository over http by a name that it had before, and whose flake is the target.
+struct World {
+    sandbox: Sandbox,
+    repo: Repo,
+    forge: Forge,
+}
+
+impl World {
+    fn new() -> Self {
+        let (sandbox, repo) = (Sandbox::new(), Repo::small());
+        repo.write(
+            "flake.nix",
+            "{ outputs = _: { nixosConfigurations.host = { }; }; }\n",
+        )
+        .commit("a host");
+        let forge = Forge::serve(&repo);
+        forge.configure(|config| config.former_names = vec!["acme/before".to_owned()]);
+        let asked = forge.git_url().replace("acme/machines", "acme/before");
+        let (target, root) = (sandbox.target(), sandbox.root().display());
+        sandbox.config(&format!(
+            "repo = '{asked}'\nlocal_edits = 'replace'\nmetrics_file = '{root}/metrics/m.prom'\n\
+             [rebuild]\nflake = '{}'\naction = 'build'\n",
+            target.display()
+        ));
+        let lock = r#"{"nodes":{"root":{}},"root":"root","version":7}"#;
+        sandbox.tool(
+            "nix",
+            &format!(
+                "case \"$1 $2\" in\n\
+                 build*) ln -sfn /nix/store/system \"$4\"; echo /nix/store/system;;\n\
+                 'flake lock') for flake in \"$@\"; do :; done; echo '{lock}' > \"${{flake#path:}}/flake.lock\";;\n\
+                 *) echo '{{}}';;\n\
+                 esac"
+            ),
+        );
+        sandbox
+            .tool("nixos-rebuild", "exit 1")
+            .link_tool("ln")
+            .link_tool("strace");
+        Self {
+            sandbox,
+            repo,
+            forge,
+        }
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.sandbox.run(args)
+    }
+
+    fn commit(&self, number: usize) {
+        self.repo
+            .write("modules/base.nix", format!("{{ number = {number}; }}\n"))
+            .write(format!("modules/new-{number}.nix"), "{ }\n")
+            .commit("next");
+    }
+
+    /// Runs a command under `strace`, killed at a rename where one is given; the renames it came to, by their kind.
+    fn renames(&self, args: &[&str], kill: Option<(&str, usize)>) -> Vec<String> {
+        let log = self.sandbox.root().join("renames");
+        let trace = "trace=rename,renameat,renameat2";
+        let mut strace = vec!["strace", "-qq", "-f", "-o", log.to_str().unwrap()];
+        strace.extend(["-e", trace, "-e", "signal=none"]);
+        let inject = kill.map(|(call, when)| format!("inject={call}:signal=SIGKILL:when={when}"));
+        strace.extend(inject.iter().flat_map(|inject| ["-e", inject.as_str()]));
+        let mut run = self.sandbox.process(&strace, args);
+        run.stdout(Stdio::null()).stderr(Stdio::null());
+        let _ = run.status().unwrap();
+        let log = std::fs::read_to_string(log).unwrap();
+        let call = |line: &str| Some(line.split_once(' ')?.1.split_once('(')?.0.trim().to_owned());
+        log.lines().filter_map(call).collect()
+    }
+}
+
+#[test]
+fn the_table_names_all_that_is_in_the_state_directory_and_nothing_else() {
+    let mut found = Found::default();
+    every_command(&mut found);
+    by_api_and_ssh(&mut found);
+    killed_in_an_update(&mut found);
+    killed_in_the_rebuild(&mut found);
+    found.assert_complete();
+}
+
+fn every_command(found: &mut Found) {
+    let world = World::new();
+    let state = world.sandbox.state();
+    for args in [
+        &["validate", "--quick"][..],
+        &["sync", "--dry-run"],
+        &["sync"],
+        &["rebuild"],
+    ] {
+        let _ = world.run(args);
+        found.look(&state, false);
+    }
+    world.sandbox.edit("modules/base.nix", "{ mine = true; }\n");
+    world.commit(2);
+    for args in [
+        &["diff"][..],
+        &["diff", "--remote"],
+        &[],
+        &["status"],
+        &["history"],
+        &["restore", "modules/base.nix"],
+        &["rollback"],
+        &["sync"],
+        &["sync", "--resume", "--force-full"],
+    ] {
+        let _ = world.run(args).ok();
+        found.look(&state, false);
+    }
+    let page = Action::status_with(200, "content-type", "text/html", "<title>Welcome</title>");
+    let _ = world.forge.fault(When::any(), page);
+    let _ = world.run(&["sync"]).code(3);
+    found.look(&state, false);
+    world.forge.clear_faults();
+    std::fs::write(state.join("index"), "damaged").unwrap();
+    let _ = world.run(&["sync"]).ok();
+    found.look(&state, true);
+}
+
+fn by_api_and_ssh(found: &mut Found) {
+    let world = World::new();
+    let (name, api) = (world.forge.owner_name(), world.forge.api_url());
+    let by_api = ["--repo", &name, "--api-url", &api, "--transport", "api"];
+    let ssh = Sandbox::new();
+    let address = format!("ssh://git@host.example{}", world.repo.path().display());
+    for number in 2..4 {
+        let _ = world.run(&[&["sync"], &by_api[..]].concat()).ok();
+        found.look(&world.sandbox.state(), false);
+        let _ = ssh.fake_ssh().run(&["sync", "--repo", &address]).ok();
+        found.look(&ssh.state(), false);
+        world.commit(number);
+    }
+}
+
+/// Every call that gives a file its name, of each kind of call, in the run that `prepare` has made ready.
+fn kill_at_each_rename(args: &[&str], prepare: impl Fn() -> World, mut look: impl FnMut(&World)) {
+    let calls = prepare().renames(args, None);
+    assert!(!calls.is_empty());
+    let mut count = BTreeMap::new();
+    for call in &calls {
+        *count.entry(call.as_str()).or_insert(0) += 1;
+    }
+    for (call, count) in count {
+        for when in 1..=count {
+            let world = prepare();
+            world.renames(args, Some((call, when)));
+            look(&world);
+        }
+    }
+}
+
+/// With the journal and its copy damaged after that: what was displaced is kept in `conflicts`.
+fn killed_in_an_update(found: &mut Found) {
+    let prepare = || {
+        let world = World::new();
+        let _ = world.run(&["sync"]).ok();
+        world.sandbox.edit("modules/base.nix", "{ mine = true; }\n");
+        world.commit(2);
+        // Written again, by the next sync.
+        std::fs::remove_file(world.sandbox.state().join("git-base")).unwrap();
+        world
+    };
+    kill_at_each_rename(&["sync"], prepare, |world| {
+        let state = world.sandbox.state();
+        found.look(&state, true);
+        let active = state.join("tx/active");
+        if active.exists() {
+            std::fs::write(&active, "damaged").unwrap();
+            let _ = std::fs::remove_dir_all(state.join("undo/000002.part"));
+            let _ = world.run(&["sync"]).ok();
+            found.look(&state, true);
+        }
+    });
+}
+
+fn killed_in_the_rebuild(found: &mut Found) {
+    let prepare = || {
+        let world = World::new();
+        let _ = world.run(&["sync"]).ok();
+        world
+    };
+    kill_at_each_rename(&["rebuild"], prepare, |world| {
+        found.look(&world.sandbox.state(), true);
+    });
+}
