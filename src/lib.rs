@@ -11,6 +11,8 @@
 //! [`sync`] puts the stages together, [`cli`] the commands; no stage knows of them. Only [`source::prove`] makes a
 //! [`source::Staged`] and only [`plan`] a [`plan::Plan`], so nothing that was not proven can be applied.
 //!
+//! `docs/architecture.md` has the layers, the formats on disk, the apply protocol and the reasons for all this.
+//!
 //! # Guarantees
 //!
 //! - Nothing unverified reaches the target, and nothing at all is written to it before everything needed is durable.

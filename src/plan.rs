@@ -1,6 +1,6 @@
 //! The three-way plan: what is done at each path, from what we wrote, what is there, and what the commit has.
 //!
-//! Pure: no files, no network, no clock. The rules are the table of the design, §7:
+//! Pure: no files, no network, no clock. The rules:
 //!
 //! | base → local | base → remote | action |
 //! |---|---|---|

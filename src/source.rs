@@ -60,7 +60,7 @@ impl fmt::Display for RefKind {
     }
 }
 
-/// One of the ways to a commit's objects (design §5).
+/// One of the ways to a commit's objects (docs/architecture.md, Routes).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Route {

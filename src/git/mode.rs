@@ -9,7 +9,7 @@ pub enum EntryMode {
     File(FileMode),
     /// A directory.
     Tree,
-    /// A commit of another repository (a submodule). Never written, see the design §6.
+    /// A commit of another repository (a submodule). Never written: docs/architecture.md, Verification.
     Gitlink,
 }
 

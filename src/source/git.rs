@@ -1,6 +1,6 @@
 //! Commits by the git protocol, version 2 (and [older ones](version_0)): our own request bodies, gitoxide's packets, packs and objects.
 //!
-//! Three routes, tried in this order, end in the same objects (design §5):
+//! Three routes, tried in this order, end in the same objects (docs/architecture.md, Routes):
 //!
 //! - **delta**: a thin pack against the last commit. `done` is left out, because a server that does not know our
 //!   commit would answer it with everything; without it, it says so in fifty bytes.

@@ -1,4 +1,4 @@
-//! A repository on GitHub, by git and by the REST API: the fallback ladder of the design, §5.
+//! A repository on GitHub, by git and by the REST API, as the table in docs/architecture.md (Routes) says.
 //!
 //! delta → select (git) → select (API) → full. A rung is left where the way is blocked: no connection, a broken
 //! server, a rate limit, something that is no forge. It is not left where the answer was clear: refused credentials,

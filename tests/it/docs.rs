@@ -1,6 +1,9 @@
 //! What the documentation says, held against the program.
 
+mod layers;
+mod links;
 mod state_directory;
+mod suite;
 
 use std::path::Path;
 
@@ -9,6 +12,44 @@ use hyper_sync::exit::Exit;
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Whether a path leads to something in the repository.
+fn exists(path: &str) -> bool {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists()
+}
+
+/// All files below a directory whose names end so, by their paths in the repository.
+fn files(directory: &str, extension: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
+    for entry in std::fs::read_dir(path).unwrap() {
+        let entry = entry.unwrap();
+        let path = format!("{directory}/{}", entry.file_name().to_str().unwrap());
+        let path = path.trim_start_matches("./").to_owned();
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(files(&path, extension));
+        } else if Path::new(&path)
+            .extension()
+            .is_some_and(|found| found == extension)
+        {
+            found.push(path);
+        }
+    }
+    found.sort_unstable();
+    found
+}
+
+/// The documents for people.
+fn documents() -> Vec<String> {
+    let top = [
+        "README.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+    ];
+    let top = top.map(str::to_owned).into_iter();
+    top.chain(files("docs", "md")).collect()
 }
 
 /// The cells of the table that begins with this line, without the marks of code.

@@ -1,7 +1,8 @@
 //! The integration tests: one binary, one module an area.
 //!
 //! Where to add a test: beside the code when it is pure; here, in the module of its area, when it touches files,
-//! a server or the real binary. What several areas need lives in `tests/common`.
+//! a server or the real binary. What several areas need lives in `tests/common`. Each `mod` below says what belongs
+//! there; CONTRIBUTING.md says which fixture to take.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -28,50 +29,50 @@ mod common {
     pub mod snapshot;
 }
 
-mod above;
-mod apply;
-mod contents;
-mod damage;
-mod defects;
-mod diff;
-mod docs;
-mod errors;
-mod forge;
-mod help;
-mod hostile;
-mod http;
-mod kill;
-mod lock;
-mod metrics;
-mod modes;
-mod module;
-mod names;
-mod notices;
-mod objects;
-mod older_state;
-mod overdue;
-mod parallel;
-mod patterns;
-mod policies;
-mod power;
-mod programs;
-mod reads;
-mod rebuild;
-mod recover;
-mod reference;
-mod rollback;
-mod routes;
-mod scan;
-mod search;
-mod settings;
-mod signals;
-mod signature;
-mod source_git;
-mod source_github;
-mod state;
-mod status;
-mod sync;
-mod targets;
-mod tidy;
-mod token;
-mod validate;
+mod above; // owners and modes of what is above the state directory, token and signers
+mod apply; // the transaction by the library: each kind of change, without crashes
+mod contents; // blobs read out of the store for a commit
+mod damage; // each file of the state directory cut, flipped, removed: the next run of the binary
+mod defects; // one test for each defect of the old scripts; nothing else
+mod diff; // the command `diff`
+mod docs; // documents and tables against the program: links, layers, state directory, this list
+mod errors; // each error as it is printed; a new error needs an example here
+mod forge; // the forge and its repositories against real git: tests of the fixtures
+mod help; // what `--help` prints, word for word
+mod hostile; // a choice of `cargo test --test hostile`
+mod http; // the HTTP client: redirects, retries, limits, proxies, TLS
+mod kill; // death and failing calls in some kinds of update; `tests/matrix` has all
+mod lock; // two runs at one time, by the library
+mod metrics; // the file for Prometheus
+mod modes; // modes of files in the target that no commit has
+mod module; // options and defaults of the NixOS module, read as text
+mod names; // deceiving names and link targets, by every route
+mod notices; // what a sync mentions about a commit, and when
+mod objects; // the object store, with git as the reference
+mod older_state; // state directories that earlier versions wrote
+mod overdue; // syncs that do not reach the repository, and the command `overdue`
+mod parallel; // many runs of the binary at once, and runs with nothing to do
+mod patterns; // globs of settings against a .gitignore of git
+mod policies; // local edits under each policy: the rows of docs/local-edits.md
+mod power; // power cuts: only what was made durable is left
+mod programs; // what scripts rely on: JSON on stdout, the published state file
+mod reads; // FIFOs, endless and huge files, and links that lead out, wherever a file is read
+mod rebuild; // the rebuild against fake programs; with real Nix: `tests/nix`
+mod recover; // recovery with damaged or foreign records and edits since the crash
+mod reference; // synced targets against a checkout by git
+mod rollback; // the commands `history`, `rollback` and `restore`, and the hold
+mod routes; // each route over each kind of host by the binary: cost, fallbacks, secrets
+mod scan; // what the scan of a target finds and remembers
+mod search; // how programs are found
+mod settings; // the command `config`, and wrong settings
+mod signals; // signals and closed outputs
+mod signature; // signatures of commits, with real programs
+mod source_git; // answers of git servers, by the library
+mod source_github; // answers of the REST API, by the library
+mod state; // the state directory and its sealed files, by the library
+mod status; // the command `status`
+mod sync; // the command `sync`: output, exit codes, guards
+mod targets; // one state directory and two targets
+mod tidy; // the size of the object store over many updates
+mod token; // where tokens are found, which files are refused, that none is printed
+mod validate; // the checks over an installation, one fault at a time

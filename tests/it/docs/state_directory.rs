@@ -97,8 +97,9 @@ impl Found {
             let found = found.unwrap_or_else(|| panic!("`{path}` is in no table of src/state.rs"));
             if let Some(format) = found[1].strip_prefix("sealed, ") {
                 let text = std::fs::read_to_string(state.join(path)).unwrap();
-                let first = format!("hyper-sync {} ", format);
+                let first = format!("hyper-sync {format} ");
                 assert!(text.starts_with(&first), "`{path}` begins with {text:.60}");
+                assert_fields(format.split(' ').next().unwrap(), &text);
             }
             self.rows.insert(found[0].clone());
         }
@@ -189,12 +190,24 @@ impl World {
 
 #[test]
 fn the_table_names_all_that_is_in_the_state_directory_and_nothing_else() {
-    let mut found = Found::default();
-    every_command(&mut found);
-    by_api_and_ssh(&mut found);
-    killed_in_an_update(&mut found);
-    killed_in_the_rebuild(&mut found);
-    found.assert_complete();
+    let parts: [fn(&mut Found); 4] = [
+        killed_in_an_update,
+        killed_in_the_rebuild,
+        every_command,
+        by_api_and_ssh,
+    ];
+    let found: Vec<Found> = std::thread::scope(|scope| {
+        let parts = parts.map(|part| {
+            scope.spawn(move || {
+                let mut found = Found::default();
+                part(&mut found);
+                found
+            })
+        });
+        parts.map(|part| part.join().unwrap()).into()
+    });
+    let rows = found.into_iter().flat_map(|found| found.rows).collect();
+    Found { rows }.assert_complete();
 }
 
 fn every_command(found: &mut Found) {
@@ -300,4 +313,52 @@ fn killed_in_the_rebuild(found: &mut Found) {
     kill_at_each_rename(&["rebuild"], prepare, |world| {
         found.look(&world.sandbox.state(), true);
     });
+}
+
+/// A row without its links, which lead to names of the code.
+fn without_links(row: &str) -> String {
+    let mut text = row.replace(['[', ']'], "");
+    while let Some(at) = text.find("`(crate::") {
+        let end = at + text[at..].find(')').unwrap();
+        text.replace_range(at + 1..=end, "");
+    }
+    text
+}
+
+#[test]
+fn the_architecture_has_the_same_tables() {
+    let architecture = read("docs/architecture.md");
+    let source = read("src/state.rs");
+    let rows = source.lines().filter(|line| line.starts_with("//! | `"));
+    let rows: Vec<String> = rows.map(|row| without_links(&row[4..])).collect();
+    let first = architecture.find(&rows[0]);
+    let first = first.unwrap_or_else(|| panic!("docs/architecture.md should have {}", rows[0]));
+    let there = architecture[first..]
+        .lines()
+        .filter(|line| line.starts_with("| `"));
+    let there: Vec<&str> = there.take(rows.len()).collect();
+    assert_eq!(
+        there, rows,
+        "docs/architecture.md has the tables of src/state.rs"
+    );
+}
+
+/// Every field of a sealed file is in the table of formats.
+fn assert_fields(kind: &str, sealed: &str) {
+    let architecture = read("docs/architecture.md");
+    let formats = rows(&architecture, "| format | fields |");
+    let row = formats.iter().find(|row| row[0] == kind);
+    let row = row.unwrap_or_else(|| panic!("docs/architecture.md lacks the format {kind}"));
+    let (_, body) = sealed.split_once('\n').unwrap();
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    let mut found: Vec<&str> = body
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    let mut listed: Vec<&str> = row[1].split(", ").collect();
+    found.sort_unstable();
+    listed.sort_unstable();
+    assert_eq!(found, listed, "fields of {kind}");
 }
