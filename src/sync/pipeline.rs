@@ -26,7 +26,8 @@ use crate::state::{Index, SyncState};
 /// How often a plan is made anew because the target changed under it.
 const ATTEMPTS: u32 = 3;
 
-/// How many commits the store keeps at least while it has room, and how many bytes that is (docs/architecture.md, State directory).
+/// How many commits the store keeps at least while it has room, and how many bytes that is (docs/architecture.md, State
+/// directory).
 const KEEP: (usize, u64) = (10, 1 << 30);
 
 /// Runs one sync: resolve, hold; then [`Pipeline::run`].
