@@ -17,15 +17,15 @@ pub mod git;
 pub mod github;
 pub mod http;
 mod ladder;
-mod offline;
 mod open;
 mod stage;
+mod stored;
 
 pub use contents::Contents;
 pub use error::{Error, RetryAt, SetupError, SshError};
-pub use offline::Offline;
 pub use open::{Opening, open};
 pub use stage::{Depth, LinkFault, Notice, Staged, Terms, prove, walk};
+pub use stored::stored;
 
 /// What a name on the remote stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]

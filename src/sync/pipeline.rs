@@ -68,7 +68,8 @@ pub fn run(context: &Context<'_>, options: &Options) -> Result<Outcome, crate::E
                     options,
                     session: &session,
                     scanner: &scanner,
-                    source,
+                    remote: Some(source),
+                    repository: source.describe(),
                     goal: admitted.goal,
                     notes: admitted.notes,
                     begun,
@@ -98,7 +99,10 @@ pub(super) struct Pipeline<'a> {
     pub(super) options: &'a Options,
     pub(super) session: &'a Session,
     pub(super) scanner: &'a Scanner<'a>,
-    pub(super) source: &'a dyn Source,
+    /// Where objects come from; `None` where the commit is here already.
+    pub(super) remote: Option<&'a dyn Source>,
+    /// The repository in words, without credentials.
+    pub(super) repository: String,
     pub(super) goal: Goal<'a>,
     pub(super) notes: Vec<Note>,
     pub(super) begun: Instant,
@@ -108,7 +112,7 @@ impl Pipeline<'_> {
     /// Obtain, prove, scan, plan, mark pending, apply, write state.
     pub(super) fn run(&self) -> Result<Outcome, crate::Error> {
         let (settings, mode) = (self.context.settings, self.options.mode);
-        let (source, store) = (self.source, self.session.store());
+        let store = self.session.store();
         let policy = policy(settings, self.options.mass_delete);
         let depth = match mode {
             Mode::Check => Depth::Listing,
@@ -127,19 +131,23 @@ impl Pipeline<'_> {
 
         // Obtain.
         self.context.observer.step(Step::Obtain);
-        let obtained = source.obtain(self.goal.resolved.commit, self.last(), store, &need)?;
+        let wanted = self.goal.resolved.commit;
+        let obtained = match self.remote {
+            Some(remote) => remote.obtain(wanted, self.last(), store, &need)?,
+            None => source::stored(wanted, store)?,
+        };
 
         let commit = obtained.commit.commit().clone();
         thread::scope(|scope| {
             // It may cost a request, which need not be waited for before there is something to be written.
-            let descent = self.moves_on(&commit).map(|last| {
+            let descent = self.remote.zip(self.moves_on(&commit));
+            let descent = descent.map(|(remote, last)| {
                 let commit = &commit;
-                scope.spawn(move || source.descends(commit, last, store))
+                scope.spawn(move || remote.descends(commit, last, store))
             });
 
             // Prove.
-            let remote = source.describe();
-            let staged = source::prove(store, obtained, depth, &need, &terms, &remote)?;
+            let staged = source::prove(store, obtained, depth, &need, &terms, &self.repository)?;
 
             // Scan and plan.
             let planned = self.scan_and_plan(&policy, &staged);
@@ -207,7 +215,7 @@ impl Pipeline<'_> {
                 commit: staged.commit().id,
                 tree: staged.commit().tree,
                 reference: self.goal.reference.to_owned(),
-                repository: Some(self.source.describe()),
+                repository: Some(self.repository.clone()),
             },
         };
         let content = Contents {
@@ -252,12 +260,12 @@ impl Pipeline<'_> {
             Some(_) => SyncState::load(self.session.state())?,
             None => None,
         };
-        let read_from = self.source.moved_to();
+        let read_from = self.remote.and_then(Source::moved_to);
         let moved = read_from.clone().map(Note::Moved);
         let (notices, known_notices) = outcome::part(staged.notices(), last.as_ref());
         Ok(Outcome {
             mode: self.options.mode,
-            repository: self.source.describe(),
+            repository: self.repository.clone(),
             reference: self.goal.reference.to_owned(),
             kind: self.goal.resolved.kind,
             before: self.last(),
@@ -271,7 +279,7 @@ impl Pipeline<'_> {
             route: staged.route(),
             fallbacks: staged.fallbacks().to_vec(),
             downloaded: staged.downloaded(),
-            traffic: self.source.traffic(),
+            traffic: self.remote.map(Source::traffic).unwrap_or_default(),
             duration: self.begun.elapsed(),
             tree_size: outcome::tree_size(&local, &plan, staged),
             modes,
@@ -295,7 +303,7 @@ impl Pipeline<'_> {
         let last = self.session.index()?;
         let repository = last.repository.as_ref();
         let same_line = last.reference == self.goal.reference
-            && repository.is_none_or(|known| *known == self.source.describe());
+            && repository.is_none_or(|known| *known == self.repository);
         let is_asked = !self.options.allow_rewind && !self.context.settings.trust.rewind;
         let moves =
             self.goal.resolved.kind == RefKind::Branch && same_line && last.commit != commit.id;

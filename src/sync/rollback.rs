@@ -10,7 +10,7 @@ use super::pipeline::{Goal, Pipeline};
 use super::restore::Edits;
 use super::{Context, Error, Hold, Mode, Options, Outcome, Session};
 use crate::apply::{self, Transaction, TxId, undo};
-use crate::source::{self, Offline, RefKind, Resolved};
+use crate::source::{self, RefKind, Resolved};
 use crate::state::StateDir;
 
 /// How far back.
@@ -64,12 +64,8 @@ pub fn rollback(
     for update in undone.iter().rev() {
         edits.add(session.state(), update, |_| true)?;
     }
-    let source = Offline {
-        repository: point
-            .repository
-            .clone()
-            .unwrap_or_else(|| context.settings.repo.to_string()),
-    };
+    let repository =
+        { point.repository.clone() }.unwrap_or_else(|| context.settings.repo.to_string());
     let goal = Goal {
         resolved: Resolved {
             commit: point.commit,
@@ -84,7 +80,8 @@ pub fn rollback(
         options,
         session: &session,
         scanner: &session.scanner(options.skip_validation),
-        source: &source,
+        remote: None,
+        repository,
         goal,
         notes: session.notes(),
         begun,
