@@ -21,7 +21,7 @@ rustPlatform.buildRustPackage {
   pname = manifest.package.name;
   inherit (manifest.package) version;
 
-  # An allow-list, so that an edit of the module or of a NixOS test does not rebuild the crate.
+  # An allow-list, so that an edit of a NixOS test does not rebuild the crate.
   src = lib.fileset.toSource {
     root = ../.;
     fileset = lib.fileset.unions [
@@ -30,8 +30,13 @@ rustPlatform.buildRustPackage {
       ../clippy.toml
       ../rustfmt.toml
       # Tests hold them against the program.
+      ../CHANGELOG.md
+      ../CONTRIBUTING.md
       ../README.md
+      ../SECURITY.md
       ../docs
+      ../modules/hyper-sync.nix
+      ../modules/options.nix
       ../modules/reboot.sh
       ../src
       ../tests
