@@ -28,6 +28,7 @@ mod error;
 mod faults;
 mod flush;
 mod permissions;
+mod replace;
 mod stat;
 mod write;
 
@@ -37,6 +38,7 @@ pub(crate) use directory::{Directory, NewFile};
 pub use error::{Error, Failure};
 pub use faults::{Call, Faults, Outcome};
 pub(crate) use flush::{Unsynced, sync_all};
+pub(crate) use replace::{Durability, replace, replace_at};
 pub use stat::{Kind, Stat};
 pub(crate) use write::{Obstacle, Room};
 

@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
+use crate::fs::Durability;
 use crate::git::commit;
 use crate::git::id::Kind;
 use crate::git::{Commit, CommitId, Oid};
@@ -286,7 +287,7 @@ fn prepare(root: &Path) -> Result<(), Error> {
     }
     let config = root.join("config");
     if fs::read_to_string(&config).ok().as_deref() != Some(CONFIG) {
-        durable::write(&config, CONFIG.as_bytes())?;
+        durable::write(&config, CONFIG.as_bytes(), Durability::Full)?;
     }
     let entries = fs::read_dir(root).map_err(|source| Error::io("list", root, source))?;
     for entry in entries {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 
 use super::{Error, TxId, look};
-use crate::fs::{Directory, Failure, Kind};
+use crate::fs::{self, Directory, Durability, Failure, Kind};
 use crate::git::RelPath;
 use crate::git::path::RESERVED_PREFIX;
 use crate::state::{self, CONFLICTS, StateDir};
@@ -104,12 +104,14 @@ fn attempt(
         return Ok(same.then_some(kept));
     }
     let temporary = format!("{RESERVED_PREFIX}.tmp");
-    directory.unlink(&temporary)?;
-    copy(source, name, directory, &temporary)?;
-    directory
-        .rename(&temporary, directory, path.name())
-        .map_err(|errno| directory.failure("create", path.name(), errno))?;
-    directory.sync()?;
+    fs::replace(
+        directory,
+        path.name(),
+        &temporary,
+        // The copy is durable already, or a symlink.
+        Durability::Name,
+        |directory, temporary| copy(source, name, directory, temporary),
+    )?;
     Ok(Some(kept))
 }
 

@@ -330,9 +330,9 @@ impl Directory {
             .map_err(|errno| Failure::new("make durable", &self.path, errno))
     }
 
-    /// Whether a test watches the calls.
-    pub(super) fn is_hooked(&self) -> bool {
-        self.faults.is_hooked()
+    /// Who is asked before each call.
+    pub(super) fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     /// A failure about a name in here.

@@ -14,7 +14,8 @@ use std::thread;
 
 use rustix::fs as sys;
 
-use super::{Directory, Failure, Target};
+use super::faults::About;
+use super::{Directory, Failure, Faults, Target};
 use crate::git::RelPath;
 
 /// Something that was written and is not durable yet.
@@ -51,10 +52,10 @@ impl Unsynced<'_> {
         }
     }
 
-    fn is_hooked(&self) -> bool {
+    fn faults(&self) -> &Faults {
         match self {
-            Self::File(directory, _) | Self::Names(directory) => directory.is_hooked(),
-            Self::NamesIn(target, _) => target.is_hooked(),
+            Self::File(directory, _) | Self::Names(directory) => directory.faults(),
+            Self::NamesIn(target, _) => target.faults(),
         }
     }
 
@@ -76,10 +77,6 @@ impl Unsynced<'_> {
 
 /// Makes all of it durable, in no order.
 pub(crate) fn sync_all(pending: &[Unsynced<'_>]) -> Result<(), Failure> {
-    // A hook sees every one of the calls that would do the same, one after the other.
-    if pending.iter().any(Unsynced::is_hooked) {
-        return pending.iter().try_for_each(Unsynced::sync);
-    }
     if pending.len() >= MANY
         && let Some(done) = sync_file_systems(pending)
     {
@@ -96,7 +93,10 @@ pub(crate) fn sync_all(pending: &[Unsynced<'_>]) -> Result<(), Failure> {
         }
         Ok(())
     };
-    let helpers = TOGETHER.min(pending.len()).saturating_sub(1);
+    // A hook sees the same calls, one after the other.
+    let is_hooked = pending.iter().any(|one| one.faults().is_hooked());
+    let together = if is_hooked { 1 } else { TOGETHER };
+    let helpers = together.min(pending.len()).saturating_sub(1);
     thread::scope(|scope| {
         // Where no thread can be made, there is still this one.
         let spawn = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
@@ -126,7 +126,66 @@ fn sync_file_systems(pending: &[Unsynced<'_>]) -> Option<Result<(), Failure>> {
         }
     }
     let sync = |(place, one): &(BorrowedFd<'_>, &Unsynced<'_>)| {
-        sys::syncfs(*place).map_err(|errno| Failure::new("make durable", one.path(), errno))
+        let faults = one.faults();
+        faults
+            .check("syncfs", one.path(), Path::new(""), About::Nothing)
+            .and_then(|()| sys::syncfs(*place))
+            .map_err(|errno| Failure::new("make durable", one.path(), errno))
     };
     Some(places.values().try_for_each(sync))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use rustix::io::Errno;
+
+    use super::*;
+    use crate::fs::Outcome;
+
+    /// The calls that make so many files durable, and the error if one is refused.
+    fn flushed(count: usize, refused: &'static str) -> (Vec<&'static str>, Option<Failure>) {
+        // A tmpfs, which is one of those that `syncfs` is trusted with.
+        let here = tempfile::tempdir_in("/dev/shm").unwrap();
+        let seen = Arc::<Mutex<Vec<&'static str>>>::default();
+        let hook = Arc::clone(&seen);
+        let faults = Faults::new(move |call| {
+            hook.lock().unwrap().push(call.name);
+            if call.name == refused {
+                Outcome::Fail(Errno::IO)
+            } else {
+                Outcome::Proceed
+            }
+        });
+        let directory = Directory::open(here.path(), faults).unwrap();
+        let names: Vec<String> = (0..count).map(|number| number.to_string()).collect();
+        for name in &names {
+            directory.create(name).unwrap();
+        }
+        seen.lock().unwrap().clear();
+        let pending = names.into_iter();
+        let pending: Vec<_> = pending
+            .map(|name| Unsynced::File(&directory, name))
+            .collect();
+        let failure = sync_all(&pending).err();
+        let calls = seen.lock().unwrap().clone();
+        (calls, failure)
+    }
+
+    #[test]
+    fn a_hook_sees_what_is_done_without_one() {
+        assert_eq!(flushed(3, "").0, ["fsync"; 3]);
+        assert_eq!(flushed(MANY - 1, "").0.len(), MANY - 1);
+        assert_eq!(flushed(MANY, "").0, ["syncfs"]);
+    }
+
+    #[test]
+    fn a_flush_that_fails_is_an_error() {
+        for (count, call) in [(3, "fsync"), (MANY, "syncfs")] {
+            let (calls, failure) = flushed(count, call);
+            assert_eq!(failure.unwrap().errno(), Some(Errno::IO));
+            assert_eq!(calls, [call], "the others are not begun any more");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::{Directory, Error, Failure, LIST, Target, is_absent};
+use super::{Directory, Error, Failure, Faults, LIST, Target, is_absent};
 use crate::git::RelPath;
 
 /// Why a path cannot be changed, found before anything is.
@@ -110,9 +110,9 @@ impl Target {
         }
     }
 
-    /// Whether a test watches the calls.
-    pub(super) fn is_hooked(&self) -> bool {
-        self.faults.is_hooked()
+    /// Who is asked before each call.
+    pub(super) fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     fn parent_directory(&self) -> Result<Directory, Failure> {

@@ -1,4 +1,4 @@
-//! Files of the state directory that survive a power cut: written aside, synced, renamed.
+//! Files of the state directory that survive a power cut: written aside, renamed, synced.
 
 #![expect(
     clippy::disallowed_methods,
@@ -6,39 +6,22 @@
 )]
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
 
 use super::Error;
+use crate::fs::{Durability, replace_at};
 
 /// Begins the names of files that are not complete yet.
 pub(super) const TEMPORARY: &str = ".tmp-";
 
-/// Replaces a file, durably.
-pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
-    replace(path, content, true)?;
-    sync_dir(parent(path))
-}
-
-/// Replaces a file at once, but not durably: after a power cut it may be empty. For what can be made again.
-pub(super) fn write_lossy(path: &Path, content: &[u8]) -> Result<(), Error> {
-    replace(path, content, false)
-}
-
-fn replace(path: &Path, content: &[u8], sync: bool) -> Result<(), Error> {
-    let write = || -> io::Result<()> {
-        let mut file = tempfile::Builder::new()
-            .prefix(TEMPORARY)
-            .tempfile_in(parent(path))?;
-        file.write_all(content)?;
-        if sync {
-            file.as_file().sync_all()?;
-        }
-        file.persist(path)?;
-        Ok(())
-    };
-    write().map_err(|source| Error::io("write", path, source))
+/// Replaces a file, durable as far as it is asked for.
+pub(super) fn write(path: &Path, content: &[u8], durability: Durability) -> Result<(), Error> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = format!("{TEMPORARY}{name}");
+    replace_at(path, &temporary, durability, content)
+        .map_err(|failure| Error::io("write", path, failure.source))
 }
 
 fn sync_file(path: &Path) -> Result<(), Error> {
@@ -78,8 +61,4 @@ pub(super) fn remove(path: &Path) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
-}
-
-fn parent(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("/"))
 }

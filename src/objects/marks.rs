@@ -10,6 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
+use crate::fs::Durability;
 use crate::git::CommitId;
 
 use super::{Error, Store, durable};
@@ -107,7 +108,11 @@ impl Store {
         for number in &marks.unwritten {
             let path = mark(&self.root, *number);
             let commit = &marks.commits[number];
-            durable::write_lossy(&path, format!("{commit}\n").as_bytes())?;
+            durable::write(
+                &path,
+                format!("{commit}\n").as_bytes(),
+                Durability::Unflushed,
+            )?;
             written.push(path);
         }
         for number in &marks.stale {
@@ -189,7 +194,7 @@ impl Store {
             if text.is_empty() {
                 super::remove(&path)?;
             } else {
-                durable::write_lossy(&path, text.as_bytes())?;
+                durable::write(&path, text.as_bytes(), Durability::Unflushed)?;
             }
         }
         Ok(())

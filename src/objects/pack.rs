@@ -15,6 +15,7 @@ use std::time::SystemTime;
 
 use gix_pack::data::entry::Location;
 
+use crate::fs::Durability;
 use crate::git::Oid;
 use crate::git::id::Kind;
 use crate::text;
@@ -191,7 +192,7 @@ impl Pack {
         if path.exists() {
             return Ok(());
         }
-        durable::write_lossy(&path, b"")
+        durable::write(&path, b"", Durability::Unflushed)
     }
 
     /// Removes its files, the index first: without it, neither git nor we take the pack for present.

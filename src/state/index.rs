@@ -7,13 +7,12 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::sealed::{self, Format, Found};
 use super::{Error, StateDir};
-use crate::fs::{Stat, Unsynced};
+use crate::fs::{Durability, Stat, Unsynced};
 use crate::git::{BlobId, CommitId, File, FileMode, RelPath, TreeId};
 
 mod time;
 
 const NAME: &str = "index";
-const ASIDE: &str = "index.tmp";
 const FORMAT: Format = Format {
     kind: "index",
     // 2: `repository`.
@@ -108,10 +107,7 @@ impl Index {
     /// the record of the update would then make it anew.
     pub(crate) fn replace<'a>(&self, state: &'a StateDir) -> Result<[Unsynced<'a>; 2], Error> {
         let directory = state.directory();
-        sealed::create(directory, ASIDE, FORMAT, self)?;
-        directory
-            .rename(ASIDE, directory, NAME)
-            .map_err(|errno| directory.failure("replace", NAME, errno))?;
+        sealed::replace(directory, NAME, Durability::Unflushed, FORMAT, self)?;
         Ok([
             Unsynced::File(directory, NAME.to_owned()),
             Unsynced::Names(directory),

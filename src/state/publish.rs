@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Error, make_directories};
-use crate::fs::{Directory, Failure, Faults};
+use crate::fs::{self, Directory, Durability, Failure, Faults};
 
 /// Writes `path`, whose directory is made where it is missing, for all to read.
 pub(crate) fn publish(path: &Path, bytes: &[u8], faults: &Faults) -> Result<(), Error> {
@@ -32,23 +32,24 @@ pub(super) fn is_published(path: &Path, bytes: &[u8], faults: &Faults) -> bool {
     there.is_ok_and(|there| there.is_some_and(|there| there == bytes))
 }
 
-/// Writes a file through a second name, durable when this returns: a reader sees the old one or the new one, whole.
+/// Replaces a file, durable when this returns.
 pub(crate) fn replace(
     directory: &Directory,
     name: &str,
     bytes: &[u8],
     mode: u32,
 ) -> Result<(), Error> {
-    let temporary = temporary(name);
-    directory.unlink(&temporary)?;
-    let mut file = directory.create(&temporary)?;
-    file.write(bytes)?;
-    file.set_mode(mode)?;
-    file.sync()?;
-    directory
-        .rename(&temporary, directory, name)
-        .map_err(|errno| directory.failure("replace", name, errno))?;
-    Ok(directory.sync()?)
+    fs::replace(
+        directory,
+        name,
+        &temporary(name),
+        Durability::Full,
+        |directory, name| {
+            let mut file = directory.create(name)?;
+            file.write(bytes)?;
+            Ok(file.set_mode(mode)?)
+        },
+    )
 }
 
 /// The second name, through which it is written. Where a file is published, others have their files.

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
 use super::{Error, is_ours};
-use crate::fs::{Directory, Failure, NewFile};
+use crate::fs::{self, Directory, Durability, Failure, NewFile};
 
 /// What a sealed file is for, and the format this version writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,12 +67,25 @@ pub(crate) fn write<T: Serialize>(
     format: Format,
     value: &T,
 ) -> Result<(), Error> {
+    replace(directory, name, Durability::Full, format, value)
+}
+
+/// Writes `value` as `name`, durable as far as it is asked for.
+pub(crate) fn replace<T: Serialize>(
+    directory: &Directory,
+    name: &str,
+    durability: Durability,
+    format: Format,
+    value: &T,
+) -> Result<(), Error> {
     let temporary = format!("{name}{TEMPORARY}");
-    prepare(directory, &temporary, format, value)?;
-    directory
-        .rename(&temporary, directory, name)
-        .map_err(|errno| directory.failure("replace", name, errno))?;
-    Ok(directory.sync()?)
+    fs::replace(
+        directory,
+        name,
+        &temporary,
+        durability,
+        |directory, temporary| create(directory, temporary, format, value),
+    )
 }
 
 /// Writes `value` as `name`, its content durable, its name not.

@@ -6,13 +6,14 @@
 //! host insists on the order of things. What was found out is remembered for the next run.
 
 use std::fs;
-use std::io::{self, Cursor, Read, Write};
+use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::header::{HeaderName, HeaderValue, USER_AGENT};
 
+use crate::fs::{Durability, replace_at};
 use crate::source::http::{Body, Cap, Client, Credentials, Failure, Request, Response, Url};
 use crate::source::{Error, Traffic};
 use crate::token::Token;
@@ -339,7 +340,10 @@ impl Http {
         let Some(path) = &self.memory else { return };
         let Place { base, discover } = &self.place;
         let text = format!("{}\n{base}\n{discover}\n{}\n", self.asked, seconds());
-        if let Err(error) = write(path, &text) {
+        // Left behind, it is swept with the other files of the state directory that were not written to their end.
+        let temporary = format!("{MEMORY}.tmp");
+        let written = replace_at(path, &temporary, Durability::Unflushed, text.as_bytes());
+        if let Err(error) = written {
             tracing::debug!(%error, "the repository's address is not remembered");
         }
     }
@@ -496,12 +500,4 @@ fn remove(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,
     }
-}
-
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    file.write_all(text.as_bytes())?;
-    file.persist(path)?;
-    Ok(())
 }

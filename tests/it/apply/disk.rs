@@ -154,6 +154,15 @@ impl Disk {
                     _ => {}
                 }
             }
+            "syncfs" if honest => {
+                for inode in &mut self.inodes {
+                    match inode {
+                        Inode::File { now, durable } => *durable = Some(now.clone()),
+                        Inode::Directory { now, durable } => durable.clone_from(now),
+                        Inode::Link(_) => {}
+                    }
+                }
+            }
             "unlink" | "rmdir" => {
                 let empty = here.is_some_and(|number| match &self.inodes[number] {
                     Inode::Directory { now, .. } => now.is_empty(),
