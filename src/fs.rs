@@ -11,7 +11,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt as _};
 use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -139,66 +139,62 @@ impl Target {
     ///
     /// A FIFO does not block: it is opened non-blocking and refused by its type.
     pub fn open_file(&self, path: &RelPath) -> Result<Option<(File, Stat)>, Error> {
-        let flags =
-            OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = match self.resolve(path, flags) {
-            Ok(fd) => fd,
-            Err(errno) if is_absent(errno) || errno == Errno::NXIO => return Ok(None),
-            Err(errno) => return Err(Error::io("open", path, errno)),
-        };
-        let stat = sys::fstat(&file).map_err(|errno| Error::io("look at", path, errno))?;
-        let stat = Stat::from_sys(&stat);
-        Ok((stat.kind == Kind::File).then(|| (File::from(file), stat)))
+        // Not by the directory above it: what is mounted over the name itself would be opened.
+        match self.resolve(path, directory::READ) {
+            Ok(fd) => directory::regular(fd).map_err(|errno| Error::io("look at", path, errno)),
+            Err(errno) if is_absent(errno) || errno == Errno::NXIO => Ok(None),
+            Err(errno) => Err(Error::io("open", path, errno)),
+        }
     }
 
     /// The target of a symlink. `None` where no symlink is there.
     pub fn read_link(&self, path: &RelPath) -> Result<Option<Vec<u8>>, Error> {
-        let Some(parent) = self.parent(path)? else {
-            return Ok(None);
-        };
-        match sys::readlinkat(&parent, path.name(), Vec::new()) {
-            Ok(text) => Ok(Some(text.into_bytes())),
-            Err(Errno::INVAL | Errno::NOENT) => Ok(None),
-            Err(errno) => Err(Error::io("read", path, errno)),
+        match self.above(path)? {
+            Some(above) => above
+                .read_link(path.name())
+                .map_err(|failure| Error::of(path.as_str(), failure)),
+            None => Ok(None),
         }
     }
 
     /// The names in a directory (`None`: the root), sorted; empty where it is none.
     pub fn list(&self, path: Option<&RelPath>) -> Result<Vec<Vec<u8>>, Error> {
+        let shown = path.map_or(".", RelPath::as_str);
         let opened = match path {
             None => self.reopen_root(LIST),
             Some(path) => self.resolve(path, LIST),
         };
-        let shown = path.map_or(".", RelPath::as_str);
-        let directory = match opened {
-            Ok(fd) => fd,
-            Err(errno) if is_absent(errno) => return Ok(Vec::new()),
-            Err(errno) => return Err(Error::io_at("list", shown, errno)),
-        };
-        let mut names = Vec::new();
-        for entry in sys::Dir::new(directory).map_err(|errno| Error::io_at("list", shown, errno))? {
-            let entry = entry.map_err(|errno| Error::io_at("list", shown, errno))?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                names.push(name.to_vec());
-            }
+        match opened {
+            Ok(fd) => self
+                .at(fd, path)
+                .list()
+                .map(|names| names.into_iter().map(OsString::into_vec).collect())
+                .map_err(|failure| Error::of(shown, failure)),
+            Err(errno) if is_absent(errno) => Ok(Vec::new()),
+            Err(errno) => Err(Error::io_at("list", shown, errno)),
         }
-        names.sort();
-        Ok(names)
     }
 
-    /// The directory above a path, opened; `None` where there is none.
-    fn parent(&self, path: &RelPath) -> Result<Option<OwnedFd>, Error> {
+    /// The directory above a path, to look at what is in it; `None` where there is none.
+    fn above(&self, path: &RelPath) -> Result<Option<Directory>, Error> {
+        // To look at a name, nobody needs the right to read the directory.
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let opened = match path.parent() {
+        let parent = path.parent();
+        let opened = match &parent {
             None => self.reopen_root(flags),
-            Some(parent) => self.resolve(&parent, flags),
+            Some(parent) => self.resolve(parent, flags),
         };
         match opened {
-            Ok(fd) => Ok(Some(fd)),
+            Ok(fd) => Ok(Some(self.at(fd, parent.as_ref()))),
             Err(errno) if is_absent(errno) => Ok(None),
             Err(errno) => Err(Error::io("look at", path, errno)),
         }
+    }
+
+    /// A directory of the target (`None`: the root) that is open already.
+    fn at(&self, fd: OwnedFd, path: Option<&RelPath>) -> Directory {
+        let shown = path.map_or_else(|| self.path.clone(), |path| self.path.join(path));
+        Directory::from_fd(fd, shown, self.faults.clone())
     }
 
     fn reopen_root(&self, flags: OFlags) -> rustix::io::Result<OwnedFd> {

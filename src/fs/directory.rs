@@ -149,9 +149,7 @@ impl Directory {
             Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(None),
             Err(errno) => return Err(self.failure("open", name, errno)),
         };
-        let stat = sys::fstat(&fd).map_err(|errno| self.failure("look at", name, errno))?;
-        let stat = Stat::from_sys(&stat);
-        Ok((stat.kind == Kind::File).then(|| (File::from(fd), stat)))
+        regular(fd).map_err(|errno| self.failure("look at", name, errno))
     }
 
     /// The content of a regular file of ours or the text of a symlink; `None` where neither is there.
@@ -353,6 +351,12 @@ impl Directory {
     ) -> Result<(), Errno> {
         self.faults.check(call, &self.path, Path::new(name), about)
     }
+}
+
+/// An opened file with its stat; `None` where it is not a regular one.
+pub(super) fn regular(fd: OwnedFd) -> Result<Option<(File, Stat)>, Errno> {
+    let stat = Stat::from_sys(&sys::fstat(&fd)?);
+    Ok((stat.kind == Kind::File).then(|| (File::from(fd), stat)))
 }
 
 impl NewFile {

@@ -188,6 +188,20 @@ impl Error {
         }
     }
 
+    /// A failure at a path of the target, which is relative to it.
+    pub(super) fn of(path: &str, failure: Failure) -> Self {
+        match failure.errno() {
+            Some(Errno::XDEV) => Self::ForeignMount {
+                path: path.to_owned(),
+            },
+            _ => Self::Io {
+                verb: failure.verb,
+                path: path.to_owned(),
+                source: failure.source,
+            },
+        }
+    }
+
     pub(super) fn io(verb: &'static str, path: &RelPath, errno: Errno) -> Self {
         Self::io_at(verb, path.as_str(), errno)
     }

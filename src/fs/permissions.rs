@@ -23,14 +23,9 @@ impl Target {
             Some(parent) => self.resolve(parent, super::LIST),
         };
         let fd = opened.map_err(|errno| Error::io_at("set the mode of", shown, errno))?;
-        let at = parent.map_or_else(|| self.path.clone(), |parent| self.path.join(parent));
-        Directory::from_fd(fd, at, self.faults.clone())
+        self.at(fd, parent.as_ref())
             .set_mode(name, mode)
-            .map_err(|failure| Error::Io {
-                verb: failure.verb,
-                path: shown.to_owned(),
-                source: failure.source,
-            })
+            .map_err(|failure| Error::of(shown, failure))
     }
 
     /// Takes the [bits](Stat::excess) from a file that no file of ours has, if it still looks as it did: false if not.

@@ -1,11 +1,8 @@
 //! What is at a path, by `lstat`.
 
-use std::os::fd::OwnedFd;
+use rustix::fs as sys;
 
-use rustix::fs::{self as sys, AtFlags};
-use rustix::io::Errno;
-
-use super::{Error, Target};
+use super::{Directory, Error, Target};
 use crate::git::RelPath;
 
 /// What `lstat` tells of a path in the target.
@@ -43,10 +40,7 @@ pub enum Kind {
 impl Target {
     /// `lstat`. `None` where nothing is there, also where something above the path is no directory.
     pub fn stat(&self, path: &RelPath) -> Result<Option<Stat>, Error> {
-        match self.parent(path)? {
-            Some(parent) => stat_in(&parent, path),
-            None => Ok(None),
-        }
+        self.stats().of(path)
     }
 
     /// For one `lstat` after the other.
@@ -63,7 +57,7 @@ impl Target {
 pub(crate) struct Stats<'a> {
     target: &'a Target,
     /// The directory of the last path.
-    above: Option<(String, Option<OwnedFd>)>,
+    above: Option<(String, Option<Directory>)>,
 }
 
 impl Stats<'_> {
@@ -74,22 +68,16 @@ impl Stats<'_> {
         let above = match &mut self.above {
             Some((known, above)) if known == directory => above,
             other => {
-                let opened = self.target.parent(path)?;
+                let opened = self.target.above(path)?;
                 &mut other.insert((directory.to_owned(), opened)).1
             }
         };
         match above {
-            Some(above) => stat_in(above, path),
+            Some(above) => above
+                .stat(path.name())
+                .map_err(|failure| Error::of(path.as_str(), failure)),
             None => Ok(None),
         }
-    }
-}
-
-fn stat_in(above: &OwnedFd, path: &RelPath) -> Result<Option<Stat>, Error> {
-    match sys::statat(above, path.name(), AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(Stat::from_sys(&stat))),
-        Err(Errno::NOENT) => Ok(None),
-        Err(errno) => Err(Error::io("look at", path, errno)),
     }
 }
 

@@ -91,14 +91,17 @@ impl Target {
     /// A directory of the target (`None`: the root), opened for change; `None` where none is there, or where something
     /// on the way is no directory.
     pub(crate) fn directory(&self, path: Option<&RelPath>) -> Result<Option<Directory>, Failure> {
-        let (opened, shown) = match path {
-            None => (self.reopen_root(LIST), self.path.clone()),
-            Some(path) => (self.resolve(path, LIST), self.path.join(path)),
+        let opened = match path {
+            None => self.reopen_root(LIST),
+            Some(path) => self.resolve(path, LIST),
         };
         match opened {
-            Ok(fd) => Ok(Some(Directory::from_fd(fd, shown, self.faults.clone()))),
+            Ok(fd) => Ok(Some(self.at(fd, path))),
             Err(errno) if is_absent(errno) => Ok(None),
-            Err(errno) => Err(Failure::new("open", &shown, errno)),
+            Err(errno) => {
+                let shown = path.map_or_else(|| self.path.clone(), |path| self.path.join(path));
+                Err(Failure::new("open", &shown, errno))
+            }
         }
     }
 
