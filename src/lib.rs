@@ -55,6 +55,6 @@ pub mod sync;
 pub mod text;
 pub mod token;
 pub mod validate;
-mod vetted;
+pub mod vetted;
 
 pub use error::Error;

@@ -4,18 +4,20 @@
 //! are read, never without a bound, and opening one does not wait. What is something else is not even opened, as far as
 //! a look before can tell: for some devices that would have an effect.
 
-use std::fmt;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::Read as _;
 use std::os::fd::AsFd as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use secrecy::zeroize::Zeroizing;
 
 use crate::fs::above::{self, Last};
-use crate::text;
+
+mod error;
+
+pub use error::{Refusal, TrustedFile, Untrusted};
 
 /// What a file must be like.
 #[derive(Debug, Clone, Copy)]
@@ -42,25 +44,6 @@ pub(crate) enum Owner {
     Known { also: Option<u32> },
 }
 
-/// Why a file is not read.
-#[derive(Debug)]
-pub(crate) enum Refusal {
-    /// There is none.
-    Absent,
-    /// The system refuses.
-    Io(io::Error),
-    /// It is something else; in words.
-    NotAFile(&'static str),
-    /// It has permission bits that it must not have; all of them.
-    Mode(u32),
-    /// It belongs to this user.
-    Owner(u32),
-    /// This, which is above it or a symlink on the way to it, can be changed by others.
-    Exposed(PathBuf),
-    /// It has more bytes than it may have.
-    TooLarge,
-}
-
 impl Terms {
     /// For a file that anybody may have laid down, as the administrator pleases: of at most `limit` bytes.
     pub(crate) const fn anyone(limit: u64) -> Self {
@@ -70,20 +53,6 @@ impl Terms {
             owner: Owner::Any,
             above: false,
             limit,
-        }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Absent => f.write_str("it is missing"),
-            Self::Io(error) => error.fmt(f),
-            Self::NotAFile(kind) => write!(f, "it is {kind}"),
-            Self::Mode(mode) => write!(f, "its mode is {mode:03o}"),
-            Self::Owner(uid) => write!(f, "it belongs to the user with id {uid}"),
-            Self::Exposed(path) => write!(f, "`{}` can be changed by others", text::path(path)),
-            Self::TooLarge => f.write_str("it is too large"),
         }
     }
 }
@@ -137,7 +106,7 @@ pub(crate) fn read(path: &Path, terms: &Terms) -> Result<Zeroizing<Vec<u8>>, Ref
     let mut file = File::from(fd).take(terms.limit + 1);
     file.read_to_end(&mut content).map_err(Refusal::Io)?;
     if content.len() as u64 > terms.limit {
-        return Err(Refusal::TooLarge);
+        return Err(Refusal::TooLarge(terms.limit));
     }
     Ok(content)
 }
@@ -242,9 +211,9 @@ mod tests {
         }
         let mut file = tempfile::NamedTempFile::new_in(directory.path()).unwrap();
         let content = |path: &Path| read(path, &terms).map(|content| content.len());
-        io::Write::write_all(&mut file, &[b'x'; 10]).unwrap();
+        std::io::Write::write_all(&mut file, &[b'x'; 10]).unwrap();
         assert_eq!(content(file.path()).unwrap(), 10);
-        io::Write::write_all(&mut file, b"x").unwrap();
-        assert!(matches!(content(file.path()), Err(Refusal::TooLarge)));
+        std::io::Write::write_all(&mut file, b"x").unwrap();
+        assert!(matches!(content(file.path()), Err(Refusal::TooLarge(10))));
     }
 }

@@ -62,7 +62,7 @@ impl File {
         let bytes = match vetted::read(&path, &Terms::anyone(SIZE_MAX)) {
             Ok(bytes) => bytes,
             Err(Refusal::Absent) => return Err(Error::FileMissing { path, asked_by }),
-            Err(Refusal::TooLarge) => {
+            Err(Refusal::TooLarge(_)) => {
                 let why = "it is longer than 1 MiB";
                 return Err(Error::FileNotText { path, why });
             }

@@ -8,94 +8,15 @@ use crate::exit::Exit;
 use crate::git::CommitId;
 use crate::process::End;
 use crate::text;
+use crate::vetted::Untrusted;
 
 /// A signature that is not good enough, or cannot be checked.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Error {
-    /// The file of keys is not there.
-    #[error("the file of signers `{}` does not exist", text::path(.path))]
-    #[diagnostic(
-        code(hyper_sync::signature::missing),
-        help("create it, or take `trust.signers` out of the settings; nothing was written")
-    )]
-    Missing {
-        /// The file.
-        path: PathBuf,
-    },
-    /// It cannot be read.
-    #[error("cannot read the file of signers `{}`", text::path(.path))]
-    #[diagnostic(
-        code(hyper_sync::signature::unreadable),
-        help("give this user the right to read it; nothing was written")
-    )]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A directory, pipe, socket or device.
-    #[error("the file of signers `{}` is {kind}, not a regular file", text::path(.path))]
-    #[diagnostic(
-        code(hyper_sync::signature::not_a_file),
-        help("set `trust.signers` to a file; nothing was written")
-    )]
-    NotAFile {
-        /// The path.
-        path: PathBuf,
-        /// What it is.
-        kind: &'static str,
-    },
-    /// Others may add keys of theirs.
-    #[error("others may write the file of signers `{}` (mode {mode:04o})", text::path(.path))]
-    #[diagnostic(
-        code(hyper_sync::signature::mode),
-        help("check what it lists, then run `chmod go-w {}`; nothing was written", text::path(.path))
-    )]
-    Mode {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// It belongs to somebody who should not choose whom this machine trusts.
-    #[error("the file of signers `{}` belongs to user {uid}, who is neither root nor the user this runs as", text::path(.path))]
-    #[diagnostic(
-        code(hyper_sync::signature::owner),
-        help("check what it lists, then run `chown root {}`; nothing was written", text::path(.path))
-    )]
-    Owner {
-        /// The file.
-        path: PathBuf,
-        /// Its owner.
-        uid: u32,
-    },
-    /// Others can put another file in its place.
-    #[error("`{}`, which is above the file of signers `{}`, can be changed by others", text::path(.above), text::path(.path))]
-    #[diagnostic(
-        code(hyper_sync::signature::exposed),
-        help(
-            "check what the file lists, and keep it where only root may write, as in `/etc`; nothing was written"
-        )
-    )]
-    Exposed {
-        /// The file.
-        path: PathBuf,
-        /// The directory above it, or a symlink on the way.
-        above: PathBuf,
-    },
-    /// More than a list of keys can be.
-    #[error("the file of signers `{}` has more than {limit} bytes", text::path(.path))]
-    #[diagnostic(
-        code(hyper_sync::signature::too_large),
-        help("keep only the keys that may sign; nothing was written")
-    )]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// The most it may have.
-        limit: u64,
-    },
+    /// The file of keys is not read.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    File(#[from] Untrusted),
     /// Neither of the two kinds of file, or a broken one.
     #[error("the file of signers `{}` {problem}", text::path(.path))]
     #[diagnostic(
@@ -278,16 +199,9 @@ impl Error {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Missing { .. }
-            | Self::Unreadable { .. }
-            | Self::NotAFile { .. }
-            | Self::Mode { .. }
-            | Self::Owner { .. }
-            | Self::Exposed { .. }
-            | Self::TooLarge { .. }
-            | Self::Content { .. }
-            | Self::Line { .. }
-            | Self::Program { .. } => Exit::Configuration,
+            Self::File(_) | Self::Content { .. } | Self::Line { .. } | Self::Program { .. } => {
+                Exit::Configuration
+            }
             Self::Scratch { .. } => Exit::FileSystem,
             Self::Interrupted => Exit::Interrupted,
             Self::Unfinished { .. }

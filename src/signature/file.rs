@@ -5,7 +5,7 @@ use std::path::Path;
 use secrecy::zeroize::Zeroizing;
 
 use super::Error;
-use crate::vetted::{self, Owner, Refusal, Terms};
+use crate::vetted::{self, Owner, Terms, TrustedFile, Untrusted};
 
 /// Symlinks are followed: that is how NixOS lays out `/etc`.
 const TERMS: Terms = Terms {
@@ -19,21 +19,12 @@ const TERMS: Terms = Terms {
 
 /// The content.
 pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
-    vetted::read(path, &TERMS).map_err(|refusal| {
-        let path = path.to_owned();
-        match refusal {
-            Refusal::Absent => Error::Missing { path },
-            Refusal::Io(source) => Error::Unreadable { path, source },
-            Refusal::NotAFile(kind) => Error::NotAFile { path, kind },
-            Refusal::Mode(mode) => Error::Mode { path, mode },
-            Refusal::Owner(uid) => Error::Owner { path, uid },
-            Refusal::Exposed(above) => Error::Exposed { path, above },
-            Refusal::TooLarge => Error::TooLarge {
-                path,
-                limit: TERMS.limit,
-            },
-        }
-    })
+    let content = vetted::read(path, &TERMS).map_err(|refusal| Untrusted {
+        file: TrustedFile::Signers,
+        path: path.to_owned(),
+        refusal,
+    });
+    Ok(content?)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 
 use super::{Error, TokenOrigin};
-use crate::vetted::{self, Owner, Refusal, Terms};
+use crate::vetted::{self, Owner, Refusal, Terms, TrustedFile, Untrusted};
 
 /// Real tokens stay below 300 bytes; a JWT of an app may have 2000.
 const TOKEN_MAX: u64 = 4096;
@@ -54,26 +54,22 @@ pub(super) fn read(path: &Path, trust: Trust) -> Result<Option<Zeroizing<Vec<u8>
         Ok(content) => return Ok(Some(content)),
         Err(refusal) => refusal,
     };
-    let path = path.to_owned();
-    Err(match refusal {
-        Refusal::Absent => return Ok(None),
+    match refusal {
+        Refusal::Absent => Ok(None),
         // Another program's settings that we may not see hold no token for us.
         Refusal::Io(error)
             if matches!(trust, Trust::Anyone)
                 && error.kind() == io::ErrorKind::PermissionDenied =>
         {
-            return Ok(None);
+            Ok(None)
         }
-        Refusal::Io(source) => Error::Io { path, source },
-        Refusal::NotAFile(kind) => Error::NotAFile { path, kind },
-        Refusal::Mode(mode) => Error::Mode { path, mode },
-        Refusal::Owner(uid) => Error::Owner { path, uid },
-        Refusal::Exposed(above) => Error::Exposed { path, above },
-        Refusal::TooLarge => Error::TooLarge {
-            path,
-            limit: terms.limit,
-        },
-    })
+        refusal => Err(Untrusted {
+            file: TrustedFile::Token,
+            path: path.to_owned(),
+            refusal,
+        }
+        .into()),
+    }
 }
 
 /// The token in some content: one word of visible ASCII, so that it cannot break out of a header.

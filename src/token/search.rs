@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use super::file::{self, Trust};
 use super::{Error, LOGIN, Token, TokenOrigin, is_github, netrc, nix};
 use crate::settings::{Env, Repo, Settings};
+use crate::vetted::{Refusal, TrustedFile, Untrusted};
 
 /// What a token is looked for with.
 #[derive(Debug, Clone)]
@@ -91,9 +92,12 @@ impl<'a> Search<'a> {
             return Ok(None);
         };
         let token = self.in_file(path, Trust::Private { also: None })?;
-        token.map(Some).ok_or_else(|| Error::Missing {
+        let missing = || Untrusted {
+            file: TrustedFile::Token,
             path: path.to_owned(),
-        })
+            refusal: Refusal::Absent,
+        };
+        Ok(Some(token.ok_or_else(missing)?))
     }
 
     fn in_credentials(&self) -> Result<Option<Token>, Error> {

@@ -10,6 +10,7 @@ use crate::fs::{Kind, Stat};
 use crate::git::RelPath;
 use crate::text;
 use crate::token::{self, Search};
+use crate::vetted::{Refusal, Untrusted};
 
 const WRITABLE_BY_OTHERS: u32 = 0o002;
 const STICKY: u32 = 0o1000;
@@ -42,7 +43,12 @@ pub(super) fn close(sight: &Sight<'_>) -> Vec<Repair> {
             .into_iter()
             .map(|(path, stat)| Repair::set_mode(target.join(path), stat.mode & !stat.excess())),
     );
-    if let Some(token::Error::Mode { path, mode }) = token_problem(sight) {
+    if let Some(token::Error::File(Untrusted {
+        path,
+        refusal: Refusal::Mode(mode),
+        ..
+    })) = token_problem(sight)
+    {
         let path = path
             .strip_prefix(sight.context.root)
             .map_or(path.clone(), |path| Path::new("/").join(path));

@@ -12,6 +12,7 @@ use hyper_sync::settings::Env;
 use hyper_sync::signature::{self, Signers};
 use hyper_sync::state::{self, StateDir};
 use hyper_sync::token::{self, Search};
+use hyper_sync::vetted::{Refusal, Untrusted};
 
 const OTHER: u32 = 12345;
 
@@ -113,7 +114,10 @@ fn a_file_of_signers_is_judged_with_all_that_is_above_it() {
     world.mode("above/below/signers", 0o644);
     let load = |path: &Path| match Signers::load(path, &Env::empty(), &Arc::default()) {
         Ok(_) => Ok(()),
-        Err(signature::Error::Exposed { above, .. }) => Err(above),
+        Err(signature::Error::File(Untrusted {
+            refusal: Refusal::Exposed(above),
+            ..
+        })) => Err(above),
         Err(other) => panic!("{other}"),
     };
     world.is_judged("signers", &load);
@@ -142,7 +146,10 @@ fn a_token_file_is_judged_with_all_that_is_above_it() {
         };
         match search.run() {
             Ok(found) => found.map(|_| ()).ok_or_else(PathBuf::new),
-            Err(token::Error::Exposed { above, .. }) => Err(above),
+            Err(token::Error::File(Untrusted {
+                refusal: Refusal::Exposed(above),
+                ..
+            })) => Err(above),
             Err(other) => panic!("{other}"),
         }
     };

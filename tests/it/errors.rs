@@ -101,7 +101,8 @@ fn code(error: &Error) -> String {
 
 /// The codes that stand in the sources, each with the files it stands in.
 fn codes_of_the_sources() -> BTreeMap<String, Vec<PathBuf>> {
-    const MARK: &str = "code(hyper_sync::";
+    /// As an attribute has it, and as a table of words does.
+    const MARKS: [(&str, char); 2] = [("code(hyper_sync::", ')'), ("code: \"hyper_sync::", '"')];
     let mut codes: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     let mut directories = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     while let Some(directory) = directories.pop() {
@@ -112,11 +113,13 @@ fn codes_of_the_sources() -> BTreeMap<String, Vec<PathBuf>> {
                 continue;
             }
             let text = std::fs::read_to_string(&path).unwrap();
-            for (at, _) in text.match_indices(MARK) {
-                let name = &text[at + MARK.len()..];
-                let (name, _) = name.split_once(')').unwrap();
-                let files = codes.entry(format!("hyper_sync::{name}")).or_default();
-                files.push(path.clone());
+            for (mark, end) in MARKS {
+                for (at, _) in text.match_indices(mark) {
+                    let name = &text[at + mark.len()..];
+                    let (name, _) = name.split_once(end).unwrap();
+                    let files = codes.entry(format!("hyper_sync::{name}")).or_default();
+                    files.push(path.clone());
+                }
             }
         }
     }

@@ -7,8 +7,17 @@ use std::path::{Path, PathBuf};
 
 use hyper_sync::settings::Env;
 use hyper_sync::token::{Error, Search, Token};
+use hyper_sync::vetted::{Refusal, Untrusted};
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
+
+/// Why the file of a token is not read.
+fn refusal(error: &Error) -> Option<&Refusal> {
+    match error {
+        Error::File(Untrusted { refusal, .. }) => Some(refusal),
+        Error::Content { .. } => None,
+    }
+}
 
 const CANARY: &str = "ghp_canary0123456789";
 
@@ -249,7 +258,7 @@ fn a_file_that_others_may_read_is_refused_with_the_command_that_mends_it() {
         let path = world.write("token", mode, CANARY);
         let error = read(&path).unwrap_err();
         assert!(
-            matches!(error, Error::Mode { mode: found, .. } if found == mode),
+            matches!(refusal(&error), Some(Refusal::Mode(found)) if *found == mode),
             "{error:?}"
         );
         let help = error.help().unwrap().to_string();
@@ -287,17 +296,17 @@ fn what_is_no_plain_file_is_refused_without_waiting() {
     ] {
         let error = read(&path).unwrap_err();
         assert!(
-            matches!(error, Error::NotAFile { kind, .. } if kind == expected),
+            matches!(refusal(&error), Some(Refusal::NotAFile(kind)) if *kind == expected),
             "{error:?}"
         );
     }
     assert!(matches!(
-        read(&world.path("none")),
-        Err(Error::Missing { .. })
+        refusal(&read(&world.path("none")).unwrap_err()),
+        Some(Refusal::Absent)
     ));
     assert!(matches!(
-        read(&file.join("below")),
-        Err(Error::Missing { .. })
+        refusal(&read(&file.join("below")).unwrap_err()),
+        Some(Refusal::Absent)
     ));
 }
 
@@ -319,7 +328,8 @@ fn content_that_is_no_token_is_refused_and_never_shown() {
         let path = world.write("token", 0o600, content);
         let error = read(&path).unwrap_err();
         assert!(
-            matches!(error, Error::Content { .. } | Error::TooLarge { .. }),
+            matches!(error, Error::Content { .. })
+                || matches!(refusal(&error), Some(Refusal::TooLarge(_))),
             "{error:?}"
         );
         let report = format!("{error} {error:?}") + &format!("{:?}", miette::Report::new(error));
@@ -362,15 +372,15 @@ fn a_place_in_a_bad_state_is_an_error_and_not_passed_over() {
     );
     let env = world.env();
     assert!(matches!(
-        world.search("github.com", &env).run(),
-        Err(Error::Mode { .. })
+        refusal(&world.search("github.com", &env).run().unwrap_err()),
+        Some(Refusal::Mode(_))
     ));
     fs::remove_file(world.path("home/.config/github/token")).unwrap();
     assert_eq!(world.find(&env).unwrap().1, "other");
     world.write("home/.netrc", 0o644, "machine github.com password open\n");
     assert!(matches!(
-        world.search("github.com", &env).run(),
-        Err(Error::Mode { .. })
+        refusal(&world.search("github.com", &env).run().unwrap_err()),
+        Some(Refusal::Mode(_))
     ));
     // It is nobody's business how open a file is that holds nothing for this host.
     world.write(
@@ -432,7 +442,12 @@ fn under_sudo_the_callers_token_is_used_if_it_is_the_callers() {
     fs::remove_file(world.path("home/.config/github/token")).unwrap();
     world.write("users/ada/.config/github/token", 0o644, CANARY);
     assert!(matches!(
-        world.search("github.com", &sudo("ada", &uid)).run(),
-        Err(Error::Mode { .. })
+        refusal(
+            &world
+                .search("github.com", &sudo("ada", &uid))
+                .run()
+                .unwrap_err()
+        ),
+        Some(Refusal::Mode(_))
     ));
 }

@@ -90,7 +90,7 @@ pub(super) fn check(path: &Path) -> Result<(), KeyFault> {
         Refusal::Mode(mode) => KeyFault::Mode(mode),
         Refusal::Io(error) => KeyFault::NotReadable(error.to_string()),
         Refusal::NotAFile(kind) => KeyFault::NotReadable(format!("it is {kind}")),
-        Refusal::TooLarge => KeyFault::NotAKey,
+        Refusal::TooLarge(_) => KeyFault::NotAKey,
         Refusal::Owner(_) | Refusal::Exposed(_) => {
             KeyFault::NotReadable("it is exposed".to_owned())
         }

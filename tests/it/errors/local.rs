@@ -2,6 +2,7 @@
 
 use hyper_sync::Error;
 use hyper_sync::fs::Failure;
+use hyper_sync::vetted::{Refusal, TrustedFile, Untrusted};
 use hyper_sync::{fs, lock, objects, scan, state, token, validate};
 
 use super::denied;
@@ -20,33 +21,21 @@ fn errors<E: Into<Error>>(all: Vec<E>) -> Vec<Error> {
 
 pub(super) fn token() -> Vec<Error> {
     use token::Error as E;
-    let path = || "/run/secrets/token".into();
+    let file = |refusal| {
+        E::File(Untrusted {
+            file: TrustedFile::Token,
+            path: "/run/secrets/token".into(),
+            refusal,
+        })
+    };
     errors(vec![
-        E::Missing { path: path() },
-        E::Io {
-            path: path(),
-            source: denied(),
-        },
-        E::NotAFile {
-            path: path(),
-            kind: "a symlink",
-        },
-        E::Mode {
-            path: path(),
-            mode: 0o644,
-        },
-        E::Exposed {
-            path: path(),
-            above: "/run".into(),
-        },
-        E::Owner {
-            path: path(),
-            uid: 1000,
-        },
-        E::TooLarge {
-            path: path(),
-            limit: 4096,
-        },
+        file(Refusal::Absent),
+        file(Refusal::Io(denied())),
+        file(Refusal::NotAFile("a symlink")),
+        file(Refusal::Mode(0o644)),
+        file(Refusal::Exposed("/run".into())),
+        file(Refusal::Owner(1000)),
+        file(Refusal::TooLarge(4096)),
         E::Content {
             place: "the token in `GITHUB_TOKEN`".to_owned(),
             problem: "has more than one line",

@@ -5,6 +5,7 @@ use std::time::Duration;
 use hyper_sync::Error;
 use hyper_sync::git::{commit, id, path, tree};
 use hyper_sync::text::Amount;
+use hyper_sync::vetted::{Refusal, TrustedFile, Untrusted};
 use hyper_sync::{objects, scan, signature, source};
 
 use super::{denied, missing, oid};
@@ -439,34 +440,23 @@ fn wrapped() -> Vec<source::Error> {
 pub(super) fn signature() -> Vec<Error> {
     use signature::Error as E;
     let path = || "/etc/hyper-sync/signers".into();
+    let file = |refusal| {
+        E::File(Untrusted {
+            file: TrustedFile::Signers,
+            path: path(),
+            refusal,
+        })
+    };
     let commit = oid('c');
     let key = || text("SHA256:47DEQpj8HBSa");
     let all = vec![
-        E::Missing { path: path() },
-        E::Unreadable {
-            path: path(),
-            source: denied(),
-        },
-        E::NotAFile {
-            path: path(),
-            kind: "a directory",
-        },
-        E::Mode {
-            path: path(),
-            mode: 0o664,
-        },
-        E::Exposed {
-            path: path(),
-            above: "/etc/hyper-sync".into(),
-        },
-        E::Owner {
-            path: path(),
-            uid: 1000,
-        },
-        E::TooLarge {
-            path: path(),
-            limit: 1_048_576,
-        },
+        file(Refusal::Absent),
+        file(Refusal::Io(denied())),
+        file(Refusal::NotAFile("a directory")),
+        file(Refusal::Mode(0o664)),
+        file(Refusal::Exposed("/etc/hyper-sync".into())),
+        file(Refusal::Owner(1000)),
+        file(Refusal::TooLarge(1_048_576)),
         E::Content {
             path: path(),
             problem: "lists no key",
