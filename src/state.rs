@@ -35,9 +35,8 @@
 //! | `tx/<id>.plan` | the journal before the commit point |
 //! | `undo/<id>.part/` | the copies of a transaction that is not finished |
 //! | `snapshots/<name>.new/` | a snapshot that is not finished |
-//! | `<name>.tmp` | a sealed file before it takes its name |
+//! | `<name>.tmp` | a sealed file or `git-base` before it takes its name |
 //! | `.<name>.hyper-sync` | a plain file before it takes its name |
-//! | `.tmp<random>` | `git-base` before it takes its name |
 //! | `<name>.damaged` | a damaged file that was set aside; it stays, and a second one gets a number |
 //! | `tx/active.damaged` | a damaged journal, likewise |
 //!
