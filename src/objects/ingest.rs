@@ -180,8 +180,23 @@ impl Store {
         if !stream.checksum.is_right() {
             return Err(corrupt("something follows the pack".to_owned()));
         }
+        if let Some(path) = &outcome.data_path {
+            self.check_repeated(path).map_err(corrupt)?;
+        }
         let objects = u64::from(outcome.index.num_objects);
         Ok((stream.ingested(objects), outcome.data_path))
+    }
+
+    /// Reads what the pack at `path` has more than once. A base that a thin pack was completed with may be in the pack
+    /// too; but of a delta whose result is its own base, the index may name the delta, and it cannot be read then.
+    fn check_repeated(&self, path: &Path) -> Result<(), String> {
+        let pack = Pack::open(path, self.blob_limit)?;
+        for id in pack.repeated() {
+            if let Reading::Damaged(detail) = pack.read(id) {
+                return Err(format!("{id} is in it twice: {detail}"));
+            }
+        }
+        Ok(())
     }
 
     fn classify(&self, error: &gix_error::Error, missed: &[Oid], at: &Path) -> IngestError {

@@ -112,6 +112,15 @@ impl Pack {
         self.bundle.index.lookup(id.to_gix()).is_some()
     }
 
+    /// The ids that more than one entry has.
+    pub(super) fn repeated(&self) -> BTreeSet<Oid> {
+        let index = &self.bundle.index;
+        (1..index.num_objects())
+            .filter(|at| index.oid_at_index(at - 1) == index.oid_at_index(*at))
+            .filter_map(|at| Oid::from_gix(index.oid_at_index(at)))
+            .collect()
+    }
+
     /// Reads an object and hashes it.
     pub(super) fn read(&self, id: Oid) -> Reading<'_> {
         if !self.contains(id) {

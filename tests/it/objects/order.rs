@@ -76,6 +76,28 @@ fn a_delta_may_come_before_its_base() {
 }
 
 #[test]
+fn a_delta_that_makes_its_own_base_is_refused() {
+    // A copy of all that it builds on: one object, which the index may name by either entry.
+    let base = Oid::of(Kind::Blob, BASE).unwrap();
+    let length = u8::try_from(BASE.len()).unwrap();
+    let copy = [length, length, 0b1001_0000, length];
+    let world = World::new();
+    let store = world.store();
+    for order in [[0, 1], [1, 0]] {
+        let entries = [entry(3, None, BASE), entry(7, Some(base), &copy)];
+        let entries = order.map(|at: usize| entries[at].clone());
+        match ingest(&store, &pack(&entries)) {
+            // The index names the whole one.
+            Ok(_) => assert_eq!(store.read(Kind::Blob, base), Some(BASE.to_vec())),
+            Err(error) => assert!(
+                matches!(error, IngestError::Corrupt { .. }),
+                "{order:?}: {error:?}"
+            ),
+        }
+    }
+}
+
+#[test]
 fn what_follows_a_pack_is_seen() {
     let world = World::new();
     let store = world.store();
