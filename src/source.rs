@@ -125,6 +125,15 @@ pub struct Obtained {
     pub contents: Contents,
 }
 
+/// The address of a repository that has moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// Where it was read, without credentials.
+    pub read_from: String,
+    /// The value of `repo` for it, where that is known.
+    pub repo: Option<String>,
+}
+
 /// How far the commit itself is proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Provenance {
@@ -192,8 +201,9 @@ pub trait Source: Send + Sync {
     /// The repository in words for the user, without credentials.
     fn describe(&self) -> String;
 
-    /// The address that was read, if it is another one than was given: the repository has moved.
-    fn moved_to(&self) -> Option<String> {
+    /// Where the repository was read, if that is another address than was given. Costs a request where only an API
+    /// has redirected, none where the repository has not moved.
+    fn moved_to(&self) -> Option<Moved> {
         None
     }
 

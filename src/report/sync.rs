@@ -174,10 +174,14 @@ pub fn about(note: &Note) -> String {
             "{} was rolled back from and is held; the next commit ends that, or `--resume`",
             commit.short()
         ),
-        Note::Moved(address) => {
-            let address = text::words(address);
+        Note::Moved(moved) => {
+            let advice = match &moved.repo {
+                Some(repo) => format!("`repo = \"{}\"`", text::words(repo)),
+                None => "`repo` to its new name".to_owned(),
+            };
             format!(
-                "the repository has moved, and was read from {address}: set `repo = \"{address}\"`, for its old name may become another one's"
+                "the repository has moved, and was read from {}: set {advice}, for its old name may become another one's",
+                text::words(&moved.read_from)
             )
         }
         Note::BranchAndTag(reference) => {

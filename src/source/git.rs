@@ -26,7 +26,7 @@ use crate::text::Amount;
 use crate::token::Token;
 
 use super::http::{Client, Url};
-use super::{Error, Interrupt, Need, Obtained, Resolved, Route, Source, SshError, Traffic};
+use super::{Error, Interrupt, Moved, Need, Obtained, Resolved, Route, Source, SshError, Traffic};
 
 mod answer;
 mod bounded;
@@ -341,8 +341,12 @@ impl Source for GitSource {
         self.remote.clone()
     }
 
-    fn moved_to(&self) -> Option<String> {
-        self.connection().moved_to()
+    fn moved_to(&self) -> Option<Moved> {
+        let address = self.connection().moved_to()?;
+        Some(Moved {
+            repo: Some(address.clone()),
+            read_from: address,
+        })
     }
 
     fn forget(&self) {

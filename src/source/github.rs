@@ -16,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use reqwest::header::{HeaderName, HeaderValue};
 
 use super::http::{Cap, Client, Credentials, Reply, Request, Response, Url, url};
-use super::{Contents, Error, Need, Obtained, Provenance, Resolved, Route, Source, Traffic};
+use super::{Contents, Error, Moved, Need, Obtained, Provenance, Resolved, Route, Source, Traffic};
 use crate::git::id::Kind;
 use crate::git::tree::{Bounds, WalkError};
 use crate::git::{Commit, CommitId, Tree, TreeId};
@@ -24,6 +24,7 @@ use crate::objects::Store;
 use crate::settings::Limits;
 use crate::token::Token;
 
+mod about;
 mod blobs;
 mod commit;
 mod compare;
@@ -51,7 +52,9 @@ pub struct GitHub {
     limits: Limits,
     known: Option<CommitId>,
     remote: String,
-    /// `…/repos/owner/name`, or where that was moved to.
+    /// `…/repos/owner/name`.
+    asked: Url,
+    /// The same, or where that was moved to.
     base: Mutex<Url>,
     /// What a comparison has hinted at.
     compared: Mutex<Option<compare::Compared>>,
@@ -73,13 +76,15 @@ impl GitHub {
     ) -> Result<Self, Error> {
         let base = url(api_url.unwrap_or(API))?;
         let credentials = token.and_then(|token| Credentials::token(token, &base));
+        let asked = below(&base, &["repos", owner, name]);
         Ok(Self {
             client,
             credentials,
             limits,
             known,
             remote: format!("{owner}/{name}"),
-            base: Mutex::new(below(&base, &["repos", owner, name])),
+            base: Mutex::new(asked.clone()),
+            asked,
             compared: Mutex::default(),
             trust: false,
         })
@@ -136,10 +141,6 @@ impl GitHub {
             return;
         };
         if let Some(moved) = to.path().strip_suffix(tail) {
-            tracing::warn!(
-                repository = self.remote,
-                "the repository has moved: `repo` should be set to its new name"
-            );
             base.set_path(moved);
         }
     }
@@ -359,6 +360,11 @@ impl Source for GitHub {
 
     fn describe(&self) -> String {
         self.remote.clone()
+    }
+
+    fn moved_to(&self) -> Option<Moved> {
+        let base = self.base().clone();
+        (base.path() != self.asked.path()).then(|| self.moved(&base))
     }
 }
 

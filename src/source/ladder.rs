@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::git::GitSource;
 use super::github::{GitHub, is_short_id};
-use super::{Error, Fallback, Need, Obtained, RefKind, Resolved, Route, Source, Traffic};
+use super::{Error, Fallback, Moved, Need, Obtained, RefKind, Resolved, Route, Source, Traffic};
 use crate::git::{Commit, CommitId};
 use crate::objects::Store;
 
@@ -139,8 +139,8 @@ impl Source for Ladder {
         self.api.traffic()
     }
 
-    fn moved_to(&self) -> Option<String> {
-        self.git.moved_to()
+    fn moved_to(&self) -> Option<Moved> {
+        self.git.moved_to().or_else(|| self.api.moved_to())
     }
 
     fn forget(&self) {

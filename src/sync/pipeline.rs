@@ -83,7 +83,8 @@ pub fn run(context: &Context<'_>, options: &Options) -> Result<Outcome, crate::E
                 Err(crate::Error::Source(source::Error::UnknownCommit { .. }))
                     if kind != RefKind::Commit && !guard.holds(commit) =>
                 {
-                    bring(source.resolve(&settings.reference)?)
+                    let resolved = source.resolve(&settings.reference);
+                    bring(resolved.inspect_err(|_| source.forget())?)
                 }
                 outcome => outcome,
             };
@@ -260,8 +261,8 @@ impl Pipeline<'_> {
             Some(_) => SyncState::load(self.session.state())?,
             None => None,
         };
-        let read_from = self.remote.and_then(Source::moved_to);
-        let moved = read_from.clone().map(Note::Moved);
+        let moved = self.remote.and_then(Source::moved_to);
+        let read_from = moved.as_ref().map(|moved| moved.read_from.clone());
         let (notices, known_notices) = outcome::part(staged.notices(), last.as_ref());
         Ok(Outcome {
             mode: self.options.mode,
@@ -288,7 +289,7 @@ impl Pipeline<'_> {
                 .iter()
                 .cloned()
                 .chain(written.into_iter().flatten())
-                .chain(moved)
+                .chain(moved.map(Note::Moved))
                 .collect(),
             read_from,
             plan,

@@ -52,7 +52,7 @@ pub enum Note {
     /// The branch is still at the commit that was rolled back from.
     Held(crate::git::CommitId),
     /// The repository was read from this address, and not from the one that is set.
-    Moved(String),
+    Moved(crate::source::Moved),
     /// The name is that of a branch and of a tag; the branch was taken.
     BranchAndTag(String),
     /// Files were written that stand for others.

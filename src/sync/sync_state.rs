@@ -17,14 +17,15 @@ pub(super) fn write(
     let known = SyncState::load(session.state())?;
     let at_it = known.filter(|known| known.last_sync.commit_sha == outcome.commit.id);
     if let (0, Some(known)) = (changed, at_it) {
-        if known.kept != kept || known.notices != notices {
-            let kept = kept.to_vec();
-            let known = SyncState {
-                kept,
-                notices,
-                ..known
-            };
-            return Ok(known.save(session.state(), published)?);
+        let now = SyncState {
+            kept: kept.to_vec(),
+            notices,
+            repository: outcome.repository.clone(),
+            read_from: outcome.read_from.clone(),
+            ..known.clone()
+        };
+        if now != known {
+            return Ok(now.save(session.state(), published)?);
         }
         if let Some(path) = published {
             known.keep_published(session.state(), path)?;

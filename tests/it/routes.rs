@@ -18,6 +18,7 @@ mod cost;
 mod echoes;
 mod ladder;
 mod matrix;
+mod moves;
 mod proof;
 mod secrets;
 mod ssh;

@@ -54,6 +54,13 @@ impl Lines {
             Some(last) => {
                 let (name, repository) = (&last.last_sync.reference, &last.repository);
                 self.add("commit", format!("{} ({name} of {repository})", id.short()));
+                if let Some(read_from) = &last.read_from {
+                    let read_from = text::words(read_from);
+                    self.add(
+                        "read from",
+                        format!("{read_from}: the repository has moved"),
+                    );
+                }
                 let files = match last.stats.changed {
                     1 => "1 file".to_owned(),
                     count => format!("{count} files"),

@@ -702,27 +702,3 @@ fn downloads_limited_without_a_login_are_left_for_the_api_and_end_as_a_rate_limi
         assert_eq!(told.route, "select-api");
     }
 }
-
-#[test]
-fn a_repository_that_has_moved_is_named_and_its_old_name_is_asked_again_after_a_surprise() {
-    let repo = Repo::with_history(3);
-    let forge = Forge::serve(&repo);
-    forge.configure(|config| config.former_names = vec!["acme/before".to_owned()]);
-    let asked = forge.git_url().replace("acme/machines", "acme/before");
-    let machine = Machine::new(&repo, &["--repo", &asked]);
-    for _ in 0..2 {
-        let moved = machine.run(&[]).ok();
-        let advice = format!("set `repo = \"{}\"`", forge.git_url());
-        assert!(moved.stderr.contains(&advice), "{}", moved.stderr);
-    }
-    let state = fs::read_to_string(machine.world.state().join("sync-state.json")).unwrap();
-    let state: serde_json::Value = serde_json::from_str(&state).unwrap();
-    assert_eq!(state["repository"], asked);
-    assert_eq!(state["read_from"], forge.git_url());
-    assert!(machine.world.state().join("git-base").exists());
-    machine.refuses_to_go_back(1);
-    assert!(!machine.world.state().join("git-base").exists());
-    // The advice works.
-    let there = Machine::git(&forge, &repo).run(&[]).ok();
-    assert!(!there.stderr.contains("moved"), "{}", there.stderr);
-}

@@ -218,7 +218,9 @@ fn a_remembered_address_is_believed_for_a_day() {
         let source = at(&asked, &machine, None);
         machine.sync(&source, "main").unwrap();
         assert_eq!(lines(&forge)[0], first);
-        assert_eq!(source.moved_to(), Some(forge.git_url()));
+        let moved = source.moved_to().unwrap();
+        assert_eq!(moved.read_from, forge.git_url());
+        assert_eq!(moved.repo, Some(forge.git_url()));
     }
 }
 

@@ -1,0 +1,41 @@
+//! What the API tells of the repository itself. Only messages are made of it.
+
+use serde::Deserialize;
+
+use super::{Error, GitHub, JSON, Moved, Url};
+
+/// The answer to `GET /repos/owner/name`, as far as it is used.
+#[derive(Deserialize)]
+pub(super) struct About {
+    full_name: Option<String>,
+}
+
+impl GitHub {
+    pub(super) fn about(&self) -> Result<About, Error> {
+        let reply = self.ask(&self.get(&[], JSON))?;
+        if !reply.status.is_success() {
+            return Err(self.refusal(&reply));
+        }
+        reply.json("repository")
+    }
+
+    /// By its present name; by the number that it answers under, where that name cannot be had.
+    pub(super) fn moved(&self, base: &Url) -> Moved {
+        let name = self.about().ok().and_then(|about| about.full_name);
+        let name = name.filter(|name| is_owner_name(name));
+        Moved {
+            read_from: name.clone().unwrap_or_else(|| base.to_string()),
+            repo: name,
+        }
+    }
+}
+
+/// Whether a forge's word can be written as `repo`, as it stands.
+fn is_owner_name(name: &str) -> bool {
+    let is_part = |part: &str| {
+        let is_of_names = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        !matches!(part, "" | "." | "..") && !part.starts_with('-') && part.bytes().all(is_of_names)
+    };
+    name.split_once('/')
+        .is_some_and(|(owner, name)| is_part(owner) && is_part(name))
+}
