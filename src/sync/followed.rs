@@ -3,6 +3,9 @@
 //! A branch moves, and its commits prove that it moves forward. Nothing of the kind is known of a tag: one that was set
 //! anew, or a branch that took a tag's name, would bring other files under the name that somebody had checked.
 //!
+//! What is pinned is the commit and not the tag's own object: an annotated tag that was made anew on the same commit
+//! brings the same files, signatures are asked of commits, and by the API the object would cost a request at each run.
+//!
 //! It is a file of its own and not a part of the index, because a rollback changes the index and not what the tag was.
 
 use serde::{Deserialize, Serialize};
