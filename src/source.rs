@@ -22,7 +22,7 @@ mod stage;
 mod stored;
 
 pub use contents::Contents;
-pub use error::{Error, RetryAt, SetupError, SshError};
+pub use error::{Error, Head, Instead, RetryAt, SetupError, SshError};
 pub use open::{Opening, open};
 pub use stage::{Depth, LinkFault, Notice, Staged, Terms, prove, walk};
 pub use stored::stored;
@@ -34,7 +34,8 @@ pub struct Resolved {
     pub commit: CommitId,
     /// How the name was understood.
     pub kind: RefKind,
-    /// Whether the name is that of a tag as well, as far as that was seen on the way: the branch was taken.
+    /// Whether the name is that of a tag as well, as far as that was seen on the way: the branch was taken. By the API
+    /// it is not seen.
     pub is_tag_too: bool,
 }
 

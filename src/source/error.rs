@@ -13,15 +13,18 @@ use crate::git::{BlobId, CommitId, TreeId};
 use crate::git::{commit, tree};
 use crate::text::{self, Amount};
 
+mod instead;
 mod phrases;
 mod setup;
 mod ssh;
 
+pub(super) use instead::of_clone;
+pub use instead::{Head, Instead};
 pub(super) use phrases::NONE;
 pub use phrases::RetryAt;
 use phrases::{
-    another_ref, at_page, destination, new_address, permit, place, private, quoted, renew, until,
-    wait, way_out, with,
+    at_page, destination, new_address, permit, place, private, quoted, renew, until, wait, way_out,
+    with,
 };
 pub use setup::SetupError;
 pub use ssh::SshError;
@@ -222,15 +225,15 @@ pub enum Error {
     #[error("`{}` is neither a branch nor a tag of {remote}", text::name(.reference))]
     #[diagnostic(
         code(hyper_sync::source::unknown_ref),
-        help("{}; nothing was written", another_ref(.reference, .default.as_deref()))
+        help("{}; nothing was written", .instead.advice(.reference))
     )]
     UnknownRef {
         /// Host or repository.
         remote: String,
         /// As it was asked for.
         reference: String,
-        /// The repository's default branch, where it was asked for.
-        default: Option<String>,
+        /// What the remote has in its place.
+        instead: Box<Instead>,
     },
     /// The commit is not there.
     #[error("{remote} has no commit {commit}")]

@@ -53,7 +53,7 @@ impl Source for Ladder {
             },
             // Git lists names; a short id is only known to the API.
             Err(error @ Error::UnknownRef { .. }) if is_short_id(reference) => {
-                let resolved = self.api.resolve(reference).ok();
+                let resolved = self.api.find(reference).ok().flatten();
                 let commit = resolved.filter(|resolved| resolved.kind == RefKind::Commit);
                 commit.ok_or(error)
             }

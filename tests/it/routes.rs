@@ -18,11 +18,13 @@ mod cost;
 mod echoes;
 mod ladder;
 mod matrix;
+mod missing;
 mod moves;
 mod proof;
 mod secrets;
 mod ssh;
 mod store;
+mod tags;
 
 /// A machine, and the way to a repository that its settings name.
 struct Machine {

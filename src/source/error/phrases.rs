@@ -48,31 +48,6 @@ pub(super) fn new_address(repo: Option<&str>) -> String {
     )
 }
 
-/// What may have been meant by a name that is neither a branch nor a tag.
-pub(super) fn another_ref(reference: &str, default: Option<&str>) -> String {
-    let remote = ["refs/remotes/origin/", "remotes/origin/", "origin/"];
-    if let Some(branch) = remote
-        .iter()
-        .find_map(|prefix| reference.strip_prefix(prefix))
-    {
-        let branch = text::name(branch);
-        return format!("write the branch as the repository itself has it: `--ref {branch}`");
-    }
-    let is_hex = reference.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if is_hex && (4..40).contains(&reference.len()) {
-        return "a commit needs its full 40 digits".to_owned();
-    }
-    match default {
-        Some(default) => {
-            let default = text::name(default);
-            format!(
-                "check `--ref`: it may have been renamed or deleted; the default branch is `{default}` (`--ref {default}`)"
-            )
-        }
-        None => "check `--ref`: it may have been renamed or deleted".to_owned(),
-    }
-}
-
 pub(super) fn at_page(page: Option<&str>) -> String {
     page.map(|page| format!(" at {}", words(page)))
         .unwrap_or_default()

@@ -145,8 +145,11 @@ pub(super) fn greeting(read: impl Read) -> Result<Greeting, Trouble> {
     Ok(Greeting::Version2(capabilities))
 }
 
-/// Reads a listing, of which only refs with these names are kept. The number is how many there were.
-pub(super) fn refs(read: impl Read, wanted: &[&str]) -> Result<(Vec<Ref>, usize), Trouble> {
+/// Reads a listing, of which only refs with wanted names are kept. The number is how many there were.
+pub(super) fn refs(
+    read: impl Read,
+    mut wanted: impl FnMut(&str) -> bool,
+) -> Result<(Vec<Ref>, usize), Trouble> {
     let mut lines = Lines::new(read);
     let mut refs = Vec::new();
     let mut listed = 0;
@@ -158,7 +161,7 @@ pub(super) fn refs(read: impl Read, wanted: &[&str]) -> Result<(Vec<Ref>, usize)
             return Err(Trouble::Protocol(format!("`{line}` is no ref")));
         };
         listed += 1;
-        if wanted.contains(&name) {
+        if wanted(name) {
             let attributes: Vec<&str> = words.collect();
             let attribute = |name| {
                 let mut values = attributes.iter().filter_map(|word| word.strip_prefix(name));
@@ -405,16 +408,18 @@ mod tests {
             b"3333333333333333333333333333333333333333 refs/tags/main peeled:4444444444444444444444444444444444444444\n",
             b"0000",
         ]);
-        let (refs, listed) =
-            refs(listing.as_slice(), &["refs/heads/main", "refs/tags/main"]).unwrap();
+        let (refs, listed) = refs(listing.as_slice(), |name| {
+            ["refs/heads/main", "refs/tags/main"].contains(&name)
+        })
+        .unwrap();
         assert_eq!(listed, 4);
         assert_eq!(refs.len(), 2);
         assert_eq!(
             refs[1].peeled.as_deref(),
             Some("4444444444444444444444444444444444444444")
         );
-        assert!(super::refs(&b"0000"[..], &[]).unwrap().0.is_empty());
-        assert!(super::refs(packets(&[b"nonsense", b"0000"]).as_slice(), &[]).is_err());
+        assert!(super::refs(&b"0000"[..], |_| true).unwrap().0.is_empty());
+        assert!(super::refs(packets(&[b"nonsense", b"0000"]).as_slice(), |_| true).is_err());
     }
 
     #[test]

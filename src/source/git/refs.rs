@@ -1,7 +1,8 @@
 //! From a name to a commit id.
 
 use crate::git::CommitId;
-use crate::source::{Error, RefKind, Resolved};
+use crate::source::error::of_clone;
+use crate::source::{Error, Head, Instead, RefKind, Resolved};
 use crate::text::{name, words};
 
 use super::answer::{self, Ref};
@@ -19,9 +20,13 @@ impl GitSource {
             });
         }
         let candidates = candidates(reference);
-        let names: Vec<&str> = candidates.iter().map(|(name, _)| name.as_str()).collect();
+        // What a clone calls `origin/main` is `main` here.
+        let meant = of_clone(reference).map(|branch| format!("refs/heads/{branch}"));
         // `HEAD` too: where even that is missing, the repository may be empty.
-        let (refs, listed) = self.list(&[&["HEAD"], names.as_slice()].concat())?;
+        let mut names = vec!["HEAD"];
+        names.extend(candidates.iter().map(|(name, _)| name.as_str()));
+        names.extend(meant.as_deref());
+        let (refs, listed) = self.list(&names)?;
         for (name, kind) in &candidates {
             if let Some(found) = refs.iter().find(|found| found.name == *name) {
                 let commit = self.commit_of(found)?;
@@ -40,28 +45,58 @@ impl GitSource {
         if listed == 0 && self.list(&["HEAD", "refs/"])?.1 == 0 {
             return Err(Error::EmptyRepository { remote });
         }
+        let is_there = |name: &str| refs.iter().any(|found| found.name == name);
+        let instead = match meant.filter(|branch| is_there(branch)) {
+            Some(branch) => Instead {
+                branch: of_branch(&branch),
+                head: Head::Unknown,
+            },
+            None => Instead {
+                branch: None,
+                head: self.head(is_there("HEAD")),
+            },
+        };
         Err(Error::UnknownRef {
             remote,
             reference: reference.to_owned(),
-            default: self.default_branch(),
+            instead: Box::new(instead),
         })
     }
 
-    /// The branch that `HEAD` stands for, if the server says so; for a message, so that an error is no error.
-    fn default_branch(&self) -> Option<String> {
-        let (refs, _) = self.ask_for_refs(&request::head(), &["HEAD"]).ok()?;
-        let branch = refs.into_iter().find_map(|head| head.symref)?;
-        branch.strip_prefix("refs/heads/").map(str::to_owned)
+    /// What `HEAD` stands for, if the server says so; for a message, so that an error is no error.
+    fn head(&self, exists: bool) -> Head {
+        if exists {
+            let head = self.ask_for_refs(&request::head(), |name| name == "HEAD");
+            let branch = head.ok().and_then(|(refs, _)| symref(&refs));
+            return branch.map_or(Head::Unknown, Head::Branch);
+        }
+        let mut branches = 0;
+        let listed = self.ask_for_refs(&request::branches(), |name| {
+            let is_branch = name.starts_with("refs/heads/");
+            branches += usize::from(is_branch);
+            name == "HEAD" || (is_branch && branches <= Head::BRANCHES)
+        });
+        listed.map_or(Head::Unknown, |(refs, _)| Head::Dangling {
+            name: symref(&refs),
+            branches: refs
+                .iter()
+                .filter_map(|found| of_branch(&found.name))
+                .collect(),
+        })
     }
 
     fn list(&self, names: &[&str]) -> Result<(Vec<Ref>, usize), Error> {
-        self.ask_for_refs(&request::ls_refs(names), names)
+        self.ask_for_refs(&request::ls_refs(names), |name| names.contains(&name))
     }
 
-    fn ask_for_refs(&self, request: &[u8], names: &[&str]) -> Result<(Vec<Ref>, usize), Error> {
+    fn ask_for_refs(
+        &self,
+        request: &[u8],
+        wanted: impl FnMut(&str) -> bool,
+    ) -> Result<(Vec<Ref>, usize), Error> {
         let mut connection = self.connection();
         let answer = connection.command(request)?;
-        let trouble = match answer::refs(answer, names) {
+        let trouble = match answer::refs(answer, wanted) {
             Ok(listing) => return Ok(listing),
             Err(trouble) => trouble,
         };
@@ -83,6 +118,17 @@ impl GitSource {
             Error::Protocol { remote, detail }
         })
     }
+}
+
+/// The branch that a symbolic `HEAD` among the refs stands for.
+fn symref(refs: &[Ref]) -> Option<String> {
+    let mut targets = refs.iter().filter_map(|found| found.symref.as_deref());
+    targets.next().and_then(of_branch)
+}
+
+/// The name of a branch by its ref.
+fn of_branch(name: &str) -> Option<String> {
+    name.strip_prefix("refs/heads/").map(str::to_owned)
 }
 
 /// What a name may stand for, the first that exists wins: `refs/…` and `HEAD` as they are, a branch before a tag.

@@ -20,6 +20,18 @@ pub(super) fn head() -> Vec<u8> {
     command("ls-refs", &lines)
 }
 
+/// `ls-refs` for the branches, and for a `HEAD` that stands for none of them: `unborn`, of git 2.31. Older ones leave
+/// that word aside.
+pub(super) fn branches() -> Vec<u8> {
+    let lines = [
+        "symrefs",
+        "unborn",
+        "ref-prefix HEAD",
+        "ref-prefix refs/heads/",
+    ];
+    command("ls-refs", &lines.map(str::to_owned))
+}
+
 /// `fetch`.
 #[derive(Debug, Default)]
 pub(super) struct Fetch<'a> {

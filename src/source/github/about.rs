@@ -8,6 +8,7 @@ use super::{Error, GitHub, JSON, Moved, Url};
 #[derive(Deserialize)]
 pub(super) struct About {
     full_name: Option<String>,
+    pub(super) default_branch: Option<String>,
 }
 
 impl GitHub {

@@ -2,25 +2,47 @@
 
 use reqwest::header::{HeaderValue, IF_NONE_MATCH};
 
-use super::{Error, GitHub, Reply};
+use serde::Deserialize;
+
+use super::{Error, GitHub, JSON, Reply};
 use crate::git::CommitId;
-use crate::source::{RefKind, Resolved};
+use crate::source::error::of_clone;
+use crate::source::{Head, Instead, RefKind, Resolved};
 use crate::text;
 
 /// Answers with the commit's id and nothing else.
 const SHA: &str = "application/vnd.github.sha";
 
+/// One of the refs that `git/matching-refs` lists.
+#[derive(Deserialize)]
+struct Listed {
+    #[serde(rename = "ref")]
+    name: String,
+}
+
 impl GitHub {
-    /// A full id is a commit and costs nothing; else a branch, then a tag, then a short id.
+    /// As [`find`](Self::find); an error tells what there is in place of a name that is missing.
     pub(super) fn resolve_name(&self, reference: &str) -> Result<Resolved, Error> {
+        self.find(reference)?.ok_or_else(|| Error::UnknownRef {
+            remote: self.remote.clone(),
+            reference: reference.to_owned(),
+            instead: Box::new(self.instead(reference)),
+        })
+    }
+
+    /// A full id is a commit and costs nothing; else a branch, then a tag, then a short id.
+    ///
+    /// Whether a branch is a tag too is not known: it would cost a request at each run. The branch is asked for as one,
+    /// so that a tag is never taken for it.
+    pub(in crate::source) fn find(&self, reference: &str) -> Result<Option<Resolved>, Error> {
         // As git does, in either case.
         if let Ok(commit) = reference.to_ascii_lowercase().parse() {
             let kind = RefKind::Commit;
-            return Ok(Resolved {
+            return Ok(Some(Resolved {
                 commit,
                 kind,
                 is_tag_too: false,
-            });
+            }));
         }
         for (name, kind) in candidates(reference) {
             let Some(commit) = self.resolve_candidate(&name)? else {
@@ -30,17 +52,52 @@ impl GitHub {
             if kind == RefKind::Commit && !commit.to_string().starts_with(reference) {
                 continue;
             }
-            return Ok(Resolved {
+            return Ok(Some(Resolved {
                 commit,
                 kind,
                 is_tag_too: false,
-            });
+            }));
         }
-        Err(Error::UnknownRef {
-            remote: self.remote.clone(),
-            reference: reference.to_owned(),
-            default: None,
+        Ok(None)
+    }
+
+    /// For a message, so that an error is no error.
+    fn instead(&self, reference: &str) -> Instead {
+        let branch = of_clone(reference).filter(|branch| self.has_branch(branch) == Some(true));
+        let branch = branch.map(str::to_owned);
+        let head = match branch {
+            Some(_) => Head::Unknown,
+            None => self.head().unwrap_or_default(),
+        };
+        Instead { branch, head }
+    }
+
+    fn head(&self) -> Option<Head> {
+        let name = self.about().ok()?.default_branch?;
+        Some(if self.has_branch(&name)? {
+            Head::Branch(name)
+        } else {
+            Head::Dangling {
+                name: Some(name),
+                branches: self.some_branches(),
+            }
         })
+    }
+
+    /// `None` where the API does not say.
+    fn has_branch(&self, name: &str) -> Option<bool> {
+        let commit = self.resolve_candidate(&format!("heads/{name}")).ok()?;
+        Some(commit.is_some())
+    }
+
+    fn some_branches(&self) -> Vec<String> {
+        let reply = self.ask(&self.get(&["git", "matching-refs", "heads"], JSON));
+        let listed: Option<Vec<Listed>> = reply.ok().and_then(|reply| reply.json("branches").ok());
+        let names = listed.into_iter().flatten().filter_map(|listed| {
+            let name = listed.name.strip_prefix("refs/heads/")?;
+            Some(name.to_owned())
+        });
+        names.take(Head::BRANCHES).collect()
     }
 
     fn resolve_candidate(&self, name: &str) -> Result<Option<CommitId>, Error> {

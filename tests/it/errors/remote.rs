@@ -8,6 +8,8 @@ use hyper_sync::text::Amount;
 use hyper_sync::vetted::{Refusal, TrustedFile, Untrusted};
 use hyper_sync::{objects, scan, signature, source};
 
+use hyper_sync::source::{Head, Instead};
+
 use super::{denied, missing, oid};
 
 const REMOTE: &str = "github.com/o/n";
@@ -70,6 +72,21 @@ fn ssh_keys() -> impl Iterator<Item = source::Error> {
         fault,
     };
     faults.into_iter().map(of).map(source::Error::Ssh)
+}
+
+fn unknown(reference: &str, branch: Option<String>, head: Head) -> source::Error {
+    source::Error::UnknownRef {
+        remote: remote(),
+        reference: text(reference),
+        instead: Box::new(Instead { branch, head }),
+    }
+}
+
+fn dangling(name: Option<&str>, branches: &[&str]) -> Head {
+    Head::Dangling {
+        name: name.map(text),
+        branches: branches.iter().map(|name| text(name)).collect(),
+    }
 }
 
 /// What keeps the remote from being asked.
@@ -173,26 +190,14 @@ fn answered() -> Vec<source::Error> {
             remote: remote(),
             page: None,
         },
-        E::UnknownRef {
-            remote: remote(),
-            reference: text("mian"),
-            default: Some(text("main")),
-        },
-        E::UnknownRef {
-            remote: remote(),
-            reference: text("mian"),
-            default: None,
-        },
-        E::UnknownRef {
-            remote: remote(),
-            reference: text("origin/main"),
-            default: Some(text("main")),
-        },
-        E::UnknownRef {
-            remote: remote(),
-            reference: text("1a2b3c4"),
-            default: Some(text("main")),
-        },
+        unknown("mian", None, Head::Branch(text("main"))),
+        unknown("mian", None, Head::Unknown),
+        unknown("origin/main", Some(text("main")), Head::Unknown),
+        unknown("origin/mian", None, Head::Branch(text("main"))),
+        unknown("1a2b3c4", None, Head::Branch(text("main"))),
+        unknown("main", None, dangling(Some("main"), &["trunk"])),
+        unknown("HEAD", None, dangling(None, &["a", "b", "c"])),
+        unknown("v1", None, dangling(None, &[])),
         E::UnknownCommit {
             remote: remote(),
             commit: oid('c'),

@@ -1,0 +1,81 @@
+//! What a remote has in place of a name that it does not have, and the advice that follows from it.
+
+use crate::text;
+
+/// What a remote has where a name is neither a branch nor a tag, as far as it could be found out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Instead {
+    /// The branch of the remote that a clone knows by the name that was asked for.
+    pub branch: Option<String>,
+    /// The branch that `HEAD` stands for.
+    pub head: Head,
+}
+
+/// What the `HEAD` of a remote stands for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Head {
+    /// It was not asked for, or the remote does not say.
+    #[default]
+    Unknown,
+    /// A branch.
+    Branch(String),
+    /// A branch that does not exist.
+    Dangling {
+        /// Its name, where the remote says it.
+        name: Option<String>,
+        /// Branches that do exist, [`Head::BRANCHES`] at most.
+        branches: Vec<String>,
+    },
+}
+
+impl Head {
+    /// So many branches are named in place of one that does not exist.
+    pub(in crate::source) const BRANCHES: usize = 3;
+}
+
+/// The name that a branch has on the remote, where a clone's name for it was asked for.
+pub(in crate::source) fn of_clone(reference: &str) -> Option<&str> {
+    let prefixes = ["refs/remotes/origin/", "remotes/origin/", "origin/"];
+    let mut branches = prefixes
+        .iter()
+        .filter_map(|prefix| reference.strip_prefix(prefix));
+    branches.next().filter(|branch| !branch.is_empty())
+}
+
+impl Instead {
+    /// What may have been meant by `reference`.
+    pub(super) fn advice(&self, reference: &str) -> String {
+        if let Some(branch) = &self.branch {
+            let branch = text::name(branch);
+            return format!("write the branch as the repository itself has it: `--ref {branch}`");
+        }
+        let is_hex = reference.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let gone = if is_hex && (4..40).contains(&reference.len()) {
+            "check `--ref`: a commit needs its full 40 digits, and a branch or tag may have been renamed or deleted"
+        } else {
+            "check `--ref`: it may have been renamed or deleted"
+        };
+        match &self.head {
+            Head::Unknown => gone.to_owned(),
+            Head::Branch(name) => {
+                let name = text::name(name);
+                format!("{gone}; the default branch is `{name}` (`--ref {name}`)")
+            }
+            Head::Dangling { name, branches } => {
+                let name = name.as_ref().map(|name| format!(" `{}`", text::name(name)));
+                let name = name.unwrap_or_default();
+                let others = others(branches);
+                format!("{gone}; the default branch{name} does not exist{others}")
+            }
+        }
+    }
+}
+
+fn others(branches: &[String]) -> String {
+    let names: Vec<_> = branches.iter().map(text::name).collect();
+    match names.as_slice() {
+        [] => String::new(),
+        [name] => format!(", but `{name}` does (`--ref {name}`)"),
+        [first, ..] => format!(", but `{}` do (`--ref {first}`)", names.join("`, `")),
+    }
+}
