@@ -43,7 +43,7 @@ pub mod undo;
 mod update;
 
 pub use conflicts::kept as late_edits;
-pub use error::{ContentError, Error, Problem};
+pub use error::{ContentError, Error, RecoveryProblem};
 pub use recover::{Recovered, is_active, recover};
 pub use transaction::{Change, Image, NotATx, Point, Transaction, TxId};
 pub use update::Update;
@@ -124,14 +124,14 @@ pub struct Prepared<'a> {
     interrupt: &'a AtomicBool,
     on_progress: OnProgress<'a>,
     /// `None` where no file has to change.
-    staged: Option<Staged>,
+    staged: Option<StagedUpdate>,
 }
 
 /// What was staged.
-struct Staged {
+struct StagedUpdate {
     transaction: Transaction,
     staging: Staging,
-    record: recover::Record,
+    record: recover::RecordDirectory,
     /// Whether the target was made for it.
     made: bool,
 }
@@ -167,7 +167,7 @@ pub fn prepare<'a>(
     let made = target.make()?;
     match prepared.stage(&transaction, content) {
         Ok((staging, record)) => {
-            prepared.staged = Some(Staged {
+            prepared.staged = Some(StagedUpdate {
                 transaction,
                 staging,
                 record,
@@ -195,7 +195,7 @@ impl Prepared<'_> {
             self.update.remember(self.state)?;
             return Ok(Applied::default());
         };
-        let Staged {
+        let StagedUpdate {
             transaction,
             staging,
             record,
@@ -220,7 +220,7 @@ impl Prepared<'_> {
 
     /// Takes everything back, as well as it can be done now; the next run does what remains.
     pub fn discard(mut self, because: &Error) {
-        if let Some(Staged { made, .. }) = self.staged.take() {
+        if let Some(StagedUpdate { made, .. }) = self.staged.take() {
             self.clean_up(made, because);
         }
     }
@@ -239,7 +239,7 @@ impl Prepared<'_> {
         Ok(())
     }
 
-    fn activate(&self, record: recover::Record) -> Result<(), Error> {
+    fn activate(&self, record: recover::RecordDirectory) -> Result<(), Error> {
         self.heed()?;
         preflight::recheck(self.target, self.update)?;
         record.activate()
@@ -249,7 +249,7 @@ impl Prepared<'_> {
         &self,
         transaction: &Transaction,
         content: &dyn Content,
-    ) -> Result<(Staging, recover::Record), Error> {
+    ) -> Result<(Staging, recover::RecordDirectory), Error> {
         thread::scope(|scope| {
             let settled = scope.spawn(|| content.settle());
             let staged = self.write(transaction, content)?;
@@ -265,7 +265,7 @@ impl Prepared<'_> {
         &self,
         transaction: &Transaction,
         content: &dyn Content,
-    ) -> Result<(Staging, recover::Record), Error> {
+    ) -> Result<(Staging, recover::RecordDirectory), Error> {
         let (target, state) = (self.target, self.state);
         let total = transaction.changes.len() as u64;
         let staging = Staging::open(target)?;
@@ -279,7 +279,7 @@ impl Prepared<'_> {
             self.heed()?;
         }
         stage::directories(&staging, target, transaction)?;
-        let record = recover::Record::write(state, transaction, &kept)?;
+        let record = recover::RecordDirectory::write(state, transaction, &kept)?;
         // Everything was written before the first of it is waited for. The root, so that the staging directory has its name.
         let root = target.directory(None)?;
         let mut unsynced: Vec<Unsynced<'_>> = kept.unsynced().collect();

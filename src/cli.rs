@@ -12,9 +12,9 @@ use crate::Error;
 use crate::exit::Exit;
 use crate::metrics::Progress;
 use crate::report::{Report, Stdio, log_events};
-use crate::settings::{Env, File, Overrides, Resolved, Settings};
+use crate::settings::{ConfigFile, Env, Overrides, ResolvedSettings, Settings};
 use crate::source::Interrupt;
-use crate::sync::Context;
+use crate::sync::SyncContext;
 
 mod args;
 mod completions;
@@ -37,7 +37,7 @@ mod watch;
 
 use args::{Cli, Global};
 pub use usage::Error as UsageError;
-use watch::Watch;
+use watch::ProgressView;
 
 /// Runs the program with these arguments, the program's name first.
 ///
@@ -87,9 +87,9 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Does work of the sync stage, showing how it goes on.
-    fn watched<T>(&mut self, settings: &Settings, work: impl FnOnce(&Context<'_>) -> T) -> T {
-        let watch = Watch::new(self.report);
-        work(&Context {
+    fn watched<T>(&mut self, settings: &Settings, work: impl FnOnce(&SyncContext<'_>) -> T) -> T {
+        let watch = ProgressView::new(self.report);
+        work(&SyncContext {
             settings,
             env: self.env,
             observer: &watch,
@@ -99,7 +99,7 @@ impl Run<'_> {
 }
 
 /// A command that works with the settings of this machine.
-trait Command {
+trait CliCommand {
     /// The settings that the command line gives: `global`, and what the command's own options add.
     fn overrides(&self, global: Overrides) -> Overrides {
         global
@@ -114,20 +114,20 @@ trait Command {
 
 fn run(cli: &Cli, env: &Env, interrupt: &Interrupt, report: &mut Report) -> Result<Exit, Error> {
     let global = &cli.global;
-    let command: &dyn Command = match &cli.command {
+    let command: &dyn CliCommand = match &cli.command {
         None => &cli.update,
-        Some(args::Command::Sync(command)) => command,
-        Some(args::Command::Validate(command)) => command,
-        Some(args::Command::Status(command)) => command,
-        Some(args::Command::Overdue(command)) => command,
-        Some(args::Command::Diff(command)) => command,
-        Some(args::Command::History(command)) => command,
-        Some(args::Command::Rollback(command)) => command,
-        Some(args::Command::Restore(command)) => command,
-        Some(args::Command::Rebuild(command)) => command,
-        Some(args::Command::Config(command)) => return command.run(global, env, report),
-        Some(args::Command::Completions(command)) => return Ok(command.run(report)),
-        Some(args::Command::Man(command)) => return Ok(command.run(report)),
+        Some(args::Subcommands::Sync(command)) => command,
+        Some(args::Subcommands::Validate(command)) => command,
+        Some(args::Subcommands::Status(command)) => command,
+        Some(args::Subcommands::Overdue(command)) => command,
+        Some(args::Subcommands::Diff(command)) => command,
+        Some(args::Subcommands::History(command)) => command,
+        Some(args::Subcommands::Rollback(command)) => command,
+        Some(args::Subcommands::Restore(command)) => command,
+        Some(args::Subcommands::Rebuild(command)) => command,
+        Some(args::Subcommands::Config(command)) => return command.run(global, env, report),
+        Some(args::Subcommands::Completions(command)) => return Ok(command.run(report)),
+        Some(args::Subcommands::Man(command)) => return Ok(command.run(report)),
     };
     let overrides = command.overrides(global.overrides());
     let settings = resolve(global, &overrides, env, report)?.settings;
@@ -151,8 +151,8 @@ fn resolve(
     overrides: &Overrides,
     env: &Env,
     report: &mut Report,
-) -> Result<Resolved, Error> {
-    let file = File::find(global.config.as_deref(), env)?;
+) -> Result<ResolvedSettings, Error> {
+    let file = ConfigFile::find(global.config.as_deref(), env)?;
     let resolved = Settings::resolve(overrides, env, file.as_ref())?;
     for name in &resolved.unknown_variables {
         report.warning(&format!("`{name}` is set, but is no setting"));
@@ -163,7 +163,7 @@ fn resolve(
 /// Code 2 of `validate` means "warnings only", so there a broken configuration is a failure.
 fn exit_of(error: &Error, cli: &Cli) -> Exit {
     match (Exit::from(error), &cli.command) {
-        (Exit::Configuration, Some(args::Command::Validate(_))) => Exit::Failure,
+        (Exit::Configuration, Some(args::Subcommands::Validate(_))) => Exit::Failure,
         (exit, _) => exit,
     }
 }

@@ -33,13 +33,13 @@ mod stat;
 mod write;
 
 use above::Exposure;
-pub(crate) use content::Led;
+pub(crate) use content::PathTarget;
 pub(crate) use directory::{Directory, NewFile};
 pub use error::{Error, Failure};
 pub use faults::{Call, Faults, Outcome};
 pub(crate) use flush::{Unsynced, sync_all};
 pub(crate) use replace::{Durability, replace, replace_at};
-pub use stat::{Kind, Stat};
+pub use stat::{FileKind, Stat};
 pub(crate) use write::{Obstacle, Room};
 
 /// The target directory, pinned.

@@ -38,11 +38,11 @@ const WIDTH: usize = 63;
 
 /// The lock, held until it is dropped.
 #[derive(Debug)]
-pub struct Lock {
+pub struct RunLock {
     file: File,
 }
 
-impl Drop for Lock {
+impl Drop for RunLock {
     /// Closing would do it, but not while a child is between `fork` and `exec`, where it has our descriptors.
     fn drop(&mut self) {
         let _ = self.file.unlock();
@@ -101,7 +101,7 @@ fn held_by(holder: Option<&str>) -> String {
     holder.map_or_else(String::new, |holder| format!(" ({})", words(holder)))
 }
 
-impl Lock {
+impl RunLock {
     /// Takes the lock, waiting for it as long as `wait`, or until `interrupt` is set.
     pub fn acquire(
         state: &StateDir,

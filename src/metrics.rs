@@ -14,19 +14,19 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Exit;
-use crate::rebuild::Record;
+use crate::rebuild::RebuildRecord;
 use crate::source::Traffic;
-use crate::state::sealed::{self, Format};
+use crate::state::sealed::{self, SealedFormat};
 use crate::state::{Error, Found, Index, StateDir, SyncState, publish};
 use crate::sync::{Hold, Unreached};
 use crate::text;
 
 mod exposition;
 
-use exposition::{Family, Kind, Sample, render};
+use exposition::{Family, MetricKind, Sample, render};
 
 const NAME: &str = "metrics";
-const FORMAT: Format = Format {
+const FORMAT: SealedFormat = SealedFormat {
     kind: "metrics",
     version: 1,
 };
@@ -67,7 +67,7 @@ impl Progress {
 
 /// What is told, beyond what the state directory knows.
 #[derive(Debug, Clone)]
-pub struct Run<'a> {
+pub struct RunMetrics<'a> {
     /// The directory that is kept equal to a commit: the label that tells two of them apart.
     pub target: &'a Path,
     /// What was done.
@@ -81,14 +81,14 @@ pub struct Run<'a> {
 }
 
 /// Counts a run that has ended, and writes the file. The caller holds the lock.
-pub fn write(path: &Path, state: &StateDir, run: &Run<'_>) -> Result<(), Error> {
+pub fn write(path: &Path, state: &StateDir, run: &RunMetrics<'_>) -> Result<(), Error> {
     let mut tally = Tally::load(state)?;
     tally.count(run.progress, run.exit, Timestamp::now().as_second());
     tally.save(state)?;
-    let known = Known {
+    let known = MetricsInput {
         last: SyncState::load(state)?,
         held: Hold::load(state)?.is_some(),
-        pending: Record::load(state)?.pending.is_some(),
+        pending: RebuildRecord::load(state)?.pending.is_some(),
         unreached: Unreached::load(state)?.map_or(0, |record| record.count),
         tally,
     };
@@ -163,7 +163,7 @@ impl Ends {
 }
 
 /// Everything that is told beyond the run.
-struct Known {
+struct MetricsInput {
     last: Option<SyncState>,
     held: bool,
     pending: bool,
@@ -171,7 +171,7 @@ struct Known {
     tally: Tally,
 }
 
-fn families(known: &Known, run: &Run<'_>) -> Vec<Family> {
+fn families(known: &MetricsInput, run: &RunMetrics<'_>) -> Vec<Family> {
     let mut families = vec![info(run)];
     families.extend(stages(&known.tally, run));
     families.extend(traffic(&known.tally, run));
@@ -180,7 +180,7 @@ fn families(known: &Known, run: &Run<'_>) -> Vec<Family> {
 }
 
 /// What is no number, in labels.
-fn info(run: &Run<'_>) -> Family {
+fn info(run: &RunMetrics<'_>) -> Family {
     let sample = run.index.map(|index| Sample {
         labels: vec![
             of(run),
@@ -199,7 +199,7 @@ fn info(run: &Run<'_>) -> Family {
 }
 
 /// How each stage has ended.
-fn stages(tally: &Tally, run: &Run<'_>) -> [Family; 3] {
+fn stages(tally: &Tally, run: &RunMetrics<'_>) -> [Family; 3] {
     let stages = [("sync", &tally.sync), ("rebuild", &tally.rebuild)];
     let each = |name, help, value: fn(&Ends) -> Option<i64>| {
         let samples = stages.iter().filter_map(|(stage, ends)| {
@@ -230,10 +230,10 @@ fn stages(tally: &Tally, run: &Run<'_>) -> [Family; 3] {
 }
 
 /// What has moved over the network.
-fn traffic(tally: &Tally, run: &Run<'_>) -> [Family; 2] {
+fn traffic(tally: &Tally, run: &RunMetrics<'_>) -> [Family; 2] {
     let counter = |name, help, value| Family {
         name,
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         help,
         samples: vec![one(run, whole(value))],
     };
@@ -252,7 +252,7 @@ fn traffic(tally: &Tally, run: &Run<'_>) -> [Family; 2] {
 }
 
 /// How the target stands.
-fn standing(known: &Known, run: &Run<'_>) -> [Family; 5] {
+fn standing(known: &MetricsInput, run: &RunMetrics<'_>) -> [Family; 5] {
     let change = known.last.as_ref().map(|last| last.last_sync.timestamp);
     let state =
         |name, help, value: Option<i64>| gauge(name, help, value.map(|value| one(run, value)));
@@ -292,13 +292,13 @@ fn gauge(
 ) -> Family {
     Family {
         name,
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         help,
         samples: samples.into_iter().collect(),
     }
 }
 
-fn one(run: &Run<'_>, value: i64) -> Sample {
+fn one(run: &RunMetrics<'_>, value: i64) -> Sample {
     Sample {
         labels: vec![of(run)],
         value,
@@ -306,7 +306,7 @@ fn one(run: &Run<'_>, value: i64) -> Sample {
 }
 
 /// The label that every sample has.
-fn of(run: &Run<'_>) -> (&'static str, String) {
+fn of(run: &RunMetrics<'_>) -> (&'static str, String) {
     ("target", text::path(run.target))
 }
 

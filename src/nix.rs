@@ -14,7 +14,7 @@ pub mod syntax;
 
 pub use flake::Flake;
 pub use layout::Layout;
-pub use lock::Lock;
+pub use lock::FlakeLock;
 pub use names::Names;
 pub use nar::NarHash;
 pub use syntax::SyntaxError;

@@ -25,7 +25,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use crate::fs::Durability;
 use crate::git::commit;
-use crate::git::id::Kind;
+use crate::git::id::ObjectKind;
 use crate::git::{Commit, CommitId, Oid};
 use crate::text;
 
@@ -50,7 +50,7 @@ pub use writer::{Added, Writer};
 
 use marks::Marks;
 use pack::{Object, Pack, Reading};
-use place::{Place, shown};
+use place::{StoreDirectory, shown};
 use settle::Settling;
 
 /// The directory's name below the state directory.
@@ -69,7 +69,7 @@ const CONFIG: &str = "[core]\n\trepositoryformatversion = 1\n\tbare = true\n\
 /// The store.
 #[derive(Debug)]
 pub struct Store {
-    place: Place,
+    place: StoreDirectory,
     /// The way in through its handle.
     root: PathBuf,
     blob_limit: u64,
@@ -90,7 +90,7 @@ impl Store {
             .mode(0o700)
             .create(state_dir)
             .map_err(|source| Error::io("create", state_dir, source))?;
-        let (place, mut rebuilt) = Place::open(state_dir)?;
+        let (place, mut rebuilt) = StoreDirectory::open(state_dir)?;
         let root = place.root();
         if let Err(error) = prepare(&root) {
             if !is_misshapen(&error) {
@@ -134,7 +134,7 @@ impl Store {
     ///
     /// `None` where it is not there, is of another kind, or is damaged in every pack that has it.
     #[must_use]
-    pub fn read(&self, kind: Kind, id: Oid) -> Option<Vec<u8>> {
+    pub fn read(&self, kind: ObjectKind, id: Oid) -> Option<Vec<u8>> {
         self.object(id)
             .filter(|(actual, _)| *actual == kind)
             .map(|(_, content)| content)
@@ -142,7 +142,7 @@ impl Store {
 
     /// An object of whatever kind, proven as [`Store::read`] does.
     #[must_use]
-    pub fn object(&self, id: Oid) -> Option<(Kind, Vec<u8>)> {
+    pub fn object(&self, id: Oid) -> Option<(ObjectKind, Vec<u8>)> {
         self.find(id, |object| (object.kind, object.content))
     }
 
@@ -168,8 +168,8 @@ impl Store {
     }
 
     /// A commit, parsed and proven.
-    pub fn commit(&self, id: CommitId) -> Result<Option<Commit>, commit::Fault> {
-        self.read(Kind::Commit, id.0)
+    pub fn commit(&self, id: CommitId) -> Result<Option<Commit>, commit::CommitFault> {
+        self.read(ObjectKind::Commit, id.0)
             .map(|raw| Commit::verify(id, &raw))
             .transpose()
     }
@@ -180,7 +180,7 @@ impl Store {
         self.packs().iter().any(|pack| pack.contains(id))
     }
 
-    fn load(place: Place, blob_limit: u64) -> Result<Self, Error> {
+    fn load(place: StoreDirectory, blob_limit: u64) -> Result<Self, Error> {
         let root = place.root();
         let mut sound = !root.join(DAMAGED).exists();
         let (packs, packs_sound) = pack::load_all(&root.join("objects/pack"), blob_limit)?;

@@ -89,13 +89,13 @@ pub struct Kept {
     /// Where.
     pub path: RelPath,
     /// Why.
-    pub reason: Reason,
+    pub reason: SkipReason,
 }
 
 /// Why a path stays as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Reason {
+pub enum SkipReason {
     /// A pattern of `protect` matches.
     Protected,
     /// `local_edits = "keep"`.

@@ -1,6 +1,6 @@
 //! Other programs: the one place that finds and starts them.
 //!
-//! A program is found by one rule ([`Search`]), runs in a process group of its own and gets an environment that is whole
+//! A program is found by one rule ([`SearchPath`]), runs in a process group of its own and gets an environment that is whole
 //! ([`Environment`]: what its list lets through). Two forms: a [`Runner`] runs one to its end, with a time limit, until
 //! a signal asks us to stop, and with a bound for what it prints; a [`Child`] is spoken to by whoever started it, and
 //! dies with its owner.
@@ -28,7 +28,7 @@ mod search;
 pub(crate) use child::{Child, Pipes};
 pub use environment::Environment;
 pub use runner::SystemRunner;
-pub use search::Search;
+pub use search::SearchPath;
 
 /// How much of a program's output is kept for the error message.
 const TAIL_BYTES: usize = 16 * 1024;

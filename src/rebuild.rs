@@ -39,13 +39,13 @@ mod snapshot;
 mod units;
 mod verdict;
 
-pub use error::{Error, Running, Standing};
+pub use error::{Error, RunningSystem, Standing};
 pub use machine::{Machine, Systems};
-pub use outcome::{LockChange, Note, Outcome, Reason, Status};
-pub use record::{Build, Last, Pending, Record};
+pub use outcome::{LockChange, Outcome, RebuildNote, RebuildStatus, UnpinnedReason};
+pub use record::{Build, LastRebuild, Pending, RebuildRecord};
 
 use places::{NoFlake, Places};
-use session::Session;
+use session::RebuildContext;
 
 /// How long to wait before trying again while somebody else activates a system; a switch takes some seconds to some
 /// minutes.
@@ -59,7 +59,7 @@ const PATIENCE: [Duration; 5] = [
 
 /// What is to be rebuilt.
 #[derive(Debug, Clone)]
-pub struct Request<'a> {
+pub struct RebuildRequest<'a> {
     /// Action, flake, host, arguments, time.
     pub settings: &'a settings::Rebuild,
     /// The directory that was synced.
@@ -91,12 +91,12 @@ pub enum Repeat {
 
 /// Finds out whether a rebuild could begin at all. For the time before a sync: nothing has changed yet.
 pub fn preflight(
-    request: &Request<'_>,
+    request: &RebuildRequest<'_>,
     machine: &Machine,
     env: &Env,
     runner: &dyn Runner,
 ) -> Result<(), Error> {
-    let session = Session::new(request, machine, env, runner);
+    let session = RebuildContext::new(request, machine, env, runner);
     // Either can build; what activates is found with them.
     if session.find("nix").is_err() {
         session.find("nixos-rebuild")?;
@@ -114,7 +114,7 @@ pub fn mark_pending(
     commit: Option<CommitId>,
     action: Action,
 ) -> Result<(), state::Error> {
-    let mut record = Record::load(state)?;
+    let mut record = RebuildRecord::load(state)?;
     record.set_pending(commit, action);
     record.save(state)
 }
@@ -124,14 +124,14 @@ pub fn mark_pending(
 ///
 /// `None` where there is nothing to do, or where this process may not: the rebuild will.
 #[must_use]
-pub fn refresh_lock(settings: &settings::Rebuild, target: &Path) -> Option<Note> {
+pub fn refresh_lock(settings: &settings::Rebuild, target: &Path) -> Option<RebuildNote> {
     let places = match Places::find(&settings.flake, target) {
         Ok(places) => places,
         Err(NoFlake::Missing) => return None,
         Err(NoFlake::Unreadable { name, cause }) => {
             let path = settings.flake.join(name);
             let cause = format!("`{}` cannot be read: {cause}", text::path(&path));
-            return Some(Note::LockFailed { cause });
+            return Some(RebuildNote::LockFailed { cause });
         }
     };
     if access(&places.flake, Access::WRITE_OK).is_err() {
@@ -139,19 +139,19 @@ pub fn refresh_lock(settings: &settings::Rebuild, target: &Path) -> Option<Note>
     }
     match pinned::refresh_lock(&places) {
         Ok(false) => None,
-        Ok(true) => Some(Note::Lock {
+        Ok(true) => Some(RebuildNote::Lock {
             change: LockChange::Refreshed,
         }),
-        Err(cause) => Some(Note::LockFailed { cause }),
+        Err(cause) => Some(RebuildNote::LockFailed { cause }),
     }
 }
 
 /// Rebuilds. The caller holds the lock: nobody else syncs or rebuilds meanwhile.
 pub fn run(
-    request: &Request<'_>,
+    request: &RebuildRequest<'_>,
     machine: &Machine,
     env: &Env,
     runner: &dyn Runner,
 ) -> Result<Outcome, Error> {
-    pipeline::run(&Session::new(request, machine, env, runner))
+    pipeline::run(&RebuildContext::new(request, machine, env, runner))
 }

@@ -93,7 +93,7 @@ pub enum Verbosity {
 
 /// For whom stdout is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Format {
+pub enum OutputFormat {
     /// A person.
     #[default]
     Human,
@@ -108,7 +108,7 @@ pub enum Format {
 )]
 pub struct Report {
     stdio: Stdio,
-    format: Format,
+    format: OutputFormat,
     verbosity: Verbosity,
     color_out: bool,
     color_err: bool,
@@ -121,7 +121,7 @@ impl Report {
     #[must_use]
     pub fn new(
         stdio: Stdio,
-        format: Format,
+        format: OutputFormat,
         verbosity: Verbosity,
         color: Color,
         env: &Env,
@@ -152,7 +152,7 @@ impl Report {
 
     /// For whom stdout is.
     #[must_use]
-    pub fn format(&self) -> Format {
+    pub fn format(&self) -> OutputFormat {
         self.format
     }
 
@@ -190,7 +190,7 @@ impl Report {
 
     /// A result for a person, on stdout.
     pub fn text(&mut self, text: &str) {
-        if self.verbosity >= Verbosity::Normal && self.format == Format::Human {
+        if self.verbosity >= Verbosity::Normal && self.format == OutputFormat::Human {
             self.result(text);
         }
     }
@@ -235,11 +235,11 @@ impl Report {
     fn diagnostic(&mut self, error: &dyn Diagnostic, conflicts: Option<&[Conflict]>, exit: Exit) {
         let told = Told::of(error);
         match self.format {
-            Format::Human => {
+            OutputFormat::Human => {
                 let rendered = self.render(&told);
                 self.line(rendered.trim_end());
             }
-            Format::Json => {
+            OutputFormat::Json => {
                 let mut object = told.json(exit);
                 if let Some(conflicts) = conflicts {
                     object["conflicts"] = serde_json::json!(conflicts);
@@ -307,7 +307,7 @@ mod tests {
     }
 
     /// What is printed of an error, for a person or a program.
-    fn printed(error: &dyn Diagnostic, format: Format) -> String {
+    fn printed(error: &dyn Diagnostic, format: OutputFormat) -> String {
         let written = Arc::<Mutex<Vec<u8>>>::default();
         let stdio = Stdio {
             out: Box::new(Shared(written.clone())),
@@ -350,7 +350,7 @@ mod tests {
             let words = words.repeat(times);
             let source = Some(Box::new(Raw { words: words.clone(), source: None }));
             let raw = Raw { words, source };
-            for format in [Format::Human, Format::Json] {
+            for format in [OutputFormat::Human, OutputFormat::Json] {
                 let printed = printed(&raw, format);
                 let is_fit = |c: char| c == '\n' || c == '\t' || text::is_printable(c);
                 proptest::prop_assert!(printed.chars().all(is_fit), "{printed:?}");
@@ -385,7 +385,7 @@ mod tests {
                 out_is_terminal: false,
                 err_is_terminal: false,
             };
-            let (format, color) = (Format::Human, Color::Auto);
+            let (format, color) = (OutputFormat::Human, Color::Auto);
             let mut report = Report::new(stdio, format, Verbosity::Normal, color, &Env::empty());
             report.data("x");
             report.note("x");

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use miette::Diagnostic;
 
 use crate::exit::Exit;
-use crate::fs::{self, Kind, Stat, Target, content};
+use crate::fs::{self, FileKind, Stat, Target, content};
 use crate::git::{BlobId, File, Oid, RelPath};
 use crate::state::{Index, Owned};
 use crate::text;
@@ -82,11 +82,11 @@ pub struct Scanner<'a> {
     /// The largest file that a commit may have, in bytes: what is larger is not hashed.
     largest: u64,
     /// Held for the whole of a look: a second one finds what the first one saw.
-    seen: Mutex<Seen>,
+    seen: Mutex<FileObservation>,
 }
 
 #[derive(Debug)]
-struct Seen {
+struct FileObservation {
     /// Not later than the first look.
     since: Timestamp,
     by_path: BTreeMap<RelPath, Local>,
@@ -103,7 +103,7 @@ impl<'a> Scanner<'a> {
             remembered: index.map(|index| &index.entries),
             belief,
             largest: u64::MAX,
-            seen: Mutex::new(Seen::nothing()),
+            seen: Mutex::new(FileObservation::nothing()),
         }
     }
 
@@ -177,7 +177,7 @@ impl<'a> Scanner<'a> {
             .filter(|(_, local)| matches!(local, Local::Missing));
         for directory in RelPath::above(missing.map(|(path, _)| path)) {
             let kind = self.target.stat(&directory)?.map(|stat| stat.kind);
-            if !matches!(kind, None | Some(Kind::Directory)) {
+            if !matches!(kind, None | Some(FileKind::Directory)) {
                 let local = self.look_at(&directory)?;
                 found.insert(directory, local);
             }
@@ -187,7 +187,7 @@ impl<'a> Scanner<'a> {
 
     /// Forgets what was seen, so that the next look is fresh.
     pub fn forget(&self) {
-        *self.seen() = Seen::nothing();
+        *self.seen() = FileObservation::nothing();
     }
 
     /// The content behind an id, from a file that was seen to hash to it and still does.
@@ -202,7 +202,7 @@ impl<'a> Scanner<'a> {
             Some((file, _)) => content::read(&file, self.largest).ok()?,
             None => self.target.read_link(path).ok()??,
         };
-        (Oid::of(crate::git::id::Kind::Blob, &content).ok()? == id.0).then_some(content)
+        (Oid::of(crate::git::id::ObjectKind::Blob, &content).ok()? == id.0).then_some(content)
     }
 
     /// The content of the file at `path` that was not hashed, if it still looks as it did; `None` too where it is larger
@@ -214,7 +214,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Looks at those of the paths, which are sorted, that were not seen before.
-    fn see(&self, seen: &mut Seen, paths: &[&RelPath]) -> Result<(), Error> {
+    fn see(&self, seen: &mut FileObservation, paths: &[&RelPath]) -> Result<(), Error> {
         let mut known = InOrder::new(&seen.by_path);
         let unseen: Vec<&RelPath> = paths
             .iter()
@@ -251,14 +251,14 @@ impl<'a> Scanner<'a> {
     }
 
     /// A poisoned memory is as good as another: nothing in it is half-written.
-    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+    fn seen(&self) -> std::sync::MutexGuard<'_, FileObservation> {
         self.seen
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
-impl Seen {
+impl FileObservation {
     fn nothing() -> Self {
         Self {
             since: Timestamp::now(),

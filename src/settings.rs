@@ -23,10 +23,10 @@ mod tests;
 
 pub use env::Env;
 pub use error::{Error, UnknownKeyHelp, ValueError};
-pub use file::{DEFAULT_FILE, File};
-pub use layers::{Entry, Origin, Overrides, variable};
+pub use file::{ConfigFile, DEFAULT_FILE};
+pub use layers::{Origin, Overrides, ResolvedSetting, variable};
 pub use problem::Problem;
-pub use repo::Fault as RepoFault;
+pub use repo::AddressFault as RepoFault;
 pub use resolve::{Limits, Rebuild, Settings, Trust, Validate};
 
 /// The target of Hyper-NixOS, for which its values are the defaults.
@@ -34,11 +34,11 @@ pub const HYPER_NIXOS_TARGET: &str = "/etc/hypervisor/src";
 
 /// The settings, and where each comes from.
 #[derive(Debug, Clone)]
-pub struct Resolved {
+pub struct ResolvedSettings {
     /// For the program.
     pub settings: Settings,
     /// For people: every setting by its name, in the order of the documentation.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<ResolvedSetting>,
     /// Variables that begin like ours and are no setting, for a warning.
     pub unknown_variables: Vec<String>,
 }

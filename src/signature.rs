@@ -30,17 +30,17 @@ mod ssh;
 
 pub use error::Error;
 
-use signed::{Format, Signed};
+use signed::{SignatureFormat, Signed};
 
 /// Whose signature is good enough.
 #[derive(Debug)]
 pub struct Signers {
-    keys: Keys,
+    keys: TrustedKeys,
     programs: program::Programs,
 }
 
 #[derive(Debug)]
-enum Keys {
+enum TrustedKeys {
     Ssh(ssh::AllowedSigners),
     OpenPgp(openpgp::Keyring),
 }
@@ -68,7 +68,7 @@ impl Signers {
             problem,
         };
         let keys = if let Some(keyring) = openpgp::Keyring::detect(&content).map_err(refuse)? {
-            Keys::OpenPgp(keyring)
+            TrustedKeys::OpenPgp(keyring)
         } else {
             let text = std::str::from_utf8(&content)
                 .map_err(|_| refuse("is neither an `allowed_signers` file nor a keyring"))?;
@@ -80,7 +80,7 @@ impl Signers {
             if signers.is_empty() {
                 return Err(refuse("lists no key"));
             }
-            Keys::Ssh(signers)
+            TrustedKeys::Ssh(signers)
         };
         Ok(Self {
             keys,
@@ -99,8 +99,8 @@ impl Signers {
     #[must_use]
     pub fn program(&self) -> &'static str {
         match self.keys {
-            Keys::Ssh(_) => ssh::PROGRAM,
-            Keys::OpenPgp(_) => openpgp::PROGRAM,
+            TrustedKeys::Ssh(_) => ssh::PROGRAM,
+            TrustedKeys::OpenPgp(_) => openpgp::PROGRAM,
         }
     }
 
@@ -118,14 +118,18 @@ impl Signers {
             programs: &self.programs,
         };
         match (&self.keys, signed.format()) {
-            (Keys::Ssh(signers), Format::Ssh) => signers.check(commit, &signed, &workplace),
-            (Keys::OpenPgp(keyring), Format::OpenPgp) => keyring.check(id, &signed, &workplace),
+            (TrustedKeys::Ssh(signers), SignatureFormat::Ssh) => {
+                signers.check(commit, &signed, &workplace)
+            }
+            (TrustedKeys::OpenPgp(keyring), SignatureFormat::OpenPgp) => {
+                keyring.check(id, &signed, &workplace)
+            }
             (keys, format) => Err(Error::OtherFormat {
                 commit: id,
                 signed: format.words(),
                 listed: match keys {
-                    Keys::Ssh(_) => "SSH keys",
-                    Keys::OpenPgp(_) => "OpenPGP keys",
+                    TrustedKeys::Ssh(_) => "SSH keys",
+                    TrustedKeys::OpenPgp(_) => "OpenPGP keys",
                 },
             }),
         }

@@ -24,12 +24,12 @@ mod stored;
 pub use contents::Contents;
 pub use error::{Error, Head, Instead, RetryAt, SetupError, SshError};
 pub use open::{Opening, open};
-pub use stage::{Depth, LinkFault, Notice, Staged, Terms, prove, walk};
+pub use stage::{Depth, LinkFault, Notice, Staged, VerificationPolicy, prove, walk};
 pub use stored::stored;
 
 /// What a name on the remote stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resolved {
+pub struct ResolvedRef {
     /// The commit; annotated tags are peeled.
     pub commit: CommitId,
     /// How the name was understood.
@@ -180,7 +180,7 @@ pub trait Source: Send + Sync {
     /// Resolves a branch, tag or full commit id. Branch before tag; a full id is a commit.
     ///
     /// One request, and none for a full commit id.
-    fn resolve(&self, reference: &str) -> Result<Resolved, Error>;
+    fn resolve(&self, reference: &str) -> Result<ResolvedRef, Error>;
 
     /// Brings the commit, its trees and every blob that `need` lacks into the store, durable.
     ///

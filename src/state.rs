@@ -47,8 +47,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rustix::io::Errno;
 
-use crate::fs::above::{self, Last, Refusal};
-use crate::fs::{Directory, Failure, Faults, Kind};
+use crate::fs::above::{self, LastSymlink, UnsafeParent};
+use crate::fs::{Directory, Failure, Faults, FileKind};
 
 mod error;
 mod index;
@@ -58,10 +58,10 @@ mod sync_state;
 mod target;
 
 pub use error::Error;
-pub use index::{Index, Owned, Seen};
+pub use index::{Index, Owned, StatData};
 pub(crate) use publish::{publish, replace};
 pub use sealed::{Damage, Found};
-pub use sync_state::{LastSync, Stats, SyncState};
+pub use sync_state::{FileCounts, LastSync, SyncState};
 
 /// The state directory, opened and checked.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl StateDir {
     /// Opens the state directory; makes it, and what is missing above it, where it is not there.
     pub fn open(path: &Path) -> Result<Self, Error> {
         // Before anything is made there.
-        if let Err(Refusal::Exposed(above)) = above::judged(path, Last::Kept, None) {
+        if let Err(UnsafeParent::Exposed(above)) = above::judged(path, LastSymlink::Kept, None) {
             return Err(Error::exposed(path, above));
         }
         make_private(path, &Faults::default())?;
@@ -136,7 +136,7 @@ impl StateDir {
             });
             if unfinished
                 && let Some(stat) = self.root.stat(&name)?
-                && stat.kind == Kind::File
+                && stat.kind == FileKind::File
             {
                 self.root.unlink(&name)?;
             }
@@ -145,10 +145,11 @@ impl StateDir {
     }
 
     fn check(path: &Path) -> Result<Self, Error> {
-        let place = above::judged(path, Last::Kept, None).map_err(|refusal| match refusal {
-            Refusal::Exposed(above) => Error::exposed(path, above),
-            Refusal::Io(errno) => Failure::new("open", path, errno).into(),
-        })?;
+        let place =
+            above::judged(path, LastSymlink::Kept, None).map_err(|refusal| match refusal {
+                UnsafeParent::Exposed(above) => Error::exposed(path, above),
+                UnsafeParent::Io(errno) => Failure::new("open", path, errno).into(),
+            })?;
         let root = Directory::open_at(&place, path).map_err(|failure| {
             let path = path.to_owned();
             match failure.errno() {
@@ -235,7 +236,7 @@ fn make_directories(path: &Path, mode: u32, faults: &Faults) -> Result<(), Error
 
 /// Whether a file is one that only we can have written.
 fn is_ours(stat: &crate::fs::Stat) -> bool {
-    stat.kind == Kind::File
+    stat.kind == FileKind::File
         && stat.uid == rustix::process::geteuid().as_raw()
         && stat.mode & 0o022 == 0
 }

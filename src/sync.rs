@@ -33,7 +33,7 @@ pub use outcome::Outcome;
 pub use pipeline::run;
 pub use restore::{Restored, restore};
 pub use rollback::{Back, history, rollback};
-pub use session::{Note, Session};
+pub use session::{Session, StateNote};
 pub use stand_ins::StandIn;
 pub use unreached::Unreached;
 
@@ -45,7 +45,7 @@ pub use unreached::Unreached;
 )]
 pub struct Options {
     /// How far it goes.
-    pub mode: Mode,
+    pub mode: SyncMode,
     /// One self-contained download, whatever is here already.
     pub force_full: bool,
     /// Local files are believed by size and time where the index knows them.
@@ -64,7 +64,7 @@ impl Options {
     /// For a look at what a sync would do, or for a way back that a person has chosen: no guard refuses it, and another
     /// run is not waited for.
     #[must_use]
-    pub fn unguarded(mode: Mode) -> Self {
+    pub fn unguarded(mode: SyncMode) -> Self {
         Self {
             mode,
             force_full: false,
@@ -80,7 +80,7 @@ impl Options {
 /// How far a sync goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Mode {
+pub enum SyncMode {
     /// To the end.
     Apply,
     /// Everything but the writing into the target; content is downloaded and proven.
@@ -112,7 +112,7 @@ pub trait Observer {
 }
 
 /// What surrounds a run.
-pub struct Context<'a> {
+pub struct SyncContext<'a> {
     /// What is to be done.
     pub settings: &'a Settings,
     /// The environment, for what is looked up there.

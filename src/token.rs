@@ -33,7 +33,7 @@ mod nix;
 mod search;
 
 pub use error::Error;
-pub use search::Search;
+pub use search::TokenSearch;
 
 /// A token, its place and its host.
 #[derive(Clone)]

@@ -45,7 +45,7 @@ use sight::Sight;
 
 /// What the checks look at.
 #[derive(Clone, Copy)]
-pub struct Context<'a> {
+pub struct CheckContext<'a> {
     /// What is to be so.
     pub settings: &'a Settings,
     /// Search path, homes, Nix's variables.
@@ -80,7 +80,7 @@ pub enum Severity {
 /// How a check, or one line of it, ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Status {
+pub enum CheckStatus {
     /// There was nothing to check, or no way to.
     Skipped,
     /// All as it should be.
@@ -101,7 +101,7 @@ pub struct Outcome {
     /// The worst it can find.
     pub severity: Severity,
     /// The worst it has found.
-    pub status: Status,
+    pub status: CheckStatus,
     /// What it found, line by line.
     #[serde(rename = "detail")]
     pub details: Vec<Detail>,
@@ -114,17 +114,17 @@ pub struct Outcome {
 #[derive(Debug, Clone, Serialize)]
 pub struct Detail {
     /// Whether it is as it should be.
-    pub status: Status,
+    pub status: CheckStatus,
     /// In words.
     pub text: String,
     /// The place in a file, where it is about one.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub place: Option<Place>,
+    pub place: Option<FilePosition>,
 }
 
 /// A place in a text file.
 #[derive(Debug, Clone, Serialize)]
-pub struct Place {
+pub struct FilePosition {
     /// The file.
     pub path: PathBuf,
     /// Line and column.
@@ -160,7 +160,7 @@ pub struct Validation {
 
 /// Runs the checks. Each repair is told to `announce` before it is made.
 pub fn run(
-    context: &Context<'_>,
+    context: &CheckContext<'_>,
     options: Options,
     announce: &mut dyn FnMut(&Repair),
 ) -> Validation {
@@ -169,7 +169,7 @@ pub fn run(
     let mut repairs = Vec::new();
     if options.fix {
         for (check, outcome) in CHECKS.iter().zip(&checks) {
-            let Some(fix) = check.fix.filter(|_| outcome.status > Status::Passed) else {
+            let Some(fix) = check.fix.filter(|_| outcome.status > CheckStatus::Passed) else {
                 continue;
             };
             for repair in fix(&sight) {
@@ -226,7 +226,7 @@ impl Validation {
 
     /// How many checks ended like this.
     #[must_use]
-    pub fn count(&self, status: Status) -> usize {
+    pub fn count(&self, status: CheckStatus) -> usize {
         self.checks
             .iter()
             .filter(|check| check.status == status)
@@ -236,9 +236,9 @@ impl Validation {
     /// The exit code: critical failures, then warnings unless only failures count.
     #[must_use]
     pub fn exit(&self, fail_on: Severity) -> Exit {
-        if self.count(Status::Failed) > 0 {
+        if self.count(CheckStatus::Failed) > 0 {
             Exit::Failure
-        } else if self.count(Status::Warned) > 0 && fail_on == Severity::Warning {
+        } else if self.count(CheckStatus::Warned) > 0 && fail_on == Severity::Warning {
             Exit::Configuration
         } else {
             Exit::Done
@@ -250,7 +250,7 @@ impl Validation {
         let failed = self
             .checks
             .iter()
-            .filter(|check| check.status == Status::Failed);
+            .filter(|check| check.status == CheckStatus::Failed);
         let failed: Vec<_> = failed.map(|check| check.title).collect();
         if failed.is_empty() {
             Ok(())
@@ -260,7 +260,7 @@ impl Validation {
     }
 }
 
-impl Place {
+impl FilePosition {
     fn of(path: &Path, source: &Arc<str>, error: &SyntaxError) -> Self {
         Self {
             path: path.to_owned(),

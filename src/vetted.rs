@@ -13,15 +13,15 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use secrecy::zeroize::Zeroizing;
 
-use crate::fs::above::{self, Last};
+use crate::fs::above::{self, LastSymlink};
 
 mod error;
 
-pub use error::{Refusal, TrustedFile, Untrusted};
+pub use error::{TrustedFile, Untrusted, UntrustedReason};
 
 /// What a file must be like.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Terms {
+pub(crate) struct FileRequirements {
     /// Whether a symlink may stand for it.
     pub(crate) symlink: bool,
     /// The permission bits that it must not have.
@@ -44,7 +44,7 @@ pub(crate) enum Owner {
     Known { also: Option<u32> },
 }
 
-impl Terms {
+impl FileRequirements {
     /// For a file that anybody may have laid down, as the administrator pleases: of at most `limit` bytes.
     pub(crate) const fn anyone(limit: u64) -> Self {
         Self {
@@ -58,11 +58,14 @@ impl Terms {
 }
 
 /// The content, overwritten when it is dropped: it may be a secret.
-pub(crate) fn read(path: &Path, terms: &Terms) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+pub(crate) fn read(
+    path: &Path,
+    terms: &FileRequirements,
+) -> Result<Zeroizing<Vec<u8>>, UntrustedReason> {
     let last = if terms.symlink {
-        Last::Followed
+        LastSymlink::Followed
     } else {
-        Last::Kept
+        LastSymlink::Kept
     };
     let place = if terms.above {
         let also = match terms.owner {
@@ -71,21 +74,25 @@ pub(crate) fn read(path: &Path, terms: &Terms) -> Result<Zeroizing<Vec<u8>>, Ref
         };
         let judged = above::judged(path, last, also);
         Some(judged.map_err(|refusal| match refusal {
-            above::Refusal::Exposed(path) => Refusal::Exposed(path),
-            above::Refusal::Io(Errno::NOENT | Errno::NOTDIR) => Refusal::Absent,
-            above::Refusal::Io(errno) => Refusal::Io(errno.into()),
+            above::UnsafeParent::Exposed(path) => UntrustedReason::Exposed(path),
+            above::UnsafeParent::Io(Errno::NOENT | Errno::NOTDIR) => UntrustedReason::Absent,
+            above::UnsafeParent::Io(errno) => UntrustedReason::Io(errno.into()),
         })?)
     } else {
         None
     };
     let (directory, name, last) = match &place {
         // All links have been followed.
-        Some(place) => (place.directory.as_fd(), place.name.as_os_str(), Last::Kept),
+        Some(place) => (
+            place.directory.as_fd(),
+            place.name.as_os_str(),
+            LastSymlink::Kept,
+        ),
         None => (CWD, path.as_os_str(), last),
     };
     let (look, follow) = match last {
-        Last::Followed => (AtFlags::empty(), OFlags::empty()),
-        Last::Kept => (AtFlags::SYMLINK_NOFOLLOW, OFlags::NOFOLLOW),
+        LastSymlink::Followed => (AtFlags::empty(), OFlags::empty()),
+        LastSymlink::Kept => (AtFlags::SYMLINK_NOFOLLOW, OFlags::NOFOLLOW),
     };
     if let Ok(stat) = rustix::fs::statat(directory, name, look) {
         kind(&stat)?;
@@ -94,52 +101,61 @@ pub(crate) fn read(path: &Path, terms: &Terms) -> Result<Zeroizing<Vec<u8>>, Ref
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY | follow;
     let opened = rustix::fs::openat(directory, name, flags, Mode::empty());
     let fd = opened.map_err(|errno| match errno {
-        Errno::NOENT | Errno::NOTDIR => Refusal::Absent,
-        Errno::LOOP if last == Last::Kept => Refusal::NotAFile("a symlink"),
+        Errno::NOENT | Errno::NOTDIR => UntrustedReason::Absent,
+        Errno::LOOP if last == LastSymlink::Kept => UntrustedReason::NotAFile("a symlink"),
         // A socket cannot be opened at all.
-        Errno::NXIO => Refusal::NotAFile("a socket or device"),
-        errno => Refusal::Io(errno.into()),
+        Errno::NXIO => UntrustedReason::NotAFile("a socket or device"),
+        errno => UntrustedReason::Io(errno.into()),
     })?;
-    let stat = rustix::fs::fstat(&fd).map_err(|errno| Refusal::Io(errno.into()))?;
+    let stat = rustix::fs::fstat(&fd).map_err(|errno| UntrustedReason::Io(errno.into()))?;
     judge(&stat, terms, rustix::process::geteuid().as_raw())?;
     let mut content = Zeroizing::new(Vec::new());
     let mut file = File::from(fd).take(terms.limit + 1);
-    file.read_to_end(&mut content).map_err(Refusal::Io)?;
+    file.read_to_end(&mut content)
+        .map_err(UntrustedReason::Io)?;
     if content.len() as u64 > terms.limit {
-        return Err(Refusal::TooLarge(terms.limit));
+        return Err(UntrustedReason::TooLarge(terms.limit));
     }
     Ok(content)
 }
 
 /// Whether a file is as it must be where `user` runs this.
-pub(crate) fn judge(stat: &Stat, terms: &Terms, user: u32) -> Result<(), Refusal> {
+pub(crate) fn judge(
+    stat: &Stat,
+    terms: &FileRequirements,
+    user: u32,
+) -> Result<(), UntrustedReason> {
     kind(stat)?;
     let mode = stat.st_mode & 0o7777;
     if mode & terms.closed != 0 {
-        return Err(Refusal::Mode(mode));
+        return Err(UntrustedReason::Mode(mode));
     }
     let uid = stat.st_uid;
     match terms.owner {
         Owner::Known { also } if uid != 0 && uid != user && Some(uid) != also => {
-            Err(Refusal::Owner(uid))
+            Err(UntrustedReason::Owner(uid))
         }
         Owner::Any | Owner::Known { .. } => Ok(()),
     }
 }
 
-fn kind(stat: &Stat) -> Result<(), Refusal> {
+fn kind(stat: &Stat) -> Result<(), UntrustedReason> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => Ok(()),
-        FileType::Directory => Err(Refusal::NotAFile("a directory")),
-        FileType::Fifo => Err(Refusal::NotAFile("a pipe")),
-        FileType::Symlink => Err(Refusal::NotAFile("a symlink")),
-        _ => Err(Refusal::NotAFile("a socket or device")),
+        FileType::Directory => Err(UntrustedReason::NotAFile("a directory")),
+        FileType::Fifo => Err(UntrustedReason::NotAFile("a pipe")),
+        FileType::Symlink => Err(UntrustedReason::NotAFile("a symlink")),
+        _ => Err(UntrustedReason::NotAFile("a socket or device")),
     }
 }
 
 /// The judgement of user 1000 on a file of this mode and owner.
 #[cfg(test)]
-pub(crate) fn judgement(mode: u32, uid: u32, terms: &Terms) -> Result<(), Refusal> {
+pub(crate) fn judgement(
+    mode: u32,
+    uid: u32,
+    terms: &FileRequirements,
+) -> Result<(), UntrustedReason> {
     let mut stat = rustix::fs::stat("/").unwrap();
     stat.st_mode = mode;
     stat.st_uid = uid;
@@ -150,7 +166,7 @@ pub(crate) fn judgement(mode: u32, uid: u32, terms: &Terms) -> Result<(), Refusa
 mod tests {
     use super::*;
 
-    const TERMS: Terms = Terms {
+    const TERMS: FileRequirements = FileRequirements {
         symlink: false,
         closed: 0o022,
         owner: Owner::Known { also: None },
@@ -166,18 +182,21 @@ mod tests {
         for mode in [0o100_664, 0o100_646, 0o100_666, 0o100_620] {
             let refusal = judgement(mode, 0, &TERMS).unwrap_err();
             assert!(
-                matches!(refusal, Refusal::Mode(bits) if bits == mode & 0o7777),
+                matches!(refusal, UntrustedReason::Mode(bits) if bits == mode & 0o7777),
                 "{refusal:?}"
             );
         }
         for mode in [0o040_755, 0o010_644, 0o140_644, 0o020_644] {
             let refusal = judgement(mode, 0, &TERMS).unwrap_err();
-            assert!(matches!(refusal, Refusal::NotAFile(_)), "{refusal:?}");
+            assert!(
+                matches!(refusal, UntrustedReason::NotAFile(_)),
+                "{refusal:?}"
+            );
         }
         let foreign = judgement(0o100_644, 1001, &TERMS);
-        assert!(matches!(foreign, Err(Refusal::Owner(1001))));
+        assert!(matches!(foreign, Err(UntrustedReason::Owner(1001))));
         for owner in [Owner::Any, Owner::Known { also: Some(1001) }] {
-            assert!(judgement(0o100_644, 1001, &Terms { owner, ..TERMS }).is_ok());
+            assert!(judgement(0o100_644, 1001, &FileRequirements { owner, ..TERMS }).is_ok());
         }
     }
 
@@ -185,7 +204,7 @@ mod tests {
     fn what_is_at_a_path_is_told_apart() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
-        let terms = Terms {
+        let terms = FileRequirements {
             closed: 0,
             owner: Owner::Any,
             ..TERMS
@@ -201,19 +220,22 @@ mod tests {
         ] {
             let refusal = read(&path(name), &terms).unwrap_err();
             assert!(
-                matches!(refusal, Refusal::NotAFile(known) if known == kind),
+                matches!(refusal, UntrustedReason::NotAFile(known) if known == kind),
                 "{refusal:?}"
             );
         }
         for name in ["none", "socket/below"] {
             let refusal = read(&path(name), &terms).unwrap_err();
-            assert!(matches!(refusal, Refusal::Absent), "{refusal:?}");
+            assert!(matches!(refusal, UntrustedReason::Absent), "{refusal:?}");
         }
         let mut file = tempfile::NamedTempFile::new_in(directory.path()).unwrap();
         let content = |path: &Path| read(path, &terms).map(|content| content.len());
         std::io::Write::write_all(&mut file, &[b'x'; 10]).unwrap();
         assert_eq!(content(file.path()).unwrap(), 10);
         std::io::Write::write_all(&mut file, b"x").unwrap();
-        assert!(matches!(content(file.path()), Err(Refusal::TooLarge(10))));
+        assert!(matches!(
+            content(file.path()),
+            Err(UntrustedReason::TooLarge(10))
+        ));
     }
 }

@@ -4,18 +4,18 @@
 #![no_main]
 
 use hyper_sync::fuzzing;
-use hyper_sync::git::id::Kind;
+use hyper_sync::git::id::ObjectKind;
 use hyper_sync_fuzz::pack;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|json: &[u8]| {
     for (at, deep) in [(None, true), (None, false), (Some("a/b"), true)] {
         for (id, raw) in fuzzing::listing(json, at, deep) {
-            assert_eq!(pack::id(Kind::Tree, &raw), id.0);
+            assert_eq!(pack::id(ObjectKind::Tree, &raw), id.0);
         }
     }
     for (id, commit, raw) in fuzzing::commits(json) {
         assert_eq!(commit.id, id);
-        assert_eq!(pack::id(Kind::Commit, &raw), id.0);
+        assert_eq!(pack::id(ObjectKind::Commit, &raw), id.0);
     }
 });

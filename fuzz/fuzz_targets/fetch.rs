@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use hyper_sync::git::id::Kind;
+use hyper_sync::git::id::ObjectKind;
 use hyper_sync::git::{BlobId, Commit, CommitId, Tree};
 use hyper_sync::objects::{IngestBounds, Store};
 use hyper_sync::scan;
@@ -34,13 +34,13 @@ impl World {
     fn make() -> Self {
         let Honest { old, new } = Honest::make();
         let all = || new.iter().chain(&old[2..]);
-        let is_blob = |object: &&(Kind, Vec<u8>)| object.0 == Kind::Blob;
+        let is_blob = |object: &&(ObjectKind, Vec<u8>)| object.0 == ObjectKind::Blob;
         let stray = format!(
             "tree {}\nparent {}\nauthor A <a> 1 +0000\ncommitter A <a> 1 +0000\n\nx\n",
-            pack::id(Kind::Tree, b""),
+            pack::id(ObjectKind::Tree, b""),
             "1".repeat(40)
         );
-        let id = CommitId(pack::id(Kind::Commit, stray.as_bytes()));
+        let id = CommitId(pack::id(ObjectKind::Commit, stray.as_bytes()));
         Self {
             old: CommitId(Honest::commit(&old)),
             new: CommitId(Honest::commit(&new)),
@@ -144,9 +144,9 @@ fn run(known: u8, rest: &[u8]) {
             let tree = obtained.tree.expect("walked by this route");
             assert_eq!(tree.root(), commit.tree);
             for id in need.missing(&tree).expect("from memory") {
-                let content = store.read(Kind::Blob, id.0);
+                let content = store.read(ObjectKind::Blob, id.0);
                 assert_eq!(
-                    content.map(|content| pack::id(Kind::Blob, &content)),
+                    content.map(|content| pack::id(ObjectKind::Blob, &content)),
                     Some(id.0)
                 );
             }

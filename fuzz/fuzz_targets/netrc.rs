@@ -7,7 +7,7 @@
 use std::fs;
 
 use hyper_sync::settings::Env;
-use hyper_sync::token::Search;
+use hyper_sync::token::TokenSearch;
 use hyper_sync_fuzz::{directory, parts};
 use libfuzzer_sys::fuzz_target;
 use secrecy::ExposeSecret as _;
@@ -34,9 +34,9 @@ fuzz_target!(|data: &[u8]| {
         env = env.with("NIX_CONFIG", config);
     }
     for host in ["github.com", "git.example.org"] {
-        let search = Search {
+        let search = TokenSearch {
             root: root.path(),
-            ..Search::new(host, &env)
+            ..TokenSearch::new(host, &env)
         };
         match search.run() {
             Ok(Some(token)) => {

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use hyper_sync::nix::{Flake, Layout, Lock, Names, NarHash, conf, names, syntax};
+use hyper_sync::nix::{Flake, Layout, FlakeLock, Names, NarHash, conf, names, syntax};
 use hyper_sync_fuzz::directory;
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
@@ -23,13 +23,13 @@ fuzz_target!(|text: &str| {
 
 /// Changes a lock file in every way a rebuild does, with `old` for what it was before.
 fn lock(text: &str, old: &str) {
-    let mut lock = match Lock::parse(text) {
+    let mut lock = match FlakeLock::parse(text) {
         Ok(lock) => lock,
         Err(fault) => return drop(fault.to_string()),
     };
     assert!(lock.keeps(&lock, &[]));
-    let old = Lock::parse(old).ok();
-    let old = old.or_else(|| Lock::of_metadata(text.as_bytes()));
+    let old = FlakeLock::parse(old).ok();
+    let old = old.or_else(|| FlakeLock::of_metadata(text.as_bytes()));
     let names = ["hypervisor", "nixpkgs", ""].map(str::to_owned);
     for name in &names {
         let _ = lock.input(name);
@@ -42,7 +42,7 @@ fn lock(text: &str, old: &str) {
     let _ = lock.has_inputs(names.iter().map(String::as_str));
     let _ = old.is_some_and(|old| lock.keeps(&old, &names));
     let written = lock.text();
-    assert_eq!(Lock::parse(&written), Ok(lock), "{written}");
+    assert_eq!(FlakeLock::parse(&written), Ok(lock), "{written}");
 }
 
 fn expression(source: &str) {

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use hyper_sync::git::id::Kind;
+use hyper_sync::git::id::ObjectKind;
 use hyper_sync::git::tree::Bounds;
 use hyper_sync::git::{Commit, CommitId, RelPath, Tree, TreeId};
 use hyper_sync_fuzz::{pack, parts};
@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| match data.split_first() {
 });
 
 fn commit(raw: &[u8]) {
-    let id = CommitId(pack::id(Kind::Commit, raw));
+    let id = CommitId(pack::id(ObjectKind::Commit, raw));
     let Ok(commit) = Commit::verify(id, raw) else {
         return;
     };
@@ -58,7 +58,7 @@ fn trees(data: &[u8]) {
             }
             at += 20;
         }
-        let id = TreeId(pack::id(Kind::Tree, raw));
+        let id = TreeId(pack::id(ObjectKind::Tree, raw));
         ids[number] = Some(id);
         known.insert(id, raw.clone());
     }

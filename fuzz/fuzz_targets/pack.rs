@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use hyper_sync::git::Oid;
-use hyper_sync::git::id::Kind;
+use hyper_sync::git::id::ObjectKind;
 use hyper_sync::objects::{IngestBounds, Store};
 use hyper_sync::source::Interrupt;
 use hyper_sync_fuzz::{Honest, directory, forgive_gitoxide, pack};
@@ -43,7 +43,7 @@ fuzz_target!(
 fn ingest(mut pack: &[u8]) -> Option<(tempfile::TempDir, Store)> {
     let state = directory();
     let store = Store::open(state.path(), BLOB_LIMIT).expect("a store in memory");
-    let bases = |_| Some((Kind::Blob, b"{ a = 1; }\n".to_vec()));
+    let bases = |_| Some((ObjectKind::Blob, b"{ a = 1; }\n".to_vec()));
     let interrupt = Interrupt::default();
     let taken = store.ingest(&mut pack, &bases, BOUNDS, &interrupt);
     match taken {
@@ -60,7 +60,7 @@ fn ingest(mut pack: &[u8]) -> Option<(tempfile::TempDir, Store)> {
 
 fn described(mut rest: &[u8]) {
     let mut entries: Vec<Vec<u8>> = Vec::new();
-    let mut whole: Vec<(Kind, Oid, &[u8])> = Vec::new();
+    let mut whole: Vec<(ObjectKind, Oid, &[u8])> = Vec::new();
     while let Some((&[kind, flags, low, high], after)) = rest.split_first_chunk::<4>() {
         let length = usize::from(u16::from_le_bytes([low, high])).min(after.len());
         let (content, after) = after.split_at(length);
@@ -77,7 +77,7 @@ fn described(mut rest: &[u8]) {
             content = after;
             if kind == pack::REF_DELTA {
                 // The first is one that only the target has.
-                let ids = [pack::id(Kind::Blob, b"{ a = 1; }\n")];
+                let ids = [pack::id(ObjectKind::Blob, b"{ a = 1; }\n")];
                 let all: Vec<Oid> = ids
                     .into_iter()
                     .chain(whole.iter().map(|one| one.1))
@@ -107,10 +107,10 @@ fn described(mut rest: &[u8]) {
         };
         entries.push([claim, base, packed].concat());
         let named = match kind {
-            1 => Some(Kind::Commit),
-            2 => Some(Kind::Tree),
-            3 => Some(Kind::Blob),
-            4 => Some(Kind::Tag),
+            1 => Some(ObjectKind::Commit),
+            2 => Some(ObjectKind::Tree),
+            3 => Some(ObjectKind::Blob),
+            4 => Some(ObjectKind::Tag),
             _ => None,
         };
         if let Some(kind) = named

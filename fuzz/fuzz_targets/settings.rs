@@ -1,7 +1,7 @@
 //! The configuration file, with variables of the environment behind a line `---`.
 #![no_main]
 
-use hyper_sync::settings::{Env, File, Overrides, Settings};
+use hyper_sync::settings::{Env, ConfigFile, Overrides, Settings};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -12,7 +12,7 @@ fuzz_target!(|text: &str| {
             env = env.with(format!("HYPER_SYNC_{name}"), value.replace("\\n", "\n"));
         }
     }
-    let file = File::new("/etc/hyper-sync/config.toml", toml);
+    let file = ConfigFile::new("/etc/hyper-sync/config.toml", toml);
     match Settings::resolve(&Overrides::none(), &env, Some(&file)) {
         Ok(resolved) => {
             let settings = resolved.settings;

@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use hyper_sync::git::id::Kind;
+use hyper_sync::git::id::ObjectKind;
 use hyper_sync::git::{Commit, CommitId};
 use hyper_sync::settings::Env;
 use hyper_sync::signature::Signers;
@@ -27,7 +27,7 @@ fuzz_target!(|data: &[u8]| {
         Ok(signers) => signers,
         Err(error) => return drop(error.to_string()),
     };
-    let id = CommitId(pack::id(Kind::Commit, raw));
+    let id = CommitId(pack::id(ObjectKind::Commit, raw));
     let Ok(commit) = Commit::verify(id, raw) else {
         return;
     };

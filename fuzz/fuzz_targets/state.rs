@@ -8,9 +8,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use hyper_sync::exit::Exit;
-use hyper_sync::lock::Lock;
-use hyper_sync::metrics::{self, Progress, Run, Stage};
-use hyper_sync::rebuild::Record;
+use hyper_sync::lock::RunLock;
+use hyper_sync::metrics::{self, Progress, RunMetrics, Stage};
+use hyper_sync::rebuild::RebuildRecord;
 use hyper_sync::source::{Interrupt, Traffic};
 use hyper_sync::state::{Found, Index, StateDir, SyncState};
 use hyper_sync_fuzz::{directory, sealed};
@@ -48,13 +48,13 @@ fuzz_target!(|data: &[u8]| {
         last.save(&state, None).expect("a disk in memory");
         assert_eq!(SyncState::load(&state).ok().flatten(), Some(last));
     }
-    if let Ok(record) = Record::load(&state) {
+    if let Ok(record) = RebuildRecord::load(&state) {
         let _ = record.commit_of(Path::new("/run/current-system"));
     }
     let _ = state.refuse_other(Path::new("/etc/nixos"));
     counted(&state, index.as_ref(), &root.path().join("metrics.prom"));
-    let _ = Lock::last(&state);
-    let _ = Lock::acquire(&state, Duration::ZERO, &Interrupt::default());
+    let _ = RunLock::last(&state);
+    let _ = RunLock::acquire(&state, Duration::ZERO, &Interrupt::default());
 });
 
 /// What is read as an index is written as one that reads the same.
@@ -79,7 +79,7 @@ fn counted(state: &StateDir, index: Option<&Index>, path: &Path) {
         received: u64::MAX,
         sent: u64::MAX,
     });
-    let run = Run {
+    let run = RunMetrics {
         target: Path::new("/etc/nixos"),
         progress: &progress,
         exit: Exit::Network,

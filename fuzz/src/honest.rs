@@ -1,38 +1,38 @@
 //! A repository of two commits, to be sent or told wrongly.
 
 use hyper_sync::git::Oid;
-use hyper_sync::git::id::Kind;
-use hyper_sync::git::tree::{Entry, encode};
+use hyper_sync::git::id::ObjectKind;
+use hyper_sync::git::tree::{TreeEntry, encode};
 
 use crate::pack;
 
 /// Two commits of an honest repository, as raw objects.
 pub struct Honest {
     /// Of the first commit.
-    pub old: Vec<(Kind, Vec<u8>)>,
+    pub old: Vec<(ObjectKind, Vec<u8>)>,
     /// Of the second, those of the first left out.
-    pub new: Vec<(Kind, Vec<u8>)>,
+    pub new: Vec<(ObjectKind, Vec<u8>)>,
 }
 
 impl Honest {
     /// Makes them; the same bytes each time.
     pub fn make() -> Self {
-        let flake = |text: &str| (Kind::Blob, text.as_bytes().to_vec());
+        let flake = |text: &str| (ObjectKind::Blob, text.as_bytes().to_vec());
         let tree = |entries: &[(u32, &str, Oid)]| {
-            let entries = entries.iter().map(|&(mode, name, id)| Entry {
+            let entries = entries.iter().map(|&(mode, name, id)| TreeEntry {
                 mode,
                 name: name.as_bytes(),
                 id,
             });
-            (Kind::Tree, encode(entries.collect()))
+            (ObjectKind::Tree, encode(entries.collect()))
         };
         let commit = |tree: Oid, parent: Option<Oid>| {
             let parent = parent.map_or_else(String::new, |id| format!("parent {id}\n"));
             let person = "A <a@example.org> 1700000000 +0000";
             let text = format!("tree {tree}\n{parent}author {person}\ncommitter {person}\n\nx\n");
-            (Kind::Commit, text.into_bytes())
+            (ObjectKind::Commit, text.into_bytes())
         };
-        let id = |object: &(Kind, Vec<u8>)| pack::id(object.0, &object.1);
+        let id = |object: &(ObjectKind, Vec<u8>)| pack::id(object.0, &object.1);
         let (one, two, same) = (flake("{ a = 1; }\n"), flake("{ a = 2; }\n"), flake("x\n"));
         let below = tree(&[(0o100_755, "run", id(&same))]);
         let root = |flake: Oid| {
@@ -51,12 +51,12 @@ impl Honest {
     }
 
     /// The id of the first of these objects, which is the commit.
-    pub fn commit(objects: &[(Kind, Vec<u8>)]) -> Oid {
+    pub fn commit(objects: &[(ObjectKind, Vec<u8>)]) -> Oid {
         pack::id(objects[0].0, &objects[0].1)
     }
 
     /// Objects as a pack.
-    pub fn pack<'a>(objects: impl IntoIterator<Item = &'a (Kind, Vec<u8>)>) -> Vec<u8> {
+    pub fn pack<'a>(objects: impl IntoIterator<Item = &'a (ObjectKind, Vec<u8>)>) -> Vec<u8> {
         let entries: Vec<_> = objects
             .into_iter()
             .map(|(kind, content)| pack::whole(*kind, content))

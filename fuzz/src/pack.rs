@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use flate2::{Compression, write::ZlibEncoder};
 use hyper_sync::git::Oid;
-use hyper_sync::git::id::Kind;
+use hyper_sync::git::id::ObjectKind;
 use sha1::{Digest as _, Sha1};
 
 /// Kinds of entries.
@@ -13,12 +13,12 @@ pub const OFS_DELTA: u8 = 6;
 pub const REF_DELTA: u8 = 7;
 
 /// What stands for a kind of object.
-pub fn number(kind: Kind) -> u8 {
+pub fn number(kind: ObjectKind) -> u8 {
     match kind {
-        Kind::Commit => 1,
-        Kind::Tree => 2,
-        Kind::Blob => 3,
-        Kind::Tag => 4,
+        ObjectKind::Commit => 1,
+        ObjectKind::Tree => 2,
+        ObjectKind::Blob => 3,
+        ObjectKind::Tag => 4,
     }
 }
 
@@ -44,7 +44,7 @@ pub fn zlib(content: &[u8]) -> Vec<u8> {
 }
 
 /// An object that stands for itself.
-pub fn whole(kind: Kind, content: &[u8]) -> Vec<u8> {
+pub fn whole(kind: ObjectKind, content: &[u8]) -> Vec<u8> {
     [claim(number(kind), content.len() as u64), zlib(content)].concat()
 }
 
@@ -64,6 +64,6 @@ pub fn with_checksum(mut pack: Vec<u8>) -> Vec<u8> {
 }
 
 /// The id of an object that is no collision attack.
-pub fn id(kind: Kind, content: &[u8]) -> Oid {
+pub fn id(kind: ObjectKind, content: &[u8]) -> Oid {
     Oid::of(kind, content).expect("no collision attack")
 }

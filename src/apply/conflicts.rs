@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 
 use super::{Error, TxId, look};
-use crate::fs::{self, Directory, Durability, Failure, Kind};
+use crate::fs::{self, Directory, Durability, Failure, FileKind};
 use crate::git::RelPath;
 use crate::git::path::RESERVED_PREFIX;
 use crate::state::{self, CONFLICTS, StateDir};
@@ -76,7 +76,7 @@ pub(super) fn settle(state: &StateDir, id: TxId) -> Result<(), Error> {
 
 fn subdirectory(directory: &Directory, name: &OsStr) -> Result<Option<Directory>, Failure> {
     match directory.stat(name)?.map(|stat| stat.kind) {
-        Some(Kind::Directory) => directory.child(name),
+        Some(FileKind::Directory) => directory.child(name),
         _ => Ok(None),
     }
 }
@@ -119,7 +119,7 @@ fn attempt(
 fn copy(source: &Directory, name: &str, to: &Directory, to_name: &str) -> Result<(), Failure> {
     if source
         .stat(name)?
-        .is_some_and(|stat| stat.kind == Kind::Symlink)
+        .is_some_and(|stat| stat.kind == FileKind::Symlink)
     {
         let text = source.read(name)?.unwrap_or_default();
         return to.symlink(&text, to_name);

@@ -183,7 +183,7 @@ pub enum Error {
     )]
     NeedsPerson {
         /// What is wrong, with the paths.
-        problem: Problem,
+        problem: RecoveryProblem,
     },
     /// The state directory.
     #[error(transparent)]
@@ -227,7 +227,7 @@ impl Error {
 
 /// Why an unfinished update cannot be finished.
 #[derive(Debug, thiserror::Error)]
-pub enum Problem {
+pub enum RecoveryProblem {
     /// The record holds what no run of hyper-sync writes.
     #[error("its record is not one that hyper-sync writes")]
     Record,

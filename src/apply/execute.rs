@@ -12,7 +12,7 @@ use super::order::Phases;
 use super::staging::{Staging, displaced_name, file_name};
 use super::{Change, Error, Fate, Late, OnProgress, Transaction};
 use super::{conflicts, look};
-use crate::fs::{Directory, Kind, Target, Unsynced};
+use crate::fs::{Directory, FileKind, Target, Unsynced};
 use crate::git::RelPath;
 use crate::state::StateDir;
 
@@ -200,7 +200,7 @@ impl<'a> Execution<'a> {
                 .map_err(|failure| failure.errno().unwrap_or(Errno::IO))
         };
         let old = stat(directory, name)?.ok_or(Errno::NOENT)?;
-        if matches!(old.kind, Kind::Directory | Kind::Special) {
+        if matches!(old.kind, FileKind::Directory | FileKind::Special) {
             return Ok(Displaced::InTheWay);
         }
         let displaced = displaced_name(number);
@@ -252,12 +252,12 @@ impl<'a> Execution<'a> {
             return Ok(());
         };
         match directory.stat(name)?.map(|stat| stat.kind) {
-            None | Some(Kind::Directory) => return Ok(()),
-            Some(Kind::Special) => {
+            None | Some(FileKind::Directory) => return Ok(()),
+            Some(FileKind::Special) => {
                 self.report(&change.path, Fate::InPlace);
                 return Ok(());
             }
-            Some(Kind::File | Kind::Symlink) => {}
+            Some(FileKind::File | FileKind::Symlink) => {}
         }
         let staging = self.staging.directory();
         let displaced = displaced_name(number);
@@ -285,8 +285,8 @@ impl<'a> Execution<'a> {
         let staging = self.staging.directory();
         match staging.stat(name)?.map(|stat| stat.kind) {
             None => return Ok(true),
-            Some(Kind::Directory | Kind::Special) => return Ok(false),
-            Some(Kind::File | Kind::Symlink) => {}
+            Some(FileKind::Directory | FileKind::Special) => return Ok(false),
+            Some(FileKind::File | FileKind::Symlink) => {}
         }
         let known = look::content(staging, name)?.is_some_and(|id| change.knows(id));
         if !known {

@@ -4,7 +4,7 @@ use super::execute::Execution;
 use super::{Applied, Error, Fate, Image, OnProgress, copies, look, recover, staging};
 use crate::fs::{Unsynced, sync_all};
 use crate::git::path::folded;
-use crate::state::{Index, Seen};
+use crate::state::{Index, StatData};
 
 /// The file whose time is the target's file system's "now".
 const CLOCK: &str = "now";
@@ -63,7 +63,7 @@ fn verify(
             if let Some(owned) = index.entries.get_mut(&change.path)
                 && !change.puts_back
             {
-                owned.seen = stat.and_then(|stat| Seen::of(&stat, now));
+                owned.seen = stat.and_then(|stat| StatData::of(&stat, now));
             }
         } else {
             applied.deleted += 1;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::fs::{Directory, Failure, Kind, Stat, Target};
+use crate::fs::{Directory, Failure, FileKind, Stat, Target};
 use crate::git::{BlobId, File, FileMode, RelPath};
 use crate::scan::hash;
 
@@ -33,10 +33,10 @@ pub(super) fn entry(directory: &Directory, name: &str) -> Result<(There, Option<
         return Ok((There::Image(Image::Missing), None));
     };
     let file = match stat.kind {
-        Kind::Directory => return Ok((There::Image(Image::Directory), None)),
-        Kind::Special => return Ok((There::Special, None)),
-        Kind::Symlink => content(directory, name)?.map(|id| (FileMode::Symlink, id)),
-        Kind::File => content(directory, name)?.map(|id| (mode(&stat), id)),
+        FileKind::Directory => return Ok((There::Image(Image::Directory), None)),
+        FileKind::Special => return Ok((There::Special, None)),
+        FileKind::Symlink => content(directory, name)?.map(|id| (FileMode::Symlink, id)),
+        FileKind::File => content(directory, name)?.map(|id| (mode(&stat), id)),
     };
     // It was another kind of thing a moment later; whoever changes it that fast is told by the next look.
     let Some((mode, id)) = file else {
@@ -90,7 +90,7 @@ const ATTEMPTS: u32 = 16;
 pub(super) fn content(directory: &Directory, name: &str) -> Result<Option<BlobId>, Failure> {
     let failure = |error| Failure::from_io("read", &directory.path().join(name), error);
     match directory.stat(name)?.map(|stat| stat.kind) {
-        Some(Kind::File) => {
+        Some(FileKind::File) => {
             // Written to while it is read, it is another size than it was.
             for _ in 0..ATTEMPTS {
                 let Some((mut file, stat)) = directory.open_file(name)? else {
@@ -104,7 +104,7 @@ pub(super) fn content(directory: &Directory, name: &str) -> Result<Option<BlobId
             }
             Ok(None)
         }
-        Some(Kind::Symlink) => {
+        Some(FileKind::Symlink) => {
             let Some(text) = directory.read(name)? else {
                 return Ok(None);
             };

@@ -81,12 +81,12 @@ fn rank(path: &RelPath) -> u8 {
 mod tests {
     use super::*;
     use crate::apply::{Point, TxId};
-    use crate::git::id::Kind;
+    use crate::git::id::ObjectKind;
     use crate::git::{BlobId, CommitId, File, FileMode, Oid, TreeId};
 
     /// `path: before -> after` with `-` for nothing, `d` for a directory and `f` for a file.
     fn transaction(changes: &[&str]) -> Transaction {
-        let id = Oid::of(Kind::Blob, b"").unwrap();
+        let id = Oid::of(ObjectKind::Blob, b"").unwrap();
         let file = File {
             mode: FileMode::Regular,
             id: BlobId(id),

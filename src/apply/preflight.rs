@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::staging::Staging;
 use super::{Content, Error, Transaction, Update};
-use crate::fs::{self, Kind, Obstacle, Room, Target};
+use crate::fs::{self, FileKind, Obstacle, Room, Target};
 use crate::git::path::folded;
 use crate::git::{BlobId, RelPath};
 use crate::plan::Operation;
@@ -117,7 +117,7 @@ fn is_cleared(
             };
             let kind = target.stat(&path)?.map(|stat| stat.kind);
             match kind {
-                Some(Kind::Directory) => pending.push(path),
+                Some(FileKind::Directory) => pending.push(path),
                 Some(_) if !deleted.contains(&path) => return Ok(false),
                 _ => {}
             }
@@ -128,12 +128,12 @@ fn is_cleared(
 
 /// What an update needs on one file system.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Need {
+struct SpaceNeeded {
     bytes: u64,
     inodes: u64,
 }
 
-impl Need {
+impl SpaceNeeded {
     fn file(&mut self, size: u64, block: u64) {
         self.bytes = self
             .bytes
@@ -170,7 +170,7 @@ fn check_room(
 ) -> Result<(), Error> {
     let theirs = target.room()?;
     let ours = state.directory().room()?;
-    let (mut staged, mut kept) = (Need::default(), Need::default());
+    let (mut staged, mut kept) = (SpaceNeeded::default(), SpaceNeeded::default());
     for operation in update.plan.operations() {
         if let Some(file) = operation.after {
             let size = size(content, &operation.path, file.id)?;
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn needs_whole_blocks_and_a_tenth_more() {
-        let mut need = Need::default();
+        let mut need = SpaceNeeded::default();
         need.file(0, 4096);
         need.file(4097, 4096);
         assert_eq!((need.bytes, need.inodes), (3 * 4096, 2));
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_size_beyond_all_bounds_is_not_enough_room() {
-        let mut need = Need::default();
+        let mut need = SpaceNeeded::default();
         need.file(u64::MAX, 4096);
         need.file(u64::MAX, 4096);
         assert!(need.lacks(&room(u64::MAX - 1, None)).is_some());

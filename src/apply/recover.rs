@@ -13,8 +13,8 @@ use std::path::PathBuf;
 use super::execute::Execution;
 use super::staging::{self, Staging, displaced_name, file_name};
 use super::{
-    Applied, Change, Content, Error, Fate, Image, Late, Point, Problem, Transaction, conflicts,
-    copies, finish, look, stage, transaction, unfinished,
+    Applied, Change, Content, Error, Fate, Image, Late, Point, RecoveryProblem, Transaction,
+    conflicts, copies, finish, look, stage, transaction, unfinished,
 };
 use crate::fs::{Directory, Failure, Target, Unsynced};
 use crate::git::RelPath;
@@ -51,12 +51,12 @@ impl fmt::Display for Recovered {
 
 /// A transaction's record on its way to being active.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(super) struct RecordDirectory {
     directory: Directory,
     name: String,
 }
 
-impl Record {
+impl RecordDirectory {
     /// Writes the record and its second copy; neither is durable yet.
     pub(super) fn write(
         state: &StateDir,
@@ -150,7 +150,7 @@ pub fn recover(
         },
         Found::Whole(transaction) => go_on(target, state, &transaction, content).map(Some),
         Found::Damaged(sealed::Damage::Content) => Err(Error::NeedsPerson {
-            problem: Problem::Record,
+            problem: RecoveryProblem::Record,
         }),
         Found::Damaged(damage) => {
             tracing::warn!(%damage, "the record of an unfinished update is damaged");
@@ -218,16 +218,18 @@ fn go_on(
 ) -> Result<Recovered, Error> {
     let person = |problem| Error::NeedsPerson { problem };
     if !transaction.is_about(target.path()) {
-        return Err(person(Problem::OtherTarget(transaction.target.clone())));
+        return Err(person(RecoveryProblem::OtherTarget(
+            transaction.target.clone(),
+        )));
     }
     if !transaction.check() {
-        return Err(person(Problem::Record));
+        return Err(person(RecoveryProblem::Record));
     }
     let found = transaction
         .changes
         .iter()
         .map(|change| Ok(classify(change, look::target(target, &change.path)?.0)))
-        .collect::<Result<Vec<Place>, Error>>()?;
+        .collect::<Result<Vec<ChangeState>, Error>>()?;
     let staged = match target.directory(None)? {
         Some(root) => staging::find(&root)?,
         None => None,
@@ -235,7 +237,7 @@ fn go_on(
     let mut lost = Vec::new();
     let mut to_stage = Vec::new();
     for (number, change) in transaction.changes.iter().enumerate() {
-        if found[number] != Place::Waiting || change.after.is_none() {
+        if found[number] != ChangeState::Waiting || change.after.is_none() {
             continue;
         }
         if let Some(staging) = &staged
@@ -252,7 +254,7 @@ fn go_on(
         }
     }
     if !lost.is_empty() {
-        return Err(person(Problem::Content(lost)));
+        return Err(person(RecoveryProblem::Content(lost)));
     }
     carry_on(target, state, transaction, content, &found, &to_stage)
         .map_err(|source| unfinished(transaction.id, source))
@@ -263,7 +265,7 @@ fn carry_on(
     state: &StateDir,
     transaction: &Transaction,
     content: &dyn Content,
-    found: &[Place],
+    found: &[ChangeState],
     to_stage: &[usize],
 ) -> Result<Recovered, Error> {
     target.make()?;
@@ -274,9 +276,9 @@ fn carry_on(
         // Killed between displacing a late edit and keeping it.
         execution.keep_displaced(number)?;
         match found[number] {
-            Place::Waiting => {}
-            Place::Done => execution.skip(number),
-            Place::Edited => {
+            ChangeState::Waiting => {}
+            ChangeState::Done => execution.skip(number),
+            ChangeState::Edited => {
                 execution.skip(number);
                 execution.report(&change.path, Fate::InPlace);
             }
@@ -299,7 +301,7 @@ fn carry_on(
 
 /// Where a change stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum ChangeState {
     /// It is carried out.
     Done,
     /// It is not.
@@ -308,18 +310,18 @@ enum Place {
     Edited,
 }
 
-fn classify(change: &Change, there: look::There) -> Place {
+fn classify(change: &Change, there: look::There) -> ChangeState {
     let look::There::Image(image) = there else {
-        return Place::Edited;
+        return ChangeState::Edited;
     };
     match (change.after, image) {
-        (_, image) if image == change.result() => Place::Done,
+        (_, image) if image == change.result() => ChangeState::Done,
         // What was taken away has made room for a directory.
-        (None, Image::Directory) => Place::Done,
+        (None, Image::Directory) => ChangeState::Done,
         // A missing file is written again, as by any plan; its bytes are in `undo`.
-        (Some(_), Image::Missing) => Place::Waiting,
-        (_, image) if image == change.before => Place::Waiting,
-        _ => Place::Edited,
+        (Some(_), Image::Missing) => ChangeState::Waiting,
+        (_, image) if image == change.before => ChangeState::Waiting,
+        _ => ChangeState::Edited,
     }
 }
 

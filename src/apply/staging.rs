@@ -12,7 +12,7 @@ use std::ffi::{OsStr, OsString};
 use rustix::io::Errno;
 
 use super::Error;
-use crate::fs::{Directory, Failure, Kind, Target};
+use crate::fs::{Directory, Failure, FileKind, Target};
 use crate::git::path::RESERVED_PREFIX;
 
 /// The staging directory, open.
@@ -82,7 +82,7 @@ impl Staging {
         for entry in self.directory.list()? {
             let ours = entry.to_str().is_some_and(|name| name.starts_with('d'));
             if ours
-                && self.kind(&entry)? == Some(Kind::Directory)
+                && self.kind(&entry)? == Some(FileKind::Directory)
                 && let Some(directory) = self.directory.child(&entry)?
                 && directory.list()?.is_empty()
             {
@@ -98,15 +98,15 @@ impl Staging {
         let name = file_name(number);
         match self.kind(name.as_ref())? {
             None => Ok(()),
-            Some(Kind::File | Kind::Symlink) => self.directory.unlink(&name),
-            Some(Kind::Directory | Kind::Special) => self
+            Some(FileKind::File | FileKind::Symlink) => self.directory.unlink(&name),
+            Some(FileKind::Directory | FileKind::Special) => self
                 .directory
                 .rename(&name, &self.directory, format!("k{number}"))
                 .map_err(|errno| self.directory.failure("set aside", &name, errno)),
         }
     }
 
-    fn kind(&self, name: &OsStr) -> Result<Option<Kind>, Failure> {
+    fn kind(&self, name: &OsStr) -> Result<Option<FileKind>, Failure> {
         Ok(self.directory.stat(name)?.map(|stat| stat.kind))
     }
 }
@@ -119,7 +119,7 @@ pub(super) fn find(root: &Directory) -> Result<Option<Directory>, Error> {
     let Some(stat) = root.stat(name())? else {
         return Ok(None);
     };
-    let ours = stat.kind == Kind::Directory
+    let ours = stat.kind == FileKind::Directory
         && stat.uid == rustix::process::geteuid().as_raw()
         && stat.mode & 0o777 == 0o700;
     if !ours {
@@ -139,11 +139,11 @@ pub(super) fn remove(target: &Target) -> Result<(), Error> {
     };
     for entry in directory.list()? {
         match directory.stat(&entry)?.map(|stat| stat.kind) {
-            Some(Kind::Directory) => {
+            Some(FileKind::Directory) => {
                 directory.remove_empty(&entry)?;
             }
-            Some(Kind::File | Kind::Symlink) => directory.unlink(&entry)?,
-            Some(Kind::Special) | None => {}
+            Some(FileKind::File | FileKind::Symlink) => directory.unlink(&entry)?,
+            Some(FileKind::Special) | None => {}
         }
     }
     if root.remove_empty(name())? {

@@ -14,11 +14,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::git::{CommitId, EntryMode, File, RelPath, TreeId, path};
 use crate::scan::Local;
-use crate::state::sealed::Format;
+use crate::state::sealed::SealedFormat;
 use crate::state::{Index, Owned};
 use crate::text;
 
-pub(crate) const FORMAT: Format = Format {
+pub(crate) const FORMAT: SealedFormat = SealedFormat {
     kind: "transaction",
     // 2: `repository`.
     version: 2,

@@ -8,7 +8,7 @@ use crate::fs::Target;
 use crate::git::{BlobId, File, RelPath};
 use crate::plan::Plan;
 use crate::scan::{InOrder, Local};
-use crate::state::{self, Index, Owned, Seen, StateDir};
+use crate::state::{self, Index, Owned, StatData, StateDir};
 
 /// What is to be carried out.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ impl Update<'_> {
             local @ (Local::File { stat, .. } | Local::Symlink { stat, .. })
                 if local.id() == Some(id) =>
             {
-                Seen::of(stat, self.looked_at)
+                StatData::of(stat, self.looked_at)
             }
             _ => None,
         };

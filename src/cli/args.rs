@@ -9,7 +9,7 @@ use super::{
     completions, config, diff, history, man, overdue, rebuild, restore, rollback, status, sync,
     update, validate,
 };
-use crate::report::{Color, Format, Verbosity};
+use crate::report::{Color, OutputFormat, Verbosity};
 use crate::settings::Overrides;
 
 /// The command line.
@@ -37,12 +37,12 @@ pub(super) struct Cli {
     pub(super) global: Global,
     /// The command; none is the update.
     #[command(subcommand)]
-    pub(super) command: Option<Command>,
+    pub(super) command: Option<Subcommands>,
 }
 
 /// The commands beside the update; each one's help text and options stand in its own file.
 #[derive(Subcommand)]
-pub(super) enum Command {
+pub(super) enum Subcommands {
     Sync(sync::Arguments),
     Validate(validate::Arguments),
     Status(status::Arguments),
@@ -125,11 +125,11 @@ impl Global {
     }
 
     /// For whom stdout is.
-    pub(super) fn format(&self) -> Format {
+    pub(super) fn format(&self) -> OutputFormat {
         if self.json {
-            Format::Json
+            OutputFormat::Json
         } else {
-            Format::Human
+            OutputFormat::Human
         }
     }
 

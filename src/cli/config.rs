@@ -9,10 +9,12 @@ use super::args::Global;
 use super::resolve;
 use crate::Error;
 use crate::exit::Exit;
-use crate::report::{Format, Report};
-use crate::settings::{Entry, Env, File, Origin, Overrides, Resolved, Settings};
+use crate::report::{OutputFormat, Report};
+use crate::settings::{
+    ConfigFile, Env, Origin, Overrides, ResolvedSetting, ResolvedSettings, Settings,
+};
 use crate::text;
-use crate::token::Search;
+use crate::token::TokenSearch;
 
 /// Show or check the settings
 #[derive(Subcommand)]
@@ -59,20 +61,20 @@ impl Arguments {
 const COLUMN: usize = 44;
 
 /// Every setting with its origin, and where the token is.
-fn show(resolved: &Resolved, env: &Env, report: &mut Report) {
+fn show(resolved: &ResolvedSettings, env: &Env, report: &mut Report) {
     let token = token(&resolved.settings, env);
     match report.format() {
-        Format::Human => {
+        OutputFormat::Human => {
             report.result(&to_toml(&resolved.entries));
             report.result(&format!("\n# token: {}\n", token.replace('\n', " ")));
         }
-        Format::Json => report.json(&to_json(&resolved.entries, &token)),
+        OutputFormat::Json => report.json(&to_json(&resolved.entries, &token)),
     }
 }
 
 /// Where the token would be taken from, in words; never what it is.
 fn token(settings: &Settings, env: &Env) -> String {
-    let Some(search) = Search::of(settings, env) else {
+    let Some(search) = TokenSearch::of(settings, env) else {
         return "none is used, the repository is not read over HTTP".to_owned();
     };
     match search.run() {
@@ -86,22 +88,28 @@ fn token(settings: &Settings, env: &Env) -> String {
 /// environment, for the machine that checks it is not the one it is for.
 fn check(path: Option<&Path>, env: &Env, report: &mut Report) -> Result<(), Error> {
     let file = match path {
-        Some(path) => Some(File::read(path, env, Origin::Flag("FILE"))?),
-        None => File::find(None, env)?,
+        Some(path) => Some(ConfigFile::read(path, env, Origin::Flag("FILE"))?),
+        None => ConfigFile::find(None, env)?,
     };
     let root = Env::empty().as_root(true).with("HOME", "/root");
     Settings::resolve(&Overrides::none(), &root, file.as_ref())?;
-    let path = file.as_ref().map(File::path);
+    let path = file.as_ref().map(ConfigFile::path);
     match (report.format(), path) {
-        (Format::Json, path) => report.json(&serde_json::json!({ "file": path, "valid": true })),
-        (Format::Human, Some(path)) => report.note(&format!("`{}` is valid", text::path(path))),
-        (Format::Human, None) => report.note("there is no configuration file, the defaults apply"),
+        (OutputFormat::Json, path) => {
+            report.json(&serde_json::json!({ "file": path, "valid": true }));
+        }
+        (OutputFormat::Human, Some(path)) => {
+            report.note(&format!("`{}` is valid", text::path(path)));
+        }
+        (OutputFormat::Human, None) => {
+            report.note("there is no configuration file, the defaults apply");
+        }
     }
     Ok(())
 }
 
 /// A configuration file that says the same; what is not set stands there as a comment.
-fn to_toml(entries: &[Entry]) -> String {
+fn to_toml(entries: &[ResolvedSetting]) -> String {
     let mut text = String::new();
     let mut section = "";
     // TOML wants the keys without a section first.
@@ -121,7 +129,7 @@ fn to_toml(entries: &[Entry]) -> String {
     text
 }
 
-fn to_json(entries: &[Entry], token: &str) -> serde_json::Value {
+fn to_json(entries: &[ResolvedSetting], token: &str) -> serde_json::Value {
     let settings = entries.iter().map(|entry| {
         let value = serde_json::json!({ "value": entry.value, "origin": entry.origin.to_string() });
         (entry.name.to_owned(), value)

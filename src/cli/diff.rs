@@ -6,19 +6,19 @@ use std::time::Duration;
 use clap::{Args, ValueHint};
 use serde::Serialize;
 
-use super::place::{self, Place};
-use super::{Command, Run, status, sync};
+use super::place::{self, TargetPath};
+use super::{CliCommand, Run, status, sync};
 use crate::Error;
 use crate::exit::Exit;
-use crate::git::id::Kind;
+use crate::git::id::ObjectKind;
 use crate::git::{File, FileMode, RelPath};
 use crate::plan::{self, Conflict, Operation};
-use crate::report::Format;
-use crate::report::diff::{Reader, Side, unified};
+use crate::report::OutputFormat;
+use crate::report::diff::{Audience, Side, unified};
 use crate::scan::{Local, Scanner};
 use crate::settings::{LocalEdits, Settings};
 use crate::state::Index;
-use crate::sync::{Mode, Options, Session, never_ours};
+use crate::sync::{Options, Session, SyncMode, never_ours};
 
 /// Show local edits as a diff, or what a sync would change
 ///
@@ -31,19 +31,19 @@ pub(super) struct Arguments {
     remote: bool,
     /// Only these paths in the target, and what is below them
     #[arg(value_name = "PATH", value_parser = place::parse, value_hint = ValueHint::AnyPath)]
-    paths: Vec<Place>,
+    paths: Vec<TargetPath>,
 }
 
 /// What `--json` prints of a path.
 #[derive(Serialize)]
-struct Entry {
+struct DiffEntry {
     path: RelPath,
     old_mode: Option<FileMode>,
     new_mode: Option<FileMode>,
     diff: String,
 }
 
-impl Command for Arguments {
+impl CliCommand for Arguments {
     fn may_change(&self) -> bool {
         false
     }
@@ -61,8 +61,8 @@ impl Command for Arguments {
             status::warn_of_other_owner(settings, run);
         }
         let scanner = session.scanner(false);
-        let is_json = run.report.format() == Format::Json;
-        let reader = Reader {
+        let is_json = run.report.format() == OutputFormat::Json;
+        let reader = Audience {
             terminal: !is_json && run.report.out_is_terminal(),
             color: !is_json && run.report.color_out(),
         };
@@ -78,7 +78,7 @@ impl Command for Arguments {
             }
             let diff = unified(&path, old.as_ref(), new.as_ref(), reader);
             let mode = |side: &Option<Side>| side.as_ref().map(|side| side.mode);
-            entries.push(Entry {
+            entries.push(DiffEntry {
                 old_mode: mode(&old),
                 new_mode: mode(&new),
                 path,
@@ -116,7 +116,7 @@ fn differences(
     settings: &Settings,
 ) -> Result<(Vec<Difference>, Vec<RelPath>), Error> {
     let committed = |path: &RelPath, file: &File| {
-        let content = session.store().read(Kind::Blob, file.id.0);
+        let content = session.store().read(ObjectKind::Blob, file.id.0);
         let content =
             content.ok_or_else(|| crate::sync::Error::ContentGone { path: path.clone() })?;
         Ok::<_, Error>(Side {
@@ -183,7 +183,7 @@ fn after_sync(
     settings: &Settings,
     run: &mut Run<'_>,
 ) -> Result<BTreeMap<RelPath, Option<File>>, Error> {
-    let options = Options::unguarded(Mode::DryRun);
+    let options = Options::unguarded(SyncMode::DryRun);
     let (outcome, stopped_by) = match sync::sync(&options, settings, run) {
         Err(Error::Plan(plan::Error::Conflicts { conflicts })) => {
             let settings = Settings {

@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 use clap::Args;
 use serde::Serialize;
 
-use super::{Command, Run};
+use super::{CliCommand, Run};
 use crate::Error;
 use crate::apply::Transaction;
 use crate::exit::Exit;
 use crate::git::{CommitId, RelPath};
-use crate::report::{Format, Verbosity};
+use crate::report::{OutputFormat, Verbosity};
 use crate::settings::Settings;
 use crate::state::StateDir;
 use crate::sync;
@@ -22,7 +22,7 @@ pub(super) struct Arguments {}
 
 /// What `--json` prints of an update.
 #[derive(Serialize)]
-struct Update<'a> {
+struct HistoryEntry<'a> {
     id: String,
     time: String,
     before: Option<CommitId>,
@@ -35,7 +35,7 @@ struct Update<'a> {
     put_back: usize,
 }
 
-impl Command for Arguments {
+impl CliCommand for Arguments {
     fn may_change(&self) -> bool {
         false
     }
@@ -51,15 +51,15 @@ impl Command for Arguments {
             run.report
                 .warning(&format!("the record of update {id} is damaged"));
         }
-        let updates: Vec<Update<'_>> = kept.iter().map(update).collect();
+        let updates: Vec<HistoryEntry<'_>> = kept.iter().map(update).collect();
         if updates.is_empty() {
             super::status::warn_of_other_owner(settings, run);
         }
         let all = run.report.verbosity() == Verbosity::Verbose;
         match run.report.format() {
-            Format::Json => run.report.json(&updates),
-            Format::Human if updates.is_empty() => run.report.note("no update is kept yet"),
-            Format::Human => run.report.result(
+            OutputFormat::Json => run.report.json(&updates),
+            OutputFormat::Human if updates.is_empty() => run.report.note("no update is kept yet"),
+            OutputFormat::Human => run.report.result(
                 &updates
                     .iter()
                     .map(|update| line(update, all))
@@ -70,10 +70,10 @@ impl Command for Arguments {
     }
 }
 
-fn update(transaction: &Transaction) -> Update<'_> {
+fn update(transaction: &Transaction) -> HistoryEntry<'_> {
     let edited = transaction.changes.iter().filter(|change| change.edited);
     let put_back = transaction.changes.iter().filter(|change| change.puts_back);
-    Update {
+    HistoryEntry {
         id: transaction.id.to_string(),
         time: format!("{:.0}", transaction.time),
         before: transaction.before.as_ref().map(|point| point.commit),
@@ -89,7 +89,7 @@ fn update(transaction: &Transaction) -> Update<'_> {
 /// How many replaced edits of an update are named, unless everything is to be told.
 const NAMED: usize = 10;
 
-fn line(update: &Update<'_>, all: bool) -> String {
+fn line(update: &HistoryEntry<'_>, all: bool) -> String {
     let moved = match &update.before {
         Some(before) if *before == update.after => format!("at {}", update.after.short()),
         Some(before) => format!("{} -> {}", before.short(), update.after.short()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Run, status};
 use crate::Error;
 use crate::exit::Exit;
-use crate::lock::{self, Lock};
+use crate::lock::{self, RunLock};
 use crate::metrics;
 use crate::settings::Settings;
 use crate::state::{self, Found, Index, StateDir};
@@ -40,7 +40,7 @@ pub(super) fn write(ended: &Result<Exit, Error>, settings: &Settings, run: &mut 
 fn attempt(path: &Path, exit: Exit, settings: &Settings, run: &Run<'_>) -> Result<(), Error> {
     let state = StateDir::open(&settings.state_dir)?;
     state.refuse_other(&settings.target)?;
-    let _lock = Lock::acquire(&state, PATIENCE, run.interrupt)?;
+    let _lock = RunLock::acquire(&state, PATIENCE, run.interrupt)?;
     let index = match Index::load(&state)? {
         Found::Whole(index) => Some(index),
         Found::Absent | Found::Damaged(_) => None,
@@ -48,7 +48,7 @@ fn attempt(path: &Path, exit: Exit, settings: &Settings, run: &Run<'_>) -> Resul
     // What cannot be looked at now is not told; the run has said why.
     let edits = |index| status::edits(settings, index).ok();
     let local_edits = index.as_ref().and_then(edits);
-    let told = metrics::Run {
+    let told = metrics::RunMetrics {
         target: &settings.target,
         progress: &run.progress,
         exit,

@@ -5,12 +5,12 @@ use std::time::Duration;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::{Command, Run};
+use super::{CliCommand, Run};
 use crate::Error;
 use crate::exit::Exit;
-use crate::lock::{self, Lock};
+use crate::lock::{self, RunLock};
 use crate::metrics::{Progress, Stage};
-use crate::report::Format;
+use crate::report::OutputFormat;
 use crate::settings::Settings;
 use crate::state::{self, StateDir};
 use crate::sync::{self, Unreached};
@@ -27,7 +27,7 @@ pub(super) struct Arguments {}
 /// How long a run that has begun since is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-impl Command for Arguments {
+impl CliCommand for Arguments {
     fn may_change(&self) -> bool {
         false
     }
@@ -43,7 +43,7 @@ impl Command for Arguments {
         {
             return Err(sync::Error::Overdue(record.clone()).into());
         }
-        if run.report.format() == Format::Json {
+        if run.report.format() == OutputFormat::Json {
             run.report.json(&record);
         }
         let soon = record.is_some_and(|record| !record.rate_limited);
@@ -104,7 +104,7 @@ fn attempt(sync: &Sync<'_>, settings: &Settings, run: &Run<'_>) -> Result<(), Er
             with_causes(*error),
         )),
     };
-    let _lock = match Lock::acquire(&state, PATIENCE, run.interrupt) {
+    let _lock = match RunLock::acquire(&state, PATIENCE, run.interrupt) {
         // Another run is active, and remembers how it ends itself.
         Err(lock::Error::Busy { .. } | lock::Error::Interrupted) => return Ok(()),
         lock => lock?,

@@ -7,7 +7,7 @@ use crate::sync::Error;
 
 /// A place in the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum TargetPath {
     /// The target itself.
     Everything,
     /// A path relative to it.
@@ -17,27 +17,27 @@ pub(super) enum Place {
 }
 
 /// Reads a place; the text is what clap says about a mistake.
-pub(super) fn parse(text: &str) -> Result<Place, String> {
+pub(super) fn parse(text: &str) -> Result<TargetPath, String> {
     if text.starts_with('/') {
-        return Ok(Place::Absolute(PathBuf::from(text)));
+        return Ok(TargetPath::Absolute(PathBuf::from(text)));
     }
     let text = text.trim_end_matches('/');
     if text == "." {
-        return Ok(Place::Everything);
+        return Ok(TargetPath::Everything);
     }
     RelPath::new(text.strip_prefix("./").unwrap_or(text).as_bytes())
-        .map(Place::Below)
+        .map(TargetPath::Below)
         .map_err(|fault| format!("the path {fault}; it is relative to the target"))
 }
 
 /// The paths that were asked for; none is all of them.
-pub(super) fn resolve(places: &[Place], target: &Path) -> Result<Vec<RelPath>, Error> {
+pub(super) fn resolve(places: &[TargetPath], target: &Path) -> Result<Vec<RelPath>, Error> {
     let mut paths = Vec::new();
     for place in places {
         match place {
-            Place::Below(path) => paths.push(path.clone()),
-            Place::Everything => return Ok(Vec::new()),
-            Place::Absolute(path) => {
+            TargetPath::Below(path) => paths.push(path.clone()),
+            TargetPath::Everything => return Ok(Vec::new()),
+            TargetPath::Absolute(path) => {
                 let outside = || Error::Outside {
                     path: path.clone(),
                     target: target.to_owned(),
@@ -62,7 +62,7 @@ mod tests {
 
     fn paths(words: &[&str]) -> Option<Vec<String>> {
         let places = words.iter().map(|word| parse(word).ok());
-        let places: Vec<Place> = places.collect::<Option<_>>()?;
+        let places: Vec<TargetPath> = places.collect::<Option<_>>()?;
         let paths = resolve(&places, Path::new("/etc/nixos")).ok()?;
         Some(paths.iter().map(ToString::to_string).collect())
     }

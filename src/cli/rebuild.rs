@@ -5,14 +5,16 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
-use super::{Command, Run, validate};
+use super::{CliCommand, Run, validate};
 use crate::Error;
 use crate::exit::Exit;
-use crate::lock::{self, Lock};
+use crate::lock::{self, RunLock};
 use crate::metrics::Stage;
 use crate::process::SystemRunner;
-use crate::rebuild::{self, Machine, Outcome, Record, Repeat, Request, Status};
-use crate::report::{self, Format, Verbosity};
+use crate::rebuild::{
+    self, Machine, Outcome, RebuildRecord, RebuildRequest, RebuildStatus, Repeat,
+};
+use crate::report::{self, OutputFormat, Verbosity};
 use crate::settings::{Action, Overrides, Settings};
 use crate::state::{Found, Index, StateDir};
 
@@ -56,14 +58,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How a rebuild came about, and what follows from that.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Cause {
+pub(super) struct RebuildPolicy {
     repeat: Repeat,
     timer: Option<&'static str>,
     /// The action that still waits when this one is done.
     then: Option<Action>,
 }
 
-impl Cause {
+impl RebuildPolicy {
     /// After a sync: nothing is done twice.
     pub(super) const UPDATE: Self = Self {
         repeat: Repeat::IfNeeded,
@@ -90,7 +92,7 @@ impl Cause {
     }
 }
 
-impl Command for Arguments {
+impl CliCommand for Arguments {
     fn overrides(&self, global: Overrides) -> Overrides {
         self.activation.overrides(global)
     }
@@ -104,17 +106,17 @@ impl Command for Arguments {
         let state = StateDir::open(&settings.state_dir)?;
         state.refuse_other(&settings.target)?;
         if self.if_pending {
-            if Record::load(&state)?.pending.is_none() {
+            if RebuildRecord::load(&state)?.pending.is_none() {
                 match run.report.format() {
-                    Format::Human => run.report.note("no rebuild waits"),
-                    Format::Json => run.report.json(&None::<Outcome>),
+                    OutputFormat::Human => run.report.note("no rebuild waits"),
+                    OutputFormat::Json => run.report.json(&None::<Outcome>),
                 }
                 return Ok(Exit::Done);
             }
             // The sandbox of the sync before it has hidden some of what is looked at here.
             validate::before_rebuild(settings, run)?;
         }
-        let cause = Cause::of(self, settings);
+        let cause = RebuildPolicy::of(self, settings);
         let outcome = if self.boot_first {
             let mut first = settings.clone();
             first.rebuild.action = Action::Boot;
@@ -122,7 +124,7 @@ impl Command for Arguments {
         } else {
             rebuild(cause, settings, &state, run)
         }?;
-        if run.report.format() == Format::Json {
+        if run.report.format() == OutputFormat::Json {
             run.report.json(&outcome);
         }
         Ok(Exit::Done)
@@ -134,7 +136,7 @@ pub(super) fn preflight(settings: &Settings, run: &mut Run<'_>) -> Result<StateD
     let state = StateDir::open(&settings.state_dir)?;
     state.refuse_other(&settings.target)?;
     rebuild::preflight(
-        &request(Cause::UPDATE, settings, &state, run)?,
+        &request(RebuildPolicy::UPDATE, settings, &state, run)?,
         &Machine::here(),
         run.env,
         &runner(run),
@@ -144,13 +146,13 @@ pub(super) fn preflight(settings: &Settings, run: &mut Run<'_>) -> Result<StateD
 
 /// Rebuilds, and tells a person how it went.
 pub(super) fn rebuild(
-    cause: Cause,
+    cause: RebuildPolicy,
     settings: &Settings,
     state: &StateDir,
     run: &mut Run<'_>,
 ) -> Result<Outcome, Error> {
     // Before the commit is looked up: a sync that is under way would change it.
-    let _lock = Lock::acquire(state, PATIENCE, run.interrupt)?;
+    let _lock = RunLock::acquire(state, PATIENCE, run.interrupt)?;
     let outcome = rebuild::run(
         &request(cause, settings, state, run)?,
         &Machine::here(),
@@ -163,7 +165,7 @@ pub(super) fn rebuild(
     for note in &outcome.notes {
         tell(note, run);
     }
-    if run.report.format() == Format::Human {
+    if run.report.format() == OutputFormat::Human {
         run.report
             .text(&format!("{}\n", summary(&outcome, settings)));
     }
@@ -173,7 +175,7 @@ pub(super) fn rebuild(
 /// After a sync that no rebuild follows: a rebuild by hand is to find the new tree.
 pub(super) fn refresh_lock(settings: &Settings, run: &mut Run<'_>) -> Result<(), Error> {
     let state = StateDir::open(&settings.state_dir)?;
-    let _lock = match Lock::acquire(&state, PATIENCE, run.interrupt) {
+    let _lock = match RunLock::acquire(&state, PATIENCE, run.interrupt) {
         // The sync is done, whatever becomes of this; the next run, or a rebuild, refreshes it.
         Err(lock::Error::Busy { .. } | lock::Error::Interrupted) => return Ok(()),
         lock => lock?,
@@ -184,7 +186,7 @@ pub(super) fn refresh_lock(settings: &Settings, run: &mut Run<'_>) -> Result<(),
     Ok(())
 }
 
-fn tell(note: &rebuild::Note, run: &mut Run<'_>) {
+fn tell(note: &rebuild::RebuildNote, run: &mut Run<'_>) {
     if note.is_warning() {
         run.report.warning(&note.to_string());
     } else {
@@ -193,16 +195,16 @@ fn tell(note: &rebuild::Note, run: &mut Run<'_>) {
 }
 
 fn request<'a>(
-    cause: Cause,
+    cause: RebuildPolicy,
     settings: &'a Settings,
     state: &'a StateDir,
     run: &Run<'_>,
-) -> Result<Request<'a>, Error> {
+) -> Result<RebuildRequest<'a>, Error> {
     let commit = match Index::load(state)? {
         Found::Whole(index) => Some(index.commit),
         Found::Absent | Found::Damaged(_) => None,
     };
-    Ok(Request {
+    Ok(RebuildRequest {
         settings: &settings.rebuild,
         target: &settings.target,
         state,
@@ -221,22 +223,22 @@ fn runner(run: &Run<'_>) -> SystemRunner {
 
 fn summary(outcome: &Outcome, settings: &Settings) -> String {
     let what = match outcome.status {
-        Status::Unchanged => format!(
+        RebuildStatus::Unchanged => format!(
             "nothing to do, `{}` of this tree holds already",
             settings.rebuild.action
         ),
-        Status::Built => "the system is built and not activated".to_owned(),
-        Status::Previewed => {
+        RebuildStatus::Built => "the system is built and not activated".to_owned(),
+        RebuildStatus::Previewed => {
             "the system is built; what its activation would do is shown above".to_owned()
         }
-        Status::Activated => "the new system runs, until the next boot".to_owned(),
-        Status::Switched => "the new system runs and is the boot default".to_owned(),
-        Status::SetForBoot => "the new system is the boot default".to_owned(),
-        Status::RebootNeeded => {
+        RebuildStatus::Activated => "the new system runs, until the next boot".to_owned(),
+        RebuildStatus::Switched => "the new system runs and is the boot default".to_owned(),
+        RebuildStatus::SetForBoot => "the new system is the boot default".to_owned(),
+        RebuildStatus::RebootNeeded => {
             "the new system is the boot default and runs after a reboot".to_owned()
         }
-        Status::Degraded => "the new system runs, and units of it failed".to_owned(),
-        Status::Failed => "failed".to_owned(),
+        RebuildStatus::Degraded => "the new system runs, and units of it failed".to_owned(),
+        RebuildStatus::Failed => "failed".to_owned(),
     };
     format!("rebuild of `{}`: {what}", outcome.host)
 }

@@ -2,14 +2,14 @@
 
 use clap::{Args, ValueHint};
 
-use super::place::{self, Place};
-use super::{Command, Run};
+use super::place::{self, TargetPath};
+use super::{CliCommand, Run};
 use crate::Error;
 use crate::exit::Exit;
 use crate::git::RelPath;
-use crate::report::{Format, sync as told};
+use crate::report::{OutputFormat, sync as told};
 use crate::settings::{LocalEdits, Settings};
-use crate::sync::{self, Mode, Options, Restored};
+use crate::sync::{self, Options, Restored, SyncMode};
 
 /// Put local edits back that an update has replaced
 #[derive(Args)]
@@ -21,17 +21,17 @@ pub(super) struct Arguments {
         value_parser = place::parse,
         value_hint = ValueHint::AnyPath
     )]
-    paths: Vec<Place>,
+    paths: Vec<TargetPath>,
 }
 
-impl Command for Arguments {
+impl CliCommand for Arguments {
     fn may_change(&self) -> bool {
         true
     }
 
     fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
         let paths = place::resolve(&self.paths, &settings.target)?;
-        let options = Options::unguarded(Mode::Apply);
+        let options = Options::unguarded(SyncMode::Apply);
         let Restored {
             paths,
             displaced,
@@ -43,7 +43,7 @@ impl Command for Arguments {
         }
         told::late(run.report, &applied);
         match run.report.format() {
-            Format::Json => run.report.json(&serde_json::json!({
+            OutputFormat::Json => run.report.json(&serde_json::json!({
                 "restored": paths,
                 "displaced": displaced,
                 "late_edits": applied.late.iter().map(|late| &late.path).collect::<Vec<_>>(),
@@ -51,7 +51,7 @@ impl Command for Arguments {
                 "written": applied.written,
                 "notices": notes.iter().map(told::about).collect::<Vec<_>>(),
             })),
-            Format::Human => {
+            OutputFormat::Human => {
                 let is_late = |path: &RelPath| applied.late.iter().any(|late| late.path == *path);
                 for path in paths.iter().filter(|path| !is_late(path)) {
                     let swapped = if displaced.contains(path) {

@@ -3,12 +3,12 @@
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
-use super::{Command, Run};
+use super::{CliCommand, Run};
 use crate::Error;
 use crate::exit::Exit;
-use crate::report::{Format, sync as told};
+use crate::report::{OutputFormat, sync as told};
 use crate::settings::{LocalEdits, Overrides, Settings};
-use crate::sync::{self, Back, Mode, Options};
+use crate::sync::{self, Back, Options, SyncMode};
 
 /// Bring the target back to an earlier commit, without the network
 ///
@@ -40,7 +40,7 @@ fn parse_back(text: &str) -> Result<Back, String> {
     }
 }
 
-impl Command for Arguments {
+impl CliCommand for Arguments {
     fn overrides(&self, global: Overrides) -> Overrides {
         global.with("local_edits", "--local-edits", self.local_edits.as_ref())
     }
@@ -51,16 +51,16 @@ impl Command for Arguments {
 
     fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
         let options = Options::unguarded(if self.dry_run {
-            Mode::DryRun
+            SyncMode::DryRun
         } else {
-            Mode::Apply
+            SyncMode::Apply
         });
         let outcome = run.watched(settings, |context| {
             sync::rollback(context, &options, &self.back)
         })?;
         match run.report.format() {
-            Format::Json => run.report.json(&told::Document::from(&outcome)),
-            Format::Human => {
+            OutputFormat::Json => run.report.json(&told::Document::from(&outcome)),
+            OutputFormat::Human => {
                 told::human(run.report, &outcome);
                 if let Some(left) = outcome
                     .before

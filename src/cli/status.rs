@@ -3,16 +3,16 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Command, Run};
+use super::{CliCommand, Run};
 use crate::Error;
 use crate::exit::Exit;
 use crate::fs::{Directory, Faults, Stat, Target};
 use crate::git::{CommitId, RelPath};
-use crate::lock::Lock;
+use crate::lock::RunLock;
 use crate::objects::commit_tree;
-use crate::plan::{Kept, Reason};
-use crate::rebuild::{Machine, Record};
-use crate::report::Format;
+use crate::plan::{Kept, SkipReason};
+use crate::rebuild::{Machine, RebuildRecord};
+use crate::report::OutputFormat;
 use crate::scan::{Belief, Local, Scanner};
 use crate::settings::Settings;
 use crate::state::{Found, Index, StateDir, SyncState};
@@ -45,7 +45,7 @@ struct Document {
     late_edits: Vec<std::path::PathBuf>,
     unreached: Option<Unreached>,
     pending_rebuild: Option<crate::rebuild::Pending>,
-    last_rebuild: Option<crate::rebuild::Last>,
+    last_rebuild: Option<crate::rebuild::LastRebuild>,
     built_commit: Option<CommitId>,
     running_commit: Option<CommitId>,
     booted_commit: Option<CommitId>,
@@ -60,7 +60,7 @@ pub(super) struct Edit {
     edit: &'static str,
 }
 
-impl Command for Arguments {
+impl CliCommand for Arguments {
     fn may_change(&self) -> bool {
         false
     }
@@ -72,9 +72,9 @@ impl Command for Arguments {
             warn_of_other_owner(settings, run);
         }
         match run.report.format() {
-            Format::Json => run.report.json(&document),
+            OutputFormat::Json => run.report.json(&document),
             // What was asked for, and so told with `--quiet` too.
-            Format::Human => run.report.result(&told::told(&document)),
+            OutputFormat::Human => run.report.result(&told::told(&document)),
         }
         Ok(Exit::Done)
     }
@@ -124,8 +124,8 @@ fn look(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
     let Some(state) = StateDir::find(&settings.state_dir, &settings.target)? else {
         return Ok(document);
     };
-    document.last_run = Lock::last(&state).map(|time| time.to_string());
-    document.active = Lock::is_held(&state)?;
+    document.last_run = RunLock::last(&state).map(|time| time.to_string());
+    document.active = RunLock::is_held(&state)?;
     document.unfinished = crate::apply::is_active(&state)?;
     document.last_sync = SyncState::load(&state)?;
     if let Found::Whole(index) = Index::load(&state)? {
@@ -152,7 +152,7 @@ fn look(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
         .map(|hold| hold.commits.into_iter().collect())
         .unwrap_or_default();
     document.unreached = Unreached::load(&state)?;
-    let record = Record::load(&state)?;
+    let record = RebuildRecord::load(&state)?;
     let systems = Machine::here().systems();
     let commit_of = |system: &Option<std::path::PathBuf>| {
         system.as_ref().and_then(|system| record.commit_of(system))
@@ -187,7 +187,7 @@ fn kept(settings: &Settings, index: &Index, last: Option<&SyncState>) -> Result<
     let target = Target::open_or_absent(&settings.target)?;
     let mut kept = Vec::new();
     for known in last.into_iter().flat_map(|last| &last.kept) {
-        let is_there = known.reason == Reason::Blocked || target.stat(&known.path)?.is_some();
+        let is_there = known.reason == SkipReason::Blocked || target.stat(&known.path)?.is_some();
         if is_there && !index.entries.contains_key(&known.path) {
             kept.push(known.clone());
         }

@@ -5,14 +5,14 @@ use std::ffi::OsString;
 use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args};
 
-use super::{Command, Run, rebuild};
+use super::{CliCommand, Run, rebuild};
 use crate::Error;
 use crate::exit::Exit;
 use crate::metrics::Stage;
 use crate::plan::MassDelete;
-use crate::report::{Format, sync as told};
+use crate::report::{OutputFormat, sync as told};
 use crate::settings::{LocalEdits, Overrides, Settings, Transport};
-use crate::sync::{self, Mode, Options, Outcome};
+use crate::sync::{self, Options, Outcome, SyncMode};
 
 /// Bring the target to a commit, without rebuilding
 ///
@@ -95,7 +95,7 @@ impl Remote {
     }
 }
 
-impl Command for Arguments {
+impl CliCommand for Arguments {
     fn overrides(&self, global: Overrides) -> Overrides {
         self.remote.overrides(global)
     }
@@ -108,16 +108,16 @@ impl Command for Arguments {
         let mut options = options(&self.remote);
         options.skip_validation = self.skip_validation;
         if self.dry_run {
-            options.mode = Mode::DryRun;
+            options.mode = SyncMode::DryRun;
         }
         run.progress.begin(Stage::Sync);
         let outcome = sync(&options, settings, run)?;
-        if options.mode == Mode::Apply {
+        if options.mode == SyncMode::Apply {
             rebuild::refresh_lock(settings, run)?;
         }
         match run.report.format() {
-            Format::Human => told::human(run.report, &outcome),
-            Format::Json => run.report.json(&told::Document::from(&outcome)),
+            OutputFormat::Human => told::human(run.report, &outcome),
+            OutputFormat::Json => run.report.json(&told::Document::from(&outcome)),
         }
         Ok(exit(&self.remote, &outcome))
     }
@@ -127,9 +127,9 @@ impl Command for Arguments {
 pub(super) fn options(remote: &Remote) -> Options {
     Options {
         mode: if remote.check_only {
-            Mode::Check
+            SyncMode::Check
         } else {
-            Mode::Apply
+            SyncMode::Apply
         },
         force_full: remote.force_full,
         skip_validation: false,
@@ -158,7 +158,9 @@ pub(super) fn sync(
 /// The exit code of a sync that came to its end.
 pub(super) fn exit(remote: &Remote, outcome: &Outcome) -> Exit {
     match late(outcome) {
-        Exit::Done if remote.exit_code && outcome.mode != Mode::Apply && outcome.has_changes() => {
+        Exit::Done
+            if remote.exit_code && outcome.mode != SyncMode::Apply && outcome.has_changes() =>
+        {
             Exit::ChangesWait
         }
         exit => exit,

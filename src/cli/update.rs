@@ -5,13 +5,13 @@ use serde::Serialize;
 
 use super::rebuild::Activation;
 use super::sync::Remote;
-use super::{Command, Run, rebuild, sync, validate};
+use super::{CliCommand, Run, rebuild, sync, validate};
 use crate::Error;
 use crate::exit::Exit;
 use crate::metrics::Stage;
-use crate::report::{Format, sync as told};
+use crate::report::{OutputFormat, sync as told};
 use crate::settings::{Overrides, Settings};
-use crate::sync::Mode;
+use crate::sync::SyncMode;
 
 /// Options of the update.
 #[derive(Args, Default)]
@@ -39,7 +39,7 @@ struct Document<'a> {
     rebuild: Option<crate::rebuild::Outcome>,
 }
 
-impl Command for Arguments {
+impl CliCommand for Arguments {
     fn overrides(&self, global: Overrides) -> Overrides {
         self.activation.overrides(self.remote.overrides(global))
     }
@@ -50,7 +50,7 @@ impl Command for Arguments {
 
     fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
         let options = sync::options(&self.remote);
-        let applies = options.mode == Mode::Apply;
+        let applies = options.mode == SyncMode::Apply;
         let rebuilds = applies && !self.skip_rebuild;
         run.progress.begin(Stage::Sync);
         // Found out now, while nothing has changed.
@@ -68,7 +68,7 @@ impl Command for Arguments {
             None
         };
         let outcome = sync::sync(&options, settings, run)?;
-        if run.report.format() == Format::Human {
+        if run.report.format() == OutputFormat::Human {
             told::human(run.report, &outcome);
         }
         let exit = sync::exit(&self.remote, &outcome);
@@ -78,12 +78,12 @@ impl Command for Arguments {
         let rebuilt = if let Some(state) = state.filter(|_| exit == Exit::Done) {
             run.progress.begin(Stage::Rebuild);
             validate::before_rebuild(settings, run)?;
-            let cause = rebuild::Cause::UPDATE;
+            let cause = rebuild::RebuildPolicy::UPDATE;
             Some(rebuild::rebuild(cause, settings, &state, run)?)
         } else {
             None
         };
-        if run.report.format() == Format::Json {
+        if run.report.format() == OutputFormat::Json {
             let document = Document {
                 validate: checked,
                 sync: (&outcome).into(),

@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use miette::Diagnostic;
 
 use crate::exit::Exit;
-use crate::report::{Color, Format, Report, Stdio, Verbosity};
+use crate::report::{Color, OutputFormat, Report, Stdio, Verbosity};
 use crate::settings::Env;
 use crate::text;
 
@@ -37,19 +37,19 @@ impl From<&clap::Error> for Error {
 }
 
 /// Whether these arguments ask for JSON, as far as that can be told of arguments that make no sense.
-pub(super) fn format(args: &[OsString]) -> Format {
+pub(super) fn format(args: &[OsString]) -> OutputFormat {
     let mut options = args.iter().take_while(|argument| *argument != "--");
     if options.any(|argument| argument == "--json") {
-        Format::Json
+        OutputFormat::Json
     } else {
-        Format::Human
+        OutputFormat::Human
     }
 }
 
 /// Help and version are what was asked for; everything else is a mistake, with a code that no stage has.
-pub(super) fn tell(error: &clap::Error, format: Format, env: &Env, mut stdio: Stdio) -> Exit {
+pub(super) fn tell(error: &clap::Error, format: OutputFormat, env: &Env, mut stdio: Stdio) -> Exit {
     let asked_for = !error.use_stderr();
-    if format == Format::Json && !asked_for {
+    if format == OutputFormat::Json && !asked_for {
         let mut report = Report::new(stdio, format, Verbosity::Normal, Color::Auto, env);
         report.error(&Error::from(error).into(), Exit::Usage);
         return report.finish(Exit::Usage);

@@ -5,13 +5,13 @@ use std::path::Path;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{Command, Run};
+use super::{CliCommand, Run};
 use crate::Error;
 use crate::exit::Exit;
 use crate::process::SystemRunner;
-use crate::report::{self, Format, Verbosity, validate as told};
+use crate::report::{self, OutputFormat, Verbosity, validate as told};
 use crate::settings::{Env, Settings};
-use crate::validate::{self, Context, Options, Severity, Status, Validation};
+use crate::validate::{self, CheckContext, CheckStatus, Options, Severity, Validation};
 
 /// Check the installation: files, flake, Nix, tools, integrity, disk space
 ///
@@ -56,16 +56,16 @@ pub(super) struct Document {
 impl From<Validation> for Document {
     fn from(validation: Validation) -> Self {
         Self {
-            passed: validation.count(Status::Passed),
-            warned: validation.count(Status::Warned),
-            failed: validation.count(Status::Failed),
-            skipped: validation.count(Status::Skipped),
+            passed: validation.count(CheckStatus::Passed),
+            warned: validation.count(CheckStatus::Warned),
+            failed: validation.count(CheckStatus::Failed),
+            skipped: validation.count(CheckStatus::Skipped),
             validation,
         }
     }
 }
 
-impl Command for Arguments {
+impl CliCommand for Arguments {
     fn may_change(&self) -> bool {
         false
     }
@@ -82,8 +82,8 @@ impl Command for Arguments {
             FailOn::Critical => Severity::Critical,
         });
         match run.report.format() {
-            Format::Human => told::human(run.report, &validation),
-            Format::Json => run.report.json(&Document::from(validation)),
+            OutputFormat::Human => told::human(run.report, &validation),
+            OutputFormat::Json => run.report.json(&Document::from(validation)),
         }
         Ok(exit)
     }
@@ -107,9 +107,9 @@ pub(super) fn before_sync(
     };
     let validation = look(options, settings, run);
     if rebuilds || run.report.verbosity() == Verbosity::Verbose {
-        told::brief(run.report, &validation, Status::Failed);
+        told::brief(run.report, &validation, CheckStatus::Failed);
     }
-    let found = validation.count(Status::Warned) + validation.count(Status::Failed);
+    let found = validation.count(CheckStatus::Warned) + validation.count(CheckStatus::Failed);
     let listed = if found > 0 {
         "; `hyper-sync validate` with the same options lists them"
     } else {
@@ -123,7 +123,7 @@ pub(super) fn before_sync(
 /// Before a rebuild, every critical failure stops the update.
 pub(super) fn before_rebuild(settings: &Settings, run: &mut Run<'_>) -> Result<(), Error> {
     let validation = look(Options::default(), settings, run);
-    told::brief(run.report, &validation, Status::Failed);
+    told::brief(run.report, &validation, CheckStatus::Failed);
     Ok(validation.allows_rebuild()?)
 }
 
@@ -136,8 +136,8 @@ fn look(options: Options, settings: &Settings, run: &mut Run<'_>) -> Validation 
     })
 }
 
-fn context<'a>(settings: &'a Settings, env: &'a Env, runner: &'a SystemRunner) -> Context<'a> {
-    Context {
+fn context<'a>(settings: &'a Settings, env: &'a Env, runner: &'a SystemRunner) -> CheckContext<'a> {
+    CheckContext {
         settings,
         env,
         runner,

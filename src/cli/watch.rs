@@ -9,7 +9,7 @@ use crate::report::Report;
 use crate::sync::{Observer, Step};
 
 /// Draws on stderr, and clears what it drew when the run ends.
-pub(super) struct Watch<'a> {
+pub(super) struct ProgressView<'a> {
     report: RefCell<&'a mut Report>,
     bar: Option<ProgressBar>,
 }
@@ -17,7 +17,7 @@ pub(super) struct Watch<'a> {
 /// A run that is over sooner than this shows no bar: one that only flashes tells nothing.
 const PATIENCE: Duration = Duration::from_millis(150);
 
-impl<'a> Watch<'a> {
+impl<'a> ProgressView<'a> {
     pub(super) fn new(report: &'a mut Report) -> Self {
         let bar = report.shows_progress().then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
@@ -32,7 +32,7 @@ impl<'a> Watch<'a> {
     }
 }
 
-impl Drop for Watch<'_> {
+impl Drop for ProgressView<'_> {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -40,7 +40,7 @@ impl Drop for Watch<'_> {
     }
 }
 
-impl Observer for Watch<'_> {
+impl Observer for ProgressView<'_> {
     fn step(&self, step: Step) {
         let text = match step {
             Step::Resolve => "asking the remote for the commit",

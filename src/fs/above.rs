@@ -46,7 +46,7 @@ pub(super) fn exposure(stat: &sys::Stat) -> Exposure {
 
 /// A place that nobody else can exchange.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct TrustedParent {
     /// The directory it is in, for looking up names.
     pub(crate) directory: OwnedFd,
     /// Its name there, at which perhaps nothing is.
@@ -55,14 +55,14 @@ pub(crate) struct Place {
 
 /// Whether a symlink at the very place is followed; those above it are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Last {
+pub(crate) enum LastSymlink {
     Followed,
     Kept,
 }
 
 /// Why a place is not relied on.
 #[derive(Debug)]
-pub(crate) enum Refusal {
+pub(crate) enum UnsafeParent {
     /// This, which is above it or a symlink on the way, can be changed by somebody else.
     Exposed(PathBuf),
     /// The system refuses, or something above it is not there.
@@ -70,13 +70,17 @@ pub(crate) enum Refusal {
 }
 
 /// Goes the way to a path. What is on it may belong to root and to `also`.
-pub(crate) fn judged(path: &Path, last: Last, also: Option<u32>) -> Result<Place, Refusal> {
-    let path = std::path::absolute(path).map_err(|_| Refusal::Io(Errno::INVAL))?;
-    let mut way = Way {
+pub(crate) fn judged(
+    path: &Path,
+    last: LastSymlink,
+    also: Option<u32>,
+) -> Result<TrustedParent, UnsafeParent> {
+    let path = std::path::absolute(path).map_err(|_| UnsafeParent::Io(Errno::INVAL))?;
+    let mut way = PathWalk {
         stack: Vec::new(),
         also,
     };
-    let root = sys::open("/", LOOK | OFlags::DIRECTORY, Mode::empty()).map_err(Refusal::Io)?;
+    let root = sys::open("/", LOOK | OFlags::DIRECTORY, Mode::empty()).map_err(UnsafeParent::Io)?;
     way.enter(root, PathBuf::from("/"))?;
     let mut pending = components(&path);
     let mut hops = 0;
@@ -92,22 +96,22 @@ pub(crate) fn judged(path: &Path, last: Last, also: Option<u32>) -> Result<Place
         let found = match sys::openat(here, &name, LOOK, Mode::empty()) {
             Ok(found) => found,
             Err(Errno::NOENT) if is_last => return way.arrived(name),
-            Err(errno) => return Err(Refusal::Io(errno)),
+            Err(errno) => return Err(UnsafeParent::Io(errno)),
         };
-        let stat = sys::fstat(&found).map_err(Refusal::Io)?;
+        let stat = sys::fstat(&found).map_err(UnsafeParent::Io)?;
         let at = at.join(&name);
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Symlink if !is_last || last == Last::Followed => {
+            FileType::Symlink if !is_last || last == LastSymlink::Followed => {
                 hops += 1;
                 if hops > HOPS {
-                    return Err(Refusal::Io(Errno::LOOP));
+                    return Err(UnsafeParent::Io(Errno::LOOP));
                 }
                 // In a directory where everybody may make names, it can lead to another place at any time.
                 let is_root = rustix::process::geteuid().is_root();
                 if is_root && stat.st_uid != 0 && Some(stat.st_uid) != also {
-                    return Err(Refusal::Exposed(at));
+                    return Err(UnsafeParent::Exposed(at));
                 }
-                let text = sys::readlinkat(&found, "", Vec::new()).map_err(Refusal::Io)?;
+                let text = sys::readlinkat(&found, "", Vec::new()).map_err(UnsafeParent::Io)?;
                 let text = PathBuf::from(OsString::from_vec(text.into_bytes()));
                 if text.is_absolute() {
                     way.stack.truncate(1);
@@ -116,33 +120,33 @@ pub(crate) fn judged(path: &Path, last: Last, also: Option<u32>) -> Result<Place
             }
             _ if is_last => return way.arrived(name),
             FileType::Directory => way.enter(found, at)?,
-            _ => return Err(Refusal::Io(Errno::NOTDIR)),
+            _ => return Err(UnsafeParent::Io(Errno::NOTDIR)),
         }
     }
     // `/` itself, or a link that ends in `..`: a directory.
     way.arrived(OsString::from("."))
 }
 
-struct Way {
+struct PathWalk {
     stack: Vec<(OwnedFd, PathBuf)>,
     also: Option<u32>,
 }
 
-impl Way {
-    fn enter(&mut self, directory: OwnedFd, path: PathBuf) -> Result<(), Refusal> {
-        let stat = sys::fstat(&directory).map_err(Refusal::Io)?;
+impl PathWalk {
+    fn enter(&mut self, directory: OwnedFd, path: PathBuf) -> Result<(), UnsafeParent> {
+        let stat = sys::fstat(&directory).map_err(UnsafeParent::Io)?;
         match exposure(&stat) {
             Exposure::None => {}
             Exposure::User(uid) if Some(uid) == self.also => {}
-            Exposure::Others | Exposure::User(_) => return Err(Refusal::Exposed(path)),
+            Exposure::Others | Exposure::User(_) => return Err(UnsafeParent::Exposed(path)),
         }
         self.stack.push((directory, path));
         Ok(())
     }
 
-    fn arrived(mut self, name: OsString) -> Result<Place, Refusal> {
-        let (directory, _) = self.stack.pop().ok_or(Refusal::Io(Errno::NOENT))?;
-        Ok(Place { directory, name })
+    fn arrived(mut self, name: OsString) -> Result<TrustedParent, UnsafeParent> {
+        let (directory, _) = self.stack.pop().ok_or(UnsafeParent::Io(Errno::NOENT))?;
+        Ok(TrustedParent { directory, name })
     }
 }
 

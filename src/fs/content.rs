@@ -6,7 +6,7 @@ use std::io::{self, Read as _};
 use rustix::fs::{self as sys, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::{Error, Kind, Stat, Target, is_absent};
+use super::{Error, FileKind, Stat, Target, is_absent};
 use crate::git::RelPath;
 use crate::text;
 
@@ -29,7 +29,7 @@ pub(crate) fn text(file: &File, limit: u64) -> io::Result<String> {
 
 /// What a path leads to.
 #[derive(Debug)]
-pub(crate) enum Led {
+pub(crate) enum PathTarget {
     /// Nothing is there.
     Absent,
     /// A regular file, open.
@@ -42,22 +42,24 @@ pub(crate) enum Led {
 impl Target {
     /// Opens the regular file that a path leads to, as Nix would find it: symlinks are followed as long as they stay in
     /// the target.
-    pub(crate) fn open_led(&self, path: &RelPath) -> Result<Led, Error> {
+    pub(crate) fn open_led(&self, path: &RelPath) -> Result<PathTarget, Error> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = match self.follow(path, flags) {
             Ok(file) => file,
             Err(errno) => {
                 return match self.stat(path)? {
-                    None => Ok(Led::Absent),
-                    Some(stat) if stat.kind == Kind::File => Err(Error::io("open", path, errno)),
-                    Some(_) => Ok(Led::Other),
+                    None => Ok(PathTarget::Absent),
+                    Some(stat) if stat.kind == FileKind::File => {
+                        Err(Error::io("open", path, errno))
+                    }
+                    Some(_) => Ok(PathTarget::Other),
                 };
             }
         };
         let stat = sys::fstat(&file).map_err(|errno| Error::io("look at", path, errno))?;
         Ok(match Stat::from_sys(&stat).kind {
-            Kind::File => Led::File(file.into()),
-            _ => Led::Other,
+            FileKind::File => PathTarget::File(file.into()),
+            _ => PathTarget::Other,
         })
     }
 

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{self as sys, AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::above::Place;
+use super::above::TrustedParent;
 use super::faults::About;
-use super::{Failure, Faults, Kind, Stat};
+use super::{Failure, Faults, FileKind, Stat};
 
 /// An open directory.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Directory {
     }
 
     /// Opens the directory at a place, which must not be a symlink; `path` is for messages.
-    pub(crate) fn open_at(place: &Place, path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn open_at(place: &TrustedParent, path: &Path) -> Result<Self, Failure> {
         let fd = sys::openat(&place.directory, &place.name, OPEN, Mode::empty())
             .map_err(|errno| Failure::new("open", path, errno))?;
         Ok(Self::from_fd(fd, path.to_owned(), Faults::default()))
@@ -159,7 +159,7 @@ impl Directory {
             return Ok(None);
         };
         match stat.kind {
-            Kind::File => {
+            FileKind::File => {
                 let Some((file, stat)) = self.open_file(name)? else {
                     return Ok(None);
                 };
@@ -169,8 +169,8 @@ impl Directory {
                     .map_err(|error| Failure::from_io("read", &self.path.join(name), error))?;
                 Ok(Some(content))
             }
-            Kind::Symlink => self.read_link(name),
-            Kind::Directory | Kind::Special => Ok(None),
+            FileKind::Symlink => self.read_link(name),
+            FileKind::Directory | FileKind::Special => Ok(None),
         }
     }
 
@@ -356,7 +356,7 @@ impl Directory {
 /// An opened file with its stat; `None` where it is not a regular one.
 pub(super) fn regular(fd: OwnedFd) -> Result<Option<(File, Stat)>, Errno> {
     let stat = Stat::from_sys(&sys::fstat(&fd)?);
-    Ok((stat.kind == Kind::File).then(|| (File::from(fd), stat)))
+    Ok((stat.kind == FileKind::File).then(|| (File::from(fd), stat)))
 }
 
 impl NewFile {

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::directory::{Directory, READ};
 use super::faults::About;
-use super::{Error, Failure, Kind, Stat, Target};
+use super::{Error, Failure, FileKind, Stat, Target};
 use crate::git::RelPath;
 
 impl Target {
@@ -79,8 +79,8 @@ impl Directory {
         let fd = sys::openat(self.fd(), name, READ, Mode::empty()).map_err(failure)?;
         let stat = sys::fstat(&fd).map_err(failure)?;
         match Stat::from_sys(&stat).kind {
-            Kind::File | Kind::Directory => {}
-            Kind::Symlink | Kind::Special => return Err(failure(Errno::INVAL)),
+            FileKind::File | FileKind::Directory => {}
+            FileKind::Symlink | FileKind::Special => return Err(failure(Errno::INVAL)),
         }
         self.check("chmod", name.as_ref(), About::Mode(mode))
             .and_then(|()| sys::fchmod(&fd, Mode::from_raw_mode(mode)))

@@ -9,7 +9,7 @@ use crate::git::RelPath;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
     /// What it is.
-    pub kind: Kind,
+    pub kind: FileKind,
     /// Permission bits, setuid and sticky included.
     pub mode: u32,
     /// Size in bytes.
@@ -26,7 +26,7 @@ pub struct Stat {
 
 /// The kinds of file there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileKind {
     /// A regular file.
     File,
     /// A symlink.
@@ -44,8 +44,8 @@ impl Target {
     }
 
     /// For one `lstat` after the other.
-    pub(crate) fn stats(&self) -> Stats<'_> {
-        Stats {
+    pub(crate) fn stats(&self) -> StatReader<'_> {
+        StatReader {
             target: self,
             above: None,
         }
@@ -54,13 +54,13 @@ impl Target {
 
 /// One `lstat` after the other: neighbours share the directory, which is most of the work.
 #[derive(Debug)]
-pub(crate) struct Stats<'a> {
+pub(crate) struct StatReader<'a> {
     target: &'a Target,
     /// The directory of the last path.
     above: Option<(String, Option<Directory>)>,
 }
 
-impl Stats<'_> {
+impl StatReader<'_> {
     /// As [`Target::stat`]. A directory that is moved away between two neighbours is seen where it was.
     pub(crate) fn of(&mut self, path: &RelPath) -> Result<Option<Stat>, Error> {
         let name = path.as_str();
@@ -96,10 +96,10 @@ impl Stat {
             |seconds: i64, nanos: u64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
         Self {
             kind: match sys::FileType::from_raw_mode(stat.st_mode) {
-                sys::FileType::RegularFile => Kind::File,
-                sys::FileType::Symlink => Kind::Symlink,
-                sys::FileType::Directory => Kind::Directory,
-                _ => Kind::Special,
+                sys::FileType::RegularFile => FileKind::File,
+                sys::FileType::Symlink => FileKind::Symlink,
+                sys::FileType::Directory => FileKind::Directory,
+                _ => FileKind::Special,
             },
             mode: stat.st_mode & 0o7777,
             size: u64::try_from(stat.st_size).unwrap_or_default(),

@@ -1,6 +1,6 @@
 //! What is read from a commit object.
 
-use super::id::{Kind, Oid};
+use super::id::{ObjectKind, Oid};
 use super::{CommitId, TreeId};
 use crate::exit::Exit;
 use crate::text::words;
@@ -22,7 +22,7 @@ pub struct Commit {
 
 /// Why bytes are not the commit they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum CommitFault {
     /// They hash to another id.
     #[error("its bytes hash to {actual}")]
     OtherId {
@@ -37,7 +37,7 @@ pub enum Fault {
     Collision(#[from] super::id::Collision),
 }
 
-impl Fault {
+impl CommitFault {
     /// The exit code of a run that it ends.
     #[must_use]
     pub fn exit(&self) -> Exit {
@@ -49,15 +49,18 @@ impl Fault {
 
 impl Commit {
     /// Parses raw bytes and proves that they are commit `id`.
-    pub fn verify(id: CommitId, raw: &[u8]) -> Result<Self, Fault> {
-        let actual = Oid::of(Kind::Commit, raw)?;
+    pub fn verify(id: CommitId, raw: &[u8]) -> Result<Self, CommitFault> {
+        let actual = Oid::of(ObjectKind::Commit, raw)?;
         if actual != id.0 {
-            return Err(Fault::OtherId { actual });
+            return Err(CommitFault::OtherId { actual });
         }
         let parsed = gix_object::CommitRef::from_bytes(raw, gix_hash::Kind::Sha1)
-            .map_err(|_| Fault::Malformed)?;
-        let own = |id: gix_hash::ObjectId| Oid::from_gix(&id).ok_or(Fault::Malformed);
-        let time = parsed.committer().map_err(|_| Fault::Malformed)?.seconds();
+            .map_err(|_| CommitFault::Malformed)?;
+        let own = |id: gix_hash::ObjectId| Oid::from_gix(&id).ok_or(CommitFault::Malformed);
+        let time = parsed
+            .committer()
+            .map_err(|_| CommitFault::Malformed)?
+            .seconds();
         let subject = parsed
             .message
             .split(|&byte| byte == b'\n')
@@ -87,7 +90,7 @@ mod tests {
 
     #[test]
     fn reads_what_its_id_proves() {
-        let id = CommitId(Oid::of(Kind::Commit, RAW).unwrap());
+        let id = CommitId(Oid::of(ObjectKind::Commit, RAW).unwrap());
         let commit = Commit::verify(id, RAW).unwrap();
         assert_eq!(
             commit.tree.to_string(),
@@ -100,15 +103,15 @@ mod tests {
 
     #[test]
     fn refuses_other_bytes() {
-        let id = CommitId(Oid::of(Kind::Commit, RAW).unwrap());
+        let id = CommitId(Oid::of(ObjectKind::Commit, RAW).unwrap());
         let mut other = RAW.to_vec();
         other[6] ^= 1;
         assert!(matches!(
             Commit::verify(id, &other),
-            Err(Fault::OtherId { .. })
+            Err(CommitFault::OtherId { .. })
         ));
         let garbage = b"tree nonsense";
-        let id = CommitId(Oid::of(Kind::Commit, garbage).unwrap());
-        assert_eq!(Commit::verify(id, garbage), Err(Fault::Malformed));
+        let id = CommitId(Oid::of(ObjectKind::Commit, garbage).unwrap());
+        assert_eq!(Commit::verify(id, garbage), Err(CommitFault::Malformed));
     }
 }

@@ -12,7 +12,7 @@ use crate::text;
 
 /// The kind of a git object, as in its header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum ObjectKind {
     /// File content, or the target text of a symlink.
     Blob,
     /// A directory.
@@ -23,7 +23,7 @@ pub enum Kind {
     Tag,
 }
 
-impl Kind {
+impl ObjectKind {
     /// The word git writes into the object header.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -85,7 +85,7 @@ impl Oid {
     }
 
     /// Computes the id of an object from its content.
-    pub fn of(kind: Kind, content: &[u8]) -> Result<Self, Collision> {
+    pub fn of(kind: ObjectKind, content: &[u8]) -> Result<Self, Collision> {
         gix_object::compute_hash(gix_hash::Kind::Sha1, kind.to_gix(), content)
             .map_err(|_| Collision)
             .and_then(|id| Self::from_gix(&id).ok_or(Collision))
@@ -214,8 +214,8 @@ mod tests {
     #[test]
     fn ids_are_those_of_git() {
         // git hash-object -t blob /dev/null; git hash-object -t tree /dev/null
-        let empty_blob = Oid::of(Kind::Blob, b"").unwrap();
-        let empty_tree = Oid::of(Kind::Tree, b"").unwrap();
+        let empty_blob = Oid::of(ObjectKind::Blob, b"").unwrap();
+        let empty_tree = Oid::of(ObjectKind::Tree, b"").unwrap();
         assert_eq!(
             empty_blob.to_string(),
             "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"

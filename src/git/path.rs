@@ -32,7 +32,7 @@ pub const RESERVED_PREFIX: &str = ".hyper-sync";
 pub struct RelPath(Arc<str>);
 
 /// A directory (the root, to begin with) that names are put below, one after the other.
-pub(super) struct Place {
+pub(super) struct ParentPath {
     /// Its path with a slash at the end, then the last name.
     text: String,
     directory: usize,
@@ -40,7 +40,7 @@ pub(super) struct Place {
 
 /// Why a path is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum PathFault {
     /// Nothing between two slashes, a leading or a trailing slash, or no path at all.
     #[error("has an empty component")]
     Empty,
@@ -84,8 +84,8 @@ pub enum Fault {
 
 impl RelPath {
     /// Checks a whole path, as it stands in a listing.
-    pub fn new(path: &[u8]) -> Result<Self, Fault> {
-        let text = std::str::from_utf8(path).map_err(|_| Fault::NotUtf8)?;
+    pub fn new(path: &[u8]) -> Result<Self, PathFault> {
+        let text = std::str::from_utf8(path).map_err(|_| PathFault::NotUtf8)?;
         for component in text.split('/') {
             check_component(component.as_bytes())?;
         }
@@ -93,17 +93,17 @@ impl RelPath {
     }
 
     /// Checks one component, as it stands in a tree object, and puts it below `parent`.
-    pub fn join(parent: Option<&Self>, name: &[u8]) -> Result<Self, Fault> {
-        Place::of(parent).join(name)
+    pub fn join(parent: Option<&Self>, name: &[u8]) -> Result<Self, PathFault> {
+        ParentPath::of(parent).join(name)
     }
 
     /// Checks the length of a path whose components are checked.
-    fn of(path: &str) -> Result<Self, Fault> {
+    fn of(path: &str) -> Result<Self, PathFault> {
         if path.len() > PATH_MAX {
-            return Err(Fault::LongPath);
+            return Err(PathFault::LongPath);
         }
         if path.bytes().filter(|&byte| byte == b'/').count() >= DEPTH_MAX {
-            return Err(Fault::Deep);
+            return Err(PathFault::Deep);
         }
         Ok(Self(path.into()))
     }
@@ -171,7 +171,7 @@ impl RelPath {
     }
 }
 
-impl Place {
+impl ParentPath {
     pub(super) fn of(directory: Option<&RelPath>) -> Self {
         let mut text = String::new();
         if let Some(directory) = directory {
@@ -183,7 +183,7 @@ impl Place {
     }
 
     /// As [`RelPath::join`].
-    pub(super) fn join(&mut self, name: &[u8]) -> Result<RelPath, Fault> {
+    pub(super) fn join(&mut self, name: &[u8]) -> Result<RelPath, PathFault> {
         self.text.truncate(self.directory);
         self.text.push_str(check_component(name)?);
         RelPath::of(&self.text)
@@ -192,9 +192,9 @@ impl Place {
 
 /// Checks what depends on what the entry is: a symlink must not have a name that git reads. As in git, neither must the
 /// directories above it.
-pub fn check_leaf(path: &RelPath, mode: EntryMode) -> Result<(), Fault> {
+pub fn check_leaf(path: &RelPath, mode: EntryMode) -> Result<(), PathFault> {
     if mode == EntryMode::File(FileMode::Symlink) && path.components().any(is_git_file) {
-        return Err(Fault::SymlinkedGitFile);
+        return Err(PathFault::SymlinkedGitFile);
     }
     Ok(())
 }
@@ -220,15 +220,15 @@ pub fn normalised(path: &str) -> Cow<'_, str> {
     path.nfc().collect()
 }
 
-fn check_component(name: &[u8]) -> Result<&str, Fault> {
-    let name = std::str::from_utf8(name).map_err(|_| Fault::NotUtf8)?;
+fn check_component(name: &[u8]) -> Result<&str, PathFault> {
+    let name = std::str::from_utf8(name).map_err(|_| PathFault::NotUtf8)?;
     // Most names are, and need not be searched for what only others can have.
     let is_ascii = name.is_ascii();
     if !is_ascii && name.contains('\u{fffd}') {
-        return Err(Fault::NotUtf8);
+        return Err(PathFault::NotUtf8);
     }
     if let Some(c) = name.chars().find(|c| c.is_control()) {
-        return Err(Fault::Control(c));
+        return Err(PathFault::Control(c));
     }
     // Before the invisible characters: a `.git` spelt with them is worth its own name in the message.
     let options = gix_validate::path::component::Options {
@@ -239,19 +239,19 @@ fn check_component(name: &[u8]) -> Result<&str, Fault> {
     gix_validate::path::component(name.into(), None, options).map_err(|error| {
         use gix_validate::path::component::Error;
         match error {
-            Error::Empty | Error::PathSeparator => Fault::Empty,
-            Error::Relative => Fault::Relative,
-            _ => Fault::DotGit,
+            Error::Empty | Error::PathSeparator => PathFault::Empty,
+            Error::Relative => PathFault::Relative,
+            _ => PathFault::DotGit,
         }
     })?;
     if name.contains('\\') {
-        return Err(Fault::Backslash);
+        return Err(PathFault::Backslash);
     }
     if !is_ascii {
         check_visible(name)?;
     }
     if name.len() > COMPONENT_MAX {
-        return Err(Fault::LongComponent);
+        return Err(PathFault::LongComponent);
     }
     let is_reserved = if is_ascii {
         let head = name.get(..RESERVED_PREFIX.len());
@@ -260,17 +260,17 @@ fn check_component(name: &[u8]) -> Result<&str, Fault> {
         folded(name).starts_with(RESERVED_PREFIX)
     };
     if is_reserved {
-        return Err(Fault::Reserved);
+        return Err(PathFault::Reserved);
     }
     Ok(name)
 }
 
 /// Refuses what a reader does not see or takes for a space, in a name or in a link's target.
-pub(crate) fn check_visible(text: &str) -> Result<(), Fault> {
+pub(crate) fn check_visible(text: &str) -> Result<(), PathFault> {
     let deceives = |c: &char| is_invisible(*c) || is_blank(*c);
     match text.chars().find(deceives) {
-        Some(c) if is_invisible(c) => Err(Fault::Invisible(c)),
-        Some(c) => Err(Fault::Blank(c)),
+        Some(c) if is_invisible(c) => Err(PathFault::Invisible(c)),
+        Some(c) => Err(PathFault::Blank(c)),
         None => Ok(()),
     }
 }
@@ -314,9 +314,9 @@ fn is_ntfs_short_name(name: &str, first_six: &str, hashed: &str) -> bool {
 }
 
 impl TryFrom<String> for RelPath {
-    type Error = Fault;
+    type Error = PathFault;
 
-    fn try_from(path: String) -> Result<Self, Fault> {
+    fn try_from(path: String) -> Result<Self, PathFault> {
         Self::new(path.as_bytes())
     }
 }

@@ -16,7 +16,7 @@ use crate::text;
 mod object;
 mod walk;
 
-pub use object::{Entry, encode};
+pub use object::{TreeEntry, encode};
 
 /// A file or symlink of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -45,7 +45,7 @@ pub struct Bounds {
 
 /// Why a tree is refused. Which exit code each one has is told by `exit`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum TreeFault {
     /// Bytes that hash to another id than the one they were asked by.
     #[error("tree {id} hashes to {actual}")]
     OtherId {
@@ -94,7 +94,7 @@ pub enum Fault {
         /// The path, lossily decoded.
         path: String,
         /// What is wrong with it.
-        fault: path::Fault,
+        fault: path::PathFault,
     },
     /// A mode that git does not use or that must not be written.
     #[error("`{}` has the mode `{}`", text::name(.path), text::name(.mode))]
@@ -118,7 +118,7 @@ pub enum Fault {
     },
 }
 
-impl Fault {
+impl TreeFault {
     /// The exit code of a run that it ends.
     ///
     /// Bytes that cannot be the tree are the remote's fault; a tree that git could store, the commit's.
@@ -143,13 +143,13 @@ impl Fault {
 #[derive(Debug)]
 pub enum WalkError<E> {
     /// It was read, and is refused.
-    Fault(Fault),
+    Fault(TreeFault),
     /// It could not be read.
     Read(E),
 }
 
-impl<E> From<Fault> for WalkError<E> {
-    fn from(fault: Fault) -> Self {
+impl<E> From<TreeFault> for WalkError<E> {
+    fn from(fault: TreeFault) -> Self {
         Self::Fault(fault)
     }
 }

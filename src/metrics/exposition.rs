@@ -8,7 +8,7 @@ use crate::text::path;
 
 /// What a family's value does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MetricKind {
     /// It may go up and down.
     Gauge,
     /// It only grows, until the state is lost.
@@ -19,7 +19,7 @@ pub(super) enum Kind {
 #[derive(Debug, Clone)]
 pub(super) struct Family {
     pub(super) name: &'static str,
-    pub(super) kind: Kind,
+    pub(super) kind: MetricKind,
     pub(super) help: &'static str,
     pub(super) samples: Vec<Sample>,
 }
@@ -37,8 +37,8 @@ pub(super) fn render(families: &[Family]) -> String {
     for family in families.iter().filter(|family| !family.samples.is_empty()) {
         let name = family.name;
         let kind = match family.kind {
-            Kind::Gauge => "gauge",
-            Kind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Counter => "counter",
         };
         // Writing to a string cannot fail.
         let _ = writeln!(text, "# HELP {name} {}", escape(family.help, false));
@@ -75,7 +75,7 @@ mod tests {
     fn family(samples: Vec<Sample>) -> Family {
         Family {
             name: "a_total",
-            kind: Kind::Counter,
+            kind: MetricKind::Counter,
             help: "A \"b\" \\ c\nd",
             samples,
         }

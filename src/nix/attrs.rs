@@ -8,7 +8,7 @@ use std::ops::Range;
 use rnix::SyntaxNode;
 use rnix::ast::{self, HasEntry, InterpolPart};
 
-use super::syntax::{Fault, Position, SyntaxError, bytes, cast, node};
+use super::syntax::{Position, SyntaxError, SyntaxFault, bytes, cast, node};
 
 /// Attributes by name.
 #[derive(Debug, Clone, Default)]
@@ -170,7 +170,11 @@ impl Attrs {
 fn duplicate(source: &str, span: Range<usize>, path: &[String], first: &Attr) -> SyntaxError {
     let name = path.join(".");
     let first = Position::at(source, first.span.start);
-    SyntaxError::at(source, span, Fault::DuplicateAttribute { name, first })
+    SyntaxError::at(
+        source,
+        span,
+        SyntaxFault::DuplicateAttribute { name, first },
+    )
 }
 
 /// An expression without the parentheses around it.

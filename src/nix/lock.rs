@@ -26,8 +26,8 @@ const FOLLOWS_MAX: u32 = 1000;
 
 /// A lock file. What is not read here is kept, so that it is written back whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lock {
-    nodes: BTreeMap<String, Node>,
+pub struct FlakeLock {
+    nodes: BTreeMap<String, FlakeInput>,
     root: String,
     version: u32,
     #[serde(flatten)]
@@ -36,7 +36,7 @@ pub struct Lock {
 
 /// A flake in it: the root, or an input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Node {
+pub struct FlakeInput {
     #[serde(skip_serializing_if = "Option::is_none")]
     inputs: Option<BTreeMap<String, Reference>>,
     /// What it is locked to; the root is not.
@@ -76,7 +76,7 @@ enum Reference {
 
 /// Why Nix would not take a lock file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum LockFault {
     /// It is no JSON, or not that of a lock file.
     #[error("{position}: {}", text::words(.cause))]
     Json {
@@ -107,10 +107,10 @@ pub enum Fault {
     NarHash(String),
 }
 
-impl Lock {
+impl FlakeLock {
     /// Reads the text of `flake.lock`.
-    pub fn parse(text: &str) -> Result<Self, Fault> {
-        let lock: Self = serde_json::from_str(text).map_err(|error| Fault::Json {
+    pub fn parse(text: &str) -> Result<Self, LockFault> {
+        let lock: Self = serde_json::from_str(text).map_err(|error| LockFault::Json {
             position: Position {
                 line: error.line(),
                 // At the very begin of the text serde counts from zero.
@@ -124,7 +124,7 @@ impl Lock {
 
     /// The node an input of the flake itself is locked to; `None` where the file does not have the input.
     #[must_use]
-    pub fn input(&self, name: &str) -> Option<&Node> {
+    pub fn input(&self, name: &str) -> Option<&FlakeInput> {
         let reference = self.nodes.get(&self.root)?.input(name)?;
         self.nodes.get(self.follow(reference)?)
     }
@@ -222,36 +222,36 @@ impl Lock {
         }
     }
 
-    fn own(&self, name: &str) -> Option<&Node> {
+    fn own(&self, name: &str) -> Option<&FlakeInput> {
         self.nodes.get(self.key(name)?)
     }
 
-    fn own_mut(&mut self, name: &str) -> Option<&mut Node> {
+    fn own_mut(&mut self, name: &str) -> Option<&mut FlakeInput> {
         let key = self.key(name)?.to_owned();
         self.nodes.get_mut(&key)
     }
 
-    fn check(&self) -> Result<(), Fault> {
+    fn check(&self) -> Result<(), LockFault> {
         if !VERSIONS.contains(&self.version) {
-            return Err(Fault::Version(self.version));
+            return Err(LockFault::Version(self.version));
         }
         if !self.nodes.contains_key(&self.root) {
-            return Err(Fault::NoRoot(self.root.clone()));
+            return Err(LockFault::NoRoot(self.root.clone()));
         }
         for (name, node) in &self.nodes {
             for (input, reference) in node.inputs.iter().flatten() {
                 let end = self.follow(reference);
                 if end.is_none_or(|end| !self.nodes.contains_key(end)) {
-                    return Err(Fault::Dangling {
+                    return Err(LockFault::Dangling {
                         node: name.clone(),
                         input: input.clone(),
                     });
                 }
             }
             match &node.locked {
-                None if *name != self.root => return Err(Fault::Unlocked(name.clone())),
+                None if *name != self.root => return Err(LockFault::Unlocked(name.clone())),
                 Some(locked) if !locked.nar_hash.as_deref().is_none_or(is_sha256) => {
-                    return Err(Fault::NarHash(name.clone()));
+                    return Err(LockFault::NarHash(name.clone()));
                 }
                 _ => {}
             }
@@ -277,7 +277,7 @@ impl Lock {
     }
 }
 
-impl Node {
+impl FlakeInput {
     fn input(&self, name: &str) -> Option<&Reference> {
         self.inputs.as_ref()?.get(name)
     }
@@ -304,8 +304,8 @@ mod tests {
 
     const HASH: &str = "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
 
-    fn lock(nodes: &str) -> Result<Lock, Fault> {
-        Lock::parse(&format!(
+    fn lock(nodes: &str) -> Result<FlakeLock, LockFault> {
+        FlakeLock::parse(&format!(
             r#"{{ "nodes": {nodes}, "root": "root", "version": 7 }}"#
         ))
     }
@@ -375,7 +375,7 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                Lock::parse(text).unwrap_err().to_string(),
+                FlakeLock::parse(text).unwrap_err().to_string(),
                 expected,
                 "{text}"
             );
@@ -429,12 +429,12 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_changed_is_written_to_the_byte() {
-        assert_eq!(Lock::parse(TEXT).unwrap().text(), TEXT);
+        assert_eq!(FlakeLock::parse(TEXT).unwrap().text(), TEXT);
     }
 
     #[test]
     fn only_our_own_hash_and_time_are_refreshed() {
-        let mut lock = Lock::parse(TEXT).unwrap();
+        let mut lock = FlakeLock::parse(TEXT).unwrap();
         let root = tempfile::tempdir().unwrap();
         let nar = NarHash::of(root.path()).unwrap();
         assert!(lock.refresh("hypervisor", &nar, 2));
@@ -454,7 +454,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_seen_at_both_levels() {
-        let lock = Lock::parse(TEXT).unwrap();
+        let lock = FlakeLock::parse(TEXT).unwrap();
         assert!(lock.has_inputs(["hypervisor", "followed"].into_iter()));
         assert!(!lock.has_inputs(["hypervisor", "nixpkgs"].into_iter()));
         assert!(lock.has_nested("hypervisor", ["dep"].into_iter()));
@@ -463,10 +463,10 @@ mod tests {
 
     #[test]
     fn an_input_that_moved_is_seen_and_one_that_was_added_is_none() {
-        let lock = Lock::parse(TEXT).unwrap();
+        let lock = FlakeLock::parse(TEXT).unwrap();
         let added = TEXT.replace(r#""dep": "dep""#, r#""dep": "dep", "new": "dep""#);
-        assert!(Lock::parse(&added).unwrap().keeps(&lock, &[]));
+        assert!(FlakeLock::parse(&added).unwrap().keeps(&lock, &[]));
         let moved = TEXT.replace("/dep", "/dep2");
-        assert!(!Lock::parse(&moved).unwrap().keeps(&lock, &[]));
+        assert!(!FlakeLock::parse(&moved).unwrap().keeps(&lock, &[]));
     }
 }

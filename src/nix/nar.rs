@@ -16,7 +16,7 @@ use std::path::Path;
 use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-use crate::fs::{Directory, Faults, Kind};
+use crate::fs::{Directory, Faults, FileKind};
 use crate::text;
 
 /// The most that is hashed: a directory that Nix copies to its store at every build is far smaller.
@@ -114,16 +114,16 @@ impl Archive {
         let stat = directory.stat(name).map_err(io::Error::other)?;
         let stat = stat.ok_or_else(changing)?;
         match stat.kind {
-            Kind::Directory => {
+            FileKind::Directory => {
                 let child = directory.child(name).map_err(io::Error::other)?;
                 return self.directory(&child.ok_or_else(changing)?, depth + 1);
             }
-            Kind::Symlink => {
+            FileKind::Symlink => {
                 let text = directory.read_link(name).map_err(io::Error::other)?;
                 let text = text.ok_or_else(changing)?;
                 self.texts(&[b"(", b"type", b"symlink", b"target", &text]);
             }
-            Kind::File => {
+            FileKind::File => {
                 let opened = directory.open_file(name).map_err(io::Error::other)?;
                 let (file, stat) = opened.ok_or_else(changing)?;
                 self.bytes = self.bytes.saturating_add(stat.size);
@@ -143,7 +143,7 @@ impl Archive {
                 }
                 self.pad(stat.size);
             }
-            Kind::Special => {
+            FileKind::Special => {
                 let words = format!("`{}` is a socket, a FIFO or a device", shown());
                 return Err(io::Error::other(words));
             }

@@ -34,7 +34,7 @@ const STACK: usize = 256 << 20;
 #[error("{position}: {fault}")]
 pub struct SyntaxError {
     /// What is wrong.
-    pub fault: Fault,
+    pub fault: SyntaxFault,
     /// Where, in bytes of the source.
     pub span: Range<usize>,
     /// Where its first character stands.
@@ -52,7 +52,7 @@ pub struct Position {
 
 /// The kinds of fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum SyntaxFault {
     /// Something stands where it cannot.
     #[error("unexpected `{}`{}", text::name(.found), Expected(*.expected))]
     Unexpected {
@@ -95,7 +95,7 @@ pub enum Fault {
     Unreadable,
 }
 
-impl Fault {
+impl SyntaxFault {
     /// Whether the file was not read to its end, so that nothing is said about its syntax.
     #[must_use]
     pub fn is_limit(&self) -> bool {
@@ -138,7 +138,7 @@ impl Position {
 }
 
 impl SyntaxError {
-    pub(super) fn at(source: &str, span: Range<usize>, fault: Fault) -> Self {
+    pub(super) fn at(source: &str, span: Range<usize>, fault: SyntaxFault) -> Self {
         Self {
             fault,
             position: Position::at(source, span.start),
@@ -151,30 +151,34 @@ impl SyntaxError {
         let (span, fault) = match error {
             ParseError::UnexpectedEOFWanted(wanted) => (
                 end..end,
-                Fault::UnexpectedEnd {
+                SyntaxFault::UnexpectedEnd {
                     expected: only(wanted),
                 },
             ),
-            ParseError::UnexpectedEOF => (end..end, Fault::UnexpectedEnd { expected: None }),
+            ParseError::UnexpectedEOF => (end..end, SyntaxFault::UnexpectedEnd { expected: None }),
             ParseError::Unexpected(range) | ParseError::UnexpectedExtra(range) => {
                 unexpected(source, *range, &[])
             }
             ParseError::UnexpectedWanted(_, range, wanted) => unexpected(source, *range, wanted),
-            ParseError::UnexpectedDoubleBind(range) => (bytes(*range), Fault::DoubleBind),
+            ParseError::UnexpectedDoubleBind(range) => (bytes(*range), SyntaxFault::DoubleBind),
             ParseError::DuplicatedArgs(range, name) => {
                 let name = name.clone();
-                (bytes(*range), Fault::DuplicateArgument { name })
+                (bytes(*range), SyntaxFault::DuplicateArgument { name })
             }
-            ParseError::RecursionLimitExceeded => (0..0, Fault::TooComplex),
+            ParseError::RecursionLimitExceeded => (0..0, SyntaxFault::TooComplex),
             // The enum may grow; what it says then is not known here.
-            _ => (0..0, Fault::Unreadable),
+            _ => (0..0, SyntaxFault::Unreadable),
         };
         Self::at(source, span, fault)
     }
 }
 
 /// The first word of what stands in the way: the parser's range covers everything it skipped.
-fn unexpected(source: &str, range: TextRange, wanted: &[SyntaxKind]) -> (Range<usize>, Fault) {
+fn unexpected(
+    source: &str,
+    range: TextRange,
+    wanted: &[SyntaxKind],
+) -> (Range<usize>, SyntaxFault) {
     let range = bytes(range);
     let text = source.get(range.clone()).unwrap_or_default();
     let found = rnix::tokenize(text)
@@ -185,7 +189,7 @@ fn unexpected(source: &str, range: TextRange, wanted: &[SyntaxKind]) -> (Range<u
     let span = start..start + found.len();
     let found = found.chars().take(40).collect();
     let expected = only(wanted);
-    (span, Fault::Unexpected { found, expected })
+    (span, SyntaxFault::Unexpected { found, expected })
 }
 
 /// What the parser looks for, as people write it. Where it looks for several things, its list is not complete.
@@ -230,10 +234,14 @@ pub(super) fn with_tree<T: Send>(
 ) -> Result<T, SyntaxError> {
     let unreadable = |fault| SyntaxError::at(source, 0..0, fault);
     if source.len() > SIZE_MAX {
-        return Err(unreadable(Fault::TooLarge));
+        return Err(unreadable(SyntaxFault::TooLarge));
     }
     if let Some(offset) = too_complex(source) {
-        return Err(SyntaxError::at(source, offset..offset, Fault::TooComplex));
+        return Err(SyntaxError::at(
+            source,
+            offset..offset,
+            SyntaxFault::TooComplex,
+        ));
     }
     std::thread::scope(|scope| {
         std::thread::Builder::new()
@@ -251,7 +259,7 @@ pub(super) fn with_tree<T: Send>(
             .ok()
             // A panic of the parser ends its thread, not us.
             .and_then(|thread| thread.join().ok())
-            .unwrap_or_else(|| Err(unreadable(Fault::Unreadable)))
+            .unwrap_or_else(|| Err(unreadable(SyntaxFault::Unreadable)))
     })
 }
 
@@ -352,7 +360,7 @@ fn no_duplicate_arguments(source: &str, pattern: &ast::Pattern) -> Result<(), Sy
             return Err(SyntaxError::at(
                 source,
                 span,
-                Fault::DuplicateArgument { name },
+                SyntaxFault::DuplicateArgument { name },
             ));
         }
         names.insert(name);

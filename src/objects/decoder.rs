@@ -19,23 +19,23 @@ const BASES_MAX: usize = 2 << 20;
 #[derive(Default)]
 pub(super) struct Decoder {
     pub(super) inflate: gix_zlib::Inflate,
-    pub(super) bases: Bases,
+    pub(super) bases: BaseCache,
 }
 
 /// Results of deltas by where they lie. Not proven: what is made of them is.
 #[derive(Default)]
-pub(super) struct Bases {
-    known: HashMap<u64, Base>,
+pub(super) struct BaseCache {
+    known: HashMap<u64, CachedBase>,
     bytes: usize,
 }
 
-struct Base {
+struct CachedBase {
     kind: gix_object::Kind,
     content: Box<[u8]>,
     compressed_size: usize,
 }
 
-impl DecodeEntry for Bases {
+impl DecodeEntry for BaseCache {
     fn put(
         &mut self,
         _pack: u32,
@@ -51,7 +51,7 @@ impl DecodeEntry for Bases {
             *self = Self::default();
         }
         self.bytes += content.len();
-        let base = Base {
+        let base = CachedBase {
             kind,
             content: content.into(),
             compressed_size,
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn bases_are_kept_as_long_as_there_is_room() {
-        let mut bases = Bases::default();
+        let mut bases = BaseCache::default();
         let kind = gix_object::Kind::Tree;
         let mut found = Vec::new();
         bases.put(0, 0, &vec![1; BASE_MAX + 1], kind, 9);

@@ -15,10 +15,10 @@ use gix_error::{Class, ResourceExhaustionKind};
 use sha1::{Digest as _, Sha1};
 
 use crate::git::Oid;
-use crate::git::id::Kind;
+use crate::git::id::ObjectKind;
 
 use super::pack::{self, Pack, Reading};
-use super::place::Place;
+use super::place::StoreDirectory;
 use super::{Error, IngestError, Store};
 
 /// How often the flag and the deadline are looked at while gitoxide computes.
@@ -52,7 +52,7 @@ pub struct Ingested {
 }
 
 /// Finds bases of deltas that the store does not have.
-type Bases<'a> = dyn Fn(Oid) -> Option<(Kind, Vec<u8>)> + 'a;
+type BaseLookup<'a> = dyn Fn(Oid) -> Option<(ObjectKind, Vec<u8>)> + 'a;
 
 /// A pack that was looked into and is not kept.
 #[derive(Debug)]
@@ -60,13 +60,13 @@ pub struct Transient {
     pack: Option<Pack>,
     // Removes the files when dropped, by a path that leads through the handle.
     _directory: tempfile::TempDir,
-    _place: Place,
+    _place: StoreDirectory,
 }
 
 impl Transient {
     /// The content of an object, proven as [`Store::read`] does.
     #[must_use]
-    pub fn read(&self, kind: Kind, id: Oid) -> Option<Vec<u8>> {
+    pub fn read(&self, kind: ObjectKind, id: Oid) -> Option<Vec<u8>> {
         match self.pack.as_ref()?.read(id) {
             Reading::Found(object) if object.kind == kind => Some(object.content),
             Reading::Found(_) | Reading::Absent | Reading::Damaged(_) => None,
@@ -82,7 +82,7 @@ impl Store {
     pub fn ingest(
         &self,
         pack: &mut dyn BufRead,
-        bases: &Bases<'_>,
+        bases: &BaseLookup<'_>,
         bounds: IngestBounds,
         interrupt: &AtomicBool,
     ) -> Result<Ingested, IngestError> {
@@ -118,12 +118,12 @@ impl Store {
     pub(super) fn index(
         &self,
         pack: &mut dyn BufRead,
-        bases: &Bases<'_>,
+        bases: &BaseLookup<'_>,
         bounds: IngestBounds,
         interrupt: &AtomicBool,
         directory: &Path,
     ) -> Result<(Ingested, Option<PathBuf>), IngestError> {
-        let mut stream = Stream {
+        let mut stream = PackStream {
             inner: pack,
             read: 0,
             bounds,
@@ -270,7 +270,7 @@ fn is_over(deadline: Option<Instant>) -> bool {
 }
 
 /// The pack as it comes, counted and cut at its bounds; remembers why it ended.
-struct Stream<'a> {
+struct PackStream<'a> {
     inner: &'a mut dyn BufRead,
     read: u64,
     bounds: IngestBounds,
@@ -302,7 +302,7 @@ impl Checksum {
     }
 }
 
-impl Stream<'_> {
+impl PackStream<'_> {
     /// Reads the rest; whether the trailer is the checksum of what is before it.
     fn is_whole(&mut self) -> io::Result<bool> {
         io::copy(self, &mut io::sink())?;
@@ -351,7 +351,7 @@ impl Stream<'_> {
     }
 }
 
-impl Read for Stream<'_> {
+impl Read for PackStream<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut available = self.fill_buf()?;
         let read = available.read(buffer)?;
@@ -360,7 +360,7 @@ impl Read for Stream<'_> {
     }
 }
 
-impl BufRead for Stream<'_> {
+impl BufRead for PackStream<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         let limit = self.bounds.bytes;
         let left = usize::try_from(limit - self.read).unwrap_or(usize::MAX);
@@ -390,7 +390,7 @@ impl BufRead for Stream<'_> {
 /// Bases for gitoxide: the store first, then the caller; proven either way.
 struct Lookup<'a> {
     store: &'a Store,
-    extra: &'a Bases<'a>,
+    extra: &'a BaseLookup<'a>,
     missed: RefCell<Vec<Oid>>,
 }
 

@@ -17,7 +17,7 @@ use gix_pack::data::entry::Location;
 
 use crate::fs::Durability;
 use crate::git::Oid;
-use crate::git::id::Kind;
+use crate::git::id::ObjectKind;
 use crate::text;
 
 use super::decoder::Decoder;
@@ -47,14 +47,14 @@ pub(super) enum Reading<'a> {
 
 /// An object that hashes to its id.
 pub(super) struct Object<'a> {
-    pub(super) kind: Kind,
+    pub(super) kind: ObjectKind,
     pub(super) content: Vec<u8>,
     /// Header and compressed content as they lie in the pack. Nothing for a delta, which says nothing elsewhere.
     pub(super) entry: Option<&'a [u8]>,
 }
 
 /// Where an object lies.
-pub(super) struct Place {
+pub(super) struct PackedObject {
     pub(super) id: Oid,
     /// What it takes, compressed and as a delta where it is one.
     pub(super) bytes: u64,
@@ -135,7 +135,7 @@ impl Pack {
         });
         let (kind, entry) = match found {
             Some(Ok(None)) => return Reading::Absent,
-            Some(Ok(Some((kind, entry)))) => (Kind::from_gix(kind), entry),
+            Some(Ok(Some((kind, entry)))) => (ObjectKind::from_gix(kind), entry),
             Some(Err(error)) => return Reading::Damaged(one_line(&error)),
             None => return Reading::Damaged("the reader panicked".to_owned()),
         };
@@ -158,13 +158,13 @@ impl Pack {
     }
 
     /// Every object in the order they lie in.
-    pub(super) fn places(&self) -> Vec<Place> {
+    pub(super) fn places(&self) -> Vec<PackedObject> {
         let mut entries: Vec<_> = self.bundle.index.iter().collect();
         entries.sort_unstable_by_key(|entry| entry.pack_offset);
         let ends = entries.iter().skip(1).map(|next| next.pack_offset);
         let ends = ends.chain([self.bundle.pack.pack_end() as u64]);
         let place = |(entry, end): (&gix_pack::index::Entry, u64)| {
-            Some(Place {
+            Some(PackedObject {
                 id: Oid::from_gix(&entry.oid)?,
                 bytes: end.saturating_sub(entry.pack_offset),
             })

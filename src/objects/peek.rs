@@ -8,7 +8,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::git::id::Kind;
+use crate::git::id::ObjectKind;
 use crate::git::{Commit, CommitId, TreeId};
 
 use super::NAME;
@@ -28,7 +28,7 @@ pub fn commit_tree(state_dir: &Path, commit: CommitId, blob_limit: u64) -> Optio
         })
         .filter_map(|path| Pack::open(&path, blob_limit).ok())
         .find_map(|pack| match pack.read(commit.0) {
-            Reading::Found(object) if object.kind == Kind::Commit => {
+            Reading::Found(object) if object.kind == ObjectKind::Commit => {
                 Some(Commit::verify(commit, &object.content).ok()?.tree)
             }
             Reading::Found(_) | Reading::Absent | Reading::Damaged(_) => None,

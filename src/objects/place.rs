@@ -18,11 +18,11 @@ const HANDLES: &str = "/proc/self/fd";
 
 /// The directory of the store.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct StoreDirectory {
     directory: Arc<Directory>,
 }
 
-impl Place {
+impl StoreDirectory {
     /// Opens the store's directory, or makes it. Also tells whether something else stood there, which is gone then.
     pub(super) fn open(state_dir: &Path) -> Result<(Self, bool), Error> {
         let of_failure = |failure: Failure| Error::io(failure.verb, &failure.path, failure.source);
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn people_are_told_where_a_handle_leads() {
         let directory = tempfile::tempdir().unwrap();
-        let (place, is_new) = Place::open(directory.path()).unwrap();
+        let (place, is_new) = StoreDirectory::open(directory.path()).unwrap();
         assert!(!is_new);
         let real = directory.path().canonicalize().unwrap().join(NAME);
         assert_eq!(

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::PoisonError;
 
-use crate::git::id::Kind;
+use crate::git::id::ObjectKind;
 use crate::git::{CommitId, Oid};
 
 use super::pack::Pack;
@@ -167,7 +167,7 @@ impl Store {
             }
         }
         while let Some(tree) = pending.pop() {
-            let raw = self.read(Kind::Tree, tree)?;
+            let raw = self.read(ObjectKind::Tree, tree)?;
             for entry in gix_object::TreeRefIter::from_bytes(&raw, gix_hash::Kind::Sha1) {
                 let entry = entry.ok()?;
                 let id = Oid::from_gix(entry.oid)?;

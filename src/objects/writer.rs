@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use gix_pack::data::{Version, header, input};
 
 use crate::git::Oid;
-use crate::git::id::Kind;
+use crate::git::id::ObjectKind;
 
 use super::pack::Object;
 use super::{Error, IngestBounds, Ingested, Store};
@@ -59,7 +59,7 @@ impl Store {
 
 impl Writer<'_> {
     /// Adds an object, unless its content is not what `id` stands for. Adding one twice is no error.
-    pub fn add(&mut self, kind: Kind, id: Oid, content: &[u8]) -> Result<Added, Error> {
+    pub fn add(&mut self, kind: ObjectKind, id: Oid, content: &[u8]) -> Result<Added, Error> {
         match Oid::of(kind, content) {
             Ok(actual) if actual == id => {}
             Ok(actual) => return Ok(Added::OtherId(actual)),
@@ -83,7 +83,7 @@ impl Writer<'_> {
         Ok(entry.len() as u64)
     }
 
-    fn put(&mut self, kind: Kind, id: Oid, content: &[u8]) -> Result<u64, Error> {
+    fn put(&mut self, kind: ObjectKind, id: Oid, content: &[u8]) -> Result<u64, Error> {
         if !self.written.insert(id) {
             return Ok(0);
         }

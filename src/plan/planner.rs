@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::rows::{Row, rows};
-use super::{Conflict, Counts, Error, Kept, Operation, Plan, Policy, Reason};
+use super::rows::{PathStates, rows};
+use super::{Conflict, Counts, Error, Kept, Operation, Plan, Policy, SkipReason};
 use crate::git::{File, FileMode, RelPath};
 use crate::scan::Local;
 use crate::settings::LocalEdits;
@@ -88,7 +88,7 @@ impl<'a> Planner<'a> {
     }
 
     /// A path that the commit does not have.
-    fn leave(&mut self, row: Row<'a>) {
+    fn leave(&mut self, row: PathStates<'a>) {
         if matches!(row.local, Local::Missing | Local::Directory { .. }) {
             // Somebody made a directory of it: that is not ours, and nothing is wanted here.
             return;
@@ -103,12 +103,12 @@ impl<'a> Planner<'a> {
         let stays = match row.local {
             Local::Special { .. } => Stays::Anyhow,
             _ => match self.verdict(row.path, true) {
-                Verdict::Replace => return self.delete(row, true),
-                Verdict::Keep(reason) => {
+                Decision::Replace => return self.delete(row, true),
+                Decision::Keep(reason) => {
                     self.keep(row, reason);
                     Stays::Anyhow
                 }
-                Verdict::Refuse => {
+                Decision::Refuse => {
                     self.conflict(row.path, "it was edited here, and the commit deletes it");
                     Stays::ByPolicy
                 }
@@ -118,11 +118,11 @@ impl<'a> Planner<'a> {
     }
 
     /// A path that the commit has.
-    fn want(&mut self, row: Row<'a>, file: File) {
+    fn want(&mut self, row: PathStates<'a>, file: File) {
         if self.blocked(row.path) {
             return;
         }
-        let Row {
+        let PathStates {
             path, base, local, ..
         } = row;
         if local.is(&file) {
@@ -155,12 +155,12 @@ impl<'a> Planner<'a> {
             }
             Local::File { .. } | Local::Symlink { .. } => {
                 match self.verdict(path, base != Some(&file)) {
-                    Verdict::Replace => self.operate(row, Some(file), true),
-                    Verdict::Keep(reason) => self.keep(row, reason),
-                    Verdict::Refuse if base.is_some() => {
+                    Decision::Replace => self.operate(row, Some(file), true),
+                    Decision::Keep(reason) => self.keep(row, reason),
+                    Decision::Refuse if base.is_some() => {
                         self.conflict(path, "it was edited here, and the commit changes it");
                     }
-                    Verdict::Refuse => self.conflict(
+                    Decision::Refuse => self.conflict(
                         path,
                         "a file that is not ours stands where the commit has one",
                     ),
@@ -170,23 +170,23 @@ impl<'a> Planner<'a> {
     }
 
     /// What is done about somebody's work at a path, which the update `touches` or not.
-    fn verdict(&self, path: &RelPath, touches: bool) -> Verdict {
+    fn verdict(&self, path: &RelPath, touches: bool) -> Decision {
         if self.policy.protect.matches(path) {
-            return Verdict::Keep(Reason::Protected);
+            return Decision::Keep(SkipReason::Protected);
         }
         match self.policy.local_edits {
-            LocalEdits::Replace => Verdict::Replace,
-            LocalEdits::Keep => Verdict::Keep(Reason::Policy),
-            LocalEdits::Refuse if touches => Verdict::Refuse,
-            LocalEdits::Refuse => Verdict::Keep(Reason::Untouched),
+            LocalEdits::Replace => Decision::Replace,
+            LocalEdits::Keep => Decision::Keep(SkipReason::Policy),
+            LocalEdits::Refuse if touches => Decision::Refuse,
+            LocalEdits::Refuse => Decision::Keep(SkipReason::Untouched),
         }
     }
 
     /// Something that is never taken away, whatever the policy says about edits.
-    fn stand_in_the_way(&mut self, row: Row<'_>, problem: &'static str) {
+    fn stand_in_the_way(&mut self, row: PathStates<'_>, problem: &'static str) {
         match self.verdict(row.path, true) {
-            Verdict::Keep(reason) => self.keep(row, reason),
-            Verdict::Replace | Verdict::Refuse => self.conflict(row.path, problem),
+            Decision::Keep(reason) => self.keep(row, reason),
+            Decision::Replace | Decision::Refuse => self.conflict(row.path, problem),
         }
     }
 
@@ -209,7 +209,7 @@ impl<'a> Planner<'a> {
             self.disown(path);
             self.plan.kept.push(Kept {
                 path: path.clone(),
-                reason: Reason::Blocked,
+                reason: SkipReason::Blocked,
             });
         } else if !self.conflicts.iter().any(|known| known.path == directory) {
             self.conflict(&directory, "it stands where the commit has a directory");
@@ -218,7 +218,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Where the execute bit is ours to set, a local file that differs in nothing else is not edited.
-    fn only_executable_bit(&self, row: Row<'_>) -> bool {
+    fn only_executable_bit(&self, row: PathStates<'_>) -> bool {
         let same =
             |known: &File| row.local.id() == Some(known.id) && known.mode != FileMode::Symlink;
         matches!(row.local, Local::File { .. })
@@ -226,12 +226,12 @@ impl<'a> Planner<'a> {
             && self.policy.executable.matches(row.path)
     }
 
-    fn delete(&mut self, row: Row<'a>, edited: bool) {
+    fn delete(&mut self, row: PathStates<'a>, edited: bool) {
         self.deleted.insert(row.path);
         self.operate(row, None, edited);
     }
 
-    fn operate(&mut self, row: Row<'_>, after: Option<File>, edited: bool) {
+    fn operate(&mut self, row: PathStates<'_>, after: Option<File>, edited: bool) {
         self.plan.operations.push(Operation {
             path: row.path.clone(),
             before: row.local.clone(),
@@ -240,7 +240,7 @@ impl<'a> Planner<'a> {
         });
     }
 
-    fn keep(&mut self, row: Row<'_>, reason: Reason) {
+    fn keep(&mut self, row: PathStates<'_>, reason: SkipReason) {
         if row.base.is_none() {
             // Never ours, so it does not become ours by staying: or a later commit could delete it.
             self.disown(row.path);
@@ -263,8 +263,8 @@ impl<'a> Planner<'a> {
     }
 }
 
-enum Verdict {
+enum Decision {
     Replace,
-    Keep(Reason),
+    Keep(SkipReason),
     Refuse,
 }

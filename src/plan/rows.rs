@@ -7,7 +7,7 @@ use crate::scan::Local;
 
 /// A path, and what each map has there.
 #[derive(Clone, Copy)]
-pub(super) struct Row<'a> {
+pub(super) struct PathStates<'a> {
     pub(super) path: &'a RelPath,
     pub(super) base: Option<&'a File>,
     pub(super) local: &'a Local,
@@ -19,7 +19,7 @@ pub(super) fn rows<'a>(
     base: &'a BTreeMap<RelPath, File>,
     local: &'a BTreeMap<RelPath, Local>,
     remote: &'a BTreeMap<RelPath, File>,
-) -> impl Iterator<Item = Row<'a>> {
+) -> impl Iterator<Item = PathStates<'a>> {
     let mut base = base.iter().peekable();
     let mut local = local.iter().peekable();
     let mut remote = remote.iter().peekable();
@@ -33,7 +33,7 @@ pub(super) fn rows<'a>(
         let base = base.next_if(|(known, _)| *known == path);
         let local = local.next_if(|(known, _)| *known == path);
         let remote = remote.next_if(|(known, _)| *known == path);
-        Some(Row {
+        Some(PathStates {
             path,
             base: base.map(|(_, file)| file),
             local: local.map_or(&Local::Missing, |(_, local)| local),

@@ -1,7 +1,7 @@
 //! The plan against its table, cell by cell.
 
 use super::*;
-use crate::fs::{Kind, Stat};
+use crate::fs::{FileKind, Stat};
 use crate::git::{BlobId, Oid};
 use crate::scan::Below;
 
@@ -29,7 +29,7 @@ fn file(content: u8) -> File {
     }
 }
 
-fn stat(kind: Kind) -> Stat {
+fn stat(kind: FileKind) -> Stat {
     Stat {
         kind,
         mode: 0o644,
@@ -45,12 +45,12 @@ fn on_disk(file: File) -> Local {
     match file.mode {
         FileMode::Symlink => Local::Symlink {
             id: file.id,
-            stat: stat(Kind::Symlink),
+            stat: stat(FileKind::Symlink),
         },
         mode => Local::File {
             executable: mode == FileMode::Executable,
             id: Some(file.id),
-            stat: stat(Kind::File),
+            stat: stat(FileKind::File),
         },
     }
 }
@@ -61,7 +61,7 @@ fn directory(paths: &[&str]) -> Local {
         foreign: None,
     };
     Local::Directory {
-        stat: stat(Kind::Directory),
+        stat: stat(FileKind::Directory),
         below,
     }
 }
@@ -98,7 +98,7 @@ enum Done {
     Adopted,
     Write { edited: bool },
     Delete { edited: bool },
-    Keep(Reason),
+    Keep(SkipReason),
     Conflict,
 }
 
@@ -159,14 +159,14 @@ fn cell(
 }
 
 /// Base, local and remote content, and what is done under replace, keep and refuse.
-type Row = (Option<u8>, Option<u8>, Option<u8>, [Done; 3]);
+type Case = (Option<u8>, Option<u8>, Option<u8>, [Done; 3]);
 
 #[test]
 fn every_cell_of_the_table_has_its_action() {
     use Done::{Adopted, Conflict, Delete, Keep, Nothing, Write};
     use LocalEdits::{Keep as K, Refuse as F, Replace as R};
     let (write, rewrite) = (|| Write { edited: false }, || Write { edited: true });
-    let table: [Row; 15] = [
+    let table: [Case; 15] = [
         (Some(1), Some(1), Some(1), [Nothing, Nothing, Nothing]),
         (Some(1), Some(1), Some(2), [write(), write(), write()]),
         (
@@ -183,19 +183,23 @@ fn every_cell_of_the_table_has_its_action() {
             Some(1),
             Some(9),
             Some(1),
-            [rewrite(), Keep(Reason::Policy), Keep(Reason::Untouched)],
+            [
+                rewrite(),
+                Keep(SkipReason::Policy),
+                Keep(SkipReason::Untouched),
+            ],
         ),
         (
             Some(1),
             Some(9),
             Some(2),
-            [rewrite(), Keep(Reason::Policy), Conflict],
+            [rewrite(), Keep(SkipReason::Policy), Conflict],
         ),
         (
             Some(1),
             Some(9),
             None,
-            [Delete { edited: true }, Keep(Reason::Policy), Conflict],
+            [Delete { edited: true }, Keep(SkipReason::Policy), Conflict],
         ),
         (Some(1), Some(2), Some(2), [Adopted, Adopted, Adopted]),
         (Some(1), None, Some(1), [write(), write(), write()]),
@@ -207,7 +211,7 @@ fn every_cell_of_the_table_has_its_action() {
             None,
             Some(9),
             Some(1),
-            [rewrite(), Keep(Reason::Policy), Conflict],
+            [rewrite(), Keep(SkipReason::Policy), Conflict],
         ),
         (None, Some(9), None, [Nothing, Nothing, Nothing]),
         (None, None, None, [Nothing, Nothing, Nothing]),
@@ -227,13 +231,13 @@ fn a_protected_edit_wins_under_every_policy_and_an_unedited_file_follows() {
         for remote in [Some(1), Some(2), None] {
             assert_eq!(
                 protected(Some(1), Some(9), remote),
-                Done::Keep(Reason::Protected),
+                Done::Keep(SkipReason::Protected),
                 "{edits:?} {remote:?}"
             );
         }
         assert_eq!(
             protected(None, Some(9), Some(1)),
-            Done::Keep(Reason::Protected)
+            Done::Keep(SkipReason::Protected)
         );
         assert_eq!(
             protected(Some(1), Some(1), Some(2)),
@@ -383,7 +387,7 @@ fn a_file_makes_room_for_a_directory_only_when_it_is_ours() {
             .iter()
             .map(|kept| kept.reason)
             .collect::<Vec<_>>(),
-        [Reason::Policy, Reason::Blocked]
+        [SkipReason::Policy, SkipReason::Blocked]
     );
     assert!(!kept.index().contains_key(&path("d/a")));
     let not_ours = files(&[("keep", file(1))]);
@@ -424,7 +428,7 @@ fn conflicts_are_told_by_path_whatever_they_are_about() {
 #[test]
 fn a_socket_in_the_way_is_a_conflict_and_one_elsewhere_is_not_looked_at() {
     let socket = Local::Special {
-        stat: stat(Kind::Special),
+        stat: stat(FileKind::Special),
     };
     let base = files(&[("a", file(1)), ("b", file(1))]);
     let local = locals(&[("a", socket), ("b", on_disk(file(1)))]);

@@ -5,21 +5,21 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
-use super::Search;
+use super::SearchPath;
 use crate::settings::Env;
 
 /// Variables for a child process; a child gets these and no other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Environment {
     variables: BTreeMap<OsString, OsString>,
-    search: Search,
+    search: SearchPath,
 }
 
 impl Environment {
     /// The caller's variables of these names, and the search path. One that is set to nothing does not pass.
     #[must_use]
     pub fn new(env: &Env, passed: &[&str]) -> Self {
-        let search = Search::of(env);
+        let search = SearchPath::of(env);
         let passed = passed
             .iter()
             .filter_map(|name| Some(((*name).into(), env.get(name)?.to_owned())));
@@ -62,7 +62,7 @@ impl Environment {
 
     /// Where programs are looked for.
     #[must_use]
-    pub fn search(&self) -> &Search {
+    pub fn search(&self) -> &SearchPath {
         &self.search
     }
 }

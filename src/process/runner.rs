@@ -79,10 +79,10 @@ impl Runner for SystemRunner {
             pipes,
         )?;
         let mut streams = [
-            Stream::new(Some(errors), command.output != Output::Quiet, false)?,
-            Stream::new(answer, false, true)?,
+            OutputPipe::new(Some(errors), command.output != Output::Quiet, false)?,
+            OutputPipe::new(answer, false, true)?,
         ];
-        let mut watch = Watch {
+        let mut watch = RunningProgram {
             runner: self,
             command,
             tail: Vec::new(),
@@ -117,13 +117,13 @@ impl Runner for SystemRunner {
 }
 
 /// One of a program's output pipes.
-struct Stream {
+struct OutputPipe {
     pipe: Option<PipeReader>,
     shown: bool,
     answer: bool,
 }
 
-impl Stream {
+impl OutputPipe {
     fn new(pipe: Option<PipeReader>, shown: bool, answer: bool) -> io::Result<Self> {
         if let Some(pipe) = &pipe {
             rustix::io::ioctl_fionbio(pipe, true)?;
@@ -137,7 +137,7 @@ impl Stream {
 }
 
 /// A running program and what it has printed so far.
-struct Watch<'a> {
+struct RunningProgram<'a> {
     runner: &'a SystemRunner,
     command: &'a Command<'a>,
     tail: Vec<u8>,
@@ -146,8 +146,8 @@ struct Watch<'a> {
     open_line: bool,
 }
 
-impl Watch<'_> {
-    fn watch(&mut self, mut child: Child, streams: &mut [Stream; 2]) -> io::Result<End> {
+impl RunningProgram<'_> {
+    fn watch(&mut self, mut child: Child, streams: &mut [OutputPipe; 2]) -> io::Result<End> {
         let process = child.descriptor()?;
         let mut deadline = Instant::now() + self.command.timeout;
         let mut stopped: Option<End> = None;
@@ -187,7 +187,7 @@ impl Watch<'_> {
     fn wait(
         &mut self,
         process: &OwnedFd,
-        streams: &mut [Stream; 2],
+        streams: &mut [OutputPipe; 2],
         deadline: Instant,
     ) -> io::Result<bool> {
         let mut watched = vec![PollFd::new(process, PollFlags::IN)];
@@ -210,7 +210,7 @@ impl Watch<'_> {
     }
 
     /// Passes on all that is in the pipes now.
-    fn drain(&mut self, streams: &mut [Stream; 2]) -> io::Result<()> {
+    fn drain(&mut self, streams: &mut [OutputPipe; 2]) -> io::Result<()> {
         let mut buffer = [0; 8192];
         for stream in streams {
             while let Some(pipe) = &mut stream.pipe {
@@ -226,7 +226,7 @@ impl Watch<'_> {
         Ok(())
     }
 
-    fn take(&mut self, stream: &Stream, bytes: &[u8]) -> io::Result<()> {
+    fn take(&mut self, stream: &OutputPipe, bytes: &[u8]) -> io::Result<()> {
         if stream.answer {
             if self.answer.len() + bytes.len() > ANSWER_BYTES {
                 return Err(io::Error::other(format!(

@@ -26,9 +26,9 @@ const FIXED: &[&str] = &[
 
 /// The directories in which programs are looked for, in order; all are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Search(Vec<PathBuf>);
+pub struct SearchPath(Vec<PathBuf>);
 
-impl Search {
+impl SearchPath {
     /// By the caller's `PATH` and the fixed directories.
     #[must_use]
     pub fn of(env: &Env) -> Self {
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn only_absolute_directories_are_searched_the_callers_first() {
         let env = Env::empty().with("PATH", "/a/bin:.::bin:/usr/bin:../x:/a/bin");
-        let path = Search::of(&env).joined().into_string().unwrap();
+        let path = SearchPath::of(&env).joined().into_string().unwrap();
         assert!(
             path.starts_with("/a/bin:/usr/bin:/run/wrappers/bin:"),
             "{path}"
@@ -110,6 +110,9 @@ mod tests {
 
     #[test]
     fn without_a_search_path_the_fixed_directories_are_left() {
-        assert_eq!(Search::of(&Env::empty()).joined(), FIXED.join(":").as_str());
+        assert_eq!(
+            SearchPath::of(&Env::empty()).joined(),
+            FIXED.join(":").as_str()
+        );
     }
 }

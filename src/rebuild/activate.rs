@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
-use super::session::Session;
+use super::session::RebuildContext;
 use super::units::{self, ACTIVATION};
 use super::verdict::Verdict;
 use crate::process::{Command, Finished, Output};
@@ -16,7 +16,7 @@ use crate::settings::Action;
 
 /// A way to activate a system.
 #[derive(Debug)]
-pub(super) enum Way {
+pub(super) enum Activator {
     /// `nixos-rebuild --store-path`.
     StorePath { nixos_rebuild: PathBuf },
     /// By its own `switch-to-configuration`.
@@ -27,9 +27,9 @@ pub(super) enum Way {
     },
 }
 
-impl Way {
+impl Activator {
     /// Finds one.
-    pub(super) fn find(session: &Session<'_>) -> Result<Self, Error> {
+    pub(super) fn find(session: &RebuildContext<'_>) -> Result<Self, Error> {
         if let Ok(nixos_rebuild) = session.find("nixos-rebuild") {
             // Unknown options are refused before anything is done, known ones make `--help` succeed.
             let probe = ["--store-path", "/nix/store", "--no-reexec", "--help"].map(OsString::from);
@@ -53,7 +53,7 @@ impl Way {
     /// Activates, and says what the end means.
     pub(super) fn activate(
         &self,
-        session: &Session<'_>,
+        session: &RebuildContext<'_>,
         system: &Path,
     ) -> Result<(Verdict, Finished), Error> {
         let action = session.request.settings.action;
@@ -94,14 +94,14 @@ impl Way {
 
 /// Makes the former system the boot default again, after an activation that did not even begin: a boot loader that
 /// could not be written (a full `/boot`) leaves a profile that names a system nobody can boot.
-pub(super) fn take_back(session: &Session<'_>, former: &Path) {
+pub(super) fn take_back(session: &RebuildContext<'_>, former: &Path) {
     if let Ok(nix_env) = session.find("nix-env") {
         // The error that led here is the one to tell; `status` shows the profile as it is.
         let _ = session.runner.run(&set_profile(session, &nix_env, former));
     }
 }
 
-fn set_profile<'a>(session: &'a Session<'_>, nix_env: &Path, system: &Path) -> Command<'a> {
+fn set_profile<'a>(session: &'a RebuildContext<'_>, nix_env: &Path, system: &Path) -> Command<'a> {
     let args: Vec<OsString> = vec![
         "--profile".into(),
         session.machine.profile.clone().into(),
@@ -112,7 +112,7 @@ fn set_profile<'a>(session: &'a Session<'_>, nix_env: &Path, system: &Path) -> C
 }
 
 fn switch<'a>(
-    session: &'a Session<'_>,
+    session: &'a RebuildContext<'_>,
     systemd_run: Option<&Path>,
     system: &Path,
     action: Action,

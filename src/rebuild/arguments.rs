@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::outcome::Reason;
+use super::outcome::UnpinnedReason;
 
 /// Without a meaning where `nixos-rebuild` does not build: it would not start a newer version of itself, nor build Nix.
 const DROPPED: &[&str] = &[
@@ -43,13 +43,13 @@ const ONLY_REBUILD: &[&str] = &[
 ];
 
 /// The arguments that Nix takes, or the one it does not.
-pub(super) fn of_build(args: &[String]) -> Result<Vec<OsString>, Reason> {
+pub(super) fn of_build(args: &[String]) -> Result<Vec<OsString>, UnpinnedReason> {
     let name = |arg: &str| arg.split('=').next().unwrap_or(arg).to_owned();
     if let Some(argument) = args
         .iter()
         .find(|arg| ONLY_REBUILD.contains(&name(arg).as_str()))
     {
-        return Err(Reason::Argument {
+        return Err(UnpinnedReason::Argument {
             argument: argument.clone(),
         });
     }
@@ -94,7 +94,7 @@ mod tests {
         for arg in ["--target-host", "--sudo", "--profile-name=x", "-p"] {
             let args = strings(&["--impure", arg, "x"]);
             let argument = arg.to_owned();
-            assert_eq!(of_build(&args), Err(Reason::Argument { argument }));
+            assert_eq!(of_build(&args), Err(UnpinnedReason::Argument { argument }));
         }
     }
 }

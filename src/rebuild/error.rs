@@ -26,12 +26,12 @@ pub struct Standing {
     /// The commit the tree is at.
     pub tree: Option<CommitId>,
     /// The running system, where there is NixOS.
-    pub running: Option<Box<Running>>,
+    pub running: Option<Box<RunningSystem>>,
 }
 
 /// A running system.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Running {
+pub struct RunningSystem {
     /// Its store path.
     pub system: PathBuf,
     /// The commit it was built from, where that is known.

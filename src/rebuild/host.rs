@@ -9,12 +9,12 @@ use std::ffi::OsString;
 use super::error::Error;
 use super::pinned::Pin;
 use super::places::Places;
-use super::session::Session;
+use super::session::RebuildContext;
 use crate::process::{Finished, Output};
 
 /// Finds the host: by the flake's text where that tells, else by evaluation, pinned where the build will be.
 pub(super) fn resolve(
-    session: &Session<'_>,
+    session: &RebuildContext<'_>,
     places: &Places,
     pin: Option<&Pin<'_>>,
 ) -> Result<String, Error> {
@@ -59,7 +59,7 @@ fn short(hostname: &str) -> &str {
 }
 
 /// The names in `nixosConfigurations` of the live flake, by evaluation.
-fn evaluated(session: &Session<'_>, places: &Places) -> Option<Vec<String>> {
+fn evaluated(session: &RebuildContext<'_>, places: &Places) -> Option<Vec<String>> {
     let nix = session.find("nix").ok()?;
     let mut args = arguments();
     if session.is_impure() {

@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use super::places::{LOCK, Places};
-use super::session::Session;
-use crate::fs::{Kind, Target, content};
+use super::session::RebuildContext;
+use crate::fs::{FileKind, Target, content};
 use crate::git::RelPath;
 use crate::nix::NarHash;
-use crate::vetted::{self, Refusal, Terms};
+use crate::vetted::{self, FileRequirements, UntrustedReason};
 
 /// More beside a flake than any configuration has: such a directory (a home, perhaps) is not read at every run.
 const ENTRIES_MAX: usize = 10_000;
@@ -27,12 +27,12 @@ const BYTES_MAX: u64 = 64 << 20;
 
 /// The key of this build; `None` where it depends on more than can be told.
 pub(super) fn of(
-    session: &Session<'_>,
+    session: &RebuildContext<'_>,
     places: &Places,
     tree: Option<NarHash>,
     host: &str,
 ) -> Option<String> {
-    let mut key = Key(Sha256::new());
+    let mut key = KeyHasher(Sha256::new());
     key.part(tree?.to_string().as_bytes());
     key.part(host.as_bytes());
     for arg in &session.request.settings.extra_args {
@@ -52,9 +52,9 @@ pub(super) fn of(
     Some(data_encoding::HEXLOWER.encode(&key.0.finalize()))
 }
 
-struct Key(Sha256);
+struct KeyHasher(Sha256);
 
-impl Key {
+impl KeyHasher {
     fn part(&mut self, bytes: &[u8]) {
         self.0.update((bytes.len() as u64).to_le_bytes());
         self.0.update(bytes);
@@ -69,9 +69,9 @@ impl Key {
 
     /// As [`content`](Self::content), of a file outside the flake, where it and all above it is the administrator's.
     fn outside(&mut self, path: &Path) -> Option<()> {
-        match vetted::read(path, &Terms::anyone(BYTES_MAX)) {
+        match vetted::read(path, &FileRequirements::anyone(BYTES_MAX)) {
             Ok(content) => self.part(&content),
-            Err(Refusal::TooLarge(_)) => return None,
+            Err(UntrustedReason::TooLarge(_)) => return None,
             Err(_) => self.part(&[]),
         }
         Some(())
@@ -100,9 +100,9 @@ impl Key {
                 }
                 self.part(path.as_str().as_bytes());
                 match stat.kind {
-                    Kind::Directory => directories.push(Some(path)),
-                    Kind::Symlink => self.part(&flake.read_link(&path).ok()??),
-                    Kind::File => {
+                    FileKind::Directory => directories.push(Some(path)),
+                    FileKind::Symlink => self.part(&flake.read_link(&path).ok()??),
+                    FileKind::File => {
                         bytes += stat.size;
                         if bytes > BYTES_MAX {
                             return None;
@@ -110,7 +110,7 @@ impl Key {
                         self.part(if stat.mode & 0o100 == 0 { b"-" } else { b"x" });
                         self.content(flake.open_file(&path).ok()?.map(|(file, _)| file))?;
                     }
-                    Kind::Special => {}
+                    FileKind::Special => {}
                 }
             }
         }

@@ -8,7 +8,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::session::Session;
+use super::session::RebuildContext;
 use crate::process::{Command, Output};
 
 /// Binds each pair of paths up to `--`, makes sure that each is in its place, and becomes the program after it.
@@ -33,7 +33,10 @@ impl Namespace {
     /// A namespace with each snapshot (the first of a pair) over its live directory, if this process may make one.
     ///
     /// The pairs are bound in order: a directory before one inside it.
-    pub(super) fn new(session: &Session<'_>, binds: Vec<(PathBuf, PathBuf)>) -> Option<Self> {
+    pub(super) fn new(
+        session: &RebuildContext<'_>,
+        binds: Vec<(PathBuf, PathBuf)>,
+    ) -> Option<Self> {
         let namespace = Self {
             unshare: session.find("unshare").ok()?,
             sh: session.find("sh").ok()?,
@@ -49,7 +52,7 @@ impl Namespace {
     /// A program in the namespace.
     pub(super) fn command<'a>(
         &self,
-        session: &'a Session<'_>,
+        session: &'a RebuildContext<'_>,
         program: &Path,
         args: Vec<OsString>,
     ) -> Command<'a> {

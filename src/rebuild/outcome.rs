@@ -14,7 +14,7 @@ use crate::text;
 /// What became of a rebuild; in JSON the words in kebab-case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Status {
+pub enum RebuildStatus {
     /// The action's effect held already.
     Unchanged,
     /// Built, nothing activated.
@@ -35,7 +35,7 @@ pub enum Status {
     Failed,
 }
 
-impl Status {
+impl RebuildStatus {
     /// Whether the action's effect holds after it.
     #[must_use]
     pub fn is_done(self) -> bool {
@@ -80,7 +80,7 @@ impl Status {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Outcome {
     /// How.
-    pub status: Status,
+    pub status: RebuildStatus,
     /// The host of the flake.
     pub host: String,
     /// The commit the tree is at.
@@ -92,13 +92,13 @@ pub struct Outcome {
     /// The hash of the snapshot that was built; `None` where the build was not pinned to one.
     pub nar_hash: Option<NarHash>,
     /// What the user should know besides.
-    pub notes: Vec<Note>,
+    pub notes: Vec<RebuildNote>,
 }
 
 /// What the user should know of a rebuild that went well.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "note", rename_all = "kebab-case")]
-pub enum Note {
+pub enum RebuildNote {
     /// Units are in a failed state, and were so before.
     StillFailing {
         /// Their names.
@@ -109,7 +109,7 @@ pub enum Note {
     /// The build read the live tree.
     NotPinned {
         /// Why.
-        reason: Reason,
+        reason: UnpinnedReason,
     },
     /// The flake's lock file was written.
     Lock {
@@ -132,7 +132,7 @@ pub enum Note {
 /// Why a build was not pinned to a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "reason", rename_all = "kebab-case")]
-pub enum Reason {
+pub enum UnpinnedReason {
     /// There is no `nix` to build with.
     NoNix,
     /// Only root may activate what was built.
@@ -164,13 +164,13 @@ pub enum LockChange {
     Refreshed,
 }
 
-impl fmt::Display for Status {
+impl fmt::Display for RebuildStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for UnpinnedReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoNix => f.write_str("`nix` is not in the search path"),
@@ -186,7 +186,7 @@ impl fmt::Display for Reason {
     }
 }
 
-impl Note {
+impl RebuildNote {
     /// Whether somebody should look into it.
     #[must_use]
     pub fn is_warning(&self) -> bool {
@@ -199,7 +199,7 @@ impl Note {
     }
 }
 
-impl fmt::Display for Note {
+impl fmt::Display for RebuildNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::StillFailing { units } if units.is_empty() => {

@@ -11,14 +11,14 @@ use serde_json::Value;
 
 use super::error::Error;
 use super::namespace::Namespace;
-use super::outcome::Reason;
+use super::outcome::UnpinnedReason;
 use super::places::{Places, encoded};
-use super::session::Session;
+use super::session::RebuildContext;
 use super::snapshot::{Filter, Snapshot};
 use super::{arguments, host, machine};
 use crate::fs::Target;
 use crate::git::RelPath;
-use crate::nix::{Layout, Lock};
+use crate::nix::{FlakeLock, Layout};
 use crate::patterns::Patterns;
 use crate::process::{Command, Finished, Output};
 use crate::settings::Action;
@@ -32,7 +32,7 @@ const NO_SUCH_INPUT: &str = "does not match any input";
 
 /// A build that is pinned to a snapshot.
 pub(super) struct Pin<'a> {
-    session: &'a Session<'a>,
+    session: &'a RebuildContext<'a>,
     places: &'a Places,
     nix: PathBuf,
     args: Vec<OsString>,
@@ -45,14 +45,14 @@ pub(super) struct Pin<'a> {
 impl<'a> Pin<'a> {
     /// Finds out whether a build can be pinned here, and if not, why.
     pub(super) fn new(
-        session: &'a Session<'a>,
+        session: &'a RebuildContext<'a>,
         places: &'a Places,
         tree: Snapshot,
-    ) -> Result<Self, Reason> {
+    ) -> Result<Self, UnpinnedReason> {
         let request = session.request;
-        let nix = session.find("nix").map_err(|_| Reason::NoNix)?;
+        let nix = session.find("nix").map_err(|_| UnpinnedReason::NoNix)?;
         if !session.is_root && request.settings.action != Action::Build {
-            return Err(Reason::NotRoot);
+            return Err(UnpinnedReason::NotRoot);
         }
         let mut args = arguments::of_build(&request.settings.extra_args)?;
         let binds = vec![(tree.path.clone(), places.target.clone())];
@@ -63,7 +63,7 @@ impl<'a> Pin<'a> {
         match &places.layout {
             // Read where they are: only a namespace can put the snapshot there.
             Some(Layout::Literal) | None if namespace.is_none() => {
-                return Err(Reason::NoNamespace);
+                return Err(UnpinnedReason::NoNamespace);
             }
             Some(Layout::Literal) if !session.is_impure() => args.push("--impure".into()),
             _ => {}
@@ -225,7 +225,7 @@ impl<'a> Pin<'a> {
         let wrong = match &self.places.layout {
             Some(Layout::Own) => hash_of(&metadata).filter(|hash| *hash != expected),
             Some(Layout::Input { names }) => {
-                let locks = Lock::of_metadata(&finished.answer);
+                let locks = FlakeLock::of_metadata(&finished.answer);
                 names.iter().find_map(|name| {
                     let hash = locks.as_ref()?.nar_hash(name).map(str::to_owned);
                     hash.filter(|hash| *hash != expected)

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::activate::{self, Way};
+use super::activate::{self, Activator};
 use super::error::Error;
-use super::outcome::{LockChange, Note, Outcome, Reason, Status};
+use super::outcome::{LockChange, Outcome, RebuildNote, RebuildStatus, UnpinnedReason};
 use super::pinned::{self, Pin};
 use super::places::Places;
-use super::record::Record;
-use super::session::Session;
+use super::record::RebuildRecord;
+use super::session::RebuildContext;
 use super::snapshot::{self, Filter, Snapshot};
 use super::verdict::Verdict;
 use super::{PATIENCE, Repeat, host, key, machine, plain, units};
@@ -20,16 +20,16 @@ use crate::settings::Action;
 use crate::state::SyncState;
 
 /// One rebuild on its way.
-pub(super) struct Pipeline<'a> {
-    session: &'a Session<'a>,
+pub(super) struct RebuildPipeline<'a> {
+    session: &'a RebuildContext<'a>,
     places: &'a Places,
     host: String,
     /// The tree's hash, where a snapshot of it could be taken.
     tree: Option<NarHash>,
     /// Whether the build reads that snapshot.
     is_pinned: bool,
-    record: Record,
-    notes: Vec<Note>,
+    record: RebuildRecord,
+    notes: Vec<RebuildNote>,
 }
 
 /// What an activation left behind.
@@ -43,22 +43,22 @@ struct Activated {
 }
 
 /// Rebuilds.
-pub(super) fn run(session: &Session<'_>) -> Result<Outcome, Error> {
+pub(super) fn run(session: &RebuildContext<'_>) -> Result<Outcome, Error> {
     let places = &Places::of(session)?;
-    let record = Record::load(session.request.state)?;
+    let record = RebuildRecord::load(session.request.state)?;
     let tree = take(session, places);
     let hash = tree.as_ref().ok().map(|tree| tree.nar);
     let mut notes = Vec::new();
     if let Ok(tree) = &tree
         && !tree.special.is_empty()
     {
-        notes.push(Note::LeftOut {
+        notes.push(RebuildNote::LeftOut {
             paths: tree.special.clone(),
         });
     }
     let pin = tree.and_then(|tree| Pin::new(session, places, tree));
     let host = host::resolve(session, places, pin.as_ref().ok())?;
-    let mut pipeline = Pipeline {
+    let mut pipeline = RebuildPipeline {
         session,
         places,
         host,
@@ -87,8 +87,8 @@ pub(super) fn run(session: &Session<'_>) -> Result<Outcome, Error> {
 }
 
 /// A snapshot of the target.
-fn take(session: &Session<'_>, places: &Places) -> Result<Snapshot, Reason> {
-    let cause = |cause: String| Reason::Snapshot { cause };
+fn take(session: &RebuildContext<'_>, places: &Places) -> Result<Snapshot, UnpinnedReason> {
+    let cause = |cause: String| UnpinnedReason::Snapshot { cause };
     let source = Target::open(&places.target).map_err(|error| cause(error.to_string()))?;
     let filter = Filter {
         exclude: session.request.exclude,
@@ -98,7 +98,7 @@ fn take(session: &Session<'_>, places: &Places) -> Result<Snapshot, Reason> {
         .map_err(|error| cause(error.to_string()))
 }
 
-impl Pipeline<'_> {
+impl RebuildPipeline<'_> {
     /// Builds the snapshot, and activates exactly what came out.
     fn pinned(mut self, mut pin: Pin<'_>) -> Result<Outcome, Error> {
         let session = self.session;
@@ -108,7 +108,7 @@ impl Pipeline<'_> {
         let system = match pin.build(&self.host) {
             Ok(system) => system,
             Err(error) => {
-                self.finish(None, Status::Failed, None)?;
+                self.finish(None, RebuildStatus::Failed, None)?;
                 return Err(error);
             }
         };
@@ -120,8 +120,8 @@ impl Pipeline<'_> {
             .remember(&system, session.request.commit, key.clone());
 
         if action == Action::Build {
-            self.finish(key, Status::Built, Some(&system))?;
-            return Ok(self.outcome(Status::Built, Some(system)));
+            self.finish(key, RebuildStatus::Built, Some(&system))?;
+            return Ok(self.outcome(RebuildStatus::Built, Some(system)));
         }
         // Built by hand meanwhile, or from a commit that changes nothing: the machine runs it already.
         if self
@@ -131,7 +131,7 @@ impl Pipeline<'_> {
             return self.unchanged(Some(system), key);
         }
         self.keeps_timer(&system)?;
-        let way = Way::find(session)?;
+        let way = Activator::find(session)?;
         let before = session.machine.systems();
         let activated = self.activate(|| way.activate(session, &system));
         let after = session.machine.systems();
@@ -151,32 +151,33 @@ impl Pipeline<'_> {
     }
 
     /// `nixos-rebuild` on the live tree.
-    fn live(mut self, reason: Reason) -> Result<Outcome, Error> {
+    fn live(mut self, reason: UnpinnedReason) -> Result<Outcome, Error> {
         let session = self.session;
         let action = session.request.settings.action;
         session.find("nixos-rebuild")?;
-        self.notes.push(Note::NotPinned { reason });
+        self.notes.push(RebuildNote::NotPinned { reason });
         match pinned::refresh_lock(self.places) {
             Ok(false) => {}
-            Ok(true) => self.notes.push(Note::Lock {
+            Ok(true) => self.notes.push(RebuildNote::Lock {
                 change: LockChange::Refreshed,
             }),
-            Err(cause) => self.notes.push(Note::LockFailed { cause }),
+            Err(cause) => self.notes.push(RebuildNote::LockFailed { cause }),
         }
         let key = self.key();
         if session.request.timer.is_some() && activates(action) {
             let (verdict, finished) = plain::run(session, &self.host, Action::Build)?;
             if verdict != Verdict::Done {
-                self.finish(None, Status::Failed, None)?;
+                self.finish(None, RebuildStatus::Failed, None)?;
                 return Err(session.failure(verdict, finished));
             }
-            if let Some(system) = plain::system(session, Action::Build, Status::Built) {
+            if let Some(system) = plain::system(session, Action::Build, RebuildStatus::Built) {
                 self.keeps_timer(&system)?;
             }
         }
         let host = self.host.clone();
         let activated = self.activate(|| plain::run(session, &host, action))?;
-        let status = Status::of(activated.verdict, action, activated.newly_failed.is_empty());
+        let status =
+            RebuildStatus::of(activated.verdict, action, activated.newly_failed.is_empty());
         let system = status
             .is_done()
             .then(|| plain::system(session, action, status))
@@ -226,18 +227,18 @@ impl Pipeline<'_> {
             newly_failed,
         } = activated;
         let action = self.session.request.settings.action;
-        let status = Status::of(verdict, action, newly_failed.is_empty());
+        let status = RebuildStatus::of(verdict, action, newly_failed.is_empty());
         self.finish(key, status, system.as_deref())?;
         match status {
-            Status::Failed => return Err(self.session.failure(verdict, finished)),
-            Status::Degraded => {
+            RebuildStatus::Failed => return Err(self.session.failure(verdict, finished)),
+            RebuildStatus::Degraded => {
                 return Err(Error::Degraded {
                     units: newly_failed,
                     standing: self.session.standing(),
                 });
             }
-            Status::RebootNeeded => self.notes.push(Note::RebootNeeded),
-            _ if verdict == Verdict::UnitsFailed => self.notes.push(Note::StillFailing {
+            RebuildStatus::RebootNeeded => self.notes.push(RebuildNote::RebootNeeded),
+            _ if verdict == Verdict::UnitsFailed => self.notes.push(RebuildNote::StillFailing {
                 units: failed_before,
             }),
             _ => {}
@@ -249,8 +250,9 @@ impl Pipeline<'_> {
     fn unchanged(mut self, system: Option<PathBuf>, key: Option<String>) -> Result<Outcome, Error> {
         let request = self.session.request;
         let status = self.record.last.as_ref().map(|last| last.status);
-        if request.settings.action == Action::Switch && status == Some(Status::RebootNeeded) {
-            self.notes.push(Note::RebootNeeded);
+        if request.settings.action == Action::Switch && status == Some(RebuildStatus::RebootNeeded)
+        {
+            self.notes.push(RebuildNote::RebootNeeded);
         }
         let mut after = self.record.clone();
         after.pending = None;
@@ -262,8 +264,8 @@ impl Pipeline<'_> {
             self.record = after;
             self.save()?;
         }
-        self.publish(Status::Unchanged);
-        Ok(self.outcome(Status::Unchanged, system))
+        self.publish(RebuildStatus::Unchanged);
+        Ok(self.outcome(RebuildStatus::Unchanged, system))
     }
 
     /// Refuses a system without the timer that has started this run: nobody would ever update the machine again.
@@ -290,7 +292,7 @@ impl Pipeline<'_> {
     fn finish(
         &mut self,
         key: Option<String>,
-        status: Status,
+        status: RebuildStatus,
         system: Option<&Path>,
     ) -> Result<(), Error> {
         self.record
@@ -302,7 +304,7 @@ impl Pipeline<'_> {
 
     /// Adds how it ended to the state of the last sync. The system is what it is by now, whether that can be written or
     /// not.
-    fn publish(&self, status: Status) {
+    fn publish(&self, status: RebuildStatus) {
         let request = self.session.request;
         let Some(commit) = request.commit else {
             return;
@@ -328,7 +330,7 @@ impl Pipeline<'_> {
         Ok(self.record.save(self.session.request.state)?)
     }
 
-    fn outcome(self, status: Status, system: Option<PathBuf>) -> Outcome {
+    fn outcome(self, status: RebuildStatus, system: Option<PathBuf>) -> Outcome {
         Outcome {
             nar_hash: self.nar_hash(),
             status,
@@ -362,7 +364,7 @@ fn starts_units(action: Action, verdict: Verdict) -> bool {
 
 /// Tries until nobody else activates a system, or patience is at its end.
 fn patiently(
-    session: &Session<'_>,
+    session: &RebuildContext<'_>,
     mut attempt: impl FnMut() -> Result<(Verdict, Finished), Error>,
 ) -> Result<(Verdict, Finished), Error> {
     let mut waits = PATIENCE.into_iter();

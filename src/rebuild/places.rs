@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_encode};
 
 use super::error::Error;
-use super::session::Session;
+use super::session::RebuildContext;
 use crate::fs::{Directory, Faults, content};
 use crate::nix::{Flake, Layout};
 
@@ -40,7 +40,7 @@ pub(super) struct Places {
 
 impl Places {
     /// Finds them for a rebuild.
-    pub(super) fn of(session: &Session<'_>) -> Result<Self, Error> {
+    pub(super) fn of(session: &RebuildContext<'_>) -> Result<Self, Error> {
         let flake = &session.request.settings.flake;
         Self::find(flake, session.request.target).map_err(|why| match why {
             NoFlake::Missing => Error::FlakeMissing {

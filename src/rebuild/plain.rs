@@ -6,8 +6,8 @@
 use std::path::PathBuf;
 
 use super::error::Error;
-use super::outcome::Status;
-use super::session::Session;
+use super::outcome::RebuildStatus;
+use super::session::RebuildContext;
 use super::units;
 use super::verdict::Verdict;
 use crate::process::Finished;
@@ -15,7 +15,7 @@ use crate::settings::Action;
 
 /// Runs it, and says what its end means.
 pub(super) fn run(
-    session: &Session<'_>,
+    session: &RebuildContext<'_>,
     host: &str,
     action: Action,
 ) -> Result<(Verdict, Finished), Error> {
@@ -44,10 +44,14 @@ pub(super) fn run(
 }
 
 /// The system that came out, where the machine's own links tell.
-pub(super) fn system(session: &Session<'_>, action: Action, status: Status) -> Option<PathBuf> {
+pub(super) fn system(
+    session: &RebuildContext<'_>,
+    action: Action,
+    status: RebuildStatus,
+) -> Option<PathBuf> {
     let systems = session.machine.systems();
     match action {
-        Action::Switch if status == Status::RebootNeeded => systems.profile,
+        Action::Switch if status == RebuildStatus::RebootNeeded => systems.profile,
         Action::Build => super::machine::system(&session.request.state.path().join("result")),
         Action::Test | Action::Switch => systems.current,
         Action::Boot => systems.profile,

@@ -10,16 +10,16 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::machine::{self, Systems};
-use super::outcome::Status;
-use super::session::Session;
+use super::outcome::RebuildStatus;
+use super::session::RebuildContext;
 use crate::git::CommitId;
 use crate::settings::Action;
-use crate::state::sealed::{self, Format, Found};
+use crate::state::sealed::{self, Found, SealedFormat};
 use crate::state::{self, StateDir};
 
 /// The file's name in the state directory.
 const FILE: &str = "rebuild.json";
-const FORMAT: Format = Format {
+const FORMAT: SealedFormat = SealedFormat {
     kind: "rebuild",
     version: 1,
 };
@@ -28,11 +28,11 @@ const BUILDS: usize = 20;
 
 /// What is remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct RebuildRecord {
     /// The rebuild that is still to be done.
     pub pending: Option<Pending>,
     /// The last one that ended.
-    pub last: Option<Last>,
+    pub last: Option<LastRebuild>,
     /// Systems and what they were built from, newest first.
     pub builds: Vec<Build>,
 }
@@ -52,7 +52,7 @@ pub struct Pending {
 
 /// The last rebuild.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Last {
+pub struct LastRebuild {
     /// The commit the tree was at.
     pub commit: Option<CommitId>,
     /// The host it was for.
@@ -60,7 +60,7 @@ pub struct Last {
     /// What was done.
     pub action: String,
     /// How it went.
-    pub status: Status,
+    pub status: RebuildStatus,
     /// What the build depends on.
     pub key: Option<String>,
     /// The system that came out, where it is known.
@@ -82,7 +82,7 @@ pub struct Build {
     pub key: Option<String>,
 }
 
-impl Record {
+impl RebuildRecord {
     /// Reads it; empty where there is none, or a damaged one.
     pub fn load(state: &StateDir) -> Result<Self, state::Error> {
         Ok(match sealed::read(state.directory(), FILE, FORMAT)? {
@@ -136,7 +136,7 @@ impl Record {
             Action::Boot => boots,
             Action::Switch => {
                 let waits_for_reboot = self.last.as_ref().is_some_and(|last| {
-                    last.status == Status::RebootNeeded
+                    last.status == RebuildStatus::RebootNeeded
                         && last.out.as_deref() == Some(system)
                         && last.booted == systems.booted
                 });
@@ -182,10 +182,10 @@ impl Record {
     /// Notes how a rebuild ended.
     pub(super) fn finish(
         &mut self,
-        session: &Session<'_>,
+        session: &RebuildContext<'_>,
         host: &str,
         key: Option<String>,
-        status: Status,
+        status: RebuildStatus,
         system: Option<&Path>,
     ) {
         let commit = session.request.commit;
@@ -195,7 +195,7 @@ impl Record {
         if let Some(system) = system {
             self.remember(system, commit, key.clone());
         }
-        self.last = Some(Last {
+        self.last = Some(LastRebuild {
             commit,
             host: host.to_owned(),
             action: session.request.settings.action.as_str().to_owned(),

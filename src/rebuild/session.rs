@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::environment;
-use super::error::{Error, Running, Standing};
+use super::error::{Error, RunningSystem, Standing};
 use super::machine::Machine;
-use super::record::Record;
+use super::record::RebuildRecord;
 use super::units::Health;
 use super::verdict::Verdict;
-use super::{Request, units};
+use super::{RebuildRequest, units};
 use crate::process::{Command, End, Environment, Finished, Runner};
 use crate::settings::Env;
 
 /// One rebuild.
-pub(super) struct Session<'a> {
-    pub(super) request: &'a Request<'a>,
+pub(super) struct RebuildContext<'a> {
+    pub(super) request: &'a RebuildRequest<'a>,
     pub(super) machine: &'a Machine,
     pub(super) runner: &'a dyn Runner,
     pub(super) environment: Environment,
@@ -25,9 +25,9 @@ pub(super) struct Session<'a> {
     begun: Instant,
 }
 
-impl<'a> Session<'a> {
+impl<'a> RebuildContext<'a> {
     pub(super) fn new(
-        request: &'a Request<'a>,
+        request: &'a RebuildRequest<'a>,
         machine: &'a Machine,
         env: &Env,
         runner: &'a dyn Runner,
@@ -45,8 +45,8 @@ impl<'a> Session<'a> {
     /// Where things stand now.
     pub(super) fn standing(&self) -> Standing {
         // The error that is being told matters more than one of the memory.
-        let record = Record::load(self.request.state).unwrap_or_default();
-        let running = self.machine.systems().current.map(|system| Running {
+        let record = RebuildRecord::load(self.request.state).unwrap_or_default();
+        let running = self.machine.systems().current.map(|system| RunningSystem {
             commit: record.commit_of(&system),
             system,
         });

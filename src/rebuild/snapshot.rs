@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, fstat, utimensat};
 
-use crate::fs::{self, Kind, Stat, Target};
+use crate::fs::{self, FileKind, Stat, Target};
 use crate::git::RelPath;
 use crate::nix::NarHash;
 use crate::patterns::Patterns;
@@ -152,15 +152,15 @@ impl Copier<'_> {
             }
             let copy = self.root.join(&path);
             match stat.kind {
-                Kind::File => self.file(&path, &copy)?,
-                Kind::Symlink => {
+                FileKind::File => self.file(&path, &copy)?,
+                FileKind::Symlink => {
                     let Some(text) = self.source.read_link(&path)? else {
                         continue;
                     };
                     symlink(os(&text), &copy)?;
                     set_time(&copy, stat.mtime)?;
                 }
-                Kind::Directory => {
+                FileKind::Directory => {
                     std::fs::DirBuilder::new().mode(0o755).create(&copy)?;
                     if self.filter.hole != Some(&path) {
                         self.directory(Some(&path))?;
@@ -168,7 +168,7 @@ impl Copier<'_> {
                     // After its content, which changes it.
                     set_time(&copy, stat.mtime)?;
                 }
-                Kind::Special => self.special.push(path),
+                FileKind::Special => self.special.push(path),
             }
         }
         Ok(())
@@ -176,9 +176,9 @@ impl Copier<'_> {
 
     fn is_left_out(&self, path: &RelPath, stat: &Stat) -> bool {
         let extension = Path::new(path.as_str()).extension();
-        let of_nix = stat.kind == Kind::File && extension.is_some_and(|name| name == "nix");
+        let of_nix = stat.kind == FileKind::File && extension.is_some_and(|name| name == "nix");
         let exclude = self.filter.exclude;
-        if stat.kind == Kind::Directory {
+        if stat.kind == FileKind::Directory {
             return exclude.matches_directory(path);
         }
         let parent_is_left_out = || {

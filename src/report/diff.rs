@@ -32,7 +32,7 @@ impl Side {
 
 /// For whom a difference is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reader {
+pub struct Audience {
     /// A person at a terminal: what a file holds is escaped. A program gets every byte as it is.
     pub terminal: bool,
     /// Whether it is coloured.
@@ -41,7 +41,7 @@ pub struct Reader {
 
 /// The difference at a path; empty where there is none.
 #[must_use]
-pub fn unified(path: &RelPath, old: Option<&Side>, new: Option<&Side>, reader: Reader) -> String {
+pub fn unified(path: &RelPath, old: Option<&Side>, new: Option<&Side>, reader: Audience) -> String {
     if let (Some(before), Some(after)) = (old, new)
         && (before.mode == FileMode::Symlink) != (after.mode == FileMode::Symlink)
     {
@@ -92,7 +92,7 @@ pub fn unified(path: &RelPath, old: Option<&Side>, new: Option<&Side>, reader: R
 }
 
 /// The hunks. A line ends with a line feed and nowhere else, so that a carriage return is part of it.
-fn hunks(before: &str, after: &str, reader: Reader) -> String {
+fn hunks(before: &str, after: &str, reader: Audience) -> String {
     let before: Vec<&str> = before.split_inclusive('\n').collect();
     let after: Vec<&str> = after.split_inclusive('\n').collect();
     let diff = TextDiff::configure()
@@ -139,7 +139,7 @@ fn as_text(content: &[u8]) -> Option<&str> {
     }
 }
 
-impl Reader {
+impl Audience {
     fn paint(self, code: &str, line: &str) -> String {
         let line = if self.terminal {
             escape(line)
@@ -166,7 +166,7 @@ mod tests {
     }
 
     fn diff(old: Option<&Side>, new: Option<&Side>) -> String {
-        let reader = Reader {
+        let reader = Audience {
             terminal: true,
             color: false,
         };
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_program_gets_every_byte_and_a_carriage_return_is_one() {
-        let program = Reader {
+        let program = Audience {
             terminal: false,
             color: false,
         };

@@ -49,14 +49,14 @@ impl<W: Write> Write for Event<W> {
 
 /// Writes what another program prints to this process's stderr, line by line: stdout is for results.
 pub fn pass_through() -> impl Fn(&[u8]) + Send + Sync + 'static {
-    let child = Child::default();
+    let child = ProgramOutput::default();
     move |bytes| child.pass(bytes)
 }
 
 #[derive(Default)]
-struct Child(Mutex<Lines>);
+struct ProgramOutput(Mutex<Lines>);
 
-impl Child {
+impl ProgramOutput {
     fn pass(&self, bytes: &[u8]) {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Nobody is left to be told that stderr is closed.
@@ -64,7 +64,7 @@ impl Child {
     }
 }
 
-impl Drop for Child {
+impl Drop for ProgramOutput {
     fn drop(&mut self) {
         let lines = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
         let _ = io::stderr().write_all(lines.end().as_bytes());

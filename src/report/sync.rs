@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::{Report, Verbosity};
 use crate::apply::{Applied, Fate};
 use crate::git::RelPath;
-use crate::plan::{InTheWay, Kept, Operation, Reason};
+use crate::plan::{InTheWay, Kept, Operation, SkipReason};
 use crate::scan::Local;
 use crate::signature::Signer;
 use crate::source::{Notice, RefKind, Route};
-use crate::sync::{Mode, Note, OpenMode, Outcome, StandIn};
+use crate::sync::{OpenMode, Outcome, StandIn, StateNote, SyncMode};
 use crate::text::{self, Amount, twins};
 
 mod document;
@@ -43,7 +43,7 @@ pub fn human(report: &mut Report, outcome: &Outcome) {
         report.note(&format!("{more} of this kind; `--verbose` names them"));
     }
     edits(report, outcome);
-    if outcome.mode == Mode::DryRun || report.verbosity() == Verbosity::Verbose {
+    if outcome.mode == SyncMode::DryRun || report.verbosity() == Verbosity::Verbose {
         for operation in outcome.plan.operations() {
             report.text(&format!("  {:<8}{}\n", verb(operation), operation.path));
         }
@@ -61,7 +61,7 @@ fn listed<T>(report: &Report, items: impl Iterator<Item = T>) -> (Vec<T>, Option
 }
 
 fn edits(report: &mut Report, outcome: &Outcome) {
-    let done = outcome.mode == Mode::Apply;
+    let done = outcome.mode == SyncMode::Apply;
     let edited = outcome.plan.operations().iter();
     let (replaced, more) = listed(report, edited.filter(|operation| operation.edited));
     for operation in replaced {
@@ -114,7 +114,7 @@ fn modes(report: &mut Report, outcome: &Outcome) {
             Some(error) => {
                 format!("the mode of `{path}` is {before:04o} and could not be set: {error}")
             }
-            None if outcome.mode == Mode::Apply => {
+            None if outcome.mode == SyncMode::Apply => {
                 format!("the mode of `{path}` was {before:04o} and is {after:04o} again")
             }
             None => format!("the mode of `{path}` is {before:04o} and would be {after:04o} again"),
@@ -160,21 +160,21 @@ fn word(path: &RelPath) -> Cow<'_, str> {
 
 /// What was found and mended, or should be known.
 #[must_use]
-pub fn about(note: &Note) -> String {
+pub fn about(note: &StateNote) -> String {
     match note {
-        Note::IndexSetAside(path) => format!(
+        StateNote::IndexSetAside(path) => format!(
             "the index was damaged and is now `{}`; files that differ from the commit count as edited in this run",
             text::path(path)
         ),
-        Note::RecordSetAside(path) => format!(
+        StateNote::RecordSetAside(path) => format!(
             "the record of an interrupted update was damaged and is now `{}`; if it is damaged again, check the disk",
             text::path(path)
         ),
-        Note::Held(commit) => format!(
+        StateNote::Held(commit) => format!(
             "{} was rolled back from and is held; the next commit ends that, or `--resume`",
             commit.short()
         ),
-        Note::Moved(moved) => {
+        StateNote::Moved(moved) => {
             let advice = match &moved.repo {
                 Some(repo) => format!("`repo = \"{}\"`", text::words(repo)),
                 None => "`repo` to its new name".to_owned(),
@@ -184,13 +184,13 @@ pub fn about(note: &Note) -> String {
                 text::words(&moved.read_from)
             )
         }
-        Note::BranchAndTag(reference) => {
+        StateNote::BranchAndTag(reference) => {
             let name = text::name(reference);
             format!(
                 "`{name}` is a branch and a tag, and the branch was taken; `refs/heads/{name}` and `refs/tags/{name}` say which one is meant"
             )
         }
-        Note::StandIns { kind, files } => {
+        StateNote::StandIns { kind, files } => {
             let files = match files {
                 1 => "1 file that was written is".to_owned(),
                 count => format!("{count} files that were written are"),
@@ -202,7 +202,7 @@ pub fn about(note: &Note) -> String {
                 StandIn::GitCrypt => format!("{files} encrypted by git-crypt, and not decrypted"),
             }
         }
-        Note::StoreRebuilt => {
+        StateNote::StoreRebuilt => {
             "the object store was damaged and has been mended; what it lost is downloaded again"
                 .to_owned()
         }
@@ -211,12 +211,12 @@ pub fn about(note: &Note) -> String {
 
 /// Why a path stays as it is, be it an edit or a file that was never ours.
 #[must_use]
-pub fn because(reason: Reason) -> &'static str {
+pub fn because(reason: SkipReason) -> &'static str {
     match reason {
-        Reason::Protected => "it is not as in the commit, and a pattern of `protect` matches",
-        Reason::Policy => "it is not as in the commit, and `local_edits` is \"keep\"",
-        Reason::Untouched => "it was edited here, and the commit does not change it",
-        Reason::Blocked => "a local file stands in place of a directory above it",
+        SkipReason::Protected => "it is not as in the commit, and a pattern of `protect` matches",
+        SkipReason::Policy => "it is not as in the commit, and `local_edits` is \"keep\"",
+        SkipReason::Untouched => "it was edited here, and the commit does not change it",
+        SkipReason::Blocked => "a local file stands in place of a directory above it",
     }
 }
 
@@ -287,8 +287,8 @@ fn files(outcome: &Outcome) -> String {
     let deleted = operations.iter().filter(goes).count();
     let files = if changed == 1 { "file" } else { "files" };
     let done = match outcome.mode {
-        Mode::Apply => "changed",
-        Mode::DryRun | Mode::Check => "would change",
+        SyncMode::Apply => "changed",
+        SyncMode::DryRun | SyncMode::Check => "would change",
     };
     let written = changed - deleted;
     format!("{changed} {files} {done} ({written} written, {deleted} deleted), {checked} checked\n")

@@ -13,14 +13,14 @@ use crate::text::message;
 pub(super) struct Told<'a> {
     error: &'a dyn Diagnostic,
     message: String,
-    cause: Option<Box<Cause>>,
+    cause: Option<Box<ErrorCause>>,
     help: Option<String>,
     related: Vec<Self>,
 }
 
 /// One cause of it, with its own.
 #[derive(Debug)]
-struct Cause {
+struct ErrorCause {
     message: String,
     cause: Option<Box<Self>>,
 }
@@ -29,7 +29,7 @@ impl<'a> Told<'a> {
     pub(super) fn of(error: &'a dyn Diagnostic) -> Self {
         Self {
             message: message(&error.to_string()),
-            cause: error.source().map(|cause| Box::new(Cause::of(cause))),
+            cause: error.source().map(|cause| Box::new(ErrorCause::of(cause))),
             help: error.help().map(|help| message(&help.to_string())),
             related: error
                 .related()
@@ -55,7 +55,7 @@ impl<'a> Told<'a> {
     }
 }
 
-impl Cause {
+impl ErrorCause {
     fn of(error: &dyn Error) -> Self {
         Self {
             message: message(&error.to_string()),
@@ -64,13 +64,13 @@ impl Cause {
     }
 }
 
-impl fmt::Display for Cause {
+impl fmt::Display for ErrorCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl Error for Cause {
+impl Error for ErrorCause {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.cause.as_deref().map(|cause| cause as &dyn Error)
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Report, Verbosity};
 use crate::text;
-use crate::validate::{Detail, Outcome, Place, Status, Validation};
+use crate::validate::{CheckStatus, Detail, FilePosition, Outcome, Validation};
 
 /// A longer line of a file is cut.
 const LINE_MAX: usize = 120;
@@ -17,8 +17,8 @@ pub fn human(report: &mut Report, validation: &Validation) {
         }
     }
     let least = match report.verbosity() {
-        Verbosity::Quiet => Status::Warned,
-        Verbosity::Normal | Verbosity::Verbose => Status::Skipped,
+        Verbosity::Quiet => CheckStatus::Warned,
+        Verbosity::Normal | Verbosity::Verbose => CheckStatus::Skipped,
     };
     let mut text = String::new();
     for check in validation
@@ -29,7 +29,7 @@ pub fn human(report: &mut Report, validation: &Validation) {
         // Writing to a string cannot fail.
         let _ = write!(text, "{:<9}{}", word(check.status), check.title);
         match check.details.as_slice() {
-            [why] if check.status == Status::Skipped => {
+            [why] if check.status == CheckStatus::Skipped => {
                 let _ = writeln!(text, ": {}", why.text);
             }
             _ => {
@@ -53,7 +53,7 @@ pub fn human(report: &mut Report, validation: &Validation) {
 }
 
 /// Tells on stderr, in a line for each check, what is not as it should be.
-pub fn brief(report: &mut Report, validation: &Validation, least: Status) {
+pub fn brief(report: &mut Report, validation: &Validation, least: CheckStatus) {
     for check in validation.checks() {
         let details = check.details.iter();
         let mut details = details.filter(|detail| detail.status >= least);
@@ -71,8 +71,8 @@ pub fn brief(report: &mut Report, validation: &Validation, least: Status) {
 
 fn about(text: &mut String, check: &Outcome, verbosity: Verbosity) {
     let least = match verbosity {
-        Verbosity::Quiet | Verbosity::Normal => Status::Warned,
-        Verbosity::Verbose => Status::Skipped,
+        Verbosity::Quiet | Verbosity::Normal => CheckStatus::Warned,
+        Verbosity::Verbose => CheckStatus::Skipped,
     };
     let details = check.details.iter();
     for detail in details.filter(|detail| detail.status >= least) {
@@ -99,7 +99,7 @@ fn located(detail: &Detail) -> String {
 }
 
 /// The line, and marks below what it is about.
-fn excerpt(text: &mut String, place: &Place) {
+fn excerpt(text: &mut String, place: &FilePosition) {
     let Some(line) = place.source.lines().nth(place.position.line - 1) else {
         return;
     };
@@ -127,19 +127,19 @@ pub fn summary(validation: &Validation) -> String {
     format!(
         "{} checks: {} passed, {} with warnings, {} failed, {} skipped",
         validation.checks().len(),
-        count(Status::Passed),
-        count(Status::Warned),
-        count(Status::Failed),
-        count(Status::Skipped),
+        count(CheckStatus::Passed),
+        count(CheckStatus::Warned),
+        count(CheckStatus::Failed),
+        count(CheckStatus::Skipped),
     )
 }
 
-fn word(status: Status) -> &'static str {
+fn word(status: CheckStatus) -> &'static str {
     match status {
-        Status::Skipped => "skipped",
-        Status::Passed => "passed",
-        Status::Warned => "warning",
-        Status::Failed => "failed",
+        CheckStatus::Skipped => "skipped",
+        CheckStatus::Passed => "passed",
+        CheckStatus::Warned => "warning",
+        CheckStatus::Failed => "failed",
     }
 }
 
@@ -148,10 +148,10 @@ fn coloured(text: &str) -> String {
     let mut coloured = String::with_capacity(text.len() + 256);
     for line in text.split_inclusive('\n') {
         let paint = [
-            (Status::Skipped, "2"),
-            (Status::Passed, "32"),
-            (Status::Warned, "1;33"),
-            (Status::Failed, "1;31"),
+            (CheckStatus::Skipped, "2"),
+            (CheckStatus::Passed, "32"),
+            (CheckStatus::Warned, "1;33"),
+            (CheckStatus::Failed, "1;31"),
         ];
         let painted = paint.into_iter().find_map(|(status, code)| {
             let rest = line

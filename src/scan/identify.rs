@@ -6,7 +6,7 @@ use sha1::{Digest, Sha1};
 
 use super::in_order::InOrder;
 use super::{Belief, Below, Error, Local, Scanner};
-use crate::fs::{Kind, Stat};
+use crate::fs::{FileKind, Stat};
 use crate::git::{BlobId, FileMode, Oid, RelPath};
 use crate::state::Owned;
 use crate::text;
@@ -42,23 +42,23 @@ impl Scanner<'_> {
     /// What is at a path of which `lstat` told this.
     fn identify(&self, path: &RelPath, stat: Stat, known: Option<&Owned>) -> Result<Local, Error> {
         Ok(match stat.kind {
-            Kind::File => match known {
+            FileKind::File => match known {
                 Some(known) if self.believes(known, &stat) => file(Some(known.id), stat),
                 _ if self.is_edited(known, &stat) => file(None, stat),
                 _ => self.hashed(path)?,
             },
-            Kind::Symlink => match self.target.read_link(path)? {
+            FileKind::Symlink => match self.target.read_link(path)? {
                 Some(text) => Local::Symlink {
                     id: hash(text.len() as u64, &mut text.as_slice()).map_err(read(path))?,
                     stat,
                 },
                 None => Local::Missing,
             },
-            Kind::Directory => Local::Directory {
+            FileKind::Directory => Local::Directory {
                 stat,
                 below: self.below(path)?,
             },
-            Kind::Special => Local::Special { stat },
+            FileKind::Special => Local::Special { stat },
         })
     }
 
@@ -124,7 +124,7 @@ impl Scanner<'_> {
                     return Ok(below);
                 };
                 match self.target.stat(&path)?.map(|stat| stat.kind) {
-                    Some(Kind::Directory) => pending.push(path),
+                    Some(FileKind::Directory) => pending.push(path),
                     Some(_) => {
                         below.paths.insert(path);
                     }

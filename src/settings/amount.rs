@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::Problem;
-use super::paths::Base;
+use super::paths::PathBase;
 use super::value::{Placed, Value, not_a_value, wrong_type};
 
 /// A number of things.
@@ -17,7 +17,7 @@ pub(super) struct Count(pub(super) u64);
 impl Value for Count {
     const TAKES: &'static str = "a whole number, such as `50000`";
 
-    fn parse(text: &str, _: Base<'_>) -> Result<Self, Problem> {
+    fn parse(text: &str, _: PathBase<'_>) -> Result<Self, Problem> {
         text.parse()
             .map(Self)
             .map_err(|_| not_a_value::<Self>(text))
@@ -54,7 +54,7 @@ const UNITS: &[(&str, u64)] = &[
 impl Value for Size {
     const TAKES: &'static str = "a size, such as `128 MiB`";
 
-    fn parse(text: &str, _: Base<'_>) -> Result<Self, Problem> {
+    fn parse(text: &str, _: PathBase<'_>) -> Result<Self, Problem> {
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
         let (number, unit) = text.split_at(digits);
         let unit = unit.trim().to_ascii_lowercase();
@@ -85,7 +85,7 @@ impl Value for Size {
 
     fn from_toml(value: &Spanned<DeValue<'_>>) -> Result<Self, Placed> {
         let read = match (value.get_ref().as_str(), integer(value)) {
-            (Some(text), _) => Self::from_text(text, Base::None),
+            (Some(text), _) => Self::from_text(text, PathBase::None),
             (None, Some(bytes)) => Ok(Self(bytes)),
             (None, None) => Err(wrong_or_negative::<Self>(value)),
         };
@@ -97,7 +97,7 @@ impl Value for Size {
 impl Value for Duration {
     const TAKES: &'static str = "a time, such as `15min` or `1h 30min`";
 
-    fn parse(text: &str, _: Base<'_>) -> Result<Self, Problem> {
+    fn parse(text: &str, _: PathBase<'_>) -> Result<Self, Problem> {
         let seconds = text.parse().map(Self::from_secs).ok();
         let parsed = seconds.or_else(|| SpanParser::new().parse_unsigned_duration(text).ok());
         parsed
@@ -111,8 +111,8 @@ impl Value for Duration {
 
     fn from_toml(value: &Spanned<DeValue<'_>>) -> Result<Self, Placed> {
         let read = match (value.get_ref().as_str(), integer(value)) {
-            (Some(text), _) => Self::from_text(text, Base::None),
-            (None, Some(seconds)) => Self::from_text(&seconds.to_string(), Base::None),
+            (Some(text), _) => Self::from_text(text, PathBase::None),
+            (None, Some(seconds)) => Self::from_text(&seconds.to_string(), PathBase::None),
             (None, None) => Err(wrong_or_negative::<Self>(value)),
         };
         read.map_err(|problem| (problem, value.span()))
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     fn text<T: Value>(text: &str) -> Result<T, Problem> {
-        T::from_text(text, Base::None)
+        T::from_text(text, PathBase::None)
     }
 
     #[test]

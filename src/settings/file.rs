@@ -14,7 +14,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{Env, Error, Origin, redact};
 use crate::text;
-use crate::vetted::{self, Refusal, Terms};
+use crate::vetted::{self, FileRequirements, UntrustedReason};
 
 /// Where the file is looked for.
 pub const DEFAULT_FILE: &str = "/etc/hyper-sync/config.toml";
@@ -23,22 +23,22 @@ const SIZE_MAX: u64 = 1 << 20;
 
 /// A configuration file, read.
 #[derive(Clone)]
-pub struct File {
+pub struct ConfigFile {
     path: PathBuf,
     text: String,
     masked: Arc<NamedSource<String>>,
 }
 
 /// A key: its value and the place of its name.
-pub(super) struct Key<'file> {
+pub(super) struct KeyEntry<'file> {
     pub(super) at: Range<usize>,
     pub(super) value: Spanned<DeValue<'file>>,
 }
 
 /// The keys of a file by their names with the section, `rebuild.action`.
-pub(super) type Keys<'file> = BTreeMap<String, Key<'file>>;
+pub(super) type KeyTable<'file> = BTreeMap<String, KeyEntry<'file>>;
 
-impl File {
+impl ConfigFile {
     /// The file a run uses: `--config`, else `HYPER_SYNC_CONFIG`, else [`DEFAULT_FILE`] where it exists.
     pub fn find(flag: Option<&Path>, env: &Env) -> Result<Option<Self>, Error> {
         if let Some(path) = flag {
@@ -59,14 +59,14 @@ impl File {
         let path = env
             .current_dir()
             .map_or_else(|| path.to_owned(), |directory| directory.join(path));
-        let bytes = match vetted::read(&path, &Terms::anyone(SIZE_MAX)) {
+        let bytes = match vetted::read(&path, &FileRequirements::anyone(SIZE_MAX)) {
             Ok(bytes) => bytes,
-            Err(Refusal::Absent) => return Err(Error::FileMissing { path, asked_by }),
-            Err(Refusal::TooLarge(_)) => {
+            Err(UntrustedReason::Absent) => return Err(Error::FileMissing { path, asked_by }),
+            Err(UntrustedReason::TooLarge(_)) => {
                 let why = "it is longer than 1 MiB";
                 return Err(Error::FileNotText { path, why });
             }
-            Err(Refusal::Io(source)) => return Err(Error::FileUnreadable { path, source }),
+            Err(UntrustedReason::Io(source)) => return Err(Error::FileUnreadable { path, source }),
             Err(refusal) => {
                 let source = std::io::Error::other(refusal.to_string());
                 return Err(Error::FileUnreadable { path, source });
@@ -100,10 +100,10 @@ impl File {
     }
 
     /// Takes its text apart.
-    pub(super) fn keys(&self) -> Result<Keys<'_>, Error> {
+    pub(super) fn keys(&self) -> Result<KeyTable<'_>, Error> {
         match DeTable::parse(&self.text) {
             Ok(table) => {
-                let mut keys = Keys::new();
+                let mut keys = KeyTable::new();
                 flatten("", table.into_inner(), &mut keys);
                 Ok(keys)
             }
@@ -135,7 +135,7 @@ impl File {
 }
 
 /// An empty section stays as a key of its own, so that an unknown one is found too.
-fn flatten<'file>(prefix: &str, table: DeTable<'file>, keys: &mut Keys<'file>) {
+fn flatten<'file>(prefix: &str, table: DeTable<'file>, keys: &mut KeyTable<'file>) {
     for (key, mut value) in table {
         let name = format!("{prefix}{}", key.get_ref());
         match value.get_mut() {
@@ -144,7 +144,7 @@ fn flatten<'file>(prefix: &str, table: DeTable<'file>, keys: &mut Keys<'file>) {
             }
             _ => {
                 let at = key.span();
-                keys.insert(name, Key { at, value });
+                keys.insert(name, KeyEntry { at, value });
             }
         }
     }

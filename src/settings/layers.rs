@@ -11,10 +11,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::error::{UnknownKeyHelp, ValueError};
-use super::file::Keys;
-use super::paths::Base;
+use super::file::KeyTable;
+use super::paths::PathBase;
 use super::value::{Placed, Value};
-use super::{Env, Error, File, Problem, redact};
+use super::{ConfigFile, Env, Error, Problem, redact};
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl Overrides {
 
 /// A setting as it was resolved.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
+pub struct ResolvedSetting {
     /// Its name, with its section.
     pub name: &'static str,
     /// Its value; `None`: not set.
@@ -93,8 +93,8 @@ pub fn variable(name: &str) -> String {
 pub(super) struct Layers<'a> {
     flags: &'a Overrides,
     env: &'a Env,
-    file: Option<(&'a File, Keys<'a>)>,
-    entries: Vec<Entry>,
+    file: Option<(&'a ConfigFile, KeyTable<'a>)>,
+    entries: Vec<ResolvedSetting>,
     problems: Vec<Error>,
 }
 
@@ -102,7 +102,7 @@ impl<'a> Layers<'a> {
     pub(super) fn new(
         flags: &'a Overrides,
         env: &'a Env,
-        file: Option<&'a File>,
+        file: Option<&'a ConfigFile>,
     ) -> Result<Self, Error> {
         let file = match file {
             Some(file) => Some((file, file.keys()?)),
@@ -156,7 +156,7 @@ impl<'a> Layers<'a> {
 
     /// Everything that was looked up, if nothing was wrong and nothing in the file is left over; and the variables
     /// that are left over.
-    pub(super) fn finish(mut self) -> Result<(Vec<Entry>, Vec<String>), Error> {
+    pub(super) fn finish(mut self) -> Result<(Vec<ResolvedSetting>, Vec<String>), Error> {
         let mut problems = self.unknown_keys();
         problems.append(&mut self.problems);
         match Error::from_all(problems) {
@@ -187,14 +187,17 @@ impl<'a> Layers<'a> {
     /// What the first layer that has it says. A value that is refused is none.
     fn find<T: Value>(&mut self, name: &'static str) -> Option<(Option<T>, Origin)> {
         if let Some((flag, text)) = self.flags.0.get(name) {
-            let base = self.env.current_dir().map_or(Base::None, Base::Directory);
+            let base = self
+                .env
+                .current_dir()
+                .map_or(PathBase::None, PathBase::Directory);
             let origin = Origin::Flag(flag);
             return Some(self.read(name, text, base, origin));
         }
         let variable = variable(name);
         if let Some(text) = self.env.get(&variable) {
             let origin = Origin::Environment(variable);
-            return Some(self.read(name, text, Base::None, origin));
+            return Some(self.read(name, text, PathBase::None, origin));
         }
         let (file, keys) = self.file.as_ref()?;
         let key = keys.get(name)?;
@@ -214,7 +217,7 @@ impl<'a> Layers<'a> {
         &mut self,
         name: &'static str,
         text: &OsStr,
-        base: Base<'_>,
+        base: PathBase<'_>,
         origin: Origin,
     ) -> (Option<T>, Origin) {
         let text = text.to_str().ok_or(Problem::NotUtf8);
@@ -228,7 +231,7 @@ impl<'a> Layers<'a> {
     }
 
     fn record(&mut self, name: &'static str, value: Option<toml::Value>, origin: Origin) {
-        self.entries.push(Entry {
+        self.entries.push(ResolvedSetting {
             name,
             value,
             origin,
@@ -310,7 +313,7 @@ struct Unset<T>(Option<T>);
 impl<T: Value> Value for Unset<T> {
     const TAKES: &'static str = T::TAKES;
 
-    fn parse(text: &str, base: Base<'_>) -> Result<Self, Problem> {
+    fn parse(text: &str, base: PathBase<'_>) -> Result<Self, Problem> {
         if text.is_empty() {
             return Ok(Self(None));
         }

@@ -9,7 +9,7 @@ use super::Problem;
 
 /// What a relative path starts from.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Base<'a> {
+pub(super) enum PathBase<'a> {
     /// Nothing: a file or a variable means the same wherever it is read from.
     None,
     /// The working directory, for options of the command line.
@@ -17,7 +17,7 @@ pub(super) enum Base<'a> {
 }
 
 /// An absolute path without `.`, `..` and doubled slashes.
-pub(super) fn absolute(text: &str, base: Base<'_>) -> Result<PathBuf, Problem> {
+pub(super) fn absolute(text: &str, base: PathBase<'_>) -> Result<PathBuf, Problem> {
     if text.is_empty() {
         return Err(Problem::Empty);
     }
@@ -29,13 +29,13 @@ pub(super) fn absolute(text: &str, base: Base<'_>) -> Result<PathBuf, Problem> {
         path: text.to_owned(),
     };
     let start = match base {
-        Base::Directory(directory) => directory,
-        Base::None if path.is_relative() => return Err(relative()),
+        PathBase::Directory(directory) => directory,
+        PathBase::None if path.is_relative() => return Err(relative()),
         // In a file, `..` is more often a slip than meant.
-        Base::None if path.components().any(|part| part == Component::ParentDir) => {
+        PathBase::None if path.components().any(|part| part == Component::ParentDir) => {
             return Err(relative());
         }
-        Base::None => Path::new("/"),
+        PathBase::None => Path::new("/"),
     };
     let mut absolute = PathBuf::new();
     for component in start.join(path).components() {
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_command_line_may_be_relative() {
-        let base = Base::Directory(Path::new("/srv/here"));
+        let base = PathBase::Directory(Path::new("/srv/here"));
         for (text, path) in [
             ("demo", "/srv/here/demo"),
             ("./demo/", "/srv/here/demo"),
@@ -148,12 +148,15 @@ mod tests {
     fn files_and_variables_may_not() {
         for text in ["demo", "./demo", "/etc/../nixos"] {
             assert!(
-                matches!(absolute(text, Base::None), Err(Problem::Relative { .. })),
+                matches!(
+                    absolute(text, PathBase::None),
+                    Err(Problem::Relative { .. })
+                ),
                 "{text}"
             );
         }
         assert_eq!(
-            absolute("/etc//nixos/", Base::None).unwrap(),
+            absolute("/etc//nixos/", PathBase::None).unwrap(),
             Path::new("/etc/nixos")
         );
     }

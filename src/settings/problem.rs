@@ -91,7 +91,7 @@ pub enum Problem {
         /// As written.
         path: String,
         /// What is wrong with it.
-        fault: path::Fault,
+        fault: path::PathFault,
     },
     /// A relative path where none can be understood.
     #[error("is the relative path `{}`", text::path(.path))]
@@ -117,7 +117,7 @@ pub enum Problem {
     /// A repository that cannot be meant, or is not safe to be used.
     #[error("{0}")]
     #[diagnostic(code(hyper_sync::settings::repository), help("{}; nothing was written", .0.help()))]
-    Repository(repo::Fault),
+    Repository(repo::AddressFault),
     /// No branch, tag or commit can have this name.
     #[error("is `{}`, which is not a name git allows: {cause}", text::name(.given))]
     #[diagnostic(

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use reqwest::Url;
 
-use super::paths::{self, Base};
+use super::paths::{self, PathBase};
 use super::{Problem, Repo};
 use crate::text;
 
 /// Why an address is refused. Never holds the address: it may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum AddressFault {
     /// A user name or password in a URL.
     #[error("has credentials in it, which would end up in logs and state")]
     Credentials,
@@ -44,7 +44,7 @@ pub enum Fault {
     Unknown,
 }
 
-impl Fault {
+impl AddressFault {
     /// What to do about it.
     pub(super) fn help(&self) -> &'static str {
         match self {
@@ -68,7 +68,7 @@ impl Fault {
 
 impl Repo {
     /// Reads an address as people write it.
-    pub(super) fn parse(text: &str, base: Base<'_>) -> Result<Self, Problem> {
+    pub(super) fn parse(text: &str, base: PathBase<'_>) -> Result<Self, Problem> {
         if text.is_empty() {
             return Err(Problem::Empty);
         }
@@ -83,11 +83,11 @@ impl Repo {
             return paths::absolute(text, base).map(Self::Local);
         }
         let parsed = if text.starts_with('-') {
-            Err(Fault::Option)
+            Err(AddressFault::Option)
         } else if let Some((scheme, _)) = text.split_once("://") {
             from_url(scheme, text)
         } else if text.contains("::") {
-            Err(Fault::Helper)
+            Err(AddressFault::Helper)
         } else if let Some((login, path)) = text.split_once(':') {
             check_scp(login, path).map(|()| Self::Ssh(text.to_owned()))
         } else {
@@ -149,28 +149,28 @@ fn web_url(api_url: &str) -> String {
 pub(super) fn parse_api_url(text: &str) -> Result<String, Problem> {
     let url = match text.split_once("://") {
         Some(("https" | "http", _)) => web(text),
-        Some((scheme, _)) => Err(Fault::Scheme(scheme.to_owned())),
-        None => Err(Fault::Url("it has no `https://`")),
+        Some((scheme, _)) => Err(AddressFault::Scheme(scheme.to_owned())),
+        None => Err(AddressFault::Url("it has no `https://`")),
     };
     url.map(|url| url.as_str().trim_end_matches('/').to_owned())
         .map_err(Problem::Repository)
 }
 
-fn check_decoded(url: &Url) -> Result<(), Fault> {
+fn check_decoded(url: &Url) -> Result<(), AddressFault> {
     let mut decoded = percent_encoding::percent_decode_str(url.path());
     if decoded.any(|byte| byte.is_ascii_control()) {
-        return Err(Fault::Control);
+        return Err(AddressFault::Control);
     }
     Ok(())
 }
 
-fn from_url(scheme: &str, text: &str) -> Result<Repo, Fault> {
+fn from_url(scheme: &str, text: &str) -> Result<Repo, AddressFault> {
     match scheme {
         "https" | "http" => {
             let url = web(text)?;
             let segments: Vec<&str> = url.path().trim_matches('/').split('/').collect();
             if segments == [""] {
-                return Err(Fault::NoPath);
+                return Err(AddressFault::NoPath);
             }
             // The address people copy from the browser has the REST API too.
             if scheme == "https"
@@ -185,22 +185,22 @@ fn from_url(scheme: &str, text: &str) -> Result<Repo, Fault> {
         "ssh" => {
             let url = parse_url(text)?;
             let host = url.host_str().filter(|host| !host.is_empty());
-            let host = host.ok_or(Fault::Host)?;
+            let host = host.ok_or(AddressFault::Host)?;
             if url.password().is_some() {
-                return Err(Fault::Credentials);
+                return Err(AddressFault::Credentials);
             }
             // git decodes both before it hands them to ssh.
             if [host, url.username()].iter().any(|part| part.contains('%')) {
-                return Err(Fault::Host);
+                return Err(AddressFault::Host);
             }
             if [host, url.username()]
                 .iter()
                 .any(|part| part.starts_with('-'))
             {
-                return Err(Fault::Option);
+                return Err(AddressFault::Option);
             }
             if url.path().trim_matches('/').is_empty() {
-                return Err(Fault::NoPath);
+                return Err(AddressFault::NoPath);
             }
             check_decoded(&url)?;
             Ok(Repo::Ssh(text.to_owned()))
@@ -208,45 +208,45 @@ fn from_url(scheme: &str, text: &str) -> Result<Repo, Fault> {
         "file" => {
             let url = parse_url(text)?;
             check_decoded(&url)?;
-            let path = url.to_file_path().map_err(|()| Fault::Host)?;
+            let path = url.to_file_path().map_err(|()| AddressFault::Host)?;
             if path == Path::new("/") {
-                return Err(Fault::NoPath);
+                return Err(AddressFault::NoPath);
             }
             Ok(Repo::Local(path))
         }
-        _ => Err(Fault::Scheme(scheme.to_owned())),
+        _ => Err(AddressFault::Scheme(scheme.to_owned())),
     }
 }
 
 /// A web address that can be shown: no credentials, no query.
-fn web(text: &str) -> Result<Url, Fault> {
+fn web(text: &str) -> Result<Url, AddressFault> {
     let url = parse_url(text)?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(Fault::Credentials);
+        return Err(AddressFault::Credentials);
     }
     match url.host_str() {
-        None | Some("") => return Err(Fault::Host),
-        Some(host) if host.starts_with('-') => return Err(Fault::Option),
+        None | Some("") => return Err(AddressFault::Host),
+        Some(host) if host.starts_with('-') => return Err(AddressFault::Option),
         Some(_) => {}
     }
     Ok(url)
 }
 
-fn parse_url(text: &str) -> Result<Url, Fault> {
+fn parse_url(text: &str) -> Result<Url, AddressFault> {
     let url = Url::parse(text).map_err(|_| {
         // The parser's own words could quote the address.
-        Fault::Url("host or port is missing or malformed")
+        AddressFault::Url("host or port is missing or malformed")
     })?;
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(Fault::Query);
+        return Err(AddressFault::Query);
     }
     Ok(url)
 }
 
-fn check_scp(login: &str, path: &str) -> Result<(), Fault> {
-    let (user, host) = login.split_once('@').ok_or(Fault::Unknown)?;
+fn check_scp(login: &str, path: &str) -> Result<(), AddressFault> {
+    let (user, host) = login.split_once('@').ok_or(AddressFault::Unknown)?;
     if [user, host, path].iter().any(|part| part.starts_with('-')) {
-        return Err(Fault::Option);
+        return Err(AddressFault::Option);
     }
     let is_plain = |part: &str| {
         !part.is_empty()
@@ -256,20 +256,20 @@ fn check_scp(login: &str, path: &str) -> Result<(), Fault> {
     };
     // A second `@` is a password that has been squeezed in.
     if path.contains('@') {
-        return Err(Fault::Credentials);
+        return Err(AddressFault::Credentials);
     }
     if !is_plain(user) || !is_plain(host) {
-        return Err(Fault::Host);
+        return Err(AddressFault::Host);
     }
     if path.is_empty() {
-        return Err(Fault::NoPath);
+        return Err(AddressFault::NoPath);
     }
     Ok(())
 }
 
 /// `owner/name`, by GitHub's rules for both; `.git` at the end is dropped, as GitHub does.
-fn from_owner_name(text: &str) -> Result<Repo, Fault> {
-    let (owner, name) = text.split_once('/').ok_or(Fault::Unknown)?;
+fn from_owner_name(text: &str) -> Result<Repo, AddressFault> {
+    let (owner, name) = text.split_once('/').ok_or(AddressFault::Unknown)?;
     let name = name.strip_suffix(".git").unwrap_or(name);
     let is_word = |word: &str, also: &[u8]| {
         !word.is_empty()
@@ -279,7 +279,7 @@ fn from_owner_name(text: &str) -> Result<Repo, Fault> {
                 .all(|byte| byte.is_ascii_alphanumeric() || also.contains(&byte))
     };
     if !is_word(owner, b"-_") || !is_word(name, b"-_.") || matches!(name, "." | "..") {
-        return Err(Fault::Unknown);
+        return Err(AddressFault::Unknown);
     }
     Ok(Repo::GitHub {
         owner: owner.to_owned(),

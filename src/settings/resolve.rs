@@ -17,8 +17,8 @@ use super::layers::Layers;
 use super::paths;
 use super::value::{ApiUrl, Argument, CheckedPath, Pattern, Reference};
 use super::{
-    Action, Env, Error, File, HYPER_NIXOS_TARGET, LocalEdits, Overrides, Problem, Repo, Resolved,
-    Symlinks, Transport,
+    Action, ConfigFile, Env, Error, HYPER_NIXOS_TARGET, LocalEdits, Overrides, Problem, Repo,
+    ResolvedSettings, Symlinks, Transport,
 };
 
 /// State of the machine's own target.
@@ -88,12 +88,16 @@ pub struct Settings {
 
 impl Settings {
     /// Resolves every setting: `flags` over `HYPER_SYNC_*` of `env` over `file` over the defaults.
-    pub fn resolve(flags: &Overrides, env: &Env, file: Option<&File>) -> Result<Resolved, Error> {
+    pub fn resolve(
+        flags: &Overrides,
+        env: &Env,
+        file: Option<&ConfigFile>,
+    ) -> Result<ResolvedSettings, Error> {
         let mut layers = Layers::new(flags, env, file)?;
         let settings = settings(&mut layers, env);
         check_places(&mut layers, &settings, env);
         let (entries, unknown_variables) = layers.finish()?;
-        Ok(Resolved {
+        Ok(ResolvedSettings {
             settings,
             entries,
             unknown_variables,

@@ -23,25 +23,25 @@ fn root() -> Env {
     Env::empty().as_root(true).with("HOME", "/root")
 }
 
-fn file(text: &str) -> File {
-    File::new("/etc/hyper-sync/config.toml", text)
+fn file(text: &str) -> ConfigFile {
+    ConfigFile::new("/etc/hyper-sync/config.toml", text)
 }
 
-fn resolve(flags: &Overrides, env: &Env, text: &str) -> Result<Resolved, Error> {
+fn resolve(flags: &Overrides, env: &Env, text: &str) -> Result<ResolvedSettings, Error> {
     Settings::resolve(flags, env, Some(&file(text)))
 }
 
-fn from_file(text: &str) -> Result<Resolved, Error> {
+fn from_file(text: &str) -> Result<ResolvedSettings, Error> {
     resolve(&Overrides::none(), &root(), text)
 }
 
-fn entry(resolved: &Resolved, name: &str) -> Entry {
+fn entry(resolved: &ResolvedSettings, name: &str) -> ResolvedSetting {
     let mut entries = resolved.entries.iter();
     entries.find(|entry| entry.name == name).unwrap().clone()
 }
 
 /// A line of TOML in the type that the default of the setting has.
-fn line(default: &Entry, text: &str) -> String {
+fn line(default: &ResolvedSetting, text: &str) -> String {
     let (_, key) = default.name.rsplit_once('.').unwrap_or(("", default.name));
     match &default.value {
         Some(toml::Value::Boolean(_) | toml::Value::Integer(_)) => format!("{key} = {text}\n"),
@@ -50,7 +50,7 @@ fn line(default: &Entry, text: &str) -> String {
     }
 }
 
-fn document(default: &Entry, text: &str) -> String {
+fn document(default: &ResolvedSetting, text: &str) -> String {
     let section = default
         .name
         .split_once('.')
@@ -179,7 +179,7 @@ fn bytes_that_are_no_text_are_refused() {
 }
 
 /// The code of the one error there is, without the prefix that all have.
-fn code(result: Result<Resolved, Error>) -> String {
+fn code(result: Result<ResolvedSettings, Error>) -> String {
     let error = result.unwrap_err();
     assert!(error.help().is_some(), "{error}");
     let code = error.code().unwrap().to_string();

@@ -9,7 +9,7 @@ use toml::de::DeValue;
 use crate::git::RelPath;
 use crate::patterns::Patterns;
 
-use super::paths::{self, Base};
+use super::paths::{self, PathBase};
 use super::{Action, LocalEdits, Problem, Repo, Symlinks, Transport, reference, repo};
 
 /// A problem with its place in the file.
@@ -21,13 +21,13 @@ pub(super) trait Value: Sized {
     const TAKES: &'static str;
 
     /// Reads text without control characters.
-    fn parse(text: &str, base: Base<'_>) -> Result<Self, Problem>;
+    fn parse(text: &str, base: PathBase<'_>) -> Result<Self, Problem>;
 
     /// As TOML, so that it reads the same.
     fn show(&self) -> toml::Value;
 
     /// Reads the text of an option or a variable.
-    fn from_text(text: &str, base: Base<'_>) -> Result<Self, Problem> {
+    fn from_text(text: &str, base: PathBase<'_>) -> Result<Self, Problem> {
         if text.chars().any(char::is_control) {
             return Err(Problem::Control);
         }
@@ -37,7 +37,7 @@ pub(super) trait Value: Sized {
     /// Reads a value of the file, where paths are absolute.
     fn from_toml(value: &Spanned<DeValue<'_>>) -> Result<Self, Placed> {
         let read = match value.get_ref().as_str() {
-            Some(text) => Self::from_text(text, Base::None),
+            Some(text) => Self::from_text(text, PathBase::None),
             None => Err(wrong_type::<Self>(value)),
         };
         read.map_err(|problem| (problem, value.span()))
@@ -69,7 +69,7 @@ pub(super) fn not_a_value<T: Value>(text: &str) -> Problem {
 impl Value for String {
     const TAKES: &'static str = "text";
 
-    fn parse(text: &str, _: Base<'_>) -> Result<Self, Problem> {
+    fn parse(text: &str, _: PathBase<'_>) -> Result<Self, Problem> {
         if text.is_empty() {
             return Err(Problem::Empty);
         }
@@ -84,7 +84,7 @@ impl Value for String {
 impl Value for bool {
     const TAKES: &'static str = "`true` or `false`";
 
-    fn parse(text: &str, _: Base<'_>) -> Result<Self, Problem> {
+    fn parse(text: &str, _: PathBase<'_>) -> Result<Self, Problem> {
         text.parse().map_err(|_| not_a_value::<Self>(text))
     }
 
@@ -102,7 +102,7 @@ impl Value for bool {
 impl Value for PathBuf {
     const TAKES: &'static str = "a path";
 
-    fn parse(text: &str, base: Base<'_>) -> Result<Self, Problem> {
+    fn parse(text: &str, base: PathBase<'_>) -> Result<Self, Problem> {
         paths::absolute(text, base)
     }
 
@@ -114,7 +114,7 @@ impl Value for PathBuf {
 impl Value for Repo {
     const TAKES: &'static str = "the address of a repository";
 
-    fn parse(text: &str, base: Base<'_>) -> Result<Self, Problem> {
+    fn parse(text: &str, base: PathBase<'_>) -> Result<Self, Problem> {
         Self::parse(text, base)
     }
 
@@ -126,7 +126,7 @@ impl Value for Repo {
 impl Value for RelPath {
     const TAKES: &'static str = "a path in the repository";
 
-    fn parse(text: &str, _: Base<'_>) -> Result<Self, Problem> {
+    fn parse(text: &str, _: PathBase<'_>) -> Result<Self, Problem> {
         Self::new(text.as_bytes()).map_err(|fault| Problem::TreePath {
             path: text.to_owned(),
             fault,
@@ -142,11 +142,11 @@ impl Value for RelPath {
 impl<T: Value> Value for Vec<T> {
     const TAKES: &'static str = "a list of text";
 
-    fn parse(text: &str, base: Base<'_>) -> Result<Self, Problem> {
+    fn parse(text: &str, base: PathBase<'_>) -> Result<Self, Problem> {
         Self::from_text(text, base)
     }
 
-    fn from_text(text: &str, base: Base<'_>) -> Result<Self, Problem> {
+    fn from_text(text: &str, base: PathBase<'_>) -> Result<Self, Problem> {
         text.lines()
             .filter(|line| !line.is_empty())
             .map(|line| T::from_text(line, base))
@@ -175,7 +175,7 @@ macro_rules! checked_text {
         impl Value for $name {
             const TAKES: &'static str = $takes;
 
-            fn parse(text: &str, _: Base<'_>) -> Result<Self, Problem> {
+            fn parse(text: &str, _: PathBase<'_>) -> Result<Self, Problem> {
                 let parse: fn(&str) -> Result<String, Problem> = $parse;
                 parse(text).map(Self)
             }
@@ -211,11 +211,11 @@ pub(super) struct CheckedPath(pub(super) PathBuf);
 impl Value for CheckedPath {
     const TAKES: &'static str = "a path";
 
-    fn parse(text: &str, _: Base<'_>) -> Result<Self, Problem> {
+    fn parse(text: &str, _: PathBase<'_>) -> Result<Self, Problem> {
         if text.starts_with('/') || text.starts_with('~') {
-            return paths::absolute(text, Base::None).map(Self);
+            return paths::absolute(text, PathBase::None).map(Self);
         }
-        RelPath::parse(text, Base::None).map(|path| Self(path.as_str().into()))
+        RelPath::parse(text, PathBase::None).map(|path| Self(path.as_str().into()))
     }
 
     fn show(&self) -> toml::Value {
@@ -248,7 +248,7 @@ macro_rules! choices {
         impl Value for $type {
             const TAKES: &'static str = "text";
 
-            fn parse(text: &str, _: Base<'_>) -> Result<Self, Problem> {
+            fn parse(text: &str, _: PathBase<'_>) -> Result<Self, Problem> {
                 match text {
                     $($word => Ok(Self::$variant),)*
                     _ => Err(Problem::Choice {
@@ -294,7 +294,7 @@ mod tests {
     use super::*;
 
     fn text<T: Value>(text: &str) -> Result<T, Problem> {
-        T::from_text(text, Base::None)
+        T::from_text(text, PathBase::None)
     }
 
     #[test]

@@ -5,10 +5,10 @@ use std::path::Path;
 use secrecy::zeroize::Zeroizing;
 
 use super::Error;
-use crate::vetted::{self, Owner, Terms, TrustedFile, Untrusted};
+use crate::vetted::{self, FileRequirements, Owner, TrustedFile, Untrusted};
 
 /// Symlinks are followed: that is how NixOS lays out `/etc`.
-const TERMS: Terms = Terms {
+const TERMS: FileRequirements = FileRequirements {
     symlink: true,
     closed: 0o022,
     owner: Owner::Known { also: None },

@@ -17,13 +17,13 @@ pub(super) struct Signed {
 
 /// The kinds of signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub(super) enum SignatureFormat {
     Ssh,
     OpenPgp,
     Other,
 }
 
-impl Format {
+impl SignatureFormat {
     /// In words.
     pub(super) fn words(self) -> &'static str {
         match self {
@@ -93,12 +93,12 @@ impl Signed {
     }
 
     /// Its kind, by its first line.
-    pub(super) fn format(&self) -> Format {
+    pub(super) fn format(&self) -> SignatureFormat {
         let line = self.signature.split(|&byte| byte == b'\n').next();
         match line.map(<[u8]>::trim_ascii_end) {
-            Some(b"-----BEGIN SSH SIGNATURE-----") => Format::Ssh,
-            Some(b"-----BEGIN PGP SIGNATURE-----") => Format::OpenPgp,
-            _ => Format::Other,
+            Some(b"-----BEGIN SSH SIGNATURE-----") => SignatureFormat::Ssh,
+            Some(b"-----BEGIN PGP SIGNATURE-----") => SignatureFormat::OpenPgp,
+            _ => SignatureFormat::Other,
         }
     }
 }
@@ -153,7 +153,7 @@ mod tests {
         for (headers, ambiguous) in [(one, false), (&one.repeat(2), true), (&inside, true)] {
             let signed = Signed::parse(format!("tree 1\n{headers}\nbody\n").as_bytes()).unwrap();
             assert_eq!(signed.is_ambiguous(), ambiguous, "{headers}");
-            assert_eq!(signed.format(), Format::Ssh);
+            assert_eq!(signed.format(), SignatureFormat::Ssh);
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::git::{Commit, CommitId};
 
 /// What a walk through known commits tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum Ancestry {
     /// It is among the ancestors.
     Ancestor,
     /// Every ancestor is known, and it is not among them.
@@ -20,13 +20,13 @@ pub(super) fn look(
     new: &Commit,
     old: CommitId,
     mut known: impl FnMut(CommitId) -> Option<Commit>,
-) -> Seen {
+) -> Ancestry {
     let mut seen: HashSet<CommitId> = new.parents.iter().copied().collect();
     let mut pending = new.parents.clone();
     let mut complete = true;
     while let Some(id) = pending.pop() {
         if id == old {
-            return Seen::Ancestor;
+            return Ancestry::Ancestor;
         }
         match known(id) {
             None => complete = false,
@@ -36,8 +36,8 @@ pub(super) fn look(
         }
     }
     if complete {
-        Seen::NoAncestor
+        Ancestry::NoAncestor
     } else {
-        Seen::Unknown
+        Ancestry::Unknown
     }
 }

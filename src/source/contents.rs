@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::thread;
 
 use crate::git::BlobId;
-use crate::git::id::Kind;
+use crate::git::id::ObjectKind;
 use crate::objects::Store;
 
 /// How many read at most.
@@ -69,7 +69,7 @@ impl Contents {
         let mut share = Self::default();
         let mut room = limit;
         for &id in ids {
-            let Some(content) = store.read(Kind::Blob, id.0) else {
+            let Some(content) = store.read(ObjectKind::Blob, id.0) else {
                 share.lacking.push(id);
                 continue;
             };

@@ -309,7 +309,7 @@ pub enum Error {
         /// The commit.
         commit: CommitId,
         /// What is wrong.
-        fault: commit::Fault,
+        fault: commit::CommitFault,
     },
     /// A commit that an API tells, and whose bytes cannot be rebuilt from what it tells.
     #[error(
@@ -355,7 +355,7 @@ pub enum Error {
         /// The commit.
         commit: CommitId,
         /// What is wrong.
-        fault: tree::Fault,
+        fault: tree::TreeFault,
     },
     /// A blob whose bytes are not those of its id.
     #[error("`{}` does not match its git id: expected {expected}, got {actual}", text::path(.path))]

@@ -26,7 +26,9 @@ use crate::text::Amount;
 use crate::token::Token;
 
 use super::http::{Client, Url};
-use super::{Error, Interrupt, Moved, Need, Obtained, Resolved, Route, Source, SshError, Traffic};
+use super::{
+    Error, Interrupt, Moved, Need, Obtained, ResolvedRef, Route, Source, SshError, Traffic,
+};
 
 mod answer;
 mod bounded;
@@ -48,10 +50,10 @@ pub use connection::Connection;
 pub use key::KeyFault;
 pub use ssh::Identity;
 
-use answer::{Fetched, Trouble};
-use bounded::Bounded;
+use answer::{Fetched, ResponseError};
+use bounded::BoundedReader;
 use request::Fetch;
-use session::{Patience, Session};
+use session::{ProcessConnection, Timeouts};
 
 /// The rungs of the ladder that git has.
 const LADDER: &[Route] = &[Route::Delta, Route::SelectGit, Route::Full];
@@ -94,8 +96,8 @@ impl Options {
         }
     }
 
-    fn patience(&self) -> Patience {
-        Patience::new(self.interrupt.clone(), self.deadline, self.limits.time)
+    fn patience(&self) -> Timeouts {
+        Timeouts::new(self.interrupt.clone(), self.deadline, self.limits.time)
     }
 }
 
@@ -109,7 +111,7 @@ pub struct GitSource {
 }
 
 /// What a fetch came to.
-enum Reply<T> {
+enum FetchReply<T> {
     /// A pack, taken.
     Pack(T),
     /// The server has our commit, and wants to hear more before it decides.
@@ -137,8 +139,8 @@ impl GitSource {
     /// A repository on this machine, read by `git upload-pack`.
     #[must_use]
     pub fn local(path: &Path, env: &Env, options: Options) -> Self {
-        let endpoint = local::Local::new(path, env);
-        let session = Session::new(Box::new(endpoint), options.patience());
+        let endpoint = local::LocalEndpoint::new(path, env);
+        let session = ProcessConnection::new(Box::new(endpoint), options.patience());
         Self::new(Box::new(session), options)
     }
 
@@ -154,7 +156,7 @@ impl GitSource {
             key::check(&path).map_err(|fault| SshError::Key { path, fault })?;
         }
         let endpoint = ssh::Ssh::new(address, identity, env)?;
-        let session = Session::new(Box::new(endpoint), options.patience());
+        let session = ProcessConnection::new(Box::new(endpoint), options.patience());
         Ok(Self::new(Box::new(session), options))
     }
 
@@ -184,79 +186,79 @@ impl GitSource {
         &self,
         fetch: &Fetch<'_>,
         mut take: impl FnMut(&mut dyn BufRead) -> Result<T, IngestError>,
-    ) -> Result<Reply<T>, Error> {
+    ) -> Result<FetchReply<T>, Error> {
         let mut connection = self.connection();
         let request = fetch.encode();
         let mut broken_before = false;
         loop {
             let answer = connection.command(&request)?;
-            let answer = Bounded::new(answer, self.options.limits.bytes);
+            let answer = BoundedReader::new(answer, self.options.limits.bytes);
             let trouble = match answer::fetch(answer, &mut take) {
-                Ok(Fetched::Pack(taken)) => return Ok(Reply::Pack(taken)),
-                Ok(Fetched::Common) => return Ok(Reply::Common),
-                Ok(Fetched::Nothing) => return Ok(Reply::Nothing),
+                Ok(Fetched::Pack(taken)) => return Ok(FetchReply::Pack(taken)),
+                Ok(Fetched::Common) => return Ok(FetchReply::Common),
+                Ok(Fetched::Nothing) => return Ok(FetchReply::Nothing),
                 Err(trouble) => trouble,
             };
             match self.explain(connection.as_mut(), trouble) {
-                Explained::BaseMissing => return Ok(Reply::BaseMissing),
-                Explained::NotOurRef(id) => return Ok(Reply::NotOurRef(id)),
-                Explained::Error(error @ Error::Unreachable { .. }) if !broken_before => {
+                Classified::BaseMissing => return Ok(FetchReply::BaseMissing),
+                Classified::NotOurRef(id) => return Ok(FetchReply::NotOurRef(id)),
+                Classified::Error(error @ Error::Unreachable { .. }) if !broken_before => {
                     tracing::debug!(%error, "the answer broke off; asking again");
                     broken_before = true;
                 }
-                Explained::Error(error) => return Err(error),
+                Classified::Error(error) => return Err(error),
             }
         }
     }
 
     /// What went wrong with an answer. The connection begins afresh.
-    fn explain(&self, connection: &mut dyn Connection, trouble: Trouble) -> Explained {
+    fn explain(&self, connection: &mut dyn Connection, trouble: ResponseError) -> Classified {
         let known = connection.reset();
         let remote = self.remote.clone();
         let limits = self.options.limits;
         let error = match trouble {
-            Trouble::Refused(message) if message.contains("not our ref") => {
+            ResponseError::Refused(message) if message.contains("not our ref") => {
                 let id = message.rsplit(' ').next().and_then(|id| id.parse().ok());
-                return Explained::NotOurRef(id);
+                return Classified::NotOurRef(id);
             }
-            Trouble::Pack(IngestError::BaseMissing { .. }) => return Explained::BaseMissing,
-            Trouble::Refused(message) if limits_downloads(&message) => Error::LoginWanted {
+            ResponseError::Pack(IngestError::BaseMissing { .. }) => return Classified::BaseMissing,
+            ResponseError::Refused(message) if limits_downloads(&message) => Error::LoginWanted {
                 remote,
                 words: Some(message),
             },
-            Trouble::Refused(message) if limits_rate(&message) => Error::RateLimited {
+            ResponseError::Refused(message) if limits_rate(&message) => Error::RateLimited {
                 remote,
                 retry: None,
                 token: connection.token(),
             },
             // What git's pack-objects says of an object that is damaged or gone.
-            Trouble::Refused(message) if message.contains("repository corruption") => {
+            ResponseError::Refused(message) if message.contains("repository corruption") => {
                 Error::DamagedRepository { remote, message }
             }
-            Trouble::Refused(message) => Error::Refused { remote, message },
-            Trouble::Stream(error) | Trouble::Pack(IngestError::Stream(error)) => {
+            ResponseError::Refused(message) => Error::Refused { remote, message },
+            ResponseError::Stream(error) | ResponseError::Pack(IngestError::Stream(error)) => {
                 known.unwrap_or_else(|| broken(remote, &error))
             }
-            Trouble::Protocol(detail) => Error::Protocol { remote, detail },
-            Trouble::Pack(IngestError::Corrupt { detail }) => Error::Pack { remote, detail },
-            Trouble::Pack(IngestError::PackTooLarge { .. }) => Error::TooLarge {
+            ResponseError::Protocol(detail) => Error::Protocol { remote, detail },
+            ResponseError::Pack(IngestError::Corrupt { detail }) => Error::Pack { remote, detail },
+            ResponseError::Pack(IngestError::PackTooLarge { .. }) => Error::TooLarge {
                 what: "what the commit holds".to_owned(),
                 limit: Amount::Bytes(limits.bytes),
                 setting: "limits.bytes",
             },
-            Trouble::Pack(IngestError::ObjectTooLarge { limit }) => Error::TooLarge {
+            ResponseError::Pack(IngestError::ObjectTooLarge { limit }) => Error::TooLarge {
                 what: "a file of the commit".to_owned(),
                 limit: Amount::Bytes(limit),
                 setting: "limits.blob",
             },
-            Trouble::Pack(IngestError::Interrupted) => Error::Interrupted,
-            Trouble::Pack(IngestError::Deadline) => Error::Timeout {
+            ResponseError::Pack(IngestError::Interrupted) => Error::Interrupted,
+            ResponseError::Pack(IngestError::Deadline) => Error::Timeout {
                 remote,
                 after: limits.time,
             },
-            Trouble::Pack(IngestError::Store(error)) => Error::Store(error),
+            ResponseError::Pack(IngestError::Store(error)) => Error::Store(error),
         };
-        Explained::Error(error)
+        Classified::Error(error)
     }
 }
 
@@ -273,7 +275,7 @@ fn limits_downloads(message: &str) -> bool {
     message.to_lowercase().contains("unauthenticated")
 }
 
-enum Explained {
+enum Classified {
     BaseMissing,
     NotOurRef(Option<Oid>),
     Error(Error),
@@ -298,7 +300,7 @@ fn broken(remote: String, error: &io::Error) -> Error {
 }
 
 impl Source for GitSource {
-    fn resolve(&self, reference: &str) -> Result<Resolved, Error> {
+    fn resolve(&self, reference: &str) -> Result<ResolvedRef, Error> {
         self.resolve_ref(reference)
     }
 

@@ -16,8 +16,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use reqwest::header::{HeaderName, HeaderValue};
 
 use super::http::{Cap, Client, Credentials, Reply, Request, Response, Url, url};
-use super::{Contents, Error, Moved, Need, Obtained, Provenance, Resolved, Route, Source, Traffic};
-use crate::git::id::Kind;
+use super::{
+    Contents, Error, Moved, Need, Obtained, Provenance, ResolvedRef, Route, Source, Traffic,
+};
+use crate::git::id::ObjectKind;
 use crate::git::tree::{Bounds, WalkError};
 use crate::git::{Commit, CommitId, Tree, TreeId};
 use crate::objects::Store;
@@ -216,7 +218,7 @@ impl GitHub {
         Ok((Provenance::FromForge(commit), None))
     }
 
-    fn ask_for_commit(&self, id: CommitId) -> Result<commit::Answer, Error> {
+    fn ask_for_commit(&self, id: CommitId) -> Result<commit::CommitAnswer, Error> {
         let reply = self.ask(&self.get(&["git", "commits", &id.to_string()], JSON))?;
         match reply.status.as_u16() {
             200 => {}
@@ -230,7 +232,7 @@ impl GitHub {
             }
             _ => return Err(self.refusal(&reply)),
         }
-        let answer: commit::Answer = reply.json("commit")?;
+        let answer: commit::CommitAnswer = reply.json("commit")?;
         if answer.id() != id {
             return Err(self.malformed("commit", format!("it is commit {}", answer.id())));
         }
@@ -254,7 +256,7 @@ impl GitHub {
             entries: self.limits.files,
         };
         Tree::walk(root, None, bounds, |id| {
-            store.read(Kind::Tree, id.0).ok_or(())
+            store.read(ObjectKind::Tree, id.0).ok_or(())
         })
         .ok()
     }
@@ -269,7 +271,7 @@ impl GitHub {
                 .raw
                 .get(&id)
                 .cloned()
-                .or_else(|| store.read(Kind::Tree, id.0))
+                .or_else(|| store.read(ObjectKind::Tree, id.0))
                 .ok_or(id)
         };
         Tree::walk(commit.tree, None, bounds, read).map_err(|error| match error {
@@ -302,7 +304,7 @@ impl GitHub {
         let commit = provenance.commit();
         let mut writer = store.writer()?;
         if let Some(raw) = raw {
-            writer.add(Kind::Commit, commit.id.0, &raw)?;
+            writer.add(ObjectKind::Commit, commit.id.0, &raw)?;
         }
         let (tree, trees) = if let Some(tree) = self.in_store(commit.tree, store) {
             (tree, Trees::default())
@@ -311,10 +313,10 @@ impl GitHub {
             (self.walk(commit, &trees, store)?, trees)
         };
         for (id, raw) in &trees.raw {
-            writer.add(Kind::Tree, id.0, raw)?;
+            writer.add(ObjectKind::Tree, id.0, raw)?;
         }
         let mut missing = need.missing(&tree)?;
-        missing.retain(|id| store.read(Kind::Blob, id.0).is_none());
+        missing.retain(|id| store.read(ObjectKind::Blob, id.0).is_none());
         let brought = self.blobs(commit.id, &tree, &missing, &trees, &mut writer);
         // Kept even if not all came: it is proven, and the next try or route need not ask for it again.
         writer.finish()?;
@@ -336,7 +338,7 @@ impl GitHub {
 }
 
 impl Source for GitHub {
-    fn resolve(&self, reference: &str) -> Result<Resolved, Error> {
+    fn resolve(&self, reference: &str) -> Result<ResolvedRef, Error> {
         self.resolve_name(reference)
     }
 

@@ -35,7 +35,7 @@ mod response;
 mod retry;
 mod setup;
 
-pub use body::{AtWork, Body, Failure};
+pub use body::{AtWork, Body, BodyFailure};
 pub use credentials::Credentials;
 pub use gate::Quota;
 pub use options::Options;
@@ -187,7 +187,7 @@ impl Client {
                 if matches!(status.as_u16(), 403 | 429) {
                     response.buffer(EXPLANATION_MAX);
                 }
-                let answer = gate::Answer {
+                let answer = gate::LimitHeaders {
                     status: status.as_u16(),
                     headers: &response.headers,
                     body: response.buffered(),

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::git::GitSource;
 use super::github::{GitHub, is_short_id};
-use super::{Error, Fallback, Moved, Need, Obtained, RefKind, Resolved, Route, Source, Traffic};
+use super::{Error, Fallback, Moved, Need, Obtained, RefKind, ResolvedRef, Route, Source, Traffic};
 use crate::git::{Commit, CommitId};
 use crate::objects::Store;
 
@@ -40,7 +40,7 @@ impl Ladder {
 }
 
 impl Source for Ladder {
-    fn resolve(&self, reference: &str) -> Result<Resolved, Error> {
+    fn resolve(&self, reference: &str) -> Result<ResolvedRef, Error> {
         match self.git.resolve(reference) {
             Err(error) if blocks(&error) => match self.api.resolve(reference) {
                 Ok(resolved) => {

@@ -11,7 +11,7 @@ use crate::Error;
 use crate::git::CommitId;
 use crate::settings::{Env, Repo, Settings, Transport};
 use crate::state::StateDir;
-use crate::token::{Search, Token};
+use crate::token::{Token, TokenSearch};
 
 /// The longest that a rate limit is waited out where there is another way meanwhile.
 const ASIDE: Duration = Duration::from_secs(5);
@@ -104,7 +104,7 @@ struct Web {
 impl Web {
     fn new(settings: &Settings, opening: &Opening<'_>) -> Result<Self, Error> {
         let url = http::url(&settings.repo.git_url(settings.api_url.as_deref()))?;
-        let search = Search::of(settings, opening.env);
+        let search = TokenSearch::of(settings, opening.env);
         let token = search.map(|search| search.run()).transpose()?.flatten();
         let mut options =
             http::Options::new(settings.ca_file.as_deref(), settings.limits, opening.env);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Error, Fallback, Need, Obtained, Provenance, Route};
-use crate::git::id::Kind;
+use crate::git::id::ObjectKind;
 use crate::git::tree::{Bounds, WalkError};
 use crate::git::{BlobId, Commit, CommitId, File, RelPath, Tree, TreeId};
 use crate::objects::{Added, Store};
@@ -40,7 +40,7 @@ pub enum Depth {
 }
 
 /// What [`stage`] goes by.
-pub struct Terms<'a> {
+pub struct VerificationPolicy<'a> {
     /// Bounds of what is accepted.
     pub limits: Limits,
     /// Whether symlinks may leave the tree.
@@ -158,14 +158,14 @@ pub fn prove<'a>(
     mut obtained: Obtained,
     depth: Depth,
     need: &dyn Need,
-    terms: &Terms<'_>,
+    terms: &VerificationPolicy<'_>,
     remote: &str,
 ) -> Result<Staged<'a>, Error> {
     let mut notices = Vec::new();
     let commit = obtained.commit.commit().clone();
     let id = commit.id;
     // The store's bytes decide, not what the route says about them.
-    let signer = match store.read(Kind::Commit, id.0) {
+    let signer = match store.read(ObjectKind::Commit, id.0) {
         Some(raw) => {
             let commit =
                 Commit::verify(id, &raw).map_err(|fault| Error::Commit { commit: id, fault })?;
@@ -218,7 +218,7 @@ fn signer(
     store: &Store,
     commit: &Commit,
     raw: &[u8],
-    terms: &Terms<'_>,
+    terms: &VerificationPolicy<'_>,
 ) -> Result<Option<Signer>, Error> {
     let Some(signers) = terms.signers else {
         return Ok(None);
@@ -241,7 +241,7 @@ pub fn walk(
     };
     let read = |id: TreeId| {
         store
-            .read(Kind::Tree, id.0)
+            .read(ObjectKind::Tree, id.0)
             .ok_or_else(|| incomplete(remote, commit.id, "tree", id.0))
     };
     Tree::walk(commit.tree, known, bounds, read).map_err(|error| match error {
@@ -279,7 +279,7 @@ fn complete(
             Some(writer) => writer,
             none => none.insert(store.writer()?),
         };
-        if writer.add(Kind::Blob, file.id.0, &content)? != Added::Stored {
+        if writer.add(ObjectKind::Blob, file.id.0, &content)? != Added::Stored {
             return Err(incomplete(remote, commit, "blob", file.id.0));
         }
     }
@@ -296,7 +296,7 @@ fn complete(
 
 fn blob(store: &Store, commit: CommitId, id: BlobId) -> Result<Vec<u8>, Error> {
     store
-        .read(Kind::Blob, id.0)
+        .read(ObjectKind::Blob, id.0)
         .ok_or_else(|| incomplete("the store", commit, "blob", id.0))
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::sealed::{self, Format, Found};
+use super::sealed::{self, Found, SealedFormat};
 use super::{Error, StateDir};
 use crate::fs::{Durability, Stat, Unsynced};
 use crate::git::{BlobId, CommitId, File, FileMode, RelPath, TreeId};
@@ -13,7 +13,7 @@ use crate::git::{BlobId, CommitId, File, FileMode, RelPath, TreeId};
 mod time;
 
 const NAME: &str = "index";
-const FORMAT: Format = Format {
+const FORMAT: SealedFormat = SealedFormat {
     kind: "index",
     // 2: `repository`.
     version: 2,
@@ -51,13 +51,13 @@ pub struct Owned {
     pub id: BlobId,
     /// How the file looked while it had exactly this content; `None` where that is not known, or where it changed so
     /// shortly before it was looked at that it could change again without looking different.
-    pub seen: Option<Seen>,
+    pub seen: Option<StatData>,
 }
 
 /// The part of `lstat` that changes when a file does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Seen {
+pub struct StatData {
     /// Size in bytes.
     pub size: u64,
     /// Last change of content, nanoseconds since 1970.
@@ -79,7 +79,7 @@ impl Serialize for Owned {
 }
 
 /// As an array, as above.
-impl Serialize for Seen {
+impl Serialize for StatData {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let [mtime, ctime] = [self.mtime, self.ctime].map(time::Written);
         (self.size, mtime, ctime, self.ino).serialize(serializer)
@@ -124,7 +124,7 @@ impl Index {
     }
 }
 
-impl Seen {
+impl StatData {
     /// What to remember of a file that was hashed at `looked_at` (nanoseconds since 1970, not later than the look);
     /// `None` where it changed in the same tick of its file system's clock, so that a second change in that tick could
     /// not be told (git calls this "racy").
@@ -159,11 +159,11 @@ impl Owned {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fs::Kind;
+    use crate::fs::FileKind;
 
     fn stat(mtime: i128, ctime: i128) -> Stat {
         Stat {
-            kind: Kind::File,
+            kind: FileKind::File,
             mode: 0o644,
             size: 1,
             mtime,
@@ -177,15 +177,15 @@ mod tests {
     fn a_file_that_changed_in_the_tick_it_was_looked_at_is_not_remembered() {
         let now = 1_700_000_000_123_456_789;
         let earlier = |milliseconds: i128| now - milliseconds * 1_000_000;
-        assert!(Seen::of(&stat(0, earlier(21)), now).is_some());
-        assert!(Seen::of(&stat(0, earlier(19)), now).is_none());
+        assert!(StatData::of(&stat(0, earlier(21)), now).is_some());
+        assert!(StatData::of(&stat(0, earlier(19)), now).is_none());
         assert!(
-            Seen::of(&stat(now, earlier(900)), now).is_none(),
+            StatData::of(&stat(now, earlier(900)), now).is_none(),
             "a time from the future"
         );
 
         let coarse = 1_700_000_000_000_000_000;
-        assert!(Seen::of(&stat(0, coarse), coarse + 2_000_000_001).is_some());
-        assert!(Seen::of(&stat(0, coarse), coarse + 1_999_999_999).is_none());
+        assert!(StatData::of(&stat(0, coarse), coarse + 2_000_000_001).is_some());
+        assert!(StatData::of(&stat(0, coarse), coarse + 1_999_999_999).is_none());
     }
 }

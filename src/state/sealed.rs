@@ -16,7 +16,7 @@ use crate::fs::{self, Directory, Durability, Failure, NewFile};
 
 /// What a sealed file is for, and the format this version writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Format {
+pub struct SealedFormat {
     /// The word in its first line.
     pub kind: &'static str,
     /// The format; counted up when an older hyper-sync could not read it any more.
@@ -64,7 +64,7 @@ pub(super) const TEMPORARY: &str = ".tmp";
 pub(crate) fn write<T: Serialize>(
     directory: &Directory,
     name: &str,
-    format: Format,
+    format: SealedFormat,
     value: &T,
 ) -> Result<(), Error> {
     replace(directory, name, Durability::Full, format, value)
@@ -75,7 +75,7 @@ pub(crate) fn replace<T: Serialize>(
     directory: &Directory,
     name: &str,
     durability: Durability,
-    format: Format,
+    format: SealedFormat,
     value: &T,
 ) -> Result<(), Error> {
     let temporary = format!("{name}{TEMPORARY}");
@@ -92,7 +92,7 @@ pub(crate) fn replace<T: Serialize>(
 pub(crate) fn prepare<T: Serialize>(
     directory: &Directory,
     name: &str,
-    format: Format,
+    format: SealedFormat,
     value: &T,
 ) -> Result<(), Error> {
     create(directory, name, format, value)?;
@@ -103,7 +103,7 @@ pub(crate) fn prepare<T: Serialize>(
 pub(crate) fn create<T: Serialize>(
     directory: &Directory,
     name: &str,
-    format: Format,
+    format: SealedFormat,
     value: &T,
 ) -> Result<(), Error> {
     seal(directory, name, format, value)?.put(directory, name)
@@ -113,7 +113,7 @@ pub(crate) fn create<T: Serialize>(
 pub(crate) fn seal<'a, T: Serialize>(
     directory: &Directory,
     name: &str,
-    format: Format,
+    format: SealedFormat,
     value: &'a T,
 ) -> Result<Sealed<'a, T>, Error> {
     let sealed = Sealed::new(format, value);
@@ -130,7 +130,7 @@ pub(crate) struct Sealed<'a, T> {
 }
 
 impl<'a, T: Serialize> Sealed<'a, T> {
-    fn new(format: Format, value: &'a T) -> io::Result<Self> {
+    fn new(format: SealedFormat, value: &'a T) -> io::Result<Self> {
         let what = format!("hyper-sync {} {}", format.kind, format.version);
         let mut sum = BufWriter::with_capacity(BUFFER, Sum::of(&what));
         serde_json::to_writer(&mut sum, value)?;
@@ -226,7 +226,7 @@ impl Write for Attempt<'_> {
 pub(crate) fn read<T: DeserializeOwned>(
     directory: &Directory,
     name: &str,
-    format: Format,
+    format: SealedFormat,
 ) -> Result<Found<T>, Error> {
     let Some(stat) = directory.stat(name)? else {
         return Ok(Found::Absent);
@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn writes_what_it_sealed_in_as_many_bytes_as_it_said() {
-        let format = Format {
+        let format = SealedFormat {
             kind: "index",
             version: 7,
         };

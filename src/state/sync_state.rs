@@ -28,7 +28,7 @@ pub struct SyncState {
     /// What the target is at, since when.
     pub last_sync: LastSync,
     /// How many files.
-    pub stats: Stats,
+    pub stats: FileCounts,
     /// The format; [`SyncState::new`] sets it.
     pub version: u32,
     /// The repository, without credentials.
@@ -76,7 +76,7 @@ pub struct LastSync {
 
 /// How many files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stats {
+pub struct FileCounts {
     /// Managed files that were compared.
     pub checked: u64,
     /// Files that were written or removed.
@@ -92,7 +92,7 @@ impl SyncState {
     #[must_use]
     pub fn new(
         last_sync: LastSync,
-        stats: Stats,
+        stats: FileCounts,
         repository: String,
         tree_sha: TreeId,
         route: String,

@@ -10,18 +10,18 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::sealed::{self, Format, Found};
+use super::sealed::{self, Found, SealedFormat};
 use super::{Error, StateDir};
 
 const NAME: &str = "target";
-const FORMAT: Format = Format {
+const FORMAT: SealedFormat = SealedFormat {
     kind: "target",
     version: 1,
 };
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Record {
+struct TargetRecord {
     target: PathBuf,
 }
 
@@ -36,7 +36,7 @@ impl StateDir {
         if self.is_known_for(target)? {
             return Ok(());
         }
-        let record = Record {
+        let record = TargetRecord {
             target: target.to_owned(),
         };
         sealed::write(self.directory(), NAME, FORMAT, &record)
@@ -44,7 +44,7 @@ impl StateDir {
 
     /// Whether it is known to be this target's; false where nobody's is known.
     fn is_known_for(&self, target: &Path) -> Result<bool, Error> {
-        match sealed::read::<Record>(self.directory(), NAME, FORMAT)? {
+        match sealed::read::<TargetRecord>(self.directory(), NAME, FORMAT)? {
             Found::Whole(known) if known.target == target => Ok(true),
             Found::Whole(known) => Err(Error::OtherTarget {
                 record: self.path().join(NAME),

@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use crate::git::CommitId;
 use crate::settings::Trust;
-use crate::source::{RefKind, Resolved};
-use crate::state::sealed::{self, Format, Found};
+use crate::source::{RefKind, ResolvedRef};
+use crate::state::sealed::{self, Found, SealedFormat};
 use crate::state::{self, StateDir};
 
 const NAME: &str = "followed";
-const FORMAT: Format = Format {
+const FORMAT: SealedFormat = SealedFormat {
     kind: "followed",
     version: 1,
 };
@@ -47,7 +47,7 @@ pub(super) struct Name {
 
 impl Name {
     /// What a name stands for.
-    pub(super) fn new(reference: &str, repository: String, resolved: &Resolved) -> Self {
+    pub(super) fn new(reference: &str, repository: String, resolved: &ResolvedRef) -> Self {
         Self {
             reference: reference.to_owned(),
             repository,

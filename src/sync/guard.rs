@@ -3,13 +3,13 @@
 use super::followed::{Followed, Name};
 use super::pipeline::Goal;
 use super::restore::Edits;
-use super::{Context, Hold, Mode, Note, Options, Session};
+use super::{Hold, Options, Session, StateNote, SyncContext, SyncMode};
 use crate::git::CommitId;
-use crate::source::{RefKind, Resolved, Source};
+use crate::source::{RefKind, ResolvedRef, Source};
 
 /// What is known of the name and of past rollbacks.
 pub(super) struct Guard<'a> {
-    context: &'a Context<'a>,
+    context: &'a SyncContext<'a>,
     options: &'a Options,
     session: &'a Session,
     followed: Followed,
@@ -19,14 +19,14 @@ pub(super) struct Guard<'a> {
 /// Where a run may go.
 pub(super) struct Admitted<'a> {
     pub(super) goal: Goal<'a>,
-    pub(super) notes: Vec<Note>,
+    pub(super) notes: Vec<StateNote>,
     pub(super) name: Name,
     pub(super) is_held: bool,
 }
 
 impl<'a> Guard<'a> {
     pub(super) fn load(
-        context: &'a Context<'a>,
+        context: &'a SyncContext<'a>,
         options: &'a Options,
         session: &'a Session,
     ) -> Result<Self, crate::Error> {
@@ -49,14 +49,14 @@ impl<'a> Guard<'a> {
     pub(super) fn admit(
         &self,
         source: &dyn Source,
-        resolved: Resolved,
+        resolved: ResolvedRef,
     ) -> Result<Admitted<'a>, crate::Error> {
         let settings = self.context.settings;
         let reference = &settings.reference;
         let mut notes = self.session.notes();
         let name = Name::new(reference, source.describe(), &resolved);
         if resolved.is_tag_too {
-            notes.push(Note::BranchAndTag(reference.clone()));
+            notes.push(StateNote::BranchAndTag(reference.clone()));
         }
         let index = self.session.index();
         let is_held = self.holds(resolved.commit);
@@ -69,8 +69,8 @@ impl<'a> Guard<'a> {
         let here = index.map(|index| index.commit);
         let here = here.or(self.hold.as_ref().and_then(|hold| hold.at));
         if is_held && let Some(commit) = here {
-            notes.push(Note::Held(goal.resolved.commit));
-            goal.resolved = Resolved {
+            notes.push(StateNote::Held(goal.resolved.commit));
+            goal.resolved = ResolvedRef {
                 commit,
                 kind: RefKind::Commit,
                 is_tag_too: false,
@@ -90,7 +90,7 @@ impl<'a> Guard<'a> {
 
     /// After a sync that took the commit: its name is known by it, and a hold that it has moved on from ends.
     pub(super) fn write(&self, name: Name, is_held: bool) -> Result<(), crate::Error> {
-        if self.options.mode != Mode::Apply || is_held {
+        if self.options.mode != SyncMode::Apply || is_held {
             return Ok(());
         }
         let reference = &self.context.settings.reference;

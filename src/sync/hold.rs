@@ -9,11 +9,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::apply::Point;
 use crate::git::CommitId;
-use crate::state::sealed::{self, Format, Found};
+use crate::state::sealed::{self, Found, SealedFormat};
 use crate::state::{self, Index, StateDir};
 
 const NAME: &str = "hold";
-const FORMAT: Format = Format {
+const FORMAT: SealedFormat = SealedFormat {
     kind: "hold",
     version: 2,
 };

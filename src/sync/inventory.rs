@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Session;
 use crate::apply::{self, Content, ContentError};
-use crate::git::id::Kind;
+use crate::git::id::ObjectKind;
 use crate::git::{BlobId, File, RelPath, Tree, TreeId};
 use crate::objects::Store;
 use crate::plan::{self, MassDelete, Policy};
@@ -141,7 +141,7 @@ impl Content for Staged<'_> {
 
 impl Content for Store {
     fn blob(&self, id: BlobId) -> Result<Vec<u8>, ContentError> {
-        self.read(Kind::Blob, id.0)
+        self.read(ObjectKind::Blob, id.0)
             .ok_or_else(|| format!("the store has no blob {id}").into())
     }
 
@@ -151,13 +151,13 @@ impl Content for Store {
 }
 
 /// Content of edits that are put back, and of everything else.
-pub(super) struct Contents<'a> {
+pub(super) struct UpdateContent<'a> {
     pub(super) put_back: &'a BTreeMap<BlobId, Vec<u8>>,
     pub(super) others: &'a dyn Content,
     pub(super) store: &'a Store,
 }
 
-impl Content for Contents<'_> {
+impl Content for UpdateContent<'_> {
     fn blob(&self, id: BlobId) -> Result<Vec<u8>, ContentError> {
         match self.put_back.get(&id) {
             Some(content) => Ok(content.clone()),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Mode, Note, OpenMode};
+use super::{OpenMode, StateNote, SyncMode};
 use crate::apply::{Applied, Recovered};
 use crate::git::{Commit, CommitId, RelPath};
 use crate::plan::Plan;
@@ -16,7 +16,7 @@ use crate::state::SyncState;
 #[derive(Debug)]
 pub struct Outcome {
     /// How far it went.
-    pub mode: Mode,
+    pub mode: SyncMode,
     /// The repository, without credentials.
     pub repository: String,
     /// The name the target goes by: the one that was asked for, but where the commit is held the one it had before.
@@ -57,7 +57,7 @@ pub struct Outcome {
     /// Managed files with modes that no file of a commit has, which were set back.
     pub modes: Vec<OpenMode>,
     /// What was found and mended in the state directory.
-    pub notes: Vec<Note>,
+    pub notes: Vec<StateNote>,
     /// The address that was read, if the repository has moved from the one that is set.
     pub read_from: Option<String>,
 }

@@ -5,12 +5,12 @@ use std::thread;
 use std::time::Instant;
 
 use super::guard::Guard;
-use super::inventory::{Contents, Inventory, policy, survey};
+use super::inventory::{Inventory, UpdateContent, policy, survey};
 use super::restore::Edits;
-use super::stand_ins::Seen;
+use super::stand_ins::ObservedContent;
 use super::{
-    Context, Error, Mode, Note, OpenMode, Options, Outcome, Session, Step, modes, outcome,
-    sync_state,
+    Error, OpenMode, Options, Outcome, Session, StateNote, Step, SyncContext, SyncMode, modes,
+    outcome, sync_state,
 };
 use crate::apply::{self, Applied, Content, Point};
 use crate::git::{Commit, CommitId, RelPath, Tree};
@@ -20,7 +20,9 @@ use crate::rebuild;
 use crate::scan::{Local, Scanner};
 use crate::settings::Settings;
 use crate::signature::Signers;
-use crate::source::{self, Depth, Opening, RefKind, Resolved, Source, Staged, Terms};
+use crate::source::{
+    self, Depth, Opening, RefKind, ResolvedRef, Source, Staged, VerificationPolicy,
+};
 use crate::state::{Index, SyncState};
 
 /// How often a plan is made anew because the target changed under it.
@@ -30,8 +32,8 @@ const ATTEMPTS: u32 = 3;
 /// directory).
 const KEEP: (usize, u64) = (10, 1 << 30);
 
-/// Runs one sync: resolve, hold; then [`Pipeline::run`].
-pub fn run(context: &Context<'_>, options: &Options) -> Result<Outcome, crate::Error> {
+/// Runs one sync: resolve, hold; then [`SyncPipeline::run`].
+pub fn run(context: &SyncContext<'_>, options: &Options) -> Result<Outcome, crate::Error> {
     let begun = Instant::now();
     let session = Session::open(context, options.wait)?;
 
@@ -60,10 +62,10 @@ pub fn run(context: &Context<'_>, options: &Options) -> Result<Outcome, crate::E
             let (source, commit, kind) = (source.as_ref(), resolved.commit, resolved.kind);
 
             let guard = Guard::load(context, options, &session)?;
-            let bring = |resolved: Resolved| {
+            let bring = |resolved: ResolvedRef| {
                 // Hold.
                 let admitted = guard.admit(source, resolved)?;
-                let pipeline = Pipeline {
+                let pipeline = SyncPipeline {
                     context,
                     options,
                     session: &session,
@@ -95,8 +97,8 @@ pub fn run(context: &Context<'_>, options: &Options) -> Result<Outcome, crate::E
 }
 
 /// What a sync works with once it is known where it goes; a rollback begins here.
-pub(super) struct Pipeline<'a> {
-    pub(super) context: &'a Context<'a>,
+pub(super) struct SyncPipeline<'a> {
+    pub(super) context: &'a SyncContext<'a>,
     pub(super) options: &'a Options,
     pub(super) session: &'a Session,
     pub(super) scanner: &'a Scanner<'a>,
@@ -105,24 +107,24 @@ pub(super) struct Pipeline<'a> {
     /// The repository in words, without credentials.
     pub(super) repository: String,
     pub(super) goal: Goal<'a>,
-    pub(super) notes: Vec<Note>,
+    pub(super) notes: Vec<StateNote>,
     pub(super) begun: Instant,
 }
 
-impl Pipeline<'_> {
+impl SyncPipeline<'_> {
     /// Obtain, prove, scan, plan, mark pending, apply, write state.
     pub(super) fn run(&self) -> Result<Outcome, crate::Error> {
         let (settings, mode) = (self.context.settings, self.options.mode);
         let store = self.session.store();
         let policy = policy(settings, self.options.mass_delete);
         let depth = match mode {
-            Mode::Check => Depth::Listing,
-            Mode::Apply | Mode::DryRun => Depth::Content,
+            SyncMode::Check => Depth::Listing,
+            SyncMode::Apply | SyncMode::DryRun => Depth::Content,
         };
         let need = Inventory::new(self.session, self.scanner, &policy, depth);
         let managed = |tree: &Tree| need.managed(tree);
         let signers = self.signers()?;
-        let terms = Terms {
+        let terms = VerificationPolicy {
             limits: settings.limits,
             symlinks: settings.trust.symlinks,
             signers: signers.as_ref(),
@@ -159,8 +161,8 @@ impl Pipeline<'_> {
 
             // Mark pending and apply.
             let mut applied = None;
-            if mode == Mode::Apply {
-                let seen = Seen::new(&staged);
+            if mode == SyncMode::Apply {
+                let seen = ObservedContent::new(&staged);
                 let mut attempt = 1;
                 let done = loop {
                     match self.mark_pending_and_apply(&planned, &staged, &seen) {
@@ -178,7 +180,7 @@ impl Pipeline<'_> {
             // Write state.
             let modes = self.close_modes(&planned);
             let outcome = self.outcome(&staged, planned, applied, modes)?;
-            if mode == Mode::Apply {
+            if mode == SyncMode::Apply {
                 sync_state::write(self.context, self.session, &outcome)?;
             }
             // A check brings listings too.
@@ -219,7 +221,7 @@ impl Pipeline<'_> {
                 repository: Some(self.repository.clone()),
             },
         };
-        let content = Contents {
+        let content = UpdateContent {
             put_back: &self.goal.edits.contents,
             others: content,
             store: self.session.store(),
@@ -242,8 +244,8 @@ impl Pipeline<'_> {
     fn close_modes(&self, planned: &Planned) -> Vec<OpenMode> {
         let found = modes::find(&planned.plan, &planned.local);
         match self.options.mode {
-            Mode::Apply => modes::close(self.session.target(), found),
-            Mode::DryRun | Mode::Check => found.into_iter().map(|(open, _)| open).collect(),
+            SyncMode::Apply => modes::close(self.session.target(), found),
+            SyncMode::DryRun | SyncMode::Check => found.into_iter().map(|(open, _)| open).collect(),
         }
     }
 
@@ -251,7 +253,7 @@ impl Pipeline<'_> {
         &self,
         staged: &Staged<'_>,
         planned: Planned,
-        applied: Option<(Applied, Vec<Note>)>,
+        applied: Option<(Applied, Vec<StateNote>)>,
         modes: Vec<OpenMode>,
     ) -> Result<Outcome, crate::Error> {
         let Planned { plan, local } = planned;
@@ -289,7 +291,7 @@ impl Pipeline<'_> {
                 .iter()
                 .cloned()
                 .chain(written.into_iter().flatten())
-                .chain(moved.map(Note::Moved))
+                .chain(moved.map(StateNote::Moved))
                 .collect(),
             read_from,
             plan,
@@ -326,10 +328,10 @@ impl Pipeline<'_> {
 
 /// Stages an update, notes that a rebuild is still to be done, and passes the commit point.
 pub(super) fn mark_pending_and_apply(
-    context: &Context<'_>,
+    context: &SyncContext<'_>,
     session: &Session,
     update: &apply::Update<'_>,
-    blobs: &Contents<'_>,
+    blobs: &UpdateContent<'_>,
 ) -> Result<Applied, apply::Error> {
     let (target, state) = (session.target(), session.state());
     let progress = |done, total| context.observer.progress(done, total);
@@ -353,7 +355,7 @@ pub(super) fn mark_pending_and_apply(
 fn open_and_resolve(
     settings: &Settings,
     opening: &Opening<'_>,
-) -> Result<(Box<dyn Source>, Resolved), crate::Error> {
+) -> Result<(Box<dyn Source>, ResolvedRef), crate::Error> {
     let source = source::open(settings, opening)?;
     let resolved = source.resolve(&settings.reference);
     let resolved = resolved.inspect_err(|_| source.forget())?;
@@ -378,7 +380,7 @@ fn tidy(store: &Store) {
 
 /// Where a run goes.
 pub(super) struct Goal<'a> {
-    pub(super) resolved: Resolved,
+    pub(super) resolved: ResolvedRef,
     /// The name that is remembered for it.
     pub(super) reference: &'a str,
     /// Edits that are put back on top of the commit, as edits.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::inventory::Contents;
+use super::inventory::UpdateContent;
 use super::pipeline::mark_pending_and_apply;
-use super::{Context, Error, Note, Options, Session, history};
+use super::{Error, Options, Session, StateNote, SyncContext, history};
 use crate::apply::{Applied, Point, Transaction, Update, undo};
 use crate::git::{BlobId, File, RelPath};
 use crate::plan::{InTheWay, Plan};
@@ -20,7 +20,7 @@ pub struct Restored {
     /// What applying told.
     pub applied: Applied,
     /// What was found and mended in the state directory.
-    pub notes: Vec<Note>,
+    pub notes: Vec<StateNote>,
 }
 
 /// Replaced edits: what they were, the update that has kept each, and the bytes.
@@ -57,7 +57,7 @@ impl Edits {
 ///
 /// The commit that the target is at stays the same; what is put back is a local edit again.
 pub fn restore(
-    context: &Context<'_>,
+    context: &SyncContext<'_>,
     options: &Options,
     paths: &[RelPath],
 ) -> Result<Restored, crate::Error> {
@@ -97,7 +97,7 @@ pub fn restore(
         before: Some(index),
         after: Point::of(index),
     };
-    let blobs = Contents {
+    let blobs = UpdateContent {
         put_back: &contents,
         others: session.store(),
         store: session.store(),

@@ -6,11 +6,11 @@
 
 use std::time::Instant;
 
-use super::pipeline::{Goal, Pipeline};
+use super::pipeline::{Goal, SyncPipeline};
 use super::restore::Edits;
-use super::{Context, Error, Hold, Mode, Options, Outcome, Session};
+use super::{Error, Hold, Options, Outcome, Session, SyncContext, SyncMode};
 use crate::apply::{self, Transaction, TxId, undo};
-use crate::source::{self, RefKind, Resolved};
+use crate::source::{self, RefKind, ResolvedRef};
 use crate::state::StateDir;
 
 /// How far back.
@@ -38,7 +38,7 @@ pub fn history(state: &StateDir) -> Result<(Vec<Transaction>, Vec<TxId>), undo::
 
 /// Brings the target back to an earlier commit.
 pub fn rollback(
-    context: &Context<'_>,
+    context: &SyncContext<'_>,
     options: &Options,
     back: &Back,
 ) -> Result<Outcome, crate::Error> {
@@ -67,7 +67,7 @@ pub fn rollback(
     let repository =
         { point.repository.clone() }.unwrap_or_else(|| context.settings.repo.to_string());
     let goal = Goal {
-        resolved: Resolved {
+        resolved: ResolvedRef {
             commit: point.commit,
             kind: RefKind::Commit,
             is_tag_too: false,
@@ -75,7 +75,7 @@ pub fn rollback(
         reference: &point.reference,
         edits,
     };
-    let pipeline = Pipeline {
+    let pipeline = SyncPipeline {
         context,
         options,
         session: &session,
@@ -93,7 +93,7 @@ pub fn rollback(
         }
         other => other,
     };
-    if options.mode != Mode::Apply {
+    if options.mode != SyncMode::Apply {
         return go_back();
     }
     let before = Hold::load(session.state())?;

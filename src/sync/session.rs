@@ -3,13 +3,13 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::Context;
+use super::SyncContext;
 use crate::apply::{self, Recovered};
 use crate::fs::Target;
-use crate::git::id::Kind;
+use crate::git::id::ObjectKind;
 use crate::git::tree::Bounds;
 use crate::git::{Tree, TreeId};
-use crate::lock::Lock;
+use crate::lock::RunLock;
 use crate::objects::Store;
 use crate::scan::{Belief, Scanner};
 use crate::state::{Found, Index, StateDir};
@@ -21,7 +21,7 @@ pub struct Session {
     // Fields are dropped in this order: the lock last.
     store: Store,
     target: Target,
-    index: OnceLock<Known>,
+    index: OnceLock<LoadedIndex>,
     /// The most entries of a tree.
     entries: u64,
     /// The bytes of the largest file.
@@ -30,19 +30,19 @@ pub struct Session {
     tree: OnceLock<Option<Tree>>,
     recovered: Option<Recovered>,
     state: StateDir,
-    _lock: Lock,
+    _lock: RunLock,
 }
 
 /// What the index tells.
 #[derive(Debug)]
-struct Known {
+struct LoadedIndex {
     index: Option<Index>,
-    note: Option<Note>,
+    note: Option<StateNote>,
 }
 
 /// Something about the state that the user should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Note {
+pub enum StateNote {
     /// The index was damaged and put aside: this run goes by the rules of a first one.
     IndexSetAside(std::path::PathBuf),
     /// The record of an interrupted update was damaged and put aside here.
@@ -66,7 +66,7 @@ pub enum Note {
 
 impl Session {
     /// Opens everything, and finishes or undoes what an earlier run left unfinished.
-    pub fn begin(context: &Context<'_>, wait: Duration) -> Result<Self, crate::Error> {
+    pub fn begin(context: &SyncContext<'_>, wait: Duration) -> Result<Self, crate::Error> {
         let session = Self::open(context, wait)?;
         session.load()?;
         Ok(session)
@@ -74,13 +74,13 @@ impl Session {
 
     /// As [`begin`](Self::begin), but for the index: reading that of a large target takes as long as a packet takes to
     /// the server. [`load`](Self::load) is to follow.
-    pub(super) fn open(context: &Context<'_>, wait: Duration) -> Result<Self, crate::Error> {
+    pub(super) fn open(context: &SyncContext<'_>, wait: Duration) -> Result<Self, crate::Error> {
         let settings = context.settings;
         let target = Target::open_or_absent(&settings.target)?;
         let state = StateDir::open(&settings.state_dir)?;
         // Before the lock, for it leaves a line there, and after it, for it may have been waited for.
         state.refuse_other(&settings.target)?;
-        let lock = Lock::acquire(&state, wait, context.interrupt)?;
+        let lock = RunLock::acquire(&state, wait, context.interrupt)?;
         state.refuse_other(&settings.target)?;
         let store = Store::open(state.path(), settings.limits.blob)?;
         let recovered = apply::recover(&target, &state, &store)?;
@@ -104,10 +104,10 @@ impl Session {
             Found::Whole(index) => (Some(index), None),
             Found::Damaged(_) => {
                 let aside = Index::set_aside(&self.state)?;
-                (None, Some(Note::IndexSetAside(aside)))
+                (None, Some(StateNote::IndexSetAside(aside)))
             }
         };
-        self.index.get_or_init(|| Known { index, note });
+        self.index.get_or_init(|| LoadedIndex { index, note });
         Ok(())
     }
 
@@ -142,7 +142,7 @@ impl Session {
             let bounds = Bounds {
                 entries: self.entries,
             };
-            let read = |id: TreeId| self.store.read(Kind::Tree, id.0).ok_or(());
+            let read = |id: TreeId| self.store.read(ObjectKind::Tree, id.0).ok_or(());
             Tree::walk(self.index()?.tree, None, bounds, read).ok()
         };
         self.tree.get_or_init(walk).as_ref()
@@ -156,13 +156,13 @@ impl Session {
 
     /// What was found and mended.
     #[must_use]
-    pub fn notes(&self) -> Vec<Note> {
-        let rebuilt = self.store.was_rebuilt().then_some(Note::StoreRebuilt);
+    pub fn notes(&self) -> Vec<StateNote> {
+        let rebuilt = self.store.was_rebuilt().then_some(StateNote::StoreRebuilt);
         let record = self.recovered.as_ref();
         let record = record.and_then(|recovered| recovered.damaged_record.clone());
         let index = self.index.get().and_then(|known| known.note.clone());
         { rebuilt.into_iter() }
-            .chain(record.map(Note::RecordSetAside))
+            .chain(record.map(StateNote::RecordSetAside))
             .chain(index)
             .collect()
     }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use super::Note;
+use super::StateNote;
 use crate::apply::{Content, ContentError};
 use crate::git::BlobId;
 use crate::plan::Plan;
@@ -40,12 +40,12 @@ impl StandIn {
 }
 
 /// Content, and what was seen of it as it was read.
-pub(super) struct Seen<'a> {
+pub(super) struct ObservedContent<'a> {
     content: &'a dyn Content,
     stand_ins: Mutex<BTreeMap<BlobId, StandIn>>,
 }
 
-impl<'a> Seen<'a> {
+impl<'a> ObservedContent<'a> {
     pub(super) fn new(content: &'a dyn Content) -> Self {
         Self {
             content,
@@ -54,7 +54,7 @@ impl<'a> Seen<'a> {
     }
 
     /// A note for each kind that the plan has written.
-    pub(super) fn notes(&self, plan: &Plan) -> Vec<Note> {
+    pub(super) fn notes(&self, plan: &Plan) -> Vec<StateNote> {
         let seen = self.stand_ins.lock();
         let seen = seen.unwrap_or_else(PoisonError::into_inner);
         let mut counts = BTreeMap::new();
@@ -64,12 +64,12 @@ impl<'a> Seen<'a> {
         }
         let notes = counts.into_iter();
         notes
-            .map(|(kind, files)| Note::StandIns { kind, files })
+            .map(|(kind, files)| StateNote::StandIns { kind, files })
             .collect()
     }
 }
 
-impl Content for Seen<'_> {
+impl Content for ObservedContent<'_> {
     fn blob(&self, id: BlobId) -> Result<Vec<u8>, ContentError> {
         let content = self.content.blob(id)?;
         if let Some(kind) = StandIn::of(&content) {

@@ -1,12 +1,12 @@
 //! What people and programs read about the last sync.
 
-use super::{Context, Outcome, Session};
+use super::{Outcome, Session, SyncContext};
 use crate::source::Notice;
-use crate::state::{self, LastSync, Stats, SyncState};
+use crate::state::{self, FileCounts, LastSync, SyncState};
 
 /// Writes what people and programs read about the last sync.
 pub(super) fn write(
-    context: &Context<'_>,
+    context: &SyncContext<'_>,
     session: &Session,
     outcome: &Outcome,
 ) -> Result<(), crate::Error> {
@@ -37,7 +37,7 @@ pub(super) fn write(
         reference: outcome.reference.clone(),
         timestamp: state::now(),
     };
-    let stats = Stats {
+    let stats = FileCounts {
         checked: outcome.plan.counts().checked,
         changed,
         downloaded: outcome.downloaded,

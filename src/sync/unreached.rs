@@ -9,11 +9,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::state::sealed::{self, Format, Found};
+use crate::state::sealed::{self, Found, SealedFormat};
 use crate::state::{self, StateDir};
 
 const NAME: &str = "unreached";
-const FORMAT: Format = Format {
+const FORMAT: SealedFormat = SealedFormat {
     kind: "unreached",
     version: 1,
 };

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 
 use super::{Error, TokenOrigin};
-use crate::vetted::{self, Owner, Refusal, Terms, TrustedFile, Untrusted};
+use crate::vetted::{self, FileRequirements, Owner, TrustedFile, Untrusted, UntrustedReason};
 
 /// Real tokens stay below 300 bytes; a JWT of an app may have 2000.
 const TOKEN_MAX: u64 = 4096;
@@ -16,7 +16,7 @@ const SETTINGS_MAX: u64 = 1 << 20;
 
 /// What a file must be like.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Trust {
+pub(super) enum TokenFileTrust {
     /// No symlink, owned by root, by us or by this user too, closed to all others.
     Private { also: Option<u32> },
     /// As systemd lays it down: for another service user the access list shows as the group's right to read.
@@ -25,40 +25,43 @@ pub(super) enum Trust {
     Anyone,
 }
 
-impl Trust {
-    fn terms(self) -> Terms {
+impl TokenFileTrust {
+    fn terms(self) -> FileRequirements {
         match self {
-            Self::Private { also } => Terms {
+            Self::Private { also } => FileRequirements {
                 symlink: false,
                 closed: 0o077,
                 owner: Owner::Known { also },
                 above: true,
                 limit: TOKEN_MAX,
             },
-            Self::Credential => Terms {
+            Self::Credential => FileRequirements {
                 symlink: false,
                 closed: 0o037,
                 owner: Owner::Known { also: None },
                 above: true,
                 limit: TOKEN_MAX,
             },
-            Self::Anyone => Terms::anyone(SETTINGS_MAX),
+            Self::Anyone => FileRequirements::anyone(SETTINGS_MAX),
         }
     }
 }
 
 /// The content; `None` where there is no such file.
-pub(super) fn read(path: &Path, trust: Trust) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+pub(super) fn read(
+    path: &Path,
+    trust: TokenFileTrust,
+) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
     let terms = trust.terms();
     let refusal = match vetted::read(path, &terms) {
         Ok(content) => return Ok(Some(content)),
         Err(refusal) => refusal,
     };
     match refusal {
-        Refusal::Absent => Ok(None),
+        UntrustedReason::Absent => Ok(None),
         // Another program's settings that we may not see hold no token for us.
-        Refusal::Io(error)
-            if matches!(trust, Trust::Anyone)
+        UntrustedReason::Io(error)
+            if matches!(trust, TokenFileTrust::Anyone)
                 && error.kind() == io::ErrorKind::PermissionDenied =>
         {
             Ok(None)
@@ -105,7 +108,7 @@ mod tests {
 
     #[test]
     fn only_its_owner_may_have_a_token_file() {
-        let private = |also| Trust::Private { also }.terms();
+        let private = |also| TokenFileTrust::Private { also }.terms();
         for (mode, uid) in [(0o100_600, 0), (0o100_400, 1000), (0o100_700, 1000)] {
             assert!(judgement(mode, uid, &private(None)).is_ok());
         }
@@ -113,20 +116,23 @@ mod tests {
             0o100_644, 0o100_640, 0o100_604, 0o100_660, 0o100_602, 0o100_601,
         ] {
             assert!(
-                matches!(judgement(mode, 1000, &private(None)), Err(Refusal::Mode(_))),
+                matches!(
+                    judgement(mode, 1000, &private(None)),
+                    Err(UntrustedReason::Mode(_))
+                ),
                 "{mode:o}"
             );
         }
         assert!(matches!(
             judgement(0o100_600, 1001, &private(None)),
-            Err(Refusal::Owner(1001))
+            Err(UntrustedReason::Owner(1001))
         ));
         assert!(judgement(0o100_600, 1001, &private(Some(1001))).is_ok());
     }
 
     #[test]
     fn a_credential_may_show_its_access_list_as_the_groups_right() {
-        let terms = Trust::Credential.terms();
+        let terms = TokenFileTrust::Credential.terms();
         assert!(judgement(0o100_440, 0, &terms).is_ok());
         assert!(judgement(0o100_444, 0, &terms).is_err());
         assert!(judgement(0o100_460, 0, &terms).is_err());

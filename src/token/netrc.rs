@@ -3,13 +3,13 @@
 use secrecy::zeroize::Zeroizing;
 
 /// A machine's entry.
-pub(super) struct Entry {
+pub(super) struct NetrcEntry {
     pub(super) login: Option<String>,
     pub(super) password: Zeroizing<String>,
 }
 
 /// The entry of exactly this machine. `default` is none: it would send the password to any host.
-pub(super) fn find(content: &[u8], machine: &str) -> Option<Entry> {
+pub(super) fn find(content: &[u8], machine: &str) -> Option<NetrcEntry> {
     let text = std::str::from_utf8(content).ok()?;
     // A macro runs to the next empty line and may hold any word.
     let mut in_macro = false;
@@ -36,7 +36,7 @@ pub(super) fn find(content: &[u8], machine: &str) -> Option<Entry> {
             _ => {}
         }
     }
-    password.map(|password| Entry {
+    password.map(|password| NetrcEntry {
         login,
         password: Zeroizing::new(password),
     })

@@ -5,21 +5,21 @@ use std::path::{Path, PathBuf};
 use secrecy::zeroize::Zeroizing;
 
 use super::Error;
-use super::file::{self, Trust};
+use super::file::{self, TokenFileTrust};
 use crate::text;
 
 /// How many files are read from one on, all in all; they may include themselves, and more than once.
 const FILES_MAX: u32 = 64;
 
 /// A host's entry.
-pub(super) struct Entry {
+pub(super) struct NixToken {
     pub(super) secret: Zeroizing<String>,
     /// The name that the kind of token asks for.
     pub(super) login: Option<&'static str>,
 }
 
 /// The host's entry in one text, without its includes.
-pub(super) fn in_text(text: &[u8], host: &str) -> Option<Entry> {
+pub(super) fn in_text(text: &[u8], host: &str) -> Option<NixToken> {
     let text = std::str::from_utf8(text).ok()?;
     // The last setting of a name wins, as in Nix.
     settings(text)
@@ -32,7 +32,10 @@ pub(super) fn in_text(text: &[u8], host: &str) -> Option<Entry> {
 }
 
 /// The host's entry in the first file that has one, and that file.
-pub(super) fn in_files(files: &[PathBuf], host: &str) -> Result<Option<(Entry, PathBuf)>, Error> {
+pub(super) fn in_files(
+    files: &[PathBuf],
+    host: &str,
+) -> Result<Option<(NixToken, PathBuf)>, Error> {
     for path in files {
         if let Some(found) = in_file(path, host, &mut { FILES_MAX })? {
             return Ok(Some(found));
@@ -41,12 +44,12 @@ pub(super) fn in_files(files: &[PathBuf], host: &str) -> Result<Option<(Entry, P
     Ok(None)
 }
 
-fn in_file(path: &Path, host: &str, left: &mut u32) -> Result<Option<(Entry, PathBuf)>, Error> {
+fn in_file(path: &Path, host: &str, left: &mut u32) -> Result<Option<(NixToken, PathBuf)>, Error> {
     let Some(fewer) = left.checked_sub(1) else {
         return Ok(None);
     };
     *left = fewer;
-    let Some(content) = file::read(path, Trust::Anyone)? else {
+    let Some(content) = file::read(path, TokenFileTrust::Anyone)? else {
         return Ok(None);
     };
     if let Some(found) = in_text(&content, host) {
@@ -74,11 +77,11 @@ fn settings(text: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// GitLab's tokens carry their kind in front.
-fn entry(token: &str) -> Entry {
+fn entry(token: &str) -> NixToken {
     let kind = ["PAT:", "OAuth2:"]
         .iter()
         .find_map(|kind| token.strip_prefix(kind));
-    Entry {
+    NixToken {
         secret: Zeroizing::new(kind.unwrap_or(token).to_owned()),
         login: kind.map(|_| "oauth2"),
     }

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
-use super::file::{self, Trust};
+use super::file::{self, TokenFileTrust};
 use super::{Error, LOGIN, Token, TokenOrigin, is_github, netrc, nix};
 use crate::settings::{Env, Repo, Settings};
-use crate::vetted::{Refusal, TrustedFile, Untrusted};
+use crate::vetted::{TrustedFile, Untrusted, UntrustedReason};
 
 /// What a token is looked for with.
 #[derive(Debug, Clone)]
-pub struct Search<'a> {
+pub struct TokenSearch<'a> {
     /// The host of the repository, or of `api_url`.
     pub host: String,
     /// `api_url` says that this host is a GitHub Enterprise.
@@ -24,7 +24,7 @@ pub struct Search<'a> {
     pub root: &'a Path,
 }
 
-impl<'a> Search<'a> {
+impl<'a> TokenSearch<'a> {
     /// For the host of the settings' repository; `None` where it is not read over HTTP.
     #[must_use]
     pub fn of(settings: &'a Settings, env: &'a Env) -> Option<Self> {
@@ -51,8 +51,8 @@ impl<'a> Search<'a> {
 
     /// The host's token, if any place has one.
     pub fn run(&self) -> Result<Option<Token>, Error> {
-        type Place<'a> = fn(&Search<'a>) -> Result<Option<Token>, Error>;
-        let places: [Place<'a>; 6] = [
+        type TokenLookup<'a> = fn(&TokenSearch<'a>) -> Result<Option<Token>, Error>;
+        let places: [TokenLookup<'a>; 6] = [
             Self::in_token_file,
             Self::in_credentials,
             Self::in_environment,
@@ -78,7 +78,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn in_file(&self, path: &Path, trust: Trust) -> Result<Option<Token>, Error> {
+    fn in_file(&self, path: &Path, trust: TokenFileTrust) -> Result<Option<Token>, Error> {
         let Some(content) = file::read(path, trust)? else {
             return Ok(None);
         };
@@ -91,11 +91,11 @@ impl<'a> Search<'a> {
         let Some(path) = self.token_file else {
             return Ok(None);
         };
-        let token = self.in_file(path, Trust::Private { also: None })?;
+        let token = self.in_file(path, TokenFileTrust::Private { also: None })?;
         let missing = || Untrusted {
             file: TrustedFile::Token,
             path: path.to_owned(),
-            refusal: Refusal::Absent,
+            refusal: UntrustedReason::Absent,
         };
         Ok(Some(token.ok_or_else(missing)?))
     }
@@ -104,7 +104,7 @@ impl<'a> Search<'a> {
         let Some(directory) = self.env.path("CREDENTIALS_DIRECTORY") else {
             return Ok(None);
         };
-        self.in_file(&directory.join("token"), Trust::Credential)
+        self.in_file(&directory.join("token"), TokenFileTrust::Credential)
     }
 
     fn in_environment(&self) -> Result<Option<Token>, Error> {
@@ -136,8 +136,10 @@ impl<'a> Search<'a> {
             return Ok(None);
         }
         if let Some(config) = self.user_config() {
-            let token =
-                self.in_file(&config.join("github/token"), Trust::Private { also: None })?;
+            let token = self.in_file(
+                &config.join("github/token"),
+                TokenFileTrust::Private { also: None },
+            )?;
             if token.is_some() {
                 return Ok(token);
             }
@@ -147,7 +149,7 @@ impl<'a> Search<'a> {
         };
         self.in_file(
             &home.join(".config/github/token"),
-            Trust::Private { also: Some(uid) },
+            TokenFileTrust::Private { also: Some(uid) },
         )
     }
 
@@ -183,7 +185,7 @@ impl<'a> Search<'a> {
             Some(self.root.join("etc/nix/netrc")),
         ];
         for path in places.into_iter().flatten() {
-            let Some(content) = file::read(&path, Trust::Anyone)? else {
+            let Some(content) = file::read(&path, TokenFileTrust::Anyone)? else {
                 continue;
             };
             let api = is_github(host).then(|| format!("api.{host}"));
@@ -196,7 +198,7 @@ impl<'a> Search<'a> {
                 continue;
             };
             // Only a file that is used has to be kept private; it may serve other programs.
-            file::read(&path, Trust::Private { also: None })?;
+            file::read(&path, TokenFileTrust::Private { also: None })?;
             let origin = TokenOrigin::Netrc(path);
             let secret = file::token(entry.password.as_bytes(), &origin)?;
             let login = entry.login.unwrap_or_else(|| LOGIN.to_owned());
@@ -239,7 +241,7 @@ impl<'a> Search<'a> {
         }
         let name = self.env.get("SUDO_USER")?.to_str()?;
         let uid: u32 = self.env.get("SUDO_UID")?.to_str()?.parse().ok()?;
-        let passwd = file::read(&self.root.join("etc/passwd"), Trust::Anyone).ok()??;
+        let passwd = file::read(&self.root.join("etc/passwd"), TokenFileTrust::Anyone).ok()??;
         let passwd = std::str::from_utf8(&passwd).ok()?;
         passwd.lines().find_map(|line| {
             let mut fields = line.split(':');
@@ -261,10 +263,10 @@ mod tests {
             .with("GH_TOKEN", " hub \r\n")
             .with("GH_ENTERPRISE_TOKEN", "enterprise");
         let found = |host, enterprise| {
-            let search = Search {
+            let search = TokenSearch {
                 enterprise,
                 root: Path::new("/nonexistent"),
-                ..Search::new(host, &env)
+                ..TokenSearch::new(host, &env)
             };
             search
                 .run()

@@ -3,7 +3,7 @@
 use super::findings::Findings;
 use super::repair::Repair;
 use super::sight::Sight;
-use crate::fs::{Kind, Stat};
+use crate::fs::{FileKind, Stat};
 use crate::git::RelPath;
 use crate::nix::names::sets_attribute;
 
@@ -62,7 +62,7 @@ fn matching(sight: &Sight<'_>) -> Vec<(RelPath, Stat)> {
         .filter(|path| patterns.matches(path));
     let files = paths.filter_map(|path| Some((sight.target_stat(&path)?, path)));
     files
-        .filter(|(stat, _)| stat.kind == Kind::File)
+        .filter(|(stat, _)| stat.kind == FileKind::File)
         .map(|(stat, path)| (path, stat))
         .collect()
 }

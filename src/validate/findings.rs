@@ -1,6 +1,6 @@
 //! What a check finds while it runs.
 
-use super::{Check, Detail, Outcome, Place, Severity, Status};
+use super::{Check, CheckStatus, Detail, FilePosition, Outcome, Severity};
 use crate::text::{LISTED, first, message};
 
 /// Collects lines and hints.
@@ -22,17 +22,17 @@ impl Findings {
 
     /// There is nothing to check, or no way to.
     pub(super) fn skip(&mut self, why: impl Into<String>) {
-        self.add(Status::Skipped, &why.into());
+        self.add(CheckStatus::Skipped, &why.into());
     }
 
     /// As it should be.
     pub(super) fn pass(&mut self, text: impl Into<String>) {
-        self.add(Status::Passed, &text.into());
+        self.add(CheckStatus::Passed, &text.into());
     }
 
     /// Something to know, whatever the check's severity.
     pub(super) fn warn(&mut self, text: impl Into<String>, hint: impl Into<String>) {
-        self.add(Status::Warned, &text.into());
+        self.add(CheckStatus::Warned, &text.into());
         self.hint(&hint.into());
     }
 
@@ -47,13 +47,13 @@ impl Findings {
         &mut self,
         is_fault: bool,
         text: impl Into<String>,
-        place: Place,
+        place: FilePosition,
         hint: impl Into<String>,
     ) {
         let status = if is_fault {
             self.worst()
         } else {
-            Status::Warned
+            CheckStatus::Warned
         };
         self.details.push(Detail {
             status,
@@ -74,7 +74,7 @@ impl Findings {
         let status = if is_fault {
             self.worst()
         } else {
-            Status::Warned
+            CheckStatus::Warned
         };
         let (named, more) = first(things, LISTED);
         for line in named.into_iter().map(text).chain(more) {
@@ -89,7 +89,7 @@ impl Findings {
     pub(super) fn is_clean(&self) -> bool {
         self.details
             .iter()
-            .all(|detail| detail.status <= Status::Passed)
+            .all(|detail| detail.status <= CheckStatus::Passed)
     }
 
     pub(super) fn into_outcome(self, check: &Check) -> Outcome {
@@ -98,20 +98,20 @@ impl Findings {
             id: check.id,
             title: check.title,
             severity: check.severity,
-            status: status.unwrap_or(Status::Passed),
+            status: status.unwrap_or(CheckStatus::Passed),
             details: self.details,
             hints: self.hints,
         }
     }
 
-    fn worst(&self) -> Status {
+    fn worst(&self) -> CheckStatus {
         match self.severity {
-            Severity::Warning => Status::Warned,
-            Severity::Critical => Status::Failed,
+            Severity::Warning => CheckStatus::Warned,
+            Severity::Critical => CheckStatus::Failed,
         }
     }
 
-    fn add(&mut self, status: Status, text: &str) {
+    fn add(&mut self, status: CheckStatus, text: &str) {
         self.details.push(Detail {
             status,
             text: message(text),

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Place;
+use super::FilePosition;
 use super::findings::Findings;
 use super::sight::Sight;
-use crate::nix::{Flake, Layout, Lock, lock};
+use crate::nix::{Flake, FlakeLock, Layout, lock};
 use crate::text;
 
 const MISSING: &str = "set `rebuild.flake` to the directory that holds the machine's `flake.nix`";
@@ -28,7 +28,7 @@ pub(super) fn flake(sight: &Sight<'_>, findings: &mut Findings) {
             return findings.place(
                 true,
                 error.fault.to_string(),
-                Place::of(&path, &source, &error),
+                FilePosition::of(&path, &source, &error),
                 "correct it: Nix cannot read it either",
             );
         }
@@ -122,7 +122,7 @@ pub(super) fn lock(sight: &Sight<'_>, findings: &mut Findings) {
         }
         Err(error) => return findings.fault(format!("`{shown}` cannot be read: {error}"), BROKEN),
     };
-    match Lock::parse(&source) {
+    match FlakeLock::parse(&source) {
         Ok(lock) => {
             let inputs = flake
                 .inputs
@@ -146,8 +146,8 @@ pub(super) fn lock(sight: &Sight<'_>, findings: &mut Findings) {
 const BROKEN: &str =
     "bring it back from a backup or from the repository; removing it locks every input anew";
 
-fn broken(path: &Path, source: &Arc<str>, fault: &lock::Fault, findings: &mut Findings) {
-    let lock::Fault::Json { position, cause } = fault else {
+fn broken(path: &Path, source: &Arc<str>, fault: &lock::LockFault, findings: &mut Findings) {
+    let lock::LockFault::Json { position, cause } = fault else {
         return findings.fault(format!("`{}` is broken: {fault}", text::path(path)), BROKEN);
     };
     let line = source
@@ -156,7 +156,7 @@ fn broken(path: &Path, source: &Arc<str>, fault: &lock::Fault, findings: &mut Fi
         .map(str::len)
         .sum::<usize>();
     let at = (line + position.column - 1).min(source.len());
-    let place = Place {
+    let place = FilePosition {
         path: PathBuf::from(path),
         position: *position,
         span: at..at,

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use super::findings::Findings;
 use super::repair::Repair;
 use super::sight::Sight;
-use super::system::Node;
-use crate::fs::{Kind, Stat};
+use super::system::SystemPath;
+use crate::fs::{FileKind, Stat};
 use crate::git::RelPath;
 use crate::text;
-use crate::token::{self, Search};
-use crate::vetted::{Refusal, Untrusted};
+use crate::token::{self, TokenSearch};
+use crate::vetted::{Untrusted, UntrustedReason};
 
 const WRITABLE_BY_OTHERS: u32 = 0o002;
 const STICKY: u32 = 0o1000;
@@ -45,7 +45,7 @@ pub(super) fn close(sight: &Sight<'_>) -> Vec<Repair> {
     );
     if let Some(token::Error::File(Untrusted {
         path,
-        refusal: Refusal::Mode(mode),
+        refusal: UntrustedReason::Mode(mode),
         ..
     })) = token_problem(sight)
     {
@@ -58,7 +58,7 @@ pub(super) fn close(sight: &Sight<'_>) -> Vec<Repair> {
 }
 
 /// The directories on the way to what root reads and writes.
-fn on_the_way(sight: &Sight<'_>) -> Vec<(PathBuf, Node)> {
+fn on_the_way(sight: &Sight<'_>) -> Vec<(PathBuf, SystemPath)> {
     let settings = sight.settings();
     let mut paths: Vec<&Path> = Vec::new();
     for path in [
@@ -79,8 +79,9 @@ fn on_the_way(sight: &Sight<'_>) -> Vec<(PathBuf, Node)> {
     nodes.collect()
 }
 
-fn open_above(sight: &Sight<'_>) -> Vec<(PathBuf, Node)> {
-    let is_open = |node: &Node| node.mode & WRITABLE_BY_OTHERS != 0 && node.mode & STICKY == 0;
+fn open_above(sight: &Sight<'_>) -> Vec<(PathBuf, SystemPath)> {
+    let is_open =
+        |node: &SystemPath| node.mode & WRITABLE_BY_OTHERS != 0 && node.mode & STICKY == 0;
     let nodes = on_the_way(sight).into_iter();
     nodes
         .filter(|(path, node)| is_open(node) && *path != sight.settings().target)
@@ -115,7 +116,8 @@ fn open_inside(sight: &Sight<'_>) -> Vec<(Option<RelPath>, Stat)> {
     let inside = walk.map(|(path, stat)| (Some(path.clone()), *stat));
     let is_open = |stat: &Stat| {
         // The bits of a symlink mean nothing.
-        matches!(stat.kind, Kind::File | Kind::Directory) && stat.mode & WRITABLE_BY_OTHERS != 0
+        matches!(stat.kind, FileKind::File | FileKind::Directory)
+            && stat.mode & WRITABLE_BY_OTHERS != 0
     };
     own.into_iter()
         .chain(inside)
@@ -127,7 +129,7 @@ fn open_inside(sight: &Sight<'_>) -> Vec<(Option<RelPath>, Stat)> {
 fn odd_modes(sight: &Sight<'_>) -> Vec<(RelPath, Stat)> {
     let walk = sight.walk().map(|walk| &walk.entries).into_iter().flatten();
     let is_odd = |stat: &Stat| {
-        stat.kind == Kind::File && stat.excess() != 0 && stat.mode & WRITABLE_BY_OTHERS == 0
+        stat.kind == FileKind::File && stat.excess() != 0 && stat.mode & WRITABLE_BY_OTHERS == 0
     };
     walk.filter(|(path, stat)| is_odd(stat) && is_managed(sight, path))
         .map(|(path, stat)| (path.clone(), *stat))
@@ -185,9 +187,9 @@ fn token(sight: &Sight<'_>, findings: &mut Findings) {
 
 /// Why the token that a sync would use must not be used; its content is never told.
 fn token_problem(sight: &Sight<'_>) -> Option<token::Error> {
-    let search = Search::of(sight.settings(), sight.env())?;
+    let search = TokenSearch::of(sight.settings(), sight.env())?;
     let file = search.token_file.map(|path| sight.system.real(path));
-    let search = Search {
+    let search = TokenSearch {
         token_file: file.as_deref(),
         root: sight.context.root,
         ..search

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::findings::Findings;
 use super::repair::Repair;
 use super::sight::Sight;
-use crate::fs::{self, Kind};
+use crate::fs::{self, FileKind};
 use crate::text;
 
 /// The target can be opened, and its file system can be written.
@@ -42,7 +42,7 @@ pub(super) fn directories(sight: &Sight<'_>, findings: &mut Findings) {
     for path in directories {
         let shown = text::path(path);
         match sight.kind(&absolute(sight, path)) {
-            Some(Kind::Directory) => findings.pass(format!("`{shown}` is there")),
+            Some(FileKind::Directory) => findings.pass(format!("`{shown}` is there")),
             Some(_) => findings.fault(
                 format!("`{shown}` is not a directory"),
                 "move aside what stands there",
@@ -75,7 +75,7 @@ pub(super) fn files(sight: &Sight<'_>, findings: &mut Findings) {
             "it does not come from the repository: restore it from a backup, or make it anew (`nixos-generate-config` makes `hardware-configuration.nix`)"
         };
         match sight.kind(&absolute(sight, path)) {
-            Some(Kind::File) => findings.pass(format!("`{shown}` is there")),
+            Some(FileKind::File) => findings.pass(format!("`{shown}` is there")),
             Some(_) => findings.fault(format!("`{shown}` is not a regular file"), hint),
             None => findings.fault(format!("`{shown}` is missing"), hint),
         }
@@ -96,7 +96,7 @@ pub(super) fn special_files(sight: &Sight<'_>, findings: &mut Findings) {
         return;
     }
     let entries = walk.entries.iter();
-    let special = entries.filter(|(_, stat)| stat.kind == Kind::Special);
+    let special = entries.filter(|(_, stat)| stat.kind == FileKind::Special);
     let special: Vec<_> = special.map(|(path, _)| path).collect();
     findings.each(
         false,

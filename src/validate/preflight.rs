@@ -6,7 +6,7 @@ use rustix::fs::{self as sys, Access, AtFlags};
 use rustix::io::Errno;
 
 use super::system::System;
-use super::{Context, Error};
+use super::{CheckContext, Error};
 use crate::fs::Target;
 use crate::state::{Index, StateDir};
 
@@ -15,7 +15,7 @@ use crate::state::{Index, StateDir};
 const ROOM_MIN: u64 = 16 << 20;
 
 /// Finds out, before a sync, whether its target and its state can be written and trusted. Writes nothing.
-pub fn preflight(context: &Context<'_>) -> Result<(), Error> {
+pub fn preflight(context: &CheckContext<'_>) -> Result<(), Error> {
     let settings = context.settings;
     let system = System::new(context.root);
     let target = Target::open_or_absent(&system.real(&settings.target))?;

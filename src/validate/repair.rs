@@ -11,11 +11,11 @@ use crate::text;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repair {
     path: PathBuf,
-    action: Action,
+    action: RepairAction,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Action {
+enum RepairAction {
     MakeDirectory,
     SetMode(u32),
 }
@@ -25,7 +25,7 @@ impl Repair {
     pub(super) fn make_directory(path: PathBuf) -> Self {
         Self {
             path,
-            action: Action::MakeDirectory,
+            action: RepairAction::MakeDirectory,
         }
     }
 
@@ -33,7 +33,7 @@ impl Repair {
     pub(super) fn set_mode(path: PathBuf, mode: u32) -> Self {
         Self {
             path,
-            action: Action::SetMode(mode),
+            action: RepairAction::SetMode(mode),
         }
     }
 
@@ -43,7 +43,7 @@ impl Repair {
         let inside = sight.target.as_ref().ok().zip(sight.in_target(&self.path));
         let real = sight.system.real(&self.path);
         match (self.action, inside) {
-            (Action::SetMode(mode), Some((target, part))) => {
+            (RepairAction::SetMode(mode), Some((target, part))) => {
                 let below = match &part {
                     Part::Whole => None,
                     Part::Below(below) => Some(below),
@@ -52,13 +52,13 @@ impl Repair {
                     .set_mode(below, mode)
                     .map_err(|error| text::with_causes(&error))
             }
-            (Action::SetMode(mode), None) => {
+            (RepairAction::SetMode(mode), None) => {
                 set_mode(&real, mode).map_err(|error| text::with_causes(&error))
             }
-            (Action::MakeDirectory, Some((target, Part::Below(below)))) => target
+            (RepairAction::MakeDirectory, Some((target, Part::Below(below)))) => target
                 .make_directories(&below)
                 .map_err(|error| text::with_causes(&error)),
-            (Action::MakeDirectory, Some((_, Part::Whole)) | None) => {
+            (RepairAction::MakeDirectory, Some((_, Part::Whole)) | None) => {
                 make_directories(&real).map_err(|error| text::with_causes(&error))
             }
         }
@@ -69,8 +69,8 @@ impl fmt::Display for Repair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = text::path(&self.path);
         match self.action {
-            Action::MakeDirectory => write!(f, "make the directory `{path}`"),
-            Action::SetMode(mode) => write!(f, "set the mode of `{path}` to {mode:04o}"),
+            RepairAction::MakeDirectory => write!(f, "make the directory `{path}`"),
+            RepairAction::SetMode(mode) => write!(f, "set the mode of `{path}` to {mode:04o}"),
         }
     }
 }

@@ -4,12 +4,12 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::Context;
+use super::CheckContext;
 use super::system::{NOT_REGULAR, System};
-use crate::fs::{self, Kind, Led, Stat, Target, content};
+use crate::fs::{self, FileKind, PathTarget, Stat, Target, content};
 use crate::git::RelPath;
 use crate::patterns::Patterns;
-use crate::process::Search;
+use crate::process::SearchPath;
 use crate::settings::{Env, HYPER_NIXOS_TARGET, Settings};
 use crate::state::{self, Found, Index, StateDir};
 
@@ -20,12 +20,12 @@ const READ_MAX: u64 = 16 << 20;
 
 /// The surroundings of one look.
 pub(super) struct Sight<'a> {
-    pub(super) context: &'a Context<'a>,
+    pub(super) context: &'a CheckContext<'a>,
     pub(super) system: System<'a>,
     pub(super) target: Result<Target, fs::Error>,
     pub(super) state: Result<Option<StateDir>, state::Error>,
     index: OnceCell<Result<Found<Index>, state::Error>>,
-    walk: OnceCell<Result<Walk, fs::Error>>,
+    walk: OnceCell<Result<TargetWalk, fs::Error>>,
 }
 
 /// A part of the target.
@@ -39,14 +39,14 @@ pub(super) enum Part {
 
 /// Everything in the target that is not excluded.
 #[derive(Debug, Default)]
-pub(super) struct Walk {
+pub(super) struct TargetWalk {
     pub(super) entries: BTreeMap<RelPath, Stat>,
     /// There is more than was looked at.
     pub(super) is_cut: bool,
 }
 
 impl<'a> Sight<'a> {
-    pub(super) fn new(context: &'a Context<'a>) -> Self {
+    pub(super) fn new(context: &'a CheckContext<'a>) -> Self {
         let system = System::new(context.root);
         let settings = context.settings;
         Self {
@@ -100,9 +100,9 @@ impl<'a> Sight<'a> {
             return Ok(None);
         };
         match target.open_led(path).map_err(std::io::Error::other)? {
-            Led::Absent => Ok(None),
-            Led::File(file) => content::text(&file, READ_MAX).map(Some),
-            Led::Other => Err(std::io::Error::other(NOT_REGULAR)),
+            PathTarget::Absent => Ok(None),
+            PathTarget::File(file) => content::text(&file, READ_MAX).map(Some),
+            PathTarget::Other => Err(std::io::Error::other(NOT_REGULAR)),
         }
     }
 
@@ -120,7 +120,7 @@ impl<'a> Sight<'a> {
     }
 
     /// What is at a path, through symlinks; one that leads out of the target is not followed.
-    pub(super) fn kind(&self, path: &Path) -> Option<Kind> {
+    pub(super) fn kind(&self, path: &Path) -> Option<FileKind> {
         match self.below_target(path) {
             Some(below) => {
                 let target = self.target.as_ref().ok()?;
@@ -148,10 +148,10 @@ impl<'a> Sight<'a> {
     }
 
     /// Everything in the target that is not excluded, managed or not.
-    pub(super) fn walk(&self) -> Result<&Walk, &fs::Error> {
+    pub(super) fn walk(&self) -> Result<&TargetWalk, &fs::Error> {
         let walk = || match &self.target {
             Ok(target) => walk(target, &self.settings().exclude),
-            Err(_) => Ok(Walk::default()),
+            Err(_) => Ok(TargetWalk::default()),
         };
         self.walk.get_or_init(walk).as_ref()
     }
@@ -163,21 +163,21 @@ impl<'a> Sight<'a> {
             return managed.cloned().collect();
         }
         let entries = self.walk().map(|walk| &walk.entries).into_iter().flatten();
-        let files = entries.filter(|(_, stat)| stat.kind != Kind::Directory);
+        let files = entries.filter(|(_, stat)| stat.kind != FileKind::Directory);
         files.map(|(path, _)| path.clone()).collect()
     }
 
     /// The path of a program.
     pub(super) fn find_program(&self, name: &str) -> Option<PathBuf> {
-        Search::of(self.env()).find_by(name, |path| {
+        SearchPath::of(self.env()).find_by(name, |path| {
             let node = self.system.stat(path);
-            node.is_some_and(|node| node.kind == Kind::File && node.mode & 0o111 != 0)
+            node.is_some_and(|node| node.kind == FileKind::File && node.mode & 0o111 != 0)
         })
     }
 }
 
-fn walk(target: &Target, exclude: &Patterns) -> Result<Walk, fs::Error> {
-    let mut walk = Walk::default();
+fn walk(target: &Target, exclude: &Patterns) -> Result<TargetWalk, fs::Error> {
+    let mut walk = TargetWalk::default();
     let mut pending = vec![None];
     while let Some(directory) = pending.pop() {
         for name in target.list(directory.as_ref())? {
@@ -188,7 +188,7 @@ fn walk(target: &Target, exclude: &Patterns) -> Result<Walk, fs::Error> {
             let Some(stat) = target.stat(&path)? else {
                 continue;
             };
-            let is_directory = stat.kind == Kind::Directory;
+            let is_directory = stat.kind == FileKind::Directory;
             let is_excluded = if is_directory {
                 exclude.matches_directory(&path)
             } else {

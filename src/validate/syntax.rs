@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Place;
+use super::FilePosition;
 use super::findings::Findings;
 use super::sight::Sight;
-use crate::fs::Kind;
+use crate::fs::FileKind;
 use crate::nix::names::resolved;
 use crate::nix::{Names, SyntaxError};
 use crate::text;
@@ -38,14 +38,14 @@ pub(super) fn syntax(sight: &Sight<'_>, findings: &mut Findings) {
     if findings.is_clean() {
         let count = files
             .values()
-            .filter(|text| matches!(text.content, Content::Parsed(_)));
+            .filter(|text| matches!(text.content, FileSyntax::Parsed(_)));
         findings.pass(format!("{} files parse", count.count()));
     }
 }
 
 /// A file that was read.
 struct Text {
-    content: Content,
+    content: FileSyntax,
     is_used: IsUsed,
 }
 
@@ -55,7 +55,7 @@ enum IsUsed {
     NotSeen,
 }
 
-enum Content {
+enum FileSyntax {
     Parsed(Names),
     Broken(Arc<str>, SyntaxError),
     Unreadable(std::io::Error),
@@ -66,13 +66,13 @@ enum Content {
 impl Text {
     fn read(sight: &Sight<'_>, path: &Path, is_used: IsUsed) -> Self {
         let content = match sight.read(path) {
-            _ if sight.kind(path) != Some(Kind::File) => Content::Absent,
+            _ if sight.kind(path) != Some(FileKind::File) => FileSyntax::Absent,
             Ok(Some(source)) => match Names::parse(&source) {
-                Ok(names) => Content::Parsed(names),
-                Err(error) => Content::Broken(source.into(), error),
+                Ok(names) => FileSyntax::Parsed(names),
+                Err(error) => FileSyntax::Broken(source.into(), error),
             },
-            Ok(None) => Content::Absent,
-            Err(error) => Content::Unreadable(error),
+            Ok(None) => FileSyntax::Absent,
+            Err(error) => FileSyntax::Unreadable(error),
         };
         Self { content, is_used }
     }
@@ -80,13 +80,13 @@ impl Text {
     fn tell(&self, path: &Path, findings: &mut Findings) {
         let is_used = self.is_used == IsUsed::Surely;
         match &self.content {
-            Content::Parsed(_) | Content::Absent => {}
-            Content::Unreadable(error) => {
+            FileSyntax::Parsed(_) | FileSyntax::Absent => {}
+            FileSyntax::Unreadable(error) => {
                 let text = format!("`{}` cannot be read: {error}", text::path(path));
                 findings.each(is_used, &[text], String::clone, "check its permissions");
             }
-            Content::Broken(source, error) => {
-                let place = Place::of(path, source, error);
+            FileSyntax::Broken(source, error) => {
+                let place = FilePosition::of(path, source, error);
                 let fault = &error.fault;
                 if fault.is_limit() {
                     let hint = "whether it is correct, only Nix can tell";
@@ -121,7 +121,7 @@ fn used(sight: &Sight<'_>) -> BTreeMap<PathBuf, Text> {
     let wanted = wanted.chain(settings.validate.files.iter().cloned());
     let wanted = wanted.chain([PathBuf::from("flake.nix")]);
     let mut pending: Vec<_> = wanted.map(|path| settings.target.join(path)).collect();
-    if let Content::Parsed(names) = Text::read(sight, &flake, IsUsed::Surely).content {
+    if let FileSyntax::Parsed(names) = Text::read(sight, &flake, IsUsed::Surely).content {
         pending.extend(named(sight, &settings.rebuild.flake, &names));
     }
     while let Some(path) = pending.pop() {
@@ -129,7 +129,7 @@ fn used(sight: &Sight<'_>) -> BTreeMap<PathBuf, Text> {
             continue;
         }
         let text = Text::read(sight, &path, IsUsed::Surely);
-        if let Content::Parsed(names) = &text.content {
+        if let FileSyntax::Parsed(names) = &text.content {
             pending.extend(named(sight, path.parent().unwrap_or(&path), names));
         }
         used.insert(path, text);
@@ -148,9 +148,9 @@ fn named(sight: &Sight<'_>, directory: &Path, names: &Names) -> Vec<PathBuf> {
         // What the store holds was read by Nix before.
         .filter(|path| !path.starts_with("/nix"))
         .filter_map(|path| match sight.kind(&path)? {
-            Kind::File => Some(path),
-            Kind::Directory => Some(path.join("default.nix")),
-            Kind::Symlink | Kind::Special => None,
+            FileKind::File => Some(path),
+            FileKind::Directory => Some(path.join("default.nix")),
+            FileKind::Symlink | FileKind::Special => None,
         })
         .collect()
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{self as sys, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
-use crate::fs::{Kind, content};
+use crate::fs::{FileKind, content};
 
 /// No settings file of a system comes near it.
 const READ_MAX: u64 = 8 << 20;
@@ -27,20 +27,20 @@ pub(super) struct System<'a> {
 
 /// What is at a path.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Node {
-    pub(super) kind: Kind,
+pub(super) struct SystemPath {
+    pub(super) kind: FileKind,
     pub(super) mode: u32,
     pub(super) uid: u32,
 }
 
-impl Node {
+impl SystemPath {
     fn of(stat: &sys::Stat) -> Self {
         Self {
             kind: match FileType::from_raw_mode(stat.st_mode) {
-                FileType::RegularFile => Kind::File,
-                FileType::Directory => Kind::Directory,
-                FileType::Symlink => Kind::Symlink,
-                _ => Kind::Special,
+                FileType::RegularFile => FileKind::File,
+                FileType::Directory => FileKind::Directory,
+                FileType::Symlink => FileKind::Symlink,
+                _ => FileKind::Special,
             },
             mode: stat.st_mode & 0o7777,
             uid: stat.st_uid,
@@ -73,9 +73,9 @@ impl<'a> System<'a> {
     }
 
     /// What is at a path, through symlinks; `None` where nothing is, or it cannot be seen.
-    pub(super) fn stat(&self, path: &Path) -> Option<Node> {
+    pub(super) fn stat(&self, path: &Path) -> Option<SystemPath> {
         let stat = sys::fstat(self.open(path, OFlags::PATH).ok()?).ok()?;
-        Some(Node::of(&stat))
+        Some(SystemPath::of(&stat))
     }
 
     pub(super) fn exists(&self, path: impl AsRef<Path>) -> bool {
@@ -85,9 +85,9 @@ impl<'a> System<'a> {
     /// The text of a regular file; `None` where there is none.
     pub(super) fn read(&self, path: &Path) -> std::io::Result<Option<String>> {
         // Before it is opened, for some devices that has an effect; and after, for it may be another one by then.
-        let is_regular = |node: Node| match node.kind {
-            Kind::File => Ok(()),
-            Kind::Symlink | Kind::Directory | Kind::Special => {
+        let is_regular = |node: SystemPath| match node.kind {
+            FileKind::File => Ok(()),
+            FileKind::Symlink | FileKind::Directory | FileKind::Special => {
                 Err(std::io::Error::other(NOT_REGULAR))
             }
         };
@@ -96,7 +96,7 @@ impl<'a> System<'a> {
             Some(node) => is_regular(node)?,
         }
         let fd = self.open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
-        is_regular(Node::of(&sys::fstat(&fd)?))?;
+        is_regular(SystemPath::of(&sys::fstat(&fd)?))?;
         content::text(&File::from(fd), READ_MAX).map(Some)
     }
 

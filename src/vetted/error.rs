@@ -10,7 +10,7 @@ use crate::text;
 
 /// Why a file is not read.
 #[derive(Debug)]
-pub enum Refusal {
+pub enum UntrustedReason {
     /// There is none.
     Absent,
     /// The system refuses.
@@ -27,7 +27,7 @@ pub enum Refusal {
     TooLarge(u64),
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for UntrustedReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Absent => f.write_str("it is missing"),
@@ -58,7 +58,7 @@ pub struct Untrusted {
     /// Where it is.
     pub path: PathBuf,
     /// Why it is not read.
-    pub refusal: Refusal,
+    pub refusal: UntrustedReason,
 }
 
 /// What is said of it.
@@ -79,38 +79,38 @@ impl Untrusted {
     fn of_token(&self) -> Words {
         let path = text::path(&self.path);
         match &self.refusal {
-            Refusal::Absent => Words {
+            UntrustedReason::Absent => Words {
                 code: "hyper_sync::token::missing",
                 message: format!("the token file `{path}` does not exist"),
                 help: "create it, or take `token_file` out of the settings; nothing was written"
                     .to_owned(),
             },
-            Refusal::Io(_) => Words {
+            UntrustedReason::Io(_) => Words {
                 code: "hyper_sync::token::io",
                 message: format!("cannot read `{path}`"),
                 help: "give this user the right to read it; nothing was written".to_owned(),
             },
-            Refusal::NotAFile(kind) => Words {
+            UntrustedReason::NotAFile(kind) => Words {
                 code: "hyper_sync::token::not_a_file",
                 message: format!("`{path}` is {kind}, not a regular file"),
                 help: "name the file itself (`realpath` prints it); nothing was read or written"
                     .to_owned(),
             },
-            Refusal::Mode(mode) => Words {
+            UntrustedReason::Mode(mode) => Words {
                 code: "hyper_sync::token::mode",
                 message: format!("others may read or change `{path}` (mode {mode:04o})"),
                 help: format!(
                     "run `chmod 600 {path}`, and renew the token if others may have read it; nothing was written"
                 ),
             },
-            Refusal::Owner(uid) => Words {
+            UntrustedReason::Owner(uid) => Words {
                 code: "hyper_sync::token::owner",
                 message: format!(
                     "`{path}` belongs to user {uid}, who is neither root nor the user this runs for"
                 ),
                 help: format!("run `chown root {path}` if the token is right; nothing was written"),
             },
-            Refusal::Exposed(above) => Words {
+            UntrustedReason::Exposed(above) => Words {
                 code: "hyper_sync::token::exposed",
                 message: format!(
                     "`{}`, which is above `{path}`, can be changed by others",
@@ -119,7 +119,7 @@ impl Untrusted {
                 help: "keep the token where only its owner and root may write, and renew it if others may have read it; nothing was written"
                     .to_owned(),
             },
-            Refusal::TooLarge(limit) => Words {
+            UntrustedReason::TooLarge(limit) => Words {
                 code: "hyper_sync::token::too_large",
                 message: format!("`{path}` is larger than {limit} bytes"),
                 help: "it must hold the token and nothing else; nothing was written".to_owned(),
@@ -130,23 +130,23 @@ impl Untrusted {
     fn of_signers(&self) -> Words {
         let path = text::path(&self.path);
         match &self.refusal {
-            Refusal::Absent => Words {
+            UntrustedReason::Absent => Words {
                 code: "hyper_sync::signature::missing",
                 message: format!("the file of signers `{path}` does not exist"),
                 help: "create it, or take `trust.signers` out of the settings; nothing was written"
                     .to_owned(),
             },
-            Refusal::Io(_) => Words {
+            UntrustedReason::Io(_) => Words {
                 code: "hyper_sync::signature::unreadable",
                 message: format!("cannot read the file of signers `{path}`"),
                 help: "give this user the right to read it; nothing was written".to_owned(),
             },
-            Refusal::NotAFile(kind) => Words {
+            UntrustedReason::NotAFile(kind) => Words {
                 code: "hyper_sync::signature::not_a_file",
                 message: format!("the file of signers `{path}` is {kind}, not a regular file"),
                 help: "set `trust.signers` to a file; nothing was written".to_owned(),
             },
-            Refusal::Mode(mode) => Words {
+            UntrustedReason::Mode(mode) => Words {
                 code: "hyper_sync::signature::mode",
                 message: format!(
                     "others may write the file of signers `{path}` (mode {mode:04o})"
@@ -155,7 +155,7 @@ impl Untrusted {
                     "check what it lists, then run `chmod go-w {path}`; nothing was written"
                 ),
             },
-            Refusal::Owner(uid) => Words {
+            UntrustedReason::Owner(uid) => Words {
                 code: "hyper_sync::signature::owner",
                 message: format!(
                     "the file of signers `{path}` belongs to user {uid}, who is neither root nor the user this runs as"
@@ -164,7 +164,7 @@ impl Untrusted {
                     "check what it lists, then run `chown root {path}`; nothing was written"
                 ),
             },
-            Refusal::Exposed(above) => Words {
+            UntrustedReason::Exposed(above) => Words {
                 code: "hyper_sync::signature::exposed",
                 message: format!(
                     "`{}`, which is above the file of signers `{path}`, can be changed by others",
@@ -173,7 +173,7 @@ impl Untrusted {
                 help: "check what the file lists, and keep it where only root may write, as in `/etc`; nothing was written"
                     .to_owned(),
             },
-            Refusal::TooLarge(limit) => Words {
+            UntrustedReason::TooLarge(limit) => Words {
                 code: "hyper_sync::signature::too_large",
                 message: format!("the file of signers `{path}` has more than {limit} bytes"),
                 help: "keep only the keys that may sign; nothing was written".to_owned(),
@@ -191,7 +191,7 @@ impl fmt::Display for Untrusted {
 impl std::error::Error for Untrusted {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.refusal {
-            Refusal::Io(error) => Some(error),
+            UntrustedReason::Io(error) => Some(error),
             _ => None,
         }
     }

@@ -7,7 +7,9 @@ use hyper_sync::git::{BlobId, CommitId, File, RelPath, Tree};
 use hyper_sync::objects::Store;
 use hyper_sync::scan;
 use hyper_sync::settings::{Limits, Symlinks};
-use hyper_sync::source::{Depth, Error, Need, Resolved, Source, Staged, Terms, prove};
+use hyper_sync::source::{
+    Depth, Error, Need, ResolvedRef, Source, Staged, VerificationPolicy, prove,
+};
 use tempfile::TempDir;
 
 /// A machine.
@@ -37,9 +39,9 @@ impl Machine {
     }
 
     /// As a sync does it, up to the plan.
-    pub fn stage(&self, source: &dyn Source, resolved: &Resolved) -> Result<Staged<'_>, Error> {
+    pub fn stage(&self, source: &dyn Source, resolved: &ResolvedRef) -> Result<Staged<'_>, Error> {
         let managed = |tree: &Tree| Arc::new(self.managed(tree));
-        let terms = Terms {
+        let terms = VerificationPolicy {
             limits: Limits::default(),
             symlinks: Symlinks::Any,
             signers: None,

@@ -9,7 +9,7 @@ use hyper_sync::settings::Limits;
 use hyper_sync::source::git::{Connection, GitSource, Options};
 use hyper_sync::source::github::GitHub;
 use hyper_sync::source::http::{Client, Options as HttpOptions};
-use hyper_sync::source::{Error, Interrupt, RefKind, Resolved, Source, Traffic};
+use hyper_sync::source::{Error, Interrupt, RefKind, ResolvedRef, Source, Traffic};
 
 use super::outcomes::{Counts, class};
 use crate::common::forge::Forge;
@@ -110,7 +110,7 @@ fn git(name: &str, begin: Vec<u8>, again: Vec<u8>, resolve: bool) -> String {
     let error = if resolve {
         source.resolve("main").unwrap_err()
     } else {
-        let resolved = Resolved {
+        let resolved = ResolvedRef {
             commit: "1".repeat(40).parse().unwrap(),
             kind: RefKind::Commit,
             is_tag_too: false,

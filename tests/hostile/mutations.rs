@@ -178,7 +178,7 @@ pub(crate) fn of_git(rounds: u64) -> Counts {
             // Its last commit is there, and the next is asked for as a difference.
             let honest = connection(usize::MAX, Random::new(0));
             let source = GitSource::new(Box::new(honest), options(true));
-            let resolved = hyper_sync::source::Resolved {
+            let resolved = hyper_sync::source::ResolvedRef {
                 commit: before.parse().unwrap(),
                 kind: hyper_sync::source::RefKind::Commit,
                 is_tag_too: false,

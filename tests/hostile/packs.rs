@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use flate2::{Compression, write::ZlibEncoder};
 use hyper_sync::git::Oid;
-use hyper_sync::git::id::Kind;
+use hyper_sync::git::id::ObjectKind;
 use hyper_sync::objects::{IngestBounds, Store};
 use sha1::{Digest as _, Sha1};
 
@@ -90,7 +90,7 @@ fn pack(entries: &[Vec<u8>]) -> Vec<u8> {
 fn cases() -> Vec<(String, Vec<u8>)> {
     let mut cases: Vec<(String, Vec<u8>)> = Vec::new();
     let mut case = |name: &str, pack: Vec<u8>| cases.push((name.to_owned(), pack));
-    let id = Oid::of(Kind::Blob, CONTENT).unwrap();
+    let id = Oid::of(ObjectKind::Blob, CONTENT).unwrap();
     let length = u8::try_from(CONTENT.len()).unwrap();
     let honest = pack(&[blob(CONTENT)]);
     headers(&mut case, &honest);
@@ -345,7 +345,10 @@ pub(crate) fn all() -> Counts {
             }
             Ok(ingested) => {
                 assert!(ingested.bytes <= pack.len() as u64, "{name}");
-                let content = store.read(Kind::Blob, Oid::of(Kind::Blob, CONTENT).unwrap());
+                let content = store.read(
+                    ObjectKind::Blob,
+                    Oid::of(ObjectKind::Blob, CONTENT).unwrap(),
+                );
                 assert!(content.is_none_or(|content| content == CONTENT), "{name}");
                 verify(&packs, &name);
                 counts.note("taken");

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hyper_sync::git::Oid;
-use hyper_sync::git::id::Kind;
+use hyper_sync::git::id::ObjectKind;
 use hyper_sync::objects::{Added, Store};
 use hyper_sync::settings::Env;
 use hyper_sync::signature::{self, Signers};
 use hyper_sync::state::{self, StateDir};
-use hyper_sync::token::{self, Search};
-use hyper_sync::vetted::{Refusal, Untrusted};
+use hyper_sync::token::{self, TokenSearch};
+use hyper_sync::vetted::{Untrusted, UntrustedReason};
 
 const OTHER: u32 = 12345;
 
@@ -115,7 +115,7 @@ fn a_file_of_signers_is_judged_with_all_that_is_above_it() {
     let load = |path: &Path| match Signers::load(path, &Env::empty(), &Arc::default()) {
         Ok(_) => Ok(()),
         Err(signature::Error::File(Untrusted {
-            refusal: Refusal::Exposed(above),
+            refusal: UntrustedReason::Exposed(above),
             ..
         })) => Err(above),
         Err(other) => panic!("{other}"),
@@ -140,14 +140,14 @@ fn a_token_file_is_judged_with_all_that_is_above_it() {
     world.mode("above/below/token", 0o600);
     let env = Env::empty();
     let find = |path: &Path| {
-        let search = Search {
+        let search = TokenSearch {
             token_file: Some(path),
-            ..Search::new("github.com", &env)
+            ..TokenSearch::new("github.com", &env)
         };
         match search.run() {
             Ok(found) => found.map(|_| ()).ok_or_else(PathBuf::new),
             Err(token::Error::File(Untrusted {
-                refusal: Refusal::Exposed(above),
+                refusal: UntrustedReason::Exposed(above),
                 ..
             })) => Err(above),
             Err(other) => panic!("{other}"),
@@ -165,12 +165,15 @@ fn packs_go_to_the_store_that_was_opened_whatever_stands_at_its_path_later() {
     fs::create_dir_all(world.path("trap/objects/pack")).unwrap();
     symlink(world.path("trap"), state.join("objects.git")).unwrap();
     let content = b"content";
-    let id = Oid::of(Kind::Blob, content).unwrap();
+    let id = Oid::of(ObjectKind::Blob, content).unwrap();
     let mut writer = store.writer().unwrap();
-    assert_eq!(writer.add(Kind::Blob, id, content).unwrap(), Added::Stored);
+    assert_eq!(
+        writer.add(ObjectKind::Blob, id, content).unwrap(),
+        Added::Stored
+    );
     let _ = writer.finish().unwrap();
     store.settle().unwrap();
-    assert_eq!(store.read(Kind::Blob, id).unwrap(), content);
+    assert_eq!(store.read(ObjectKind::Blob, id).unwrap(), content);
     let packs = |path: &str| {
         fs::read_dir(world.path(path).join("objects/pack"))
             .unwrap()

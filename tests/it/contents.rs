@@ -1,20 +1,22 @@
 //! What a commit needs, read out of the store once.
 
-use hyper_sync::git::id::Kind;
+use hyper_sync::git::id::ObjectKind;
 use hyper_sync::git::{BlobId, Oid};
 use hyper_sync::source::Contents;
 
 use crate::common::machine::Machine;
 
 fn id(content: &[u8]) -> BlobId {
-    BlobId(Oid::of(Kind::Blob, content).unwrap())
+    BlobId(Oid::of(ObjectKind::Blob, content).unwrap())
 }
 
 fn machine_with(contents: &[Vec<u8>]) -> Machine {
     let machine = Machine::new();
     let mut writer = machine.store.writer().unwrap();
     for content in contents {
-        writer.add(Kind::Blob, id(content).0, content).unwrap();
+        writer
+            .add(ObjectKind::Blob, id(content).0, content)
+            .unwrap();
     }
     writer.finish().unwrap();
     machine

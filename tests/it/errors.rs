@@ -13,7 +13,7 @@ use std::str::FromStr;
 
 use hyper_sync::Error;
 use hyper_sync::exit::Exit;
-use hyper_sync::report::{Color, Format, Report, Stdio, Verbosity};
+use hyper_sync::report::{Color, OutputFormat, Report, Stdio, Verbosity};
 use hyper_sync::settings::{self, Env, Origin};
 use miette::Diagnostic as _;
 
@@ -88,7 +88,7 @@ fn printed(error: &Error) -> String {
         out_is_terminal: false,
         err_is_terminal: false,
     };
-    let (format, color) = (Format::Human, Color::Auto);
+    let (format, color) = (OutputFormat::Human, Color::Auto);
     let mut report = Report::new(stdio, format, Verbosity::Normal, color, &Env::empty());
     report.error(error, Exit::from(error));
     let bytes = written.0.borrow().clone();

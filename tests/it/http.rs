@@ -12,7 +12,7 @@ use hyper_sync::source::http::header::{self, HeaderValue};
 use hyper_sync::source::http::{Cap, Client, Credentials, Options, Request, Url, url};
 use hyper_sync::source::{Error, Interrupt, SetupError};
 use hyper_sync::text::Amount;
-use hyper_sync::token::Search;
+use hyper_sync::token::TokenSearch;
 
 use crate::common::forge::fault::{Action, When};
 use crate::common::forge::{Certificate, Forge, ca_file};
@@ -62,9 +62,9 @@ fn post(forge: &Forge) -> Request {
 /// The token of an Enterprise host, which a loopback address may be.
 fn credentials(url: &Url) -> Credentials {
     let env = Env::empty().with("GH_ENTERPRISE_TOKEN", CANARY);
-    let search = Search {
+    let search = TokenSearch {
         enterprise: true,
-        ..Search::new(url.host_str().unwrap(), &env)
+        ..TokenSearch::new(url.host_str().unwrap(), &env)
     };
     Credentials::token(&search.run().unwrap().unwrap(), url).unwrap()
 }

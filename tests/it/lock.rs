@@ -4,15 +4,15 @@ use std::sync::Barrier;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use hyper_sync::lock::{Error, Lock};
+use hyper_sync::lock::{Error, RunLock};
 use hyper_sync::state::StateDir;
 
 fn state(directory: &tempfile::TempDir) -> StateDir {
     StateDir::open(&directory.path().join("state")).unwrap()
 }
 
-fn acquire(state: &StateDir, wait: Duration) -> Result<Lock, Error> {
-    Lock::acquire(state, wait, &AtomicBool::new(false))
+fn acquire(state: &StateDir, wait: Duration) -> Result<RunLock, Error> {
+    RunLock::acquire(state, wait, &AtomicBool::new(false))
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_waiting_run_heeds_an_interrupt() {
     let directory = tempfile::tempdir().unwrap();
     let state = state(&directory);
     let _held = acquire(&state, Duration::ZERO).unwrap();
-    let interrupted = Lock::acquire(&state, Duration::MAX, &AtomicBool::new(true));
+    let interrupted = RunLock::acquire(&state, Duration::MAX, &AtomicBool::new(true));
     assert!(
         matches!(interrupted, Err(Error::Interrupted)),
         "{interrupted:?}"

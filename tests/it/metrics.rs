@@ -308,12 +308,12 @@ fn metrics_that_cannot_be_written_are_a_warning() {
 
 #[test]
 fn a_run_that_finds_another_one_leaves_them_to_it() {
-    use hyper_sync::lock::Lock;
+    use hyper_sync::lock::RunLock;
     use hyper_sync::state::StateDir;
 
     let world = World::new();
     let state = StateDir::open(&world.sandbox.state()).unwrap();
-    let lock = Lock::acquire(&state, std::time::Duration::ZERO, &false.into()).unwrap();
+    let lock = RunLock::acquire(&state, std::time::Duration::ZERO, &false.into()).unwrap();
     let _ = world.sandbox.run(&["sync"]).code(10);
     assert!(!world.file().exists());
     drop(lock);

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use hyper_sync::settings::{Env, File, HYPER_NIXOS_TARGET, Overrides, Settings};
+use hyper_sync::settings::{ConfigFile, Env, HYPER_NIXOS_TARGET, Overrides, Settings};
 use rnix::ast::{self, Expr};
 use serde_json::{Value, json};
 
@@ -123,7 +123,7 @@ fn program(settings: &[(String, Value)]) -> Vec<(&'static str, Option<toml::Valu
         value => format!("{setting} = {value}\n"),
     };
     let text: String = settings.iter().map(line).collect();
-    let file = File::new("/etc/hyper-sync/config.toml", &text);
+    let file = ConfigFile::new("/etc/hyper-sync/config.toml", &text);
     let root = Env::empty().as_root(true).with("HOME", "/root");
     let resolved = Settings::resolve(&Overrides::none(), &root, Some(&file)).unwrap();
     let entries = resolved.entries.into_iter();

@@ -274,6 +274,6 @@ fn no_name_that_git_refuses_is_accepted() {
     assert!(by_git >= 20, "{by_git}");
     assert!(matches!(
         RelPath::new("a\u{a0}".as_bytes()),
-        Err(path::Fault::Blank('\u{a0}'))
+        Err(path::PathFault::Blank('\u{a0}'))
     ));
 }

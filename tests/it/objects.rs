@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use sha1::Digest;
 
-use hyper_sync::git::id::Kind;
+use hyper_sync::git::id::ObjectKind;
 use hyper_sync::git::{CommitId, Oid};
 use hyper_sync::objects::{Added, IngestBounds, IngestError, Ingested, Store, Tidied};
 
@@ -121,7 +121,7 @@ impl World {
     }
 
     /// Every object of the repository, as git tells it.
-    fn objects(&self) -> BTreeMap<Oid, (Kind, Vec<u8>)> {
+    fn objects(&self) -> BTreeMap<Oid, (ObjectKind, Vec<u8>)> {
         let listed = git(
             &self.origin(),
             &[
@@ -136,9 +136,9 @@ impl World {
                 let (id, kind) = line.split_once(' ').unwrap();
                 let content = git_raw(&self.origin(), &["cat-file", kind, id]);
                 let kind = match kind {
-                    "blob" => Kind::Blob,
-                    "tree" => Kind::Tree,
-                    _ => Kind::Commit,
+                    "blob" => ObjectKind::Blob,
+                    "tree" => ObjectKind::Tree,
+                    _ => ObjectKind::Commit,
                 };
                 (id.parse().unwrap(), (kind, content))
             })
@@ -268,8 +268,8 @@ fn an_object_of_another_kind_is_not_there() {
     let world = World::new();
     let store = world.filled();
     let commit = id(&world.commits[0]);
-    assert!(store.read(Kind::Blob, commit.0).is_none());
-    assert!(store.read(Kind::Commit, Oid::NULL).is_none());
+    assert!(store.read(ObjectKind::Blob, commit.0).is_none());
+    assert!(store.read(ObjectKind::Commit, Oid::NULL).is_none());
     assert!(
         store.is_complete(commit),
         "asking for what is not there is no damage"
@@ -295,7 +295,7 @@ fn takes_bases_from_outside_and_proves_them() {
         taken.unwrap().objects > 3,
         "the bases become part of the pack"
     );
-    let raw = store.read(Kind::Commit, id(&world.commits[1]).0);
+    let raw = store.read(ObjectKind::Commit, id(&world.commits[1]).0);
     assert!(raw.is_some());
 
     // A base with other bytes than its id is no base.
@@ -533,8 +533,8 @@ fn a_peek_keeps_nothing() {
         .peek(&mut &pack[..], BOUNDS, &AtomicBool::new(false))
         .unwrap();
     let tip = id(&world.commits[2]).0;
-    assert!(seen.read(Kind::Commit, tip).is_some());
-    assert!(seen.read(Kind::Tree, tip).is_none());
+    assert!(seen.read(ObjectKind::Commit, tip).is_some());
+    assert!(seen.read(ObjectKind::Tree, tip).is_none());
     drop(seen);
     assert!(!store.contains(tip));
     assert_eq!(world.files(), EMPTY);
@@ -550,7 +550,7 @@ fn writes_whole_objects_that_hash_to_their_ids() {
         assert_eq!(writer.add(*kind, *id, content).unwrap(), Added::Stored);
         assert_eq!(writer.add(*kind, *id, content).unwrap(), Added::Stored);
     }
-    let refused = writer.add(Kind::Blob, Oid::NULL, b"").unwrap();
+    let refused = writer.add(ObjectKind::Blob, Oid::NULL, b"").unwrap();
     assert!(matches!(refused, Added::OtherId(_)));
     let tip = id(&world.commits[2]);
     assert!(!store.contains(tip.0), "nothing is there before the end");
@@ -567,7 +567,7 @@ fn writes_whole_objects_that_hash_to_their_ids() {
     let mut dropped = store.writer().unwrap();
     dropped
         .add(
-            Kind::Blob,
+            ObjectKind::Blob,
             "bd9dbf5aae1a3862dd1526723246b20206e5fc37".parse().unwrap(),
             b"what is up, doc?",
         )
@@ -856,7 +856,7 @@ fn tidying_keeps_left_out_blobs_declared() {
     let objects = world.objects();
     let mut writer = store.writer().unwrap();
     for (id, (kind, content)) in &objects {
-        if *kind == Kind::Blob && content.starts_with(b"version") {
+        if *kind == ObjectKind::Blob && content.starts_with(b"version") {
             writer.add(*kind, *id, content).unwrap();
         }
     }

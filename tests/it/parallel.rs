@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use hyper_sync::lock::Lock;
+use hyper_sync::lock::RunLock;
 use hyper_sync::state::StateDir;
 
 use crate::common::env::Sandbox;
@@ -73,7 +73,7 @@ fn a_run_that_waits_works_when_the_other_has_ended() {
     let path = repo.path().display().to_string();
     world.link_tool("strace");
     let state = StateDir::open(&world.state()).unwrap();
-    let lock = Lock::acquire(&state, Duration::ZERO, &false.into()).unwrap();
+    let lock = RunLock::acquire(&state, Duration::ZERO, &false.into()).unwrap();
     let log = world.root().join("log");
     let name = log.display().to_string();
     let mut run = world

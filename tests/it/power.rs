@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use hyper_sync::apply::{Content, ContentError, Error};
 use hyper_sync::fs::{Call, Outcome};
 use hyper_sync::git::{BlobId, CommitId, TreeId};
-use hyper_sync::state::{LastSync, Stats, SyncState};
+use hyper_sync::state::{FileCounts, LastSync, SyncState};
 
 use crate::apply::cut::{
     Calls, Trace, edit, killed_and_recovered, recording, recover, sync, trace,
@@ -264,7 +264,7 @@ fn summary(commit: &str) -> SyncState {
     let route = "delta".to_owned();
     SyncState::new(
         last_sync,
-        Stats::default(),
+        FileCounts::default(),
         "r".to_owned(),
         TreeId(id),
         route,

@@ -5,7 +5,7 @@ mod world;
 
 use std::time::Duration;
 
-use hyper_sync::rebuild::{Error, Note, Reason, Repeat, Status};
+use hyper_sync::rebuild::{Error, RebuildNote, RebuildStatus, Repeat, UnpinnedReason};
 use hyper_sync::settings::Action;
 use hyper_sync::state::SyncState;
 
@@ -15,7 +15,7 @@ use world::World;
 fn calls_nixos_rebuild_with_the_arguments_of_the_guide() {
     let world = World::new();
     let outcome = world.request(Action::Switch).run().unwrap();
-    assert_eq!(outcome.status, Status::Switched);
+    assert_eq!(outcome.status, RebuildStatus::Switched);
     assert_eq!(outcome.host, "vm");
     assert_eq!(
         world.arguments("nixos-rebuild"),
@@ -96,7 +96,7 @@ fn a_failed_build_says_where_the_tree_and_the_system_are() {
     );
     let record = world.record();
     assert_eq!(record.pending.unwrap().action, "switch");
-    assert_eq!(record.last.unwrap().status, Status::Failed);
+    assert_eq!(record.last.unwrap().status, RebuildStatus::Failed);
 }
 
 #[test]
@@ -132,9 +132,9 @@ fn a_unit_that_failed_before_is_a_note() {
     world.write("failed", "old.service\n");
     world.script("nixos-rebuild", "exit 4");
     let outcome = world.request(Action::Switch).run().unwrap();
-    assert_eq!(outcome.status, Status::Switched);
+    assert_eq!(outcome.status, RebuildStatus::Switched);
     let units = vec!["old.service".to_owned()];
-    assert!(outcome.notes.contains(&Note::StillFailing { units }));
+    assert!(outcome.notes.contains(&RebuildNote::StillFailing { units }));
     assert_eq!(world.record().pending, None);
 }
 
@@ -154,7 +154,7 @@ fn a_unit_that_failed_just_now_is_named() {
     // The new system runs: the next run of the timer has nothing to do.
     assert_eq!(world.record().pending, None);
     let again = world.request(Action::Switch).run().unwrap();
-    assert_eq!(again.status, Status::Unchanged);
+    assert_eq!(again.status, RebuildStatus::Unchanged);
 }
 
 /// What `systemctl show` says of one service.
@@ -200,7 +200,7 @@ fn a_service_that_systemd_has_mended_is_no_news() {
         world.write("services.3", &service("running", 1, "b"));
         world.script("nixos-rebuild", "exit 0");
         let outcome = world.request(Action::Switch).run().unwrap();
-        assert_eq!(outcome.status, Status::Switched);
+        assert_eq!(outcome.status, RebuildStatus::Switched);
         assert_eq!(world.log("systemctl").matches("services: ").count(), 3);
     }
 }
@@ -223,7 +223,7 @@ fn restarts_before_the_switch_are_not_held_against_it() {
         world.write("services", &after);
         world.script("nixos-rebuild", "exit 0");
         let outcome = world.request(Action::Switch).run().unwrap();
-        assert_eq!(outcome.status, Status::Switched);
+        assert_eq!(outcome.status, RebuildStatus::Switched);
         // And nothing is waited for.
         assert_eq!(world.log("systemctl").matches("services: ").count(), 2);
     }
@@ -247,7 +247,7 @@ fn a_timer_does_not_activate_a_system_without_itself() {
     assert_eq!(world.arguments("nixos-rebuild")[0], "build");
     assert_eq!(world.calls("nixos-rebuild"), 1);
     world.write("store/new/etc/systemd/system/hyper-sync.timer", "");
-    assert_eq!(call().unwrap().status, Status::Switched);
+    assert_eq!(call().unwrap().status, RebuildStatus::Switched);
 }
 
 #[test]
@@ -255,14 +255,14 @@ fn an_activation_that_broke_off_is_done_again_though_the_links_look_right() {
     let world = World::new();
     world.switches_to("nixos-rebuild", "new");
     let status = || world.request(Action::Switch).run().unwrap().status;
-    assert_eq!(status(), Status::Switched);
+    assert_eq!(status(), RebuildStatus::Switched);
     world.write("flake/src/module.nix", "{ } # other");
     let links = world.read("nixos-rebuild.sh");
     world.script("nixos-rebuild", &format!("{links}\nkill -KILL $$"));
     world.request(Action::Switch).run().unwrap_err();
     world.script("nixos-rebuild", &links);
-    assert_eq!(status(), Status::Switched);
-    assert_eq!(status(), Status::Unchanged);
+    assert_eq!(status(), RebuildStatus::Switched);
+    assert_eq!(status(), RebuildStatus::Unchanged);
 }
 
 #[test]
@@ -307,8 +307,8 @@ fn says_that_the_build_was_not_pinned_and_why() {
     let world = World::new();
     let outcome = world.request(Action::Switch).run().unwrap();
     assert_eq!(outcome.nar_hash, None);
-    let reason = Reason::NoNamespace;
-    assert!(outcome.notes.contains(&Note::NotPinned { reason }));
+    let reason = UnpinnedReason::NoNamespace;
+    assert!(outcome.notes.contains(&RebuildNote::NotPinned { reason }));
 }
 
 #[test]
@@ -316,8 +316,8 @@ fn another_init_needs_a_reboot_which_a_test_cannot_have() {
     let world = World::new();
     world.script("nixos-rebuild", "exit 100");
     let outcome = world.request(Action::Switch).run().unwrap();
-    assert_eq!(outcome.status, Status::RebootNeeded);
-    assert!(outcome.notes.contains(&Note::RebootNeeded));
+    assert_eq!(outcome.status, RebuildStatus::RebootNeeded);
+    assert!(outcome.notes.contains(&RebuildNote::RebootNeeded));
     world.write("flake/src/module.nix", "{ } # other");
     let error = world.request(Action::Test).run().unwrap_err();
     assert!(matches!(error, Error::RebootNeeded { .. }));
@@ -335,7 +335,7 @@ fn a_held_lock_is_waited_for() {
         "echo 'Could not acquire lock' >&2; exit 11",
     );
     let outcome = world.request(Action::Switch).run().unwrap();
-    assert_eq!(outcome.status, Status::Switched);
+    assert_eq!(outcome.status, RebuildStatus::Switched);
     assert_eq!(world.calls("nixos-rebuild"), 3);
 }
 
@@ -389,17 +389,17 @@ fn is_skipped_only_where_its_effect_holds() {
     let world = World::new();
     world.switches_to("nixos-rebuild", "new");
     let status = |action| world.request(action).run().unwrap().status;
-    assert_eq!(status(Action::Build), Status::Built);
-    assert_eq!(status(Action::Build), Status::Unchanged);
-    assert_eq!(status(Action::Test), Status::Activated);
-    assert_eq!(status(Action::Test), Status::Unchanged);
-    assert_eq!(status(Action::Switch), Status::Switched);
-    assert_eq!(status(Action::Switch), Status::Unchanged);
-    assert_eq!(status(Action::Test), Status::Unchanged);
-    assert_eq!(status(Action::Boot), Status::Unchanged);
-    assert_eq!(status(Action::Build), Status::Unchanged);
-    assert_eq!(status(Action::DryActivate), Status::Previewed);
-    assert_eq!(status(Action::DryActivate), Status::Previewed);
+    assert_eq!(status(Action::Build), RebuildStatus::Built);
+    assert_eq!(status(Action::Build), RebuildStatus::Unchanged);
+    assert_eq!(status(Action::Test), RebuildStatus::Activated);
+    assert_eq!(status(Action::Test), RebuildStatus::Unchanged);
+    assert_eq!(status(Action::Switch), RebuildStatus::Switched);
+    assert_eq!(status(Action::Switch), RebuildStatus::Unchanged);
+    assert_eq!(status(Action::Test), RebuildStatus::Unchanged);
+    assert_eq!(status(Action::Boot), RebuildStatus::Unchanged);
+    assert_eq!(status(Action::Build), RebuildStatus::Unchanged);
+    assert_eq!(status(Action::DryActivate), RebuildStatus::Previewed);
+    assert_eq!(status(Action::DryActivate), RebuildStatus::Previewed);
 }
 
 #[test]
@@ -407,16 +407,16 @@ fn what_a_build_depends_on_ends_the_skip() {
     let world = World::new();
     world.switches_to("nixos-rebuild", "new");
     let status = || world.request(Action::Switch).run().unwrap().status;
-    assert_eq!(status(), Status::Switched);
-    assert_eq!(status(), Status::Unchanged);
+    assert_eq!(status(), RebuildStatus::Switched);
+    assert_eq!(status(), RebuildStatus::Unchanged);
     for file in ["flake.nix", "flake.lock", "beside.nix", "src/module.nix"] {
         let text = "{ outputs = { self }: import ./hosts.nix; } # other";
         std::fs::write(world.flake().join(file), text).unwrap();
-        assert_eq!(status(), Status::Switched, "{file}");
-        assert_eq!(status(), Status::Unchanged, "{file}");
+        assert_eq!(status(), RebuildStatus::Switched, "{file}");
+        assert_eq!(status(), RebuildStatus::Unchanged, "{file}");
     }
     let request = world.request(Action::Switch).repeat(Repeat::Build);
-    assert_eq!(request.run().unwrap().status, Status::Switched);
+    assert_eq!(request.run().unwrap().status, RebuildStatus::Switched);
 }
 
 #[test]
@@ -424,12 +424,12 @@ fn a_reboot_undoes_a_test_and_a_person_may_undo_a_switch() {
     let world = World::new();
     world.switches_to("nixos-rebuild", "new");
     let status = |action| world.request(action).run().unwrap().status;
-    assert_eq!(status(Action::Test), Status::Activated);
+    assert_eq!(status(Action::Test), RebuildStatus::Activated);
     world.link("current", "old");
-    assert_eq!(status(Action::Test), Status::Activated);
-    assert_eq!(status(Action::Switch), Status::Switched);
+    assert_eq!(status(Action::Test), RebuildStatus::Activated);
+    assert_eq!(status(Action::Switch), RebuildStatus::Switched);
     world.link("profile", "old");
-    assert_eq!(status(Action::Switch), Status::Switched);
+    assert_eq!(status(Action::Switch), RebuildStatus::Switched);
 }
 
 #[test]
@@ -442,13 +442,13 @@ fn a_system_that_waits_for_a_reboot_is_not_built_at_every_run() {
         "ln -sfn \"$world/store/new\" \"$world/profile\"; exit 100",
     );
     let status = || world.request(Action::Switch).run().unwrap().status;
-    assert_eq!(status(), Status::RebootNeeded);
+    assert_eq!(status(), RebuildStatus::RebootNeeded);
     let again = world.request(Action::Switch).run().unwrap();
-    assert_eq!(again.status, Status::Unchanged);
-    assert_eq!(again.notes, [Note::RebootNeeded]);
+    assert_eq!(again.status, RebuildStatus::Unchanged);
+    assert_eq!(again.notes, [RebuildNote::RebootNeeded]);
     // After the reboot the old system may run again (a person chose it): now a switch is due.
     world.link("booted", "other");
-    assert_eq!(status(), Status::RebootNeeded);
+    assert_eq!(status(), RebuildStatus::RebootNeeded);
 }
 
 #[test]
@@ -535,7 +535,7 @@ fn a_daemon_that_keeps_the_pipe_open_does_not_hold_the_run_up() {
     let world = World::new();
     world.script("nixos-rebuild", "sleep 1000 & echo $! >\"$world/daemon\"");
     let outcome = world.request(Action::Build).run().unwrap();
-    assert_eq!(outcome.status, Status::Built);
+    assert_eq!(outcome.status, RebuildStatus::Built);
     world.end("daemon");
 }
 
@@ -605,7 +605,7 @@ fn a_pinned_build_is_activated_by_its_path_where_nixos_rebuild_can() {
     let world = World::pinned();
     world.switches_to("nixos-rebuild", "new");
     let outcome = world.request(Action::Switch).run().unwrap();
-    assert_eq!(outcome.status, Status::Switched);
+    assert_eq!(outcome.status, RebuildStatus::Switched);
     assert_eq!(outcome.notes, []);
     assert!(outcome.nar_hash.is_some());
     let new = outcome.system.unwrap().display().to_string();
@@ -631,7 +631,7 @@ fn an_older_nixos_rebuild_is_stood_in_for() {
     let world = World::pinned().with_systemd();
     world.script("nixos-rebuild", "echo \"unknown option $1\" >&2; exit 1");
     let request = world.request(Action::Switch);
-    assert_eq!(request.run().unwrap().status, Status::Switched);
+    assert_eq!(request.run().unwrap().status, RebuildStatus::Switched);
     assert!(!request.shown().contains("unknown option"));
     assert_eq!(world.calls("nixos-rebuild"), 1);
     assert_eq!(world.arguments("nix-env")[0], "--profile");

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use hyper_sync::apply::undo;
-use hyper_sync::apply::{Error, Fate, Image, Problem, TxId};
+use hyper_sync::apply::{Error, Fate, Image, RecoveryProblem, TxId};
 use hyper_sync::fs::Outcome;
 use rustix::io::Errno;
 
@@ -173,7 +173,7 @@ fn content_that_is_nowhere_needs_a_person_and_nothing_is_touched() {
     let before = everything(&world);
     match world.recover().unwrap_err() {
         Error::NeedsPerson {
-            problem: Problem::Content(paths),
+            problem: RecoveryProblem::Content(paths),
         } => assert_eq!(paths, [path("b")]),
         error => panic!("{error:?}"),
     }
@@ -319,7 +319,7 @@ fn a_record_that_no_run_writes_needs_a_person_and_nothing_is_touched() {
         let refused = matches!(
             error,
             Error::NeedsPerson {
-                problem: Problem::Record
+                problem: RecoveryProblem::Record
             }
         );
         assert!(refused, "{to}: {error:?}");
@@ -333,7 +333,7 @@ fn a_record_that_no_run_writes_needs_a_person_and_nothing_is_touched() {
     let before = everything(&world);
     match world.recover().unwrap_err() {
         Error::NeedsPerson {
-            problem: Problem::OtherTarget(other),
+            problem: RecoveryProblem::OtherTarget(other),
         } => assert_eq!(other, "/etc/nixos"),
         error => panic!("{error:?}"),
     }

@@ -5,17 +5,17 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use hyper_sync::fs::Target;
-use hyper_sync::git::id::Kind;
+use hyper_sync::git::id::ObjectKind;
 use hyper_sync::git::{BlobId, CommitId, File, FileMode, Oid, RelPath, TreeId};
 use hyper_sync::scan::{Belief, Local, Scanner};
-use hyper_sync::state::{Index, Owned, Seen};
+use hyper_sync::state::{Index, Owned, StatData};
 
 fn path(text: &str) -> RelPath {
     RelPath::new(text.as_bytes()).unwrap()
 }
 
 fn id(content: &str) -> BlobId {
-    BlobId(Oid::of(Kind::Blob, content.as_bytes()).unwrap())
+    BlobId(Oid::of(ObjectKind::Blob, content.as_bytes()).unwrap())
 }
 
 /// A target with files whose content is their path.
@@ -36,7 +36,7 @@ fn index(target: &Target, path: &RelPath, mode: FileMode, content: &str) -> Inde
     let owned = Owned {
         mode,
         id: id(content),
-        seen: Some(Seen {
+        seen: Some(StatData {
             size: stat.size,
             mtime: stat.mtime,
             ctime: stat.ctime,

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use hyper_sync::process::Search;
+use hyper_sync::process::SearchPath;
 use hyper_sync::settings::Env;
 use rustix::fs::FileType;
 use rustix::process::{Pid, Signal, kill_process};
@@ -54,7 +54,7 @@ fn every_command_finds_the_same_programs() {
         world.finish(command.env("PATH", "/nonexistent"))
     };
     let nowhere = Env::empty().with("PATH", "/nonexistent");
-    let is_there = Search::of(&nowhere).find("git").is_some();
+    let is_there = SearchPath::of(&nowhere).find("git").is_some();
     let validated = run(&["validate", "--verbose"]);
     assert_eq!(validated.stdout.contains("`git` is there"), is_there);
     let synced = run(&["sync"]);
@@ -67,9 +67,9 @@ fn every_command_finds_the_same_programs() {
 
 #[test]
 fn a_missing_search_path_is_that_of_the_system() {
-    let fixed: Vec<_> = Search::of(&Env::empty()).directories().to_vec();
+    let fixed: Vec<_> = SearchPath::of(&Env::empty()).directories().to_vec();
     assert!(fixed.contains(&Path::new("/run/current-system/sw/bin").to_owned()));
-    let nowhere = Search::of(&Env::empty().with("PATH", ".:bin:"));
+    let nowhere = SearchPath::of(&Env::empty().with("PATH", ".:bin:"));
     assert_eq!(nowhere.directories(), fixed);
 }
 

@@ -5,7 +5,7 @@ use std::io::pipe;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use hyper_sync::lock::Lock;
+use hyper_sync::lock::RunLock;
 use hyper_sync::state::StateDir;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -140,7 +140,7 @@ fn a_signal_ends_a_run_that_waits_for_another() {
     let world = World::new();
     let before = world.sandbox.target_tree();
     let state = StateDir::open(&world.sandbox.state()).unwrap();
-    let _held = Lock::acquire(&state, Duration::ZERO, &false.into()).unwrap();
+    let _held = RunLock::acquire(&state, Duration::ZERO, &false.into()).unwrap();
     for signal in ["SIGINT", "SIGTERM", "SIGHUP"] {
         let args = ["sync", "--repo", &world.path(), "--wait", "600"];
         let status = world.signalled("flock", signal, 2, &args).status().unwrap();

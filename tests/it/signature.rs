@@ -10,15 +10,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper_sync::exit::Exit;
-use hyper_sync::git::id::Kind;
+use hyper_sync::git::id::ObjectKind;
 use hyper_sync::git::{BlobId, Commit, CommitId, Oid, Tree};
 use hyper_sync::objects::Store;
 use hyper_sync::scan;
 use hyper_sync::settings::{Env, Limits, Symlinks};
 use hyper_sync::signature::{self, Signers};
 use hyper_sync::source::{
-    Contents, Depth, Error, Interrupt, Need, Obtained, Provenance, Resolved, Route, Source, Staged,
-    Terms, Traffic, prove,
+    Contents, Depth, Error, Interrupt, Need, Obtained, Provenance, ResolvedRef, Route, Source,
+    Staged, Traffic, VerificationPolicy, prove,
 };
 
 use crate::common::env::Sandbox;
@@ -98,7 +98,7 @@ impl World {
         signers: Option<&Signers>,
         source: &Forge<'_>,
     ) -> Result<Staged<'_>, Error> {
-        let terms = Terms {
+        let terms = VerificationPolicy {
             limits: Limits::default(),
             symlinks: Symlinks::Any,
             signers,
@@ -148,7 +148,7 @@ impl<'a> Forge<'a> {
 }
 
 impl Source for Forge<'_> {
-    fn resolve(&self, _: &str) -> Result<Resolved, Error> {
+    fn resolve(&self, _: &str) -> Result<ResolvedRef, Error> {
         unreachable!("the tests name commits")
     }
 
@@ -164,7 +164,7 @@ impl Source for Forge<'_> {
         let commit = Commit::verify(id, &raw).unwrap();
         let mut writer = store.writer()?;
         if self.gives_commit {
-            writer.add(Kind::Commit, id.0, &raw)?;
+            writer.add(ObjectKind::Commit, id.0, &raw)?;
         }
         let objects = self
             .repo
@@ -175,8 +175,8 @@ impl Source for Forge<'_> {
         for line in String::from_utf8(objects.stdout).unwrap().lines() {
             let hex = line.split(' ').next().unwrap();
             let kind = match self.repo.info(hex).unwrap().kind.as_str() {
-                "tree" => Kind::Tree,
-                _ => Kind::Blob,
+                "tree" => ObjectKind::Tree,
+                _ => ObjectKind::Blob,
             };
             let oid: Oid = hex.parse().unwrap();
             writer.add(kind, oid, &self.repo.cat(hex))?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use hyper_sync::git::id::Kind;
+use hyper_sync::git::id::ObjectKind;
 use hyper_sync::git::{BlobId, Commit, CommitId, Oid};
 use hyper_sync::objects::Store;
 use hyper_sync::settings::{Env, Limits};
@@ -81,7 +81,10 @@ impl Machine {
                 continue;
             }
             let id: Oid = row.id.parse().unwrap();
-            assert_eq!(self.store.read(Kind::Blob, id), Some(repo.cat(&row.id)));
+            assert_eq!(
+                self.store.read(ObjectKind::Blob, id),
+                Some(repo.cat(&row.id))
+            );
         }
         self.fsck();
     }

@@ -8,9 +8,10 @@ use hyper_sync::settings::{Env, Limits};
 use hyper_sync::source::github::GitHub;
 use hyper_sync::source::http::{Client, Options};
 use hyper_sync::source::{
-    Error, Interrupt, Need, Notice, Obtained, Provenance, RefKind, Resolved, Route, Source, Staged,
+    Error, Interrupt, Need, Notice, Obtained, Provenance, RefKind, ResolvedRef, Route, Source,
+    Staged,
 };
-use hyper_sync::token::Search;
+use hyper_sync::token::TokenSearch;
 
 use crate::common::forge::Forge;
 use crate::common::forge::fault::{Action, When};
@@ -57,9 +58,9 @@ struct Asking {
 impl Asking {
     fn at(&self, forge: &Forge) -> GitHub {
         let env = Env::empty().with("GH_ENTERPRISE_TOKEN", TOKEN);
-        let search = Search {
+        let search = TokenSearch {
             enterprise: true,
-            ..Search::new("127.0.0.1", &env)
+            ..TokenSearch::new("127.0.0.1", &env)
         };
         let token = search.run().unwrap().filter(|_| self.token);
         let owner_name = self
@@ -155,7 +156,7 @@ fn a_fresh_install_asks_for_commit_listing_and_each_content_once() {
     let resolved = source.resolve("main").unwrap();
     assert_eq!(
         resolved,
-        Resolved {
+        ResolvedRef {
             commit: id(&repo.tip().unwrap()),
             kind: RefKind::Branch,
             is_tag_too: false,

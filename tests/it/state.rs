@@ -6,9 +6,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use hyper_sync::git::{BlobId, CommitId, FileMode, RelPath, TreeId};
-use hyper_sync::plan::{Kept, Reason};
+use hyper_sync::plan::{Kept, SkipReason};
 use hyper_sync::state::{
-    Damage, Error, Found, Index, LastSync, Owned, Seen, StateDir, Stats, SyncState,
+    Damage, Error, FileCounts, Found, Index, LastSync, Owned, StatData, StateDir, SyncState,
 };
 
 struct World {
@@ -39,7 +39,7 @@ fn index() -> Index {
     let owned = Owned {
         mode: FileMode::Executable,
         id: id(),
-        seen: Some(Seen {
+        seen: Some(StatData {
             size: 7,
             mtime: 1_700_000_000_123_456_789,
             ctime: -1,
@@ -310,7 +310,7 @@ fn sync_state() -> SyncState {
             reference: "main".to_owned(),
             timestamp: "2025-10-12T10:30:01Z".parse().unwrap(),
         },
-        Stats {
+        FileCounts {
             checked: 150,
             changed: 5,
             downloaded: 5,
@@ -402,7 +402,7 @@ fn a_sync_state_with_many_files_that_stay_can_be_read() {
     let path = |number| RelPath::new(format!("a/directory/file-{number}.nix").as_bytes()).unwrap();
     let kept = (0..20_000).map(|number| Kept {
         path: path(number),
-        reason: Reason::Protected,
+        reason: SkipReason::Protected,
     });
     known.kept = kept.collect();
     known.save(&state, None).unwrap();

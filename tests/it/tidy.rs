@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::process::Command;
 
-use hyper_sync::git::id::Kind;
+use hyper_sync::git::id::ObjectKind;
 use hyper_sync::git::{CommitId, Oid};
 use hyper_sync::objects::{Store, Tidied};
 
@@ -88,24 +88,24 @@ impl History {
             let content = noise(self.blobs, 10 + file % 20);
             let (tree, blobs) = &mut self.directories[file / FILES];
             blobs[file % FILES] = if self.excluded.contains(&file) {
-                Oid::of(Kind::Blob, content.as_bytes()).unwrap()
+                Oid::of(ObjectKind::Blob, content.as_bytes()).unwrap()
             } else {
-                add(Kind::Blob, content.into_bytes())
+                add(ObjectKind::Blob, content.into_bytes())
             };
             *tree = Oid::NULL;
         }
         for (tree, blobs) in &mut self.directories {
             if *tree == Oid::NULL {
-                *tree = add(Kind::Tree, listing("100644", blobs.iter()));
+                *tree = add(ObjectKind::Tree, listing("100644", blobs.iter()));
             }
         }
         let trees = self.directories.iter().map(|(tree, _)| tree);
-        let root = add(Kind::Tree, listing("40000", trees));
+        let root = add(ObjectKind::Tree, listing("40000", trees));
         let parent = self.commits.last();
         let parent = parent.map_or(String::new(), |id| format!("parent {id}\n"));
         let who = "A <a@b> 1 +0000";
         let raw = format!("tree {root}\n{parent}author {who}\ncommitter {who}\n\nchange\n");
-        let commit = CommitId(add(Kind::Commit, raw.into_bytes()));
+        let commit = CommitId(add(ObjectKind::Commit, raw.into_bytes()));
         let mut writer = store.writer().unwrap();
         for (id, (kind, content)) in &new {
             writer.add(*kind, *id, content).unwrap();
@@ -196,7 +196,7 @@ impl History {
 /// Text that does not compress well, so that the bytes of a pack say how much is in it.
 fn noise(seed: usize, lines: usize) -> String {
     let line = |line: usize| {
-        let id = Oid::of(Kind::Blob, format!("{seed} {line}").as_bytes());
+        let id = Oid::of(ObjectKind::Blob, format!("{seed} {line}").as_bytes());
         format!("{}\n", id.unwrap())
     };
     let lines: Vec<String> = (0..lines).map(line).collect();

@@ -6,13 +6,13 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use hyper_sync::settings::Env;
-use hyper_sync::token::{Error, Search, Token};
-use hyper_sync::vetted::{Refusal, Untrusted};
+use hyper_sync::token::{Error, Token, TokenSearch};
+use hyper_sync::vetted::{Untrusted, UntrustedReason};
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
 /// Why the file of a token is not read.
-fn refusal(error: &Error) -> Option<&Refusal> {
+fn refusal(error: &Error) -> Option<&UntrustedReason> {
     match error {
         Error::File(Untrusted { refusal, .. }) => Some(refusal),
         Error::Content { .. } => None,
@@ -49,10 +49,10 @@ impl World {
         Env::empty().with("HOME", self.path("home"))
     }
 
-    fn search<'a>(&'a self, host: &'a str, env: &'a Env) -> Search<'a> {
-        Search {
+    fn search<'a>(&'a self, host: &'a str, env: &'a Env) -> TokenSearch<'a> {
+        TokenSearch {
             root: self.root.path(),
-            ..Search::new(host, env)
+            ..TokenSearch::new(host, env)
         }
     }
 
@@ -75,9 +75,9 @@ impl World {
 
 fn read(path: &Path) -> Result<Token, Error> {
     let env = Env::empty();
-    let search = Search {
+    let search = TokenSearch {
         token_file: Some(path),
-        ..Search::new("git.example.org", &env)
+        ..TokenSearch::new("git.example.org", &env)
     };
     search.run().map(Option::unwrap)
 }
@@ -168,7 +168,7 @@ fn the_first_place_that_has_one_decides() {
         ("the token in `/creds/token`".into(), "t9".into())
     );
     let file = world.write("set", 0o400, "t10\r\n");
-    let search = Search {
+    let search = TokenSearch {
         token_file: Some(&file),
         ..world.search("github.com", &env)
     };
@@ -204,7 +204,7 @@ fn a_token_of_github_is_not_found_for_another_host() {
         "127.0.0.1",
     ] {
         for enterprise in [false, true] {
-            let search = Search {
+            let search = TokenSearch {
                 enterprise,
                 ..world.search(host, &env)
             };
@@ -258,7 +258,7 @@ fn a_file_that_others_may_read_is_refused_with_the_command_that_mends_it() {
         let path = world.write("token", mode, CANARY);
         let error = read(&path).unwrap_err();
         assert!(
-            matches!(refusal(&error), Some(Refusal::Mode(found)) if *found == mode),
+            matches!(refusal(&error), Some(UntrustedReason::Mode(found)) if *found == mode),
             "{error:?}"
         );
         let help = error.help().unwrap().to_string();
@@ -296,17 +296,17 @@ fn what_is_no_plain_file_is_refused_without_waiting() {
     ] {
         let error = read(&path).unwrap_err();
         assert!(
-            matches!(refusal(&error), Some(Refusal::NotAFile(kind)) if *kind == expected),
+            matches!(refusal(&error), Some(UntrustedReason::NotAFile(kind)) if *kind == expected),
             "{error:?}"
         );
     }
     assert!(matches!(
         refusal(&read(&world.path("none")).unwrap_err()),
-        Some(Refusal::Absent)
+        Some(UntrustedReason::Absent)
     ));
     assert!(matches!(
         refusal(&read(&file.join("below")).unwrap_err()),
-        Some(Refusal::Absent)
+        Some(UntrustedReason::Absent)
     ));
 }
 
@@ -329,15 +329,15 @@ fn content_that_is_no_token_is_refused_and_never_shown() {
         let error = read(&path).unwrap_err();
         assert!(
             matches!(error, Error::Content { .. })
-                || matches!(refusal(&error), Some(Refusal::TooLarge(_))),
+                || matches!(refusal(&error), Some(UntrustedReason::TooLarge(_))),
             "{error:?}"
         );
         let report = format!("{error} {error:?}") + &format!("{:?}", miette::Report::new(error));
         assert!(!report.contains("canary"), "{report}");
         let env = Env::empty().with("GH_TOKEN", content);
-        let found = Search {
+        let found = TokenSearch {
             root: world.root.path(),
-            ..Search::new("github.com", &env)
+            ..TokenSearch::new("github.com", &env)
         }
         .run();
         match found {
@@ -373,14 +373,14 @@ fn a_place_in_a_bad_state_is_an_error_and_not_passed_over() {
     let env = world.env();
     assert!(matches!(
         refusal(&world.search("github.com", &env).run().unwrap_err()),
-        Some(Refusal::Mode(_))
+        Some(UntrustedReason::Mode(_))
     ));
     fs::remove_file(world.path("home/.config/github/token")).unwrap();
     assert_eq!(world.find(&env).unwrap().1, "other");
     world.write("home/.netrc", 0o644, "machine github.com password open\n");
     assert!(matches!(
         refusal(&world.search("github.com", &env).run().unwrap_err()),
-        Some(Refusal::Mode(_))
+        Some(UntrustedReason::Mode(_))
     ));
     // It is nobody's business how open a file is that holds nothing for this host.
     world.write(
@@ -448,6 +448,6 @@ fn under_sudo_the_callers_token_is_used_if_it_is_the_callers() {
                 .run()
                 .unwrap_err()
         ),
-        Some(Refusal::Mode(_))
+        Some(UntrustedReason::Mode(_))
     ));
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 
 use hyper_sync::exit::Exit;
 use hyper_sync::fs::Target;
-use hyper_sync::validate::{self, CHECKS, Error, Options, Severity, Status, Validation};
+use hyper_sync::validate::{self, CHECKS, CheckStatus, Error, Options, Severity, Validation};
 
 use crate::common::snapshot::TreeSnapshot;
 
@@ -23,7 +23,7 @@ fn complaints(validation: &Validation) -> String {
         for detail in check
             .details
             .iter()
-            .filter(|detail| detail.status > Status::Passed)
+            .filter(|detail| detail.status > CheckStatus::Passed)
         {
             let place = detail
                 .place
@@ -38,7 +38,7 @@ fn complaints(validation: &Validation) -> String {
     lines.join("\n")
 }
 
-fn status(validation: &Validation, id: &str) -> Status {
+fn status(validation: &Validation, id: &str) -> CheckStatus {
     validation
         .checks()
         .iter()
@@ -68,7 +68,7 @@ fn a_healthy_installation_passes_every_check() {
         .collect();
     let all: Vec<_> = CHECKS
         .iter()
-        .map(|check| (check.id, Status::Passed))
+        .map(|check| (check.id, CheckStatus::Passed))
         .collect();
     assert_eq!(passed, all);
     assert_eq!(validation.exit(Severity::Warning), Exit::Done);
@@ -114,7 +114,7 @@ fn each_fault_is_found_by_its_check_and_by_no_other() {
         for check in validation
             .checks()
             .iter()
-            .filter(|check| check.status > Status::Passed)
+            .filter(|check| check.status > CheckStatus::Passed)
         {
             assert!(
                 !check.hints.is_empty() && !check.hints.contains(&String::new()),
@@ -158,12 +158,12 @@ fn a_missing_target_fails_and_what_needs_it_is_skipped() {
     installation.remove(TARGET);
     let validation = installation.run(ALL);
     for id in ["target", "directories", "files"] {
-        assert_eq!(status(&validation, id), Status::Failed, "{id}");
+        assert_eq!(status(&validation, id), CheckStatus::Failed, "{id}");
     }
     for id in ["nix-syntax", "special-files", "scripts", "integrity"] {
-        assert_eq!(status(&validation, id), Status::Skipped, "{id}");
+        assert_eq!(status(&validation, id), CheckStatus::Skipped, "{id}");
     }
-    assert_eq!(status(&validation, "flake"), Status::Passed);
+    assert_eq!(status(&validation, "flake"), CheckStatus::Passed);
     assert_eq!(validation.exit(Severity::Warning), Exit::Failure);
 }
 
@@ -196,7 +196,7 @@ fn all_three_ways_from_the_flake_to_the_target_are_accepted() {
         "virtualisation",
         "services",
     ] {
-        assert_eq!(status(&validation, id), Status::Skipped, "{id}");
+        assert_eq!(status(&validation, id), CheckStatus::Skipped, "{id}");
     }
     assert_eq!(validation.exit(Severity::Warning), Exit::Done);
 }
@@ -207,9 +207,9 @@ fn before_the_first_sync_integrity_is_skipped_and_everything_else_checked() {
     installation.remove("var/lib/hyper-sync");
     let validation = installation.run(ALL);
     assert_eq!(complaints(&validation), "");
-    assert_eq!(status(&validation, "integrity"), Status::Skipped);
-    assert_eq!(status(&validation, "nix-syntax"), Status::Passed);
-    assert_eq!(status(&validation, "scripts"), Status::Passed);
+    assert_eq!(status(&validation, "integrity"), CheckStatus::Skipped);
+    assert_eq!(status(&validation, "nix-syntax"), CheckStatus::Passed);
+    assert_eq!(status(&validation, "scripts"), CheckStatus::Passed);
     assert_eq!(validation.exit(Severity::Warning), Exit::Done);
 
     installation.write("etc/hypervisor/src/modules/new.nix", "{ a = }");
@@ -226,8 +226,8 @@ fn an_edit_in_a_protected_file_or_of_an_execute_bit_is_none() {
     assert_eq!(complaints(&installation.run(ALL)), "");
     installation.mode("etc/hypervisor/src/scripts/setup.sh", 0o644);
     let validation = installation.run(ALL);
-    assert_eq!(status(&validation, "integrity"), Status::Passed);
-    assert_eq!(status(&validation, "scripts"), Status::Warned);
+    assert_eq!(status(&validation, "integrity"), CheckStatus::Passed);
+    assert_eq!(status(&validation, "scripts"), CheckStatus::Warned);
 }
 
 #[test]
@@ -365,8 +365,8 @@ fn fix_makes_the_target_of_a_fresh_machine() {
     installation.remove(TARGET);
     installation.remove("var/lib/hyper-sync");
     let validation = installation.run(FIX);
-    assert_eq!(status(&validation, "target"), Status::Passed);
-    assert_eq!(status(&validation, "directories"), Status::Passed);
+    assert_eq!(status(&validation, "target"), CheckStatus::Passed);
+    assert_eq!(status(&validation, "directories"), CheckStatus::Passed);
     assert!(Target::open(&installation.path(TARGET)).is_ok());
 }
 
@@ -383,7 +383,7 @@ fn fix_follows_no_symlink_out_of_the_target() {
     let validation = installation.run(FIX);
     assert_eq!(validation.repairs().len(), 1);
     assert!(validation.repairs()[0].error.is_some());
-    assert_eq!(status(&validation, "directories"), Status::Failed);
+    assert_eq!(status(&validation, "directories"), CheckStatus::Failed);
     assert_eq!(
         fs::read_dir(installation.path("outside")).unwrap().count(),
         0
@@ -405,7 +405,7 @@ fn a_repair_that_fails_is_told_and_the_fault_stays() {
             .unwrap()
             .contains("cannot create")
     );
-    assert_eq!(status(&validation, "directories"), Status::Failed);
+    assert_eq!(status(&validation, "directories"), CheckStatus::Failed);
 }
 
 #[test]
@@ -419,9 +419,9 @@ fn quick_and_sandboxed_runs_leave_out_what_the_table_says() {
     for check in CHECKS {
         let skipped = |is_in: bool| {
             if is_in {
-                Status::Passed
+                CheckStatus::Passed
             } else {
-                Status::Skipped
+                CheckStatus::Skipped
             }
         };
         assert_eq!(
@@ -523,7 +523,7 @@ fn before_a_sync_only_what_makes_it_unsafe_stops() {
         settings.target = "/proc/sys".into();
         // Not the machine's own state, which may be root's.
         settings.state_dir = "/nonexistent/state".into();
-        let context = validate::Context {
+        let context = validate::CheckContext {
             settings: &settings,
             root: std::path::Path::new("/"),
             ..*context

@@ -1,6 +1,6 @@
 //! What was built is what is activated, and what its activation ends with is told.
 
-use hyper_sync::rebuild::{Error, Note, Status};
+use hyper_sync::rebuild::{Error, RebuildNote, RebuildStatus};
 use hyper_sync::settings::Action;
 
 use super::world::{Way, World, is_text};
@@ -12,26 +12,29 @@ fn each_action_leaves_the_links_it_should() {
     let one = world.link("current").unwrap();
     world.sync("two");
 
-    assert_eq!(world.rebuild(Action::Build).unwrap().status, Status::Built);
+    assert_eq!(
+        world.rebuild(Action::Build).unwrap().status,
+        RebuildStatus::Built
+    );
     assert_eq!(world.link("current").as_ref(), Some(&one));
     let two = world.link("state/result").unwrap();
 
     assert_eq!(
         world.rebuild(Action::DryActivate).unwrap().status,
-        Status::Previewed
+        RebuildStatus::Previewed
     );
     assert_eq!(world.link("current").as_ref(), Some(&one));
 
     assert_eq!(
         world.rebuild(Action::Test).unwrap().status,
-        Status::Activated
+        RebuildStatus::Activated
     );
     assert_eq!(world.link("current").as_ref(), Some(&two));
     assert_eq!(world.link("profile").as_ref(), Some(&one));
 
     assert_eq!(
         world.rebuild(Action::Boot).unwrap().status,
-        Status::SetForBoot
+        RebuildStatus::SetForBoot
     );
     assert_eq!(world.link("profile").as_ref(), Some(&two));
     assert_eq!(
@@ -46,7 +49,7 @@ fn each_action_leaves_the_links_it_should() {
     // Both halves of a switch were done.
     assert_eq!(
         world.rebuild(Action::Switch).unwrap().status,
-        Status::Unchanged
+        RebuildStatus::Unchanged
     );
 }
 
@@ -68,7 +71,7 @@ fn a_system_that_runs_already_is_not_activated_again() {
     }
     assert_eq!(
         world.rebuild(Action::Switch).unwrap().status,
-        Status::Unchanged
+        RebuildStatus::Unchanged
     );
     assert_eq!(world.activations().len(), 2);
 }
@@ -84,11 +87,11 @@ fn the_codes_of_the_activation_are_told() {
         world.rebuild(Action::Switch)
     };
     assert!(matches!(switch("2"), Err(Error::Activation { .. })));
-    assert_eq!(switch("4").unwrap().status, Status::Switched);
+    assert_eq!(switch("4").unwrap().status, RebuildStatus::Switched);
     let outcome = switch("100").unwrap();
-    assert_eq!(outcome.status, Status::RebootNeeded);
-    assert!(outcome.notes.contains(&Note::RebootNeeded));
-    assert_eq!(switch("0").unwrap().status, Status::Switched);
+    assert_eq!(outcome.status, RebuildStatus::RebootNeeded);
+    assert!(outcome.notes.contains(&RebuildNote::RebootNeeded));
+    assert_eq!(switch("0").unwrap().status, RebuildStatus::Switched);
 }
 
 /// A full `/boot`: the profile would name a system that nobody can boot.

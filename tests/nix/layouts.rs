@@ -1,6 +1,6 @@
 //! Every way from a flake to the target builds what was synced: neither the tree before it nor an edit after it.
 
-use hyper_sync::rebuild::{Error, Note, Reason, Status};
+use hyper_sync::rebuild::{Error, RebuildNote, RebuildStatus, UnpinnedReason};
 use hyper_sync::settings::Action;
 
 use super::world::{WAYS, Way, World, is_text};
@@ -72,7 +72,10 @@ fn a_fifo_in_the_target_does_not_stop_the_build() {
         let system = outcome.system.unwrap();
         assert!(is_text(&system, "one dep-1"), "{way:?}");
         let paths = vec!["pipe".to_owned().try_into().unwrap()];
-        assert!(outcome.notes.contains(&Note::LeftOut { paths }), "{way:?}");
+        assert!(
+            outcome.notes.contains(&RebuildNote::LeftOut { paths }),
+            "{way:?}"
+        );
     }
 }
 
@@ -248,7 +251,7 @@ fn an_argument_of_nixos_rebuild_alone_leaves_the_build_to_it() {
             settings.rebuild.extra_args = vec![argument.to_owned()];
         })
     };
-    assert_eq!(rebuild("--fast").unwrap().status, Status::Built);
+    assert_eq!(rebuild("--fast").unwrap().status, RebuildStatus::Built);
     world.sync("two");
     let error = rebuild("--rollback").unwrap_err();
     assert_eq!(
@@ -257,7 +260,7 @@ fn an_argument_of_nixos_rebuild_alone_leaves_the_build_to_it() {
     );
     let argument = "--rollback".to_owned();
     assert_eq!(
-        Reason::Argument { argument }.to_string(),
+        UnpinnedReason::Argument { argument }.to_string(),
         "`--rollback` is for `nixos-rebuild` alone"
     );
 }

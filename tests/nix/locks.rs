@@ -1,14 +1,14 @@
 //! `flake.lock`: made where it is missing, our own hash refreshed, and nothing else ever moved.
 
 use hyper_sync::nix::NarHash;
-use hyper_sync::rebuild::{LockChange, Note, Outcome};
+use hyper_sync::rebuild::{LockChange, Outcome, RebuildNote};
 use hyper_sync::settings::Action;
 
 use super::world::{WAYS, Way, World, is_text};
 
 fn changes(outcome: &Outcome) -> Vec<LockChange> {
     let changes = outcome.notes.iter().filter_map(|note| match note {
-        Note::Lock { change } => Some(*change),
+        RebuildNote::Lock { change } => Some(*change),
         _ => None,
     });
     changes.collect()
@@ -127,7 +127,7 @@ fn after_a_sync_alone_a_rebuild_by_hand_finds_the_new_tree() {
     world.sync("two");
     let refresh = || hyper_sync::rebuild::refresh_lock(&world.settings(), &world.target());
     let change = LockChange::Refreshed;
-    assert_eq!(refresh(), Some(Note::Lock { change }));
+    assert_eq!(refresh(), Some(RebuildNote::Lock { change }));
     assert_eq!(refresh(), None);
     assert!(is_text(&world.by_hand(), "two dep-1"));
     for way in [Way::Own, Way::Literal] {
@@ -166,7 +166,7 @@ fn a_lock_file_that_cannot_be_written_is_said_and_the_build_is_right_all_the_sam
         outcome
             .notes
             .iter()
-            .any(|note| matches!(note, Note::LockFailed { .. })),
+            .any(|note| matches!(note, RebuildNote::LockFailed { .. })),
         "{:?}",
         outcome.notes
     );

@@ -10,7 +10,9 @@ use std::time::Duration;
 use hyper_sync::git::CommitId;
 use hyper_sync::patterns::Patterns;
 use hyper_sync::process::{Command, Environment, Finished, Runner, SystemRunner};
-use hyper_sync::rebuild::{self, Error, Machine, Note, Outcome, Record, Repeat, Request};
+use hyper_sync::rebuild::{
+    self, Error, Machine, Outcome, RebuildNote, RebuildRecord, RebuildRequest, Repeat,
+};
 use hyper_sync::settings::{Action, Env, Rebuild};
 use hyper_sync::state::StateDir;
 
@@ -173,8 +175,8 @@ case $1 in test|switch) [ -e {root}/stays ] || ln -sfn "${{0%/bin/*}}" {root}/cu
         std::fs::canonicalize(self.path(link)).ok()
     }
 
-    pub(super) fn record(&self) -> Record {
-        Record::load(&StateDir::open(&self.state).unwrap()).unwrap()
+    pub(super) fn record(&self) -> RebuildRecord {
+        RebuildRecord::load(&StateDir::open(&self.state).unwrap()).unwrap()
     }
 
     pub(super) fn shown(&self) -> String {
@@ -209,7 +211,7 @@ case $1 in test|switch) [ -e {root}/stays ] || ln -sfn "${{0%/bin/*}}" {root}/cu
             !outcome
                 .notes
                 .iter()
-                .any(|note| matches!(note, Note::NotPinned { .. })),
+                .any(|note| matches!(note, RebuildNote::NotPinned { .. })),
             "{:?}: {:?}",
             self.way,
             outcome.notes
@@ -236,7 +238,7 @@ case $1 in test|switch) [ -e {root}/stays ] || ln -sfn "${{0%/bin/*}}" {root}/cu
         let exclude = Patterns::new(&["result", "/var/"]).unwrap();
         let target = self.target();
         let commit: CommitId = "1".repeat(40).parse().unwrap();
-        let request = Request {
+        let request = RebuildRequest {
             settings: &settings.rebuild,
             target: &target,
             state: &state,

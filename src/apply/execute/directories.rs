@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::super::staging::directory_name;
 use super::super::{Error, Fate, Image};
 use super::Execution;
-use crate::fs::{Directory, Failure, Kind};
+use crate::fs::{Directory, Failure, FileKind};
 use crate::git::RelPath;
 
 impl Execution<'_> {
@@ -23,7 +23,7 @@ impl Execution<'_> {
         };
         let stands = |above: &Directory| {
             let stat = above.stat(change.path.name())?;
-            Ok::<_, Failure>(stat.is_some_and(|stat| stat.kind == Kind::Directory))
+            Ok::<_, Failure>(stat.is_some_and(|stat| stat.kind == FileKind::Directory))
         };
         if stands(&above)? {
             remove_empty_tree(&above, change.path.name())?;
@@ -101,7 +101,7 @@ impl Execution<'_> {
             };
             let stands = above
                 .stat(directory.name())?
-                .is_some_and(|stat| stat.kind == Kind::Directory);
+                .is_some_and(|stat| stat.kind == FileKind::Directory);
             if !stands {
                 continue;
             }
@@ -136,7 +136,7 @@ fn remove_empty_tree(above: &Directory, name: &str) -> Result<(), Failure> {
     fn inside(directory: &Directory) -> Result<(), Failure> {
         for entry in directory.list()? {
             let kind = directory.stat(&entry)?.map(|stat| stat.kind);
-            if kind == Some(Kind::Directory)
+            if kind == Some(FileKind::Directory)
                 && let Some(child) = directory.child(&entry)?
             {
                 inside(&child)?;

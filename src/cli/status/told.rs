@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{Document, Edit};
 use crate::git::CommitId;
 use crate::plan::Kept;
-use crate::rebuild::Status;
+use crate::rebuild::RebuildStatus;
 use crate::report::sync::because;
 use crate::text;
 
@@ -14,7 +14,7 @@ const UNPROVEN: &str = "none: whether the files are those of this commit is not 
 
 /// All of it.
 pub(super) fn told(document: &Document) -> String {
-    let mut lines = Lines::default();
+    let mut lines = OutputLines::default();
     lines.add("target", text::path(&document.target));
     lines.commit(document);
     lines.runs(document);
@@ -25,9 +25,9 @@ pub(super) fn told(document: &Document) -> String {
 }
 
 #[derive(Default)]
-struct Lines(String);
+struct OutputLines(String);
 
-impl Lines {
+impl OutputLines {
     fn add(&mut self, name: &str, value: impl std::fmt::Display) {
         // Writing to a string cannot fail.
         let _ = writeln!(self.0, "{name:<10}{value}");
@@ -116,7 +116,7 @@ impl Lines {
         if let Some(pending) = &document.pending_rebuild {
             let last = document.last_rebuild.as_ref();
             let failed = last
-                .filter(|last| last.status == Status::Failed)
+                .filter(|last| last.status == RebuildStatus::Failed)
                 .map(|last| format!("; the last one failed at {:.0}", last.at))
                 .unwrap_or_default();
             let (action, since) = (&pending.action, pending.since);

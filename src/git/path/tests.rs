@@ -3,17 +3,17 @@
 use super::*;
 use proptest::prelude::*;
 
-fn fault(path: &str) -> Fault {
+fn fault(path: &str) -> PathFault {
     RelPath::new(path.as_bytes()).expect_err(path)
 }
 
 #[test]
 fn refuses_what_leaves_the_tree_or_is_no_path() {
     for path in ["..", "a/../b", "a/..", ".", "a/./b"] {
-        assert_eq!(fault(path), Fault::Relative, "{path}");
+        assert_eq!(fault(path), PathFault::Relative, "{path}");
     }
     for path in ["", "/etc/passwd", "//x", "a//b", "a/"] {
-        assert_eq!(fault(path), Fault::Empty, "{path}");
+        assert_eq!(fault(path), PathFault::Empty, "{path}");
     }
 }
 
@@ -33,14 +33,14 @@ fn refuses_every_spelling_of_dot_git() {
         ".git...:stream",
         ".git::$INDEX_ALLOCATION",
     ] {
-        assert_eq!(fault(path), Fault::DotGit, "{path}");
+        assert_eq!(fault(path), PathFault::DotGit, "{path}");
     }
     for ignorable in
         "\u{200c}\u{200d}\u{200e}\u{200f}\u{202a}\u{202e}\u{206a}\u{206f}\u{feff}".chars()
     {
         assert_eq!(
             fault(&format!(".g{ignorable}it/x")),
-            Fault::DotGit,
+            PathFault::DotGit,
             "{ignorable:?}"
         );
     }
@@ -59,36 +59,39 @@ fn refuses_what_deceives_a_person_or_a_terminal() {
         ("\u{7}", '\u{7}'),
         ("a\u{85}", '\u{85}'),
     ] {
-        assert_eq!(fault(path), Fault::Control(c), "{path:?}");
+        assert_eq!(fault(path), PathFault::Control(c), "{path:?}");
     }
     // One of each range of the default ignorables, and their relatives.
     for c in "\u{ad}\u{34f}\u{61c}\u{115f}\u{17b4}\u{180b}\u{180e}\u{200b}\u{200d}\u{2028}\u{202e}\u{2065}\u{2066}\u{3164}\u{fe0f}\u{feff}\u{ffa0}\u{fff0}\u{fffb}\u{1bca0}\u{1d173}\u{e0000}\u{e0041}\u{e0100}\u{e0fff}".chars()
     {
-        assert_eq!(fault(&format!("a{c}b")), Fault::Invisible(c));
+        assert_eq!(fault(&format!("a{c}b")), PathFault::Invisible(c));
     }
     for c in "\u{a0}\u{1680}\u{2000}\u{2003}\u{200a}\u{202f}\u{205f}\u{3000}\u{2800}".chars() {
-        assert_eq!(fault(&format!("a{c}b")), Fault::Blank(c));
+        assert_eq!(fault(&format!("a{c}b")), PathFault::Blank(c));
     }
     for path in [r"a\b", r"x\.GIT\y"] {
-        assert_eq!(fault(path), Fault::Backslash, "{path:?}");
+        assert_eq!(fault(path), PathFault::Backslash, "{path:?}");
     }
     assert!(RelPath::new(br".\.GIT\x").is_err());
-    assert_eq!(fault("a\u{fffd}b"), Fault::NotUtf8);
-    assert_eq!(RelPath::new(b"a\xffb").unwrap_err(), Fault::NotUtf8);
+    assert_eq!(fault("a\u{fffd}b"), PathFault::NotUtf8);
+    assert_eq!(RelPath::new(b"a\xffb").unwrap_err(), PathFault::NotUtf8);
 }
 
 #[test]
 fn a_refusal_names_the_code_point() {
     for (fault, text) in [
         (
-            Fault::Invisible('\u{200b}'),
+            PathFault::Invisible('\u{200b}'),
             "has the invisible or direction-changing character U+200B",
         ),
         (
-            Fault::Blank('\u{a0}'),
+            PathFault::Blank('\u{a0}'),
             "has the blank character U+00A0, which is not the space",
         ),
-        (Fault::Control('\u{1b}'), "has the control character U+001B"),
+        (
+            PathFault::Control('\u{1b}'),
+            "has the control character U+001B",
+        ),
     ] {
         assert_eq!(fault.to_string(), text);
     }
@@ -97,11 +100,11 @@ fn a_refusal_names_the_code_point() {
 #[test]
 fn keeps_to_the_limits_of_the_file_system() {
     assert!(RelPath::new("n".repeat(255).as_bytes()).is_ok());
-    assert_eq!(fault(&"n".repeat(256)), Fault::LongComponent);
+    assert_eq!(fault(&"n".repeat(256)), PathFault::LongComponent);
     assert!(RelPath::new(vec!["d"; 64].join("/").as_bytes()).is_ok());
-    assert_eq!(fault(&vec!["d"; 65].join("/")), Fault::Deep);
+    assert_eq!(fault(&vec!["d"; 65].join("/")), PathFault::Deep);
     let long = vec!["n".repeat(250); 17].join("/");
-    assert_eq!(fault(&long), Fault::LongPath);
+    assert_eq!(fault(&long), PathFault::LongPath);
 }
 
 #[test]
@@ -112,7 +115,7 @@ fn refuses_the_names_hyper_sync_uses() {
         "a/.Hyper-Sync.TMP",
         ".HYPER-SYNC",
     ] {
-        assert_eq!(fault(path), Fault::Reserved, "{path}");
+        assert_eq!(fault(path), PathFault::Reserved, "{path}");
     }
 }
 
@@ -176,7 +179,7 @@ fn refuses_symlinks_with_names_that_git_reads() {
             let path = RelPath::new(path.as_bytes()).expect(name);
             assert_eq!(
                 check_leaf(&path, symlink),
-                Err(Fault::SymlinkedGitFile),
+                Err(PathFault::SymlinkedGitFile),
                 "{path}"
             );
             assert_eq!(
@@ -218,7 +221,7 @@ fn knows_its_parts() {
 }
 
 /// What is wrong with a name, rule after rule.
-fn by_the_rules(name: &str) -> Option<Fault> {
+fn by_the_rules(name: &str) -> Option<PathFault> {
     let options = gix_validate::path::component::Options {
         protect_windows: false,
         protect_hfs: true,
@@ -229,24 +232,27 @@ fn by_the_rules(name: &str) -> Option<Fault> {
     let hidden = name.chars().find(|c| is_invisible(*c) || is_blank(*c));
     let hidden = hidden.map(|c| {
         if is_invisible(c) {
-            Fault::Invisible(c)
+            PathFault::Invisible(c)
         } else {
-            Fault::Blank(c)
+            PathFault::Blank(c)
         }
     });
     let rules = [
-        (name.contains('\u{fffd}'), Fault::NotUtf8),
+        (name.contains('\u{fffd}'), PathFault::NotUtf8),
         (
             control.is_some(),
-            Fault::Control(control.unwrap_or_default()),
+            PathFault::Control(control.unwrap_or_default()),
         ),
-        (name.is_empty(), Fault::Empty),
-        (name == "." || name == "..", Fault::Relative),
-        (by_git.is_some(), Fault::DotGit),
-        (name.contains('\\'), Fault::Backslash),
-        (hidden.is_some(), hidden.unwrap_or(Fault::Empty)),
-        (name.len() > COMPONENT_MAX, Fault::LongComponent),
-        (folded(name).starts_with(RESERVED_PREFIX), Fault::Reserved),
+        (name.is_empty(), PathFault::Empty),
+        (name == "." || name == "..", PathFault::Relative),
+        (by_git.is_some(), PathFault::DotGit),
+        (name.contains('\\'), PathFault::Backslash),
+        (hidden.is_some(), hidden.unwrap_or(PathFault::Empty)),
+        (name.len() > COMPONENT_MAX, PathFault::LongComponent),
+        (
+            folded(name).starts_with(RESERVED_PREFIX),
+            PathFault::Reserved,
+        ),
     ];
     rules
         .into_iter()

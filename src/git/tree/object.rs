@@ -3,16 +3,16 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use super::Fault;
+use super::TreeFault;
 use crate::git::TreeId;
 use crate::git::id::Oid;
 use crate::git::mode::EntryMode;
-use crate::git::path::{self, Place, RelPath};
+use crate::git::path::{self, ParentPath, RelPath};
 use crate::text::{self, words};
 
 /// One entry of a tree object, unchecked: also one that no tree may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry<'a> {
+pub struct TreeEntry<'a> {
     /// Type and permissions, as `stat` has them.
     pub mode: u32,
     /// Its name, as bytes.
@@ -21,7 +21,7 @@ pub struct Entry<'a> {
     pub id: Oid,
 }
 
-impl Entry<'_> {
+impl TreeEntry<'_> {
     /// Whether the mode is one of a directory.
     #[must_use]
     pub fn is_tree(&self) -> bool {
@@ -31,7 +31,7 @@ impl Entry<'_> {
 
 /// Encodes entries as the raw tree object git would write; they are sorted here.
 #[must_use]
-pub fn encode(mut entries: Vec<Entry<'_>>) -> Vec<u8> {
+pub fn encode(mut entries: Vec<TreeEntry<'_>>) -> Vec<u8> {
     entries.sort_by(|a, b| order((a.name, a.is_tree()), (b.name, b.is_tree())));
     let mut raw = Vec::with_capacity(entries.len() * 40);
     for entry in &entries {
@@ -61,12 +61,12 @@ pub(super) fn parse(
     id: TreeId,
     parent: Option<&RelPath>,
     raw: &[u8],
-) -> Result<Vec<Listed>, Fault> {
+) -> Result<Vec<Listed>, TreeFault> {
     let mut listed: Vec<Listed> = Vec::new();
-    let mut place = Place::of(parent);
+    let mut place = ParentPath::of(parent);
     let mut rest = raw;
     while !rest.is_empty() {
-        let malformed = || Fault::Malformed { id };
+        let malformed = || TreeFault::Malformed { id };
         let space = rest
             .iter()
             .position(|&byte| byte == b' ')
@@ -81,27 +81,27 @@ pub(super) fn parse(
         rest = after;
 
         let shown = || shown(parent, name);
-        let mode = EntryMode::parse(octal).ok_or_else(|| Fault::Mode {
+        let mode = EntryMode::parse(octal).ok_or_else(|| TreeFault::Mode {
             path: shown(),
             mode: words(octal),
         })?;
         let path = place
             .join(name)
             .and_then(|path| path::check_leaf(&path, mode).map(|()| path))
-            .map_err(|fault| Fault::Path {
+            .map_err(|fault| TreeFault::Path {
                 path: shown(),
                 fault,
             })?;
         let object = Oid::from_bytes(*object);
         if object == Oid::NULL {
-            return Err(Fault::NullId { path: shown() });
+            return Err(TreeFault::NullId { path: shown() });
         }
         let is_sorted = follows(&listed, name, mode);
         if has_name(&listed, name, mode, is_sorted) {
-            return Err(Fault::Duplicate { path: shown() });
+            return Err(TreeFault::Duplicate { path: shown() });
         }
         if !is_sorted {
-            return Err(Fault::Unsorted { id });
+            return Err(TreeFault::Unsorted { id });
         }
         listed.push((path, mode, object));
     }
@@ -132,7 +132,7 @@ fn key((path, mode, _): &Listed) -> (&[u8], bool) {
     (path.name().as_bytes(), *mode == EntryMode::Tree)
 }
 
-fn check_normal_forms(listed: &[Listed]) -> Result<(), Fault> {
+fn check_normal_forms(listed: &[Listed]) -> Result<(), TreeFault> {
     if listed.iter().all(|(path, ..)| path.as_str().is_ascii()) {
         // Each name is its own normal form, and none is there twice.
         return Ok(());
@@ -140,7 +140,7 @@ fn check_normal_forms(listed: &[Listed]) -> Result<(), Fault> {
     let mut seen = HashMap::new();
     for (path, ..) in listed {
         if let Some(other) = seen.insert(path::normalised(path.name()), path) {
-            return Err(Fault::SameName {
+            return Err(TreeFault::SameName {
                 path: path.to_string(),
                 other: other.to_string(),
             });

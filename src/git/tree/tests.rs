@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::object::parse;
 use super::*;
-use crate::git::id::Kind;
+use crate::git::id::ObjectKind;
 use proptest::prelude::*;
 
 const BLOB: &str = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391";
@@ -22,8 +22,8 @@ fn raw(entries: &[(&str, &[u8])]) -> Vec<u8> {
     raw
 }
 
-fn walk_one(raw: &[u8]) -> Result<Tree, Fault> {
-    let root = TreeId(Oid::of(Kind::Tree, raw).unwrap());
+fn walk_one(raw: &[u8]) -> Result<Tree, TreeFault> {
+    let root = TreeId(Oid::of(ObjectKind::Tree, raw).unwrap());
     Tree::walk(root, None, ANY, |_| Ok::<_, ()>(raw.to_vec())).map_err(|error| match error {
         WalkError::Fault(fault) => fault,
         WalkError::Read(()) => unreachable!(),
@@ -32,14 +32,14 @@ fn walk_one(raw: &[u8]) -> Result<Tree, Fault> {
 
 #[test]
 fn walks_from_the_root_and_keeps_every_kind() {
-    let entry = |mode, name: &'static str, id| Entry {
+    let entry = |mode, name: &'static str, id| TreeEntry {
         mode,
         name: name.as_bytes(),
         id,
     };
     let blob: Oid = BLOB.parse().unwrap();
     let inner = encode(vec![entry(0o100_755, "run", blob)]);
-    let inner_id = Oid::of(Kind::Tree, &inner).unwrap();
+    let inner_id = Oid::of(ObjectKind::Tree, &inner).unwrap();
     let outer = encode(vec![
         entry(0o040_000, "a", inner_id),
         entry(0o120_000, "link", blob),
@@ -47,7 +47,7 @@ fn walks_from_the_root_and_keeps_every_kind() {
         entry(0o100_644, "a.txt", blob),
         entry(0o100_644, "a0", blob),
     ]);
-    let root = TreeId(Oid::of(Kind::Tree, &outer).unwrap());
+    let root = TreeId(Oid::of(ObjectKind::Tree, &outer).unwrap());
     let tree = Tree::walk(root, None, ANY, |id| {
         if id == root {
             Ok::<_, ()>(outer.clone())
@@ -83,15 +83,15 @@ fn the_empty_tree_is_a_tree() {
 #[test]
 fn refuses_objects_that_are_not_what_they_were_asked_for() {
     let good = raw(&[("100644", b"a")]);
-    let root = TreeId(Oid::of(Kind::Tree, b"").unwrap());
+    let root = TreeId(Oid::of(ObjectKind::Tree, b"").unwrap());
     let walked = Tree::walk(root, None, ANY, |_| Ok::<_, ()>(good.clone()));
     assert!(matches!(
         walked,
-        Err(WalkError::Fault(Fault::OtherId { .. }))
+        Err(WalkError::Fault(TreeFault::OtherId { .. }))
     ));
     for bytes in [&b"100644"[..], b"100644 a", b"100644 a\0short", b"\0\0\0"] {
         assert!(
-            matches!(walk_one(bytes), Err(Fault::Malformed { .. })),
+            matches!(walk_one(bytes), Err(TreeFault::Malformed { .. })),
             "{bytes:?}"
         );
     }
@@ -102,36 +102,36 @@ fn refuses_hostile_entries() {
     let fault = |entries: &[(&str, &[u8])]| walk_one(&raw(entries)).unwrap_err();
     assert!(matches!(
         fault(&[("100644", b"b"), ("100644", b"a")]),
-        Fault::Unsorted { .. }
+        TreeFault::Unsorted { .. }
     ));
     assert!(matches!(
         fault(&[("40000", b"a"), ("100644", b"a.b")]),
-        Fault::Unsorted { .. }
+        TreeFault::Unsorted { .. }
     ));
     assert!(matches!(
         fault(&[("100644", b"a"), ("100644", b"a")]),
-        Fault::Duplicate { .. }
+        TreeFault::Duplicate { .. }
     ));
     assert!(matches!(
         fault(&[("100644", b"a"), ("100644", b"a.b"), ("40000", b"a")]),
-        Fault::Duplicate { .. }
+        TreeFault::Duplicate { .. }
     ));
     assert!(matches!(
         fault(&[("120000", b"a"), ("40000", b"a")]),
-        Fault::Duplicate { .. }
+        TreeFault::Duplicate { .. }
     ));
-    assert!(matches!(fault(&[("104755", b"a")]), Fault::Mode { .. }));
+    assert!(matches!(fault(&[("104755", b"a")]), TreeFault::Mode { .. }));
     assert!(matches!(
         fault(&[("100644", b"a/b")]),
-        Fault::Path {
-            fault: path::Fault::Empty,
+        TreeFault::Path {
+            fault: path::PathFault::Empty,
             ..
         }
     ));
     assert!(matches!(
         fault(&[("40000", b".GIT")]),
-        Fault::Path {
-            fault: path::Fault::DotGit,
+        TreeFault::Path {
+            fault: path::PathFault::DotGit,
             ..
         }
     ));
@@ -140,12 +140,12 @@ fn refuses_hostile_entries() {
             ("100644", "cafe\u{301}".as_bytes()),
             ("100644", "caf\u{e9}".as_bytes())
         ]),
-        Fault::SameName { .. }
+        TreeFault::SameName { .. }
     ));
     assert!(walk_one(&raw(&[("100644", "cafe\u{301}".as_bytes())])).is_ok());
     let mut null = b"100644 a\0".to_vec();
     null.extend_from_slice(&[0; 20]);
-    assert!(matches!(walk_one(&null), Err(Fault::NullId { .. })));
+    assert!(matches!(walk_one(&null), Err(TreeFault::NullId { .. })));
 }
 
 #[test]
@@ -154,11 +154,11 @@ fn stops_at_the_limit_even_where_a_tree_repeats_itself() {
     let mut level = raw(&[("100644", b"x")]);
     let mut objects = HashMap::new();
     for _ in 0..8 {
-        let id = Oid::of(Kind::Tree, &level).unwrap();
+        let id = Oid::of(ObjectKind::Tree, &level).unwrap();
         objects.insert(TreeId(id), level);
         level = encode(
             (0..10)
-                .map(|n| Entry {
+                .map(|n| TreeEntry {
                     mode: 0o040_000,
                     name: &b"abcdefghij"[n..=n],
                     id,
@@ -166,12 +166,12 @@ fn stops_at_the_limit_even_where_a_tree_repeats_itself() {
                 .collect(),
         );
     }
-    let root = TreeId(Oid::of(Kind::Tree, &level).unwrap());
+    let root = TreeId(Oid::of(ObjectKind::Tree, &level).unwrap());
     objects.insert(root, level);
     let walked = Tree::walk(root, None, ANY, |id| objects.get(&id).cloned().ok_or(()));
     assert!(matches!(
         walked,
-        Err(WalkError::Fault(Fault::TooLarge { limit: 1000 }))
+        Err(WalkError::Fault(TreeFault::TooLarge { limit: 1000 }))
     ));
 }
 
@@ -214,7 +214,7 @@ fn what_is_refused_is_shown_by_its_bytes_and_code_points() {
 }
 
 /// What is wrong with entries, by the plain rules: each name is compared with all before it.
-fn by_the_rules(id: TreeId, entries: &[(&str, &str)]) -> Option<Fault> {
+fn by_the_rules(id: TreeId, entries: &[(&str, &str)]) -> Option<TreeFault> {
     let key = |(mode, name): (&str, &str)| match mode {
         "40000" => format!("{name}/"),
         _ => name.to_owned(),
@@ -222,26 +222,26 @@ fn by_the_rules(id: TreeId, entries: &[(&str, &str)]) -> Option<Fault> {
     for (at, &(mode, name)) in entries.iter().enumerate() {
         let path = || text::name(name);
         if let Err(fault) = RelPath::new(name.as_bytes()) {
-            return Some(Fault::Path {
+            return Some(TreeFault::Path {
                 path: path(),
                 fault,
             });
         }
         if entries[..at].iter().any(|&(_, known)| known == name) {
-            return Some(Fault::Duplicate { path: path() });
+            return Some(TreeFault::Duplicate { path: path() });
         }
         if entries[..at]
             .last()
             .is_some_and(|&last| key(last) >= key((mode, name)))
         {
-            return Some(Fault::Unsorted { id });
+            return Some(TreeFault::Unsorted { id });
         }
     }
     entries.iter().enumerate().find_map(|(at, &(_, name))| {
         let normal = path::normalised(name);
         let mut before = entries[..at].iter();
         let (_, other) = before.find(|(_, known)| path::normalised(known) == normal)?;
-        Some(Fault::SameName {
+        Some(TreeFault::SameName {
             path: name.to_owned(),
             other: (*other).to_owned(),
         })
@@ -265,10 +265,10 @@ fn write(paths: &[&[&str]], objects: &mut HashMap<TreeId, Vec<u8>>) -> TreeId {
             (0o040_000, write(&rest, objects).0)
         };
         let name = name.as_bytes();
-        Entry { mode, name, id }
+        TreeEntry { mode, name, id }
     });
     let raw = encode(entries.collect());
-    let id = TreeId(Oid::of(Kind::Tree, &raw).unwrap());
+    let id = TreeId(Oid::of(ObjectKind::Tree, &raw).unwrap());
     objects.insert(id, raw);
     id
 }
@@ -277,7 +277,7 @@ fn write(paths: &[&[&str]], objects: &mut HashMap<TreeId, Vec<u8>>) -> TreeId {
 fn tree_of(
     paths: &[Vec<&'static str>],
     known: Option<&Tree>,
-) -> Result<(Tree, Vec<TreeId>), Fault> {
+) -> Result<(Tree, Vec<TreeId>), TreeFault> {
     let mut objects = HashMap::new();
     let mut read = Vec::new();
     let paths: Vec<&[&str]> = paths.iter().map(Vec::as_slice).collect();
@@ -332,7 +332,7 @@ proptest! {
         }
         let bytes: Vec<_> = entries.iter().map(|(mode, name)| (*mode, name.as_bytes())).collect();
         let bytes = raw(&bytes);
-        let id = TreeId(Oid::of(Kind::Tree, &bytes).unwrap());
+        let id = TreeId(Oid::of(ObjectKind::Tree, &bytes).unwrap());
         let parsed = parse(id, None, &bytes);
         let expected = by_the_rules(id, &entries);
         prop_assert_eq!(parsed.as_ref().err(), expected.as_ref());
@@ -396,6 +396,6 @@ fn what_is_known_counts_towards_the_limit() {
     let walked = Tree::walk(known.root(), Some(&known), few, |_| Err(()));
     assert!(matches!(
         walked,
-        Err(WalkError::Fault(Fault::TooLarge { limit: 2 }))
+        Err(WalkError::Fault(TreeFault::TooLarge { limit: 2 }))
     ));
 }

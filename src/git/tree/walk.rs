@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::object::{Listed, parse};
-use super::{Bounds, Fault, File, Tree, WalkError};
-use crate::git::id::{Kind, Oid};
+use super::{Bounds, File, Tree, TreeFault, WalkError};
+use crate::git::id::{ObjectKind, Oid};
 use crate::git::mode::EntryMode;
 use crate::git::path::RelPath;
 use crate::git::{BlobId, TreeId};
@@ -21,7 +21,7 @@ impl Tree {
         bounds: Bounds,
         read: impl FnMut(TreeId) -> Result<Vec<u8>, E>,
     ) -> Result<Self, WalkError<E>> {
-        let mut walk = Walk {
+        let mut walk = TreeWalk {
             bounds,
             entries: 0,
             read,
@@ -67,7 +67,7 @@ impl Tree {
 }
 
 /// What was found so far.
-struct Walk<R> {
+struct TreeWalk<R> {
     bounds: Bounds,
     entries: u64,
     read: R,
@@ -76,7 +76,7 @@ struct Walk<R> {
     gitlinks: Vec<(RelPath, Oid)>,
 }
 
-impl<R> Walk<R> {
+impl<R> TreeWalk<R> {
     /// The entries of a directory, hashed and checked.
     fn open<E>(
         &mut self,
@@ -87,9 +87,10 @@ impl<R> Walk<R> {
         R: FnMut(TreeId) -> Result<Vec<u8>, E>,
     {
         let raw = (self.read)(id).map_err(WalkError::Read)?;
-        let actual = Oid::of(Kind::Tree, &raw).map_err(|source| Fault::Collision { id, source })?;
+        let actual = Oid::of(ObjectKind::Tree, &raw)
+            .map_err(|source| TreeFault::Collision { id, source })?;
         if actual != id.0 {
-            return Err(Fault::OtherId { id, actual }.into());
+            return Err(TreeFault::OtherId { id, actual }.into());
         }
         let listed = parse(id, place, &raw)?;
         self.count(listed.len())?;
@@ -97,7 +98,7 @@ impl<R> Walk<R> {
     }
 
     /// Takes over what `known` has below a directory.
-    fn take(&mut self, known: &Tree, directory: &RelPath) -> Result<(), Fault> {
+    fn take(&mut self, known: &Tree, directory: &RelPath) -> Result<(), TreeFault> {
         fn copy<V: Copy>(
             all: &BTreeMap<RelPath, V>,
             (from, to): (&str, &str),
@@ -117,11 +118,11 @@ impl<R> Walk<R> {
         self.count(entries)
     }
 
-    fn count(&mut self, entries: usize) -> Result<(), Fault> {
+    fn count(&mut self, entries: usize) -> Result<(), TreeFault> {
         self.entries += entries as u64;
         let limit = self.bounds.entries;
         (self.entries <= limit)
             .then_some(())
-            .ok_or(Fault::TooLarge { limit })
+            .ok_or(TreeFault::TooLarge { limit })
     }
 }

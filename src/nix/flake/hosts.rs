@@ -13,7 +13,7 @@ const STEPS: u32 = 64;
 /// The hosts of a flake whose function of the outputs has this body; `None` where they cannot be told without
 /// evaluating.
 pub(super) fn named(source: &str, body: ast::Expr) -> Option<Vec<String>> {
-    let mut reader = Reader {
+    let mut reader = ExpressionReader {
         source,
         scopes: Vec::new(),
         steps: STEPS,
@@ -35,13 +35,13 @@ enum Hosts {
 }
 
 /// Follows expressions as far as they are written out.
-struct Reader<'a> {
+struct ExpressionReader<'a> {
     source: &'a str,
     scopes: Vec<Attrs>,
     steps: u32,
 }
 
-impl Reader<'_> {
+impl ExpressionReader<'_> {
     /// The names in `nixosConfigurations` of the set that `outputs` is.
     fn hosts(&mut self, outputs: Term) -> Option<Vec<String>> {
         match self.find_hosts(outputs) {

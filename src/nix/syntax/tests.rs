@@ -104,7 +104,7 @@ fn gives_up_early_on_what_would_take_minutes_or_the_stack() {
     }
     assert_eq!(
         check(&" ".repeat(SIZE_MAX + 1)).unwrap_err().fault,
-        Fault::TooLarge
+        SyntaxFault::TooLarge
     );
 }
 

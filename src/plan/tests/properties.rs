@@ -77,7 +77,7 @@ fn file_on_disk() -> impl Strategy<Value = Local> {
 fn thing_on_disk() -> impl Strategy<Value = Local> {
     prop_oneof![
         4 => file_on_disk(),
-        2 => Just(Local::Special { stat: stat(Kind::Special) }),
+        2 => Just(Local::Special { stat: stat(FileKind::Special) }),
         1 => Just(directory(&[])),
     ]
 }
@@ -169,7 +169,7 @@ proptest! {
             .collect();
         match plan(&base, &local, &remote, &policy) {
             Ok(planned) => {
-                let kept = planned.kept().iter().filter(|kept| kept.reason == Reason::Blocked);
+                let kept = planned.kept().iter().filter(|kept| kept.reason == SkipReason::Blocked);
                 let blocked: Vec<&RelPath> = kept.map(|kept| &kept.path).collect();
                 prop_assert_eq!(blocked, above.keys().copied().collect::<Vec<_>>());
                 prop_assert!(above.values().all(stays));

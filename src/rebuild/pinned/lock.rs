@@ -13,27 +13,27 @@ use std::fs;
 use std::path::Path;
 
 use super::Pin;
-use crate::fs::{Directory, Failure, Faults, Led, Target, content};
+use crate::fs::{Directory, Failure, Faults, PathTarget, Target, content};
 use crate::git::RelPath;
-use crate::nix::{Flake, Layout, Lock, NarHash};
+use crate::nix::{Flake, FlakeLock, Layout, NarHash};
 use crate::process::{Finished, Output};
 use crate::rebuild::arguments;
 use crate::rebuild::complaint;
-use crate::rebuild::outcome::{LockChange, Note};
+use crate::rebuild::outcome::{LockChange, RebuildNote};
 use crate::rebuild::places::{LOCK, Places, TEXT_MAX};
 use crate::state::replace;
 
 impl Pin<'_> {
     /// Makes the lock file complete. What cannot be done is said, and the build shows whether it matters.
-    pub(in crate::rebuild) fn keep_lock(&mut self, notes: &mut Vec<Note>) {
+    pub(in crate::rebuild) fn keep_lock(&mut self, notes: &mut Vec<RebuildNote>) {
         let done = if self.places.is_own() {
             self.keep_own()
         } else {
             self.keep_hosts()
         };
         match done {
-            Ok(change) => notes.extend(change.map(|change| Note::Lock { change })),
-            Err(cause) => notes.push(Note::LockFailed { cause }),
+            Ok(change) => notes.extend(change.map(|change| RebuildNote::Lock { change })),
+            Err(cause) => notes.push(RebuildNote::LockFailed { cause }),
         }
     }
 
@@ -98,7 +98,7 @@ impl Pin<'_> {
             write(self.places, &after)?;
             return Ok(Some(LockChange::Made));
         };
-        let (Ok(old), Ok(new)) = (Lock::parse(&before), Lock::parse(&after)) else {
+        let (Ok(old), Ok(new)) = (FlakeLock::parse(&before), FlakeLock::parse(&after)) else {
             return Ok(None);
         };
         let ours = match &self.places.layout {
@@ -128,14 +128,14 @@ impl Pin<'_> {
     ) -> Result<Option<String>, String> {
         let old = match before {
             // One that we cannot read is left to Nix.
-            Some(before) => match Lock::parse(before) {
+            Some(before) => match FlakeLock::parse(before) {
                 Ok(old) => Some(old),
                 Err(_) => return Ok(None),
             },
             None => None,
         };
         let finished = self.metadata().map_err(|error| error.to_string())?;
-        let Some(mut lock) = Lock::of_metadata(&finished.answer) else {
+        let Some(mut lock) = FlakeLock::of_metadata(&finished.answer) else {
             return Err(cause(&finished));
         };
         for name in names {
@@ -149,7 +149,7 @@ impl Pin<'_> {
         let Some(text) = text else {
             return false;
         };
-        let (Ok(lock), Some(flake)) = (Lock::parse(text), &self.places.text) else {
+        let (Ok(lock), Some(flake)) = (FlakeLock::parse(text), &self.places.text) else {
             // One that we cannot read is Nix's to judge.
             return true;
         };
@@ -184,7 +184,7 @@ pub(in crate::rebuild) fn refresh_lock(places: &Places) -> Result<bool, String> 
     let Some(Layout::Input { names }) = &places.layout else {
         return Ok(false);
     };
-    let Some(Ok(mut lock)) = places.lock()?.as_deref().map(Lock::parse) else {
+    let Some(Ok(mut lock)) = places.lock()?.as_deref().map(FlakeLock::parse) else {
         return Ok(false);
     };
     let (nar, time) = NarHash::with_time_of(&places.target).map_err(|error| error.to_string())?;
@@ -218,11 +218,11 @@ fn cause(finished: &Finished) -> String {
 /// The text of a file of a tree, or of one that a symlink leads to in it; `None` where nothing is there.
 fn read_in(tree: &Target, path: &RelPath) -> Result<Option<String>, String> {
     match tree.open_led(path).map_err(|error| error.to_string())? {
-        Led::Absent => Ok(None),
-        Led::File(file) => content::text(&file, TEXT_MAX)
+        PathTarget::Absent => Ok(None),
+        PathTarget::File(file) => content::text(&file, TEXT_MAX)
             .map(Some)
             .map_err(|error| error.to_string()),
-        Led::Other => Err(format!("`{path}` is not a regular file of the tree")),
+        PathTarget::Other => Err(format!("`{path}` is not a regular file of the tree")),
     }
 }
 

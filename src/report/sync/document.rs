@@ -7,12 +7,12 @@ use crate::git::{CommitId, RelPath, TreeId};
 use crate::plan::{Kept, Operation};
 use crate::signature::Signer;
 use crate::source::{Route, Traffic};
-use crate::sync::{Mode, OpenMode, Outcome};
+use crate::sync::{OpenMode, Outcome, SyncMode};
 
 /// What `--json` prints about a sync.
 #[derive(Serialize)]
 pub struct Document<'a> {
-    mode: Mode,
+    mode: SyncMode,
     repository: &'a str,
     #[serde(rename = "ref")]
     reference: &'a str,
@@ -24,7 +24,7 @@ pub struct Document<'a> {
     proven: bool,
     signer: Option<&'a Signer>,
     changed: bool,
-    operations: Vec<Change<'a>>,
+    operations: Vec<ChangeDocument<'a>>,
     kept: &'a [Kept],
     modes: &'a [OpenMode],
     late_edits: Vec<&'a RelPath>,
@@ -46,7 +46,7 @@ pub struct Document<'a> {
 }
 
 #[derive(Serialize)]
-struct Change<'a> {
+struct ChangeDocument<'a> {
     path: &'a RelPath,
     action: &'static str,
     edited: bool,
@@ -61,7 +61,7 @@ struct GivenUp<'a> {
 impl<'a> From<&'a Outcome> for Document<'a> {
     fn from(outcome: &'a Outcome) -> Self {
         let operations = outcome.plan.operations().iter();
-        let change = |operation: &'a Operation| Change {
+        let change = |operation: &'a Operation| ChangeDocument {
             path: &operation.path,
             action: verb(operation),
             edited: operation.edited,

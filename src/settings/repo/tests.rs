@@ -3,10 +3,10 @@
 use super::*;
 
 fn parse(text: &str) -> Result<Repo, Problem> {
-    Repo::parse(text, Base::Directory(Path::new("/srv")))
+    Repo::parse(text, PathBase::Directory(Path::new("/srv")))
 }
 
-fn refused(text: &str) -> Fault {
+fn refused(text: &str) -> AddressFault {
     match parse(text) {
         Err(Problem::Repository(fault)) => fault,
         other => panic!("{text}: {other:?}"),
@@ -72,8 +72,14 @@ fn refuses_credentials_and_does_not_repeat_them() {
         let shown = format!("{problem} {problem:?}");
         assert!(!shown.contains("canary"), "{text}: {shown}");
     }
-    assert_eq!(refused("https://x@example.org/o/n"), Fault::Credentials);
-    assert_eq!(refused("ssh://git:x@example.org/o/n"), Fault::Credentials);
+    assert_eq!(
+        refused("https://x@example.org/o/n"),
+        AddressFault::Credentials
+    );
+    assert_eq!(
+        refused("ssh://git:x@example.org/o/n"),
+        AddressFault::Credentials
+    );
 }
 
 #[test]
@@ -87,11 +93,11 @@ fn refuses_what_git_or_ssh_would_run_or_take_for_an_option() {
         "-x@host:n",
         "git@host:-n",
     ] {
-        assert_eq!(refused(text), Fault::Option, "{text}");
+        assert_eq!(refused(text), AddressFault::Option, "{text}");
     }
-    assert_eq!(refused("ext::sh -c touch% x"), Fault::Helper);
-    assert_eq!(refused("fd::17"), Fault::Helper);
-    assert_eq!(refused("ssh://%2DoProxyCommand=x/o/n"), Fault::Host);
+    assert_eq!(refused("ext::sh -c touch% x"), AddressFault::Helper);
+    assert_eq!(refused("fd::17"), AddressFault::Helper);
+    assert_eq!(refused("ssh://%2DoProxyCommand=x/o/n"), AddressFault::Host);
 }
 
 #[test]
@@ -122,10 +128,10 @@ fn refuses_what_is_no_address() {
         "ssh://h/x%00",
         "ssh://h/%1bx",
     ] {
-        assert_eq!(refused(text), Fault::Control, "{text}");
+        assert_eq!(refused(text), AddressFault::Control, "{text}");
     }
     assert_eq!(parse("~/n").unwrap_err(), Problem::Tilde);
-    assert_eq!(refused("git://h/n"), Fault::Scheme("git".to_owned()));
+    assert_eq!(refused("git://h/n"), AddressFault::Scheme("git".to_owned()));
 }
 
 #[test]
@@ -133,7 +139,7 @@ fn a_relative_path_needs_a_place() {
     let relative = Problem::Relative {
         path: "./n".to_owned(),
     };
-    assert_eq!(Repo::parse("./n", Base::None).unwrap_err(), relative);
+    assert_eq!(Repo::parse("./n", PathBase::None).unwrap_err(), relative);
 }
 
 #[test]

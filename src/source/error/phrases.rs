@@ -148,20 +148,20 @@ pub(super) fn with(token: &str) -> String {
 }
 
 /// Damage is the remote's, to be asked again; what git could store is the repository's, to be corrected there.
-pub(super) fn way_out(fault: &tree::Fault) -> &'static str {
+pub(super) fn way_out(fault: &tree::TreeFault) -> &'static str {
     match fault {
-        tree::Fault::OtherId { .. }
-        | tree::Fault::Collision { .. }
-        | tree::Fault::Malformed { .. }
-        | tree::Fault::Unsorted { .. } => {
+        tree::TreeFault::OtherId { .. }
+        | tree::TreeFault::Collision { .. }
+        | tree::TreeFault::Malformed { .. }
+        | tree::TreeFault::Unsorted { .. } => {
             "the remote, or something between, sent what git does not make: run again, and report it if it stays"
         }
-        tree::Fault::TooLarge { .. } => "raise `limits.files` if this is right",
-        tree::Fault::Duplicate { .. }
-        | tree::Fault::SameName { .. }
-        | tree::Fault::Path { .. }
-        | tree::Fault::Mode { .. }
-        | tree::Fault::NullId { .. } => {
+        tree::TreeFault::TooLarge { .. } => "raise `limits.files` if this is right",
+        tree::TreeFault::Duplicate { .. }
+        | tree::TreeFault::SameName { .. }
+        | tree::TreeFault::Path { .. }
+        | tree::TreeFault::Mode { .. }
+        | tree::TreeFault::NullId { .. } => {
             "one bad entry refuses the whole commit: correct it in the repository"
         }
     }

@@ -20,7 +20,7 @@ const ENDS: &[PacketLineRef<'static>] = &[PacketLineRef::Flush, PacketLineRef::D
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum ResponseError {
     /// The stream ended or broke.
     Stream(io::Error),
     /// The server says why it will not.
@@ -54,12 +54,12 @@ pub(super) struct Ref {
     pub(super) symref: Option<String>,
 }
 
-pub(super) struct Lines<R: Read> {
+pub(super) struct PacketLines<R: Read> {
     inner: StreamingPeekableIter<R>,
     seen: usize,
 }
 
-impl<R: Read> Lines<R> {
+impl<R: Read> PacketLines<R> {
     pub(super) fn new(read: R) -> Self {
         let mut inner = StreamingPeekableIter::new(read, ENDS, false);
         inner.fail_on_err_lines(true);
@@ -67,10 +67,10 @@ impl<R: Read> Lines<R> {
     }
 
     /// The next line without its line feed; `None` at the end of a section.
-    pub(super) fn next(&mut self) -> Result<Option<&[u8]>, Trouble> {
+    pub(super) fn next(&mut self) -> Result<Option<&[u8]>, ResponseError> {
         self.seen += 1;
         if self.seen > LINES_MAX {
-            return Err(Trouble::Protocol("the answer has no end".to_owned()));
+            return Err(ResponseError::Protocol("the answer has no end".to_owned()));
         }
         match self.inner.read_line() {
             None => Ok(None),
@@ -78,7 +78,7 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    fn skip_service(&mut self) -> Result<(), Trouble> {
+    fn skip_service(&mut self) -> Result<(), ResponseError> {
         let Some(line) = self.inner.peek_line() else {
             return Ok(());
         };
@@ -101,12 +101,16 @@ impl<R: Read> Lines<R> {
 }
 
 /// A line without its line feed.
-fn text(line: io::Result<Result<PacketLineRef<'_>, gix_error::Error>>) -> Result<&[u8], Trouble> {
+fn text(
+    line: io::Result<Result<PacketLineRef<'_>, gix_error::Error>>,
+) -> Result<&[u8], ResponseError> {
     let line = line
-        .map_err(|error| refused(&error).map_or(Trouble::Stream(error), Trouble::Refused))?
-        .map_err(|error| Trouble::Protocol(error.to_string()))?;
+        .map_err(|error| {
+            refused(&error).map_or(ResponseError::Stream(error), ResponseError::Refused)
+        })?
+        .map_err(|error| ResponseError::Protocol(error.to_string()))?;
     let text = line.as_text().map(|text| text.as_slice());
-    text.ok_or_else(|| Trouble::Protocol("a line that belongs elsewhere".to_owned()))
+    text.ok_or_else(|| ResponseError::Protocol("a line that belongs elsewhere".to_owned()))
 }
 
 /// The server's words of an `ERR` line.
@@ -127,8 +131,8 @@ pub(super) enum Greeting {
 }
 
 /// Reads what a server sends before any command.
-pub(super) fn greeting(read: impl Read) -> Result<Greeting, Trouble> {
-    let mut lines = Lines::new(read);
+pub(super) fn greeting(read: impl Read) -> Result<Greeting, ResponseError> {
+    let mut lines = PacketLines::new(read);
     // Over HTTP some name the service first.
     lines.skip_service()?;
     let mut first = lines.next()?.map(<[u8]>::to_vec);
@@ -149,8 +153,8 @@ pub(super) fn greeting(read: impl Read) -> Result<Greeting, Trouble> {
 pub(super) fn refs(
     read: impl Read,
     mut wanted: impl FnMut(&str) -> bool,
-) -> Result<(Vec<Ref>, usize), Trouble> {
-    let mut lines = Lines::new(read);
+) -> Result<(Vec<Ref>, usize), ResponseError> {
+    let mut lines = PacketLines::new(read);
     let mut refs = Vec::new();
     let mut listed = 0;
     while let Some(line) = lines.next()? {
@@ -158,7 +162,7 @@ pub(super) fn refs(
         let mut words = line.split(' ');
         let (Some(id), Some(name)) = (words.next(), words.next()) else {
             let line = text::words(&*line);
-            return Err(Trouble::Protocol(format!("`{line}` is no ref")));
+            return Err(ResponseError::Protocol(format!("`{line}` is no ref")));
         };
         listed += 1;
         if wanted(name) {
@@ -182,8 +186,8 @@ pub(super) fn refs(
 pub(super) fn fetch<T>(
     read: impl Read,
     mut take: impl FnMut(&mut dyn BufRead) -> Result<T, IngestError>,
-) -> Result<Fetched<T>, Trouble> {
-    let mut lines = Lines::new(read);
+) -> Result<Fetched<T>, ResponseError> {
+    let mut lines = PacketLines::new(read);
     let mut common = None;
     while let Some(section) = lines.next()?.map(<[u8]>::to_vec) {
         match section.as_slice() {
@@ -193,7 +197,7 @@ pub(super) fn fetch<T>(
             b"shallow-info" => while lines.next()?.is_some() {},
             other => {
                 let name = text::words(other);
-                return Err(Trouble::Protocol(format!("a section `{name}`")));
+                return Err(ResponseError::Protocol(format!("a section `{name}`")));
             }
         }
         if !lines.goes_on() {
@@ -203,12 +207,12 @@ pub(super) fn fetch<T>(
     match common {
         Some(true) => Ok(Fetched::Common),
         Some(false) => Ok(Fetched::Nothing),
-        None => Err(Trouble::Protocol("no pack".to_owned())),
+        None => Err(ResponseError::Protocol("no pack".to_owned())),
     }
 }
 
 /// Whether the server has something in common with us.
-fn acknowledgments<R: Read>(lines: &mut Lines<R>) -> Result<bool, Trouble> {
+fn acknowledgments<R: Read>(lines: &mut PacketLines<R>) -> Result<bool, ResponseError> {
     let mut common = false;
     while let Some(line) = lines.next()? {
         match line {
@@ -217,7 +221,9 @@ fn acknowledgments<R: Read>(lines: &mut Lines<R>) -> Result<bool, Trouble> {
             line if line.starts_with(b"ACK ") => common = true,
             other => {
                 let line = text::words(other);
-                return Err(Trouble::Protocol(format!("`{line}` among acknowledgments")));
+                return Err(ResponseError::Protocol(format!(
+                    "`{line}` among acknowledgments"
+                )));
             }
         }
     }
@@ -225,9 +231,9 @@ fn acknowledgments<R: Read>(lines: &mut Lines<R>) -> Result<bool, Trouble> {
 }
 
 fn pack<R: Read, T>(
-    lines: &mut Lines<R>,
+    lines: &mut PacketLines<R>,
     take: &mut impl FnMut(&mut dyn BufRead) -> Result<T, IngestError>,
-) -> Result<T, Trouble> {
+) -> Result<T, ResponseError> {
     let fatal = RefCell::new(None);
     let mut stream = lines.inner.as_read_with_sidebands(|is_error, text| {
         if is_error {
@@ -241,11 +247,13 @@ fn pack<R: Read, T>(
     let drained = taken.is_err() || drain(&mut stream).is_ok();
     drop(stream);
     if let Some(message) = fatal.into_inner() {
-        return Err(Trouble::Refused(message));
+        return Err(ResponseError::Refused(message));
     }
-    let taken = taken.map_err(Trouble::Pack)?;
+    let taken = taken.map_err(ResponseError::Pack)?;
     if !drained {
-        return Err(Trouble::Protocol("something follows the pack".to_owned()));
+        return Err(ResponseError::Protocol(
+            "something follows the pack".to_owned(),
+        ));
     }
     Ok(taken)
 }
@@ -303,7 +311,7 @@ mod tests {
         Ok(bytes)
     }
 
-    fn fetched(lines: &[&[u8]]) -> Result<Fetched<Vec<u8>>, Trouble> {
+    fn fetched(lines: &[&[u8]]) -> Result<Fetched<Vec<u8>>, ResponseError> {
         fetch(packets(lines).as_slice(), read_all)
     }
 
@@ -332,7 +340,7 @@ mod tests {
         assert!(matches!(nothing, Ok(Fetched::Nothing)));
         let refused = fetched(&[b"ERR upload-pack: not our ref 11"]);
         assert!(
-            matches!(refused, Err(Trouble::Refused(text)) if text == "upload-pack: not our ref 11")
+            matches!(refused, Err(ResponseError::Refused(text)) if text == "upload-pack: not our ref 11")
         );
         let died = fetched(&[
             b"packfile\n",
@@ -340,9 +348,11 @@ mod tests {
             b"\x03fatal: out of memory\n",
             b"0000",
         ]);
-        assert!(matches!(died, Err(Trouble::Refused(text)) if text == "fatal: out of memory"));
+        assert!(
+            matches!(died, Err(ResponseError::Refused(text)) if text == "fatal: out of memory")
+        );
         let late = fetched(&[b"packfile\n", b"\x01PA", b"\x03late\n"]);
-        assert!(matches!(late, Err(Trouble::Refused(text)) if text == "late"));
+        assert!(matches!(late, Err(ResponseError::Refused(text)) if text == "late"));
     }
 
     #[test]

@@ -9,12 +9,12 @@ pub(super) const EXCEEDED: ErrorKind = ErrorKind::FileTooLarge;
 const BESIDE: u64 = 64 << 20;
 
 /// Reads an answer up to its bound.
-pub(super) struct Bounded<R> {
+pub(super) struct BoundedReader<R> {
     answer: R,
     left: u64,
 }
 
-impl<R> Bounded<R> {
+impl<R> BoundedReader<R> {
     /// For a pack of so many bytes at most.
     pub(super) fn new(answer: R, pack: u64) -> Self {
         Self {
@@ -29,7 +29,7 @@ pub(super) fn with_packets(pack: u64) -> u64 {
     pack.saturating_add(pack / 100).saturating_add(BESIDE)
 }
 
-impl<R: Read> Read for Bounded<R> {
+impl<R: Read> Read for BoundedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.answer.read(buffer)?;
         self.left = self.left.checked_sub(read as u64).ok_or(EXCEEDED)?;

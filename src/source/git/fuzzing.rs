@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use super::answer::{self, Greeting};
 use super::connection::Capabilities;
 use super::request;
-use super::version_0::{Command, Preamble};
+use super::version_0::{Preamble, Translation};
 
 /// Reads what a server sends before any command; whether it offers filters. What it lists in version 0 can be read as
 /// the answer of version 2.
@@ -14,7 +14,7 @@ pub fn greeting(bytes: &[u8]) -> Option<bool> {
         Greeting::Version2(lines) => Some(Capabilities::of(&lines).filters),
         Greeting::Older(older) => {
             let listed = older.translate(&request::ls_refs(&["refs/"]));
-            if let Ok(Some(Command::Answered(listing))) = listed {
+            if let Ok(Some(Translation::Answered(listing))) = listed {
                 assert!(answer::refs(listing.as_slice(), |_| true).is_ok());
             }
             Some(older.capabilities().filters)

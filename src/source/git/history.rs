@@ -1,13 +1,13 @@
 //! Whether one commit descends from another, proven from the commits themselves.
 
-use crate::git::id::Kind;
+use crate::git::id::ObjectKind;
 use crate::git::{Commit, CommitId};
 use crate::objects::{IngestError, Store, Transient};
 use crate::source::Error;
-use crate::source::ancestry::{Seen, look};
+use crate::source::ancestry::{Ancestry, look};
 
 use super::request::Fetch;
-use super::{GitSource, Reply};
+use super::{FetchReply, GitSource};
 
 /// Bytes of commits between two updates: about fifty thousand of them.
 const BYTES_MAX: u64 = 8 << 20;
@@ -25,18 +25,18 @@ impl GitSource {
         }
         let known = |id| store.commit(id).ok().flatten();
         match look(new, old, known) {
-            Seen::Ancestor => Ok(true),
-            Seen::NoAncestor => Ok(false),
-            Seen::Unknown => {
+            Ancestry::Ancestor => Ok(true),
+            Ancestry::NoAncestor => Ok(false),
+            Ancestry::Unknown => {
                 let Some(between) = self.between(new.id, old, store)? else {
                     return Ok(false);
                 };
                 let read = |id: CommitId| {
-                    let raw = between.read(Kind::Commit, id.0);
+                    let raw = between.read(ObjectKind::Commit, id.0);
                     raw.and_then(|raw| Commit::verify(id, &raw).ok())
                 };
                 let seen = look(new, old, |id| read(id).or_else(|| known(id)));
-                Ok(seen == Seen::Ancestor)
+                Ok(seen == Ancestry::Ancestor)
             }
         }
     }
@@ -64,18 +64,20 @@ impl GitSource {
             fetch.filter = None;
             reply = self.look_into(&fetch, store);
         }
-        if matches!(reply, Ok(Some(Reply::Common))) {
+        if matches!(reply, Ok(Some(FetchReply::Common))) {
             // A clock that went backwards hides the way from the server's shortcut; `done` makes it look closely.
             fetch.done = true;
             reply = self.look_into(&fetch, store);
         }
         match reply? {
-            Some(Reply::Pack(pack)) => Ok(Some(pack)),
-            Some(Reply::NotOurRef(_)) => Err(Error::UnknownCommit {
+            Some(FetchReply::Pack(pack)) => Ok(Some(pack)),
+            Some(FetchReply::NotOurRef(_)) => Err(Error::UnknownCommit {
                 remote: self.remote.clone(),
                 commit: new,
             }),
-            Some(Reply::Common | Reply::Nothing | Reply::BaseMissing) | None => Ok(None),
+            Some(FetchReply::Common | FetchReply::Nothing | FetchReply::BaseMissing) | None => {
+                Ok(None)
+            }
         }
     }
 
@@ -84,7 +86,7 @@ impl GitSource {
         &self,
         fetch: &Fetch<'_>,
         store: &Store,
-    ) -> Result<Option<Reply<Transient>>, Error> {
+    ) -> Result<Option<FetchReply<Transient>>, Error> {
         let bytes = BYTES_MAX.min(self.options.limits.bytes);
         let bounds = self.options.bounds(bytes);
         let mut too_large = false;

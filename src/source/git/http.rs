@@ -14,14 +14,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use reqwest::header::{HeaderName, HeaderValue, USER_AGENT};
 
 use crate::fs::{Durability, replace_at};
-use crate::source::http::{Body, Cap, Client, Credentials, Failure, Request, Response, Url};
+use crate::source::http::{Body, BodyFailure, Cap, Client, Credentials, Request, Response, Url};
 use crate::source::{Error, Traffic};
 use crate::token::Token;
 
-use super::answer::{self, Greeting, Trouble};
+use super::answer::{self, Greeting, ResponseError};
 use super::bounded;
 use super::connection::{Capabilities, Connection};
-use super::version_0::{Advertisement, Command};
+use super::version_0::{Advertisement, Translation};
 
 const REQUEST: &str = "application/x-git-upload-pack-request";
 const RESULT: &str = "application/x-git-upload-pack-result";
@@ -48,7 +48,7 @@ pub(super) struct Http {
     /// As the user gave it.
     asked: Url,
     credentials: Option<Credentials>,
-    place: Place,
+    place: RemoteAddress,
     /// What the server can do, if it was asked in this run.
     capabilities: Option<Capabilities>,
     /// What it said then, if it does not have version 2.
@@ -60,12 +60,12 @@ pub(super) struct Http {
     memory: Option<PathBuf>,
     /// The most bytes of an answer.
     bytes: u64,
-    failure: Option<Failure>,
+    failure: Option<BodyFailure>,
 }
 
 /// Where commands go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
+struct RemoteAddress {
     base: Url,
     /// Whether the host wants to be asked for `info/refs` before.
     discover: bool,
@@ -85,7 +85,7 @@ impl Http {
         asked.set_path(&path);
         let memory = state_dir.map(|directory| directory.join(MEMORY));
         let remembered = memory.as_deref().and_then(|path| recall(path, &asked));
-        let place = remembered.unwrap_or_else(|| Place {
+        let place = remembered.unwrap_or_else(|| RemoteAddress {
             base: asked.clone(),
             discover: false,
         });
@@ -141,7 +141,7 @@ impl Http {
         let (capabilities, older) = match answer::greeting(response.body) {
             Ok(Greeting::Version2(lines)) => (Capabilities::of(&lines), None),
             Ok(Greeting::Older(older)) => (older.capabilities(), Some(Arc::new(older))),
-            Err(Trouble::Refused(message)) => return Err(Error::Refused { remote, message }),
+            Err(ResponseError::Refused(message)) => return Err(Error::Refused { remote, message }),
             Err(trouble) => {
                 let detail = format!("{trouble:?}");
                 return Err(failure.take().unwrap_or(Error::Protocol { remote, detail }));
@@ -315,8 +315,8 @@ impl Http {
     fn version_0(&mut self, older: &Advertisement, request: &[u8]) -> Result<Box<dyn Read>, Error> {
         let remote = self.describe();
         match older.translate(request) {
-            Ok(Some(Command::Answered(answer))) => Ok(Box::new(Cursor::new(answer))),
-            Ok(Some(Command::Fetch(request, preamble))) => {
+            Ok(Some(Translation::Answered(answer))) => Ok(Box::new(Cursor::new(answer))),
+            Ok(Some(Translation::Fetch(request, preamble))) => {
                 let response = self.post(&request)?;
                 if !is(&response, RESULT) {
                     return Err(self.refusal(response));
@@ -338,7 +338,7 @@ impl Http {
     /// Best effort: what is not remembered is found out again.
     fn remember(&self) {
         let Some(path) = &self.memory else { return };
-        let Place { base, discover } = &self.place;
+        let RemoteAddress { base, discover } = &self.place;
         let text = format!("{}\n{base}\n{discover}\n{}\n", self.asked, seconds());
         // Left behind, it is swept with the other files of the state directory that were not written to their end.
         let temporary = format!("{MEMORY}.tmp");
@@ -466,7 +466,7 @@ fn base_of(url: &Url) -> Option<Url> {
 }
 
 /// What was remembered, if it is about this address and on the same host.
-fn recall(path: &Path, asked: &Url) -> Option<Place> {
+fn recall(path: &Path, asked: &Url) -> Option<RemoteAddress> {
     let text = read(path)?;
     let mut lines = text.lines();
     let (about, base, discover) = (lines.next()?, lines.next()?, lines.next()?);
@@ -476,7 +476,7 @@ fn recall(path: &Path, asked: &Url) -> Option<Place> {
         return None;
     }
     let base: Url = base.parse().ok()?;
-    let place = Place {
+    let place = RemoteAddress {
         discover: discover == "true",
         base,
     };

@@ -6,7 +6,7 @@ use std::path::Path;
 use data_encoding::BASE64;
 
 use crate::text;
-use crate::vetted::{self, Owner, Refusal, Terms};
+use crate::vetted::{self, FileRequirements, Owner, UntrustedReason};
 
 /// The largest key that is read; one of RSA with 16384 bits has 13 kB.
 const SIZE_MAX: u64 = 64 << 10;
@@ -73,7 +73,7 @@ impl KeyFault {
 
 /// Whether ssh can use the key without asking anybody.
 pub(super) fn check(path: &Path) -> Result<(), KeyFault> {
-    let terms = |closed| Terms {
+    let terms = |closed| FileRequirements {
         symlink: true,
         closed,
         owner: Owner::Any,
@@ -82,16 +82,16 @@ pub(super) fn check(path: &Path) -> Result<(), KeyFault> {
     };
     let content = match vetted::read(path, &terms(0o077)) {
         // ssh minds it only for a key of the one who runs it.
-        Err(Refusal::Mode(_)) if !is_own(path) => vetted::read(path, &terms(0)),
+        Err(UntrustedReason::Mode(_)) if !is_own(path) => vetted::read(path, &terms(0)),
         result => result,
     };
     let content = content.map_err(|refusal| match refusal {
-        Refusal::Absent => KeyFault::Missing,
-        Refusal::Mode(mode) => KeyFault::Mode(mode),
-        Refusal::Io(error) => KeyFault::NotReadable(error.to_string()),
-        Refusal::NotAFile(kind) => KeyFault::NotReadable(format!("it is {kind}")),
-        Refusal::TooLarge(_) => KeyFault::NotAKey,
-        Refusal::Owner(_) | Refusal::Exposed(_) => {
+        UntrustedReason::Absent => KeyFault::Missing,
+        UntrustedReason::Mode(mode) => KeyFault::Mode(mode),
+        UntrustedReason::Io(error) => KeyFault::NotReadable(error.to_string()),
+        UntrustedReason::NotAFile(kind) => KeyFault::NotReadable(format!("it is {kind}")),
+        UntrustedReason::TooLarge(_) => KeyFault::NotAKey,
+        UntrustedReason::Owner(_) | UntrustedReason::Exposed(_) => {
             KeyFault::NotReadable("it is exposed".to_owned())
         }
     })?;

@@ -10,12 +10,12 @@ use crate::source::Error;
 use super::session::{self, Endpoint};
 
 /// A path that git reads.
-pub(super) struct Local {
+pub(super) struct LocalEndpoint {
     path: PathBuf,
     environment: Environment,
 }
 
-impl Local {
+impl LocalEndpoint {
     pub(super) fn new(path: &Path, env: &Env) -> Self {
         Self {
             path: path.to_owned(),
@@ -47,7 +47,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("LC_ALL", "C"),
 ];
 
-impl Endpoint for Local {
+impl Endpoint for LocalEndpoint {
     fn describe(&self) -> String {
         self.path.display().to_string()
     }

@@ -2,18 +2,18 @@
 
 use crate::git::CommitId;
 use crate::source::error::of_clone;
-use crate::source::{Error, Head, Instead, RefKind, Resolved};
+use crate::source::{Error, Head, Instead, RefKind, ResolvedRef};
 use crate::text::{name, words};
 
 use super::answer::{self, Ref};
-use super::{Explained, GitSource, request};
+use super::{Classified, GitSource, request};
 
 impl GitSource {
     /// A full id is a commit and costs nothing; else a branch, then a tag, in one request.
-    pub(super) fn resolve_ref(&self, reference: &str) -> Result<Resolved, Error> {
+    pub(super) fn resolve_ref(&self, reference: &str) -> Result<ResolvedRef, Error> {
         // As git does, in either case.
         if let Ok(commit) = reference.to_ascii_lowercase().parse() {
-            return Ok(Resolved {
+            return Ok(ResolvedRef {
                 commit,
                 kind: RefKind::Commit,
                 is_tag_too: false,
@@ -34,7 +34,7 @@ impl GitSource {
                 let tag = format!("refs/tags/{reference}");
                 let is_tag_too =
                     kind == RefKind::Branch && refs.iter().any(|found| found.name == tag);
-                return Ok(Resolved {
+                return Ok(ResolvedRef {
                     commit,
                     kind,
                     is_tag_too,
@@ -101,8 +101,8 @@ impl GitSource {
             Err(trouble) => trouble,
         };
         match self.explain(connection.as_mut(), trouble) {
-            Explained::Error(error) => Err(error),
-            Explained::BaseMissing | Explained::NotOurRef(_) => Err(self.odd()),
+            Classified::Error(error) => Err(error),
+            Classified::BaseMissing | Classified::NotOurRef(_) => Err(self.odd()),
         }
     }
 

@@ -1,13 +1,13 @@
 //! The routes: what is asked for, and what is done when it does not come.
 
-use crate::git::id::Kind;
+use crate::git::id::ObjectKind;
 use crate::git::{BlobId, Commit, CommitId, Oid, Tree};
 use crate::objects::{Ingested, Store};
 use crate::source::{Contents, Error, Fallback, Need, Obtained, Provenance, Route, walk};
 use crate::text::Amount;
 
 use super::request::Fetch;
-use super::{GitSource, Reply};
+use super::{FetchReply, GitSource};
 
 /// Wants in one request: a quarter of a megabyte, well below what servers and proxies take for a body.
 const WANTS_MAX: usize = 5000;
@@ -112,17 +112,23 @@ impl GitSource {
             }
             reply => reply,
         }?;
-        if matches!(reply, Reply::Common) {
+        if matches!(reply, FetchReply::Common) {
             // The server knows our commit but sees no way from it: with `done` it sends a pack all the same.
             fetch.done = true;
             reply = self.bring(&fetch, store, need, bytes)?;
         }
         match reply {
-            Reply::Pack(_) => {}
-            Reply::Nothing => return Err(self.unsuited("does not have the last commit any more")),
-            Reply::Common => return Err(self.unsuited("does not say what follows the last commit")),
-            Reply::BaseMissing => return Err(self.unsuited("builds on a file that is not here")),
-            Reply::NotOurRef(_) => return Err(self.unknown(commit)),
+            FetchReply::Pack(_) => {}
+            FetchReply::Nothing => {
+                return Err(self.unsuited("does not have the last commit any more"));
+            }
+            FetchReply::Common => {
+                return Err(self.unsuited("does not say what follows the last commit"));
+            }
+            FetchReply::BaseMissing => {
+                return Err(self.unsuited("builds on a file that is not here"));
+            }
+            FetchReply::NotOurRef(_) => return Err(self.unknown(commit)),
         }
         let walked = self.walk(commit, store, need)?;
         let blobs = walked.needed;
@@ -157,11 +163,13 @@ impl GitSource {
                 ..Fetch::default()
             };
             let ingested = match self.bring(&blobs, store, need, bytes)? {
-                Reply::Pack(ingested) => ingested,
-                Reply::NotOurRef(id) => {
+                FetchReply::Pack(ingested) => ingested,
+                FetchReply::NotOurRef(id) => {
                     return Err(self.incomplete(commit, "blob", id.unwrap_or(want[0])));
                 }
-                Reply::Common | Reply::Nothing | Reply::BaseMissing => return Err(self.odd()),
+                FetchReply::Common | FetchReply::Nothing | FetchReply::BaseMissing => {
+                    return Err(self.odd());
+                }
             };
             bytes = bytes.saturating_sub(ingested.bytes);
         }
@@ -197,9 +205,9 @@ impl GitSource {
         bytes: u64,
     ) -> Result<Ingested, Error> {
         match self.bring(fetch, store, need, bytes)? {
-            Reply::Pack(ingested) => Ok(ingested),
-            Reply::NotOurRef(_) => Err(self.unknown(commit)),
-            Reply::Common | Reply::Nothing | Reply::BaseMissing => Err(self.odd()),
+            FetchReply::Pack(ingested) => Ok(ingested),
+            FetchReply::NotOurRef(_) => Err(self.unknown(commit)),
+            FetchReply::Common | FetchReply::Nothing | FetchReply::BaseMissing => Err(self.odd()),
         }
     }
 
@@ -210,11 +218,11 @@ impl GitSource {
         store: &Store,
         need: &dyn Need,
         bytes: u64,
-    ) -> Result<Reply<Ingested>, Error> {
+    ) -> Result<FetchReply<Ingested>, Error> {
         // A base may be a file of the target that the store never had.
         let bases = |id| {
             need.content(BlobId(id))
-                .map(|content| (Kind::Blob, content))
+                .map(|content| (ObjectKind::Blob, content))
         };
         let bounds = self.options.bounds(bytes);
         self.fetch(fetch, |pack| {
@@ -229,7 +237,7 @@ impl GitSource {
             .map_err(|fault| Error::Commit { commit: id, fault })?
             .ok_or_else(|| {
                 // A tag may name a file or a tree, and so may an id.
-                let other = [Kind::Blob, Kind::Tree];
+                let other = [ObjectKind::Blob, ObjectKind::Tree];
                 if other.iter().any(|kind| store.read(*kind, id.0).is_some()) {
                     self.unknown(id)
                 } else {

@@ -18,9 +18,9 @@ use crate::process::{Child, Environment, Pipes};
 use crate::source::{Error, Interrupt, Traffic};
 use crate::text::decode;
 
-use super::answer::{self, Greeting, Trouble};
+use super::answer::{self, Greeting, ResponseError};
 use super::connection::{Capabilities, Connection};
-use super::version_0::{Advertisement, Command};
+use super::version_0::{Advertisement, Translation};
 
 /// How often a wait looks at the clock and for a signal.
 const TICK: Duration = Duration::from_millis(100);
@@ -55,7 +55,7 @@ pub(super) trait Endpoint: Send {
 
 /// How long to wait.
 #[derive(Debug, Clone)]
-pub(super) struct Patience {
+pub(super) struct Timeouts {
     interrupt: Interrupt,
     deadline: Instant,
     /// What the deadline was made from, for messages.
@@ -63,7 +63,7 @@ pub(super) struct Patience {
     stall: Duration,
 }
 
-impl Patience {
+impl Timeouts {
     pub(super) fn new(interrupt: Interrupt, deadline: Instant, time: Duration) -> Self {
         Self {
             interrupt,
@@ -75,10 +75,10 @@ impl Patience {
 }
 
 /// A connection to a child process.
-pub(super) struct Session {
+pub(super) struct ProcessConnection {
     endpoint: Box<dyn Endpoint>,
-    patience: Patience,
-    running: Option<Running>,
+    patience: Timeouts,
+    running: Option<RunningChild>,
     /// The way of asking that was understood.
     attempt: usize,
     filters: bool,
@@ -90,7 +90,7 @@ pub(super) struct Session {
     failure: Option<Error>,
 }
 
-struct Running {
+struct RunningChild {
     /// Ends with the session.
     _child: Child,
     stdin: ChildStdin,
@@ -105,8 +105,8 @@ enum Direction {
     Write,
 }
 
-impl Session {
-    pub(super) fn new(endpoint: Box<dyn Endpoint>, patience: Patience) -> Self {
+impl ProcessConnection {
+    pub(super) fn new(endpoint: Box<dyn Endpoint>, patience: Timeouts) -> Self {
         Self {
             endpoint,
             patience,
@@ -123,7 +123,7 @@ impl Session {
     /// Starts the child and reads what the server can do. A server that begins in an older version is asked in every
     /// other way for version 2; where that is in vain, the first connection is used.
     fn connect(&mut self) -> Result<(), Error> {
-        let mut first: Option<(Running, Advertisement)> = None;
+        let mut first: Option<(RunningChild, Advertisement)> = None;
         while self.running.is_none() {
             let arguments = self.endpoint.arguments(self.attempt);
             let greeting = match (arguments, &first) {
@@ -131,7 +131,7 @@ impl Session {
                 (None, Some(_)) => None,
                 (Some(arguments), _) => {
                     self.running = Some(self.start(&arguments)?);
-                    match answer::greeting(Answer { session: self }) {
+                    match answer::greeting(ChildOutput { session: self }) {
                         Ok(greeting) => Some(greeting),
                         Err(trouble) => {
                             let error = self.lost(trouble);
@@ -186,7 +186,7 @@ impl Session {
         Ok(())
     }
 
-    fn start(&self, arguments: &[OsString]) -> Result<Running, Error> {
+    fn start(&self, arguments: &[OsString]) -> Result<RunningChild, Error> {
         let program = self.endpoint.program();
         let start = || {
             let environment = self.endpoint.environment();
@@ -208,7 +208,7 @@ impl Session {
             source,
         });
         let (child, (stdin, stdout, stderr)) = started?;
-        Ok(Running {
+        Ok(RunningChild {
             _child: child,
             stdin,
             stdout,
@@ -225,17 +225,17 @@ impl Session {
     }
 
     /// What the end of the conversation means before there was an answer.
-    fn lost(&mut self, trouble: Trouble) -> Error {
+    fn lost(&mut self, trouble: ResponseError) -> Error {
         let known = self.reset();
         let remote = self.endpoint.describe();
         match trouble {
-            Trouble::Refused(message) => Error::Refused { remote, message },
-            Trouble::Protocol(detail) => Error::Protocol { remote, detail },
-            Trouble::Stream(error) => known.unwrap_or_else(|| Error::Unreachable {
+            ResponseError::Refused(message) => Error::Refused { remote, message },
+            ResponseError::Protocol(detail) => Error::Protocol { remote, detail },
+            ResponseError::Stream(error) => known.unwrap_or_else(|| Error::Unreachable {
                 remote,
                 cause: error.to_string(),
             }),
-            Trouble::Pack(error) => Error::Protocol {
+            ResponseError::Pack(error) => Error::Protocol {
                 remote,
                 detail: error.to_string(),
             },
@@ -276,7 +276,7 @@ impl Session {
     }
 
     fn check_time(&self, since: Instant) -> Result<(), Error> {
-        let Patience {
+        let Timeouts {
             interrupt,
             deadline,
             time,
@@ -298,7 +298,7 @@ impl Session {
 
     /// The child has closed its output: hears it out.
     fn ended(&mut self) -> Error {
-        let said = self.running.take().map(Running::farewell);
+        let said = self.running.take().map(RunningChild::farewell);
         self.endpoint.explain(&said.unwrap_or_default())
     }
 
@@ -333,7 +333,7 @@ fn rejects(error: &Error) -> bool {
     }
 }
 
-impl Connection for Session {
+impl Connection for ProcessConnection {
     fn describe(&self) -> String {
         self.endpoint.describe()
     }
@@ -356,14 +356,14 @@ impl Connection for Session {
         self.traffic.requests += 1;
         let Some(older) = self.older.clone() else {
             self.send(request)?;
-            return Ok(Box::new(Answer { session: self }));
+            return Ok(Box::new(ChildOutput { session: self }));
         };
         match older.translate(request) {
-            Ok(Some(Command::Answered(answer))) => Ok(Box::new(Cursor::new(answer))),
-            Ok(Some(Command::Fetch(request, preamble))) => {
+            Ok(Some(Translation::Answered(answer))) => Ok(Box::new(Cursor::new(answer))),
+            Ok(Some(Translation::Fetch(request, preamble))) => {
                 self.spent = true;
                 self.send(&request)?;
-                Ok(Box::new(preamble.translate(Answer { session: self })))
+                Ok(Box::new(preamble.translate(ChildOutput { session: self })))
             }
             Ok(None) => Err(self.old_protocol()),
             Err(trouble) => Err(self.lost(trouble)),
@@ -377,11 +377,11 @@ impl Connection for Session {
 }
 
 /// The child's output as an answer.
-struct Answer<'a> {
-    session: &'a mut Session,
+struct ChildOutput<'a> {
+    session: &'a mut ProcessConnection,
 }
 
-impl Read for Answer<'_> {
+impl Read for ChildOutput<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.session.read(buffer).map_err(|error| {
             let shown = io::Error::other(error.to_string());
@@ -391,7 +391,7 @@ impl Read for Answer<'_> {
     }
 }
 
-impl Running {
+impl RunningChild {
     /// Waits for one of the pipes, and takes in what comes on stderr. True: the direction asked for is ready.
     fn poll(&mut self, direction: Option<Direction>, time: Duration) -> bool {
         let (asked, flags): (Option<BorrowedFd<'_>>, _) = match direction {

@@ -14,7 +14,7 @@ use gix_packetline::blocking_io::{StreamingPeekableIter, encode};
 
 use crate::text;
 
-use super::answer::{Lines, Ref, Trouble};
+use super::answer::{PacketLines, Ref, ResponseError};
 use super::connection::Capabilities;
 
 /// Without it a pack could not be told from an error.
@@ -33,7 +33,7 @@ pub(super) struct Advertisement {
 
 /// What becomes of a command of version 2.
 #[derive(Debug)]
-pub(super) enum Command {
+pub(super) enum Translation {
     /// This is its answer.
     Answered(Vec<u8>),
     /// This is to be sent, and the answer goes through [`Preamble::translate`].
@@ -53,8 +53,8 @@ impl Advertisement {
     /// Reads the lines from `first`, which is the first after `version 1`, if that was sent.
     pub(super) fn read<R: Read>(
         first: Option<Vec<u8>>,
-        lines: &mut Lines<R>,
-    ) -> Result<Self, Trouble> {
+        lines: &mut PacketLines<R>,
+    ) -> Result<Self, ResponseError> {
         let mut told = Self::default();
         let Some(first) = first else {
             return Ok(told);
@@ -84,7 +84,7 @@ impl Advertisement {
         Ok(told)
     }
 
-    fn add(&mut self, line: &[u8]) -> Result<(), Trouble> {
+    fn add(&mut self, line: &[u8]) -> Result<(), ResponseError> {
         let line = text::decode(line);
         let (id, name) = line.split_once(' ').unwrap_or((&line, ""));
         let is_id = id.len() >= 40 && id.bytes().all(|digit| digit.is_ascii_hexdigit());
@@ -102,7 +102,7 @@ impl Advertisement {
             });
         } else if id != "shallow" {
             let line = text::words(&*line);
-            return Err(Trouble::Protocol(format!("`{line}` is not a ref")));
+            return Err(ResponseError::Protocol(format!("`{line}` is not a ref")));
         }
         Ok(())
     }
@@ -121,8 +121,8 @@ impl Advertisement {
     }
 
     /// Translates a request of version 2; `None` where the server cannot send a pack beside its messages.
-    pub(super) fn translate(&self, request: &[u8]) -> Result<Option<Command>, Trouble> {
-        let mut lines = Lines::new(request);
+    pub(super) fn translate(&self, request: &[u8]) -> Result<Option<Translation>, ResponseError> {
+        let mut lines = PacketLines::new(request);
         let is_fetch = lines.next()? == Some(b"command=fetch");
         while lines.next()?.is_some() {}
         let mut words = Vec::new();
@@ -132,13 +132,13 @@ impl Advertisement {
             }
         }
         let command = if !is_fetch {
-            self.listing().map(Command::Answered)
+            self.listing().map(Translation::Answered)
         } else if self.offers(SIDEBAND) {
             self.fetch(&words)
         } else {
             return Ok(None);
         };
-        command.map(Some).map_err(Trouble::Stream)
+        command.map(Some).map_err(ResponseError::Stream)
     }
 
     /// As the answer to `ls-refs`.
@@ -163,7 +163,7 @@ impl Advertisement {
         Ok(answer)
     }
 
-    fn fetch(&self, words: &[String]) -> io::Result<Command> {
+    fn fetch(&self, words: &[String]) -> io::Result<Translation> {
         let of = |name: &str| -> Vec<&String> {
             words.iter().filter(|line| line.starts_with(name)).collect()
         };
@@ -214,7 +214,7 @@ impl Advertisement {
             shallow: !deepen.is_empty(),
             needs_base: !have.is_empty() && !has("done"),
         };
-        Ok(Command::Fetch(request, preamble))
+        Ok(Translation::Fetch(request, preamble))
     }
 }
 
@@ -236,8 +236,8 @@ impl Preamble {
     ];
 
     /// The answer as one of version 2.
-    pub(super) fn translate<R: Read>(self, read: R) -> Answer<R> {
-        Answer {
+    pub(super) fn translate<R: Read>(self, read: R) -> TranslatedAnswer<R> {
+        TranslatedAnswer {
             read: Some(read),
             preamble: Some(self),
             begin: Cursor::default(),
@@ -283,7 +283,7 @@ fn next<R: Read>(lines: &mut StreamingPeekableIter<R>) -> io::Result<Option<Vec<
 }
 
 /// The answer to a fetch, translated as it is read.
-pub(super) struct Answer<R> {
+pub(super) struct TranslatedAnswer<R> {
     /// What is still to come.
     read: Option<R>,
     /// What was not read yet.
@@ -291,7 +291,7 @@ pub(super) struct Answer<R> {
     begin: Cursor<Vec<u8>>,
 }
 
-impl<R: Read> Read for Answer<R> {
+impl<R: Read> Read for TranslatedAnswer<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if let Some(preamble) = self.preamble.take()
             && let Some(read) = self.read.take()
@@ -338,16 +338,16 @@ mod tests {
             &format!("shallow {ID}\n"),
             "0000",
         ]);
-        let mut lines = Lines::new(rest.as_slice());
+        let mut lines = PacketLines::new(rest.as_slice());
         Advertisement::read(Some(first.into_bytes()), &mut lines).unwrap()
     }
 
     fn translated(features: &str, fetch: &Fetch<'_>) -> Option<(String, Preamble)> {
         match advertised(features).translate(&fetch.encode()).unwrap() {
-            Some(Command::Fetch(request, preamble)) => {
+            Some(Translation::Fetch(request, preamble)) => {
                 Some((String::from_utf8(request).unwrap(), preamble))
             }
-            Some(Command::Answered(_)) => panic!("a fetch is sent"),
+            Some(Translation::Answered(_)) => panic!("a fetch is sent"),
             None => None,
         }
     }
@@ -363,7 +363,8 @@ mod tests {
     #[test]
     fn refs_are_listed_as_version_2_lists_them() {
         let request = request::ls_refs(&["refs/heads/main"]);
-        let Some(Command::Answered(listing)) = advertised(ALL).translate(&request).unwrap() else {
+        let Some(Translation::Answered(listing)) = advertised(ALL).translate(&request).unwrap()
+        else {
             panic!("a listing is answered")
         };
         insta::assert_snapshot!(String::from_utf8(listing).unwrap(), @r"
@@ -450,7 +451,7 @@ mod tests {
     #[test]
     fn what_is_not_a_list_of_refs_is_refused() {
         let read = |first: &str| {
-            let mut lines = Lines::new(&b"0000"[..]);
+            let mut lines = PacketLines::new(&b"0000"[..]);
             Advertisement::read(Some(first.as_bytes().to_vec()), &mut lines)
         };
         assert!(read("hello").is_err());

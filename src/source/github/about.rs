@@ -6,13 +6,13 @@ use super::{Error, GitHub, JSON, Moved, Url};
 
 /// The answer to `GET /repos/owner/name`, as far as it is used.
 #[derive(Deserialize)]
-pub(super) struct About {
+pub(super) struct RepositoryInfo {
     full_name: Option<String>,
     pub(super) default_branch: Option<String>,
 }
 
 impl GitHub {
-    pub(super) fn about(&self) -> Result<About, Error> {
+    pub(super) fn about(&self) -> Result<RepositoryInfo, Error> {
         let reply = self.ask(&self.get(&[], JSON))?;
         if !reply.status.is_success() {
             return Err(self.refusal(&reply));

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::trees::Trees;
 use super::{Cap, Credentials, Error, GitHub, Reply};
-use crate::git::id::Kind;
+use crate::git::id::ObjectKind;
 use crate::git::{BlobId, CommitId, Oid, Tree};
 use crate::objects::{Added, Writer};
 use crate::source::RetryAt;
@@ -45,14 +45,14 @@ impl Want {
 
 /// A blob for hosts that do not know the raw media type. Those of Gitea leave the content of large ones out.
 #[derive(Deserialize)]
-struct Answer {
+struct BlobAnswer {
     sha: Option<BlobId>,
     content: Option<String>,
     encoding: Option<String>,
 }
 
 /// What came for a blob.
-enum Content {
+enum BlobContent {
     Right(Vec<u8>),
     Other(Oid),
     Collision,
@@ -81,7 +81,7 @@ impl GitHub {
         let mut take = |want: &Want, content: &[u8]| {
             bytes += content.len() as u64;
             self.check_total(bytes)?;
-            match writer.add(Kind::Blob, want.id.0, content)? {
+            match writer.add(ObjectKind::Blob, want.id.0, content)? {
                 Added::Stored => Ok(()),
                 Added::OtherId(actual) => Err(mismatch(want, actual)),
                 Added::Collision => Err(Error::Collision { expected: want.id }),
@@ -152,23 +152,23 @@ impl GitHub {
     /// more, and no size was known.
     fn blob(&self, commit: CommitId, want: &Want, size: u64) -> Result<Option<Vec<u8>>, Error> {
         let mut content = self.ask_for(commit, want, size)?;
-        if matches!(content, Content::Other(_) | Content::Collision) {
+        if matches!(content, BlobContent::Other(_) | BlobContent::Collision) {
             content = self.ask_for(commit, want, size)?;
         }
         match content {
-            Content::Right(content) => self.check_content(want, content).map(Some),
-            Content::Other(actual) => Err(mismatch(want, actual)),
-            Content::Collision => Err(Error::Collision { expected: want.id }),
-            Content::Absent => Err(self.unsuited("has a file that its API does not send")),
-            Content::Long if want.size.is_none() => Ok(None),
-            Content::Long => Err(self.malformed(
+            BlobContent::Right(content) => self.check_content(want, content).map(Some),
+            BlobContent::Other(actual) => Err(mismatch(want, actual)),
+            BlobContent::Collision => Err(Error::Collision { expected: want.id }),
+            BlobContent::Absent => Err(self.unsuited("has a file that its API does not send")),
+            BlobContent::Long if want.size.is_none() => Ok(None),
+            BlobContent::Long => Err(self.malformed(
                 "blob",
                 format!("`{}` is told to have {size} bytes and has more", want.path),
             )),
         }
     }
 
-    fn ask_for(&self, commit: CommitId, want: &Want, size: u64) -> Result<Content, Error> {
+    fn ask_for(&self, commit: CommitId, want: &Want, size: u64) -> Result<BlobContent, Error> {
         // Of base64 in lines of 60 letters, each with its `\n`, it is 1.38 times as much.
         let coded = if size > JSON_MAX { 0 } else { size / 5 * 2 };
         let cap = Cap {
@@ -180,7 +180,7 @@ impl GitHub {
             .get(&["git", "blobs", &want.id.to_string()], RAW)
             .cap(cap);
         let reply = match self.ask(&request) {
-            Err(Error::TooLarge { .. }) => return Ok(Content::Long),
+            Err(Error::TooLarge { .. }) => return Ok(BlobContent::Long),
             reply => reply?,
         };
         match reply.status.as_u16() {
@@ -201,7 +201,7 @@ impl GitHub {
         // A login page in the middle of a run is no damaged blob.
         let page = (reply.media_type() == "text/html").then(|| reply.not_a_forge());
         match (content(reply, want.id), page) {
-            (Content::Other(_), Some(page)) => Err(page),
+            (BlobContent::Other(_), Some(page)) => Err(page),
             (content, _) => Ok(content),
         }
     }
@@ -250,31 +250,33 @@ fn wanted(tree: &Tree, missing: &[BlobId], trees: &Trees) -> Vec<Want> {
         .collect()
 }
 
-fn content(reply: Reply, id: BlobId) -> Content {
+fn content(reply: Reply, id: BlobId) -> BlobContent {
     let is_json = reply.media_type() == "application/json";
-    let actual = match Oid::of(Kind::Blob, &reply.body) {
-        Err(_) => return Content::Collision,
-        Ok(actual) if actual == id.0 => return Content::Right(reply.body),
+    let actual = match Oid::of(ObjectKind::Blob, &reply.body) {
+        Err(_) => return BlobContent::Collision,
+        Ok(actual) if actual == id.0 => return BlobContent::Right(reply.body),
         Ok(actual) => actual,
     };
     let Some(answer) = is_json
-        .then(|| serde_json::from_slice::<Answer>(&reply.body).ok())
+        .then(|| serde_json::from_slice::<BlobAnswer>(&reply.body).ok())
         .flatten()
     else {
-        return Content::Other(actual);
+        return BlobContent::Other(actual);
     };
     // The content is in it, and large.
     drop(reply);
     let is_it = answer.sha == Some(id);
     match decoded(answer) {
-        None if is_it => Content::Absent,
-        Some(content) if Oid::of(Kind::Blob, &content) == Ok(id.0) => Content::Right(content),
-        None | Some(_) => Content::Other(actual),
+        None if is_it => BlobContent::Absent,
+        Some(content) if Oid::of(ObjectKind::Blob, &content) == Ok(id.0) => {
+            BlobContent::Right(content)
+        }
+        None | Some(_) => BlobContent::Other(actual),
     }
 }
 
 /// The content of an answer in JSON, whose base64 comes in lines; `None`: it has none.
-fn decoded(answer: Answer) -> Option<Vec<u8>> {
+fn decoded(answer: BlobAnswer) -> Option<Vec<u8>> {
     let mut text = answer.content?;
     if answer.encoding.as_deref() != Some("base64") {
         return None;

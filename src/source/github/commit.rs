@@ -17,7 +17,7 @@ pub(super) use search::Budget;
 /// An answer to `git/commits/{id}`. What GitHub's schema leaves out or lets be null in any answer with a commit is
 /// optional.
 #[derive(Debug, Deserialize)]
-pub(super) struct Answer {
+pub(super) struct CommitAnswer {
     sha: CommitId,
     tree: Pointer<TreeId>,
     parents: Vec<Pointer<CommitId>>,
@@ -32,11 +32,11 @@ pub(super) struct Answer {
 pub(super) struct Described {
     sha: CommitId,
     parents: Vec<Pointer<CommitId>>,
-    commit: Content,
+    commit: CommitFields,
 }
 
 #[derive(Debug, Deserialize)]
-struct Content {
+struct CommitFields {
     tree: Pointer<TreeId>,
     author: Option<Person>,
     committer: Option<Person>,
@@ -44,7 +44,7 @@ struct Content {
     verification: Option<Verification>,
 }
 
-impl From<Described> for Answer {
+impl From<Described> for CommitAnswer {
     fn from(described: Described) -> Self {
         let Described {
             sha,
@@ -94,7 +94,7 @@ impl Person {
     }
 }
 
-impl Answer {
+impl CommitAnswer {
     /// The id it was given under.
     pub(super) fn id(&self) -> CommitId {
         self.sha
@@ -149,7 +149,7 @@ impl Answer {
             .map(|parent| format!("parent {}\n", parent.sha));
         let parents: String = parents.collect();
         let author = self.author.as_ref()?.line()?;
-        let known = search::Known {
+        let known = search::KnownText {
             head: format!("tree {}\n{parents}author {author}", self.tree.sha),
             middle: format!("\ncommitter {}", self.committer.as_ref()?.line()?),
             message: &self.message,
@@ -162,7 +162,7 @@ impl Answer {
 mod tests {
     use super::*;
     use crate::git::Oid;
-    use crate::git::id::Kind;
+    use crate::git::id::ObjectKind;
 
     /// Recorded from api.github.com.
     const RECORDED: &str = r#"{"sha":"466725309d43aa6fe6cb67f8f4161451d627b43f",
@@ -173,12 +173,12 @@ mod tests {
         "verification":{"verified":false,"reason":"unsigned","signature":null,"payload":null}}"#;
 
     fn id(raw: &str) -> CommitId {
-        CommitId(Oid::of(Kind::Commit, raw.as_bytes()).unwrap())
+        CommitId(Oid::of(ObjectKind::Commit, raw.as_bytes()).unwrap())
     }
 
     #[test]
     fn a_recorded_commit_is_rebuilt_to_its_id() {
-        let answer: Answer = serde_json::from_str(RECORDED).unwrap();
+        let answer: CommitAnswer = serde_json::from_str(RECORDED).unwrap();
         let (commit, _) = answer.rebuild(&mut Budget::default()).unwrap();
         assert_eq!(commit, answer.told().unwrap());
         assert_eq!(commit.time, 1_611_433_225);
@@ -192,12 +192,12 @@ mod tests {
             ("2acb295e", "2acb295f"),
             ("20:20:25Z", "20:20:26Z"),
         ] {
-            let answer: Answer = serde_json::from_str(&RECORDED.replace(from, to)).unwrap();
+            let answer: CommitAnswer = serde_json::from_str(&RECORDED.replace(from, to)).unwrap();
             assert!(answer.rebuild(&mut Budget::default()).is_none(), "{to}");
         }
     }
 
-    fn answer(id: CommitId, message: &str, verification: &serde_json::Value) -> Answer {
+    fn answer(id: CommitId, message: &str, verification: &serde_json::Value) -> CommitAnswer {
         let person = |name, date| serde_json::json!({ "name": name, "email": "a@b", "date": date });
         let value = serde_json::json!({
             "sha": id, "tree": { "sha": "4b825dc642cb6eb9a060e54bf8d69288fbee4904" }, "parents": [],

@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 
 use serde::Deserialize;
 
-use super::commit::{Answer, Described};
+use super::commit::{CommitAnswer, Described};
 use super::{Error, GitHub, JSON, Reply, Request};
 use crate::git::CommitId;
 
@@ -39,7 +39,11 @@ impl GitHub {
     ///
     /// Asked from the new commit back: the answer holds its base whole, and after an update without a rewrite it
     /// holds no changes, for the last commit has none that the new one lacks.
-    pub(super) fn compare(&self, new: CommitId, last: CommitId) -> Result<Option<Answer>, Error> {
+    pub(super) fn compare(
+        &self,
+        new: CommitId,
+        last: CommitId,
+    ) -> Result<Option<CommitAnswer>, Error> {
         let reply = match self.ask(&self.comparison(new, last)) {
             Ok(reply) => reply,
             // Asking for the new commit alone tells what is wrong, if something is.
@@ -56,7 +60,7 @@ impl GitHub {
                     Some("ahead" | "diverged") => Hint::Elsewhere,
                     _ => Hint::Nothing,
                 };
-                let answer = comparison.base_commit.map(Answer::from);
+                let answer = comparison.base_commit.map(CommitAnswer::from);
                 let answer = answer.filter(|answer| answer.id() == new);
                 (
                     if answer.is_some() {

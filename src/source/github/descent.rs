@@ -6,12 +6,12 @@
 
 use std::collections::HashMap;
 
-use super::commit::{Answer, Budget, Described};
+use super::commit::{Budget, CommitAnswer, Described};
 use super::compare::Hint;
 use super::{Cap, Error, GitHub, JSON};
 use crate::git::{Commit, CommitId};
 use crate::objects::Store;
-use crate::source::ancestry::{Seen, look};
+use crate::source::ancestry::{Ancestry, look};
 
 /// The most that the API lists in one answer.
 const PAGE: u64 = 100;
@@ -31,9 +31,9 @@ impl GitHub {
         let known = |id| store.commit(id).ok().flatten();
         match look(new, old, known) {
             _ if new.id == old => return Ok(true),
-            Seen::Ancestor => return Ok(true),
-            Seen::NoAncestor => return Ok(false),
-            Seen::Unknown => {}
+            Ancestry::Ancestor => return Ok(true),
+            Ancestry::NoAncestor => return Ok(false),
+            Ancestry::Unknown => {}
         }
         match self.hint(new.id, old)? {
             // A refusal needs no proof.
@@ -63,7 +63,7 @@ impl GitHub {
                 if let Some(commit) = known(id) {
                     return Some(commit);
                 }
-                let answer: &Answer = listed.get(&id).or_else(|| {
+                let answer: &CommitAnswer = listed.get(&id).or_else(|| {
                     is_listed = false;
                     None
                 })?;
@@ -75,11 +75,11 @@ impl GitHub {
                 commit.clone()
             });
             match seen {
-                Seen::Ancestor => return Ok(true),
-                Seen::NoAncestor => return Ok(false),
+                Ancestry::Ancestor => return Ok(true),
+                Ancestry::NoAncestor => return Ok(false),
                 // More would not help.
-                Seen::Unknown if is_listed || is_last => break,
-                Seen::Unknown => {}
+                Ancestry::Unknown if is_listed || is_last => break,
+                Ancestry::Unknown => {}
             }
         }
         Err(Error::UnprovenDescent {
@@ -90,7 +90,12 @@ impl GitHub {
     }
 
     /// A page of the commits from `new` back, the newest first.
-    fn list_commits(&self, new: CommitId, size: u64, page: u64) -> Result<Vec<Answer>, Error> {
+    fn list_commits(
+        &self,
+        new: CommitId,
+        size: u64,
+        page: u64,
+    ) -> Result<Vec<CommitAnswer>, Error> {
         let request = self
             .get(&["commits"], JSON)
             .query(&format!("sha={new}&per_page={size}&page={page}"))
@@ -100,6 +105,6 @@ impl GitHub {
             return Err(self.refusal(&reply));
         }
         let described: Vec<Described> = reply.json("list of commits")?;
-        Ok(described.into_iter().map(Answer::from).collect())
+        Ok(described.into_iter().map(CommitAnswer::from).collect())
     }
 }

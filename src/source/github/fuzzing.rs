@@ -1,6 +1,6 @@
 //! See [`crate::fuzzing`].
 
-use super::commit::{Answer, Budget, Described};
+use super::commit::{Budget, CommitAnswer, Described};
 use super::listing::{self, Listing};
 use crate::git::{Commit, CommitId, TreeId};
 
@@ -25,8 +25,8 @@ pub fn commits(json: &[u8]) -> Vec<(CommitId, Commit, Vec<u8>)> {
     let described: Vec<Described> = serde_json::from_slice(json)
         .or_else(|_| one())
         .unwrap_or_default();
-    let mut answers: Vec<Answer> = described.into_iter().map(Answer::from).collect();
-    answers.extend(serde_json::from_slice::<Answer>(json).ok());
+    let mut answers: Vec<CommitAnswer> = described.into_iter().map(CommitAnswer::from).collect();
+    answers.extend(serde_json::from_slice::<CommitAnswer>(json).ok());
     let mut budget = Budget::of(BUDGET);
     let mut rebuilt = Vec::new();
     for answer in answers {

@@ -8,15 +8,15 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use crate::git::id::Kind;
-use crate::git::tree::{self, Entry};
+use crate::git::id::ObjectKind;
+use crate::git::tree::{self, TreeEntry};
 use crate::git::{BlobId, Oid, TreeId};
 use crate::text;
 
 mod rows;
 
 use rows::Type;
-pub(super) use rows::{Row, Rows};
+pub(super) use rows::{ListingRow, Rows};
 
 /// An answer to `git/trees/{id}`.
 #[derive(Debug, Deserialize)]
@@ -42,9 +42,9 @@ pub(super) struct Rebuilt {
 
 /// Why a listing is refused.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum ListingFault {
     /// A tree object with a collision attack.
-    Tree(tree::Fault),
+    Tree(tree::TreeFault),
     /// An entry that contradicts itself.
     Odd(String),
     /// A directory whose entries do not hash to its id.
@@ -56,9 +56,9 @@ pub(super) enum Fault {
 }
 
 /// A directory, and what is listed in it.
-struct Directory<'a> {
+struct ListedDirectory<'a> {
     id: TreeId,
-    entries: Vec<Entry<'a>>,
+    entries: Vec<TreeEntry<'a>>,
 }
 
 /// Rebuilds tree objects from the rows of one listing of `root`, which is the directory `at`.
@@ -67,24 +67,24 @@ struct Directory<'a> {
 pub(super) fn rebuild(
     root: TreeId,
     at: Option<&str>,
-    rows: &[Row],
+    rows: &[ListingRow],
     deep: bool,
-) -> Result<Rebuilt, Fault> {
+) -> Result<Rebuilt, ListingFault> {
     let whole = |path: &str| match (at, path) {
         (None, path) => path.to_owned(),
         (Some(at), "") => at.to_owned(),
         (Some(at), path) => format!("{at}/{path}"),
     };
     let mut rebuilt = Rebuilt::default();
-    let mut directories: HashMap<&str, Directory<'_>> = HashMap::new();
-    let directory = |id| Directory {
+    let mut directories: HashMap<&str, ListedDirectory<'_>> = HashMap::new();
+    let directory = |id| ListedDirectory {
         id,
         entries: Vec::new(),
     };
     directories.insert("", directory(root));
     for row in rows {
         if !row.is_consistent() {
-            return Err(Fault::Odd(format!(
+            return Err(ListingFault::Odd(format!(
                 "`{}` has the mode {:06o} and is told to be a {:?}",
                 whole(&row.path),
                 row.mode.0,
@@ -114,23 +114,23 @@ pub(super) fn rebuild(
     for row in rows {
         let (parent, name) = row.path.rsplit_once('/').unwrap_or(("", &row.path));
         let Some(listed) = directories.get_mut(parent) else {
-            return Err(Fault::Odd(format!(
+            return Err(ListingFault::Odd(format!(
                 "it lists something in `{}`, but not that directory itself",
                 text::name(whole(parent))
             )));
         };
-        listed.entries.push(Entry {
+        listed.entries.push(TreeEntry {
             mode: row.mode.0,
             name: name.as_bytes(),
             id: row.sha,
         });
     }
-    for (path, Directory { id, entries }) in directories {
+    for (path, ListedDirectory { id, entries }) in directories {
         let raw = tree::encode(entries);
-        let actual = Oid::of(Kind::Tree, &raw)
-            .map_err(|source| Fault::Tree(tree::Fault::Collision { id, source }))?;
+        let actual = Oid::of(ObjectKind::Tree, &raw)
+            .map_err(|source| ListingFault::Tree(tree::TreeFault::Collision { id, source }))?;
         if actual != id.0 {
-            return Err(Fault::Mismatch {
+            return Err(ListingFault::Mismatch {
                 path: whole(path),
                 expected: id,
                 actual: TreeId(actual),
@@ -147,18 +147,18 @@ mod tests {
 
     const BLOB: &str = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391";
 
-    fn row(mode: &str, kind: &str, path: &str, sha: &str) -> Row {
+    fn row(mode: &str, kind: &str, path: &str, sha: &str) -> ListingRow {
         let size = (kind == "blob").then_some(0);
         let row = serde_json::json!({ "path": path, "mode": mode, "type": kind, "sha": sha, "size": size });
         serde_json::from_value(row).unwrap()
     }
 
-    fn tree_id(entries: Vec<Entry<'_>>) -> TreeId {
-        TreeId(Oid::of(Kind::Tree, &tree::encode(entries)).unwrap())
+    fn tree_id(entries: Vec<TreeEntry<'_>>) -> TreeId {
+        TreeId(Oid::of(ObjectKind::Tree, &tree::encode(entries)).unwrap())
     }
 
-    fn entry(mode: u32, name: &str, id: Oid) -> Entry<'_> {
-        Entry {
+    fn entry(mode: u32, name: &str, id: Oid) -> TreeEntry<'_> {
+        TreeEntry {
             mode,
             name: name.as_bytes(),
             id,
@@ -166,7 +166,7 @@ mod tests {
     }
 
     /// `a.txt`, `dir/run`, `dir/sub` (a submodule), and the ids of `dir` and of the root.
-    fn sample() -> (Vec<Row>, TreeId, TreeId) {
+    fn sample() -> (Vec<ListingRow>, TreeId, TreeId) {
         let blob: Oid = BLOB.parse().unwrap();
         let dir = tree_id(vec![
             entry(0o100_755, "run", blob),
@@ -210,11 +210,11 @@ mod tests {
 
     #[test]
     fn a_listing_that_lies_is_named_by_its_directory() {
-        let mismatch = |change: &dyn Fn(&mut Vec<Row>)| {
+        let mismatch = |change: &dyn Fn(&mut Vec<ListingRow>)| {
             let (mut rows, _, root) = sample();
             change(&mut rows);
             match rebuild(root, None, &rows, true).unwrap_err() {
-                Fault::Mismatch { path, .. } => path,
+                ListingFault::Mismatch { path, .. } => path,
                 fault => panic!("{fault:?}"),
             }
         };
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn what_no_tree_may_have_is_a_lie_before_it_is_unsafe() {
-        let fault = |index: usize, change: &dyn Fn(&mut Row)| {
+        let fault = |index: usize, change: &dyn Fn(&mut ListingRow)| {
             let (mut rows, _, root) = sample();
             change(&mut rows[index]);
             rebuild(root, None, &rows, true).unwrap_err()
@@ -250,14 +250,14 @@ mod tests {
         ] {
             let fault = fault(0, &|row| row.path = path.into());
             assert!(
-                matches!(fault, Fault::Mismatch { .. } | Fault::Odd(_)),
+                matches!(fault, ListingFault::Mismatch { .. } | ListingFault::Odd(_)),
                 "{path:?}: {fault:?}"
             );
         }
         for mode in [0o104_755, 0o100_600, 0o100_664, 0] {
             let fault = fault(0, &|row| row.mode.0 = mode);
             assert!(
-                matches!(fault, Fault::Mismatch { .. } | Fault::Odd(_)),
+                matches!(fault, ListingFault::Mismatch { .. } | ListingFault::Odd(_)),
                 "{mode:o}: {fault:?}"
             );
         }
@@ -271,11 +271,11 @@ mod tests {
                 row.mode.0 = mode;
                 row.kind = kind;
             });
-            assert!(matches!(fault, Fault::Odd(_)), "{fault:?}");
+            assert!(matches!(fault, ListingFault::Odd(_)), "{fault:?}");
         }
         assert!(matches!(
             fault(2, &|row| row.path = "elsewhere/run".into()),
-            Fault::Odd(_)
+            ListingFault::Odd(_)
         ));
     }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{Error, GitHub, JSON, Reply};
 use crate::git::CommitId;
 use crate::source::error::of_clone;
-use crate::source::{Head, Instead, RefKind, Resolved};
+use crate::source::{Head, Instead, RefKind, ResolvedRef};
 use crate::text;
 
 /// Answers with the commit's id and nothing else.
@@ -15,14 +15,14 @@ const SHA: &str = "application/vnd.github.sha";
 
 /// One of the refs that `git/matching-refs` lists.
 #[derive(Deserialize)]
-struct Listed {
+struct ListedBranch {
     #[serde(rename = "ref")]
     name: String,
 }
 
 impl GitHub {
     /// As [`find`](Self::find); an error tells what there is in place of a name that is missing.
-    pub(super) fn resolve_name(&self, reference: &str) -> Result<Resolved, Error> {
+    pub(super) fn resolve_name(&self, reference: &str) -> Result<ResolvedRef, Error> {
         self.find(reference)?.ok_or_else(|| Error::UnknownRef {
             remote: self.remote.clone(),
             reference: reference.to_owned(),
@@ -34,11 +34,11 @@ impl GitHub {
     ///
     /// Whether a branch is a tag too is not known: it would cost a request at each run. The branch is asked for as one,
     /// so that a tag is never taken for it.
-    pub(in crate::source) fn find(&self, reference: &str) -> Result<Option<Resolved>, Error> {
+    pub(in crate::source) fn find(&self, reference: &str) -> Result<Option<ResolvedRef>, Error> {
         // As git does, in either case.
         if let Ok(commit) = reference.to_ascii_lowercase().parse() {
             let kind = RefKind::Commit;
-            return Ok(Some(Resolved {
+            return Ok(Some(ResolvedRef {
                 commit,
                 kind,
                 is_tag_too: false,
@@ -52,7 +52,7 @@ impl GitHub {
             if kind == RefKind::Commit && !commit.to_string().starts_with(reference) {
                 continue;
             }
-            return Ok(Some(Resolved {
+            return Ok(Some(ResolvedRef {
                 commit,
                 kind,
                 is_tag_too: false,
@@ -92,7 +92,8 @@ impl GitHub {
 
     fn some_branches(&self) -> Vec<String> {
         let reply = self.ask(&self.get(&["git", "matching-refs", "heads"], JSON));
-        let listed: Option<Vec<Listed>> = reply.ok().and_then(|reply| reply.json("branches").ok());
+        let listed: Option<Vec<ListedBranch>> =
+            reply.ok().and_then(|reply| reply.json("branches").ok());
         let names = listed.into_iter().flatten().filter_map(|listed| {
             let name = listed.name.strip_prefix("refs/heads/")?;
             Some(name.to_owned())

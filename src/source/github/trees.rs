@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::listing::{self, Fault, Listing, Rebuilt};
+use super::listing::{self, Listing, ListingFault, Rebuilt};
 use super::{Cap, Error, GitHub, JSON, Response, Store};
 use crate::git::{BlobId, Commit, TreeId};
 use crate::text::Amount;
@@ -69,12 +69,12 @@ impl GitHub {
         }
         let mut rebuilt = listing::rebuild(listing.sha, at, &listing.tree.0, deep).map_err(
             |fault| match fault {
-                Fault::Tree(fault) => Error::Tree {
+                ListingFault::Tree(fault) => Error::Tree {
                     commit: commit.id,
                     fault,
                 },
-                Fault::Odd(problem) => self.malformed("listing", problem),
-                Fault::Mismatch {
+                ListingFault::Odd(problem) => self.malformed("listing", problem),
+                ListingFault::Mismatch {
                     path,
                     expected,
                     actual,

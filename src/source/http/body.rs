@@ -17,20 +17,20 @@ const SLOWEST: u64 = 1024;
 /// More than a server sends before it has begun with what was asked for, keep-alives for an hour included.
 const PREFACE: u64 = 8 << 10;
 
-/// Reads the decoded body. An error that stops it is left with [`Failure`], for readers that hide what they met.
+/// Reads the decoded body. An error that stops it is left with [`BodyFailure`], for readers that hide what they met.
 pub struct Body {
-    source: Source,
+    source: Decoding,
     left: u64,
     cap: Cap,
     remote: String,
-    failure: Failure,
+    failure: BodyFailure,
 }
 
 /// What stopped a [`Body`], to be asked for after a parser in between has given up.
 #[derive(Clone, Default)]
-pub struct Failure(Arc<Mutex<Option<Error>>>);
+pub struct BodyFailure(Arc<Mutex<Option<Error>>>);
 
-impl Failure {
+impl BodyFailure {
     /// The error, once.
     #[must_use]
     pub fn take(&self) -> Option<Error> {
@@ -52,7 +52,7 @@ impl Failure {
     }
 }
 
-enum Source {
+enum Decoding {
     Plain(Box<Wire>),
     Gzip(Box<MultiGzDecoder<Wire>>),
     Buffered(Cursor<Vec<u8>>),
@@ -64,7 +64,7 @@ struct Wire {
     answer: reqwest::Response,
     chunk: Cursor<Vec<u8>>,
     remote: String,
-    failure: Failure,
+    failure: BodyFailure,
     pace: Pace,
 }
 
@@ -114,7 +114,7 @@ impl Body {
         cap: Cap,
         gzip: bool,
     ) -> Self {
-        let failure = Failure::default();
+        let failure = BodyFailure::default();
         let remote = authority(url);
         let wire = Wire {
             client,
@@ -125,9 +125,9 @@ impl Body {
             pace: Pace::default(),
         };
         let source = if gzip {
-            Source::Gzip(Box::new(MultiGzDecoder::new(wire)))
+            Decoding::Gzip(Box::new(MultiGzDecoder::new(wire)))
         } else {
-            Source::Plain(Box::new(wire))
+            Decoding::Plain(Box::new(wire))
         };
         Self {
             source,
@@ -141,9 +141,9 @@ impl Body {
     /// Bytes that it is told to have, as far as that is told and believed: for room to read it into.
     pub(super) fn told(&self) -> usize {
         let told = match &self.source {
-            Source::Plain(wire) => wire.answer.content_length().unwrap_or_default(),
-            Source::Gzip(_) => 0,
-            Source::Buffered(bytes) => bytes.get_ref().len() as u64,
+            Decoding::Plain(wire) => wire.answer.content_length().unwrap_or_default(),
+            Decoding::Gzip(_) => 0,
+            Decoding::Buffered(bytes) => bytes.get_ref().len() as u64,
         };
         usize::try_from(told.min(self.cap.bytes)).unwrap_or_default()
     }
@@ -151,16 +151,16 @@ impl Body {
     /// By what the server says that it is at work: as long as it has not begun, that is no slow answer.
     pub fn at_work(&mut self, at_work: AtWork) {
         let pace = match &mut self.source {
-            Source::Plain(wire) => &mut wire.pace,
-            Source::Gzip(decoder) => &mut decoder.get_mut().pace,
-            Source::Buffered(_) => return,
+            Decoding::Plain(wire) => &mut wire.pace,
+            Decoding::Gzip(decoder) => &mut decoder.get_mut().pace,
+            Decoding::Buffered(_) => return,
         };
         pace.at_work = Some(at_work);
     }
 
     /// A handle on the error that may stop this body.
     #[must_use]
-    pub fn failure(&self) -> Failure {
+    pub fn failure(&self) -> BodyFailure {
         self.failure.clone()
     }
 
@@ -171,7 +171,7 @@ impl Body {
         let _ = self.by_ref().take(max).read_to_end(&mut bytes);
         let _ = self.failure.take();
         self.left = bytes.len() as u64;
-        self.source = Source::Buffered(Cursor::new(bytes));
+        self.source = Decoding::Buffered(Cursor::new(bytes));
     }
 
     /// The error for more bytes than the cap allows.
@@ -196,8 +196,8 @@ impl Body {
 
     pub(super) fn buffered(&self) -> &[u8] {
         match &self.source {
-            Source::Buffered(bytes) => bytes.get_ref(),
-            Source::Plain(_) | Source::Gzip(_) => &[],
+            Decoding::Buffered(bytes) => bytes.get_ref(),
+            Decoding::Plain(_) | Decoding::Gzip(_) => &[],
         }
     }
 }
@@ -209,9 +209,9 @@ impl Read for Body {
         let room = room.min(buffer.len());
         let buffer = &mut buffer[..room];
         let read = match &mut self.source {
-            Source::Plain(wire) => wire.read(buffer),
-            Source::Buffered(bytes) => bytes.read(buffer),
-            Source::Gzip(decoder) => decoder.read(buffer).map_err(|error| {
+            Decoding::Plain(wire) => wire.read(buffer),
+            Decoding::Buffered(bytes) => bytes.read(buffer),
+            Decoding::Gzip(decoder) => decoder.read(buffer).map_err(|error| {
                 if self.failure.is_set() {
                     return error;
                 }

@@ -10,7 +10,7 @@ use reqwest::header::HeaderMap;
 
 mod limit;
 
-pub(super) use limit::{Answer, Limit, retry_after};
+pub(super) use limit::{Limit, LimitHeaders, retry_after};
 
 use limit::{limit, number, until_reset};
 
@@ -37,10 +37,10 @@ struct Host {
     stated: bool,
     /// Limits met in a row.
     strikes: u32,
-    quota: Option<Seen>,
+    quota: Option<QuotaReading>,
 }
 
-struct Seen {
+struct QuotaReading {
     remaining: u64,
     /// Seconds since 1970 by the host's clock, and by ours.
     reset: Option<(u64, Instant)>,
@@ -72,7 +72,7 @@ impl Gate {
     pub(super) fn note(
         &self,
         host: &str,
-        answer: &Answer<'_>,
+        answer: &LimitHeaders<'_>,
         asked: Instant,
         pause: Duration,
     ) -> Option<Limit> {
@@ -89,7 +89,7 @@ impl Gate {
                 host.strikes = 0;
             }
             // The next request would be refused; it is not sent.
-            if let Some(Seen {
+            if let Some(QuotaReading {
                 remaining: 0,
                 reset: Some((_, reset)),
             }) = host.quota
@@ -121,7 +121,7 @@ impl Host {
         };
         let reset = number(headers, "x-ratelimit-reset");
         let until = reset.map(|reset| super::later(now, until_reset(reset, headers, clock)));
-        let seen = Seen {
+        let seen = QuotaReading {
             remaining,
             reset: reset.zip(until),
         };
@@ -146,7 +146,7 @@ mod tests {
     fn a_closed_gate_is_closed_for_its_host_only() {
         let gate = Gate::default();
         let map = headers(&[("retry-after", "1000")]);
-        let answer = Answer {
+        let answer = LimitHeaders {
             status: 429,
             headers: &map,
             body: b"",
@@ -170,7 +170,7 @@ mod tests {
             ("x-ratelimit-remaining", "0"),
             ("x-ratelimit-reset", "99999999999"),
         ]);
-        let answer = Answer {
+        let answer = LimitHeaders {
             status: 200,
             headers: &map,
             body: b"",
@@ -190,7 +190,7 @@ mod tests {
             ]);
             gate.note(
                 "h",
-                &Answer {
+                &LimitHeaders {
                     status: 200,
                     headers: &map,
                     body: b"",
@@ -211,12 +211,12 @@ mod tests {
     fn doubling_counts_limits_that_follow_a_wait_and_not_parallel_ones() {
         let gate = Gate::default();
         let map = HeaderMap::new();
-        let limited = Answer {
+        let limited = LimitHeaders {
             status: 429,
             headers: &map,
             body: b"",
         };
-        let fine = Answer {
+        let fine = LimitHeaders {
             status: 200,
             headers: &map,
             body: b"",

@@ -18,7 +18,7 @@ const BUFFER: usize = 64 << 10;
 
 /// What a JSON answer says of a refusal; GitHub, GitLab, Gitea and their kin name it so.
 #[derive(serde::Deserialize)]
-struct Refusal {
+struct ErrorBody {
     message: String,
 }
 
@@ -254,7 +254,7 @@ impl Reply {
     fn explanation(&self) -> Option<String> {
         let media_type = self.media_type();
         let text = if media_type == "application/json" || media_type.ends_with("+json") {
-            let answer: Refusal = serde_json::from_slice(&self.body).ok()?;
+            let answer: ErrorBody = serde_json::from_slice(&self.body).ok()?;
             words(answer.message)
         } else if media_type == "text/plain" {
             let mut lines = self.body.split(|byte| *byte == b'\n');

@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::{Error, Options, SetupError};
 use crate::text::with_causes;
-use crate::vetted::{self, Terms};
+use crate::vetted::{self, FileRequirements};
 
 /// The largest bundle of certificates that is read; that of Mozilla has 250 kB.
 const CA_MAX: u64 = 16 << 20;
@@ -44,7 +44,7 @@ pub(super) fn client(options: &Options) -> Result<(reqwest::Client, bool), Error
                 cause,
             })
         };
-        let pem = vetted::read(path, &Terms::anyone(CA_MAX))
+        let pem = vetted::read(path, &FileRequirements::anyone(CA_MAX))
             .map_err(|refusal| refuse(refusal.to_string()))?;
         let certificates =
             Certificate::from_pem_bundle(&pem).map_err(|error| refuse(with_causes(&error)))?;

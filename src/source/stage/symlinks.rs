@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Error, Notice, blob};
 
-use crate::git::id::Kind;
+use crate::git::id::ObjectKind;
 use crate::git::{BlobId, CommitId, File, FileMode, RelPath, path};
 use crate::objects::Store;
 use crate::settings::Symlinks;
@@ -25,7 +25,7 @@ pub enum LinkFault {
         /// As it stands there.
         target: Vec<u8>,
         /// What is wrong with it.
-        fault: path::Fault,
+        fault: path::PathFault,
     },
     /// A target outside of the tree, where that is not allowed.
     #[error("is absolute or leaves the tree, with the target `{}`", text::name(.target))]
@@ -89,10 +89,10 @@ pub(super) fn check(
 
 /// Refuses what a name must not have either. A target may lead to where names are not UTF-8, so only the text in it is
 /// judged; the rest is shown by its bytes wherever it is shown.
-fn check_visible(target: &[u8]) -> Result<(), path::Fault> {
+fn check_visible(target: &[u8]) -> Result<(), path::PathFault> {
     target.utf8_chunks().try_for_each(|chunk| {
         if let Some(c) = chunk.valid().chars().find(|c| c.is_control()) {
-            return Err(path::Fault::Control(c));
+            return Err(path::PathFault::Control(c));
         }
         path::check_visible(chunk.valid())
     })
@@ -105,14 +105,14 @@ pub(super) fn leads_to_file(
     files: &BTreeMap<RelPath, File>,
     path: &RelPath,
 ) -> Option<bool> {
-    let text = |id: BlobId| store.read(Kind::Blob, id.0).ok_or(());
+    let text = |id: BlobId| store.read(ObjectKind::Blob, id.0).ok_or(());
     let start = split(path.as_str().as_bytes());
     let led = follow(Vec::new(), start, files, text).ok()?;
     Some(match led {
-        Led::To(path) => files
+        LinkTarget::To(path) => files
             .get(path.as_str())
             .is_some_and(|file| file.mode != FileMode::Symlink),
-        Led::Out | Led::Around => false,
+        LinkTarget::Out | LinkTarget::Around => false,
     })
 }
 
@@ -132,11 +132,11 @@ fn leaves(
         .map(|parent| parent.components().map(str::to_owned).collect())
         .unwrap_or_default();
     let led = follow(at, split(target), files, |id| blob(store, commit, id))?;
-    Ok(matches!(led, Led::Out))
+    Ok(matches!(led, LinkTarget::Out))
 }
 
 /// Where a path leads.
-enum Led {
+enum LinkTarget {
     /// To this place in the tree, whatever is there.
     To(String),
     /// Out of the tree.
@@ -154,14 +154,14 @@ fn follow<E>(
     mut pending: Vec<Vec<u8>>,
     files: &BTreeMap<RelPath, File>,
     text: impl Fn(BlobId) -> Result<Vec<u8>, E>,
-) -> Result<Led, E> {
+) -> Result<LinkTarget, E> {
     let mut hops = 0;
     while let Some(component) = pending.pop() {
         match component.as_slice() {
             b"" | b"." => {}
             b".." => {
                 if at.pop().is_none() {
-                    return Ok(Led::Out);
+                    return Ok(LinkTarget::Out);
                 }
             }
             name => {
@@ -175,10 +175,10 @@ fn follow<E>(
                     hops += 1;
                     let next = text(*id)?;
                     if next.starts_with(b"/") {
-                        return Ok(Led::Out);
+                        return Ok(LinkTarget::Out);
                     }
                     if hops > HOPS {
-                        return Ok(Led::Around);
+                        return Ok(LinkTarget::Around);
                     }
                     at.pop();
                     pending.extend(split(&next));
@@ -186,7 +186,7 @@ fn follow<E>(
             }
         }
     }
-    Ok(Led::To(at.join("/")))
+    Ok(LinkTarget::To(at.join("/")))
 }
 
 /// The components of a link's target, last first.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use hyper_sync::apply::{self, Applied, Content, ContentError, Error, Point, Recovered, Update};
 use hyper_sync::fs::{Call, Faults, Outcome, Target};
-use hyper_sync::git::id::Kind;
+use hyper_sync::git::id::ObjectKind;
 use hyper_sync::git::{BlobId, CommitId, File, FileMode, Oid, RelPath, TreeId};
 use hyper_sync::patterns::Patterns;
 use hyper_sync::plan::{self, MassDelete, Policy};
@@ -57,7 +57,7 @@ pub(crate) fn path(text: &str) -> RelPath {
 }
 
 pub(crate) fn id(content: &[u8]) -> BlobId {
-    BlobId(Oid::of(Kind::Blob, content).unwrap())
+    BlobId(Oid::of(ObjectKind::Blob, content).unwrap())
 }
 
 impl Node {

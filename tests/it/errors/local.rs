@@ -2,7 +2,7 @@
 
 use hyper_sync::Error;
 use hyper_sync::fs::Failure;
-use hyper_sync::vetted::{Refusal, TrustedFile, Untrusted};
+use hyper_sync::vetted::{TrustedFile, Untrusted, UntrustedReason};
 use hyper_sync::{fs, lock, objects, scan, state, token, validate};
 
 use super::denied;
@@ -29,13 +29,13 @@ pub(super) fn token() -> Vec<Error> {
         })
     };
     errors(vec![
-        file(Refusal::Absent),
-        file(Refusal::Io(denied())),
-        file(Refusal::NotAFile("a symlink")),
-        file(Refusal::Mode(0o644)),
-        file(Refusal::Exposed("/run".into())),
-        file(Refusal::Owner(1000)),
-        file(Refusal::TooLarge(4096)),
+        file(UntrustedReason::Absent),
+        file(UntrustedReason::Io(denied())),
+        file(UntrustedReason::NotAFile("a symlink")),
+        file(UntrustedReason::Mode(0o644)),
+        file(UntrustedReason::Exposed("/run".into())),
+        file(UntrustedReason::Owner(1000)),
+        file(UntrustedReason::TooLarge(4096)),
         E::Content {
             place: "the token in `GITHUB_TOKEN`".to_owned(),
             problem: "has more than one line",

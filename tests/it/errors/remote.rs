@@ -5,7 +5,7 @@ use std::time::Duration;
 use hyper_sync::Error;
 use hyper_sync::git::{commit, id, path, tree};
 use hyper_sync::text::Amount;
-use hyper_sync::vetted::{Refusal, TrustedFile, Untrusted};
+use hyper_sync::vetted::{TrustedFile, Untrusted, UntrustedReason};
 use hyper_sync::{objects, scan, signature, source};
 
 use hyper_sync::source::{Head, Instead};
@@ -348,7 +348,7 @@ fn sent() -> Vec<source::Error> {
             path: text("result"),
             fault: source::LinkFault::Target {
                 target: b"caf\xe9/a\xe2\x80\xaeb".to_vec(),
-                fault: path::Fault::Invisible('\u{202e}'),
+                fault: path::PathFault::Invisible('\u{202e}'),
             },
         },
         E::CaseCollision {
@@ -371,8 +371,8 @@ fn sent() -> Vec<source::Error> {
     ]
 }
 
-fn tree_faults() -> Vec<tree::Fault> {
-    use tree::Fault as F;
+fn tree_faults() -> Vec<tree::TreeFault> {
+    use tree::TreeFault as F;
     vec![
         F::OtherId {
             id: oid('a'),
@@ -393,15 +393,15 @@ fn tree_faults() -> Vec<tree::Fault> {
         },
         F::Path {
             path: text("modules/.GIT"),
-            fault: path::Fault::DotGit,
+            fault: path::PathFault::DotGit,
         },
         F::Path {
             path: text("modules/a\\u{200b}.nix"),
-            fault: path::Fault::Invisible('\u{200b}'),
+            fault: path::PathFault::Invisible('\u{200b}'),
         },
         F::Path {
             path: text("a\\u{a0}b"),
-            fault: path::Fault::Blank('\u{a0}'),
+            fault: path::PathFault::Blank('\u{a0}'),
         },
         F::Mode {
             path: text("sub"),
@@ -414,8 +414,8 @@ fn tree_faults() -> Vec<tree::Fault> {
     ]
 }
 
-fn commit_faults() -> Vec<commit::Fault> {
-    use commit::Fault as F;
+fn commit_faults() -> Vec<commit::CommitFault> {
+    use commit::CommitFault as F;
     vec![
         F::OtherId { actual: oid('b') },
         F::Malformed,
@@ -455,13 +455,13 @@ pub(super) fn signature() -> Vec<Error> {
     let commit = oid('c');
     let key = || text("SHA256:47DEQpj8HBSa");
     let all = vec![
-        file(Refusal::Absent),
-        file(Refusal::Io(denied())),
-        file(Refusal::NotAFile("a directory")),
-        file(Refusal::Mode(0o664)),
-        file(Refusal::Exposed("/etc/hyper-sync".into())),
-        file(Refusal::Owner(1000)),
-        file(Refusal::TooLarge(1_048_576)),
+        file(UntrustedReason::Absent),
+        file(UntrustedReason::Io(denied())),
+        file(UntrustedReason::NotAFile("a directory")),
+        file(UntrustedReason::Mode(0o664)),
+        file(UntrustedReason::Exposed("/etc/hyper-sync".into())),
+        file(UntrustedReason::Owner(1000)),
+        file(UntrustedReason::TooLarge(1_048_576)),
         E::Content {
             path: path(),
             problem: "lists no key",

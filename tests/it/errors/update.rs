@@ -7,7 +7,7 @@ use hyper_sync::apply::{self, TxId, undo};
 use hyper_sync::git::RelPath;
 use hyper_sync::nix::NarHash;
 use hyper_sync::process::End;
-use hyper_sync::rebuild::{self, Running, Standing};
+use hyper_sync::rebuild::{self, RunningSystem, Standing};
 use hyper_sync::settings::Action;
 use hyper_sync::state::{self, Damage};
 use hyper_sync::text::Amount;
@@ -113,7 +113,7 @@ fn overdue(rate_limited: bool, count: u32) -> sync::Error {
 }
 
 pub(super) fn apply() -> Vec<Error> {
-    use apply::{Error as E, Problem};
+    use apply::{Error as E, RecoveryProblem};
     let target = || "/etc/nixos".into();
     let needs_person = |problem| E::NeedsPerson { problem };
     errors(vec![
@@ -150,9 +150,9 @@ pub(super) fn apply() -> Vec<Error> {
             id: TxId(7),
             source: Box::new(E::ReadOnly { path: target() }),
         },
-        needs_person(Problem::Record),
-        needs_person(Problem::OtherTarget("/etc/other".to_owned())),
-        needs_person(Problem::Content(vec![path("a.nix"), path("b.nix")])),
+        needs_person(RecoveryProblem::Record),
+        needs_person(RecoveryProblem::OtherTarget("/etc/other".to_owned())),
+        needs_person(RecoveryProblem::Content(vec![path("a.nix"), path("b.nix")])),
         state().into(),
         fs::Error::TargetMissing { path: target() }.into(),
     ])
@@ -182,7 +182,7 @@ pub(super) fn undo() -> Vec<Error> {
 fn standing() -> Standing {
     Standing {
         tree: Some(oid('a')),
-        running: Some(Box::new(Running {
+        running: Some(Box::new(RunningSystem {
             system: "/nix/store/x-nixos-system".into(),
             commit: Some(oid('b')),
         })),

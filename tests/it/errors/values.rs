@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use hyper_sync::Error;
-use hyper_sync::settings::{self, Env, File, Origin, Overrides, Settings};
+use hyper_sync::settings::{self, ConfigFile, Env, Origin, Overrides, Settings};
 
 use super::denied;
 
@@ -14,7 +14,7 @@ fn env() -> Env {
 }
 
 fn resolve(flags: &Overrides, env: &Env, text: &str) -> Error {
-    let file = File::new("/etc/hyper-sync/config.toml", text);
+    let file = ConfigFile::new("/etc/hyper-sync/config.toml", text);
     Settings::resolve(flags, env, Some(&file))
         .unwrap_err()
         .into()
@@ -50,7 +50,7 @@ pub(super) fn cli() -> Vec<Error> {
 pub(super) fn settings() -> Vec<Error> {
     let path = PathBuf::from("/etc/hyper-sync/config.toml");
     let missing = Path::new("/nonexistent/config.toml");
-    let missing = File::read(missing, &env(), Origin::Flag("--config"));
+    let missing = ConfigFile::read(missing, &env(), Origin::Flag("--config"));
     let mut all = vec![
         missing.err().unwrap().into(),
         settings::Error::FileUnreadable {

@@ -51,17 +51,17 @@ fn pack(entries: &[Vec<u8>]) -> Vec<u8> {
 
 #[test]
 fn a_delta_may_come_before_its_base() {
-    let base = Oid::of(Kind::Blob, BASE).unwrap();
+    let base = Oid::of(ObjectKind::Blob, BASE).unwrap();
     let whole = [BASE, ADDED].concat();
-    let made = Oid::of(Kind::Blob, &whole).unwrap();
+    let made = Oid::of(ObjectKind::Blob, &whole).unwrap();
     let entries = [entry(7, Some(base), &delta()), entry(3, None, BASE)];
     let world = World::new();
     let store = world.store();
     // The second time the store has the base, too.
     for _ in 0..2 {
         ingest(&store, &pack(&entries)).unwrap();
-        assert_eq!(store.read(Kind::Blob, made), Some(whole.clone()));
-        assert_eq!(store.read(Kind::Blob, base), Some(BASE.to_vec()));
+        assert_eq!(store.read(ObjectKind::Blob, made), Some(whole.clone()));
+        assert_eq!(store.read(ObjectKind::Blob, base), Some(BASE.to_vec()));
     }
     world.fsck();
 
@@ -78,7 +78,7 @@ fn a_delta_may_come_before_its_base() {
 #[test]
 fn a_delta_that_makes_its_own_base_is_refused() {
     // A copy of all that it builds on: one object, which the index may name by either entry.
-    let base = Oid::of(Kind::Blob, BASE).unwrap();
+    let base = Oid::of(ObjectKind::Blob, BASE).unwrap();
     let length = u8::try_from(BASE.len()).unwrap();
     let copy = [length, length, 0b1001_0000, length];
     let world = World::new();
@@ -88,7 +88,7 @@ fn a_delta_that_makes_its_own_base_is_refused() {
         let entries = order.map(|at: usize| entries[at].clone());
         match ingest(&store, &pack(&entries)) {
             // The index names the whole one.
-            Ok(_) => assert_eq!(store.read(Kind::Blob, base), Some(BASE.to_vec())),
+            Ok(_) => assert_eq!(store.read(ObjectKind::Blob, base), Some(BASE.to_vec())),
             Err(error) => assert!(
                 matches!(error, IngestError::Corrupt { .. }),
                 "{order:?}: {error:?}"

@@ -9,9 +9,9 @@ use std::time::Duration;
 use hyper_sync::git::CommitId;
 use hyper_sync::patterns::Patterns;
 use hyper_sync::process::{Command, Environment, Finished, Runner, SystemRunner};
-use hyper_sync::rebuild::{self, Error, Machine, Outcome, Record, Repeat, Request};
+use hyper_sync::rebuild::{self, Error, Machine, Outcome, RebuildRecord, RebuildRequest, Repeat};
 use hyper_sync::settings::{Action, Env, Rebuild};
-use hyper_sync::state::{LastSync, StateDir, Stats, SyncState};
+use hyper_sync::state::{FileCounts, LastSync, StateDir, SyncState};
 
 pub(super) struct World {
     root: tempfile::TempDir,
@@ -99,7 +99,7 @@ impl World {
             timestamp: jiff::Timestamp::UNIX_EPOCH,
         };
         let (repo, tree) = ("/repo".to_owned(), commit.parse().unwrap());
-        let state = SyncState::new(last, Stats::default(), repo, tree, "full".to_owned());
+        let state = SyncState::new(last, FileCounts::default(), repo, tree, "full".to_owned());
         state.save(&self.state(), None).unwrap();
     }
 
@@ -139,8 +139,8 @@ impl World {
         StateDir::open(&self.state_dir()).unwrap()
     }
 
-    pub(super) fn record(&self) -> Record {
-        Record::load(&self.state()).unwrap()
+    pub(super) fn record(&self) -> RebuildRecord {
+        RebuildRecord::load(&self.state()).unwrap()
     }
 
     pub(super) fn write(&self, name: &str, text: &str) {
@@ -328,13 +328,13 @@ impl Call<'_> {
 
     fn with_all<T>(
         &self,
-        act: impl FnOnce(&Request<'_>, &Machine, &Env, &dyn Runner) -> Result<T, Error>,
+        act: impl FnOnce(&RebuildRequest<'_>, &Machine, &Env, &dyn Runner) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let world = self.world;
         let state = world.state();
         let exclude = Patterns::new(&["result"]).unwrap();
         let target = world.path("flake/src");
-        let request = Request {
+        let request = RebuildRequest {
             settings: &self.settings,
             target: &target,
             state: &state,

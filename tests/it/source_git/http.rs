@@ -2,7 +2,7 @@
 
 use hyper_sync::source::Interrupt;
 use hyper_sync::source::http::{self, Client, url};
-use hyper_sync::token::{Search, Token};
+use hyper_sync::token::{Token, TokenSearch};
 
 use super::*;
 use crate::common::forge::fault::{Action, When};
@@ -35,9 +35,9 @@ fn anonymous(forge: &Forge, machine: &Machine) -> GitSource {
 fn token(forge: &Forge) -> Token {
     let env = Env::empty().with("GH_ENTERPRISE_TOKEN", CANARY);
     let host = forge.host();
-    let search = Search {
+    let search = TokenSearch {
         enterprise: true,
-        ..Search::new(host.split(':').next().unwrap(), &env)
+        ..TokenSearch::new(host.split(':').next().unwrap(), &env)
     };
     search.run().unwrap().unwrap()
 }

@@ -300,7 +300,7 @@ fn a_damaged_store_costs_a_listing() {
     let is_lost = |id: &str| {
         machine
             .store
-            .read(Kind::Blob, id.parse().unwrap())
+            .read(ObjectKind::Blob, id.parse().unwrap())
             .is_none()
     };
     assert!(blobs.filter(|row| is_lost(&row.id)).count() > 0);

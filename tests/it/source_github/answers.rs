@@ -24,7 +24,7 @@ fn the_commit_is_proven_where_its_bytes_can_be_had() {
     let forge = Forge::serve(&repo);
     for commit in [&plain, &signed, &zones, &encoded] {
         let machine = Machine::new();
-        let resolved = Resolved {
+        let resolved = ResolvedRef {
             commit: id(commit),
             kind: RefKind::Commit,
             is_tag_too: false,
@@ -35,7 +35,7 @@ fn the_commit_is_proven_where_its_bytes_can_be_had() {
         assert!(!staged.notices().contains(&Notice::CommitFromForge));
         let raw = machine
             .store
-            .read(hyper_sync::git::id::Kind::Commit, id(commit).0);
+            .read(hyper_sync::git::id::ObjectKind::Commit, id(commit).0);
         assert_eq!(raw.unwrap(), repo.cat(commit));
         assert!(machine.store.is_complete(id(commit)));
     }

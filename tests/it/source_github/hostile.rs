@@ -101,7 +101,7 @@ fn a_blob_with_other_bytes_is_asked_for_once_more_and_then_named() {
         assert!(
             machine
                 .store
-                .read(hyper_sync::git::id::Kind::Blob, blob.parse().unwrap())
+                .read(hyper_sync::git::id::ObjectKind::Blob, blob.parse().unwrap())
                 .is_none()
         );
 

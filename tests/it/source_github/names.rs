@@ -31,7 +31,7 @@ fn names_are_branches_then_tags_then_commits() {
         forge.reset();
         assert_eq!(
             source.resolve(name).unwrap(),
-            Resolved {
+            ResolvedRef {
                 commit: id(commit),
                 kind,
                 is_tag_too: false,

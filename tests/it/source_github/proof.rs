@@ -1,7 +1,7 @@
 //! What of a commit is proven, and what becomes of one that is not.
 
 use hyper_sync::exit::Exit;
-use hyper_sync::git::id::Kind;
+use hyper_sync::git::id::ObjectKind;
 use serde_json::{Value, json};
 
 use super::*;
@@ -79,7 +79,7 @@ fn one_changed_field_brings_no_foreign_tree_in() {
                     .all(|line| !line.contains("/git/trees/")),
                 "nothing of it is asked for"
             );
-            assert!(machine.store.read(Kind::Commit, id(&tip).0).is_none());
+            assert!(machine.store.read(ObjectKind::Commit, id(&tip).0).is_none());
         }
     }
 }

@@ -7,12 +7,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hyper_sync::git::{BlobId, CommitId, FileMode, Oid, RelPath, TreeId, id::Kind};
+use hyper_sync::git::{BlobId, CommitId, FileMode, Oid, RelPath, TreeId, id::ObjectKind};
 use hyper_sync::objects::Store;
 use hyper_sync::process::{Command, End, Environment, Finished, Runner};
 use hyper_sync::settings::{Env, Overrides, Settings};
 use hyper_sync::state::{Index, Owned, StateDir};
-use hyper_sync::validate::{self, Context, Options, Validation};
+use hyper_sync::validate::{self, CheckContext, Options, Validation};
 use tempfile::TempDir;
 
 pub(super) const TARGET: &str = "/etc/hypervisor/src";
@@ -224,7 +224,7 @@ impl Installation {
                     } else {
                         FileMode::Regular
                     },
-                    id: BlobId(Oid::of(Kind::Blob, &fs::read(&path).unwrap()).unwrap()),
+                    id: BlobId(Oid::of(ObjectKind::Blob, &fs::read(&path).unwrap()).unwrap()),
                     seen: None,
                 };
                 entries.insert(
@@ -236,10 +236,12 @@ impl Installation {
         let state = StateDir::open(&self.path(settings.state_dir.to_str().unwrap())).unwrap();
         let tree = TreeId(Oid::from_bytes([0xcd; 20]));
         let raw = format!("tree {tree}\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\ns\n");
-        let commit = CommitId(Oid::of(Kind::Commit, raw.as_bytes()).unwrap());
+        let commit = CommitId(Oid::of(ObjectKind::Commit, raw.as_bytes()).unwrap());
         let store = Store::open(state.path(), settings.limits.blob).unwrap();
         let mut writer = store.writer().unwrap();
-        writer.add(Kind::Commit, commit.0, raw.as_bytes()).unwrap();
+        writer
+            .add(ObjectKind::Commit, commit.0, raw.as_bytes())
+            .unwrap();
         writer.finish().unwrap();
         store.settle().unwrap();
         let index = Index {
@@ -256,9 +258,9 @@ impl Installation {
         self.with_context(|context| validate::run(context, options, &mut |_| {}))
     }
 
-    pub(super) fn with_context<T>(&self, look: impl FnOnce(&Context<'_>) -> T) -> T {
+    pub(super) fn with_context<T>(&self, look: impl FnOnce(&CheckContext<'_>) -> T) -> T {
         let settings = self.settings();
-        look(&Context {
+        look(&CheckContext {
             settings: &settings,
             env: &self.env,
             runner: self,

@@ -49,7 +49,7 @@ impl Budget {
 }
 
 /// What is known of a commit's text.
-pub(super) struct Known<'a> {
+pub(super) struct KnownText<'a> {
     /// All up to the author's time zone.
     pub(super) head: String,
     /// From there up to the committer's.
@@ -65,7 +65,7 @@ struct Candidate {
     tail: Vec<u8>,
 }
 
-impl Known<'_> {
+impl KnownText<'_> {
     /// The bytes that hash to the id, if they are found before the budget is used up.
     ///
     /// Plain SHA-1 will do: what is found is proven again.
@@ -197,10 +197,10 @@ fn zones() -> Vec<String> {
 mod tests {
     use super::*;
     use crate::git::Oid;
-    use crate::git::id::Kind;
+    use crate::git::id::ObjectKind;
 
-    fn known<'a>(name: &str, message: &'a str) -> Known<'a> {
-        Known {
+    fn known<'a>(name: &str, message: &'a str) -> KnownText<'a> {
+        KnownText {
             head: format!("tree {}\nauthor {name} <a@b> 1 ", "1".repeat(40)),
             middle: format!("\ncommitter {name} <a@b> 2 "),
             message,
@@ -214,7 +214,7 @@ mod tests {
             "{head}\ncommitter J\u{fc}rg <a@b> 2 +0200\nencoding latin1\n\nGr\u{fc}\u{df}e\n"
         );
         let raw = latin1(&text).unwrap();
-        let id = CommitId(Oid::of(Kind::Commit, &raw).unwrap());
+        let id = CommitId(Oid::of(ObjectKind::Commit, &raw).unwrap());
         let found = known("J\u{fc}rg", "Gr\u{fc}\u{df}e").find(id, &mut Budget::default());
         assert_eq!(found, Some(raw));
         assert_eq!(latin1("\u{2014}"), None);
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_search_ends_however_long_the_text_is() {
-        let nothing = CommitId(Oid::of(Kind::Commit, b"nothing").unwrap());
+        let nothing = CommitId(Oid::of(ObjectKind::Commit, b"nothing").unwrap());
         let long = "x".repeat(1 << 20);
         for (name, message) in [("A", long.as_str()), (long.as_str(), "message")] {
             let mut budget = Budget(8 << 20);

@@ -12,13 +12,13 @@ const MAX: usize = 100_000;
 
 /// All rows of one answer.
 #[derive(Debug)]
-pub(in crate::source::github) struct Rows(pub(in crate::source::github) Vec<Row>);
+pub(in crate::source::github) struct Rows(pub(in crate::source::github) Vec<ListingRow>);
 
 /// One entry.
 #[derive(Debug, Deserialize)]
-pub(in crate::source::github) struct Row {
+pub(in crate::source::github) struct ListingRow {
     pub(super) path: String,
-    pub(super) mode: Mode,
+    pub(super) mode: OctalMode,
     #[serde(rename = "type")]
     pub(super) kind: Type,
     pub(super) sha: Oid,
@@ -36,9 +36,9 @@ pub(super) enum Type {
 
 /// A mode, which the API tells in six octal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mode(pub(super) u32);
+pub(super) struct OctalMode(pub(super) u32);
 
-impl Row {
+impl ListingRow {
     /// Whether mode and type say the same.
     pub(super) fn is_consistent(&self) -> bool {
         self.kind
@@ -50,20 +50,20 @@ impl Row {
     }
 }
 
-impl<'de> Deserialize<'de> for Mode {
+impl<'de> Deserialize<'de> for OctalMode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Digits;
         impl Visitor<'_> for Digits {
-            type Value = Mode;
+            type Value = OctalMode;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a mode of six octal digits")
             }
 
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Mode, E> {
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<OctalMode, E> {
                 let is_mode = text.len() == 6 && text.bytes().all(|digit| digit.is_ascii_digit());
                 let mode = is_mode.then(|| u32::from_str_radix(text, 8).ok()).flatten();
-                mode.map(Mode)
+                mode.map(OctalMode)
                     .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))
             }
         }
@@ -73,8 +73,8 @@ impl<'de> Deserialize<'de> for Mode {
 
 impl<'de> Deserialize<'de> for Rows {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bounded;
-        impl<'de> Visitor<'de> for Bounded {
+        struct BoundedRows;
+        impl<'de> Visitor<'de> for BoundedRows {
             type Value = Rows;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,7 +92,7 @@ impl<'de> Deserialize<'de> for Rows {
                 Ok(Rows(all))
             }
         }
-        deserializer.deserialize_seq(Bounded)
+        deserializer.deserialize_seq(BoundedRows)
     }
 }
 
@@ -104,8 +104,8 @@ mod tests {
 
     #[test]
     fn a_row_has_a_mode_of_six_digits_and_a_known_type() {
-        let row: Row = serde_json::from_str(ROW).unwrap();
-        assert_eq!((row.mode, row.size), (Mode(0o100_644), None));
+        let row: ListingRow = serde_json::from_str(ROW).unwrap();
+        assert_eq!((row.mode, row.size), (OctalMode(0o100_644), None));
         for (from, to) in [
             ("100644", "0100644"),
             ("100644", "100648"),
@@ -115,7 +115,7 @@ mod tests {
             ("blob", "symlink"),
         ] {
             assert!(
-                serde_json::from_str::<Row>(&ROW.replace(from, to)).is_err(),
+                serde_json::from_str::<ListingRow>(&ROW.replace(from, to)).is_err(),
                 "{to}"
             );
         }

@@ -15,7 +15,7 @@ const WORDS: [&[u8]; 3] = [
 ];
 
 /// The parts of an answer that tell about limits.
-pub(in crate::source::http) struct Answer<'a> {
+pub(in crate::source::http) struct LimitHeaders<'a> {
     pub(in crate::source::http) status: u16,
     pub(in crate::source::http) headers: &'a HeaderMap,
     pub(in crate::source::http) body: &'a [u8],
@@ -37,7 +37,7 @@ impl Limit {
 
 /// Whether an answer is a limit, and how long to wait after so many in a row.
 pub(super) fn limit(
-    answer: &Answer<'_>,
+    answer: &LimitHeaders<'_>,
     clock: SystemTime,
     pause: Duration,
     strikes: u32,
@@ -128,7 +128,7 @@ mod tests {
     fn judge(status: u16, pairs: &[(&'static str, &str)], body: &str, strikes: u32) -> Option<u64> {
         let clock = UNIX_EPOCH + Duration::from_secs(784_111_777);
         let headers = headers(pairs);
-        let answer = Answer {
+        let answer = LimitHeaders {
             status,
             headers: &headers,
             body: body.as_bytes(),
@@ -236,7 +236,7 @@ mod tests {
     fn only_what_the_host_says_is_stated() {
         let stated = |pairs: &[(&'static str, &str)]| {
             let headers = headers(pairs);
-            let answer = Answer {
+            let answer = LimitHeaders {
                 status: 429,
                 headers: &headers,
                 body: b"",

@@ -183,35 +183,35 @@ fn a_hostile_tree_that_git_would_store_is_refused_too() {
     };
     assert!(matches!(
         refused(&|_, blob| vec![Entry::file("a", blob), Entry::file("a", blob)]),
-        tree::Fault::Duplicate { .. }
+        tree::TreeFault::Duplicate { .. }
     ));
     let both = |repo: &Repo, blob: &str| {
         let inner = repo.raw_tree(&[Entry::file("b", blob)]);
         vec![Entry::link("a", blob), Entry::tree("a", &inner)]
     };
-    assert!(matches!(refused(&both), tree::Fault::Duplicate { .. }));
+    assert!(matches!(refused(&both), tree::TreeFault::Duplicate { .. }));
     for mode in ["104755", "100600", "102755"] {
         assert!(matches!(
             refused(&|_, blob| vec![Entry::new(mode, "a", blob)]),
-            tree::Fault::Mode { .. }
+            tree::TreeFault::Mode { .. }
         ));
     }
     for name in ["..", ".git", "a\nb", "\u{1b}[2J"] {
         assert!(matches!(
             refused(&|_, blob| vec![Entry::file(name, blob)]),
-            tree::Fault::Path { .. }
+            tree::TreeFault::Path { .. }
         ));
     }
     assert!(matches!(
         refused(&|_, blob| vec![Entry::link(".gitmodules", blob)]),
-        tree::Fault::Path {
-            fault: path::Fault::SymlinkedGitFile,
+        tree::TreeFault::Path {
+            fault: path::PathFault::SymlinkedGitFile,
             ..
         }
     ));
     assert!(matches!(
         refused(&|_, _| vec![Entry::new("160000", "a", &"0".repeat(40))]),
-        tree::Fault::NullId { .. }
+        tree::TreeFault::NullId { .. }
     ));
     let deep = |repo: &Repo, blob: &str| {
         (0..70).fold(vec![Entry::file("x", blob)], |entries, _| {
@@ -220,8 +220,8 @@ fn a_hostile_tree_that_git_would_store_is_refused_too() {
     };
     assert!(matches!(
         refused(&deep),
-        tree::Fault::Path {
-            fault: path::Fault::Deep,
+        tree::TreeFault::Path {
+            fault: path::PathFault::Deep,
             ..
         }
     ));
