@@ -62,7 +62,7 @@ pub trait Content: Sync {
 
     /// Waits until all else is durable that the update or its recovery relies on. Called once, while files are copied
     /// and staged, and waited for before the commit point.
-    fn settle(&self) -> Result<(), Error> {
+    fn make_durable(&self) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -251,7 +251,7 @@ impl Prepared<'_> {
         content: &dyn Content,
     ) -> Result<(Staging, recover::RecordDirectory), Error> {
         thread::scope(|scope| {
-            let settled = scope.spawn(|| content.settle());
+            let settled = scope.spawn(|| content.make_durable());
             let staged = self.write(transaction, content)?;
             settled
                 .join()

@@ -6,7 +6,7 @@
 //!
 //! Two things are not left to gitoxide. Every read hashes what it yields, because an index with a flipped bit yields
 //! other bytes under an id. And nothing enters `objects/pack` by halves: packs are written and indexed in a
-//! quarantine directory, synced, and only then renamed into place, by threads that [`Store::settle`] waits for.
+//! quarantine directory, synced, and only then renamed into place, by threads that [`Store::make_durable`] waits for.
 //!
 //! Limits: SHA-1 only; loose objects are not read (none are written); the caller holds the run lock, since two
 //! writers would sweep each other's quarantine.
@@ -29,29 +29,29 @@ use crate::git::id::ObjectKind;
 use crate::git::{Commit, CommitId, Oid};
 use crate::text;
 
+mod background;
+mod complete;
 mod decoder;
 mod durable;
 mod error;
+mod geometric;
 mod ingest;
-mod marks;
 mod pack;
 mod peek;
 mod place;
-mod settle;
-mod shares;
-mod tidy;
+mod repack;
 mod writer;
 
 pub use error::{Error, IngestError};
 pub use ingest::{IngestBounds, Ingested, Transient};
 pub use peek::commit_tree;
-pub use tidy::Tidied;
+pub use repack::RepackOutcome;
 pub use writer::{Added, Writer};
 
-use marks::Marks;
+use background::BackgroundFlush;
+use complete::CompleteCommits;
 use pack::{Object, Pack, Reading};
 use place::{StoreDirectory, shown};
-use settle::Settling;
 
 /// The directory's name below the state directory.
 const NAME: &str = "objects.git";
@@ -74,10 +74,10 @@ pub struct Store {
     root: PathBuf,
     blob_limit: u64,
     packs: RwLock<Vec<Pack>>,
-    marks: RwLock<Marks>,
+    marks: RwLock<CompleteCommits>,
     damaged: AtomicBool,
     rebuilt: bool,
-    settling: Settling,
+    background: BackgroundFlush,
 }
 
 impl Store {
@@ -185,7 +185,7 @@ impl Store {
         let mut sound = !root.join(DAMAGED).exists();
         let (packs, packs_sound) = pack::load_all(&root.join("objects/pack"), blob_limit)?;
         sound &= packs_sound;
-        let marks = Marks::load(&root)?;
+        let marks = CompleteCommits::load(&root)?;
         let known = |commit: &CommitId| packs.iter().any(|pack| pack.contains(commit.0));
         sound &= marks.commits().all(|commit| known(&commit));
         let store = Self {
@@ -196,7 +196,7 @@ impl Store {
             marks: RwLock::new(marks),
             damaged: AtomicBool::new(!sound),
             rebuilt: false,
-            settling: Settling::default(),
+            background: BackgroundFlush::default(),
         };
         store.write_entry_points()?;
         Ok(store)
@@ -254,13 +254,13 @@ impl Store {
     }
 
     /// Takes a complete pack out of its quarantine. It can be read from here on, and is durable when
-    /// [settled](Store::settle).
+    /// [settled](Store::make_durable).
     fn publish(&self, quarantine: tempfile::TempDir, quarantined: &Path) -> Result<PathBuf, Error> {
         let name = quarantined.file_name().unwrap_or_default();
         let target = self.pack_dir().join(name);
         let pack = Pack::open(quarantined, self.blob_limit)
             .map_err(|detail| Error::io("read back", quarantined, io::Error::other(detail)))?;
-        self.settle_pack(quarantine, quarantined, &target)?;
+        self.publish_in_background(quarantine, quarantined, &target)?;
         let mut packs = self.packs.write().unwrap_or_else(PoisonError::into_inner);
         packs.retain(|known| known.path() != target);
         packs.push(pack.named(&target));

@@ -96,7 +96,7 @@ impl Patterns {
 
     /// As [`matches`](Self::matches), for many paths: one after the other, a directory is compared once for all that is
     /// in it.
-    pub fn in_order(&self) -> impl FnMut(&RelPath) -> bool {
+    pub fn sorted_cursor(&self) -> impl FnMut(&RelPath) -> bool {
         let mut directory = String::new();
         let mut is_taken = false;
         move |path| {
@@ -251,7 +251,7 @@ mod tests {
         let two = below(&one);
         let mut all = [&one[..], &two, &below(&two)].concat();
         for is_sorted in [false, true] {
-            let mut matches = patterns.in_order();
+            let mut matches = patterns.sorted_cursor();
             for path in &all {
                 let path = RelPath::new(path.as_bytes()).unwrap();
                 assert_eq!(

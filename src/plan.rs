@@ -157,8 +157,8 @@ impl Plan {
 /// The files of a commit that are managed, as they should be on disk.
 #[must_use]
 pub fn managed(tree: &Tree, policy: &Policy) -> BTreeMap<RelPath, File> {
-    let mut is_excluded = policy.exclude.in_order();
-    let mut is_executable = policy.executable.in_order();
+    let mut is_excluded = policy.exclude.sorted_cursor();
+    let mut is_executable = policy.executable.sorted_cursor();
     let files = tree.files().iter();
     let wanted = files.filter(|(path, _)| !is_excluded(path));
     wanted

@@ -18,13 +18,13 @@ use crate::settings::Env;
 use crate::text;
 
 pub mod diff;
+mod error;
 mod events;
 pub mod sync;
-mod told;
 pub mod validate;
 
+use error::ErrorReport;
 pub use events::{log_events, pass_through};
-use told::Told;
 
 /// Where the output goes.
 pub struct Stdio {
@@ -79,7 +79,7 @@ impl Color {
     }
 }
 
-/// How much is told.
+/// How much is error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verbosity {
     /// Warnings and errors.
@@ -156,7 +156,7 @@ impl Report {
         self.format
     }
 
-    /// How much is told.
+    /// How much is error.
     #[must_use]
     pub fn verbosity(&self) -> Verbosity {
         self.verbosity
@@ -233,14 +233,14 @@ impl Report {
     }
 
     fn diagnostic(&mut self, error: &dyn Diagnostic, conflicts: Option<&[Conflict]>, exit: Exit) {
-        let told = Told::of(error);
+        let error = ErrorReport::of(error);
         match self.format {
             OutputFormat::Human => {
-                let rendered = self.render(&told);
+                let rendered = self.render(&error);
                 self.line(rendered.trim_end());
             }
             OutputFormat::Json => {
-                let mut object = told.json(exit);
+                let mut object = error.json(exit);
                 if let Some(conflicts) = conflicts {
                     object["conflicts"] = serde_json::json!(conflicts);
                 }
@@ -259,7 +259,7 @@ impl Report {
     }
 
     fn line(&mut self, text: &str) {
-        // Nobody is left to be told that stderr is closed.
+        // Nobody is left to be error that stderr is closed.
         let _ = writeln!(self.stdio.err, "{text}");
     }
 

@@ -23,13 +23,13 @@ use crate::text;
 
 mod edits;
 mod identify;
-mod in_order;
 mod local;
+mod sorted_cursor;
 
 pub(crate) use identify::hash;
 pub use local::{Below, Local};
 
-pub(crate) use in_order::InOrder;
+pub(crate) use sorted_cursor::SortedCursor;
 
 /// How far the index is believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,7 +126,7 @@ impl<'a> Scanner<'a> {
         let paths = sorted(paths);
         let mut seen = self.seen();
         self.see(&mut seen, &paths)?;
-        let mut seen = InOrder::new(&seen.by_path);
+        let mut seen = SortedCursor::new(&seen.by_path);
         let found = paths
             .into_iter()
             .filter_map(|path| Some((path.clone(), seen.get(path)?.clone())));
@@ -147,7 +147,7 @@ impl<'a> Scanner<'a> {
         let paths: Vec<&RelPath> = files.keys().collect();
         let mut seen = self.seen();
         self.see(&mut seen, &paths)?;
-        let mut locals = InOrder::new(&seen.by_path);
+        let mut locals = SortedCursor::new(&seen.by_path);
         let mut hashed = Vec::new();
         for (path, file) in files {
             if let Some(Local::File { id: None, stat, .. }) = locals.get(path)
@@ -160,7 +160,7 @@ impl<'a> Scanner<'a> {
             seen.by_path.extend(hashed);
             seen.by_id = None;
         }
-        let mut seen = InOrder::new(&seen.by_path);
+        let mut seen = SortedCursor::new(&seen.by_path);
         let hash = |path| seen.get(path).and_then(Local::id);
         Ok(paths.into_iter().map(hash).collect())
     }
@@ -215,7 +215,7 @@ impl<'a> Scanner<'a> {
 
     /// Looks at those of the paths, which are sorted, that were not seen before.
     fn see(&self, seen: &mut FileObservation, paths: &[&RelPath]) -> Result<(), Error> {
-        let mut known = InOrder::new(&seen.by_path);
+        let mut known = SortedCursor::new(&seen.by_path);
         let unseen: Vec<&RelPath> = paths
             .iter()
             .copied()

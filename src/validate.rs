@@ -1,6 +1,6 @@
 //! Checks the installation: what every configuration repository needs, and what the settings name.
 //!
-//! The checks are a [table](CHECKS) of small functions over one [`Sight`](sight::Sight): the settings, the target by
+//! The checks are a [table](CHECKS) of small functions over one [`Probe`](probe::Probe): the settings, the target by
 //! descriptor and the rest of the system below a root directory, which tests choose. Each check tells what it found,
 //! line by line, and what to do about it; all of them run whatever one finds. What can be put right without guessing is
 //! repaired on request, and then everything is checked again.
@@ -27,9 +27,9 @@ mod machine;
 mod permissions;
 mod places;
 mod preflight;
+mod probe;
 mod records;
 mod repair;
-mod sight;
 mod syntax;
 mod system;
 mod table;
@@ -41,7 +41,7 @@ pub use repair::Repair;
 pub use table::{CHECKS, Check};
 
 use findings::Findings;
-use sight::Sight;
+use probe::Probe;
 
 /// What the checks look at.
 #[derive(Clone, Copy)]
@@ -164,39 +164,39 @@ pub fn run(
     options: Options,
     announce: &mut dyn FnMut(&Repair),
 ) -> Validation {
-    let sight = Sight::new(context);
-    let mut checks = look(&sight, options);
+    let probe = Probe::new(context);
+    let mut checks = look(&probe, options);
     let mut repairs = Vec::new();
     if options.fix {
         for (check, outcome) in CHECKS.iter().zip(&checks) {
             let Some(fix) = check.fix.filter(|_| outcome.status > CheckStatus::Passed) else {
                 continue;
             };
-            for repair in fix(&sight) {
+            for repair in fix(&probe) {
                 announce(&repair);
                 repairs.push(Repaired {
                     id: check.id,
-                    error: repair.make(&sight).err(),
+                    error: repair.make(&probe).err(),
                     text: repair.to_string(),
                 });
             }
         }
         if !repairs.is_empty() {
-            checks = look(&Sight::new(context), options);
+            checks = look(&Probe::new(context), options);
         }
     }
     Validation { checks, repairs }
 }
 
-fn look(sight: &Sight<'_>, options: Options) -> Vec<Outcome> {
+fn look(probe: &Probe<'_>, options: Options) -> Vec<Outcome> {
     CHECKS
         .iter()
-        .map(|check| check.look(sight, options))
+        .map(|check| check.look(probe, options))
         .collect()
 }
 
 impl Check {
-    fn look(&self, sight: &Sight<'_>, options: Options) -> Outcome {
+    fn look(&self, probe: &Probe<'_>, options: Options) -> Outcome {
         let mut findings = Findings::new(self.severity);
         if options.quick && !self.quick {
             findings.skip("left out by `--quick`");
@@ -205,7 +205,7 @@ impl Check {
                 "cannot be seen from inside the unit's sandbox, and is checked before the rebuild",
             );
         } else {
-            (self.run)(sight, &mut findings);
+            (self.run)(probe, &mut findings);
         }
         findings.into_outcome(self)
     }

@@ -48,7 +48,7 @@ fn ingest(mut pack: &[u8]) -> Option<(tempfile::TempDir, Store)> {
     let taken = store.ingest(&mut pack, &bases, BOUNDS, &interrupt);
     match taken {
         Ok(_) => {
-            store.settle().expect("a disk in memory");
+            store.make_durable().expect("a disk in memory");
             Some((state, store))
         }
         Err(error) => {

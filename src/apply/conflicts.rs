@@ -55,7 +55,7 @@ pub(super) fn keep(
 }
 
 /// Makes durable what a run that died has kept: it may have died before that was.
-pub(super) fn settle(state: &StateDir, id: TxId) -> Result<(), Error> {
+pub(super) fn make_durable(state: &StateDir, id: TxId) -> Result<(), Error> {
     fn inside(directory: &Directory) -> Result<(), Failure> {
         for name in directory.list()? {
             if let Some(child) = subdirectory(directory, &name)? {

@@ -31,7 +31,7 @@ pub(super) fn run(
         execution.keep_displaced(number)?;
     }
     recover::retire(execution.state)?;
-    tidy(&execution);
+    repack(&execution);
     applied.late = execution.late;
     Ok(applied)
 }
@@ -103,7 +103,7 @@ fn now(execution: &Execution<'_>) -> Result<i128, Error> {
 }
 
 /// Removes what nobody needs any more. What fails here is done by the next run.
-fn tidy(execution: &Execution<'_>) {
+fn repack(execution: &Execution<'_>) {
     let tidied = staging::remove(execution.target).and_then(|()| copies::prune(execution.state));
     if let Err(error) = tidied {
         tracing::warn!(

@@ -271,7 +271,7 @@ fn carry_on(
     target.make()?;
     let mut execution = Execution::new(target, state, transaction, Staging::open(target)?);
     execution.touch_all();
-    conflicts::settle(state, transaction.id)?;
+    conflicts::make_durable(state, transaction.id)?;
     for (number, change) in transaction.changes.iter().enumerate() {
         // Killed between displacing a late edit and keeping it.
         execution.keep_displaced(number)?;

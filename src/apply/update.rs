@@ -7,7 +7,7 @@ use super::{Change, Error, Image, Point, Transaction, copies, look};
 use crate::fs::Target;
 use crate::git::{BlobId, File, RelPath};
 use crate::plan::Plan;
-use crate::scan::{InOrder, Local};
+use crate::scan::{Local, SortedCursor};
 use crate::state::{self, Index, Owned, StatData, StateDir};
 
 /// What is to be carried out.
@@ -37,7 +37,7 @@ impl Update<'_> {
 
     /// The index after the update; what changes is not seen yet.
     fn index(&self) -> Index {
-        let mut local = InOrder::new(self.local);
+        let mut local = SortedCursor::new(self.local);
         let mut seen = |path: &RelPath, id: BlobId| match local.get(path)? {
             local @ (Local::File { stat, .. } | Local::Symlink { stat, .. })
                 if local.id() == Some(id) =>

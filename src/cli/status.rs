@@ -19,7 +19,7 @@ use crate::state::{Found, Index, StateDir, SyncState};
 use crate::sync::{Hold, Unreached};
 use crate::text;
 
-mod told;
+mod render;
 
 /// Show which commit the target, the built and the running system are at
 ///
@@ -73,8 +73,8 @@ impl CliCommand for Arguments {
         }
         match run.report.format() {
             OutputFormat::Json => run.report.json(&document),
-            // What was asked for, and so told with `--quiet` too.
-            OutputFormat::Human => run.report.result(&told::told(&document)),
+            // What was asked for, and so render with `--quiet` too.
+            OutputFormat::Human => run.report.result(&render::render(&document)),
         }
         Ok(Exit::Done)
     }

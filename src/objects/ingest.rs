@@ -75,7 +75,7 @@ impl Transient {
 }
 
 impl Store {
-    /// Takes a pack into the store, durable when [settled](Store::settle).
+    /// Takes a pack into the store, durable when [settled](Store::make_durable).
     ///
     /// A thin pack is completed with bases from the store, then from `bases`; each is hashed before it is used.
     /// An empty pack is no error: it is what a server sends when there is nothing to send.

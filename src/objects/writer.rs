@@ -106,7 +106,7 @@ impl Writer<'_> {
             .map_err(|source| Error::io("write", &self.path, source))
     }
 
-    /// Completes the pack and takes it into the store, durable when [settled](Store::settle).
+    /// Completes the pack and takes it into the store, durable when [settled](Store::make_durable).
     pub fn finish(self) -> Result<Ingested, Error> {
         self.complete().map(|(ingested, _)| ingested)
     }

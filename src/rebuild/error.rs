@@ -190,7 +190,7 @@ pub enum Error {
         standing: Standing,
     },
     /// The system was built and could not be activated.
-    #[error("the system was built but `{}` failed ({end}){}", .action.as_str(), last_words(.tail))]
+    #[error("the system was built but `{}` failed ({end}){}", .action.as_str(), stderr_summary(.tail))]
     #[diagnostic(
         code(hyper_sync::rebuild::activation),
         help(
@@ -378,7 +378,7 @@ fn told(cause: Option<String>) -> String {
 
 /// The last lines that an activation printed, for the message: it ends soon after what went wrong, and has no word
 /// for it that could be looked for.
-fn last_words(tail: &str) -> String {
+fn stderr_summary(tail: &str) -> String {
     // What is being done, and `nixos-rebuild` on the command that it ran.
     let is_noise = |line: &str| line.ends_with("...") || line.contains("non-zero exit status");
     let lines = tail.lines().map(str::trim);
@@ -408,11 +408,11 @@ mod tests {
         let tail = "stopping units\nboot loader: x\nactivating...\n\ncat: No space left on device\nFailed to install \u{202e}it\n\
             Command 'systemd-run /nix/store/x' returned non-zero exit status 1.";
         assert_eq!(
-            last_words(tail),
+            stderr_summary(tail),
             ": boot loader: x; cat: No space left on device; Failed to install \\u{202e}it"
         );
-        assert_eq!(last_words("\n"), "");
-        let long = last_words(&"ä".repeat(WORDS_MAX + 1));
+        assert_eq!(stderr_summary("\n"), "");
+        let long = stderr_summary(&"ä".repeat(WORDS_MAX + 1));
         assert_eq!(long, format!(": {}…", "ä".repeat(WORDS_MAX - 1)));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::in_order::InOrder;
+use super::sorted_cursor::SortedCursor;
 use super::{Error, Local, Scanner};
 use crate::git::{File, FileMode, RelPath};
 use crate::patterns::Patterns;
@@ -17,7 +17,7 @@ impl Scanner<'_> {
         executable: &Patterns,
     ) -> Result<BTreeMap<RelPath, Local>, Error> {
         let mut local = self.look(base.keys())?;
-        let mut written = InOrder::new(base);
+        let mut written = SortedCursor::new(base);
         local.retain(|path, local| {
             let is_same = written.get(path).is_some_and(|file| {
                 local.is(file) || (local.has_content_of(file) && executable.matches(path))

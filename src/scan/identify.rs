@@ -4,7 +4,7 @@ use std::io::Read;
 
 use sha1::{Digest, Sha1};
 
-use super::in_order::InOrder;
+use super::sorted_cursor::SortedCursor;
 use super::{Belief, Below, Error, Local, Scanner};
 use crate::fs::{FileKind, Stat};
 use crate::git::{BlobId, FileMode, Oid, RelPath};
@@ -15,7 +15,7 @@ impl Scanner<'_> {
     /// Looks at paths, which are sorted, one after the other.
     pub(super) fn look_at_each(&self, paths: &[&RelPath]) -> Result<Vec<(RelPath, Local)>, Error> {
         let mut stats = self.target.stats();
-        let mut remembered = self.remembered.map(InOrder::new);
+        let mut remembered = self.remembered.map(SortedCursor::new);
         let look = |&path: &&RelPath| {
             let local = match stats.of(path)? {
                 Some(stat) => {

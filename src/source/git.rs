@@ -96,7 +96,7 @@ impl Options {
         }
     }
 
-    fn patience(&self) -> Timeouts {
+    fn timeouts(&self) -> Timeouts {
         Timeouts::new(self.interrupt.clone(), self.deadline, self.limits.time)
     }
 }
@@ -140,7 +140,7 @@ impl GitSource {
     #[must_use]
     pub fn local(path: &Path, env: &Env, options: Options) -> Self {
         let endpoint = local::LocalEndpoint::new(path, env);
-        let session = ProcessConnection::new(Box::new(endpoint), options.patience());
+        let session = ProcessConnection::new(Box::new(endpoint), options.timeouts());
         Self::new(Box::new(session), options)
     }
 
@@ -156,7 +156,7 @@ impl GitSource {
             key::check(&path).map_err(|fault| SshError::Key { path, fault })?;
         }
         let endpoint = ssh::Ssh::new(address, identity, env)?;
-        let session = ProcessConnection::new(Box::new(endpoint), options.patience());
+        let session = ProcessConnection::new(Box::new(endpoint), options.timeouts());
         Ok(Self::new(Box::new(session), options))
     }
 

@@ -42,13 +42,13 @@ impl Ladder {
 impl Source for Ladder {
     fn resolve(&self, reference: &str) -> Result<ResolvedRef, Error> {
         match self.git.resolve(reference) {
-            Err(error) if blocks(&error) => match self.api.resolve(reference) {
+            Err(error) if is_transport_failure(&error) => match self.api.resolve(reference) {
                 Ok(resolved) => {
                     *self.blocked() = Some(error.to_string());
                     Ok(resolved)
                 }
                 // Both ways are blocked: the first error is that of the usual way.
-                Err(second) if blocks(&second) => Err(error),
+                Err(second) if is_transport_failure(&second) => Err(error),
                 Err(second) => Err(second),
             },
             // Git lists names; a short id is only known to the API.
@@ -89,8 +89,8 @@ impl Source for Ladder {
             };
             match by(routes, &mut fallbacks) {
                 Ok(obtained) => return Ok(with(obtained, fallbacks)),
-                Err((from, error)) if moves_on(&error) => {
-                    if blocks(&error) {
+                Err((from, error)) if should_fall_back(&error) => {
+                    if is_transport_failure(&error) {
                         *self.blocked() = Some(error.to_string());
                     }
                     give_up(&mut fallbacks, from, error.to_string());
@@ -100,7 +100,7 @@ impl Source for Ladder {
         }
         let by_api = |trust| self.api.obtain_with(commit, last, store, need, trust);
         let error = match by_api(false) {
-            Err(error) if moves_on(&error) => error,
+            Err(error) if should_fall_back(&error) => error,
             result => return result.map(|obtained| with(obtained, fallbacks)),
         };
         let is_unproven = matches!(error, Error::Unproven { .. });
@@ -108,7 +108,7 @@ impl Source for Ladder {
             give_up(&mut fallbacks, Route::SelectApi, error.to_string());
             match by(&[Route::Full], &mut fallbacks) {
                 // Only the forge's word is left.
-                Err((from, error)) if is_unproven && moves_on(&error) => {
+                Err((from, error)) if is_unproven && should_fall_back(&error) => {
                     give_up(&mut fallbacks, from, error.to_string());
                 }
                 result => {
@@ -129,7 +129,7 @@ impl Source for Ladder {
             return self.api.descends(new, old, store);
         }
         match self.git.descends(new, old, store) {
-            Err(error) if blocks(&error) => self.api.descends(new, old, store),
+            Err(error) if is_transport_failure(&error) => self.api.descends(new, old, store),
             other => other,
         }
     }
@@ -158,7 +158,7 @@ fn with(mut obtained: Obtained, fallbacks: Vec<Fallback>) -> Obtained {
 }
 
 /// Whether the way itself is blocked, so that another one may be free.
-fn blocks(error: &Error) -> bool {
+fn is_transport_failure(error: &Error) -> bool {
     matches!(
         error,
         Error::Unreachable { .. }
@@ -177,8 +177,8 @@ fn blocks(error: &Error) -> bool {
 }
 
 /// Whether another way to the objects is worth trying.
-fn moves_on(error: &Error) -> bool {
-    blocks(error)
+fn should_fall_back(error: &Error) -> bool {
+    is_transport_failure(error)
         || matches!(
             error,
             Error::Unsuited { .. } | Error::Incomplete { .. } | Error::Unproven { .. }

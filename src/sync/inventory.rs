@@ -172,7 +172,7 @@ impl Content for UpdateContent<'_> {
         }
     }
 
-    fn settle(&self) -> Result<(), apply::Error> {
-        Ok(self.store.settle()?)
+    fn make_durable(&self) -> Result<(), apply::Error> {
+        Ok(self.store.make_durable()?)
     }
 }

@@ -7,7 +7,7 @@ use super::{OpenMode, StateNote, SyncMode};
 use crate::apply::{Applied, Recovered};
 use crate::git::{Commit, CommitId, RelPath};
 use crate::plan::Plan;
-use crate::scan::{InOrder, Local};
+use crate::scan::{Local, SortedCursor};
 use crate::signature::Signer;
 use crate::source::{Fallback, Notice, RefKind, Route, Staged, Traffic};
 use crate::state::SyncState;
@@ -86,7 +86,7 @@ pub(super) fn tree_size(
     let written = plan.operations().iter().map(|operation| &operation.path);
     // Both are sorted.
     let mut written = written.peekable();
-    let mut local = InOrder::new(local);
+    let mut local = SortedCursor::new(local);
     let stays = staged.files().keys().filter(|path| {
         while written.next_if(|written| written < path).is_some() {}
         written.peek() != Some(path)

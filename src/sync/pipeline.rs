@@ -143,7 +143,7 @@ impl SyncPipeline<'_> {
         let commit = obtained.commit.commit().clone();
         thread::scope(|scope| {
             // It may cost a request, which need not be waited for before there is something to be written.
-            let descent = self.remote.zip(self.moves_on(&commit));
+            let descent = self.remote.zip(self.required_ancestor(&commit));
             let descent = descent.map(|(remote, last)| {
                 let commit = &commit;
                 scope.spawn(move || remote.descends(commit, last, store))
@@ -184,7 +184,7 @@ impl SyncPipeline<'_> {
                 sync_state::write(self.context, self.session, &outcome)?;
             }
             // A check brings listings too.
-            tidy(store);
+            repack(store);
             Ok(outcome)
         })
     }
@@ -302,7 +302,7 @@ impl SyncPipeline<'_> {
     ///
     /// Another name or repository than last time starts a line of its own: going from `main` to a feature branch is no
     /// rewind.
-    fn moves_on(&self, commit: &Commit) -> Option<CommitId> {
+    fn required_ancestor(&self, commit: &Commit) -> Option<CommitId> {
         let last = self.session.index()?;
         let repository = last.repository.as_ref();
         let same_line = last.reference == self.goal.reference
@@ -369,8 +369,8 @@ fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
 }
 
 /// Bounds the store. What fails here is done by the next run.
-fn tidy(store: &Store) {
-    if let Err(error) = store.tidy(KEEP.0, KEEP.1) {
+fn repack(store: &Store) {
+    if let Err(error) = store.repack(KEEP.0, KEEP.1) {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
             "the object store is tidied by the next run"

@@ -1,21 +1,21 @@
 //! What the target holds: scripts that can be run, and the machine's own modules.
 
 use super::findings::Findings;
+use super::probe::Probe;
 use super::repair::Repair;
-use super::sight::Sight;
 use crate::fs::{FileKind, Stat};
 use crate::git::RelPath;
 use crate::nix::names::sets_attribute;
 
 /// Files that match `executable` can be run.
-pub(super) fn scripts(sight: &Sight<'_>, findings: &mut Findings) {
-    if sight.settings().executable.is_empty() {
+pub(super) fn scripts(probe: &Probe<'_>, findings: &mut Findings) {
+    if probe.settings().executable.is_empty() {
         return findings.skip("no patterns are set in `executable`");
     }
-    if sight.target.is_err() {
+    if probe.target.is_err() {
         return findings.skip("there is no target to look at");
     }
-    let scripts = matching(sight);
+    let scripts = matching(probe);
     let plain: Vec<_> = scripts
         .iter()
         .filter(|(_, stat)| !is_executable(*stat))
@@ -38,9 +38,9 @@ pub(super) fn scripts(sight: &Sight<'_>, findings: &mut Findings) {
 }
 
 /// Scripts are made executable for those who may read them.
-pub(super) fn make_executable(sight: &Sight<'_>) -> Vec<Repair> {
-    let target = &sight.settings().target;
-    let plain = matching(sight)
+pub(super) fn make_executable(probe: &Probe<'_>) -> Vec<Repair> {
+    let target = &probe.settings().target;
+    let plain = matching(probe)
         .into_iter()
         .filter(|(_, stat)| !is_executable(*stat));
     plain
@@ -54,13 +54,13 @@ fn is_executable(stat: Stat) -> bool {
     stat.mode & 0o100 != 0
 }
 
-fn matching(sight: &Sight<'_>) -> Vec<(RelPath, Stat)> {
-    let patterns = &sight.settings().executable;
-    let paths = sight
+fn matching(probe: &Probe<'_>) -> Vec<(RelPath, Stat)> {
+    let patterns = &probe.settings().executable;
+    let paths = probe
         .managed()
         .into_iter()
         .filter(|path| patterns.matches(path));
-    let files = paths.filter_map(|path| Some((sight.target_stat(&path)?, path)));
+    let files = paths.filter_map(|path| Some((probe.target_stat(&path)?, path)));
     files
         .filter(|(stat, _)| stat.kind == FileKind::File)
         .map(|(stat, path)| (path, stat))
@@ -68,8 +68,8 @@ fn matching(sight: &Sight<'_>) -> Vec<(RelPath, Stat)> {
 }
 
 /// Hyper-NixOS keeps the users of a machine in a module of their own.
-pub(super) fn users(sight: &Sight<'_>, findings: &mut Findings) {
-    let Some((path, source)) = local_module(sight, "modules/users-local.nix", findings) else {
+pub(super) fn users(probe: &Probe<'_>, findings: &mut Findings) {
+    let Some((path, source)) = local_module(probe, "modules/users-local.nix", findings) else {
         return;
     };
     match sets_attribute(&source, &["users", "users"]) {
@@ -84,24 +84,24 @@ pub(super) fn users(sight: &Sight<'_>, findings: &mut Findings) {
 }
 
 /// Hyper-NixOS keeps what is special to a machine in a module of its own.
-pub(super) fn system(sight: &Sight<'_>, findings: &mut Findings) {
-    if let Some((path, _)) = local_module(sight, "modules/system-local.nix", findings) {
+pub(super) fn system(probe: &Probe<'_>, findings: &mut Findings) {
+    if let Some((path, _)) = local_module(probe, "modules/system-local.nix", findings) {
         findings.pass(format!("`{path}` is there"));
     }
 }
 
 fn local_module(
-    sight: &Sight<'_>,
+    probe: &Probe<'_>,
     path: &'static str,
     findings: &mut Findings,
 ) -> Option<(&'static str, String)> {
-    if !sight.is_hyper_nixos() {
+    if !probe.is_hyper_nixos() {
         findings.skip("the target is not that of Hyper-NixOS");
         return None;
     }
     let found = RelPath::new(path.as_bytes())
         .ok()
-        .map(|path| sight.read_target(&path));
+        .map(|path| probe.read_target(&path));
     match found {
         Some(Ok(Some(source))) => return Some((path, source)),
         Some(Err(error)) => findings.fault(format!("`{path}` cannot be read: {error}"), "check its permissions"),

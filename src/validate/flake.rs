@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use super::FilePosition;
 use super::findings::Findings;
-use super::sight::Sight;
+use super::probe::Probe;
 use crate::nix::{Flake, FlakeLock, Layout, lock};
 use crate::text;
 
 const MISSING: &str = "set `rebuild.flake` to the directory that holds the machine's `flake.nix`";
 
 /// `flake.nix` parses, has hosts and reaches the target.
-pub(super) fn flake(sight: &Sight<'_>, findings: &mut Findings) {
-    let path = sight.settings().rebuild.flake.join("flake.nix");
+pub(super) fn flake(probe: &Probe<'_>, findings: &mut Findings) {
+    let path = probe.settings().rebuild.flake.join("flake.nix");
     let shown = text::path(&path);
-    let source: Arc<str> = match sight.read(&path) {
+    let source: Arc<str> = match probe.read(&path) {
         Ok(Some(source)) => source.into(),
         Ok(None) => return findings.fault(format!("`{shown}` is missing"), MISSING),
         Err(error) => {
@@ -33,12 +33,12 @@ pub(super) fn flake(sight: &Sight<'_>, findings: &mut Findings) {
             );
         }
     };
-    hosts(sight, &flake, findings);
-    reach(sight, &flake, findings);
+    hosts(probe, &flake, findings);
+    reach(probe, &flake, findings);
 }
 
-fn hosts(sight: &Sight<'_>, flake: &Flake, findings: &mut Findings) {
-    let wanted = &sight.settings().rebuild.host;
+fn hosts(probe: &Probe<'_>, flake: &Flake, findings: &mut Findings) {
+    let wanted = &probe.settings().rebuild.host;
     match (&flake.hosts, wanted) {
         _ if !flake.outputs => findings.fault(
             "it has no `outputs`",
@@ -63,8 +63,8 @@ fn list(names: &[String]) -> String {
 
 /// The three ways from a flake to the target that are in the field: it is the target, has it as an input, or names its
 /// files by their paths.
-fn reach(sight: &Sight<'_>, flake: &Flake, findings: &mut Findings) {
-    let settings = sight.settings();
+fn reach(probe: &Probe<'_>, flake: &Flake, findings: &mut Findings) {
+    let settings = probe.settings();
     let (directory, target) = (&settings.rebuild.flake, &settings.target);
     let shown = text::path(target);
     match Layout::of(flake, directory, target) {
@@ -97,11 +97,11 @@ fn leads_elsewhere(flake: &Flake, directory: &Path) -> bool {
 }
 
 /// `flake.lock` is whole and has the flake's inputs.
-pub(super) fn lock(sight: &Sight<'_>, findings: &mut Findings) {
-    let directory = &sight.settings().rebuild.flake;
+pub(super) fn lock(probe: &Probe<'_>, findings: &mut Findings) {
+    let directory = &probe.settings().rebuild.flake;
     let path = directory.join("flake.lock");
     let shown = text::path(&path);
-    let flake = sight.read(&directory.join("flake.nix"));
+    let flake = probe.read(&directory.join("flake.nix"));
     let flake = flake
         .ok()
         .flatten()
@@ -109,7 +109,7 @@ pub(super) fn lock(sight: &Sight<'_>, findings: &mut Findings) {
     let Some(flake) = flake else {
         return findings.skip("there is no flake that can be read");
     };
-    let source: Arc<str> = match sight.read(&path) {
+    let source: Arc<str> = match probe.read(&path) {
         Ok(Some(source)) => source.into(),
         Ok(None) if flake.inputs.is_empty() => {
             return findings.pass("the flake has no inputs to lock");

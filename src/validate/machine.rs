@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::findings::Findings;
-use super::sight::Sight;
+use super::probe::Probe;
 use crate::nix::conf::experimental_features;
 use crate::process::{Command, Environment, Output};
 use crate::text::{self, Amount};
@@ -13,15 +13,15 @@ use crate::text::{self, Amount};
 const FEATURES: [&str; 2] = ["nix-command", "flakes"];
 
 /// Nix is there, and flakes are on.
-pub(super) fn nix(sight: &Sight<'_>, findings: &mut Findings) {
-    let Some(path) = sight.find_program("nix") else {
+pub(super) fn nix(probe: &Probe<'_>, findings: &mut Findings) {
+    let Some(path) = probe.find_program("nix") else {
         return findings.fault(
             "`nix` is not in the search path",
             "install Nix, or add its directory to `PATH`",
         );
     };
     findings.pass(format!("`{}` is there", text::path(&path)));
-    let on = features(sight);
+    let on = features(probe);
     let off: Vec<_> = FEATURES
         .iter()
         .filter(|&&feature| !on.iter().any(|name| name == feature))
@@ -38,8 +38,8 @@ pub(super) fn nix(sight: &Sight<'_>, findings: &mut Findings) {
 }
 
 /// The features that are on, from the files and variables Nix reads, in its order.
-fn features(sight: &Sight<'_>) -> Vec<String> {
-    let env = sight.env();
+fn features(probe: &Probe<'_>) -> Vec<String> {
+    let env = probe.env();
     let system = env
         .path("NIX_CONF_DIR")
         .unwrap_or(Path::new("/etc/nix"))
@@ -56,7 +56,7 @@ fn features(sight: &Sight<'_>) -> Vec<String> {
     }
     let mut on = Vec::new();
     for file in files {
-        let read = |path: &Path| sight.system.read(path).ok().flatten();
+        let read = |path: &Path| probe.system.read(path).ok().flatten();
         if let Some(text) = read(&file) {
             let directory = file.parent().unwrap_or(Path::new("/"));
             experimental_features(&text, &mut on, &|name| read(&directory.join(name)));
@@ -69,15 +69,15 @@ fn features(sight: &Sight<'_>) -> Vec<String> {
 }
 
 /// Virtual machines can run with the processor's help.
-pub(super) fn virtualisation(sight: &Sight<'_>, findings: &mut Findings) {
-    if !sight.settings().validate.kvm {
+pub(super) fn virtualisation(probe: &Probe<'_>, findings: &mut Findings) {
+    if !probe.settings().validate.kvm {
         return findings.skip("not asked for: `validate.kvm` is false");
     }
-    if sight.system.exists("/dev/kvm") {
+    if probe.system.exists("/dev/kvm") {
         return findings.pass("`/dev/kvm` is there");
     }
     let text = "`/dev/kvm` is missing";
-    let processor = sight.system.read(Path::new("/proc/cpuinfo")).ok().flatten();
+    let processor = probe.system.read(Path::new("/proc/cpuinfo")).ok().flatten();
     match processor.as_deref().and_then(has_virtualisation) {
         Some(false) => findings.fault(
             format!("{text}, and the processor offers no virtualisation"),
@@ -103,9 +103,9 @@ fn has_virtualisation(cpuinfo: &str) -> Option<bool> {
 }
 
 /// The bridge is there, and there is a way out.
-pub(super) fn network(sight: &Sight<'_>, findings: &mut Findings) {
-    if let Some(bridge) = &sight.settings().validate.bridge {
-        if sight
+pub(super) fn network(probe: &Probe<'_>, findings: &mut Findings) {
+    if let Some(bridge) = &probe.settings().validate.bridge {
+        if probe
             .system
             .exists(Path::new("/sys/class/net").join(bridge))
         {
@@ -117,7 +117,7 @@ pub(super) fn network(sight: &Sight<'_>, findings: &mut Findings) {
             );
         }
     }
-    let read = |path| sight.system.read(Path::new(path)).ok().flatten();
+    let read = |path| probe.system.read(Path::new(path)).ok().flatten();
     match (read("/proc/net/route"), read("/proc/net/ipv6_route")) {
         (None, None) => findings.skip("the routes cannot be seen"),
         (v4, v6) => {
@@ -159,18 +159,18 @@ fn has_default_v6(table: &str) -> bool {
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The configured units run, or start when they are needed.
-pub(super) fn services(sight: &Sight<'_>, findings: &mut Findings) {
-    let services = &sight.settings().validate.services;
+pub(super) fn services(probe: &Probe<'_>, findings: &mut Findings) {
+    let services = &probe.settings().validate.services;
     if services.is_empty() {
         return findings.skip("none are named in `validate.services`");
     }
     // sd_booted(3)
-    if !sight.system.exists("/run/systemd/system") {
+    if !probe.system.exists("/run/systemd/system") {
         return findings.skip("systemd does not run here");
     }
     let sockets = services.iter().map(|unit| socket(unit));
     let units: Vec<String> = services.iter().cloned().chain(sockets).collect();
-    let Some(states) = states(sight, &units) else {
+    let Some(states) = states(probe, &units) else {
         return findings.warn("systemd does not answer", "`systemctl status` says why");
     };
     for unit in services {
@@ -212,9 +212,9 @@ struct UnitState {
     active: String,
 }
 
-fn states(sight: &Sight<'_>, units: &[String]) -> Option<Vec<UnitState>> {
-    let environment = Environment::new(sight.env(), &[]);
-    let runner = sight.context.runner;
+fn states(probe: &Probe<'_>, units: &[String]) -> Option<Vec<UnitState>> {
+    let environment = Environment::new(probe.env(), &[]);
+    let runner = probe.context.runner;
     let systemctl = runner.find("systemctl", &environment)?;
     let mut args = vec!["show", "--property=Id,LoadState,ActiveState", "--"];
     args.extend(units.iter().map(String::as_str));
@@ -248,8 +248,8 @@ fn parse_states(text: &str) -> Vec<UnitState> {
 const BOOT_MIN: u64 = 100 << 20;
 
 /// There is room where a sync and a rebuild write.
-pub(super) fn disk_space(sight: &Sight<'_>, findings: &mut Findings) {
-    let settings = sight.settings();
+pub(super) fn disk_space(probe: &Probe<'_>, findings: &mut Findings) {
+    let settings = probe.settings();
     let min = settings.validate.min_free;
     let places: [(PathBuf, u64); 4] = [
         (settings.target.clone(), min),
@@ -260,10 +260,10 @@ pub(super) fn disk_space(sight: &Sight<'_>, findings: &mut Findings) {
     let mut seen = Vec::new();
     for (path, min) in places {
         let ours = path == settings.target || path == settings.state_dir;
-        if !ours && !sight.system.exists(&path) {
+        if !ours && !probe.system.exists(&path) {
             continue;
         }
-        let Some(space) = sight.system.space(&path) else {
+        let Some(space) = probe.system.space(&path) else {
             continue;
         };
         // A `/boot` that is no file system of its own is measured with its own need, which is the smaller.

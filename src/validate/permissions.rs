@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::findings::Findings;
+use super::probe::Probe;
 use super::repair::Repair;
-use super::sight::Sight;
 use super::system::SystemPath;
 use crate::fs::{FileKind, Stat};
 use crate::git::RelPath;
@@ -16,30 +16,30 @@ const WRITABLE_BY_OTHERS: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 
 /// Owners, directories others may write into, and the token's file.
-pub(super) fn permissions(sight: &Sight<'_>, findings: &mut Findings) {
-    above(sight, findings);
-    inside(sight, findings);
-    token(sight, findings);
+pub(super) fn permissions(probe: &Probe<'_>, findings: &mut Findings) {
+    above(probe, findings);
+    inside(probe, findings);
+    token(probe, findings);
     if findings.is_clean() {
         findings.pass("nobody else may change the target, the flake or the state");
     }
 }
 
 /// What is too open is closed to others; nothing else about it is changed.
-pub(super) fn close(sight: &Sight<'_>) -> Vec<Repair> {
-    let above = open_above(sight).into_iter();
+pub(super) fn close(probe: &Probe<'_>) -> Vec<Repair> {
+    let above = open_above(probe).into_iter();
     let mut repairs: Vec<_> = above
         .map(|(path, node)| Repair::set_mode(path, node.mode & !WRITABLE_BY_OTHERS))
         .collect();
-    let target = &sight.settings().target;
-    repairs.extend(open_inside(sight).into_iter().map(|(path, stat)| {
-        let is_managed = path.as_ref().is_some_and(|path| is_managed(sight, path));
+    let target = &probe.settings().target;
+    repairs.extend(open_inside(probe).into_iter().map(|(path, stat)| {
+        let is_managed = path.as_ref().is_some_and(|path| is_managed(probe, path));
         let path = path.map_or_else(|| target.clone(), |path| target.join(path));
         let excess = if is_managed { stat.excess() } else { 0 };
         Repair::set_mode(path, stat.mode & !(WRITABLE_BY_OTHERS | excess))
     }));
     repairs.extend(
-        odd_modes(sight)
+        odd_modes(probe)
             .into_iter()
             .map(|(path, stat)| Repair::set_mode(target.join(path), stat.mode & !stat.excess())),
     );
@@ -47,10 +47,10 @@ pub(super) fn close(sight: &Sight<'_>) -> Vec<Repair> {
         path,
         refusal: UntrustedReason::Mode(mode),
         ..
-    })) = token_problem(sight)
+    })) = token_problem(probe)
     {
         let path = path
-            .strip_prefix(sight.context.root)
+            .strip_prefix(probe.context.root)
             .map_or(path.clone(), |path| Path::new("/").join(path));
         repairs.push(Repair::set_mode(path, mode & 0o700));
     }
@@ -58,8 +58,8 @@ pub(super) fn close(sight: &Sight<'_>) -> Vec<Repair> {
 }
 
 /// The directories on the way to what root reads and writes.
-fn on_the_way(sight: &Sight<'_>) -> Vec<(PathBuf, SystemPath)> {
-    let settings = sight.settings();
+fn on_the_way(probe: &Probe<'_>) -> Vec<(PathBuf, SystemPath)> {
+    let settings = probe.settings();
     let mut paths: Vec<&Path> = Vec::new();
     for path in [
         &settings.target,
@@ -75,28 +75,28 @@ fn on_the_way(sight: &Sight<'_>) -> Vec<(PathBuf, SystemPath)> {
     paths.sort();
     let nodes = paths
         .into_iter()
-        .filter_map(|path| Some((path.to_owned(), sight.system.stat(path)?)));
+        .filter_map(|path| Some((path.to_owned(), probe.system.stat(path)?)));
     nodes.collect()
 }
 
-fn open_above(sight: &Sight<'_>) -> Vec<(PathBuf, SystemPath)> {
+fn open_above(probe: &Probe<'_>) -> Vec<(PathBuf, SystemPath)> {
     let is_open =
         |node: &SystemPath| node.mode & WRITABLE_BY_OTHERS != 0 && node.mode & STICKY == 0;
-    let nodes = on_the_way(sight).into_iter();
+    let nodes = on_the_way(probe).into_iter();
     nodes
-        .filter(|(path, node)| is_open(node) && *path != sight.settings().target)
+        .filter(|(path, node)| is_open(node) && *path != probe.settings().target)
         .collect()
 }
 
-fn above(sight: &Sight<'_>, findings: &mut Findings) {
-    for (path, _) in open_above(sight) {
+fn above(probe: &Probe<'_>, findings: &mut Findings) {
+    for (path, _) in open_above(probe) {
         findings.fault(
             format!("everybody may write into `{}`", text::path(&path)),
             "whoever may write there can put their own configuration in place; `--fix` takes the right from them",
         );
     }
     let us = rustix::process::geteuid().as_raw();
-    for (path, node) in on_the_way(sight) {
+    for (path, node) in on_the_way(probe) {
         if node.uid != 0 && node.uid != us {
             findings.warn(
                 format!("`{}` belongs to the user with id {}", text::path(&path), node.uid),
@@ -107,12 +107,12 @@ fn above(sight: &Sight<'_>, findings: &mut Findings) {
 }
 
 /// The target and the files in it that everybody may write.
-fn open_inside(sight: &Sight<'_>) -> Vec<(Option<RelPath>, Stat)> {
-    let Ok(target) = &sight.target else {
+fn open_inside(probe: &Probe<'_>) -> Vec<(Option<RelPath>, Stat)> {
+    let Ok(target) = &probe.target else {
         return Vec::new();
     };
     let own = target.own_stat().ok().flatten().map(|stat| (None, stat));
-    let walk = sight.walk().map(|walk| &walk.entries).into_iter().flatten();
+    let walk = probe.walk().map(|walk| &walk.entries).into_iter().flatten();
     let inside = walk.map(|(path, stat)| (Some(path.clone()), *stat));
     let is_open = |stat: &Stat| {
         // The bits of a symlink mean nothing.
@@ -126,26 +126,26 @@ fn open_inside(sight: &Sight<'_>) -> Vec<(Option<RelPath>, Stat)> {
 }
 
 /// Managed files with modes that no sync writes, but for those that everybody may write, which are told as that.
-fn odd_modes(sight: &Sight<'_>) -> Vec<(RelPath, Stat)> {
-    let walk = sight.walk().map(|walk| &walk.entries).into_iter().flatten();
+fn odd_modes(probe: &Probe<'_>) -> Vec<(RelPath, Stat)> {
+    let walk = probe.walk().map(|walk| &walk.entries).into_iter().flatten();
     let is_odd = |stat: &Stat| {
         stat.kind == FileKind::File && stat.excess() != 0 && stat.mode & WRITABLE_BY_OTHERS == 0
     };
-    walk.filter(|(path, stat)| is_odd(stat) && is_managed(sight, path))
+    walk.filter(|(path, stat)| is_odd(stat) && is_managed(probe, path))
         .map(|(path, stat)| (path.clone(), *stat))
         .collect()
 }
 
-fn is_managed(sight: &Sight<'_>, path: &RelPath) -> bool {
-    sight
+fn is_managed(probe: &Probe<'_>, path: &RelPath) -> bool {
+    probe
         .index()
         .is_some_and(|index| index.entries.contains_key(path))
 }
 
-fn inside(sight: &Sight<'_>, findings: &mut Findings) {
+fn inside(probe: &Probe<'_>, findings: &mut Findings) {
     findings.each(
         true,
-        &open_inside(sight),
+        &open_inside(probe),
         |(path, _)| {
             format!(
                 "everybody may write `{}`",
@@ -156,7 +156,7 @@ fn inside(sight: &Sight<'_>, findings: &mut Findings) {
     );
     findings.each(
         false,
-        &odd_modes(sight),
+        &odd_modes(probe),
         |(path, stat)| {
             format!(
                 "`{path}` has the mode {:04o}, which no sync writes",
@@ -166,7 +166,7 @@ fn inside(sight: &Sight<'_>, findings: &mut Findings) {
         "the next sync sets it back, and so does `--fix`",
     );
     let us = rustix::process::geteuid().as_raw();
-    let walk = sight.walk().map(|walk| &walk.entries).into_iter().flatten();
+    let walk = probe.walk().map(|walk| &walk.entries).into_iter().flatten();
     let foreign: Vec<_> = walk
         .filter(|(_, stat)| stat.uid != 0 && stat.uid != us)
         .collect();
@@ -178,20 +178,20 @@ fn inside(sight: &Sight<'_>, findings: &mut Findings) {
     );
 }
 
-fn token(sight: &Sight<'_>, findings: &mut Findings) {
-    if let Some(error) = token_problem(sight) {
+fn token(probe: &Probe<'_>, findings: &mut Findings) {
+    if let Some(error) = token_problem(probe) {
         let help = miette::Diagnostic::help(&error).map(|help| help.to_string());
         findings.fault(error.to_string(), help.unwrap_or_default());
     }
 }
 
 /// Why the token that a sync would use must not be used; its content is never told.
-fn token_problem(sight: &Sight<'_>) -> Option<token::Error> {
-    let search = TokenSearch::of(sight.settings(), sight.env())?;
-    let file = search.token_file.map(|path| sight.system.real(path));
+fn token_problem(probe: &Probe<'_>) -> Option<token::Error> {
+    let search = TokenSearch::of(probe.settings(), probe.env())?;
+    let file = search.token_file.map(|path| probe.system.real(path));
     let search = TokenSearch {
         token_file: file.as_deref(),
-        root: sight.context.root,
+        root: probe.context.root,
         ..search
     };
     search.run().err()

@@ -3,16 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use super::findings::Findings;
+use super::probe::Probe;
 use super::repair::Repair;
-use super::sight::Sight;
 use crate::fs::{self, FileKind};
 use crate::text;
 
 /// The target can be opened, and its file system can be written.
-pub(super) fn target(sight: &Sight<'_>, findings: &mut Findings) {
-    let path = &sight.settings().target;
+pub(super) fn target(probe: &Probe<'_>, findings: &mut Findings) {
+    let path = &probe.settings().target;
     let shown = text::path(path);
-    if let Err(error) = &sight.target {
+    if let Err(error) = &probe.target {
         let hint = match error {
             fs::Error::TargetMissing { .. } => {
                 "`hyper-sync sync` makes it; check `target` if it should be elsewhere".to_owned()
@@ -24,7 +24,7 @@ pub(super) fn target(sight: &Sight<'_>, findings: &mut Findings) {
         findings.fault(error.to_string(), hint);
         return;
     }
-    match sight.system.space(path) {
+    match probe.system.space(path) {
         Some(space) if space.read_only => findings.fault(
             format!("`{shown}` is on a file system that is mounted read-only"),
             "mount it writable, or set `target` to a directory that is",
@@ -34,14 +34,14 @@ pub(super) fn target(sight: &Sight<'_>, findings: &mut Findings) {
 }
 
 /// The configured directories are there.
-pub(super) fn directories(sight: &Sight<'_>, findings: &mut Findings) {
-    let directories = &sight.settings().validate.directories;
+pub(super) fn directories(probe: &Probe<'_>, findings: &mut Findings) {
+    let directories = &probe.settings().validate.directories;
     if directories.is_empty() {
         findings.skip("none are named in `validate.directories`");
     }
     for path in directories {
         let shown = text::path(path);
-        match sight.kind(&absolute(sight, path)) {
+        match probe.kind(&absolute(probe, path)) {
             Some(FileKind::Directory) => findings.pass(format!("`{shown}` is there")),
             Some(_) => findings.fault(
                 format!("`{shown}` is not a directory"),
@@ -53,28 +53,28 @@ pub(super) fn directories(sight: &Sight<'_>, findings: &mut Findings) {
 }
 
 /// Missing directories are made.
-pub(super) fn make_directories(sight: &Sight<'_>) -> Vec<Repair> {
-    let directories = sight.settings().validate.directories.iter();
-    let missing = directories.filter(|path| sight.kind(&absolute(sight, path)).is_none());
+pub(super) fn make_directories(probe: &Probe<'_>) -> Vec<Repair> {
+    let directories = probe.settings().validate.directories.iter();
+    let missing = directories.filter(|path| probe.kind(&absolute(probe, path)).is_none());
     missing
-        .map(|path| Repair::make_directory(absolute(sight, path)))
+        .map(|path| Repair::make_directory(absolute(probe, path)))
         .collect()
 }
 
 /// The configured files are there.
-pub(super) fn files(sight: &Sight<'_>, findings: &mut Findings) {
-    let files = &sight.settings().validate.files;
+pub(super) fn files(probe: &Probe<'_>, findings: &mut Findings) {
+    let files = &probe.settings().validate.files;
     if files.is_empty() {
         findings.skip("none are named in `validate.files`");
     }
     for path in files {
         let shown = text::path(path);
-        let hint = if sight.in_target(&absolute(sight, path)).is_some() {
+        let hint = if probe.in_target(&absolute(probe, path)).is_some() {
             "`hyper-sync sync` brings what the repository has"
         } else {
             "it does not come from the repository: restore it from a backup, or make it anew (`nixos-generate-config` makes `hardware-configuration.nix`)"
         };
-        match sight.kind(&absolute(sight, path)) {
+        match probe.kind(&absolute(probe, path)) {
             Some(FileKind::File) => findings.pass(format!("`{shown}` is there")),
             Some(_) => findings.fault(format!("`{shown}` is not a regular file"), hint),
             None => findings.fault(format!("`{shown}` is missing"), hint),
@@ -83,15 +83,15 @@ pub(super) fn files(sight: &Sight<'_>, findings: &mut Findings) {
 }
 
 /// Sockets, FIFOs and devices: Nix refuses to copy a directory that holds one.
-pub(super) fn special_files(sight: &Sight<'_>, findings: &mut Findings) {
-    let walk = match sight.walk() {
+pub(super) fn special_files(probe: &Probe<'_>, findings: &mut Findings) {
+    let walk = match probe.walk() {
         Ok(walk) => walk,
         Err(error) => {
             findings.fault(error.to_string(), "check the disk and its permissions");
             return;
         }
     };
-    if sight.target.is_err() {
+    if probe.target.is_err() {
         findings.skip("there is no target to look at");
         return;
     }
@@ -114,6 +114,6 @@ pub(super) fn special_files(sight: &Sight<'_>, findings: &mut Findings) {
     }
 }
 
-fn absolute(sight: &Sight<'_>, path: &Path) -> PathBuf {
-    sight.settings().target.join(path)
+fn absolute(probe: &Probe<'_>, path: &Path) -> PathBuf {
+    probe.settings().target.join(path)
 }

@@ -1,28 +1,28 @@
 //! The target against the last sync, and the state that remembers it.
 
 use super::findings::Findings;
+use super::probe::Probe;
 use super::repair::Repair;
-use super::sight::Sight;
 use crate::objects::commit_tree;
 use crate::scan::{Belief, Local, Scanner};
 use crate::state::{Found, SyncState, TX};
 use crate::text;
 
 /// Every managed file is what the last sync wrote.
-pub(super) fn integrity(sight: &Sight<'_>, findings: &mut Findings) {
-    let Ok(target) = &sight.target else {
+pub(super) fn integrity(probe: &Probe<'_>, findings: &mut Findings) {
+    let Ok(target) = &probe.target else {
         return findings.skip("there is no target to look at");
     };
-    let index = match sight.load_index() {
+    let index = match probe.load_index() {
         Ok(Found::Whole(index)) => index,
         Ok(Found::Absent) => return findings.skip("nothing was synced yet"),
         Ok(Found::Damaged(_)) | Err(_) => {
             return findings.skip("what was synced last is not known");
         }
     };
-    let settings = sight.settings();
+    let settings = probe.settings();
     let mut managed = index.base();
-    managed.retain(|path, _| !sight.is_excluded(path));
+    managed.retain(|path, _| !probe.is_excluded(path));
     let scanner = Scanner::new(target, Some(index), Belief::Unchanged);
     let scanner = scanner.largest(settings.limits.blob);
     let edits = match scanner.edits(&managed, &settings.executable) {
@@ -55,7 +55,7 @@ pub(super) fn integrity(sight: &Sight<'_>, findings: &mut Findings) {
     }
     if missing.is_empty() && edited.is_empty() {
         let same = managed.len() - protected.len();
-        if is_proven(sight) {
+        if is_proven(probe) {
             findings.pass(format!("{same} files are as in commit {commit}"));
         } else {
             findings.warn(
@@ -64,14 +64,14 @@ pub(super) fn integrity(sight: &Sight<'_>, findings: &mut Findings) {
             );
         }
     }
-    for notice in notices(sight) {
+    for notice in notices(probe) {
         findings.pass(notice);
     }
 }
 
 /// What a reader should know about the commit, which a sync tells once.
-fn notices(sight: &Sight<'_>) -> Vec<String> {
-    let Ok(Some(state)) = &sight.state else {
+fn notices(probe: &Probe<'_>) -> Vec<String> {
+    let Ok(Some(state)) = &probe.state else {
         return Vec::new();
     };
     // The check of the state tells of one that cannot be read.
@@ -80,17 +80,17 @@ fn notices(sight: &Sight<'_>) -> Vec<String> {
 }
 
 /// Whether the commit's own bytes say that its tree is what was written.
-fn is_proven(sight: &Sight<'_>) -> bool {
-    let (Some(index), Ok(Some(state))) = (sight.index(), &sight.state) else {
+fn is_proven(probe: &Probe<'_>) -> bool {
+    let (Some(index), Ok(Some(state))) = (probe.index(), &probe.state) else {
         return false;
     };
-    let limit = sight.settings().limits.blob;
+    let limit = probe.settings().limits.blob;
     commit_tree(state.path(), index.commit, limit) == Some(index.tree)
 }
 
 /// The state directory is ours alone and readable.
-pub(super) fn state(sight: &Sight<'_>, findings: &mut Findings) {
-    let state = match &sight.state {
+pub(super) fn state(probe: &Probe<'_>, findings: &mut Findings) {
+    let state = match &probe.state {
         Ok(Some(state)) => state,
         Ok(None) => return findings.pass("nothing was synced yet"),
         Err(error) => {
@@ -98,8 +98,8 @@ pub(super) fn state(sight: &Sight<'_>, findings: &mut Findings) {
             return findings.fault(error.to_string(), help.unwrap_or_default());
         }
     };
-    let shown = text::path(&sight.settings().state_dir);
-    if let Some(mode) = open_mode(sight) {
+    let shown = text::path(&probe.settings().state_dir);
+    if let Some(mode) = open_mode(probe) {
         findings.warn(
             format!("`{shown}` can be read by others (mode {mode:03o})"),
             "`--fix` closes it",
@@ -117,9 +117,9 @@ pub(super) fn state(sight: &Sight<'_>, findings: &mut Findings) {
             "the next run finishes it first, without the network",
         );
     }
-    match sight.load_index() {
+    match probe.load_index() {
         Ok(Found::Whole(index)) => {
-            let unproven = if is_proven(sight) { "" } else { ", whose files are not proven" };
+            let unproven = if is_proven(probe) { "" } else { ", whose files are not proven" };
             findings.pass(format!("the target was brought to commit {}{unproven}", index.commit.short()));
         }
         Ok(Found::Absent) => findings.pass("nothing was synced yet"),
@@ -132,18 +132,18 @@ pub(super) fn state(sight: &Sight<'_>, findings: &mut Findings) {
             findings.fault(error.to_string(), help.unwrap_or_default());
         }
     }
-    sync_state(sight, findings);
+    sync_state(probe, findings);
     if findings.is_clean() {
         findings.pass(format!("`{shown}` is ours alone"));
     }
 }
 
 /// `sync-state.json`, where people and programs read how the last sync went.
-fn sync_state(sight: &Sight<'_>, findings: &mut Findings) {
-    let settings = sight.settings();
+fn sync_state(probe: &Probe<'_>, findings: &mut Findings) {
+    let settings = probe.settings();
     let private = settings.state_dir.join("sync-state.json");
     for path in settings.state_file.iter().chain([&private]) {
-        let is_bad = match sight.system.read(path) {
+        let is_bad = match probe.system.read(path) {
             Ok(None) => false,
             Ok(Some(text)) => serde_json::from_str::<SyncState>(&text).is_err(),
             Err(_) => true,
@@ -158,15 +158,15 @@ fn sync_state(sight: &Sight<'_>, findings: &mut Findings) {
 }
 
 /// The state directory is closed to others.
-pub(super) fn close(sight: &Sight<'_>) -> Vec<Repair> {
+pub(super) fn close(probe: &Probe<'_>) -> Vec<Repair> {
     let open =
-        open_mode(sight).map(|_| Repair::set_mode(sight.settings().state_dir.clone(), 0o700));
+        open_mode(probe).map(|_| Repair::set_mode(probe.settings().state_dir.clone(), 0o700));
     open.into_iter().collect()
 }
 
 /// The mode of a state directory that others may look into.
-fn open_mode(sight: &Sight<'_>) -> Option<u32> {
-    let state = sight.state.as_ref().ok()?.as_ref()?;
+fn open_mode(probe: &Probe<'_>) -> Option<u32> {
+    let state = probe.state.as_ref().ok()?.as_ref()?;
     let mode = state.directory().own_stat().ok()?.mode;
     (mode & 0o077 != 0).then_some(mode)
 }

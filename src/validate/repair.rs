@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::sight::{Part, Sight};
+use super::probe::{Part, Probe};
 use crate::fs::{Directory, Failure, Faults};
 use crate::text;
 
@@ -38,10 +38,10 @@ impl Repair {
     }
 
     /// Makes the repair; why it could not be made.
-    pub(super) fn make(&self, sight: &Sight<'_>) -> Result<(), String> {
+    pub(super) fn make(&self, probe: &Probe<'_>) -> Result<(), String> {
         // What lies in a target that can be opened is reached through it, so that no symlink leads out of it.
-        let inside = sight.target.as_ref().ok().zip(sight.in_target(&self.path));
-        let real = sight.system.real(&self.path);
+        let inside = probe.target.as_ref().ok().zip(probe.in_target(&self.path));
+        let real = probe.system.real(&self.path);
         match (self.action, inside) {
             (RepairAction::SetMode(mode), Some((target, part))) => {
                 let below = match &part {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::FilePosition;
 use super::findings::Findings;
-use super::sight::Sight;
+use super::probe::Probe;
 use crate::fs::FileKind;
 use crate::nix::names::resolved;
 use crate::nix::{Names, SyntaxError};
@@ -19,16 +19,16 @@ use crate::text;
 const HINT: &str = "correct it: Nix stops at it where the file is used";
 
 /// Every managed `.nix` file parses.
-pub(super) fn syntax(sight: &Sight<'_>, findings: &mut Findings) {
-    if sight.target.is_err() {
+pub(super) fn syntax(probe: &Probe<'_>, findings: &mut Findings) {
+    if probe.target.is_err() {
         return findings.skip("there is no target to look at");
     }
-    let mut files = used(sight);
-    let target = &sight.settings().target;
-    let managed = sight.managed().into_iter().map(|path| target.join(path));
+    let mut files = used(probe);
+    let target = &probe.settings().target;
+    let managed = probe.managed().into_iter().map(|path| target.join(path));
     for path in managed.filter(|path| is_nix(path)) {
-        if !files.contains_key(&path) && path != flake(sight) {
-            let text = Text::read(sight, &path, IsUsed::NotSeen);
+        if !files.contains_key(&path) && path != flake(probe) {
+            let text = Text::read(probe, &path, IsUsed::NotSeen);
             files.insert(path, text);
         }
     }
@@ -64,9 +64,9 @@ enum FileSyntax {
 }
 
 impl Text {
-    fn read(sight: &Sight<'_>, path: &Path, is_used: IsUsed) -> Self {
-        let content = match sight.read(path) {
-            _ if sight.kind(path) != Some(FileKind::File) => FileSyntax::Absent,
+    fn read(probe: &Probe<'_>, path: &Path, is_used: IsUsed) -> Self {
+        let content = match probe.read(path) {
+            _ if probe.kind(path) != Some(FileKind::File) => FileSyntax::Absent,
             Ok(Some(source)) => match Names::parse(&source) {
                 Ok(names) => FileSyntax::Parsed(names),
                 Err(error) => FileSyntax::Broken(source.into(), error),
@@ -107,30 +107,30 @@ fn is_nix(path: &Path) -> bool {
 }
 
 /// The machine's flake, whose syntax is a check of its own.
-fn flake(sight: &Sight<'_>) -> PathBuf {
-    sight.settings().rebuild.flake.join("flake.nix")
+fn flake(probe: &Probe<'_>) -> PathBuf {
+    probe.settings().rebuild.flake.join("flake.nix")
 }
 
 /// The files that are read, followed from where reading begins: the flakes of the machine and of the target, the files
 /// that must be there, and then all that they name.
-fn used(sight: &Sight<'_>) -> BTreeMap<PathBuf, Text> {
-    let settings = sight.settings();
-    let flake = flake(sight);
+fn used(probe: &Probe<'_>) -> BTreeMap<PathBuf, Text> {
+    let settings = probe.settings();
+    let flake = flake(probe);
     let mut used = BTreeMap::new();
     let wanted = settings.require.iter().map(|path| path.as_str().into());
     let wanted = wanted.chain(settings.validate.files.iter().cloned());
     let wanted = wanted.chain([PathBuf::from("flake.nix")]);
     let mut pending: Vec<_> = wanted.map(|path| settings.target.join(path)).collect();
-    if let FileSyntax::Parsed(names) = Text::read(sight, &flake, IsUsed::Surely).content {
-        pending.extend(named(sight, &settings.rebuild.flake, &names));
+    if let FileSyntax::Parsed(names) = Text::read(probe, &flake, IsUsed::Surely).content {
+        pending.extend(named(probe, &settings.rebuild.flake, &names));
     }
     while let Some(path) = pending.pop() {
         if used.contains_key(&path) || path == flake || !is_nix(&path) {
             continue;
         }
-        let text = Text::read(sight, &path, IsUsed::Surely);
+        let text = Text::read(probe, &path, IsUsed::Surely);
         if let FileSyntax::Parsed(names) = &text.content {
-            pending.extend(named(sight, path.parent().unwrap_or(&path), names));
+            pending.extend(named(probe, path.parent().unwrap_or(&path), names));
         }
         used.insert(path, text);
     }
@@ -138,8 +138,8 @@ fn used(sight: &Sight<'_>) -> BTreeMap<PathBuf, Text> {
 }
 
 /// The files that a file in `directory` names; of a directory, its `default.nix`.
-fn named(sight: &Sight<'_>, directory: &Path, names: &Names) -> Vec<PathBuf> {
-    let target = &sight.settings().target;
+fn named(probe: &Probe<'_>, directory: &Path, names: &Names) -> Vec<PathBuf> {
+    let target = &probe.settings().target;
     let paths = names.paths.iter().map(|path| resolved(directory, path));
     // Below what an input or `self` is: that may be the target.
     let below = names.below.iter().map(|path| resolved(target, path));
@@ -147,7 +147,7 @@ fn named(sight: &Sight<'_>, directory: &Path, names: &Names) -> Vec<PathBuf> {
         .chain(below)
         // What the store holds was read by Nix before.
         .filter(|path| !path.starts_with("/nix"))
-        .filter_map(|path| match sight.kind(&path)? {
+        .filter_map(|path| match probe.kind(&path)? {
             FileKind::File => Some(path),
             FileKind::Directory => Some(path.join("default.nix")),
             FileKind::Symlink | FileKind::Special => None,

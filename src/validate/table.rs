@@ -1,8 +1,8 @@
 //! The checks.
 
 use super::findings::Findings;
+use super::probe::Probe;
 use super::repair::Repair;
-use super::sight::Sight;
 use super::{Severity, content, flake, machine, permissions, places, records, syntax, tools};
 
 /// One check.
@@ -17,8 +17,8 @@ pub struct Check {
     pub quick: bool,
     /// Whether it sees clearly from inside the sandboxed unit, which has no devices, no homes and little of `/proc`.
     pub sandbox_ok: bool,
-    pub(super) run: fn(&Sight<'_>, &mut Findings),
-    pub(super) fix: Option<fn(&Sight<'_>) -> Vec<Repair>>,
+    pub(super) run: fn(&Probe<'_>, &mut Findings),
+    pub(super) fix: Option<fn(&Probe<'_>) -> Vec<Repair>>,
 }
 
 /// All checks, in the order in which they are told.

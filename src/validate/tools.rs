@@ -1,7 +1,7 @@
 //! Programs in the search path.
 
 use super::findings::Findings;
-use super::sight::Sight;
+use super::probe::Probe;
 use crate::settings::Repo;
 use crate::signature::Signers;
 use crate::source::Interrupt;
@@ -9,9 +9,9 @@ use crate::source::Interrupt;
 const REBUILD: &str = "nixos-rebuild";
 
 /// What hyper-sync starts is there, and what the settings name.
-pub(super) fn tools(sight: &Sight<'_>, findings: &mut Findings) {
-    let settings = sight.settings();
-    rebuild(sight, findings);
+pub(super) fn tools(probe: &Probe<'_>, findings: &mut Findings) {
+    let settings = probe.settings();
+    rebuild(probe, findings);
     let mut needed = Vec::new();
     match settings.repo {
         Repo::Ssh(_) => needed.push(("ssh", "the repository is reached through it")),
@@ -19,14 +19,14 @@ pub(super) fn tools(sight: &Sight<'_>, findings: &mut Findings) {
         Repo::GitHub { .. } | Repo::Http(_) => {}
     }
     if let Some(path) = &settings.trust.signers {
-        let path = sight.system.real(path);
-        match Signers::load(&path, sight.env(), &Interrupt::default()) {
+        let path = probe.system.real(path);
+        match Signers::load(&path, probe.env(), &Interrupt::default()) {
             Ok(signers) => needed.push((signers.program(), "`trust.signers` needs it")),
             Err(error) => findings.fault(error.to_string(), help(&error)),
         }
     }
     for (name, why) in &needed {
-        match sight.find_program(name) {
+        match probe.find_program(name) {
             Some(_) => findings.pass(format!("`{name}` is there")),
             None => findings.fault(
                 format!("`{name}` is not in the search path, but {why}"),
@@ -39,7 +39,7 @@ pub(super) fn tools(sight: &Sight<'_>, findings: &mut Findings) {
         if told {
             continue;
         }
-        if sight.find_program(name).is_some() {
+        if probe.find_program(name).is_some() {
             findings.pass(format!("`{name}` is there"));
         } else {
             findings.warn(
@@ -58,12 +58,12 @@ fn help(error: &dyn miette::Diagnostic) -> String {
 }
 
 /// A rebuild is possible: by `nixos-rebuild`, or by what it would start itself.
-fn rebuild(sight: &Sight<'_>, findings: &mut Findings) {
-    if sight.find_program(REBUILD).is_some() {
+fn rebuild(probe: &Probe<'_>, findings: &mut Findings) {
+    if probe.find_program(REBUILD).is_some() {
         findings.pass(format!("`{REBUILD}` is there"));
         return;
     }
-    let missing = ["nix", "nix-env"].map(|name| (name, sight.find_program(name)));
+    let missing = ["nix", "nix-env"].map(|name| (name, probe.find_program(name)));
     match missing.iter().find(|(_, found)| found.is_none()) {
         None => findings.warn(
             format!(

@@ -184,7 +184,7 @@ pub(crate) fn of_git(rounds: u64) -> Counts {
                 is_tag_too: false,
             };
             machine.stage(&source, &resolved).unwrap();
-            machine.store.settle().unwrap();
+            machine.store.make_durable().unwrap();
             machine.last = Some(resolved.commit);
         }
         let changed = random.below(3);

@@ -172,7 +172,7 @@ fn packs_go_to_the_store_that_was_opened_whatever_stands_at_its_path_later() {
         Added::Stored
     );
     let _ = writer.finish().unwrap();
-    store.settle().unwrap();
+    store.make_durable().unwrap();
     assert_eq!(store.read(ObjectKind::Blob, id).unwrap(), content);
     let packs = |path: &str| {
         fs::read_dir(world.path(path).join("objects/pack"))

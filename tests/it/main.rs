@@ -60,6 +60,7 @@ mod reads; // FIFOs, endless and huge files, and links that lead out, wherever a
 mod rebuild; // the rebuild against fake programs; with real Nix: `tests/nix`
 mod recover; // recovery with damaged or foreign records and edits since the crash
 mod reference; // synced targets against a checkout by git
+mod repack; // the size of the object store over many updates
 mod rollback; // the commands `history`, `rollback` and `restore`, and the hold
 mod routes; // each route over each kind of host by the binary: cost, fallbacks, secrets
 mod scan; // what the scan of a target finds and remembers
@@ -73,6 +74,5 @@ mod state; // the state directory and its sealed files, by the library
 mod status; // the command `status`
 mod sync; // the command `sync`: output, exit codes, guards
 mod targets; // one state directory and two targets
-mod tidy; // the size of the object store over many updates
 mod token; // where tokens are found, which files are refused, that none is printed
 mod validate; // the checks over an installation, one fault at a time

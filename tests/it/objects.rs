@@ -12,7 +12,7 @@ use sha1::Digest;
 
 use hyper_sync::git::id::ObjectKind;
 use hyper_sync::git::{CommitId, Oid};
-use hyper_sync::objects::{Added, IngestBounds, IngestError, Ingested, Store, Tidied};
+use hyper_sync::objects::{Added, IngestBounds, IngestError, Ingested, RepackOutcome, Store};
 
 mod order;
 
@@ -116,7 +116,7 @@ impl World {
             ingest(&store, &pack).unwrap();
             store.mark_complete(id(commit), false).unwrap();
         }
-        store.settle().unwrap();
+        store.make_durable().unwrap();
         store
     }
 
@@ -212,7 +212,7 @@ fn id(commit: &str) -> CommitId {
 /// Takes a pack in, durable when this returns.
 fn ingest(store: &Store, pack: &[u8]) -> Result<Ingested, IngestError> {
     let ingested = store.ingest(&mut &pack[..], &|_| None, BOUNDS, &AtomicBool::new(false));
-    store.settle()?;
+    store.make_durable()?;
     ingested
 }
 
@@ -558,7 +558,7 @@ fn writes_whole_objects_that_hash_to_their_ids() {
     for commit in &world.commits {
         store.mark_complete(id(commit), false).unwrap();
     }
-    store.settle().unwrap();
+    store.make_durable().unwrap();
     world.fsck();
     for (id, (kind, content)) in &objects {
         assert_eq!(store.read(*kind, *id).as_ref(), Some(content));
@@ -622,7 +622,7 @@ fn a_commit_without_its_parent_is_shallow() {
         writer.finish().unwrap();
         store.mark_complete(id(commit), false).unwrap();
     }
-    store.settle().unwrap();
+    store.make_durable().unwrap();
     // The first commit has no parent, the third lacks its own.
     assert_eq!(
         fs::read_to_string(world.git_dir().join("shallow")).unwrap(),
@@ -800,7 +800,7 @@ fn keeps_the_commits_that_damage_did_not_reach() {
 fn tidies_many_packs_into_one() {
     let mut world = World::new();
     let store = world.filled();
-    assert_eq!(store.tidy(10, u64::MAX).unwrap(), Tidied::Nothing);
+    assert_eq!(store.repack(10, u64::MAX).unwrap(), RepackOutcome::Nothing);
     for version in 3..21 {
         let before = world.commits.last().unwrap().clone();
         let commit = world.commit(version);
@@ -841,7 +841,7 @@ fn keeps_fewer_commits_where_they_are_too_large() {
     assert_eq!(combined(&store, 10, whole - 1), 1);
     assert_eq!(store.commits(), [tip]);
     world.fsck();
-    assert_eq!(store.tidy(10, 10).unwrap(), Tidied::Emptied);
+    assert_eq!(store.repack(10, 10).unwrap(), RepackOutcome::Emptied);
     assert!(store.commits().is_empty());
     assert!(pack_files(&world.git_dir(), "pack").is_empty());
     world.fsck();
@@ -862,7 +862,7 @@ fn tidying_keeps_left_out_blobs_declared() {
     }
     writer.finish().unwrap();
     store.mark_complete(id(tip), true).unwrap();
-    assert_eq!(store.tidy(10, u64::MAX).unwrap(), Tidied::Nothing);
+    assert_eq!(store.repack(10, u64::MAX).unwrap(), RepackOutcome::Nothing);
     let whole = pack_files(&world.git_dir(), "pack")
         .iter()
         .map(|path| fs::metadata(path).unwrap().len())
@@ -874,8 +874,8 @@ fn tidying_keeps_left_out_blobs_declared() {
 
 /// How many commits were kept where the store was over its bounds.
 fn combined(store: &Store, keep: usize, max_bytes: u64) -> usize {
-    match store.tidy(keep, max_bytes).unwrap() {
-        Tidied::Combined { commits, .. } => commits,
+    match store.repack(keep, max_bytes).unwrap() {
+        RepackOutcome::Combined { commits, .. } => commits,
         other => panic!("{other:?}"),
     }
 }
@@ -910,7 +910,7 @@ fn what_is_marked_is_written_down_once_it_is_settled() {
             .count(),
         0
     );
-    store.settle().unwrap();
+    store.make_durable().unwrap();
     let written = ["*.idx", "*.pack", "0000000001"];
     assert_eq!(world.files(), [&written[..], EMPTY].concat());
     drop(store);
@@ -935,7 +935,7 @@ fn a_pack_that_cannot_be_kept_is_an_error_and_marks_nothing() {
         .ingest(&mut &pack[..], &|_| None, BOUNDS, &AtomicBool::new(false))
         .unwrap();
     store.mark_complete(tip, false).unwrap();
-    store.settle().unwrap_err();
+    store.make_durable().unwrap_err();
     assert!(!store.is_complete(tip));
     drop(store);
     fs::remove_dir_all(name).unwrap();

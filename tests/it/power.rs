@@ -345,18 +345,18 @@ fn an_update_waits_for_the_disk_four_times() {
     assert_eq!(waits.len(), 4, "{waits:?}");
 }
 
-/// What `settle` waits for is as much a part of the old state as the copies are.
+/// What `make_durable` waits for is as much a part of the old state as the copies are.
 #[test]
 fn everything_is_settled_before_the_commit_point() {
-    struct Settling<'a> {
+    struct BackgroundFlush<'a> {
         store: &'a Store,
         settled: AtomicBool,
     }
-    impl Content for Settling<'_> {
+    impl Content for BackgroundFlush<'_> {
         fn blob(&self, id: BlobId) -> Result<Vec<u8>, ContentError> {
             self.store.blob(id)
         }
-        fn settle(&self) -> Result<(), Error> {
+        fn make_durable(&self) -> Result<(), Error> {
             self.settled.store(true, Ordering::SeqCst);
             Err(Error::Interrupted)
         }
@@ -364,7 +364,7 @@ fn everything_is_settled_before_the_commit_point() {
     let world = World::at(&old(), |_| ());
     world.store.add(&new());
     let before = world.read();
-    let content = Settling {
+    let content = BackgroundFlush {
         store: &world.store,
         settled: AtomicBool::new(false),
     };

@@ -67,7 +67,7 @@ impl Machine {
             })
             .collect();
         drop(staged);
-        self.store.settle()?;
+        self.store.make_durable()?;
         self.held = held;
         self.last = Some(resolved.commit);
         Ok(synced)
@@ -90,7 +90,7 @@ impl Machine {
     }
 
     fn fsck(&self) {
-        self.store.settle().unwrap();
+        self.store.make_durable().unwrap();
         let told = git::line(git::git(self.store.path()).args(["fsck", "--full", "--no-dangling"]));
         assert_eq!(told, "", "git fsck complains");
     }

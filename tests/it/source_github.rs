@@ -177,7 +177,7 @@ fn a_fresh_install_asks_for_commit_listing_and_each_content_once() {
             .iter()
             .all(|seen| seen.header("authorization").is_none())
     );
-    machine.store.settle().unwrap();
+    machine.store.make_durable().unwrap();
     // git itself has nothing to say against what is in the store.
     crate::common::git::succeeds(
         crate::common::git::git(machine.store.path())

@@ -91,12 +91,12 @@ impl<R: Read> PacketLines<R> {
     }
 
     /// Whether another section follows the one that has ended.
-    pub(super) fn goes_on(&mut self) -> bool {
-        let goes_on = self.inner.stopped_at() == Some(PacketLineRef::Delimiter);
-        if goes_on {
+    pub(super) fn has_next_section(&mut self) -> bool {
+        let has_next_section = self.inner.stopped_at() == Some(PacketLineRef::Delimiter);
+        if has_next_section {
             self.inner.reset();
         }
-        goes_on
+        has_next_section
     }
 }
 
@@ -200,7 +200,7 @@ pub(super) fn fetch<T>(
                 return Err(ResponseError::Protocol(format!("a section `{name}`")));
             }
         }
-        if !lines.goes_on() {
+        if !lines.has_next_section() {
             break;
         }
     }

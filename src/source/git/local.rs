@@ -87,7 +87,7 @@ impl Endpoint for LocalEndpoint {
         }
         Error::Refused {
             remote,
-            message: session::last_words(said),
+            message: session::stderr_summary(said),
         }
     }
 }

@@ -102,7 +102,7 @@ impl GitSource {
         };
         match self.explain(connection.as_mut(), trouble) {
             Classified::Error(error) => Err(error),
-            Classified::BaseMissing | Classified::NotOurRef(_) => Err(self.odd()),
+            Classified::BaseMissing | Classified::NotOurRef(_) => Err(self.unexpected_answer()),
         }
     }
 

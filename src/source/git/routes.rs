@@ -62,7 +62,7 @@ impl GitSource {
                 fallbacks.push(Fallback { from, cause });
             }
             match attempt {
-                Err(error) if leaves_a_way(&error) => given_up = Some((route, error)),
+                Err(error) if allows_next_route(&error) => given_up = Some((route, error)),
                 result => return result.map_err(|error| (route, error)),
             }
         }
@@ -168,7 +168,7 @@ impl GitSource {
                     return Err(self.incomplete(commit, "blob", id.unwrap_or(want[0])));
                 }
                 FetchReply::Common | FetchReply::Nothing | FetchReply::BaseMissing => {
-                    return Err(self.odd());
+                    return Err(self.unexpected_answer());
                 }
             };
             bytes = bytes.saturating_sub(ingested.bytes);
@@ -207,7 +207,9 @@ impl GitSource {
         match self.bring(fetch, store, need, bytes)? {
             FetchReply::Pack(ingested) => Ok(ingested),
             FetchReply::NotOurRef(_) => Err(self.unknown(commit)),
-            FetchReply::Common | FetchReply::Nothing | FetchReply::BaseMissing => Err(self.odd()),
+            FetchReply::Common | FetchReply::Nothing | FetchReply::BaseMissing => {
+                Err(self.unexpected_answer())
+            }
         }
     }
 
@@ -305,7 +307,7 @@ impl GitSource {
         }
     }
 
-    pub(super) fn odd(&self) -> Error {
+    pub(super) fn unexpected_answer(&self) -> Error {
         Error::Protocol {
             remote: self.remote.clone(),
             detail: "the answer to another question".to_owned(),
@@ -325,12 +327,12 @@ fn base(commit: CommitId, last: Option<CommitId>, store: &Store) -> Option<Commi
 /// Whether a server may have answered so because it does not know filters; a program in front of it calls its death an
 /// error of the server.
 fn may_be_of_the_filter(error: &Error) -> bool {
-    leaves_a_way(error) || matches!(error, Error::ServerError { .. })
+    allows_next_route(error) || matches!(error, Error::ServerError { .. })
 }
 
 /// Whether another route of the same server may still bring the commit. What was proven wrong stays wrong, and a
 /// server that cannot be reached cannot be reached by any route.
-fn leaves_a_way(error: &Error) -> bool {
+fn allows_next_route(error: &Error) -> bool {
     matches!(
         error,
         Error::Unsuited { .. }

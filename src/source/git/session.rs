@@ -27,9 +27,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// The longest silence. A server that computes sends a keep-alive every five seconds (`uploadpack.keepAlive`).
 const STALL: Duration = Duration::from_secs(30);
 /// How long a child may take to end and to say why, once it has closed its output.
-const FAREWELL: Duration = Duration::from_secs(2);
+const EXIT_GRACE: Duration = Duration::from_secs(2);
 /// The most that is kept of what a child says on stderr.
-const SAID_MAX: usize = 8 << 10;
+const STDERR_MAX: usize = 8 << 10;
 
 /// How a repository's `upload-pack` is started.
 pub(super) trait Endpoint: Send {
@@ -77,7 +77,7 @@ impl Timeouts {
 /// A connection to a child process.
 pub(super) struct ProcessConnection {
     endpoint: Box<dyn Endpoint>,
-    patience: Timeouts,
+    timeouts: Timeouts,
     running: Option<RunningChild>,
     /// The way of asking that was understood.
     attempt: usize,
@@ -106,10 +106,10 @@ enum Direction {
 }
 
 impl ProcessConnection {
-    pub(super) fn new(endpoint: Box<dyn Endpoint>, patience: Timeouts) -> Self {
+    pub(super) fn new(endpoint: Box<dyn Endpoint>, timeouts: Timeouts) -> Self {
         Self {
             endpoint,
-            patience,
+            timeouts,
             running: None,
             attempt: 0,
             filters: false,
@@ -134,7 +134,7 @@ impl ProcessConnection {
                     match answer::greeting(ChildOutput { session: self }) {
                         Ok(greeting) => Some(greeting),
                         Err(trouble) => {
-                            let error = self.lost(trouble);
+                            let error = self.connection_error(trouble);
                             // The server has answered the first command, and rejects the second's form.
                             if first.is_none() || !rejects(&error) {
                                 return Err(error);
@@ -225,7 +225,7 @@ impl ProcessConnection {
     }
 
     /// What the end of the conversation means before there was an answer.
-    fn lost(&mut self, trouble: ResponseError) -> Error {
+    fn connection_error(&mut self, trouble: ResponseError) -> Error {
         let known = self.reset();
         let remote = self.endpoint.describe();
         match trouble {
@@ -255,7 +255,7 @@ impl ProcessConnection {
                 }
                 Err(error) if is_passing(&error) => {}
                 // It has ended; why, it said on stderr.
-                Err(_) => return Err(self.ended()),
+                Err(_) => return Err(self.exit_error()),
             }
         }
         Ok(())
@@ -281,7 +281,7 @@ impl ProcessConnection {
             deadline,
             time,
             stall,
-        } = &self.patience;
+        } = &self.timeouts;
         if interrupt.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
         }
@@ -297,8 +297,8 @@ impl ProcessConnection {
     }
 
     /// The child has closed its output: hears it out.
-    fn ended(&mut self) -> Error {
-        let said = self.running.take().map(RunningChild::farewell);
+    fn exit_error(&mut self) -> Error {
+        let said = self.running.take().map(RunningChild::drain_stderr);
         self.endpoint.explain(&said.unwrap_or_default())
     }
 
@@ -309,13 +309,13 @@ impl ProcessConnection {
                 return Ok(0);
             };
             match running.stdout.read(buffer) {
-                Ok(0) if !buffer.is_empty() => return Err(self.ended()),
+                Ok(0) if !buffer.is_empty() => return Err(self.exit_error()),
                 Ok(read) => {
                     self.traffic.received += read as u64;
                     return Ok(read);
                 }
                 Err(error) if is_passing(&error) => {}
-                Err(_) => return Err(self.ended()),
+                Err(_) => return Err(self.exit_error()),
             }
         }
     }
@@ -366,7 +366,7 @@ impl Connection for ProcessConnection {
                 Ok(Box::new(preamble.translate(ChildOutput { session: self })))
             }
             Ok(None) => Err(self.old_protocol()),
-            Err(trouble) => Err(self.lost(trouble)),
+            Err(trouble) => Err(self.connection_error(trouble)),
         }
     }
 
@@ -415,19 +415,19 @@ impl RunningChild {
         let ready = asked.is_some() && fds.first().is_some_and(is_ready);
         let speaks = fds.get(usize::from(asked.is_some())).is_some_and(is_ready);
         if speaks {
-            self.listen();
+            self.read_stderr();
         }
         ready
     }
 
-    fn listen(&mut self) {
+    fn read_stderr(&mut self) {
         let Some(stderr) = &mut self.stderr else {
             return;
         };
         let mut buffer = [0; 4096];
         match stderr.read(&mut buffer) {
             Ok(read) if read > 0 => {
-                let room = SAID_MAX.saturating_sub(self.said.len()).min(read);
+                let room = STDERR_MAX.saturating_sub(self.said.len()).min(read);
                 self.said.extend_from_slice(&buffer[..room]);
             }
             Err(error) if is_passing(&error) => {}
@@ -436,8 +436,8 @@ impl RunningChild {
     }
 
     /// What it said until it ended.
-    fn farewell(mut self) -> String {
-        let end = Instant::now() + FAREWELL;
+    fn drain_stderr(mut self) -> String {
+        let end = Instant::now() + EXIT_GRACE;
         while self.stderr.is_some() && Instant::now() < end {
             self.poll(None, TICK);
         }
@@ -454,7 +454,7 @@ fn is_passing(error: &io::Error) -> bool {
 
 /// The line of a program's output that says the most: git ends with `fatal: …`, gitolite has `FATAL: …`, ssh speaks last,
 /// and what is written in Java ends with the frames of its stack.
-pub(super) fn last_words(said: &str) -> String {
+pub(super) fn stderr_summary(said: &str) -> String {
     let lines = || said.lines().filter(|line| !line.trim().is_empty());
     let fatal = lines().find_map(|line| {
         let line = line.trim();
@@ -464,7 +464,7 @@ pub(super) fn last_words(said: &str) -> String {
     fatal
         .or_else(|| lines().rfind(|line| !is_stack_frame(line)))
         .or_else(|| lines().next_back())
-        .map_or("it ended without a word", str::trim)
+        .map_or("it exited without output", str::trim)
         .to_owned()
 }
 
@@ -475,7 +475,7 @@ fn is_stack_frame(line: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::last_words;
+    use super::stderr_summary;
 
     #[test]
     fn the_line_that_says_the_most_is_found() {
@@ -502,9 +502,9 @@ mod tests {
                 "R any config alice DENIED by fallthru",
             ),
             ("  only this\n", "only this"),
-            ("\n", "it ended without a word"),
+            ("\n", "it exited without output"),
         ] {
-            assert_eq!(last_words(said), expected, "{said}");
+            assert_eq!(stderr_summary(said), expected, "{said}");
         }
     }
 }

@@ -193,7 +193,7 @@ impl Endpoint for Ssh {
         if said.contains("mismatched object format") {
             return Error::Sha256 { remote };
         }
-        let message = session::last_words(said);
+        let message = session::stderr_summary(said);
         if said.contains("fatal: ") {
             return Error::Refused { remote, message };
         }

@@ -126,7 +126,7 @@ impl Advertisement {
         let is_fetch = lines.next()? == Some(b"command=fetch");
         while lines.next()?.is_some() {}
         let mut words = Vec::new();
-        if lines.goes_on() {
+        if lines.has_next_section() {
             while let Some(line) = lines.next()? {
                 words.push(text::decode(line).into_owned());
             }

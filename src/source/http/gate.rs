@@ -36,7 +36,7 @@ struct Host {
     /// The host itself has said until when.
     stated: bool,
     /// Limits met in a row.
-    strikes: u32,
+    consecutive_limits: u32,
     quota: Option<QuotaReading>,
 }
 
@@ -82,11 +82,13 @@ impl Gate {
         let host = hosts.entry(host.to_owned()).or_default();
         host.remember_quota(answer.headers, clock, now);
         // Answers that were under way when the gate closed say nothing about what came of it.
-        let news = host.open_at.is_none_or(|open_at| asked >= open_at);
-        let strikes = host.strikes.saturating_sub(u32::from(!news));
-        let Some(limit) = limit(answer, clock, pause, strikes) else {
-            if news {
-                host.strikes = 0;
+        let sent_after_limit = host.open_at.is_none_or(|open_at| asked >= open_at);
+        let consecutive_limits = host
+            .consecutive_limits
+            .saturating_sub(u32::from(!sent_after_limit));
+        let Some(limit) = limit(answer, clock, pause, consecutive_limits) else {
+            if sent_after_limit {
+                host.consecutive_limits = 0;
             }
             // The next request would be refused; it is not sent.
             if let Some(QuotaReading {
@@ -98,8 +100,8 @@ impl Gate {
             }
             return None;
         };
-        if news {
-            host.strikes += 1;
+        if sent_after_limit {
+            host.consecutive_limits += 1;
         }
         host.close(super::later(now, limit.wait), limit.stated);
         Some(limit)

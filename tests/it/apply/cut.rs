@@ -218,7 +218,7 @@ impl Trace {
     /// Cuts the power everywhere from call `first` on, in every way, and tells what harm is left after the next run.
     /// `lazy`: an `fsync` that does nothing.
     pub(crate) fn cut_everywhere(&self, first: usize, lazy: Option<usize>) -> Result<(), String> {
-        let in_order = Honest {
+        let sorted_cursor = Honest {
             lazy,
             together: None,
         };
@@ -226,11 +226,11 @@ impl Trace {
         for calls in first..=self.calls.len() {
             for survive in [Survive::Durable, Survive::All] {
                 for damage in [Damage::Nothing, Damage::Record, Damage::Copy] {
-                    self.cut(calls, survive, damage, in_order)?;
+                    self.cut(calls, survive, damage, sorted_cursor)?;
                 }
             }
             for survive in coins {
-                self.cut(calls, survive, Damage::Nothing, in_order)?;
+                self.cut(calls, survive, Damage::Nothing, sorted_cursor)?;
             }
             if let Some(began) = self.together(calls) {
                 for seed in 0..3 {
@@ -244,7 +244,7 @@ impl Trace {
                 }
             }
         }
-        self.cut_after_an_edit(in_order)
+        self.cut_after_an_edit(sorted_cursor)
     }
 
     /// Where the `fsync`s began of which the last is the last of so many calls, where none of them has returned.

@@ -243,7 +243,7 @@ impl Installation {
             .add(ObjectKind::Commit, commit.0, raw.as_bytes())
             .unwrap();
         writer.finish().unwrap();
-        store.settle().unwrap();
+        store.make_durable().unwrap();
         let index = Index {
             commit,
             tree,

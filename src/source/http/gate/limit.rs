@@ -40,13 +40,13 @@ pub(super) fn limit(
     answer: &LimitHeaders<'_>,
     clock: SystemTime,
     pause: Duration,
-    strikes: u32,
+    consecutive_limits: u32,
 ) -> Option<Limit> {
     if !matches!(answer.status, 403 | 429) {
         return None;
     }
     let doubled = Limit {
-        wait: pause.saturating_mul(1 << strikes.min(16)),
+        wait: pause.saturating_mul(1 << consecutive_limits.min(16)),
         stated: false,
     };
     if let Some(wait) = retry_after(answer.headers, clock) {
@@ -125,7 +125,12 @@ mod tests {
     const PAUSE: Duration = Duration::from_secs(60);
 
     /// The clock stands at Sun, 06 Nov 1994 08:49:37 GMT.
-    fn judge(status: u16, pairs: &[(&'static str, &str)], body: &str, strikes: u32) -> Option<u64> {
+    fn judge(
+        status: u16,
+        pairs: &[(&'static str, &str)],
+        body: &str,
+        consecutive_limits: u32,
+    ) -> Option<u64> {
         let clock = UNIX_EPOCH + Duration::from_secs(784_111_777);
         let headers = headers(pairs);
         let answer = LimitHeaders {
@@ -133,7 +138,7 @@ mod tests {
             headers: &headers,
             body: body.as_bytes(),
         };
-        limit(&answer, clock, PAUSE, strikes).map(|limit| limit.wait.as_secs())
+        limit(&answer, clock, PAUSE, consecutive_limits).map(|limit| limit.wait.as_secs())
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! How it is told to a person: a line for each fact, its name first.
+//! How it is render to a person: a line for each fact, its name first.
 
 use std::fmt::Write as _;
 
@@ -9,11 +9,11 @@ use crate::rebuild::RebuildStatus;
 use crate::report::sync::because;
 use crate::text;
 
-/// What is told of a commit whose bytes are not here, or have another tree.
+/// What is render of a commit whose bytes are not here, or have another tree.
 const UNPROVEN: &str = "none: whether the files are those of this commit is not proven; the next sync by git proves or replaces them";
 
 /// All of it.
-pub(super) fn told(document: &Document) -> String {
+pub(super) fn render(document: &Document) -> String {
     let mut lines = OutputLines::default();
     lines.add("target", text::path(&document.target));
     lines.commit(document);

@@ -10,7 +10,7 @@ use crate::exit::Exit;
 use crate::text::message;
 
 /// What is told of an error.
-pub(super) struct Told<'a> {
+pub(super) struct ErrorReport<'a> {
     error: &'a dyn Diagnostic,
     message: String,
     cause: Option<Box<ErrorCause>>,
@@ -25,7 +25,7 @@ struct ErrorCause {
     cause: Option<Box<Self>>,
 }
 
-impl<'a> Told<'a> {
+impl<'a> ErrorReport<'a> {
     pub(super) fn of(error: &'a dyn Diagnostic) -> Self {
         Self {
             message: message(&error.to_string()),
@@ -76,25 +76,25 @@ impl Error for ErrorCause {
     }
 }
 
-impl fmt::Debug for Told<'_> {
+impl fmt::Debug for ErrorReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl fmt::Display for Told<'_> {
+impl fmt::Display for ErrorReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl Error for Told<'_> {
+impl Error for ErrorReport<'_> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.cause.as_deref().map(|cause| cause as &dyn Error)
     }
 }
 
-impl Diagnostic for Told<'_> {
+impl Diagnostic for ErrorReport<'_> {
     fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         self.error.code()
     }

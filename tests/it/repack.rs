@@ -8,7 +8,7 @@ use std::process::Command;
 
 use hyper_sync::git::id::ObjectKind;
 use hyper_sync::git::{CommitId, Oid};
-use hyper_sync::objects::{Store, Tidied};
+use hyper_sync::objects::{RepackOutcome, Store};
 
 const BLOB_LIMIT: u64 = 1 << 20;
 const UNLIMITED: u64 = 1 << 30;
@@ -127,15 +127,15 @@ impl History {
             let store = self.store();
             assert!(!store.was_rebuilt());
             cost.brought += self.update(&store, files);
-            match store.tidy(KEEP, UNLIMITED).unwrap() {
-                Tidied::Nothing => {}
-                Tidied::Combined { commits, objects } => {
+            match store.repack(KEEP, UNLIMITED).unwrap() {
+                RepackOutcome::Nothing => {}
+                RepackOutcome::Combined { commits, objects } => {
                     assert_eq!(commits, KEEP);
                     assert!(self.packs() <= PACKS_MAX / 2);
                     cost.written.push(objects);
                     self.fsck();
                 }
-                Tidied::Emptied => panic!("nothing is too large here"),
+                RepackOutcome::Emptied => panic!("nothing is too large here"),
             }
             assert!(self.packs() <= PACKS_MAX);
             let kept = self.commits.len().saturating_sub(KEEP);
@@ -174,8 +174,11 @@ impl History {
     /// What the kept commits take when nothing else is there.
     fn needed_bytes(&self) -> u64 {
         let store = self.store();
-        let over = store.tidy(KEEP, self.bytes() - 1).unwrap();
-        assert!(matches!(over, Tidied::Combined { commits: KEEP, .. }));
+        let over = store.repack(KEEP, self.bytes() - 1).unwrap();
+        assert!(matches!(
+            over,
+            RepackOutcome::Combined { commits: KEEP, .. }
+        ));
         assert_eq!(self.packs(), 1);
         self.fsck();
         self.bytes()
@@ -263,8 +266,8 @@ fn tidying_that_was_cut_short_leaves_the_store_whole() {
     assert!(history.follow(few).written.is_empty());
     history.update(&history.store(), [0].into_iter());
     let before = history.files();
-    let tidied = history.store().tidy(KEEP, UNLIMITED).unwrap();
-    assert!(matches!(tidied, Tidied::Combined { .. }));
+    let tidied = history.store().repack(KEEP, UNLIMITED).unwrap();
+    assert!(matches!(tidied, RepackOutcome::Combined { .. }));
     let after = history.files();
     let gone = before.keys().filter(|path| !after.contains_key(*path));
     let (packs, marks): (Vec<&PathBuf>, Vec<&PathBuf>) =

@@ -44,7 +44,7 @@ impl Share {
 }
 
 /// Deals the objects out to the packs, the largest first. What is left in `needed` has no pack.
-pub(super) fn deal(packs: &[Pack], needed: &mut HashSet<Oid>) -> Vec<Share> {
+pub(super) fn assign(packs: &[Pack], needed: &mut HashSet<Oid>) -> Vec<Share> {
     let mut packs: Vec<&Pack> = packs.iter().collect();
     packs.sort_by_key(|pack| std::cmp::Reverse(pack.bytes()));
     let share = |pack: &Pack| {
@@ -63,14 +63,14 @@ pub(super) fn deal(packs: &[Pack], needed: &mut HashSet<Oid>) -> Vec<Share> {
 }
 
 /// Parts the packs into those that stay, at most `max`, and those that are combined.
-pub(super) fn part(shares: Vec<Share>, max: usize) -> (Vec<Share>, Vec<Share>) {
+pub(super) fn split(shares: Vec<Share>, max: usize) -> (Vec<Share>, Vec<Share>) {
     let extents: Vec<Extent> = shares.iter().map(|share| share.extent).collect();
-    let mut stays = staying(&extents, max).into_iter();
+    let mut stays = kept_packs(&extents, max).into_iter();
     shares.into_iter().partition(|_| stays.next() == Some(true))
 }
 
 /// The rule, for packs from the largest to the smallest.
-fn staying(extents: &[Extent], max: usize) -> Vec<bool> {
+fn kept_packs(extents: &[Extent], max: usize) -> Vec<bool> {
     let mut rest: u64 = extents.iter().map(|extent| extent.needed).sum();
     let mut stays = vec![false; extents.len()];
     let mostly_needed = extents
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_large_pack_stays_and_small_ones_are_combined() {
-        let stays = |packs: &[(u64, u64)]| staying(&extents(packs), 10);
+        let stays = |packs: &[(u64, u64)]| kept_packs(&extents(packs), 10);
         assert_eq!(
             stays(&[(9, 9), (2, 2), (2, 2), (2, 2)]),
             [true, false, false, false]
@@ -128,7 +128,7 @@ mod tests {
                 .map(|(whole, percent)| (whole, whole * percent / 100))
                 .collect();
             packs.sort_by_key(|(whole, _)| std::cmp::Reverse(*whole));
-            let stays = staying(&extents(&packs), max);
+            let stays = kept_packs(&extents(&packs), max);
             let part = |stay: bool| packs.iter().zip(&stays).filter(move |(_, is)| **is == stay);
             let sum = |packs: &[u64]| packs.iter().sum::<u64>();
             let kept: Vec<u64> = part(true).map(|((_, needed), _)| *needed).collect();

@@ -7,12 +7,12 @@ use std::iter::Peekable;
 use crate::git::RelPath;
 
 /// Answers as [`BTreeMap::get`] does, and without a search where the key comes next after the one before.
-pub(crate) struct InOrder<'a, V> {
+pub(crate) struct SortedCursor<'a, V> {
     map: &'a BTreeMap<RelPath, V>,
     next: Peekable<Range<'a, RelPath, V>>,
 }
 
-impl<'a, V> InOrder<'a, V> {
+impl<'a, V> SortedCursor<'a, V> {
     pub(crate) fn new(map: &'a BTreeMap<RelPath, V>) -> Self {
         Self {
             map,
@@ -50,9 +50,9 @@ mod tests {
             if is_sorted {
                 asked.sort();
             }
-            let mut in_order = InOrder::new(&map);
+            let mut sorted_cursor = SortedCursor::new(&map);
             for path in &asked {
-                prop_assert_eq!(in_order.get(path), map.get(path), "{}", path);
+                prop_assert_eq!(sorted_cursor.get(path), map.get(path), "{}", path);
             }
         }
     }

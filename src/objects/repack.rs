@@ -11,8 +11,8 @@ use std::sync::PoisonError;
 use crate::git::id::ObjectKind;
 use crate::git::{CommitId, Oid};
 
+use super::geometric::{self, Share};
 use super::pack::Pack;
-use super::shares::{self, Share};
 use super::{Error, Store};
 
 /// More packs than this are combined. Every lookup asks each pack, and each keeps two files mapped.
@@ -20,9 +20,9 @@ const PACKS_MAX: usize = 20;
 /// So many may stay, or the bound would be met again at once. What halves from one to the next never is so many.
 const STAYING_MAX: usize = PACKS_MAX / 2;
 
-/// What [`Store::tidy`] did.
+/// What [`Store::repack`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tidied {
+pub enum RepackOutcome {
     /// The store is within its bounds.
     Nothing,
     /// The newest commits were kept.
@@ -56,16 +56,16 @@ impl Store {
     /// Brings the store back within its bounds: the newest `keep` commits, fewer where these exceed `max_bytes`.
     ///
     /// Meant for the end of a run, after the state is written; an error leaves the store usable as it was.
-    pub fn tidy(&self, keep: usize, max_bytes: u64) -> Result<Tidied, Error> {
+    pub fn repack(&self, keep: usize, max_bytes: u64) -> Result<RepackOutcome, Error> {
         let (packs, bytes) = self.extent();
         let mut scope = if bytes > max_bytes {
             Scope::Everything
         } else if packs > PACKS_MAX {
             Scope::SmallPacks
         } else {
-            return Ok(Tidied::Nothing);
+            return Ok(RepackOutcome::Nothing);
         };
-        self.settle()?;
+        self.make_durable()?;
         let mut commits = self.commits();
         let mut keep = keep.max(1);
         loop {
@@ -73,10 +73,10 @@ impl Store {
             match (self.combine(&commits, scope, max_bytes)?, scope) {
                 (Combination::Done { objects }, _) => {
                     let commits = commits.len();
-                    return Ok(Tidied::Combined { commits, objects });
+                    return Ok(RepackOutcome::Combined { commits, objects });
                 }
                 // The next open keeps what can be proven.
-                (Combination::Unreadable, _) => return Ok(Tidied::Nothing),
+                (Combination::Unreadable, _) => return Ok(RepackOutcome::Nothing),
                 (Combination::TooLarge, Scope::SmallPacks) => {
                     scope = Scope::Everything;
                     continue;
@@ -86,7 +86,7 @@ impl Store {
             if commits.len() <= 1 {
                 self.keep_marks(&[])?;
                 self.keep_packs(&HashSet::new())?;
-                return Ok(Tidied::Emptied);
+                return Ok(RepackOutcome::Emptied);
             }
             keep = commits.len() / 2;
         }
@@ -123,11 +123,11 @@ impl Store {
         let Some(mut needed) = self.closure(commits) else {
             return Ok(Combination::Unreadable);
         };
-        let shares = shares::deal(&self.packs(), &mut needed);
+        let shares = geometric::assign(&self.packs(), &mut needed);
         // A marked commit lacks nothing but that.
         let left_out = !needed.is_empty();
         let (staying, combined) = match scope {
-            Scope::SmallPacks => shares::part(shares, STAYING_MAX),
+            Scope::SmallPacks => geometric::split(shares, STAYING_MAX),
             Scope::Everything => (Vec::new(), shares),
         };
         let mut bytes = staying.iter().map(Share::bytes).sum::<u64>();
@@ -143,7 +143,7 @@ impl Store {
         }
         let (written, path) = writer.complete()?;
         // Before what it stands for goes.
-        self.settle()?;
+        self.make_durable()?;
         if left_out {
             self.set_promisor()?;
         }

@@ -19,7 +19,7 @@ const WALK_MAX: usize = 200_000;
 const READ_MAX: u64 = 16 << 20;
 
 /// The surroundings of one look.
-pub(super) struct Sight<'a> {
+pub(super) struct Probe<'a> {
     pub(super) context: &'a CheckContext<'a>,
     pub(super) system: System<'a>,
     pub(super) target: Result<Target, fs::Error>,
@@ -45,7 +45,7 @@ pub(super) struct TargetWalk {
     pub(super) is_cut: bool,
 }
 
-impl<'a> Sight<'a> {
+impl<'a> Probe<'a> {
     pub(super) fn new(context: &'a CheckContext<'a>) -> Self {
         let system = System::new(context.root);
         let settings = context.settings;

@@ -1,7 +1,7 @@
 //! What was taken in is made durable while the run goes on.
 //!
 //! A pack can be read as soon as it is indexed, and nothing relies on its being durable before the commit point of the
-//! update that needs it. So the waiting for the disk is left to threads, and [`Store::settle`] waits for them. The order
+//! update that needs it. So the waiting for the disk is left to threads, and [`Store::make_durable`] waits for them. The order
 //! is what it would be without them: a pack gets its name when its content is durable, a commit is marked when the packs
 //! have their names.
 
@@ -15,7 +15,7 @@ type Work = JoinHandle<Result<(), Error>>;
 
 /// The threads under way.
 #[derive(Debug, Default)]
-pub(super) struct Settling {
+pub(super) struct BackgroundFlush {
     packs: Mutex<Vec<Work>>,
     marks: Mutex<Vec<Work>>,
 }
@@ -24,8 +24,8 @@ impl Store {
     /// Waits until all packs that were taken in are durable, and then writes the marks.
     ///
     /// The marks have their names when this returns; they are durable when the store is dropped.
-    pub fn settle(&self) -> Result<(), Error> {
-        if let Err(error) = join(&self.settling.packs) {
+    pub fn make_durable(&self) -> Result<(), Error> {
+        if let Err(error) = join(&self.background.packs) {
             // What was marked may need the pack that is not there.
             self.set_damaged();
             self.forget_unwritten_marks();
@@ -35,7 +35,7 @@ impl Store {
         if written.is_empty() {
             return Ok(());
         }
-        self.start(&self.settling.marks, move || {
+        self.start(&self.background.marks, move || {
             durable::sync_files(&written)?;
             written
                 .first()
@@ -45,7 +45,7 @@ impl Store {
     }
 
     /// Gives a pack its name in the store, once its content is durable.
-    pub(super) fn settle_pack(
+    pub(super) fn publish_in_background(
         &self,
         quarantine: tempfile::TempDir,
         from: &Path,
@@ -53,7 +53,7 @@ impl Store {
     ) -> Result<(), Error> {
         let names = |path: &Path| ["pack", "idx"].map(|extension| path.with_extension(extension));
         let (from, to, directory) = (names(from), names(to), self.pack_dir());
-        self.start(&self.settling.packs, move || {
+        self.start(&self.background.packs, move || {
             durable::sync_files(&from)?;
             // The index last: git, and `load`, take a pack for present by its index.
             for (from, to) in from.iter().zip(&to) {
@@ -83,7 +83,10 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        if let Err(error) = self.settle().and_then(|()| join(&self.settling.marks)) {
+        if let Err(error) = self
+            .make_durable()
+            .and_then(|()| join(&self.background.marks))
+        {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "the object store is mended by the next run"

@@ -18,9 +18,9 @@ use super::{Error, Store, durable};
 /// Numbers have a fixed width, so that `git for-each-ref` lists them in order.
 const DIGITS: usize = 10;
 
-/// Marks by number; the highest is the newest.
+/// The marks by number; the highest is the newest.
 #[derive(Debug, Default)]
-pub(super) struct Marks {
+pub(super) struct CompleteCommits {
     commits: BTreeMap<u64, CommitId>,
     /// Those that have no file yet.
     unwritten: BTreeSet<u64>,
@@ -28,7 +28,7 @@ pub(super) struct Marks {
     stale: BTreeSet<u64>,
 }
 
-impl Marks {
+impl CompleteCommits {
     /// Reads `refs/hyper-sync`; what is no mark there, a torn file for example, is removed.
     pub(super) fn load(root: &Path) -> Result<Self, Error> {
         let directory = directory(root);
@@ -75,7 +75,7 @@ impl Marks {
 
 impl Store {
     /// Notes that every object of the commit's tree is in the store, except blobs that are left out on purpose
-    /// where `left_out` says so. The commit becomes the newest. [`Store::settle`] writes it down.
+    /// where `left_out` says so. The commit becomes the newest. [`Store::make_durable`] writes it down.
     pub fn mark_complete(&self, commit: CommitId, left_out: bool) -> Result<(), Error> {
         if left_out {
             self.set_promisor()?;
@@ -165,7 +165,7 @@ impl Store {
 
     /// A commit is shallow unless all its parents are marked: a parent may be here
     /// without its trees, and git would trip over them.
-    fn write_shallow(&self, marks: &Marks) -> Result<(), Error> {
+    fn write_shallow(&self, marks: &CompleteCommits) -> Result<(), Error> {
         let mut shallow: Vec<CommitId> = marks
             .commits()
             .filter(|commit| {
@@ -201,7 +201,7 @@ impl Store {
     }
 }
 
-fn numbers(marks: &Marks, mut which: impl FnMut(CommitId) -> bool) -> Vec<u64> {
+fn numbers(marks: &CompleteCommits, mut which: impl FnMut(CommitId) -> bool) -> Vec<u64> {
     let matching = marks.commits.iter().filter(|(_, commit)| which(**commit));
     matching.map(|(number, _)| *number).collect()
 }
