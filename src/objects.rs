@@ -38,8 +38,8 @@ mod geometric;
 mod ingest;
 mod pack;
 mod peek;
-mod place;
 mod repack;
+mod store_directory;
 mod writer;
 
 pub use error::{Error, IngestError};
@@ -51,7 +51,7 @@ pub use writer::{Added, Writer};
 use background::BackgroundFlush;
 use complete::CompleteCommits;
 use pack::{Object, Pack, Reading};
-use place::{StoreDirectory, shown};
+use store_directory::{StoreDirectory, shown};
 
 /// The directory's name below the state directory.
 const NAME: &str = "objects.git";

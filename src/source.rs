@@ -27,7 +27,7 @@ pub use open::{Opening, open};
 pub use stage::{Depth, LinkFault, Notice, Staged, VerificationPolicy, prove, walk};
 pub use stored::stored;
 
-/// What a name on the remote stands for.
+/// What a name on the remote resolves to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolvedRef {
     /// The commit; annotated tags are peeled.
@@ -112,7 +112,7 @@ pub struct Traffic {
 /// What `obtain` has brought into the store.
 #[derive(Debug, Clone)]
 pub struct Obtained {
-    /// The commit, proven from its raw bytes, or as the forge's API tells it.
+    /// The commit, proven from its raw bytes, or as the forge's API returns it.
     pub commit: Provenance,
     /// The route that succeeded.
     pub route: Route,
@@ -140,7 +140,7 @@ pub struct Moved {
 pub enum Provenance {
     /// Its raw bytes hash to its id.
     Verified(Commit),
-    /// The API told its tree and parents, its raw bytes could not be rebuilt, and the settings trust the forge.
+    /// The API returned its tree and parents, its raw bytes could not be rebuilt, and the settings trust the forge.
     FromForge(Commit),
 }
 
@@ -193,7 +193,7 @@ pub trait Source: Send + Sync {
         need: &dyn Need,
     ) -> Result<Obtained, Error>;
 
-    /// Whether `new` descends from `old`. Costs a request or two, none where the commits in the store tell.
+    /// Whether `new` descends from `old`. Costs a request or two, none where the commits in the store suffice.
     fn descends(&self, new: &Commit, old: CommitId, store: &Store) -> Result<bool, Error>;
 
     /// What was moved over the network so far.

@@ -2,7 +2,7 @@
 //!
 //! The rules are those of git (`verify_path`, `fsck`) with every protection on, and stricter where a person or a
 //! terminal could be deceived: no control characters, no invisible or direction-changing characters, no backslash,
-//! no gaps that are no spaces, UTF-8 only. A tree with one bad path is refused as a whole; there is no way to skip an entry.
+//! no gaps other than spaces, UTF-8 only. A tree with one bad path is refused as a whole; there is no way to skip an entry.
 
 use std::borrow::{Borrow, Cow};
 use std::collections::BTreeSet;
@@ -59,7 +59,7 @@ pub enum PathFault {
     /// A character that is not seen or that changes the order of what is seen.
     #[error("has the invisible or direction-changing character {}", code_point(*.0))]
     Invisible(char),
-    /// A gap that is no space.
+    /// A gap that is not a space.
     #[error("has the blank character {}, which is not the space", code_point(*.0))]
     Blank(char),
     /// A backslash, a separator elsewhere.

@@ -1,7 +1,7 @@
 //! Tree objects, and the whole tree of a commit proven from its root id.
 //!
 //! There is one way to a [`Tree`]: [`Tree::walk`] reads raw tree objects by id, hashes each, and checks every entry.
-//! A route that has only a listing (the REST API) first writes the tree objects that the listing stands for, by
+//! A route that has only a listing (the REST API) first writes the tree objects that the listing describes, by
 //! [`encode`], and then comes the same way: a lying listing yields other ids and so a missing object.
 
 use std::collections::{BTreeMap, HashSet};
@@ -43,7 +43,7 @@ pub struct Bounds {
     pub entries: u64,
 }
 
-/// Why a tree is refused. Which exit code each one has is told by `exit`.
+/// Why a tree is refused. `exit` gives each one its exit code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TreeFault {
     /// Bytes that hash to another id than the one they were asked by.

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn an_execute_bit_is_the_owners_and_what_cannot_be_hashed_is_told() {
+    fn an_execute_bit_is_the_owners_and_what_cannot_be_hashed_is_an_error() {
         let root = tempfile::tempdir().unwrap();
         let path = |name: &str| root.path().join(name);
         std::fs::write(path("a"), "").unwrap();

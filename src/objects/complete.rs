@@ -29,7 +29,7 @@ pub(super) struct CompleteCommits {
 }
 
 impl CompleteCommits {
-    /// Reads `refs/hyper-sync`; what is no mark there, a torn file for example, is removed.
+    /// Reads `refs/hyper-sync`; what is not a mark there, a torn file for example, is removed.
     pub(super) fn load(root: &Path) -> Result<Self, Error> {
         let directory = directory(root);
         let listed =
@@ -96,7 +96,7 @@ impl Store {
         Ok(())
     }
 
-    /// Writes what [`Store::mark_complete`] noted, and tells the files, which are not durable yet.
+    /// Writes what [`Store::mark_complete`] noted, and returns the files, which are not durable yet.
     pub(super) fn write_marks(&self) -> Result<Vec<PathBuf>, Error> {
         let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
         if marks.unwritten.is_empty() {
@@ -131,7 +131,7 @@ impl Store {
         }
     }
 
-    /// Whether the commit was marked, and no damage was seen since: only then may it be told to a server as `have`.
+    /// Whether the commit was marked, and no damage was seen since: only then may it be sent to a server as `have`.
     #[must_use]
     pub fn is_complete(&self, commit: CommitId) -> bool {
         let marks = self.marks.read().unwrap_or_else(PoisonError::into_inner);

@@ -18,10 +18,10 @@ use crate::git::Oid;
 use crate::git::id::ObjectKind;
 
 use super::pack::{self, Pack, Reading};
-use super::place::StoreDirectory;
+use super::store_directory::StoreDirectory;
 use super::{Error, IngestError, Store};
 
-/// How often the flag and the deadline are looked at while gitoxide computes.
+/// How often the flag and the deadline are checked while gitoxide computes.
 const TICK: Duration = Duration::from_millis(50);
 /// Bookkeeping of a pack of a million objects, however small they are allowed to be.
 const ALLOC_FLOOR: u64 = 64 << 20;
@@ -78,7 +78,7 @@ impl Store {
     /// Takes a pack into the store, durable when [settled](Store::make_durable).
     ///
     /// A thin pack is completed with bases from the store, then from `bases`; each is hashed before it is used.
-    /// An empty pack is no error: it is what a server sends when there is nothing to send.
+    /// An empty pack is not an error: it is what a server sends when there is nothing to send.
     pub fn ingest(
         &self,
         pack: &mut dyn BufRead,
@@ -424,7 +424,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_disk_that_fails_is_told_from_a_stream_that_is_damaged() {
+    fn a_failed_disk_is_distinguished_from_a_damaged_stream() {
         let told = |error: io::Error| of_disk(&error).map(|told| told.kind());
         for full in [
             io::Error::from_raw_os_error(28),

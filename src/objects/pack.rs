@@ -172,7 +172,7 @@ impl Pack {
         entries.iter().zip(ends).filter_map(place).collect()
     }
 
-    /// Bytes of an object as its header tells them, unproven: for estimates.
+    /// Bytes of an object as its header states them, unproven: for estimates.
     pub(super) fn size(&self, id: Oid) -> Option<u64> {
         let index = self.bundle.index.lookup(id.to_gix())?;
         let offset = self.bundle.index.pack_offset_at_index(index);
@@ -248,7 +248,7 @@ pub(super) fn load_all(directory: &Path, blob_limit: u64) -> Result<(Vec<Pack>, 
         match Pack::open(&path, blob_limit) {
             Ok(pack) => packs.push((written(&path), pack)),
             Err(detail) => {
-                // What cannot even be looked at is not to be thrown away as damaged.
+                // What cannot be read at all must not be removed as damaged.
                 let files = [stem.with_extension("idx"), path.clone()];
                 let opened = files.each_ref().map(fs::File::open);
                 for (file, opened) in files.iter().zip(opened) {

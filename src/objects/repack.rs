@@ -142,7 +142,7 @@ impl Store {
             }
         }
         let (written, path) = writer.complete()?;
-        // Before what it stands for goes.
+        // Before the packs that it replaces are removed.
         self.make_durable()?;
         if left_out {
             self.set_promisor()?;

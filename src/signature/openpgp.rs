@@ -82,7 +82,7 @@ impl Keyring {
         )?;
         let status = output.text();
         let complaint = || complaint(&output.tail);
-        let verdict = judge(&status, commit, complaint)?;
+        let verdict = read_status(&status, commit, complaint)?;
         if !output.end.is_success() {
             return Err(Error::Bad {
                 commit,
@@ -93,8 +93,12 @@ impl Keyring {
     }
 }
 
-/// What the status lines come to.
-fn judge(status: &str, commit: CommitId, complaint: impl Fn() -> String) -> Result<Signer, Error> {
+/// The signer, or the error, that the status lines report.
+fn read_status(
+    status: &str,
+    commit: CommitId,
+    complaint: impl Fn() -> String,
+) -> Result<Signer, Error> {
     let mut signatures = 0;
     let mut verdicts = Vec::new();
     let mut valid = None;
@@ -170,7 +174,7 @@ mod tests {
 
     fn code(status: &str) -> String {
         let commit = "0123456789012345678901234567890123456789".parse().unwrap();
-        match judge(status, commit, || "words".to_owned()) {
+        match read_status(status, commit, || "words".to_owned()) {
             Ok(signer) => format!("{} {}", signer.name, signer.key),
             Err(error) => miette::Diagnostic::code(&error).unwrap().to_string(),
         }
@@ -221,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn keyrings_are_told_by_their_first_bytes() {
+    fn keyrings_are_recognised_by_their_first_bytes() {
         let is_keyring = |content: &[u8]| Keyring::detect(content).map(|found| found.is_some());
         assert_eq!(is_keyring(b"\x99\x01"), Ok(true));
         assert_eq!(is_keyring(b"\xc6\x01"), Ok(true));

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::git::{Commit, CommitId};
 
-/// What a walk through known commits tells.
+/// The result of a walk through known commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ancestry {
     /// It is among the ancestors.
@@ -16,7 +16,7 @@ pub(super) enum Ancestry {
 }
 
 /// Walks the ancestors of `new`, as far as they are known.
-pub(super) fn look(
+pub(super) fn search_ancestors(
     new: &Commit,
     old: CommitId,
     mut known: impl FnMut(CommitId) -> Option<Commit>,

@@ -7,7 +7,7 @@
 //! - **select**: commit and trees by a filter, then the missing blobs by their ids.
 //! - **full**: one self-contained pack.
 //!
-//! A route that does not work out is given up for the next one, and told. What the server says about its commit is
+//! A route that fails is reported, and the next one is tried. What the server says about its commit is
 //! never believed: after each route the commit is walked out of the store, and every needed blob read.
 //!
 //! Limits: no bundle URIs, no packfile URIs; git's own authentication helpers are not
@@ -80,7 +80,7 @@ impl Options {
     pub fn new(limits: Limits, interrupt: Interrupt) -> Self {
         Self {
             limits,
-            // Beyond what the clock can tell is as good as never.
+            // A time beyond the range of the clock counts as never.
             deadline: Instant::now()
                 .checked_add(limits.time)
                 .unwrap_or_else(|| Instant::now() + FOREVER),
@@ -114,13 +114,13 @@ pub struct GitSource {
 enum FetchReply<T> {
     /// A pack, taken.
     Pack(T),
-    /// The server has our commit, and wants to hear more before it decides.
+    /// The server has our commit, and wants more `have` lines before it decides.
     Common,
     /// The server does not have our commit.
     Nothing,
     /// A thin pack against something we do not have.
     BaseMissing,
-    /// The server does not have what was wanted, as far as it tells: this object.
+    /// The server says that it does not have this object, which was wanted.
     NotOurRef(Option<Oid>),
 }
 

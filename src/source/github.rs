@@ -8,7 +8,7 @@
 //! Cost: one request where nothing has changed, `3 + k` for `k` changed files, and one more where several commits have
 //! come, for the proof that the branch has moved forward.
 //!
-//! Limits: a commit with headers that the API does not tell is refused ([`Error::Unproven`]), unless `trust.forge` says
+//! Limits: a commit with headers that the API does not return is refused ([`Error::Unproven`]), unless `trust.forge` says
 //! that the forge's word is enough. Blobs over 100 MB do not come this way ([`Error::Unsuited`]).
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -26,7 +26,6 @@ use crate::objects::Store;
 use crate::settings::Limits;
 use crate::token::Token;
 
-mod about;
 mod blobs;
 mod commit;
 mod compare;
@@ -34,6 +33,7 @@ mod descent;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod listing;
+mod repository_info;
 mod resolve;
 mod trees;
 
@@ -67,7 +67,7 @@ pub struct GitHub {
 impl GitHub {
     /// `owner/name` on github.com, or on the host of `api_url`.
     ///
-    /// `known` is the commit that came last: a name that still stands for it costs no quota.
+    /// `known` is the commit that came last: a name that still points to it costs no quota.
     pub fn new(
         client: Client,
         (owner, name): (&str, &str),
@@ -92,7 +92,7 @@ impl GitHub {
         })
     }
 
-    /// With `trust.forge`: a commit whose bytes cannot be had is taken as the forge tells it.
+    /// With `trust.forge`: a commit whose bytes cannot be had is taken as the API returns it.
     #[must_use]
     pub fn trusting(mut self, trust: bool) -> Self {
         self.trust = trust;
@@ -210,8 +210,8 @@ impl GitHub {
         if let Some((commit, raw)) = answer.rebuild(&mut Budget::default()) {
             return Ok((Provenance::Verified(commit), Some(raw)));
         }
-        let told = answer.told().filter(|_| trust);
-        let commit = told.ok_or_else(|| Error::Unproven {
+        let unproven = answer.unproven().filter(|_| trust);
+        let commit = unproven.ok_or_else(|| Error::Unproven {
             remote: self.remote.clone(),
             commit: id,
         })?;
@@ -239,7 +239,7 @@ impl GitHub {
         Ok(answer)
     }
 
-    /// A 404 for a commit does not tell whether the repository is there at all.
+    /// A 404 for a commit does not show whether the repository is there at all.
     fn missing_commit(&self, reply: &Reply, commit: CommitId) -> Result<Error, Error> {
         if self.ask(&self.get(&[], JSON))?.status.is_success() {
             return Ok(Error::UnknownCommit {

@@ -43,7 +43,7 @@ pub use request::{Cap, Request, url};
 pub use reqwest::{Url, header};
 pub use response::{Reply, Response};
 
-/// How often a wait looks at the clock and for a signal.
+/// How often a wait checks the clock and for a signal.
 const TICK: Duration = Duration::from_millis(100);
 /// The most that is read of an answer that only explains a refusal.
 const EXPLANATION_MAX: u64 = 64 << 10;
@@ -112,7 +112,7 @@ impl Client {
         }
     }
 
-    /// How many requests the quota of the host's API still allows, as its last answer told.
+    /// How many requests the quota of the host's API still allows, by its last response.
     #[must_use]
     pub fn quota(&self, url: &Url) -> Option<Quota> {
         self.0.gate.quota(&authority(url))
@@ -233,7 +233,7 @@ impl Client {
         while let Some(limit) = self.0.gate.closed_for(&gate) {
             let wait = limit.wait;
             let left = self.0.deadline.saturating_duration_since(Instant::now());
-            if wait > self.0.options.patience || wait > left {
+            if wait > self.0.options.max_wait || wait > left {
                 return Err(rate_limited(request, url, limit));
             }
             tracing::info!(host, seconds = wait.as_secs(), "waiting for the rate limit");
@@ -254,7 +254,7 @@ impl Client {
         };
         let pause = wait.map_or(pause, |wait| wait.max(pause));
         let left = self.0.deadline.saturating_duration_since(Instant::now());
-        if pause > left || pause > self.0.options.patience {
+        if pause > left || pause > self.0.options.max_wait {
             return Err(error);
         }
         tracing::debug!(%error, "trying again");
@@ -300,7 +300,7 @@ impl Client {
     }
 }
 
-/// A moment so far away that the clock cannot tell it is one in thirty years.
+/// A moment beyond the range of the clock becomes one in thirty years.
 fn later(now: Instant, time: Duration) -> Instant {
     now.checked_add(time)
         .unwrap_or_else(|| now + Duration::from_secs(1 << 30))

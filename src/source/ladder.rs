@@ -1,7 +1,7 @@
 //! A repository on GitHub, by git and by the REST API, as the table in docs/architecture.md (Routes) says.
 //!
 //! delta → select (git) → select (API) → full. A rung is left where the way is blocked: no connection, a broken
-//! server, a rate limit, something that is no forge. It is not left where the answer was clear: refused credentials,
+//! server, a rate limit, something that is not a forge. It is not left where the answer was clear: refused credentials,
 //! a name that does not exist, bytes that fail verification. Every rung ends in the same proof; only when none is left
 //! and the settings trust the forge is a commit taken whose bytes could not be had.
 

@@ -22,9 +22,9 @@ pub struct Opening<'a> {
     pub env: &'a Env,
     /// Set by a signal.
     pub interrupt: &'a Interrupt,
-    /// Where is remembered what a host turned out to want.
+    /// Stores what each host turned out to require.
     pub state: &'a StateDir,
-    /// A commit that the name may still stand for; a host that is told of it need not count the question.
+    /// A commit that the name may still point to; a host need not count a conditional request that names it.
     pub known: Option<CommitId>,
     /// Whether one self-contained download is asked for.
     pub force_full: bool,
@@ -109,7 +109,7 @@ impl Web {
         let mut options =
             http::Options::new(settings.ca_file.as_deref(), settings.limits, opening.env);
         if matches!(settings.repo, Repo::GitHub { .. }) && settings.transport == Transport::Auto {
-            options.patience = options.patience.min(ASIDE);
+            options.max_wait = options.max_wait.min(ASIDE);
         }
         let client = Client::new(options, opening.interrupt.clone())?;
         Ok(Self { client, url, token })

@@ -152,7 +152,7 @@ impl Staged<'_> {
     }
 }
 
-/// Proves what a source has brought, and tells the files of it.
+/// Verifies what a source has fetched, and lists the files of it.
 pub fn prove<'a>(
     store: &'a Store,
     mut obtained: Obtained,
@@ -286,7 +286,7 @@ fn complete(
     if let Some(writer) = writer {
         writer.finish()?;
     }
-    // A commit whose own bytes could not be had is no base: the mark would promise what is not there.
+    // A commit whose own bytes could not be had is not a base: the mark would promise what is not there.
     if !store.contains(commit.0) {
         return Ok(());
     }

@@ -21,7 +21,7 @@ pub(super) enum TokenFileTrust {
     Private { also: Option<u32> },
     /// As systemd lays it down: for another service user the access list shows as the group's right to read.
     Credential,
-    /// Another program's settings, whose rights are not ours to judge.
+    /// Another program's settings, whose permissions are not checked here.
     Anyone,
 }
 

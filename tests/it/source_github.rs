@@ -41,7 +41,7 @@ fn options() -> Options {
     Options {
         backoff: Duration::from_millis(1),
         pause: Duration::from_millis(1),
-        patience: Duration::from_millis(100),
+        max_wait: Duration::from_millis(100),
         ..Options::default()
     }
 }

@@ -137,7 +137,7 @@ fn inputs_are_seen_however_they_are_written() {
 }
 
 #[test]
-fn hosts_are_told_where_they_are_written_out() {
+fn hosts_are_listed_where_they_are_written_out() {
     for (outputs, expected) in [
         (
             "{ nixosConfigurations = { a = 1; \"b.c\" = 2; }; }",

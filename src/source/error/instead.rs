@@ -7,11 +7,11 @@ use crate::text;
 pub struct Instead {
     /// The branch of the remote that a clone knows by the name that was asked for.
     pub branch: Option<String>,
-    /// The branch that `HEAD` stands for.
+    /// The branch that `HEAD` points to.
     pub head: Head,
 }
 
-/// What the `HEAD` of a remote stands for.
+/// What the `HEAD` of a remote points to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Head {
     /// It was not asked for, or the remote does not say.

@@ -12,13 +12,13 @@ use crate::text;
 
 use super::version_0::Advertisement;
 
-/// More lines than this are no answer to what we ask. A mirror of a large forge has some hundred thousand refs, and
+/// More lines than this are not a valid response. A mirror of a large forge has some hundred thousand refs, and
 /// a server may list them all whatever was asked for.
 const LINES_MAX: usize = 4_000_000;
 
 const ENDS: &[PacketLineRef<'static>] = &[PacketLineRef::Flush, PacketLineRef::Delimiter];
 
-/// Why there is no answer.
+/// Why a response could not be read.
 #[derive(Debug)]
 pub(super) enum ResponseError {
     /// The stream ended or broke.
@@ -50,7 +50,7 @@ pub(super) struct Ref {
     pub(super) id: String,
     /// Where an annotated tag leads in the end.
     pub(super) peeled: Option<String>,
-    /// The ref that a symbolic one stands for, where that was asked for.
+    /// The target of a symbolic ref, where that was asked for.
     pub(super) symref: Option<String>,
 }
 
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_answer_is_told_apart() {
+    fn every_kind_of_response_is_distinguished() {
         let pack = fetched(&[
             b"acknowledgments\n",
             b"ACK 1111111111111111111111111111111111111111\n",

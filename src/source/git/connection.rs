@@ -19,11 +19,11 @@ pub trait Connection: Send {
     /// Sends one request of protocol version 2 (packet lines, the flush at the end included) and returns as soon as
     /// the answer begins; the answer comes as it is read.
     ///
-    /// An error while reading is an `io::Error`, which parsers can carry; what it stands for tells
+    /// An error while reading is an `io::Error`, which parsers can carry; its cause is returned by
     /// [`Connection::reset`].
     fn command(&mut self, request: &[u8]) -> Result<Box<dyn Read + '_>, Error>;
 
-    /// Ends the conversation, so that the next command begins afresh, and tells why the last answer ended or broke,
+    /// Ends the conversation, so that the next command begins afresh, and returns why the last answer ended or broke,
     /// where that is known. To be called whenever an answer was not read to its end.
     fn reset(&mut self) -> Option<Error>;
 
@@ -41,7 +41,7 @@ pub trait Connection: Send {
     fn forget(&mut self) {}
 }
 
-/// What a server tells of itself.
+/// What a server advertises about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Capabilities {
     /// Objects can be left out.

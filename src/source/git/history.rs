@@ -4,7 +4,7 @@ use crate::git::id::ObjectKind;
 use crate::git::{Commit, CommitId};
 use crate::objects::{IngestError, Store, Transient};
 use crate::source::Error;
-use crate::source::ancestry::{Ancestry, look};
+use crate::source::ancestry::{Ancestry, search_ancestors};
 
 use super::request::Fetch;
 use super::{FetchReply, GitSource};
@@ -13,7 +13,7 @@ use super::{FetchReply, GitSource};
 const BYTES_MAX: u64 = 8 << 20;
 
 impl GitSource {
-    /// Looks at the parents, then at the commits in the store, and only then asks the server for those between.
+    /// Checks the parents, then the commits in the store, and only then asks the server for those between.
     pub(super) fn is_descendant(
         &self,
         new: &Commit,
@@ -24,7 +24,7 @@ impl GitSource {
             return Ok(true);
         }
         let known = |id| store.commit(id).ok().flatten();
-        match look(new, old, known) {
+        match search_ancestors(new, old, known) {
             Ancestry::Ancestor => Ok(true),
             Ancestry::NoAncestor => Ok(false),
             Ancestry::Unknown => {
@@ -35,7 +35,7 @@ impl GitSource {
                     let raw = between.read(ObjectKind::Commit, id.0);
                     raw.and_then(|raw| Commit::verify(id, &raw).ok())
                 };
-                let seen = look(new, old, |id| read(id).or_else(|| known(id)));
+                let seen = search_ancestors(new, old, |id| read(id).or_else(|| known(id)));
                 Ok(seen == Ancestry::Ancestor)
             }
         }

@@ -124,7 +124,7 @@ impl Http {
         self.client.send(&request)
     }
 
-    /// Asks for `info/refs`, at the address as it was given and then with `.git`, and takes over what it tells.
+    /// Asks for `info/refs`, at the address as it was given and then with `.git`, and stores what it advertises.
     fn discover(&mut self) -> Result<(), Error> {
         let mut response = self.advertisement(&self.asked)?;
         if response.status == 404 && !has_suffix(&self.asked) {
@@ -204,7 +204,7 @@ impl Http {
                     words,
                 }
             }
-            // Hosts ask for credentials where there is no such repository, too: nobody is to learn which.
+            // Hosts ask for credentials where there is no such repository, too: they do not reveal which.
             Error::Unauthorized { token, .. } if self.credentials.is_none() => {
                 Error::NoPermission {
                     remote: self.describe(),
@@ -283,7 +283,7 @@ impl Http {
         };
         if was_silent && self.capabilities.is_none() {
             if begin.is_empty() {
-                // Its git died of the request without a word: of another hash or version, which discovery tells.
+                // Its git exited without output: another hash or version, which discovery shows.
                 self.discover()?;
             } else if refuses_the_command(&begin) {
                 self.spoken = false;
@@ -299,7 +299,7 @@ impl Http {
 
     /// `None` where the error is that of a server without version 2.
     fn unless_older<T>(&mut self, error: Error) -> Result<Option<T>, Error> {
-        // 503 is the word of a server, or a proxy, that cannot answer anything now.
+        // 503 means that a server, or a proxy, cannot answer anything now.
         let may_be_older = match error {
             Error::ServerError { status, .. } => status != 503,
             Error::Timeout { .. } => true,

@@ -95,7 +95,7 @@ pub(super) fn check(path: &Path) -> Result<(), KeyFault> {
             KeyFault::NotReadable("it is exposed".to_owned())
         }
     })?;
-    judge(&content)
+    check_format(&content)
 }
 
 fn is_own(path: &Path) -> bool {
@@ -103,7 +103,7 @@ fn is_own(path: &Path) -> bool {
     rustix::fs::stat(path).is_ok_and(|stat| stat.st_uid == user)
 }
 
-fn judge(content: &[u8]) -> Result<(), KeyFault> {
+fn check_format(content: &[u8]) -> Result<(), KeyFault> {
     if !content.starts_with(b"-----BEGIN ") {
         return Err(KeyFault::NotAKey);
     }

@@ -63,7 +63,7 @@ impl GitSource {
         })
     }
 
-    /// What `HEAD` stands for, if the server says so; for a message, so that an error is no error.
+    /// What `HEAD` points to, if the server says so; errors are ignored, because it is only for a message.
     fn head(&self, exists: bool) -> Head {
         if exists {
             let head = self.ask_for_refs(&request::head(), |name| name == "HEAD");
@@ -120,7 +120,7 @@ impl GitSource {
     }
 }
 
-/// The branch that a symbolic `HEAD` among the refs stands for.
+/// The branch that a symbolic `HEAD` among the refs points to.
 fn symref(refs: &[Ref]) -> Option<String> {
     let mut targets = refs.iter().filter_map(|found| found.symref.as_deref());
     targets.next().and_then(of_branch)
@@ -131,7 +131,7 @@ fn of_branch(name: &str) -> Option<String> {
     name.strip_prefix("refs/heads/").map(str::to_owned)
 }
 
-/// What a name may stand for, the first that exists wins: `refs/…` and `HEAD` as they are, a branch before a tag.
+/// What a name may resolve to, the first that exists wins: `refs/…` and `HEAD` as they are, a branch before a tag.
 fn candidates(reference: &str) -> Vec<(String, RefKind)> {
     let mut candidates = Vec::new();
     if reference == "HEAD" || reference.starts_with("refs/") {

@@ -14,13 +14,13 @@ pub(super) fn ls_refs(prefixes: &[&str]) -> Vec<u8> {
     command("ls-refs", &lines)
 }
 
-/// `ls-refs` for `HEAD`, with the branch that it stands for.
+/// `ls-refs` for `HEAD`, with the branch that it points to.
 pub(super) fn head() -> Vec<u8> {
     let lines = ["symrefs", "ref-prefix HEAD"].map(str::to_owned);
     command("ls-refs", &lines)
 }
 
-/// `ls-refs` for the branches, and for a `HEAD` that stands for none of them: `unborn`, of git 2.31. Older ones leave
+/// `ls-refs` for the branches, and for a `HEAD` that points to none of them: `unborn`, of git 2.31. Older ones leave
 /// that word aside.
 pub(super) fn branches() -> Vec<u8> {
     let lines = [

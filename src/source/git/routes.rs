@@ -177,7 +177,7 @@ impl GitSource {
         self.complete(walked, Route::SelectGit, missing.len())
     }
 
-    /// One pack that stands for itself.
+    /// One self-contained pack.
     fn full(&self, commit: CommitId, store: &Store, need: &dyn Need) -> Result<Obtained, Error> {
         let want = [commit.0];
         let fetch = Fetch {
@@ -315,7 +315,7 @@ impl GitSource {
     }
 }
 
-/// A commit that the server may be told we have. Any complete one will do, the last applied one is nearest.
+/// A commit that may be sent to the server as `have`. Any complete one will do, the last applied one is nearest.
 fn base(commit: CommitId, last: Option<CommitId>, store: &Store) -> Option<CommitId> {
     let newest = store.commits().into_iter().next_back();
     [last, newest]

@@ -22,7 +22,7 @@ use super::answer::{self, Greeting, ResponseError};
 use super::connection::{Capabilities, Connection};
 use super::version_0::{Advertisement, Translation};
 
-/// How often a wait looks at the clock and for a signal.
+/// How often a wait checks the clock and for a signal.
 const TICK: Duration = Duration::from_millis(100);
 /// The longest silence. A server that computes sends a keep-alive every five seconds (`uploadpack.keepAlive`).
 const STALL: Duration = Duration::from_secs(30);
@@ -121,7 +121,7 @@ impl ProcessConnection {
     }
 
     /// Starts the child and reads what the server can do. A server that begins in an older version is asked in every
-    /// other way for version 2; where that is in vain, the first connection is used.
+    /// other way for version 2; where that fails, the first connection is used.
     fn connect(&mut self) -> Result<(), Error> {
         let mut first: Option<(RunningChild, Advertisement)> = None;
         while self.running.is_none() {
@@ -296,7 +296,7 @@ impl ProcessConnection {
         Err(Error::Timeout { remote, after })
     }
 
-    /// The child has closed its output: hears it out.
+    /// The child has closed its output: reads the rest.
     fn exit_error(&mut self) -> Error {
         let said = self.running.take().map(RunningChild::drain_stderr);
         self.endpoint.explain(&said.unwrap_or_default())
@@ -322,7 +322,7 @@ impl ProcessConnection {
 }
 
 /// Whether a server has ended because of the command that it was given: git-shell and gitolite run only a command that
-/// begins with a name they know. ssh's own words of a network that failed are no such answer.
+/// begins with a name they know. ssh's own messages about a failed network are not such an answer.
 fn rejects(error: &Error) -> bool {
     match error {
         Error::Refused { .. } | Error::NoPermission { .. } | Error::Protocol { .. } => true,
@@ -478,7 +478,7 @@ mod tests {
     use super::stderr_summary;
 
     #[test]
-    fn the_line_that_says_the_most_is_found() {
+    fn the_most_specific_line_is_found() {
         for (said, expected) in [
             ("hint: x\nfatal: no\nhint: y\n", "no"),
             (

@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn last_words_are_understood() {
+    fn stderr_of_ssh_is_classified() {
         let ssh = Ssh::new("git@h:r", Identity::default(), &Env::empty()).unwrap();
         let code = |said| {
             miette::Diagnostic::code(&ssh.explain(said))

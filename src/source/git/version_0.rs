@@ -17,7 +17,7 @@ use crate::text;
 use super::answer::{PacketLines, Ref, ResponseError};
 use super::connection::Capabilities;
 
-/// Without it a pack could not be told from an error.
+/// Without it a pack could not be distinguished from an error.
 const SIDEBAND: &str = "side-band-64k";
 /// What is sent along with a fetch where the server offers it. dulwich insists on `thin-pack`; without a commit of ours a
 /// pack has nothing to leave out.
@@ -55,9 +55,9 @@ impl Advertisement {
         first: Option<Vec<u8>>,
         lines: &mut PacketLines<R>,
     ) -> Result<Self, ResponseError> {
-        let mut told = Self::default();
+        let mut advertised = Self::default();
         let Some(first) = first else {
-            return Ok(told);
+            return Ok(advertised);
         };
         let (line, features) = first
             .iter()
@@ -66,22 +66,22 @@ impl Advertisement {
                 (&first[..end], &first[end + 1..])
             });
         let features = text::decode(features);
-        told.features = features.split(' ').map(str::to_owned).collect();
-        told.add(line)?;
+        advertised.features = features.split(' ').map(str::to_owned).collect();
+        advertised.add(line)?;
         while let Some(line) = lines.next()? {
-            told.add(line)?;
+            advertised.add(line)?;
         }
-        let symrefs = told.features.iter().filter_map(|feature| {
+        let symrefs = advertised.features.iter().filter_map(|feature| {
             let (name, target) = feature.strip_prefix("symref=")?.split_once(':')?;
             Some((name.to_owned(), target.to_owned()))
         });
         for (name, target) in symrefs.collect::<Vec<_>>() {
-            let named = told.refs.iter_mut().find(|found| found.name == name);
+            let named = advertised.refs.iter_mut().find(|found| found.name == name);
             if let Some(found) = named {
                 found.symref = Some(target);
             }
         }
-        Ok(told)
+        Ok(advertised)
     }
 
     fn add(&mut self, line: &[u8]) -> Result<(), ResponseError> {
@@ -244,7 +244,7 @@ impl Preamble {
         }
     }
 
-    /// Reads up to the pack; the bytes that stand for it in version 2, and whether the pack is to follow.
+    /// Reads up to the pack; the equivalent bytes of version 2, and whether the pack is to follow.
     fn read<R: Read>(self, lines: &mut StreamingPeekableIter<R>) -> io::Result<(Vec<u8>, bool)> {
         let mut begin = Vec::new();
         if self.shallow {

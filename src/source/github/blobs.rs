@@ -198,7 +198,7 @@ impl GitHub {
             }
             _ => return Err(self.refusal(&reply)),
         }
-        // A login page in the middle of a run is no damaged blob.
+        // A login page in the middle of a run is not a damaged blob.
         let page = (reply.media_type() == "text/html").then(|| reply.not_a_forge());
         match (content(reply, want.id), page) {
             (BlobContent::Other(_), Some(page)) => Err(page),

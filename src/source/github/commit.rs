@@ -1,8 +1,8 @@
-//! A commit as the API tells it, and the way back to the bytes that hash to its id.
+//! A commit as the API returns it, and the rebuilding of the bytes that hash to its id.
 //!
 //! The API loses the time zones, the message's last newlines and the encoding. Each has few values, so they are tried
 //! until the id comes out. A signed commit comes with the text that was signed, and only its signature has to be put
-//! back. What is left are commits with headers that the API does not tell, such as those of other version control
+//! back. What is left are commits with headers that the API does not return, such as those of other version control
 //! systems.
 
 use serde::Deserialize;
@@ -117,8 +117,8 @@ impl CommitAnswer {
             .map(|commit| (commit, raw))
     }
 
-    /// The commit as it is told, where that is enough for one.
-    pub(super) fn told(&self) -> Option<Commit> {
+    /// The commit as the API states it, where its fields are complete.
+    pub(super) fn unproven(&self) -> Option<Commit> {
         Some(Commit {
             id: self.sha,
             tree: self.tree.sha,
@@ -180,7 +180,7 @@ mod tests {
     fn a_recorded_commit_is_rebuilt_to_its_id() {
         let answer: CommitAnswer = serde_json::from_str(RECORDED).unwrap();
         let (commit, _) = answer.rebuild(&mut Budget::default()).unwrap();
-        assert_eq!(commit, answer.told().unwrap());
+        assert_eq!(commit, answer.unproven().unwrap());
         assert_eq!(commit.time, 1_611_433_225);
     }
 
@@ -238,7 +238,7 @@ mod tests {
         let hidden = raw(("+0000", "+0000"), "encoding ISO-8859-1\n", "s\n");
         let answer = answer(id(&hidden), "s", &unsigned);
         assert!(answer.rebuild(&mut Budget::default()).is_none());
-        assert_eq!(answer.told().unwrap().subject, "s");
+        assert_eq!(answer.unproven().unwrap().subject, "s");
     }
 
     #[test]

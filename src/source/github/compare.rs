@@ -46,7 +46,7 @@ impl GitHub {
     ) -> Result<Option<CommitAnswer>, Error> {
         let reply = match self.ask(&self.comparison(new, last)) {
             Ok(reply) => reply,
-            // Asking for the new commit alone tells what is wrong, if something is.
+            // A request for the new commit alone shows what is wrong, if something is.
             Err(Error::ServerError { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };

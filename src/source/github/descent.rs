@@ -11,7 +11,7 @@ use super::compare::Hint;
 use super::{Cap, Error, GitHub, JSON};
 use crate::git::{Commit, CommitId};
 use crate::objects::Store;
-use crate::source::ancestry::{Ancestry, look};
+use crate::source::ancestry::{Ancestry, search_ancestors};
 
 /// The most that the API lists in one answer.
 const PAGE: u64 = 100;
@@ -21,7 +21,7 @@ const PAGES: u64 = 10;
 const COMMIT_BYTES: u64 = 64 << 10;
 
 impl GitHub {
-    /// Looks at the parents, then at the commits in the store, and only then asks for those between.
+    /// Checks the parents, then the commits in the store, and only then asks for those between.
     pub(super) fn is_descendant(
         &self,
         new: &Commit,
@@ -29,7 +29,7 @@ impl GitHub {
         store: &Store,
     ) -> Result<bool, Error> {
         let known = |id| store.commit(id).ok().flatten();
-        match look(new, old, known) {
+        match search_ancestors(new, old, known) {
             _ if new.id == old => return Ok(true),
             Ancestry::Ancestor => return Ok(true),
             Ancestry::NoAncestor => return Ok(false),
@@ -59,7 +59,7 @@ impl GitHub {
             let is_last = (answers.len() as u64) < size;
             listed.extend(answers.into_iter().map(|answer| (answer.id(), answer)));
             let mut is_listed = true;
-            let seen = look(new, old, |id| {
+            let seen = search_ancestors(new, old, |id| {
                 if let Some(commit) = known(id) {
                     return Some(commit);
                 }
@@ -69,7 +69,7 @@ impl GitHub {
                 })?;
                 let prove = || {
                     let proven = answer.rebuild(&mut budget).map(|(commit, _)| commit);
-                    proven.or_else(|| answer.told().filter(|_| self.trust))
+                    proven.or_else(|| answer.unproven().filter(|_| self.trust))
                 };
                 let commit: &Option<Commit> = proven.entry(id).or_insert_with(prove);
                 commit.clone()

@@ -19,7 +19,7 @@ pub fn listing(json: &[u8], at: Option<&str>, deep: bool) -> Vec<(TreeId, Vec<u8
     )
 }
 
-/// Reads a commit, or a list of them, and rebuilds each; those that came out, with the id that was told and their bytes.
+/// Reads a commit, or a list of them, and rebuilds each; those that came out, with the id that was stated and their bytes.
 pub fn commits(json: &[u8]) -> Vec<(CommitId, Commit, Vec<u8>)> {
     let one = || serde_json::from_slice::<Described>(json).map(|described| vec![described]);
     let described: Vec<Described> = serde_json::from_slice(json)
@@ -30,7 +30,7 @@ pub fn commits(json: &[u8]) -> Vec<(CommitId, Commit, Vec<u8>)> {
     let mut budget = Budget::of(BUDGET);
     let mut rebuilt = Vec::new();
     for answer in answers {
-        answer.told();
+        answer.unproven();
         if let Some((commit, raw)) = answer.rebuild(&mut budget) {
             rebuilt.push((answer.id(), commit, raw));
         }

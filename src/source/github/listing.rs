@@ -1,8 +1,8 @@
-//! From a listing back to the tree objects it stands for.
+//! Rebuilds the tree objects that a listing describes.
 //!
 //! Each directory's rows are encoded as git does, and must hash to the id the directory is listed under. A listing
 //! that leaves something out, adds something or changes a mode is found out here, and named. Whether the names and
-//! modes of a tree may be written is no question here: it is asked of what is proven.
+//! modes of a tree may be written is not checked here, but once the tree is proven.
 
 use std::collections::HashMap;
 
@@ -34,7 +34,7 @@ pub(super) struct Listing {
 pub(super) struct Rebuilt {
     /// Tree objects by their proven ids.
     pub(super) trees: HashMap<TreeId, Vec<u8>>,
-    /// Sizes as they are told.
+    /// Sizes as the API states them.
     pub(super) sizes: HashMap<BlobId, u64>,
     /// The directories directly in the listed one, with their paths.
     pub(super) directories: Vec<(String, TreeId)>,

@@ -21,7 +21,7 @@ struct ListedBranch {
 }
 
 impl GitHub {
-    /// As [`find`](Self::find); an error tells what there is in place of a name that is missing.
+    /// As [`find`](Self::find); an error says what there is in place of a name that is missing.
     pub(super) fn resolve_name(&self, reference: &str) -> Result<ResolvedRef, Error> {
         self.find(reference)?.ok_or_else(|| Error::UnknownRef {
             remote: self.remote.clone(),
@@ -48,7 +48,7 @@ impl GitHub {
             let Some(commit) = self.resolve_candidate(&name)? else {
                 continue;
             };
-            // A short id that the server reads as something else is no commit.
+            // A short id that the server reads as something else is not a commit.
             if kind == RefKind::Commit && !commit.to_string().starts_with(reference) {
                 continue;
             }
@@ -61,7 +61,7 @@ impl GitHub {
         Ok(None)
     }
 
-    /// For a message, so that an error is no error.
+    /// Errors are ignored, because it is only for a message.
     fn instead(&self, reference: &str) -> Instead {
         let branch = of_clone(reference).filter(|branch| self.has_branch(branch) == Some(true));
         let branch = branch.map(str::to_owned);
@@ -73,7 +73,7 @@ impl GitHub {
     }
 
     fn head(&self) -> Option<Head> {
-        let name = self.about().ok()?.default_branch?;
+        let name = self.repository_info().ok()?.default_branch?;
         Some(if self.has_branch(&name)? {
             Head::Branch(name)
         } else {
@@ -117,7 +117,7 @@ impl GitHub {
             (409, _) => Err(Error::EmptyRepository {
                 remote: self.remote.clone(),
             }),
-            // Anything that is no commit: no such name, another kind of object, an ambiguous short id.
+            // Anything that is not a commit: no such name, another kind of object, an ambiguous short id.
             (422, _) if reply.media_type().contains("json") => Ok(None),
             _ => Err(self.refusal(&reply)),
         }
@@ -135,7 +135,7 @@ impl GitHub {
     }
 }
 
-/// What a name may stand for, in the order it is asked for; the usual branch costs one request.
+/// What a name may resolve to, in the order of the requests; the usual branch costs one request.
 fn candidates(reference: &str) -> Vec<(String, RefKind)> {
     if let Some(name) = reference.strip_prefix("refs/") {
         let is_tag = name.starts_with("tags/");

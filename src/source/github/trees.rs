@@ -7,7 +7,7 @@ use super::{Cap, Error, GitHub, JSON, Response, Store};
 use crate::git::{BlobId, Commit, TreeId};
 use crate::text::Amount;
 
-/// Bytes of the longest listing: GitHub cuts one off at 7 MB, and an Enterprise server may be told to do so later.
+/// Bytes of the longest listing: GitHub cuts one off at 7 MB, and an Enterprise server may be configured to do so later.
 const LISTING_BYTES: u64 = 48 << 20;
 
 /// The tree objects that were not in the store.
@@ -15,7 +15,7 @@ const LISTING_BYTES: u64 = 48 << 20;
 pub(super) struct Trees {
     /// By their ids, which are proven.
     pub(super) raw: HashMap<TreeId, Vec<u8>>,
-    /// Sizes of blobs, as they are told.
+    /// Sizes of blobs, as the API states them.
     pub(super) sizes: HashMap<BlobId, u64>,
     rows: u64,
 }

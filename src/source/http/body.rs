@@ -37,7 +37,7 @@ impl BodyFailure {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Keeps the error and makes the `io::Error` that stands for it.
+    /// Keeps the error and returns an `io::Error` in its place.
     fn keep(&self, error: Error) -> io::Error {
         let text = io::Error::other(error.to_string());
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
@@ -138,14 +138,14 @@ impl Body {
         }
     }
 
-    /// Bytes that it is told to have, as far as that is told and believed: for room to read it into.
-    pub(super) fn told(&self) -> usize {
-        let told = match &self.source {
+    /// The expected size in bytes, at most the cap, 0 where it is unknown: the capacity of a buffer to read it into.
+    pub(super) fn size_hint(&self) -> usize {
+        let expected = match &self.source {
             Decoding::Plain(wire) => wire.answer.content_length().unwrap_or_default(),
             Decoding::Gzip(_) => 0,
             Decoding::Buffered(bytes) => bytes.get_ref().len() as u64,
         };
-        usize::try_from(told.min(self.cap.bytes)).unwrap_or_default()
+        usize::try_from(expected.min(self.cap.bytes)).unwrap_or_default()
     }
 
     /// By what the server says that it is at work: as long as it has not begun, that is no slow answer.
@@ -204,7 +204,7 @@ impl Body {
 
 impl Read for Body {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // One byte more than the cap tells whether there is more.
+        // One byte more than the cap shows whether there is more.
         let room = usize::try_from(self.left.saturating_add(1)).unwrap_or(usize::MAX);
         let room = room.min(buffer.len());
         let buffer = &mut buffer[..room];
@@ -276,7 +276,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_that_drips_is_told_from_one_that_is_slow() {
+    fn a_server_that_drips_is_distinguished_from_a_slow_one() {
         let second = Duration::from_secs(1);
         let drip = |bytes| {
             let mut pace = Pace::default();

@@ -22,7 +22,7 @@ pub(super) const WAITS: u32 = 3;
 pub struct Quota {
     /// Requests left until the reset.
     pub remaining: u64,
-    /// How long until then, where the host told.
+    /// How long until then, where the host said so.
     pub reset: Option<Duration>,
 }
 

@@ -22,8 +22,8 @@ pub struct Options {
     /// How often one request is sent again after a broken connection or a 5xx.
     pub retries: u32,
     /// The longest that a rate limit is waited out; a longer one is an error at once.
-    pub patience: Duration,
-    /// The first pause after a rate limit that tells no time; each later one is twice as long.
+    pub max_wait: Duration,
+    /// The first pause after a rate limit that gives no time; each later one is twice as long.
     pub pause: Duration,
 }
 
@@ -36,7 +36,7 @@ impl Default for Options {
             stall: Duration::from_secs(30),
             backoff: Duration::from_millis(500),
             retries: 3,
-            patience: Duration::from_secs(90),
+            max_wait: Duration::from_secs(90),
             // What GitHub asks for: "wait for at least one minute".
             pause: Duration::from_secs(60),
         }

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moved_repository_is_told_from_a_login_page() {
+    fn a_moved_repository_is_distinguished_from_a_login_page() {
         let from = "https://git.example.org/acme/old.git/info/refs?service=git-upload-pack";
         let refused = |location: &str| follow(from, location, HOPS + 1).unwrap_err();
         for (location, expected) in [

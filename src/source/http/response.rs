@@ -148,7 +148,7 @@ impl Response {
         if !self.status.is_success() {
             self.body.buffer(super::EXPLANATION_MAX);
         }
-        let mut body = Vec::with_capacity(self.body.told());
+        let mut body = Vec::with_capacity(self.body.size_hint());
         if let Err(error) = self.body.read_to_end(&mut body) {
             let cause = error.to_string();
             let unreachable = Error::Unreachable {
@@ -173,7 +173,7 @@ impl Response {
         })
     }
 
-    /// The error that an answer stands for which is not the one hoped for.
+    /// The error that an unexpected response means.
     #[must_use]
     pub fn refusal(mut self) -> Error {
         self.body.buffer(super::EXPLANATION_MAX);
@@ -215,7 +215,7 @@ impl Reply {
         })
     }
 
-    /// The error that an answer stands for which is not the one hoped for.
+    /// The error that an unexpected response means.
     #[must_use]
     pub fn refusal(&self) -> Error {
         let remote = authority(&self.url);
@@ -297,7 +297,7 @@ impl Reply {
     }
 }
 
-/// Whether an answer is told to be JSON and begins so, with an object or an array.
+/// Whether a response is declared as JSON and begins with an object or an array.
 fn opens_json(media_type: &str, begin: &[u8]) -> bool {
     let is_json = media_type == "application/json" || media_type.ends_with("+json");
     let opens = begin.iter().find(|byte| !byte.is_ascii_whitespace());
@@ -339,7 +339,7 @@ pub(super) fn broken(remote: &str, error: reqwest::Error) -> Error {
     }
 }
 
-/// The first cause: what the layers of the client say around it tells a reader nothing.
+/// The first cause, because the messages that the layers of the client wrap around it add nothing.
 fn root<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
     error.source().map_or(error, root)
 }

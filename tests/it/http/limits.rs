@@ -132,7 +132,7 @@ fn a_time_is_named_only_where_the_host_names_one() {
     forge.fault(When::any(), Action::status(429, "slow down"));
     let impatient = Options {
         pause: Duration::from_secs(60),
-        patience: Duration::ZERO,
+        max_wait: Duration::ZERO,
         ..options()
     };
     let client = Client::new(impatient, Interrupt::default()).unwrap();

@@ -14,7 +14,7 @@ fn client() -> Client {
     let options = http::Options {
         backoff: Duration::from_millis(1),
         pause: Duration::from_millis(1),
-        patience: Duration::from_millis(100),
+        max_wait: Duration::from_millis(100),
         ..http::Options::default()
     };
     Client::new(options, Interrupt::default()).unwrap()

@@ -1,4 +1,4 @@
-//! The parts of an unsigned commit that the API does not tell, found by trying.
+//! The parts of an unsigned commit that the API does not return, found by trying.
 
 use std::iter;
 
@@ -175,7 +175,7 @@ fn latin1(text: &str) -> Option<Vec<u8>> {
         .collect()
 }
 
-/// Every quarter of an hour that is or was some country's time; `-0000` stands for "unknown" in mail.
+/// Every quarter of an hour that is or was some country's time; `-0000` means "unknown" in mail.
 fn zones() -> Vec<String> {
     const QUARTERS: i32 = 14 * 4;
     let zone = |quarter: i32| {

@@ -34,7 +34,7 @@ pub(super) enum Type {
     Commit,
 }
 
-/// A mode, which the API tells in six octal digits.
+/// A mode, which the API writes in six octal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct OctalMode(pub(super) u32);
 

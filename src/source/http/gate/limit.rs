@@ -14,7 +14,7 @@ const WORDS: [&[u8]; 3] = [
     b"abuse detection",
 ];
 
-/// The parts of an answer that tell about limits.
+/// The parts of a response that describe limits.
 pub(in crate::source::http) struct LimitHeaders<'a> {
     pub(in crate::source::http) status: u16,
     pub(in crate::source::http) headers: &'a HeaderMap,
@@ -83,7 +83,7 @@ pub(in crate::source::http) fn retry_after(
     )
 }
 
-/// One second more than the difference: both clocks tell whole seconds.
+/// One second more than the difference: both clocks count whole seconds.
 pub(super) fn until_reset(reset: u64, headers: &HeaderMap, clock: SystemTime) -> Duration {
     let clock = server_clock(headers, clock)
         .duration_since(UNIX_EPOCH)
@@ -125,7 +125,7 @@ mod tests {
     const PAUSE: Duration = Duration::from_secs(60);
 
     /// The clock stands at Sun, 06 Nov 1994 08:49:37 GMT.
-    fn judge(
+    fn wait_after(
         status: u16,
         pairs: &[(&'static str, &str)],
         body: &str,
@@ -144,10 +144,10 @@ mod tests {
     #[test]
     fn retry_after_is_seconds_or_a_date() {
         for status in [403, 429] {
-            assert_eq!(judge(status, &[("retry-after", "7")], "", 0), Some(7));
-            assert_eq!(judge(status, &[("retry-after", "0")], "", 0), Some(0));
+            assert_eq!(wait_after(status, &[("retry-after", "7")], "", 0), Some(7));
+            assert_eq!(wait_after(status, &[("retry-after", "0")], "", 0), Some(0));
             assert_eq!(
-                judge(
+                wait_after(
                     status,
                     &[("retry-after", "Sun, 06 Nov 1994 08:50:37 GMT")],
                     "",
@@ -156,7 +156,7 @@ mod tests {
                 Some(60)
             );
             assert_eq!(
-                judge(
+                wait_after(
                     status,
                     &[("retry-after", "Sat, 05 Nov 1994 08:50:37 GMT")],
                     "",
@@ -167,28 +167,28 @@ mod tests {
             );
             let ten_years = (10 * 365 * 86_400).to_string();
             assert_eq!(
-                judge(status, &[("retry-after", &ten_years)], "", 0),
+                wait_after(status, &[("retry-after", &ten_years)], "", 0),
                 Some(315_360_000)
             );
         }
         assert_eq!(
-            judge(429, &[("retry-after", "soon")], "", 0),
+            wait_after(429, &[("retry-after", "soon")], "", 0),
             Some(60),
             "garbage counts as none"
         );
-        assert_eq!(judge(403, &[("retry-after", "-1")], "", 0), None);
-        assert_eq!(judge(200, &[("retry-after", "7")], "", 0), None);
+        assert_eq!(wait_after(403, &[("retry-after", "-1")], "", 0), None);
+        assert_eq!(wait_after(200, &[("retry-after", "7")], "", 0), None);
     }
 
     #[test]
     fn an_empty_quota_holds_until_its_reset_by_the_servers_clock() {
         let empty = ("x-ratelimit-remaining", "0");
         assert_eq!(
-            judge(403, &[empty, ("x-ratelimit-reset", "784111877")], "", 0),
+            wait_after(403, &[empty, ("x-ratelimit-reset", "784111877")], "", 0),
             Some(101)
         );
         assert_eq!(
-            judge(
+            wait_after(
                 403,
                 &[
                     empty,
@@ -202,12 +202,12 @@ mod tests {
             "our clock is 90 seconds slow"
         );
         assert_eq!(
-            judge(403, &[empty, ("x-ratelimit-reset", "1")], "", 0),
+            wait_after(403, &[empty, ("x-ratelimit-reset", "1")], "", 0),
             Some(1)
         );
-        assert_eq!(judge(403, &[empty], "", 0), Some(60));
+        assert_eq!(wait_after(403, &[empty], "", 0), Some(60));
         assert_eq!(
-            judge(
+            wait_after(
                 403,
                 &[
                     ("x-ratelimit-remaining", "12"),
@@ -223,18 +223,21 @@ mod tests {
     #[test]
     fn a_secondary_limit_pauses_a_minute_and_doubles() {
         let body = r#"{"message":"You have exceeded a secondary rate limit. Please wait."}"#;
-        assert_eq!(judge(403, &[], body, 0), Some(60));
-        assert_eq!(judge(403, &[], body, 1), Some(120));
-        assert_eq!(judge(429, &[], "", 2), Some(240));
-        assert!(judge(429, &[], "", u32::MAX).is_some());
+        assert_eq!(wait_after(403, &[], body, 0), Some(60));
+        assert_eq!(wait_after(403, &[], body, 1), Some(120));
+        assert_eq!(wait_after(429, &[], "", 2), Some(240));
+        assert!(wait_after(429, &[], "", u32::MAX).is_some());
     }
 
     #[test]
     fn a_plain_403_is_no_limit() {
         let body = r#"{"message":"Resource not accessible by personal access token"}"#;
-        assert_eq!(judge(403, &[], body, 0), None);
-        assert_eq!(judge(403, &[("x-github-sso", "required")], "", 0), None);
-        assert_eq!(judge(404, &[], "rate limit exceeded", 0), None);
+        assert_eq!(wait_after(403, &[], body, 0), None);
+        assert_eq!(
+            wait_after(403, &[("x-github-sso", "required")], "", 0),
+            None
+        );
+        assert_eq!(wait_after(404, &[], "rate limit exceeded", 0), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Where the store is: a directory that is opened once, through whose handle everything in it is reached.
 //!
 //! The libraries that write and read packs take paths. They are given that of the handle in `/proc` (`proc_pid_fd(5)`), so
-//! that a store whose directory is exchanged meanwhile is still the one that was opened. People are told the real path.
+//! that a store whose directory is exchanged meanwhile is still the one that was opened. Messages name the real path.
 
 use std::fs;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
@@ -23,7 +23,7 @@ pub(super) struct StoreDirectory {
 }
 
 impl StoreDirectory {
-    /// Opens the store's directory, or makes it. Also tells whether something else stood there, which is gone then.
+    /// Opens the store's directory, or makes it. Also returns whether something else was there, which is removed then.
     pub(super) fn open(state_dir: &Path) -> Result<(Self, bool), Error> {
         let of_failure = |failure: Failure| Error::io(failure.verb, &failure.path, failure.source);
         let state = Directory::open_following(state_dir, Faults::default()).map_err(of_failure)?;
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn people_are_told_where_a_handle_leads() {
+    fn messages_name_the_path_behind_a_handle() {
         let directory = tempfile::tempdir().unwrap();
         let (place, is_new) = StoreDirectory::open(directory.path()).unwrap();
         assert!(!is_new);

@@ -1,4 +1,4 @@
-//! What the API tells of the repository itself. Only messages are made of it.
+//! What the API says about the repository itself. It is used in messages only.
 
 use serde::Deserialize;
 
@@ -12,7 +12,7 @@ pub(super) struct RepositoryInfo {
 }
 
 impl GitHub {
-    pub(super) fn about(&self) -> Result<RepositoryInfo, Error> {
+    pub(super) fn repository_info(&self) -> Result<RepositoryInfo, Error> {
         let reply = self.ask(&self.get(&[], JSON))?;
         if !reply.status.is_success() {
             return Err(self.refusal(&reply));
@@ -22,7 +22,10 @@ impl GitHub {
 
     /// By its present name; by the number that it answers under, where that name cannot be had.
     pub(super) fn moved(&self, base: &Url) -> Moved {
-        let name = self.about().ok().and_then(|about| about.full_name);
+        let name = self
+            .repository_info()
+            .ok()
+            .and_then(|about| about.full_name);
         let name = name.filter(|name| is_owner_name(name));
         Moved {
             read_from: name.clone().unwrap_or_else(|| base.to_string()),
