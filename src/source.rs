@@ -175,7 +175,7 @@ pub trait Need: Sync {
     fn content(&self, id: BlobId) -> Option<Vec<u8>>;
 }
 
-/// A repository, by whatever it is reached.
+/// A repository, over any transport.
 pub trait Source: Send + Sync {
     /// Resolves a branch, tag or full commit id. Branch before tag; a full id is a commit.
     ///

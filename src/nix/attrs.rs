@@ -38,7 +38,7 @@ pub(super) enum Value {
 }
 
 impl Attrs {
-    /// Reads a node; `None` where it is no set and no `let`.
+    /// Reads a node; `None` where it is neither a set nor a `let`.
     pub(super) fn read(source: &str, node: &SyntaxNode) -> Result<Option<Self>, SyntaxError> {
         let mut attrs = Self::default();
         if let Some(set) = cast::<ast::AttrSet>(node.clone()) {

@@ -3,7 +3,7 @@
 //! Read as Nix reads it and checked for what Nix would stop at, so that a file that lost a merge or was cut off is
 //! reported before a build, with its place.
 //!
-//! Where the target is an input, Nix builds the copy whose hash stands in the lock file, whatever lies in the target
+//! Where the target is an input, Nix builds the copy whose hash is in the lock file, whatever lies in the target
 //! now: a lock file that is older than the tree builds the old tree and reports success. Only that hash is ours to
 //! write, and it is put into the file directly, since `nix flake update` would also move what the target itself
 //! depends on, nixpkgs with it. Nix writes its lock files sorted and indented by two, and so do we.
@@ -77,7 +77,7 @@ enum Reference {
 /// Why Nix would not take a lock file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LockFault {
-    /// It is no JSON, or not that of a lock file.
+    /// It is not JSON, or not that of a lock file.
     #[error("{position}: {}", text::words(.cause))]
     Json {
         /// Where.

@@ -101,6 +101,6 @@ fn join(under_way: &Mutex<Vec<Work>>) -> Result<(), Error> {
         work.join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
-    // All are waited for, whatever becomes of one.
+    // Waits for all, even if one fails.
     ends.fold(Ok(()), Result::and)
 }

@@ -58,7 +58,7 @@ impl Store {
 }
 
 impl Writer<'_> {
-    /// Adds an object, unless its content is not what `id` stands for. Adding one twice is no error.
+    /// Adds an object, unless its content does not hash to `id`. Adding one twice is not an error.
     pub fn add(&mut self, kind: ObjectKind, id: Oid, content: &[u8]) -> Result<Added, Error> {
         match Oid::of(kind, content) {
             Ok(actual) if actual == id => {}

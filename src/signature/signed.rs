@@ -1,6 +1,6 @@
 //! A commit taken apart into what was signed and its signature, as git does.
 //!
-//! The signature stands in the header `gpgsig`, whatever its kind; what was signed is the commit without it, and
+//! The signature is in the header `gpgsig`, whatever its kind; what was signed is the commit without it, and
 //! without any other header whose name begins with `gpgsig` (`gpgsig-sha256`, of repositories that keep both kinds of
 //! id): git signs before it adds the first of them.
 

@@ -282,7 +282,7 @@ fn complaint(said: &str) -> String {
 mod tests {
     use super::*;
 
-    /// The 32 zero bytes are no key anybody has.
+    /// The 32 zero bytes are not a key that anybody has.
     fn public() -> String {
         let mut blob = b"\0\0\0\x0bssh-ed25519\0\0\0\x20".to_vec();
         blob.extend([0; 32]);

@@ -1,6 +1,6 @@
 //! Commits by GitHub's REST API: a listing, then the missing blobs ([`Route::SelectApi`]).
 //!
-//! Nothing of what the API says is believed. The commit is rebuilt to the bytes that hash to its id, the tree objects
+//! Nothing that the API says is trusted. The commit is rebuilt to the bytes that hash to its id, the tree objects
 //! are rebuilt from the listing and must have the ids they are listed under, and every blob is hashed as it arrives. A
 //! name is resolved once; from there on everything is asked for by its id, so a branch that moves meanwhile changes
 //! nothing.

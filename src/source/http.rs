@@ -157,7 +157,7 @@ impl Client {
         let mut hops = 0;
         let mut limited = 0;
         loop {
-            self.pass(request, &url)?;
+            self.wait_for_limit(request, &url)?;
             let asked = Instant::now();
             let mut response = match self.exchange(request, &url) {
                 Err(error @ Error::Unreachable { .. }) => {
@@ -228,7 +228,7 @@ impl Client {
     }
 
     /// Waits until the gate is open.
-    fn pass(&self, request: &Request, url: &Url) -> Result<(), Error> {
+    fn wait_for_limit(&self, request: &Request, url: &Url) -> Result<(), Error> {
         let (gate, host) = (request.gate(url), authority(url));
         while let Some(limit) = self.0.gate.closed_for(&gate) {
             let wait = limit.wait;

@@ -19,7 +19,7 @@ pub(super) struct Ladder {
     api: GitHub,
     remote: String,
     force_full: bool,
-    /// Why git was given up, if it was: it is not waited for again but by the last rung.
+    /// Why git failed, if it did: only the last rung waits for it again.
     blocked: Mutex<Option<String>>,
 }
 

@@ -46,7 +46,7 @@ pub(super) enum Fetched<T> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ref {
     pub(super) name: String,
-    /// Hexadecimal, of whatever length.
+    /// Hexadecimal, of any length.
     pub(super) id: String,
     /// Where an annotated tag leads in the end.
     pub(super) peeled: Option<String>,

@@ -23,7 +23,7 @@ pub trait Connection: Send {
     /// [`Connection::reset`].
     fn command(&mut self, request: &[u8]) -> Result<Box<dyn Read + '_>, Error>;
 
-    /// Ends the conversation, so that the next command begins afresh, and returns why the last answer ended or broke,
+    /// Ends the conversation, so that the next command opens a new one, and returns why the last answer ended or broke,
     /// where that is known. To be called whenever an answer was not read to its end.
     fn reset(&mut self) -> Option<Error>;
 

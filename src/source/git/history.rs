@@ -96,10 +96,7 @@ impl GitSource {
             seen
         });
         if too_large {
-            tracing::warn!(
-                bytes,
-                "more history than is looked at to tell a fast-forward"
-            );
+            tracing::warn!(bytes, "more history than is searched for a fast-forward");
             return Ok(None);
         }
         reply.map(Some)

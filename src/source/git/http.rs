@@ -1,7 +1,7 @@
 //! Git over HTTP: a bare `POST …/git-upload-pack` for every command.
 //!
 //! The discovery that git itself begins with (`GET …/info/refs`) is left out, because it is one of three round trips
-//! and tells nothing that is needed. It is made up for, once, where a host refuses the bare POST, or answers it with
+//! and returns nothing that is needed. It is sent after all, once, where a host refuses the bare POST, or answers it with
 //! something else: there the repository has another address (GitLab wants `.git`, a renamed one has moved), or the
 //! host insists on the order of things. What was found out is remembered for the next run.
 
@@ -38,7 +38,7 @@ const CHANGE_FOR_VERSION_2: &str = "the server needs git 2.18 or newer and must 
 const SERVICE: &str = "git";
 /// The name of the memory in the state directory.
 const MEMORY: &str = "git-base";
-/// How long an address is believed before the configured one is asked again: whoever holds the old name of a repository
+/// How long a redirect is followed before the configured address is asked again: whoever holds the old name of a repository
 /// that was renamed must not be followed for ever.
 const BELIEVED: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -67,7 +67,7 @@ pub(super) struct Http {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct RemoteAddress {
     base: Url,
-    /// Whether the host wants to be asked for `info/refs` before.
+    /// Whether the host requires a request for `info/refs` first.
     discover: bool,
 }
 
@@ -435,7 +435,7 @@ fn is(response: &Response, media_type: &str) -> bool {
 }
 
 /// Whether the repository may be at another address, or the host wants another order of things (a server of files
-/// knows no `POST`: 501). A refusal for good (403) or a strange status is no reason to ask again.
+/// knows no `POST`: 501). A refusal for good (403) or a strange status is not a reason to ask again.
 fn may_be_elsewhere(response: &Response) -> bool {
     !response.leaves_host()
         && matches!(

@@ -104,18 +104,18 @@ impl GitSource {
         if need.lists_only() && self.connection().filters()? != Some(false) {
             fetch.filter = Some(NO_CONTENT);
         }
-        let mut reply = match self.bring(&fetch, store, need, bytes) {
+        let mut reply = match self.fetch_pack(&fetch, store, need, bytes) {
             // Most servers are not asked what they can do, and one without filters dies of the word.
             Err(error) if fetch.filter.is_some() && may_be_of_the_filter(&error) => {
                 fetch.filter = None;
-                self.bring(&fetch, store, need, bytes)
+                self.fetch_pack(&fetch, store, need, bytes)
             }
             reply => reply,
         }?;
         if matches!(reply, FetchReply::Common) {
             // The server knows our commit but sees no way from it: with `done` it sends a pack all the same.
             fetch.done = true;
-            reply = self.bring(&fetch, store, need, bytes)?;
+            reply = self.fetch_pack(&fetch, store, need, bytes)?;
         }
         match reply {
             FetchReply::Pack(_) => {}
@@ -162,7 +162,7 @@ impl GitSource {
                 done: true,
                 ..Fetch::default()
             };
-            let ingested = match self.bring(&blobs, store, need, bytes)? {
+            let ingested = match self.fetch_pack(&blobs, store, need, bytes)? {
                 FetchReply::Pack(ingested) => ingested,
                 FetchReply::NotOurRef(id) => {
                     return Err(self.incomplete(commit, "blob", id.unwrap_or(want[0])));
@@ -204,7 +204,7 @@ impl GitSource {
         need: &dyn Need,
         bytes: u64,
     ) -> Result<Ingested, Error> {
-        match self.bring(fetch, store, need, bytes)? {
+        match self.fetch_pack(fetch, store, need, bytes)? {
             FetchReply::Pack(ingested) => Ok(ingested),
             FetchReply::NotOurRef(_) => Err(self.unknown(commit)),
             FetchReply::Common | FetchReply::Nothing | FetchReply::BaseMissing => {
@@ -214,7 +214,7 @@ impl GitSource {
     }
 
     /// A fetch whose pack goes into the store.
-    fn bring(
+    fn fetch_pack(
         &self,
         fetch: &Fetch<'_>,
         store: &Store,

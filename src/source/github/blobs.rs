@@ -163,7 +163,7 @@ impl GitHub {
             BlobContent::Long if want.size.is_none() => Ok(None),
             BlobContent::Long => Err(self.malformed(
                 "blob",
-                format!("`{}` is told to have {size} bytes and has more", want.path),
+                format!("`{}` is listed with {size} bytes and has more", want.path),
             )),
         }
     }
@@ -216,7 +216,7 @@ impl GitHub {
             Some(size) if size != actual => Err(self.malformed(
                 "listing",
                 format!(
-                    "`{}` is told to have {size} bytes and has {actual}",
+                    "`{}` is listed with {size} bytes and has {actual}",
                     want.path
                 ),
             )),

@@ -85,7 +85,7 @@ pub(super) fn rebuild(
     for row in rows {
         if !row.is_consistent() {
             return Err(ListingFault::Odd(format!(
-                "`{}` has the mode {:06o} and is told to be a {:?}",
+                "`{}` has the mode {:06o} and is listed as a {:?}",
                 whole(&row.path),
                 row.mode.0,
                 row.kind

@@ -148,7 +148,7 @@ impl Body {
         usize::try_from(expected.min(self.cap.bytes)).unwrap_or_default()
     }
 
-    /// By what the server says that it is at work: as long as it has not begun, that is no slow answer.
+    /// By what the server says that it is at work: as long as it has not begun, the response does not count as slow.
     pub fn at_work(&mut self, at_work: AtWork) {
         let pace = match &mut self.source {
             Decoding::Plain(wire) => &mut wire.pace,
