@@ -1,7 +1,8 @@
 //! Death and failing calls at every point of an update: after the next run the target is the old commit or the new,
 //! and no byte is lost.
 //!
-//! Here every call of some kinds of update, in seconds; `tests/matrix` tries all kinds, operations and errors.
+//! Here every second call of some kinds of update, in seconds; `tests/matrix` tries every call of all kinds, operations and
+//! errors.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -22,10 +23,10 @@ fn killed_at_any_call_the_next_run_has_the_old_commit_or_the_new() {
     let mut points = 0;
     for shape in &shapes()[..SHAPES] {
         for operation in [Operation::Update, Operation::Rollback] {
-            points += Trial::new(shape, operation).everywhere(Fault::Death, 1);
+            points += Trial::new(shape, operation).everywhere(Fault::Death, 2);
         }
     }
-    assert!(points > 800, "only {points} calls were found");
+    assert!(points > 400, "only {points} calls were found");
 }
 
 #[test]
@@ -34,10 +35,10 @@ fn killed_in_recovery_at_any_call_the_next_run_finishes() {
     for shape in &shapes()[..SHAPES] {
         let calls = Trial::new(shape, Operation::Update).calls();
         for at in (0..calls).step_by(11) {
-            points += Trial::new(shape, Operation::Recovery(at)).everywhere(Fault::Death, 1);
+            points += Trial::new(shape, Operation::Recovery(at)).everywhere(Fault::Death, 2);
         }
     }
-    assert!(points > 500, "only {points} calls were found");
+    assert!(points > 250, "only {points} calls were found");
 }
 
 #[test]
@@ -53,9 +54,9 @@ fn a_call_that_fails_once_leaves_the_old_commit_or_a_run_that_can_be_finished() 
     let mut points = 0;
     for (turn, shape) in shapes()[..SHAPES].iter().enumerate() {
         let fault = Fault::Once(errors[turn % errors.len()]);
-        points += Trial::new(shape, Operation::Update).everywhere(fault, 1);
+        points += Trial::new(shape, Operation::Update).everywhere(fault, 2);
     }
-    assert!(points > 400, "only {points} calls were found");
+    assert!(points > 200, "only {points} calls were found");
 }
 
 #[test]

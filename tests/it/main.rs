@@ -76,3 +76,6 @@ mod sync; // the command `sync`: output, exit codes, guards
 mod targets; // one state directory and two targets
 mod token; // where tokens are found, which files are refused, that none is printed
 mod validate; // the checks over an installation, one fault at a time
+
+/// Seeds of what a power cut leaves of that which was not made durable; `tests/matrix` has more.
+const COINS: std::ops::RangeInclusive<u64> = 1..=2;

@@ -6,6 +6,8 @@
 //! was displaced is there, nothing of ours is left over, an error has exit code 9, and the next run ends at the commit
 //! and leaves nothing to do. The number of points is printed.
 //!
+//! The power cuts of `tests/it/power.rs` again, each in more ways.
+//!
 //! The same for a power cut in the recovery of a run that died anywhere, and an attacker who swaps what is in the target
 //! a hundred thousand times. And the real binary: see [`process`].
 #![allow(
@@ -43,6 +45,8 @@ mod common {
     pub mod repo;
     pub mod snapshot;
 }
+#[path = "../it/power.rs"]
+mod power;
 mod process;
 
 use std::io::{Write as _, stderr};
@@ -55,6 +59,9 @@ use apply::attacker;
 use apply::crash::{Fault, Operation, Trial};
 use apply::cut::killed_and_recovered;
 use apply::shapes::shapes;
+
+/// Seeds of what a power cut leaves of that which was not made durable.
+const COINS: std::ops::RangeInclusive<u64> = 1..=4;
 
 const FAULTS: [(&str, Fault); 7] = [
     ("killed", Fault::Death),

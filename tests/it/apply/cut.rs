@@ -218,19 +218,19 @@ impl Trace {
     /// Cuts the power everywhere from call `first` on, in every way, and tells what harm is left after the next run.
     /// `lazy`: an `fsync` that does nothing.
     pub(crate) fn cut_everywhere(&self, first: usize, lazy: Option<usize>) -> Result<(), String> {
-        let sorted_cursor = Honest {
+        let in_order = Honest {
             lazy,
             together: None,
         };
-        let coins = [1, 2, 3, 4].map(Survive::Mixed);
+        let coins: Vec<Survive> = crate::COINS.map(Survive::Mixed).collect();
         for calls in first..=self.calls.len() {
             for survive in [Survive::Durable, Survive::All] {
                 for damage in [Damage::Nothing, Damage::Record, Damage::Copy] {
-                    self.cut(calls, survive, damage, sorted_cursor)?;
+                    self.cut(calls, survive, damage, in_order)?;
                 }
             }
-            for survive in coins {
-                self.cut(calls, survive, Damage::Nothing, sorted_cursor)?;
+            for survive in coins.iter().copied() {
+                self.cut(calls, survive, Damage::Nothing, in_order)?;
             }
             if let Some(began) = self.together(calls) {
                 for seed in 0..3 {
@@ -238,13 +238,16 @@ impl Trace {
                         lazy,
                         together: Some((began, seed)),
                     };
-                    for survive in [Survive::Durable, Survive::All].into_iter().chain(coins) {
+                    for survive in [Survive::Durable, Survive::All]
+                        .into_iter()
+                        .chain(coins.iter().copied())
+                    {
                         self.cut(calls, survive, Damage::Nothing, honest)?;
                     }
                 }
             }
         }
-        self.cut_after_an_edit(sorted_cursor)
+        self.cut_after_an_edit(in_order)
     }
 
     /// Where the `fsync`s began of which the last is the last of so many calls, where none of them has returned.

@@ -74,7 +74,9 @@ fn a_move_that_only_the_api_sees_is_named_and_told_by_the_state() {
         forge.clear_faults();
         forge.configure(|config| config.former_names = Vec::new());
         if transport == "auto" {
-            forge.fault(When::post("git-upload-pack"), Action::status(503, "no"));
+            for request in [When::post("git-upload-pack"), When::get("info/refs")] {
+                forge.fault(request, Action::status(501, "no"));
+            }
         }
         let mut github = machine(&way("acme/machines", transport));
         let _ = github.run(&[]).ok();
