@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use hyper_sync::nix::{Flake, Layout, FlakeLock, Names, NarHash, conf, names, syntax};
+use hyper_sync::nix::{Flake, FlakeLock, Layout, Names, NarHash, conf, names, syntax};
 use hyper_sync_fuzz::directory;
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;

@@ -1,7 +1,7 @@
 //! The configuration file, with variables of the environment behind a line `---`.
 #![no_main]
 
-use hyper_sync::settings::{Env, ConfigFile, Overrides, Settings};
+use hyper_sync::settings::{ConfigFile, Env, Overrides, Settings};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
