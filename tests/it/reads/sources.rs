@@ -56,7 +56,7 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("objects/pack.rs", ".exists()", STORE),
     ("objects/peek.rs", "fs::read_dir(", STORE),
     (
-        "objects/place.rs",
+        "objects/store_directory.rs",
         "fs::read_link(",
         "asks the kernel where a handle of ours leads",
     ),
