@@ -51,7 +51,7 @@ pub fn main(
     let args: Vec<OsString> = args.into_iter().collect();
     let cli = match parse(&args) {
         Ok(cli) => cli,
-        Err(error) => return usage::tell(&error, usage::format(&args), env, stdio),
+        Err(error) => return usage::print(&error, usage::format(&args), env, stdio),
     };
     let global = &cli.global;
     let mut report = Report::new(

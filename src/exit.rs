@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-/// How a run ended, as the process tells it. The numbers never change meaning.
+/// How a run ended, as the exit code of the process. The numbers never change meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Exit {

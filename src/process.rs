@@ -52,20 +52,20 @@ pub struct Command<'a> {
     pub timeout: Duration,
     /// Whether it may be killed when it does not stop by itself.
     pub kill: Kill,
-    /// Whether it is stopped when we are told to stop.
+    /// Whether it is stopped when a signal asks us to stop.
     pub stop: Stop,
 }
 
 /// What a signal to us is to a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// It is told to stop too.
+    /// It is asked to stop too.
     WithUs,
     /// It goes on: a short question whose answer is needed to stop well.
     Never,
 }
 
-/// What happens to a program that was told to stop and does not.
+/// What happens to a program that was asked to stop and does not.
 #[derive(Debug, Clone, Copy)]
 pub enum Kill {
     /// It is killed.
@@ -103,9 +103,9 @@ pub enum End {
     Exited(i32),
     /// By a signal that was not ours.
     Killed(i32),
-    /// It took too long and was told to stop.
+    /// It took too long and was asked to stop.
     TimedOut,
-    /// We were told to stop, and told it.
+    /// A signal asked us to stop, and we asked it.
     Interrupted,
 }
 
@@ -152,7 +152,7 @@ pub trait Runner {
     /// Runs a program to its end.
     fn run(&self, command: &Command<'_>) -> io::Result<Finished>;
 
-    /// Waits. `false` where we were told to stop meanwhile.
+    /// Waits. `false` where a signal asks us to stop meanwhile.
     fn pause(&self, time: Duration) -> bool;
 
     /// The absolute path of a program in the search path of `environment`.

@@ -1,4 +1,5 @@
-//! What a run tells: data on stdout, everything else on stderr. No other module writes to either.
+//! Output: results on stdout, diagnostics on stderr. Beside it only the usage errors of `cli/usage`, which come before
+//! there are settings, the progress of `cli/watch` and the log write there.
 //!
 //! Everything passes [`text`] once more on its way out, whatever was done to it before: what is for people is masked
 //! and escaped, JSON keeps its values and writes what a terminal would act on as escapes of its own. Only a difference

@@ -102,7 +102,7 @@ pub enum Step {
     Apply,
 }
 
-/// Is told how a run goes on, to show it.
+/// Receives the progress of a run.
 pub trait Observer {
     /// A step begins.
     fn step(&self, step: Step);

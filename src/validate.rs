@@ -1,7 +1,7 @@
 //! Checks the installation: what every configuration repository needs, and what the settings name.
 //!
 //! The checks are a [table](CHECKS) of small functions over one [`Probe`](probe::Probe): the settings, the target by
-//! descriptor and the rest of the system below a root directory, which tests choose. Each check tells what it found,
+//! descriptor and the rest of the system below a root directory, which tests choose. Each check reports what it found,
 //! line by line, and what to do about it; all of them run whatever one finds. What can be put right without guessing is
 //! repaired on request, and then everything is checked again.
 //!
@@ -158,7 +158,7 @@ pub struct Validation {
     repairs: Vec<Repaired>,
 }
 
-/// Runs the checks. Each repair is told to `announce` before it is made.
+/// Runs the checks. Each repair is reported to `announce` before it is made.
 pub fn run(
     context: &CheckContext<'_>,
     options: Options,

@@ -26,7 +26,7 @@ pub fn kept(state: &StateDir) -> Result<Vec<PathBuf>, state::Error> {
         .collect())
 }
 
-/// Copies the file or symlink `name` of `source`, durable when this returns, and tells where to.
+/// Copies the file or symlink `name` of `source`, durable when this returns; returns where to.
 ///
 /// Called again for the same content (recovery does), it finds its copy and makes no second one.
 pub(super) fn keep(

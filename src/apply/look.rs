@@ -38,7 +38,7 @@ pub(super) fn entry(directory: &Directory, name: &str) -> Result<(There, Option<
         FileKind::Symlink => content(directory, name)?.map(|id| (FileMode::Symlink, id)),
         FileKind::File => content(directory, name)?.map(|id| (mode(&stat), id)),
     };
-    // It was another kind of thing a moment later; whoever changes it that fast is told by the next look.
+    // It was another kind of thing a moment later; a change that fast is found by the next scan.
     let Some((mode, id)) = file else {
         return Ok((There::Special, None));
     };

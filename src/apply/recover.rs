@@ -339,7 +339,7 @@ fn is_staged(staging: &Directory, number: usize, change: &Change) -> Result<bool
     }))
 }
 
-/// Puts the second copy of a record in its place, and tells where a damaged one is now.
+/// Puts the second copy of a record in its place; returns where a damaged one is now.
 fn replace_record(state: &StateDir, transaction: &Transaction) -> Result<Option<PathBuf>, Error> {
     let directory = state.make(TX)?;
     let name = format!("{}{PLAN}", transaction.id);

@@ -92,7 +92,7 @@ impl From<Failure> for Error {
     }
 }
 
-/// The updates that are kept, newest first. Of a damaged one the record is told as damaged when it is loaded.
+/// The updates that are kept, newest first. Of a damaged one the record is reported as damaged when it is loaded.
 pub fn list(state: &StateDir) -> Result<Vec<TxId>, Error> {
     let mut kept = numbers(state, UNDO)?;
     kept.reverse();

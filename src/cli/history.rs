@@ -86,7 +86,7 @@ fn update(transaction: &Transaction) -> HistoryEntry<'_> {
     }
 }
 
-/// How many replaced edits of an update are named, unless everything is to be told.
+/// How many replaced edits of an update are named, unless everything is to be listed.
 const NAMED: usize = 10;
 
 fn line(update: &HistoryEntry<'_>, all: bool) -> String {

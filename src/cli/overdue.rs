@@ -51,7 +51,7 @@ impl CliCommand for Arguments {
     }
 }
 
-/// How the sync of a run ended, as far as it tells whether the repository was reached.
+/// How the sync of a run ended, as far as it shows whether the repository was reached.
 enum Sync<'a> {
     /// It ended well.
     Done,
@@ -75,7 +75,7 @@ impl<'a> Sync<'a> {
     }
 }
 
-/// Remembers how the sync of a run has ended. What goes wrong here is told, and is no failure of the run.
+/// Remembers how the sync of a run has ended. What goes wrong here is reported, and is not a failure of the run.
 pub(super) fn remember(ended: &Result<Exit, Error>, settings: &Settings, run: &mut Run<'_>) {
     let Some(sync) = Sync::of(ended, &run.progress) else {
         return;

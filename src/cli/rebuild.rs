@@ -144,7 +144,7 @@ pub(super) fn preflight(settings: &Settings, run: &mut Run<'_>) -> Result<StateD
     Ok(state)
 }
 
-/// Rebuilds, and tells a person how it went.
+/// Rebuilds, and prints how it went.
 pub(super) fn rebuild(
     cause: RebuildPolicy,
     settings: &Settings,
@@ -163,7 +163,7 @@ pub(super) fn rebuild(
         rebuild::mark_pending(state, outcome.commit, action)?;
     }
     for note in &outcome.notes {
-        tell(note, run);
+        print_note(note, run);
     }
     if run.report.format() == OutputFormat::Human {
         run.report
@@ -181,12 +181,12 @@ pub(super) fn refresh_lock(settings: &Settings, run: &mut Run<'_>) -> Result<(),
         lock => lock?,
     };
     if let Some(note) = rebuild::refresh_lock(&settings.rebuild, &settings.target) {
-        tell(&note, run);
+        print_note(&note, run);
     }
     Ok(())
 }
 
-fn tell(note: &rebuild::RebuildNote, run: &mut Run<'_>) {
+fn print_note(note: &rebuild::RebuildNote, run: &mut Run<'_>) {
     if note.is_warning() {
         run.report.warning(&note.to_string());
     } else {

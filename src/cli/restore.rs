@@ -7,7 +7,7 @@ use super::{CliCommand, Run};
 use crate::Error;
 use crate::exit::Exit;
 use crate::git::RelPath;
-use crate::report::{OutputFormat, sync as told};
+use crate::report::{OutputFormat, sync as render};
 use crate::settings::{LocalEdits, Settings};
 use crate::sync::{self, Options, Restored, SyncMode};
 
@@ -39,9 +39,9 @@ impl CliCommand for Arguments {
             notes,
         } = run.watched(settings, |context| sync::restore(context, &options, &paths))?;
         for note in &notes {
-            run.report.warning(&told::about(note));
+            run.report.warning(&render::about(note));
         }
-        told::late(run.report, &applied);
+        render::late(run.report, &applied);
         match run.report.format() {
             OutputFormat::Json => run.report.json(&serde_json::json!({
                 "restored": paths,
@@ -49,7 +49,7 @@ impl CliCommand for Arguments {
                 "late_edits": applied.late.iter().map(|late| &late.path).collect::<Vec<_>>(),
                 "transaction": applied.id.map(|id| id.to_string()),
                 "written": applied.written,
-                "notices": notes.iter().map(told::about).collect::<Vec<_>>(),
+                "notices": notes.iter().map(render::about).collect::<Vec<_>>(),
             })),
             OutputFormat::Human => {
                 let is_late = |path: &RelPath| applied.late.iter().any(|late| late.path == *path);

@@ -6,7 +6,7 @@ use clap::builder::PossibleValuesParser;
 use super::{CliCommand, Run};
 use crate::Error;
 use crate::exit::Exit;
-use crate::report::{OutputFormat, sync as told};
+use crate::report::{OutputFormat, sync as render};
 use crate::settings::{LocalEdits, Overrides, Settings};
 use crate::sync::{self, Back, Options, SyncMode};
 
@@ -59,9 +59,9 @@ impl CliCommand for Arguments {
             sync::rollback(context, &options, &self.back)
         })?;
         match run.report.format() {
-            OutputFormat::Json => run.report.json(&told::Document::from(&outcome)),
+            OutputFormat::Json => run.report.json(&render::Document::from(&outcome)),
             OutputFormat::Human => {
-                told::human(run.report, &outcome);
+                render::human(run.report, &outcome);
                 if let Some(left) = outcome
                     .before
                     .filter(|left| *left != outcome.commit.id && !self.dry_run)

@@ -10,7 +10,7 @@ use crate::Error;
 use crate::exit::Exit;
 use crate::metrics::Stage;
 use crate::plan::MassDelete;
-use crate::report::{OutputFormat, sync as told};
+use crate::report::{OutputFormat, sync as render};
 use crate::settings::{LocalEdits, Overrides, Settings, Transport};
 use crate::sync::{self, Options, Outcome, SyncMode};
 
@@ -116,8 +116,8 @@ impl CliCommand for Arguments {
             rebuild::refresh_lock(settings, run)?;
         }
         match run.report.format() {
-            OutputFormat::Human => told::human(run.report, &outcome),
-            OutputFormat::Json => run.report.json(&told::Document::from(&outcome)),
+            OutputFormat::Human => render::human(run.report, &outcome),
+            OutputFormat::Json => run.report.json(&render::Document::from(&outcome)),
         }
         Ok(exit(&self.remote, &outcome))
     }

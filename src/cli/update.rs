@@ -9,7 +9,7 @@ use super::{CliCommand, Run, rebuild, sync, validate};
 use crate::Error;
 use crate::exit::Exit;
 use crate::metrics::Stage;
-use crate::report::{OutputFormat, sync as told};
+use crate::report::{OutputFormat, sync as render};
 use crate::settings::{Overrides, Settings};
 use crate::sync::SyncMode;
 
@@ -35,7 +35,7 @@ pub(super) struct Arguments {
 #[derive(Serialize)]
 struct Document<'a> {
     validate: Option<validate::Document>,
-    sync: told::Document<'a>,
+    sync: render::Document<'a>,
     rebuild: Option<crate::rebuild::Outcome>,
 }
 
@@ -69,7 +69,7 @@ impl CliCommand for Arguments {
         };
         let outcome = sync::sync(&options, settings, run)?;
         if run.report.format() == OutputFormat::Human {
-            told::human(run.report, &outcome);
+            render::human(run.report, &outcome);
         }
         let exit = sync::exit(&self.remote, &outcome);
         if applies && !rebuilds && !self.sandboxed {

@@ -10,12 +10,12 @@ use crate::report::{Color, OutputFormat, Report, Stdio, Verbosity};
 use crate::settings::Env;
 use crate::text;
 
-/// A command line that is wrong, as a program is told of it; a person is shown the usage beside it.
+/// A command line that is wrong, as JSON; as text, with the usage beside it.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("{message}")]
 #[diagnostic(
     code(hyper_sync::cli::usage),
-    help("`hyper-sync --help` tells the commands and their options; nothing was written")
+    help("`hyper-sync --help` lists the commands and their options; nothing was written")
 )]
 pub struct Error {
     /// What is wrong, in one line.
@@ -36,7 +36,7 @@ impl From<&clap::Error> for Error {
     }
 }
 
-/// Whether these arguments ask for JSON, as far as that can be told of arguments that make no sense.
+/// Whether these arguments ask for JSON, as far as arguments that make no sense show it.
 pub(super) fn format(args: &[OsString]) -> OutputFormat {
     let mut options = args.iter().take_while(|argument| *argument != "--");
     if options.any(|argument| argument == "--json") {
@@ -47,7 +47,12 @@ pub(super) fn format(args: &[OsString]) -> OutputFormat {
 }
 
 /// Help and version are what was asked for; everything else is a mistake, with a code that no stage has.
-pub(super) fn tell(error: &clap::Error, format: OutputFormat, env: &Env, mut stdio: Stdio) -> Exit {
+pub(super) fn print(
+    error: &clap::Error,
+    format: OutputFormat,
+    env: &Env,
+    mut stdio: Stdio,
+) -> Exit {
     let asked_for = !error.use_stderr();
     if format == OutputFormat::Json && !asked_for {
         let mut report = Report::new(stdio, format, Verbosity::Normal, Color::Auto, env);
@@ -70,7 +75,7 @@ pub(super) fn tell(error: &clap::Error, format: OutputFormat, env: &Env, mut std
     } else {
         &mut stdio.err
     };
-    // There is nobody to tell that the reader is gone.
+    // There is nobody to report to that the reader is gone.
     let _ = stream
         .write_all(text.as_bytes())
         .and_then(|()| stream.flush());

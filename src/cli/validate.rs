@@ -9,7 +9,7 @@ use super::{CliCommand, Run};
 use crate::Error;
 use crate::exit::Exit;
 use crate::process::SystemRunner;
-use crate::report::{self, OutputFormat, Verbosity, validate as told};
+use crate::report::{self, OutputFormat, Verbosity, validate as render};
 use crate::settings::{Env, Settings};
 use crate::validate::{self, CheckContext, CheckStatus, Options, Severity, Validation};
 
@@ -82,7 +82,7 @@ impl CliCommand for Arguments {
             FailOn::Critical => Severity::Critical,
         });
         match run.report.format() {
-            OutputFormat::Human => told::human(run.report, &validation),
+            OutputFormat::Human => render::human(run.report, &validation),
             OutputFormat::Json => run.report.json(&Document::from(validation)),
         }
         Ok(exit)
@@ -107,7 +107,7 @@ pub(super) fn before_sync(
     };
     let validation = look(options, settings, run);
     if rebuilds || run.report.verbosity() == Verbosity::Verbose {
-        told::brief(run.report, &validation, CheckStatus::Failed);
+        render::brief(run.report, &validation, CheckStatus::Failed);
     }
     let found = validation.count(CheckStatus::Warned) + validation.count(CheckStatus::Failed);
     let listed = if found > 0 {
@@ -115,7 +115,7 @@ pub(super) fn before_sync(
     } else {
         ""
     };
-    let summary = told::summary(&validation);
+    let summary = render::summary(&validation);
     run.report.note(&format!("validate: {summary}{listed}"));
     Ok(validation.into())
 }
@@ -123,7 +123,7 @@ pub(super) fn before_sync(
 /// Before a rebuild, every critical failure stops the update.
 pub(super) fn before_rebuild(settings: &Settings, run: &mut Run<'_>) -> Result<(), Error> {
     let validation = look(Options::default(), settings, run);
-    told::brief(run.report, &validation, CheckStatus::Failed);
+    render::brief(run.report, &validation, CheckStatus::Failed);
     Ok(validation.allows_rebuild()?)
 }
 

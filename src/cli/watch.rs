@@ -14,7 +14,7 @@ pub(super) struct ProgressView<'a> {
     bar: Option<ProgressBar>,
 }
 
-/// A run that is over sooner than this shows no bar: one that only flashes tells nothing.
+/// A run that is over sooner than this shows no bar: one that only flashes is of no use.
 const PATIENCE: Duration = Duration::from_millis(150);
 
 impl<'a> ProgressView<'a> {

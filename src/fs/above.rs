@@ -28,7 +28,7 @@ pub(super) enum Exposure {
     User(u32),
 }
 
-/// Judges a directory by what `fstat` told.
+/// Checks a directory by what `fstat` returned.
 pub(super) fn exposure(stat: &sys::Stat) -> Exposure {
     if !rustix::process::geteuid().is_root() {
         return Exposure::None;

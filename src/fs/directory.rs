@@ -80,7 +80,7 @@ impl Directory {
         self.fd.as_fd()
     }
 
-    /// What `fstat` tells of the directory itself.
+    /// What `fstat` returns of the directory itself.
     pub(crate) fn own_stat(&self) -> Result<Stat, Failure> {
         sys::fstat(&self.fd)
             .map(|stat| Stat::from_sys(&stat))
@@ -306,7 +306,7 @@ impl Directory {
         }
     }
 
-    /// Removes a directory if it is empty, and tells whether it is gone.
+    /// Removes a directory if it is empty; returns whether it is gone.
     pub(crate) fn remove_empty(&self, name: impl AsRef<OsStr>) -> Result<bool, Failure> {
         let name = name.as_ref();
         match self

@@ -134,7 +134,7 @@ pub enum Error {
     #[diagnostic(
         code(hyper_sync::fs::change),
         help(
-            "correct the cause and run again; `hyper-sync status` tells which commit the target is at"
+            "correct the cause and run again; `hyper-sync status` shows which commit the target is at"
         )
     )]
     Change(#[from] Failure),
@@ -143,7 +143,7 @@ pub enum Error {
     #[diagnostic(
         code(hyper_sync::fs::io),
         help(
-            "correct the cause and run again; `hyper-sync status` tells which commit the target is at"
+            "correct the cause and run again; `hyper-sync status` shows which commit the target is at"
         )
     )]
     Io {

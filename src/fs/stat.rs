@@ -5,7 +5,7 @@ use rustix::fs as sys;
 use super::{Directory, Error, Target};
 use crate::git::RelPath;
 
-/// What `lstat` tells of a path in the target.
+/// What `lstat` returns of a path in the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
     /// What it is.

@@ -45,7 +45,7 @@ impl Target {
         }
     }
 
-    /// Makes the target if it is not there, and tells whether it did.
+    /// Makes the target if it is not there; returns whether it did.
     pub(crate) fn make(&self) -> Result<bool, Error> {
         if !self.is_absent() {
             return Ok(false);

@@ -13,7 +13,7 @@ use rustix::process::Signal;
 
 use super::{Child, Command, End, Finished, Kill, Output, Pipes, Runner, Stop, TAIL_BYTES, tail};
 
-/// How long a program that was told to stop may take: `nix` cleans up its builds in this time, and systemd gives a
+/// How long a program that was asked to stop may take: `nix` cleans up its builds in this time, and systemd gives a
 /// service three times as much.
 const GRACE: Duration = Duration::from_secs(30);
 /// How often the flag that a signal sets is looked at.
@@ -41,7 +41,7 @@ impl SystemRunner {
         }
     }
 
-    /// With another time for a program that was told to stop.
+    /// With another time for a program that was asked to stop.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;

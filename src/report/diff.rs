@@ -20,7 +20,7 @@ pub struct Side {
 }
 
 impl Side {
-    /// A file that is too large to be read: told as a binary one, as git does beyond `core.bigFileThreshold`.
+    /// A file that is too large to be read: shown as a binary one, as git does beyond `core.bigFileThreshold`.
     #[must_use]
     pub fn large(mode: FileMode) -> Self {
         Self {

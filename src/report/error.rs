@@ -1,4 +1,4 @@
-//! An error as it is told: every text of it fit to print, for the terminal and for JSON alike.
+//! An error as it is printed: every text of it fit to print, for the terminal and for JSON alike.
 
 use std::error::Error;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::exit::Exit;
 use crate::text::message;
 
-/// What is told of an error.
+/// What is printed of an error.
 pub(super) struct ErrorReport<'a> {
     error: &'a dyn Diagnostic,
     message: String,

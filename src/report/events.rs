@@ -59,7 +59,7 @@ struct ProgramOutput(Mutex<Lines>);
 impl ProgramOutput {
     fn pass(&self, bytes: &[u8]) {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nobody is left to be told that stderr is closed.
+        // There is nobody left to report to that stderr is closed.
         let _ = io::stderr().write_all(lines.take(bytes).as_bytes());
     }
 }

@@ -1,4 +1,4 @@
-//! How a sync is told to a person, and by [`Document`] to a program.
+//! Renders a sync as text, and by [`Document`] as JSON.
 
 use std::borrow::Cow;
 use std::time::Duration;

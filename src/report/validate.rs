@@ -1,4 +1,4 @@
-//! How a validation is told to a person.
+//! Renders a validation as text.
 
 use std::fmt::Write as _;
 
@@ -61,7 +61,7 @@ pub fn brief(report: &mut Report, validation: &Validation, least: CheckStatus) {
             continue;
         };
         let more = if details.next().is_some() {
-            ", and more that `hyper-sync validate` tells"
+            ", and more that `hyper-sync validate` lists"
         } else {
             ""
         };

@@ -39,7 +39,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// What is at a path of which `lstat` told this.
+    /// What is at a path of which `lstat` returned this.
     fn identify(&self, path: &RelPath, stat: Stat, known: Option<&Owned>) -> Result<Local, Error> {
         Ok(match stat.kind {
             FileKind::File => match known {
@@ -62,7 +62,7 @@ impl Scanner<'_> {
         })
     }
 
-    /// Whether the size alone tells that a file is not what was written there, or no file of any commit.
+    /// Whether the size alone shows that a file is not what was written there, or no file of any commit.
     fn is_edited(&self, known: Option<&Owned>, stat: &Stat) -> bool {
         let written = known.and_then(|known| known.seen);
         written.is_some_and(|seen| seen.size != stat.size) || stat.size > self.largest
@@ -83,7 +83,7 @@ impl Scanner<'_> {
     }
 
     fn hashed(&self, path: &RelPath) -> Result<Local, Error> {
-        // A file that is written to while it is read has another size than `fstat` told: its hash then belongs to
+        // A file that is written to while it is read has another size than `fstat` returned: its hash then belongs to
         // no content at all, so it is read again, and in the end taken as what it was at some moment.
         let mut attempts = 0;
         loop {

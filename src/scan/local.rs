@@ -17,26 +17,26 @@ pub enum Local {
         /// The hash of its content; `None` where it was not hashed, because it has another size than what a sync wrote
         /// there, or than any file of a commit: then it is nothing that a commit has.
         id: Option<BlobId>,
-        /// What `lstat` tells.
+        /// What `lstat` returns.
         stat: Stat,
     },
     /// A symlink.
     Symlink {
         /// The hash of its target.
         id: BlobId,
-        /// What `lstat` tells.
+        /// What `lstat` returns.
         stat: Stat,
     },
     /// A directory.
     Directory {
-        /// What `lstat` tells.
+        /// What `lstat` returns.
         stat: Stat,
         /// All that is not a directory below it.
         below: Below,
     },
     /// A socket, FIFO or device.
     Special {
-        /// What `lstat` tells.
+        /// What `lstat` returns.
         stat: Stat,
     },
 }
@@ -51,7 +51,7 @@ pub struct Below {
 }
 
 impl Local {
-    /// Whether it is exactly this file of a commit, as far as git tells files apart.
+    /// Whether it is exactly this file of a commit, as far as git distinguishes files.
     #[must_use]
     pub fn is(&self, file: &File) -> bool {
         self.file().as_ref() == Some(file)
@@ -74,7 +74,7 @@ impl Local {
         self.file().map(|file| file.id)
     }
 
-    /// What `lstat` told.
+    /// What `lstat` returned.
     #[must_use]
     pub fn stat(&self) -> Option<&Stat> {
         match self {

@@ -1,7 +1,7 @@
 //! The layers that a setting's value can come from, and the look-up through them.
 //!
 //! A setting is defined by one call of [`Layers::value`] or [`Layers::optional`]: it gives name, type and default.
-//! The name alone tells the key of the file (`rebuild.action`) and the variable (`HYPER_SYNC_REBUILD_ACTION`), and
+//! The name alone gives the key of the file (`rebuild.action`) and the variable (`HYPER_SYNC_REBUILD_ACTION`), and
 //! what no call has asked for is an unknown key. Problems are collected, so that all are reported at once.
 
 use std::collections::BTreeMap;

@@ -23,7 +23,7 @@ use super::{
 
 /// State of the machine's own target.
 const STATE_DIR: &str = "/var/lib/hyper-sync";
-/// Where Hyper-NixOS's guide tells people to look for `sync-state.json`.
+/// Where the guide of Hyper-NixOS says to look for `sync-state.json`.
 const HYPER_NIXOS_STATE_FILE: &str = "/var/lib/hypervisor/cache/sync-state.json";
 /// The host flake of Hyper-NixOS.
 const HYPER_NIXOS_FLAKE: &str = "/etc/hypervisor";

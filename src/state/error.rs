@@ -96,7 +96,7 @@ pub enum Error {
     #[diagnostic(
         code(hyper_sync::state::io),
         help(
-            "check the disk, its free space and who owns the state directory (`--state-dir` names another); `hyper-sync status` tells which commit the target is at"
+            "check the disk, its free space and who owns the state directory (`--state-dir` names another); `hyper-sync status` shows which commit the target is at"
         )
     )]
     Io(#[from] Failure),

@@ -256,7 +256,7 @@ pub(crate) fn read<T: DeserializeOwned>(
     Ok(serde_json::from_slice(body).map_or(Found::Damaged(Damage::Content), Found::Whole))
 }
 
-/// Puts a damaged file aside, so that the next run does not meet it again, and tells where it is now. Not durable: after
+/// Puts a damaged file aside, so that the next run does not meet it again; returns where it is now. Not durable: after
 /// a power cut it is put aside once more.
 pub(crate) fn set_aside(directory: &Directory, name: &str) -> Result<PathBuf, Error> {
     let mut aside = format!("{name}.damaged");

@@ -1,4 +1,4 @@
-//! Why a sync stops that no single stage could tell.
+//! Errors of a sync that belong to no single stage.
 
 use miette::Diagnostic;
 

@@ -33,13 +33,13 @@ pub struct Outcome {
     pub signer: Option<Signer>,
     /// What was done, or would be.
     pub plan: Plan,
-    /// What applying told; `None` where nothing had to be done or was to be done.
+    /// What applying reported; `None` where nothing had to be done or was to be done.
     pub applied: Option<Applied>,
     /// What was finished or undone of an earlier run.
     pub recovered: Option<Recovered>,
     /// What the reader should know about the commit.
     pub notices: Vec<Notice>,
-    /// What was so in the commit that was applied before, and was told then.
+    /// What was so in the commit that was applied before, and was reported then.
     pub known_notices: Vec<Notice>,
     /// The route its objects came by.
     pub route: Route,
@@ -70,7 +70,7 @@ impl Outcome {
     }
 }
 
-/// Parts notices into those that are new and those that were told of the commit before.
+/// Parts notices into those that are new and those that were reported of the commit before.
 pub(super) fn part(notices: &[Notice], last: Option<&SyncState>) -> (Vec<Notice>, Vec<Notice>) {
     let known = last.map(|last| &last.notices[..]).unwrap_or_default();
     let is_new = |notice: &Notice| !known.contains(&notice.to_string());

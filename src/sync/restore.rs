@@ -17,7 +17,7 @@ pub struct Restored {
     pub paths: Vec<RelPath>,
     /// Of these, where an edit of today gave way. It is kept in its turn.
     pub displaced: Vec<RelPath>,
-    /// What applying told.
+    /// What applying reported.
     pub applied: Applied,
     /// What was found and mended in the state directory.
     pub notes: Vec<StateNote>,
@@ -112,7 +112,7 @@ pub fn restore(
     })
 }
 
-/// The error that tells where the bytes are.
+/// The error that says where the bytes are.
 fn in_the_way(state: &StateDir, kept: &[Transaction], what: &InTheWay) -> Error {
     let places = kept.iter().filter_map(|update| {
         let mut edited = update.changes.iter().filter(|change| change.edited);

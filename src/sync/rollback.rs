@@ -22,7 +22,7 @@ pub enum Back {
     Commit(String),
 }
 
-/// The updates that are kept, newest first. One whose record is damaged or missing is left out and told.
+/// The updates that are kept, newest first. One whose record is damaged or missing is left out and reported.
 pub fn history(state: &StateDir) -> Result<(Vec<Transaction>, Vec<TxId>), undo::Error> {
     let mut kept = Vec::new();
     let mut damaged = Vec::new();

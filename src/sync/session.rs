@@ -33,7 +33,7 @@ pub struct Session {
     _lock: RunLock,
 }
 
-/// What the index tells.
+/// What the index has.
 #[derive(Debug)]
 struct LoadedIndex {
     index: Option<Index>,

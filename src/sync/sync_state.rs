@@ -63,7 +63,7 @@ pub(super) fn write(
     Ok(summary.save(session.state(), published)?)
 }
 
-/// What is told of the commit once, and not again while it is so. How the commit came is told each time.
+/// What is reported of a commit once, and not again while it holds. How the commit came is reported each time.
 fn notices(outcome: &Outcome) -> Vec<String> {
     let all = outcome.notices.iter().chain(&outcome.known_notices);
     let of_tree = all.filter(|notice| **notice != Notice::CommitFromForge);

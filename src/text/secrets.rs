@@ -22,7 +22,7 @@ pub(crate) const SECRETS: &[&str] = &["token", "secret", "password", "passwd", "
 
 /// What stands in place of a secret.
 const MASK: &str = "***";
-/// A shorter secret is not searched for: it would be found in ordinary words, and so be told by its absence.
+/// A shorter secret is not searched for: it would be found in ordinary words, and its absence would give it away.
 const SECRET_MIN: usize = 6;
 /// As much of a secret's beginning is taken for it where the text is cut off.
 const BEGINNING_MIN: usize = 8;

@@ -78,7 +78,7 @@ pub(super) fn users(probe: &Probe<'_>, findings: &mut Findings) {
             format!("`{path}` defines no user"),
             "add `users.users.NAME`, or nobody may be able to log in after a rebuild",
         ),
-        // The syntax check tells it with its place.
+        // The syntax check reports it with its position.
         Err(_) => findings.skip(format!("`{path}` does not parse")),
     }
 }

@@ -59,7 +59,7 @@ pub enum Error {
     #[diagnostic(
         code(hyper_sync::validate::critical),
         help(
-            "`hyper-sync validate` tells them in full, `--fix` repairs some; the target is synced, the system was not rebuilt"
+            "`hyper-sync validate` lists them in full, `--fix` repairs some; the target is synced, the system was not rebuilt"
         )
     )]
     Critical {

@@ -63,7 +63,7 @@ impl Findings {
         self.hint(&hint.into());
     }
 
-    /// A warning, or a fault, about each of several things; of very many, only some are told.
+    /// A warning, or a fault, about each of several things; of very many, only some are listed.
     pub(super) fn each<T>(
         &mut self,
         is_fault: bool,

@@ -125,7 +125,7 @@ fn open_inside(probe: &Probe<'_>) -> Vec<(Option<RelPath>, Stat)> {
         .collect()
 }
 
-/// Managed files with modes that no sync writes, but for those that everybody may write, which are told as that.
+/// Managed files with modes that no sync writes, but for those that everybody may write, which are reported as that.
 fn odd_modes(probe: &Probe<'_>) -> Vec<(RelPath, Stat)> {
     let walk = probe.walk().map(|walk| &walk.entries).into_iter().flatten();
     let is_odd = |stat: &Stat| {
@@ -185,7 +185,7 @@ fn token(probe: &Probe<'_>, findings: &mut Findings) {
     }
 }
 
-/// Why the token that a sync would use must not be used; its content is never told.
+/// Why the token that a sync would use must not be used; its content is never printed.
 fn token_problem(probe: &Probe<'_>) -> Option<token::Error> {
     let search = TokenSearch::of(probe.settings(), probe.env())?;
     let file = search.token_file.map(|path| probe.system.real(path));

@@ -69,12 +69,12 @@ pub(super) fn integrity(probe: &Probe<'_>, findings: &mut Findings) {
     }
 }
 
-/// What a reader should know about the commit, which a sync tells once.
+/// What a reader should know about the commit, which a sync reports once.
 fn notices(probe: &Probe<'_>) -> Vec<String> {
     let Ok(Some(state)) = &probe.state else {
         return Vec::new();
     };
-    // The check of the state tells of one that cannot be read.
+    // The check of the state reports one that cannot be read.
     let last = SyncState::load(state).ok().flatten();
     last.map(|last| last.notices).unwrap_or_default()
 }

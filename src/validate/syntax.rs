@@ -33,7 +33,7 @@ pub(super) fn syntax(probe: &Probe<'_>, findings: &mut Findings) {
         }
     }
     for (path, text) in &files {
-        text.tell(path, findings);
+        text.report(path, findings);
     }
     if findings.is_clean() {
         let count = files
@@ -59,7 +59,7 @@ enum FileSyntax {
     Parsed(Names),
     Broken(Arc<str>, SyntaxError),
     Unreadable(std::io::Error),
-    /// Nothing, or no regular file, which other checks tell.
+    /// Nothing, or no regular file, which other checks report.
     Absent,
 }
 
@@ -77,7 +77,7 @@ impl Text {
         Self { content, is_used }
     }
 
-    fn tell(&self, path: &Path, findings: &mut Findings) {
+    fn report(&self, path: &Path, findings: &mut Findings) {
         let is_used = self.is_used == IsUsed::Surely;
         match &self.content {
             FileSyntax::Parsed(_) | FileSyntax::Absent => {}

@@ -21,7 +21,7 @@ pub struct Check {
     pub(super) fix: Option<fn(&Probe<'_>) -> Vec<Repair>>,
 }
 
-/// All checks, in the order in which they are told.
+/// All checks, in the order in which they are printed.
 pub const CHECKS: &[Check] = &[
     Check {
         id: "directories",

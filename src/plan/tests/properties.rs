@@ -128,7 +128,7 @@ proptest! {
     // Few of the cases have something in the way that some rule is about.
     #![proptest_config(ProptestConfig::with_cases(4096))]
 
-    /// What is in the way is found once for all paths; here it is looked for above each path, as the rule is told.
+    /// What is in the way is found once for all paths; here it is looked for above each path, as the rule is written.
     #[test]
     fn a_path_is_blocked_exactly_where_what_stands_above_it_does_not_go(
         base in cramped(file_on_disk()),
@@ -178,7 +178,7 @@ proptest! {
             Err(Error::Conflicts { conflicts }) => {
                 let told: Vec<&RelPath> = conflicts.iter().map(|conflict| &conflict.path).collect();
                 let once: BTreeSet<&RelPath> = told.iter().copied().collect();
-                prop_assert_eq!(told.len(), once.len(), "told twice");
+                prop_assert_eq!(told.len(), once.len(), "reported twice");
                 let refused: BTreeSet<&RelPath> = above.values().filter(|at| !stays(at)).collect();
                 prop_assert!(refused.is_subset(&once));
                 let in_the_way = conflicts

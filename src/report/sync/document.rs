@@ -1,4 +1,4 @@
-//! How a sync is told to a program.
+//! Renders a sync as JSON.
 
 use serde::Serialize;
 

@@ -150,7 +150,7 @@ impl<'a> Trial<'a> {
         self.calls
     }
 
-    /// Tries the fault at every `step`th call, and tells how often it happened.
+    /// Tries the fault at every `step`th call; returns how often it happened.
     pub(crate) fn everywhere(&self, fault: Fault, step: usize) -> usize {
         let mut happened = 0;
         for at in (0..).step_by(step) {
