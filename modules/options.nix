@@ -297,7 +297,7 @@ in
       description = ''
         How long the repository may be out of reach, or refuse for a rate limit, before that is a failure: counted from
         the first sync that failed so since the last that ended well. Until then the update ends well, metrics and
-        {command}`hyper-sync status` tell how often it was tried, and, with a timer, the next try comes after a few
+        {command}`hyper-sync status` show how often it was tried, and, with a timer, the next try comes after a few
         minutes. Everything else is a failure at once.
       '';
     };

@@ -65,10 +65,10 @@ impl Progress {
     }
 }
 
-/// What is told, beyond what the state directory knows.
+/// What is written beyond what the state directory has.
 #[derive(Debug, Clone)]
 pub struct RunMetrics<'a> {
-    /// The directory that is kept equal to a commit: the label that tells two of them apart.
+    /// The directory that is kept equal to a commit: the label that distinguishes two of them.
     pub target: &'a Path,
     /// What was done.
     pub progress: &'a Progress,
@@ -162,7 +162,7 @@ impl Ends {
     }
 }
 
-/// Everything that is told beyond the run.
+/// Everything that is written beyond the run.
 struct MetricsInput {
     last: Option<SyncState>,
     held: bool,

@@ -130,7 +130,7 @@ impl Store {
             .map_err(|source| Error::io("create a directory in", &self.root, source))
     }
 
-    /// The content of an object, proven to be what its id stands for.
+    /// The content of an object, proven to have its id.
     ///
     /// `None` where it is not there, is of another kind, or is damaged in every pack that has it.
     #[must_use]
@@ -161,7 +161,7 @@ impl Store {
         None
     }
 
-    /// Bytes of an object as the pack tells them, unproven: for estimates.
+    /// Bytes of an object as the pack lists them, unproven: for estimates.
     #[must_use]
     pub fn size(&self, id: Oid) -> Option<u64> {
         self.packs().iter().rev().find_map(|pack| pack.size(id))
@@ -174,7 +174,7 @@ impl Store {
             .transpose()
     }
 
-    /// Whether some pack lists the object; whether it can be read, only [`Store::read`] tells.
+    /// Whether some pack lists the object; whether it can be read, only [`Store::read`] shows.
     #[must_use]
     pub fn contains(&self, id: Oid) -> bool {
         self.packs().iter().any(|pack| pack.contains(id))

@@ -1,7 +1,7 @@
 //! Builds the system from what was synced and activates it.
 //!
 //! The tree is verified and in place before this stage begins; it changes nothing in it. A rebuild is skipped only
-//! where its effect already holds, told from the machine's own links rather than from memory: what `test` activated
+//! where its effect already holds, read from the machine's own links rather than from memory: what `test` activated
 //! is gone after a reboot, and a person may have switched by hand. The mark of a rebuild that is still to be done is
 //! written before it begins and removed when it has succeeded.
 //!

@@ -1,4 +1,4 @@
-//! What is in the target now: `lstat` and, where that does not tell, the hash.
+//! What is in the target now: `lstat` and, where that is not enough, the hash.
 //!
 //! Only paths that are asked for are looked at, so a target may hold gigabytes that are not ours. Content is hashed
 //! unless the index knows the very same inode, size and times (and the index forgets those of a file that changed in

@@ -1,7 +1,7 @@
 //! Whether somebody who is trusted has signed a commit: `trust.signers`.
 //!
 //! The setting names a file of keys, and everything is decided on this machine with that file alone: an OpenSSH
-//! `allowed_signers` file or an OpenPGP keyring (binary, armored or a keybox), told apart by content. It is read once,
+//! `allowed_signers` file or an OpenPGP keyring (binary, armored or a keybox), distinguished by content. It is read once,
 //! before anything is asked of the remote. The signatures themselves are checked by `ssh-keygen` and `gpgv`, as git
 //! does; no crate for either format stays without a second copy of half our cryptography.
 //!

@@ -21,7 +21,7 @@ use crate::state::{CONFLICTS, Found, StateDir, TX, UNDO, sealed};
 const PART: &str = ".part";
 /// An empty file beside the copies of an update that has replaced local edits, so that no record need be read to know.
 const EDITED: &str = "edited";
-/// An empty file beside them that tells in its name how many bytes all of them have, so that none need be looked at.
+/// An empty file beside them that has in its name how many bytes all of them have, so that none need be read.
 const BYTES: &str = "bytes-";
 
 /// How many transactions are kept.

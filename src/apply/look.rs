@@ -19,7 +19,7 @@ pub(super) enum There {
     Special,
 }
 
-/// Hashes a path of the target. The `lstat` is told where it was the same before and after hashing.
+/// Hashes a path of the target. The `lstat` is returned where it was the same before and after hashing.
 pub(super) fn target(target: &Target, path: &RelPath) -> Result<(There, Option<Stat>), Error> {
     let Some(directory) = target.directory(path.parent().as_ref())? else {
         return Ok((There::Image(Image::Missing), None));

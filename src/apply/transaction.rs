@@ -165,7 +165,7 @@ impl Transaction {
         Path::new(&self.target) == target
     }
 
-    /// The index once everything is in place, but for what `seen` tells.
+    /// The index once everything is in place, but for what `seen` has.
     pub(crate) fn index(&self) -> Index {
         Index {
             commit: self.after.commit,

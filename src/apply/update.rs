@@ -79,7 +79,7 @@ impl Update<'_> {
         let mut changes = Vec::new();
         for operation in self.plan.operations() {
             let image = match &operation.before {
-                // Edited, as its size tells; to be kept aside it needs a name.
+                // Edited, as its size shows; to be kept aside it needs a name.
                 Local::File { id: None, stat, .. } => {
                     look::unhashed(target, &operation.path, stat, interrupt)?
                 }

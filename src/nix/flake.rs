@@ -1,6 +1,6 @@
 //! `flake.nix` as it is written: its inputs, its hosts and the paths it names.
 //!
-//! This is enough to tell how a flake reaches the target without evaluating anything, which would need the network for
+//! This is enough to find how a flake reaches the target without evaluating anything, which would need the network for
 //! its inputs and would run code of the very tree that is to be checked first.
 //!
 //! Limits: inputs are literal in every flake (Nix insists), hosts and paths often are but need not be.
@@ -23,7 +23,7 @@ pub struct Flake {
     pub inputs: Vec<Input>,
     /// Whether it has `outputs`.
     pub outputs: bool,
-    /// The names in `nixosConfigurations`; `None` where they cannot be told without evaluating.
+    /// The names in `nixosConfigurations`; `None` where they are not known without evaluating.
     pub hosts: Option<Vec<String>>,
     /// The paths it names, as written; see [`Names::paths`].
     pub paths: Vec<PathBuf>,
@@ -87,7 +87,7 @@ impl Flake {
 }
 
 impl Input {
-    /// The local directory it stands for, for a flake that lies in `directory`; `None` where it is remote.
+    /// The local directory it refers to, for a flake that lies in `directory`; `None` where it is remote.
     #[must_use]
     pub fn path(&self, directory: &Path) -> Option<PathBuf> {
         let url = self.url.as_deref()?;

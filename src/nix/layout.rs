@@ -1,7 +1,7 @@
 //! How a host's flake reaches the directory that is synced.
 //!
 //! Three ways are in the field, and each needs another treatment to build what was synced and not something older or
-//! newer. It is told from the text of `flake.nix` alone: its inputs must be literal, Nix insists.
+//! newer. It is read from the text of `flake.nix` alone: its inputs must be literal, Nix insists.
 
 use std::path::Path;
 
@@ -25,7 +25,7 @@ pub enum Layout {
 }
 
 impl Layout {
-    /// How `flake`, which lies in `directory`, reaches `target`; `None` where it does not, as far as its text tells.
+    /// How `flake`, which lies in `directory`, reaches `target`; `None` where it does not, as far as its text shows.
     #[must_use]
     pub fn of(flake: &Flake, directory: &Path, target: &Path) -> Option<Self> {
         if directory.starts_with(target) {

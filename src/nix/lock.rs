@@ -91,7 +91,7 @@ pub enum LockFault {
     /// The node it begins with is missing.
     #[error("its root `{}` is missing", text::name(.0))]
     NoRoot(String),
-    /// An input stands for a node that is missing.
+    /// An input refers to a node that is missing.
     #[error("the input `{}` of `{}` leads nowhere", text::name(.input), text::name(.node))]
     Dangling {
         /// Whose input.
@@ -283,7 +283,7 @@ impl FlakeInput {
     }
 }
 
-/// Without the place, which is told apart.
+/// Without the position, which is printed separately.
 fn cause(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rfind(" at line ") {

@@ -1,6 +1,6 @@
 //! What a Nix file names: paths, and attributes it sets.
 //!
-//! Enough to tell which files a configuration is made of, as far as that stands in the files.
+//! Enough to find which files a configuration is made of, as far as the files name them.
 
 use std::path::{Component, Path, PathBuf};
 

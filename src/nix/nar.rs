@@ -35,7 +35,7 @@ impl NarHash {
         Self::with_time_of(path).map(|(hash, _)| hash)
     }
 
-    /// Also tells the newest time of what lies there, which is Nix's `lastModified`: seconds since 1970.
+    /// Also returns the newest time of what lies there, which is Nix's `lastModified`: seconds since 1970.
     pub(crate) fn with_time_of(path: &Path) -> io::Result<(Self, i64)> {
         let directory = Directory::open(path, Faults::default()).map_err(io::Error::other)?;
         let mut archive = Archive {

@@ -1,6 +1,6 @@
 //! The syntax of a Nix file: the first fault that `nix-instantiate --parse` would stop at, with its place.
 //!
-//! The parser is `rnix`, which recovers from errors; only its first is told, the others are its echo. Attributes
+//! The parser is `rnix`, which recovers from errors; only its first is reported, the others follow from it. Attributes
 //! defined twice are found here too, for Nix refuses them while parsing.
 //!
 //! Limits: undefined variables and everything that needs evaluation are not seen. Where versions of Nix differ (how

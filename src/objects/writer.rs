@@ -69,7 +69,7 @@ impl Writer<'_> {
         Ok(Added::Stored)
     }
 
-    /// Adds an object that was read from another pack, and tells the bytes it takes. Where it lies whole there, it is
+    /// Adds an object that was read from another pack; returns the bytes it takes. Where it lies whole there, it is
     /// not deflated again.
     pub(super) fn copy(&mut self, id: Oid, object: &Object<'_>) -> Result<u64, Error> {
         let Some(entry) = object.entry else {
@@ -111,7 +111,7 @@ impl Writer<'_> {
         self.complete().map(|(ingested, _)| ingested)
     }
 
-    /// As [`Writer::finish`]; tells too where the pack is, if there was anything to write.
+    /// As [`Writer::finish`]; returns also where the pack is, if there was anything to write.
     pub(super) fn complete(self) -> Result<(Ingested, Option<PathBuf>), Error> {
         let Self {
             store,

@@ -70,7 +70,7 @@ impl Activator {
                 let verdict = match Verdict::of_rebuild(code, &finished.tail) {
                     // There was nothing to build.
                     Verdict::NotBuilt => Verdict::NotActivated,
-                    told => told,
+                    end => end,
                 };
                 Ok((verdict, finished))
             }
@@ -96,7 +96,7 @@ impl Activator {
 /// could not be written (a full `/boot`) leaves a profile that names a system nobody can boot.
 pub(super) fn take_back(session: &RebuildContext<'_>, former: &Path) {
     if let Ok(nix_env) = session.find("nix-env") {
-        // The error that led here is the one to tell; `status` shows the profile as it is.
+        // The error that led here is the one to report; `status` shows the profile as it is.
         let _ = session.runner.run(&set_profile(session, &nix_env, former));
     }
 }

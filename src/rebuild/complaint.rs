@@ -1,6 +1,6 @@
 //! What Nix says went wrong, out of all that it printed.
 //!
-//! A message stands behind `error:`, or below it where Nix has a trace to tell first: an `error:` of its own line, the
+//! A message stands behind `error:`, or below it where Nix prints a trace first: an `error:` of its own line, the
 //! trace, and at the end another `error:` with the message in the lines that follow (that of a failed assertion, for
 //! one). Nix indents all but the first line of a message. Of several errors the first is the cause of the others.
 
@@ -15,13 +15,13 @@ const LOG_LINES: usize = 3;
 pub(super) fn cause(text: &str) -> Option<String> {
     let lines: Vec<&str> = text.lines().collect();
     let messages = (0..lines.len()).filter_map(|at| message(&lines[at..]));
-    let told = messages
+    let lines = messages
         .map(|message| without_old_log(&message))
         .find(|message| !message.is_empty());
-    let mut told = told?;
-    let is_cut = told.len() > LINES;
-    told.truncate(LINES);
-    let words: Vec<String> = told.into_iter().map(text::words).collect();
+    let mut lines = lines?;
+    let is_cut = lines.len() > LINES;
+    lines.truncate(LINES);
+    let words: Vec<String> = lines.into_iter().map(text::words).collect();
     let more = if is_cut { " …" } else { "" };
     Some(format!("{}{more}", words.join(" ")))
 }

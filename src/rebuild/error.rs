@@ -17,7 +17,7 @@ use crate::process::End;
 use crate::settings::Action;
 use crate::text;
 
-/// How many lines of an activation are told: the one that says what failed, and what led to it.
+/// How many lines of an activation are printed: the one that says what failed, and what led to it.
 const LAST_LINES: usize = 3;
 
 /// Where things stand when a rebuild fails.
@@ -83,7 +83,7 @@ pub enum Error {
         /// Where things stand.
         standing: Standing,
     },
-    /// Which host is meant cannot be told.
+    /// Which host is meant is not known.
     #[error("`{}` {}", text::path(.flake), unclear(.names, .hostname))]
     #[diagnostic(
         code(hyper_sync::rebuild::host_unclear),
@@ -132,7 +132,7 @@ pub enum Error {
         standing: Standing,
     },
     /// The system could not be evaluated or built.
-    #[error("the system was not built ({end}){}", told(complaint::cause(.tail)))]
+    #[error("the system was not built ({end}){}", after(complaint::cause(.tail)))]
     #[diagnostic(
         code(hyper_sync::rebuild::build),
         help("{}; {standing}", after_build(*.end))
@@ -170,7 +170,7 @@ pub enum Error {
     OtherTree {
         /// The hash of what was synced.
         expected: NarHash,
-        /// The hash of what was read, where Nix told one.
+        /// The hash of what was read, where Nix printed one.
         actual: Option<String>,
         /// Where things stand.
         standing: Standing,
@@ -372,7 +372,7 @@ fn list(names: &[String]) -> String {
     text::list(names.iter().map(|name| format!("`{}`", text::name(name))))
 }
 
-fn told(cause: Option<String>) -> String {
+fn after(cause: Option<String>) -> String {
     cause.map(|cause| format!(": {cause}")).unwrap_or_default()
 }
 
@@ -382,9 +382,9 @@ fn stderr_summary(tail: &str) -> String {
     // What is being done, and `nixos-rebuild` on the command that it ran.
     let is_noise = |line: &str| line.ends_with("...") || line.contains("non-zero exit status");
     let lines = tail.lines().map(str::trim);
-    let told = lines.filter(|line| !line.is_empty() && !is_noise(line));
-    let told: Vec<String> = told.map(text::words).collect();
-    let last = &told[told.len().saturating_sub(LAST_LINES)..];
+    let lines = lines.filter(|line| !line.is_empty() && !is_noise(line));
+    let lines: Vec<String> = lines.map(text::words).collect();
+    let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
     if last.is_empty() {
         return String::new();
     }

@@ -12,14 +12,14 @@ use super::places::Places;
 use super::session::RebuildContext;
 use crate::process::{Finished, Output};
 
-/// Finds the host: by the flake's text where that tells, else by evaluation, pinned where the build will be.
+/// Finds the host: by the flake's text where that is enough, else by evaluation, pinned where the build will be.
 pub(super) fn resolve(
     session: &RebuildContext<'_>,
     places: &Places,
     pin: Option<&Pin<'_>>,
 ) -> Result<String, Error> {
-    let told = places.text.as_ref().and_then(|flake| flake.hosts.clone());
-    let names = told.or_else(|| match pin {
+    let written = places.text.as_ref().and_then(|flake| flake.hosts.clone());
+    let names = written.or_else(|| match pin {
         Some(pin) => pin.hosts(),
         None => evaluated(session, places),
     });

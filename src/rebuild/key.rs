@@ -25,7 +25,7 @@ use crate::vetted::{self, FileRequirements, UntrustedReason};
 const ENTRIES_MAX: usize = 10_000;
 const BYTES_MAX: u64 = 64 << 20;
 
-/// The key of this build; `None` where it depends on more than can be told.
+/// The key of this build; `None` where it depends on more than is known.
 pub(super) fn of(
     session: &RebuildContext<'_>,
     places: &Places,

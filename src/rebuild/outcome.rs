@@ -87,7 +87,7 @@ pub struct Outcome {
     pub commit: Option<CommitId>,
     /// The system, where its path is known.
     pub system: Option<PathBuf>,
-    /// How the flake reaches the target, as far as its text tells.
+    /// How the flake reaches the target, as far as its text shows.
     pub layout: Option<Layout>,
     /// The hash of the snapshot that was built; `None` where the build was not pinned to one.
     pub nar_hash: Option<NarHash>,
@@ -203,7 +203,7 @@ impl fmt::Display for RebuildNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::StillFailing { units } if units.is_empty() => {
-                f.write_str("the activation told of failed units, of which none has failed now")
+                f.write_str("the activation reported failed units, of which none has failed now")
             }
             Self::StillFailing { units } => write!(
                 f,

@@ -142,7 +142,7 @@ impl<'a> Pin<'a> {
             .collect()
     }
 
-    /// The flake, as evaluation is told it.
+    /// The flake, as evaluation is given it.
     fn reference(&self) -> String {
         // Without a namespace a flake of its own can still be read from the snapshot itself.
         let target = match &self.namespace {

@@ -182,7 +182,7 @@ impl RebuildPipeline<'_> {
             .is_done()
             .then(|| plain::system(session, action, status))
             .flatten();
-        // An edit made meanwhile may be in the system: then it is not what the key stands for.
+        // An edit made meanwhile may be in the system: then it is not what the key is of.
         let hash = take(session, self.places).ok().map(|tree| tree.nar);
         let again = key::of(session, self.places, hash, &self.host);
         let key = key.filter(|key| again.as_ref() == Some(key));

@@ -32,7 +32,7 @@ pub(super) struct Places {
     pub(super) target: PathBuf,
     /// What `flake.nix` says, where it can be read.
     pub(super) text: Option<Flake>,
-    /// How the flake reaches the target, as far as its text tells.
+    /// How the flake reaches the target, as far as its text shows.
     pub(super) layout: Option<Layout>,
     /// Whether Nix takes the flake for a part of a git repository, and then sees only what git knows.
     pub(super) in_git: bool,
@@ -116,7 +116,7 @@ impl Places {
         self.layout == Some(Layout::Own)
     }
 
-    /// The flake as Nix is told it, with `target` where the target's content is.
+    /// The flake as Nix is given it, with `target` where the target's content is.
     pub(super) fn reference(&self, target: &Path) -> String {
         if let Ok(inside) = self.flake.strip_prefix(&self.target)
             && self.is_own()

@@ -43,7 +43,7 @@ pub(super) fn run(
     Ok((verdict, finished))
 }
 
-/// The system that came out, where the machine's own links tell.
+/// The system that came out, where the machine's own links show it.
 pub(super) fn system(
     session: &RebuildContext<'_>,
     action: Action,

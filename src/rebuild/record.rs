@@ -103,7 +103,7 @@ impl RebuildRecord {
         build.commit
     }
 
-    /// The system that was built from what `key` stands for.
+    /// The system that was built from what `key` is of.
     pub(super) fn built(&self, key: &str) -> Option<&Path> {
         let of_key = |build: &&Build| build.key.as_deref() == Some(key);
         self.builds
@@ -112,7 +112,7 @@ impl RebuildRecord {
             .map(|build| build.out.as_path())
     }
 
-    /// Whether an action's effect holds: of the build that `key` stands for, on a machine with these systems.
+    /// Whether an action's effect holds: of the build of `key`, on a machine with these systems.
     pub(super) fn holds(&self, action: Action, key: &str, systems: &Systems) -> bool {
         match self.built(key) {
             Some(system) if systems.current.is_some() => self.holds_of(action, system, systems),

@@ -44,7 +44,7 @@ impl<'a> RebuildContext<'a> {
 
     /// Where things stand now.
     pub(super) fn standing(&self) -> Standing {
-        // The error that is being told matters more than one of the memory.
+        // The error that is being reported matters more than one of the memory.
         let record = RebuildRecord::load(self.request.state).unwrap_or_default();
         let running = self.machine.systems().current.map(|system| RunningSystem {
             commit: record.commit_of(&system),
@@ -120,7 +120,7 @@ impl<'a> RebuildContext<'a> {
         })?;
         match finished.end {
             End::Exited(code) => Ok((code, finished)),
-            // As a shell tells it.
+            // As a shell reports it.
             End::Killed(signal) => Ok((128 + signal, finished)),
             End::TimedOut => Err(Error::TimedOut {
                 after: self.request.settings.timeout,

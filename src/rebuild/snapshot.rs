@@ -63,7 +63,7 @@ pub(super) enum Error {
 pub(super) struct Filter<'a> {
     /// What is not managed.
     pub(super) exclude: &'a Patterns,
-    /// A directory that another snapshot stands for; an empty one is left in its place.
+    /// A directory that another snapshot replaces; an empty one is left in its place.
     pub(super) hole: Option<&'a RelPath>,
 }
 

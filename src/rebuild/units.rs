@@ -3,7 +3,7 @@
 //! Where there is no systemd, nothing has failed and nothing is being activated.
 //!
 //! A service that fails over and over (`Restart=`) is not in the failed state in between, and for a moment it even
-//! runs. It is told by its counter of restarts, and by a second look after some seconds: one that systemd has mended
+//! runs. It is found by its counter of restarts, and by a second check after some seconds: one that systemd has mended
 //! in the meantime is no news, one that goes on failing is. A service that first fails when both looks are over is not
 //! seen.
 
@@ -38,7 +38,7 @@ impl Health {
     /// Asks systemd.
     pub(super) fn look(runner: &dyn Runner, environment: &Environment) -> Self {
         let mut failed = list(runner, environment, &["--state=failed"]);
-        // How it ended is what its starter tells; its unit is there for a moment longer.
+        // How it ended is reported by its starter; its unit is there for a moment longer.
         failed.retain(|unit| !unit.starts_with(ACTIVATION));
         let mut health = Self {
             failed,
@@ -88,7 +88,7 @@ impl Health {
         unsettled.retain(|unit| !known.contains(unit));
         let mut failed = first.failed.clone();
         if !unsettled.is_empty() {
-            // Told to stop meanwhile, it is what is known now that is told.
+            // Asked to stop meanwhile, it reports what is known now.
             runner.pause(SETTLING);
             let second = Self::look(runner, environment);
             unsettled.retain(|unit| second.goes_on_since(&first, unit));

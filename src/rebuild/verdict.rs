@@ -1,6 +1,6 @@
 //! What the exit code of a rebuild, and the text before it, mean.
 //!
-//! `switch-to-configuration` tells its failures apart by its code; `nixos-rebuild` passes it on in some versions and
+//! `switch-to-configuration` distinguishes its failures by its code; `nixos-rebuild` passes it on in some versions and
 //! turns it into 1, with a sentence, in others. A Nix build that fails may end with any code, 100 among them.
 
 /// The end of `nixos-rebuild` or `switch-to-configuration`.
@@ -75,7 +75,7 @@ fn is_busy(text: &str) -> bool {
         || (text.contains("switch-to-configuration") && text.contains("already loaded"))
 }
 
-/// The code of `switch-to-configuration` where `nixos-rebuild` tells it in a sentence.
+/// The code of `switch-to-configuration` where `nixos-rebuild` prints it in a sentence.
 fn told_code(text: &str) -> Option<i32> {
     let line = text
         .lines()

@@ -178,7 +178,7 @@ pub enum Error {
         /// Where the token is authorised for an organisation with single sign-on, by GitHub's `x-github-sso`.
         sso: Option<String>,
     },
-    /// Not found, or not for us: a forge does not tell which.
+    /// Not found, or not for us: a forge does not say which.
     #[error("{remote} does not exist, or may not be read {}", with(.token))]
     #[diagnostic(
         code(hyper_sync::source::no_permission),
@@ -302,7 +302,7 @@ pub enum Error {
     #[diagnostic(
         code(hyper_sync::source::commit_mismatch),
         help(
-            "the remote, or something between, sent other bytes than the id stands for; nothing was written; run again, and report it if it stays"
+            "the remote, or something between, sent bytes that do not have this id; nothing was written; run again, and report it if it stays"
         )
     )]
     Commit {
@@ -311,9 +311,9 @@ pub enum Error {
         /// What is wrong.
         fault: commit::CommitFault,
     },
-    /// A commit that an API tells, and whose bytes cannot be rebuilt from what it tells.
+    /// A commit whose bytes cannot be rebuilt from what an API returned.
     #[error(
-        "commit {commit} cannot be proven: the API of {remote} does not tell all of it, or tells it wrong"
+        "commit {commit} cannot be proven: the API of {remote} leaves parts of it out, or returns them wrong"
     )]
     #[diagnostic(
         code(hyper_sync::source::unproven),
@@ -327,9 +327,9 @@ pub enum Error {
         /// The commit.
         commit: CommitId,
     },
-    /// Commits between two of a branch that an API tells, and which cannot be proven.
+    /// Commits between two of a branch, returned by an API, that cannot be proven.
     #[error(
-        "nothing proves that {new} descends from {old}: the API of {remote} does not tell all of the commits between"
+        "nothing proves that {new} descends from {old}: the API of {remote} leaves out commits between them"
     )]
     #[diagnostic(
         code(hyper_sync::source::unproven_descent),
@@ -362,7 +362,7 @@ pub enum Error {
     #[diagnostic(
         code(hyper_sync::source::blob_mismatch),
         help(
-            "the remote, or something between, sent other bytes than the id stands for; nothing was written; run again, and report it if it stays"
+            "the remote, or something between, sent bytes that do not have this id; nothing was written; run again, and report it if it stays"
         )
     )]
     Blob {

@@ -103,7 +103,7 @@ impl Staged<'_> {
     }
 
     /// Whether a path leads to a regular file of the tree, be it one or a symlink to one; `None` where that cannot be
-    /// told, for only the listing is here.
+    /// reported, because only the listing is here.
     #[must_use]
     pub fn leads_to_file(&self, path: &RelPath) -> Option<bool> {
         symlinks::leads_to_file(self.store, self.tree.files(), path)

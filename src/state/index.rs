@@ -92,7 +92,7 @@ impl Index {
         sealed::read(state.directory(), NAME, FORMAT)
     }
 
-    /// Puts a damaged index aside and tells where it is now. The base is then unknown, and the rules of a first run
+    /// Puts a damaged index aside; returns where it is now. The base is then unknown, and the rules of a first run
     /// apply: whatever differs from the commit counts as edited.
     pub fn set_aside(state: &StateDir) -> Result<PathBuf, Error> {
         sealed::set_aside(state.directory(), NAME)
@@ -130,7 +130,7 @@ impl StatData {
     /// not be told (git calls this "racy").
     #[must_use]
     pub fn of(stat: &Stat, looked_at: i128) -> Option<Self> {
-        // `ctime` cannot be set, so it tells how fine the clock is; whole milliseconds are no accident.
+        // `ctime` cannot be set, so it shows how fine the clock is; whole milliseconds are no accident.
         let tick = if stat.ctime % 1_000_000 == 0 {
             COARSE_TICK
         } else {

@@ -1,7 +1,7 @@
 //! Small files that are either whole and ours, or known not to be.
 //!
 //! One line of text — what it is, its format, the SHA-256 of the line so far and of all that follows — then JSON. The
-//! line stays readable to every version, so that a newer format is told from a damaged file. Writing goes through a
+//! line stays readable to every version, so that a newer format is distinguished from a damaged file. Writing goes through a
 //! second name: after a crash the old file is there or the new one.
 
 use std::io::{self, BufWriter, Read as _, Write};

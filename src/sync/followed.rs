@@ -46,7 +46,7 @@ pub(super) struct Name {
 }
 
 impl Name {
-    /// What a name stands for.
+    /// What a name refers to.
     pub(super) fn new(reference: &str, repository: String, resolved: &ResolvedRef) -> Self {
         Self {
             reference: reference.to_owned(),
@@ -80,7 +80,7 @@ impl Followed {
         })
     }
 
-    /// Takes over what a name stands for, durable, where that is not known yet.
+    /// Takes over what a name refers to, durable, where that is not known yet.
     pub(super) fn remember(mut self, state: &StateDir, now: Name) -> Result<(), state::Error> {
         if self.names.contains(&now) {
             return Ok(());
@@ -95,7 +95,7 @@ impl Followed {
         sealed::write(state.directory(), NAME, FORMAT, &self)
     }
 
-    /// An error where a name stands for another kind of thing now, or is a tag of another commit.
+    /// An error where a name refers to another kind of thing now, or is a tag of another commit.
     pub(super) fn check(&self, now: &Name, trust: &Trust) -> Result<(), Error> {
         let names = self.names.iter();
         for known in names.filter(|known| known.repository == now.repository) {

@@ -1,4 +1,4 @@
-//! What keeps a sync from a commit that its name stands for: a rollback from it, or a tag that was set anew.
+//! What keeps a sync from a commit that its name refers to: a rollback from it, or a tag that was set anew.
 
 use super::followed::{Followed, Name};
 use super::pipeline::Goal;
@@ -45,7 +45,7 @@ impl<'a> Guard<'a> {
         !self.options.resume && hold.is_some_and(|hold| hold.commits.contains(&commit))
     }
 
-    /// Where the run goes: to the commit that the name stands for, or, where that is held, to where the target is.
+    /// Where the run goes: to the commit that the name refers to, or, where that is held, to where the target is.
     pub(super) fn admit(
         &self,
         source: &dyn Source,

@@ -240,7 +240,7 @@ impl SyncPipeline<'_> {
         self.session.index().map(|index| index.commit)
     }
 
-    /// Sets modes back that are none of ours, or tells which they are.
+    /// Sets modes back that are none of ours, or reports which they are.
     fn close_modes(&self, planned: &Planned) -> Vec<OpenMode> {
         let found = modes::find(&planned.plan, &planned.local);
         match self.options.mode {
@@ -351,7 +351,7 @@ pub(super) fn mark_pending_and_apply(
     Ok(applied)
 }
 
-/// The repository, and what it says the name stands for.
+/// The repository, and what it says the name refers to.
 fn open_and_resolve(
     settings: &Settings,
     opening: &Opening<'_>,

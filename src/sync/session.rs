@@ -55,7 +55,7 @@ pub enum StateNote {
     Moved(crate::source::Moved),
     /// The name is that of a branch and of a tag; the branch was taken.
     BranchAndTag(String),
-    /// Files were written that stand for others.
+    /// Files were written in place of others.
     StandIns {
         /// For what.
         kind: super::StandIn,

@@ -11,7 +11,7 @@ use crate::apply::{Content, ContentError};
 use crate::git::BlobId;
 use crate::plan::Plan;
 
-/// What a file stands for.
+/// What a file is written in place of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StandIn {

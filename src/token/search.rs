@@ -20,7 +20,7 @@ pub struct TokenSearch<'a> {
     pub token_file: Option<&'a Path>,
     /// The environment.
     pub env: &'a Env,
-    /// The directory that stands for `/` (tests have their own).
+    /// The root directory, `/` but in tests.
     pub root: &'a Path,
 }
 

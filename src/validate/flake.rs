@@ -53,7 +53,7 @@ fn hosts(probe: &Probe<'_>, flake: &Flake, findings: &mut Findings) {
             "set `rebuild.host` to one of them",
         ),
         (Some(names), _) => findings.pass(format!("it has {}", list(names))),
-        (None, _) => findings.pass("its hosts are computed, which only Nix can tell"),
+        (None, _) => findings.pass("its hosts are computed, which only Nix can evaluate"),
     }
 }
 
@@ -81,7 +81,7 @@ fn elsewhere(flake: &Flake, directory: &Path, target: &Path, findings: &mut Find
     let hint = "without that, a rebuild does not see what was synced: name the target in it, or set `rebuild.flake`";
     let text = format!("nothing in it leads to the target `{}`", text::path(target));
     if leads_elsewhere(flake, directory) {
-        findings.warn(text + ", as far as its own text tells", hint);
+        findings.warn(text + ", as far as its own text shows", hint);
     } else {
         findings.fault(text, hint);
     }

@@ -89,7 +89,7 @@ impl Text {
                 let place = FilePosition::of(path, source, error);
                 let fault = &error.fault;
                 if fault.is_limit() {
-                    let hint = "whether it is correct, only Nix can tell";
+                    let hint = "only Nix can check whether it is correct";
                     findings.place(false, format!("not checked: {fault}"), place, hint);
                 } else if is_used {
                     findings.place(true, fault.to_string(), place, HINT);

@@ -43,7 +43,7 @@ const STAGES: &[Stage] = &[
         remote::signature,
     ),
     ("objects", "the object store", local::objects),
-    ("scan", "the look at the target", local::scan),
+    ("scan", "the scan of the target", local::scan),
     ("plan", "what an update would do", update::plan),
     ("sync", "a policy about commits", update::sync),
     ("apply", "the change of the target", update::apply),
@@ -171,7 +171,7 @@ const STANDINGS: &[&str] = &[
     "the target is synced",
     "no file is lost",
     "the tree is at ",
-    "tells which commit the target is at",
+    "shows which commit the target is at",
 ];
 
 #[test]

@@ -10,7 +10,7 @@ const HOSTS: &str = "nixosConfigurations";
 /// How many names, operands and bindings are followed before a value counts as computed; `let a = b; b = a;` never ends.
 const STEPS: u32 = 64;
 
-/// The hosts of a flake whose function of the outputs has this body; `None` where they cannot be told without
+/// The hosts of a flake whose function of the outputs has this body; `None` where they are not known without
 /// evaluating.
 pub(super) fn named(source: &str, body: ast::Expr) -> Option<Vec<String>> {
     let mut reader = ExpressionReader {

@@ -47,12 +47,12 @@ impl Pin<'_> {
         let state = self.session.request.state;
         let before = read_in(&tree, &lock)?;
         let is_missing = before.is_none();
-        let kept = state.directory().read(LOCK).map_err(told)?;
+        let kept = state.directory().read(LOCK).map_err(shown)?;
         if let (true, Some(kept)) = (is_missing, kept) {
-            let above = tree.directory(lock.parent().as_ref()).map_err(told)?;
+            let above = tree.directory(lock.parent().as_ref()).map_err(shown)?;
             let above = above.ok_or("the snapshot has lost a directory")?;
-            let mut file = above.create(LOCK).map_err(told)?;
-            file.write(&kept).map_err(told)?;
+            let mut file = above.create(LOCK).map_err(shown)?;
+            file.write(&kept).map_err(shown)?;
         }
         let before = read_in(&tree, &lock)?;
         let mut change = None;
@@ -231,16 +231,16 @@ fn write(places: &Places, text: &str) -> Result<(), String> {
     let path = places.flake.join(LOCK);
     let path = fs::canonicalize(&path).unwrap_or(path);
     let directory = path.parent().unwrap_or(Path::new("/"));
-    let directory = Directory::open(directory, Faults::default()).map_err(told)?;
+    let directory = Directory::open(directory, Faults::default()).map_err(shown)?;
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.ok_or("its name is not text")?;
-    let mode = directory.stat(name).map_err(told)?;
+    let mode = directory.stat(name).map_err(shown)?;
     let mode = mode.map_or(0o644, |found| found.mode & 0o777);
     replace(&directory, name, text.as_bytes(), mode).map_err(|error| error.to_string())
 }
 
 /// A failure with what the system said.
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
-fn told(failure: Failure) -> String {
+fn shown(failure: Failure) -> String {
     format!("{failure}: {}", failure.source)
 }

@@ -162,7 +162,7 @@ pub(super) fn refs(
         let mut words = line.split(' ');
         let (Some(id), Some(name)) = (words.next(), words.next()) else {
             let line = text::words(&*line);
-            return Err(ResponseError::Protocol(format!("`{line}` is no ref")));
+            return Err(ResponseError::Protocol(format!("`{line}` is not a ref")));
         };
         listed += 1;
         if wanted(name) {

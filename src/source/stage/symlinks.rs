@@ -47,7 +47,7 @@ impl LinkFault {
     }
 }
 
-/// Checks the target of every symlink, and tells of those that leave the tree where that is allowed.
+/// Checks the target of every symlink, and reports those that leave the tree where that is allowed.
 pub(super) fn check(
     store: &Store,
     commit: CommitId,
@@ -98,7 +98,7 @@ fn check_visible(target: &[u8]) -> Result<(), path::PathFault> {
     })
 }
 
-/// Whether a path leads to a regular file of the commit, be it one or a link to one. `None` where that cannot be told,
+/// Whether a path leads to a regular file of the commit, be it one or a link to one. `None` where that is not known,
 /// for the text of a link is not here.
 pub(super) fn leads_to_file(
     store: &Store,

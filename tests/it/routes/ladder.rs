@@ -211,7 +211,7 @@ fn a_git_that_is_in_the_way_is_left_for_the_api() {
     redirect in a circle -> delta: [forge] redirects to http://[forge]/acme/machines.git/info/refs, which is not followed; select-api
     nothing -> delta: [forge] does not answer like a git host: status 204, nothing else; select-api
     empty -> delta: http://[forge]/acme/machines.git sent something that git's protocol does not allow: the answer ends too early; select-api
-    nonsense -> delta: http://[forge]/acme/machines.git sent something that git's protocol does not allow: `what` is no ref; select-api
+    nonsense -> delta: http://[forge]/acme/machines.git sent something that git's protocol does not allow: `what` is not a ref; select-api
     no packets -> delta: http://[forge]/acme/machines.git sent something that git's protocol does not allow: Failed to decode the first four hex bytes indicating the line length: Invalid character; select-api
     "#);
 }

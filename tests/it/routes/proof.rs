@@ -127,7 +127,7 @@ fn a_commit_on_the_forges_word_is_never_called_equal() {
     7 requests by select (api), [bytes] received in [time]
     --- stderr
     select (git) was given up: [forge] answered with status 501
-    select (api) was given up: commit [commit] cannot be proven: the API of acme/machines does not tell all of it, or tells it wrong
+    select (api) was given up: commit [commit] cannot be proven: the API of acme/machines leaves parts of it out, or returns them wrong
     full was given up: [forge] answered with status 501
     the commit is not proven: its bytes could not be had, and `trust.forge` takes the forge's word for what is in it
     ");

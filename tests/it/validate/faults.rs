@@ -120,7 +120,7 @@ pub(super) const FAULTS: &[(&str, Break, &str)] = &[
                 &LITERAL.replace("/etc/hypervisor/src", "./host"),
             );
         },
-        "Warned flake: nothing in it leads to the target `/etc/hypervisor/src`, as far as its own text tells",
+        "Warned flake: nothing in it leads to the target `/etc/hypervisor/src`, as far as its own text shows",
     ),
     (
         "there is no lock file",
