@@ -3,7 +3,7 @@
 //! 1. Preflight: nothing is begun that is known to fail (read-only, immutable, mount points, permissions, room).
 //! 2. Everything that will be replaced is copied to `undo/<id>`, everything new is written to a staging directory
 //!    inside the target (the one place that is surely on the same mount), all of it made durable.
-//! 3. The target is looked at once more; if it is not what the plan was made from, the plan is stale.
+//! 3. The target is inspected once more; if it is not what the plan was made from, the plan is stale.
 //! 4. The record of the [`Transaction`] becomes `tx/active`. That is the commit point: before it, [`recover`] takes
 //!    everything back; from it on, it carries everything out, without network or token.
 //! 5. Files are exchanged with the staged ones. What comes out is hashed: if it is not what the plan saw, somebody
@@ -32,7 +32,7 @@ mod copies;
 mod error;
 mod execute;
 mod finish;
-mod look;
+mod inspect;
 mod order;
 mod preflight;
 mod recover;

@@ -53,7 +53,7 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Store(#[from] crate::objects::Error),
-    /// The look at the target.
+    /// The scan of the target.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Scan(#[from] crate::scan::Error),

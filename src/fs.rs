@@ -44,7 +44,7 @@ pub(crate) use write::{Obstacle, Room};
 
 /// The target directory, pinned.
 ///
-/// One that does not exist yet can be looked at as well: it is empty. The first write makes it.
+/// One that does not exist yet can be inspected as well: it is empty. The first write makes it.
 #[derive(Debug)]
 pub struct Target {
     path: PathBuf,
@@ -141,7 +141,7 @@ impl Target {
     pub fn open_file(&self, path: &RelPath) -> Result<Option<(File, Stat)>, Error> {
         // Not by the directory above it: what is mounted over the name itself would be opened.
         match self.resolve(path, directory::READ) {
-            Ok(fd) => directory::regular(fd).map_err(|errno| Error::io("look at", path, errno)),
+            Ok(fd) => directory::regular(fd).map_err(|errno| Error::io("inspect", path, errno)),
             Err(errno) if is_absent(errno) || errno == Errno::NXIO => Ok(None),
             Err(errno) => Err(Error::io("open", path, errno)),
         }
@@ -175,9 +175,9 @@ impl Target {
         }
     }
 
-    /// The directory above a path, to look at what is in it; `None` where there is none.
+    /// The directory above a path, to inspect what is in it; `None` where there is none.
     fn above(&self, path: &RelPath) -> Result<Option<Directory>, Error> {
-        // To look at a name, nobody needs the right to read the directory.
+        // To inspect a name, nobody needs the right to read the directory.
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let parent = path.parent();
         let opened = match &parent {
@@ -187,7 +187,7 @@ impl Target {
         match opened {
             Ok(fd) => Ok(Some(self.at(fd, parent.as_ref()))),
             Err(errno) if is_absent(errno) => Ok(None),
-            Err(errno) => Err(Error::io("look at", path, errno)),
+            Err(errno) => Err(Error::io("inspect", path, errno)),
         }
     }
 

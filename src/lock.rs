@@ -179,7 +179,7 @@ impl RunLock {
                 }
                 Err(TryLockError::Error(source)) => return Err(error(source)),
             }
-            // Who waited for a file that was removed meanwhile has locked what nobody else will look at.
+            // Who waited for a file that was removed meanwhile has locked what nobody else will inspect.
             let locked = file.metadata().map_err(error)?.ino();
             let named = directory
                 .stat(NAME)

@@ -343,7 +343,7 @@ fn remove(path: &Path) -> Result<(), Error> {
     let is_directory = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata.is_dir(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(Error::io("look at", path, source)),
+        Err(source) => return Err(Error::io("inspect", path, source)),
     };
     let removed = if is_directory {
         fs::remove_dir_all(path)

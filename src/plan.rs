@@ -10,7 +10,7 @@
 //! | missing | any | written again |
 //! | equal to remote | any | adopted |
 //! | not ours, in the way | wanted | equal: adopted; else as edited |
-//! | not ours | not wanted | never looked at |
+//! | not ours | not wanted | never read |
 //!
 //! In protected paths a local edit always wins. What never happens under any policy: a file of somebody else inside a
 //! directory is removed because a file should stand there, or a path is written through a symlink.

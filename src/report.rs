@@ -92,7 +92,7 @@ pub enum Verbosity {
     Verbose,
 }
 
-/// For whom stdout is.
+/// The format of stdout.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OutputFormat {
     /// A person.
@@ -151,7 +151,7 @@ impl Report {
         self.progress
     }
 
-    /// For whom stdout is.
+    /// The format of stdout.
     #[must_use]
     pub fn format(&self) -> OutputFormat {
         self.format

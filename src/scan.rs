@@ -1,8 +1,8 @@
 //! What is in the target now: `lstat` and, where that is not enough, the hash.
 //!
-//! Only paths that are asked for are looked at, so a target may hold gigabytes that are not ours. Content is hashed
+//! Only paths that are asked for are inspected, so a target may hold gigabytes that are not ours. Content is hashed
 //! unless the index knows the very same inode, size and times (and the index forgets those of a file that changed in
-//! the tick in which it was looked at: "racy", as in git's own index). One whose size is not that of what was written is
+//! the tick in which it was inspected: "racy", as in git's own index). One whose size is not that of what was written is
 //! not hashed either: it is edited, however large it has become.
 //! Symlinks are never followed, FIFOs never opened for their content.
 //!
@@ -40,7 +40,7 @@ pub enum Belief {
     SizeAndTime,
 }
 
-/// The look at the target failed.
+/// The scan of the target failed.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Error {
     /// The file system refused.
@@ -81,13 +81,13 @@ pub struct Scanner<'a> {
     belief: Belief,
     /// The largest file that a commit may have, in bytes: what is larger is not hashed.
     largest: u64,
-    /// Held for the whole of a look: a second one finds what the first one saw.
+    /// Held for the whole of a scan: a second one finds what the first one saw.
     seen: Mutex<FileObservation>,
 }
 
 #[derive(Debug)]
 struct FileObservation {
-    /// Not later than the first look.
+    /// Not later than the first `lstat`.
     since: Timestamp,
     by_path: BTreeMap<RelPath, Local>,
     /// Made where it is asked for: most runs never do.
@@ -118,8 +118,8 @@ impl<'a> Scanner<'a> {
         self.seen().since.as_nanosecond()
     }
 
-    /// Looks at each path, in parallel; a path that was seen before is not looked at again.
-    pub fn look<'p>(
+    /// Looks at each path, in parallel; a path that was seen before is not inspected again.
+    pub fn inspect<'p>(
         &self,
         paths: impl IntoIterator<Item = &'p RelPath>,
     ) -> Result<BTreeMap<RelPath, Local>, Error> {
@@ -141,7 +141,7 @@ impl<'a> Scanner<'a> {
         self.see(&mut self.seen(), &sorted(paths))
     }
 
-    /// The hash of what is at the place of each of the files, in their order; looked at as by [`look`](Self::look). What
+    /// The hash of what is at the place of each of the files, in their order; inspected as by [`inspect`](Self::inspect). What
     /// was not hashed, for its size says that it is edited, is hashed if it may be that very file.
     pub fn hashes(&self, files: &BTreeMap<RelPath, File>) -> Result<Vec<Option<BlobId>>, Error> {
         let paths: Vec<&RelPath> = files.keys().collect();
@@ -171,7 +171,7 @@ impl<'a> Scanner<'a> {
         &self,
         paths: impl IntoIterator<Item = &'p RelPath>,
     ) -> Result<BTreeMap<RelPath, Local>, Error> {
-        let mut found = self.look(paths)?;
+        let mut found = self.inspect(paths)?;
         let missing = found
             .iter()
             .filter(|(_, local)| matches!(local, Local::Missing));
@@ -185,7 +185,7 @@ impl<'a> Scanner<'a> {
         Ok(found)
     }
 
-    /// Forgets what was seen, so that the next look is fresh.
+    /// Forgets what was seen, so that the next scan is fresh.
     pub fn forget(&self) {
         *self.seen() = FileObservation::nothing();
     }

@@ -61,7 +61,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// For a look at what a sync would do, or for a way back that a person has chosen: no guard refuses it, and another
+    /// For a preview of what a sync would do, or for a way back that a person has chosen: no guard refuses it, and another
     /// run is not waited for.
     #[must_use]
     pub fn unguarded(mode: SyncMode) -> Self {
@@ -96,7 +96,7 @@ pub enum Step {
     Resolve,
     /// Objects come, and are proven.
     Obtain,
-    /// The target is looked at.
+    /// The target is inspected.
     Compare,
     /// The target is written.
     Apply,

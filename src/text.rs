@@ -44,7 +44,7 @@ pub const WORDS_MAX: usize = 300;
 pub const MESSAGE_MAX: usize = 8000;
 /// The most characters of a path, escapes included; `PATH_MAX` of Linux is 4096 bytes.
 const PATH_MAX: usize = 4096;
-/// The most bytes that are looked at of what is cut: far more than is shown, for a mask is shorter than its secret.
+/// The most bytes that are inspected of what is cut: far more than is shown, for a mask is shorter than its secret.
 const READ_MAX: usize = 64 << 10;
 
 /// Words of a remote, a program or a file, in one line: for a message, or for a field that people read.

@@ -1,4 +1,4 @@
-//! The token: where it is looked for, what a place must be like to be trusted, and whom it may be shown.
+//! The token: where it is searched, what a place must be like to be trusted, and whom it may be shown.
 //!
 //! A token belongs to one host. Nothing here prints its content, not even in an error about it, and no type that holds
 //! it has a `Debug` that would.

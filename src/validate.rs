@@ -43,7 +43,7 @@ pub use table::{CHECKS, Check};
 use findings::Findings;
 use probe::Probe;
 
-/// What the checks look at.
+/// What the checks inspect.
 #[derive(Clone, Copy)]
 pub struct CheckContext<'a> {
     /// What is to be so.
@@ -52,7 +52,7 @@ pub struct CheckContext<'a> {
     pub env: &'a Env,
     /// Asks systemd.
     pub runner: &'a dyn Runner,
-    /// The directory that stands for `/`: absolute paths of the settings are looked for below it.
+    /// The root directory, `/` but in tests: absolute paths of the settings are read below it.
     pub root: &'a Path,
 }
 
@@ -165,7 +165,7 @@ pub fn run(
     announce: &mut dyn FnMut(&Repair),
 ) -> Validation {
     let probe = Probe::new(context);
-    let mut checks = look(&probe, options);
+    let mut checks = inspect(&probe, options);
     let mut repairs = Vec::new();
     if options.fix {
         for (check, outcome) in CHECKS.iter().zip(&checks) {
@@ -182,21 +182,21 @@ pub fn run(
             }
         }
         if !repairs.is_empty() {
-            checks = look(&Probe::new(context), options);
+            checks = inspect(&Probe::new(context), options);
         }
     }
     Validation { checks, repairs }
 }
 
-fn look(probe: &Probe<'_>, options: Options) -> Vec<Outcome> {
+fn inspect(probe: &Probe<'_>, options: Options) -> Vec<Outcome> {
     CHECKS
         .iter()
-        .map(|check| check.look(probe, options))
+        .map(|check| check.inspect(probe, options))
         .collect()
 }
 
 impl Check {
-    fn look(&self, probe: &Probe<'_>, options: Options) -> Outcome {
+    fn inspect(&self, probe: &Probe<'_>, options: Options) -> Outcome {
         let mut findings = Findings::new(self.severity);
         if options.quick && !self.quick {
             findings.skip("left out by `--quick`");

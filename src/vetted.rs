@@ -2,7 +2,7 @@
 //!
 //! What is judged is the file that was opened, so it cannot be exchanged for another one in between. Only regular files
 //! are read, never without a bound, and opening one does not wait. What is something else is not even opened, as far as
-//! a look before can tell: for some devices that would have an effect.
+//! an `lstat` before can prevent: for some devices that would have an effect.
 
 use std::fs::File;
 use std::io::Read as _;

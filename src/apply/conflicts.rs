@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
-use super::{Error, TxId, look};
+use super::{Error, TxId, inspect};
 use crate::fs::{self, Directory, Durability, Failure, FileKind};
 use crate::git::RelPath;
 use crate::git::path::RESERVED_PREFIX;
@@ -153,7 +153,7 @@ fn same(
     };
     // By their hashes: neither need fit into memory.
     Ok(kind(directory, name)? == kind(other, other_name)?
-        && look::content(directory, name)? == look::content(other, other_name)?)
+        && inspect::content(directory, name)? == inspect::content(other, other_name)?)
 }
 
 /// A directory inside, made durably where it is missing.

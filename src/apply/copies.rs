@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::look::Heeding;
+use super::inspect::Heeding;
 use super::undo::{RECORD, blob, numbers};
 use super::{Error, Image, Transaction, TxId, transaction};
 use crate::fs::{Directory, Failure, Target, Unsynced};

@@ -193,7 +193,7 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Store(#[from] objects::Error),
-    /// The target could not be looked at or changed.
+    /// The target could not be inspected or changed.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Target(#[from] fs::Error),

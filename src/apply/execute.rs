@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::order::Phases;
 use super::staging::{Staging, displaced_name, file_name};
 use super::{Change, Error, Fate, Late, OnProgress, Transaction};
-use super::{conflicts, look};
+use super::{conflicts, inspect};
 use crate::fs::{Directory, FileKind, Target, Unsynced};
 use crate::git::RelPath;
 use crate::state::StateDir;
@@ -261,7 +261,7 @@ impl<'a> Execution<'a> {
         }
         let staging = self.staging.directory();
         let displaced = displaced_name(number);
-        // Left by a run that died and looked at by recovery: one that was taken away before somebody put another there.
+        // Left by a run that died and inspected by recovery: one that was taken away before somebody put another there.
         staging.unlink(&displaced)?;
         match directory.rename(name, staging, &displaced) {
             Ok(()) => {}
@@ -288,7 +288,7 @@ impl<'a> Execution<'a> {
             Some(FileKind::Directory | FileKind::Special) => return Ok(false),
             Some(FileKind::File | FileKind::Symlink) => {}
         }
-        let known = look::content(staging, name)?.is_some_and(|id| change.knows(id));
+        let known = inspect::content(staging, name)?.is_some_and(|id| change.knows(id));
         if !known {
             let kept =
                 conflicts::keep(self.state, self.transaction.id, &change.path, staging, name)?;

@@ -1,7 +1,7 @@
 //! From the commit point to the end: carry out, make durable, hash again, save the index, retire the record.
 
 use super::execute::Execution;
-use super::{Applied, Error, Fate, Image, OnProgress, copies, look, recover, staging};
+use super::{Applied, Error, Fate, Image, OnProgress, copies, inspect, recover, staging};
 use crate::fs::{Unsynced, sync_all};
 use crate::git::path::folded;
 use crate::state::{Index, StatData};
@@ -46,9 +46,9 @@ fn verify(
     let now = now(execution)?;
     let mut index = transaction.index();
     for (number, change) in transaction.changes.iter().enumerate() {
-        let (there, stat) = look::target(execution.target, &change.path)?;
+        let (there, stat) = inspect::target(execution.target, &change.path)?;
         let in_place = match change.after {
-            Some(file) => there == look::There::Image(Image::File(file)),
+            Some(file) => there == inspect::There::Image(Image::File(file)),
             None => is_gone(execution, change, there),
         };
         if !in_place {
@@ -78,12 +78,12 @@ fn verify(
 pub(super) fn is_gone(
     execution: &Execution<'_>,
     change: &super::Change,
-    there: look::There,
+    there: inspect::There,
 ) -> bool {
     match there {
-        look::There::Image(Image::Missing | Image::Directory) => true,
-        look::There::Special => false,
-        look::There::Image(Image::File(_)) => {
+        inspect::There::Image(Image::Missing | Image::Directory) => true,
+        inspect::There::Special => false,
+        inspect::There::Image(Image::File(_)) => {
             !execution.staging.can().tell_case
                 && execution
                     .transaction

@@ -14,7 +14,7 @@ use super::execute::Execution;
 use super::staging::{self, Staging, displaced_name, file_name};
 use super::{
     Applied, Change, Content, Error, Fate, Image, Late, Point, RecoveryProblem, Transaction,
-    conflicts, copies, finish, look, stage, transaction, unfinished,
+    conflicts, copies, finish, inspect, stage, transaction, unfinished,
 };
 use crate::fs::{Directory, Failure, Target, Unsynced};
 use crate::git::RelPath;
@@ -184,8 +184,8 @@ fn was_begun(target: &Target, transaction: &Transaction) -> Result<bool, Error> 
         let Some(before) = change.before.file() else {
             continue;
         };
-        let (there, _) = look::entry(&staging, &file_name(number))?;
-        let exchanged = there == look::There::Image(Image::File(*before))
+        let (there, _) = inspect::entry(&staging, &file_name(number))?;
+        let exchanged = there == inspect::There::Image(Image::File(*before))
             && change.after.is_none_or(|after| after.id != before.id);
         if exchanged || staging.stat(displaced_name(number))?.is_some() {
             return Ok(true);
@@ -228,7 +228,7 @@ fn go_on(
     let found = transaction
         .changes
         .iter()
-        .map(|change| Ok(classify(change, look::target(target, &change.path)?.0)))
+        .map(|change| Ok(classify(change, inspect::target(target, &change.path)?.0)))
         .collect::<Result<Vec<ChangeState>, Error>>()?;
     let staged = match target.directory(None)? {
         Some(root) => staging::find(&root)?,
@@ -310,8 +310,8 @@ enum ChangeState {
     Edited,
 }
 
-fn classify(change: &Change, there: look::There) -> ChangeState {
-    let look::There::Image(image) = there else {
+fn classify(change: &Change, there: inspect::There) -> ChangeState {
+    let inspect::There::Image(image) = there else {
         return ChangeState::Edited;
     };
     match (change.after, image) {
@@ -328,14 +328,14 @@ fn classify(change: &Change, there: look::There) -> ChangeState {
 /// Whether the new file of a change is in the staging directory, whole.
 fn is_staged(staging: &Directory, number: usize, change: &Change) -> Result<bool, Failure> {
     let name = file_name(number);
-    let (there, _) = look::entry(staging, &name)?;
+    let (there, _) = inspect::entry(staging, &name)?;
     let mode = staging.stat(&name)?.map(|stat| stat.mode);
     Ok(change.after.is_some_and(|file| {
         let same_mode = file
             .mode
             .permissions()
             .is_none_or(|want| mode == Some(want));
-        there == look::There::Image(Image::File(file)) && same_mode
+        there == inspect::There::Image(Image::File(file)) && same_mode
     }))
 }
 
@@ -366,9 +366,10 @@ fn salvage(target: &Target, state: &StateDir, content: &dyn Content) -> Result<R
             let path = name
                 .to_str()
                 .and_then(|name| RelPath::new(name.as_bytes()).ok());
-            let (Some(path), look::There::Image(Image::File(file))) =
-                (path, look::entry(&staging, name.to_str().unwrap_or("."))?.0)
-            else {
+            let (Some(path), inspect::There::Image(Image::File(file))) = (
+                path,
+                inspect::entry(&staging, name.to_str().unwrap_or("."))?.0,
+            ) else {
                 continue;
             };
             if content.blob(file.id).is_err() && !copies::has(state, file.id)? {

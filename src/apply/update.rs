@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
-use super::{Change, Error, Image, Point, Transaction, copies, look};
+use super::{Change, Error, Image, Point, Transaction, copies, inspect};
 use crate::fs::Target;
 use crate::git::{BlobId, File, RelPath};
 use crate::plan::Plan;
@@ -17,7 +17,7 @@ pub struct Update<'a> {
     pub plan: &'a Plan,
     /// What the plan was made from.
     pub local: &'a BTreeMap<RelPath, Local>,
-    /// When the first of it was looked at, or a little earlier; nanoseconds since 1970.
+    /// When the first of it was inspected, or a little earlier; nanoseconds since 1970.
     pub looked_at: i128,
     /// The index that the plan was made from.
     pub before: Option<&'a Index>,
@@ -81,7 +81,7 @@ impl Update<'_> {
             let image = match &operation.before {
                 // Edited, as its size shows; to be kept aside it needs a name.
                 Local::File { id: None, stat, .. } => {
-                    look::unhashed(target, &operation.path, stat, interrupt)?
+                    inspect::unhashed(target, &operation.path, stat, interrupt)?
                 }
                 before => Image::of(before),
             };

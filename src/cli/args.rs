@@ -124,7 +124,7 @@ impl Global {
             .with("api_url", "--api-url", self.api_url.as_ref())
     }
 
-    /// For whom stdout is.
+    /// The format of stdout.
     pub(super) fn format(&self) -> OutputFormat {
         if self.json {
             OutputFormat::Json

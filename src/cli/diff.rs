@@ -106,7 +106,7 @@ impl CliCommand for Arguments {
 
 type Difference = (RelPath, Option<Side>, Option<Side>);
 
-/// The differences, and the paths of files that changed while they were looked at.
+/// The differences, and the paths of files that changed while they were inspected.
 ///
 /// Without `wanted`: from the last commit to what is here. With it: from what is here to what a sync would make of it.
 fn differences(
@@ -146,7 +146,7 @@ fn differences(
     let mut found = Vec::new();
     let mut changing = Vec::new();
     if let Some(wanted) = wanted {
-        let local = scanner.look(wanted.keys())?;
+        let local = scanner.inspect(wanted.keys())?;
         for (path, file) in wanted {
             let after = file
                 .as_ref()

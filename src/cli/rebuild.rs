@@ -85,7 +85,7 @@ impl RebuildPolicy {
         let action = settings.rebuild.action;
         Self {
             repeat: Repeat::IfNeeded,
-            // So does the unit ask, and nobody looks at what it does.
+            // So does the unit ask, and nobody inspects what it does.
             timer: (!args.activation.allow_self_removal).then_some(TIMER),
             then: (args.boot_first && action != Action::Boot).then_some(action),
         }
@@ -113,7 +113,7 @@ impl CliCommand for Arguments {
                 }
                 return Ok(Exit::Done);
             }
-            // The sandbox of the sync before it has hidden some of what is looked at here.
+            // The sandbox of the sync before it has hidden some of what is inspected here.
             validate::before_rebuild(settings, run)?;
         }
         let cause = RebuildPolicy::of(self, settings);

@@ -38,7 +38,7 @@ struct Document {
     reference: Option<String>,
     last_run: Option<String>,
     last_sync: Option<SyncState>,
-    /// `None` where the target cannot be looked at.
+    /// `None` where the target cannot be read.
     local_edits: Option<Vec<Edit>>,
     kept: Vec<Kept>,
     held: Vec<CommitId>,
@@ -67,7 +67,7 @@ impl CliCommand for Arguments {
 
     /// Takes no lock and writes nothing: it may be asked while a sync runs.
     fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
-        let document = look(settings, run)?;
+        let document = inspect(settings, run)?;
         if document.commit.is_none() {
             warn_of_other_owner(settings, run);
         }
@@ -84,7 +84,7 @@ impl CliCommand for Arguments {
 pub(super) fn warn_of_other_owner(settings: &Settings, run: &mut Run<'_>) {
     let owner = Directory::open_following(&settings.target, Faults::default())
         .and_then(|directory| directory.own_stat());
-    // What cannot be looked at belongs to nobody that could be named.
+    // What cannot be inspected belongs to nobody that could be named.
     if let Ok(Stat { uid, .. }) = owner
         && uid != rustix::process::geteuid().as_raw()
     {
@@ -100,7 +100,7 @@ pub(super) fn warn_of_other_owner(settings: &Settings, run: &mut Run<'_>) {
     }
 }
 
-fn look(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
+fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
     let mut document = Document {
         target: settings.target.clone(),
         commit: None,

@@ -76,7 +76,7 @@ impl CliCommand for Arguments {
             sandboxed: self.sandboxed,
             fix: self.fix,
         };
-        let validation = look(options, settings, run);
+        let validation = inspect(options, settings, run);
         let exit = validation.exit(match self.fail_on {
             FailOn::Warning => Severity::Warning,
             FailOn::Critical => Severity::Critical,
@@ -105,7 +105,7 @@ pub(super) fn before_sync(
         sandboxed,
         ..Options::default()
     };
-    let validation = look(options, settings, run);
+    let validation = inspect(options, settings, run);
     if rebuilds || run.report.verbosity() == Verbosity::Verbose {
         render::brief(run.report, &validation, CheckStatus::Failed);
     }
@@ -122,12 +122,12 @@ pub(super) fn before_sync(
 
 /// Before a rebuild, every critical failure stops the update.
 pub(super) fn before_rebuild(settings: &Settings, run: &mut Run<'_>) -> Result<(), Error> {
-    let validation = look(Options::default(), settings, run);
+    let validation = inspect(Options::default(), settings, run);
     render::brief(run.report, &validation, CheckStatus::Failed);
     Ok(validation.allows_rebuild()?)
 }
 
-fn look(options: Options, settings: &Settings, run: &mut Run<'_>) -> Validation {
+fn inspect(options: Options, settings: &Settings, run: &mut Run<'_>) -> Validation {
     let runner = SystemRunner::new(run.interrupt.clone(), report::pass_through());
     let context = context(settings, run.env, &runner);
     let report = &mut *run.report;

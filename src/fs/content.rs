@@ -56,7 +56,7 @@ impl Target {
                 };
             }
         };
-        let stat = sys::fstat(&file).map_err(|errno| Error::io("look at", path, errno))?;
+        let stat = sys::fstat(&file).map_err(|errno| Error::io("inspect", path, errno))?;
         Ok(match Stat::from_sys(&stat).kind {
             FileKind::File => PathTarget::File(file.into()),
             _ => PathTarget::Other,
@@ -68,11 +68,11 @@ impl Target {
         match self.follow(path, OFlags::PATH | OFlags::CLOEXEC) {
             Ok(fd) => sys::fstat(&fd)
                 .map(|stat| Some(Stat::from_sys(&stat)))
-                .map_err(|errno| Error::io("look at", path, errno)),
+                .map_err(|errno| Error::io("inspect", path, errno)),
             Err(errno) if errno == Errno::XDEV || errno == Errno::LOOP || is_absent(errno) => {
                 self.stat(path)
             }
-            Err(errno) => Err(Error::io("look at", path, errno)),
+            Err(errno) => Err(Error::io("inspect", path, errno)),
         }
     }
 

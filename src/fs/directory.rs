@@ -84,7 +84,7 @@ impl Directory {
     pub(crate) fn own_stat(&self) -> Result<Stat, Failure> {
         sys::fstat(&self.fd)
             .map(|stat| Stat::from_sys(&stat))
-            .map_err(|errno| Failure::new("look at", &self.path, errno))
+            .map_err(|errno| Failure::new("inspect", &self.path, errno))
     }
 
     /// A directory inside; `None` where nothing is there.
@@ -118,7 +118,7 @@ impl Directory {
         match sys::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(Stat::from_sys(&stat))),
             Err(Errno::NOENT) => Ok(None),
-            Err(errno) => Err(self.failure("look at", name, errno)),
+            Err(errno) => Err(self.failure("inspect", name, errno)),
         }
     }
 
@@ -149,7 +149,7 @@ impl Directory {
             Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(None),
             Err(errno) => return Err(self.failure("open", name, errno)),
         };
-        regular(fd).map_err(|errno| self.failure("look at", name, errno))
+        regular(fd).map_err(|errno| self.failure("inspect", name, errno))
     }
 
     /// The content of a regular file of ours or the text of a symlink; `None` where neither is there.

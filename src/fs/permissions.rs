@@ -67,7 +67,7 @@ impl Target {
         };
         sys::fstat(root)
             .map(|stat| Some(Stat::from_sys(&stat)))
-            .map_err(|errno| Error::io_at("look at", ".", errno))
+            .map_err(|errno| Error::io_at("inspect", ".", errno))
     }
 }
 
@@ -75,7 +75,7 @@ impl Directory {
     /// Sets the permission bits of a file or directory inside. No symlink is followed.
     pub(crate) fn set_mode(&self, name: &str, mode: u32) -> Result<(), Failure> {
         let failure = |errno| self.failure("set the mode of", name, errno);
-        // By descriptor: a name could be swapped for a symlink between a look at it and `chmod`.
+        // By descriptor: a name could be swapped for a symlink between an `lstat` of it and `chmod`.
         let fd = sys::openat(self.fd(), name, READ, Mode::empty()).map_err(failure)?;
         let stat = sys::fstat(&fd).map_err(failure)?;
         match Stat::from_sys(&stat).kind {

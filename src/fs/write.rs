@@ -84,7 +84,7 @@ impl Target {
         };
         let named = self.parent_directory()?.stat(&self.name)?;
         let pinned =
-            sys::fstat(root).map_err(|errno| Failure::new("look at", &self.path, errno))?;
+            sys::fstat(root).map_err(|errno| Failure::new("inspect", &self.path, errno))?;
         Ok(named.is_some_and(|named| named.ino == pinned.st_ino))
     }
 
@@ -196,7 +196,7 @@ impl Target {
 impl Directory {
     /// How much room the file system has on which this directory is.
     pub(crate) fn room(&self) -> Result<Room, Failure> {
-        let failure = |errno| Failure::new("look at", self.path(), errno);
+        let failure = |errno| Failure::new("inspect", self.path(), errno);
         let vfs = sys::fstatvfs(self.fd()).map_err(failure)?;
         let stat = sys::fstat(self.fd()).map_err(failure)?;
         Ok(Room {
@@ -226,7 +226,7 @@ fn attributes(
         Err(Errno::NOENT) => Ok(None),
         // No `statx`: the write itself will tell.
         Err(Errno::NOSYS) => Ok(Some(StatxAttributes::empty())),
-        Err(errno) => Err(directory.failure("look at", name.unwrap_or("."), errno)),
+        Err(errno) => Err(directory.failure("inspect", name.unwrap_or("."), errno)),
     }
 }
 

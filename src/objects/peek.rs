@@ -1,4 +1,4 @@
-//! A look into the store of a state directory beside whoever holds the run lock.
+//! Reads the store of a state directory beside whoever holds the run lock.
 
 #![expect(
     clippy::disallowed_methods,

@@ -60,7 +60,7 @@ impl Environment {
             .map(OsString::as_os_str)
     }
 
-    /// Where programs are looked for.
+    /// Where programs are searched.
     #[must_use]
     pub fn search(&self) -> &SearchPath {
         &self.search

@@ -16,7 +16,7 @@ use super::{Child, Command, End, Finished, Kill, Output, Pipes, Runner, Stop, TA
 /// How long a program that was asked to stop may take: `nix` cleans up its builds in this time, and systemd gives a
 /// service three times as much.
 const GRACE: Duration = Duration::from_secs(30);
-/// How often the flag that a signal sets is looked at.
+/// How often the flag that a signal sets is checked.
 const TICK: Duration = Duration::from_millis(100);
 /// The most that an answer may be; `nix flake metadata` of a large lock file is well below.
 const ANSWER_BYTES: usize = 64 << 20;

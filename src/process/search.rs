@@ -24,7 +24,7 @@ const FIXED: &[&str] = &[
     "/sbin",
 ];
 
-/// The directories in which programs are looked for, in order; all are absolute.
+/// The directories in which programs are searched, in order; all are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SearchPath(Vec<PathBuf>);
 

@@ -362,7 +362,7 @@ fn starts_units(action: Action, verdict: Verdict) -> bool {
     }
 }
 
-/// Tries until nobody else activates a system, or patience is at its end.
+/// Tries until nobody else activates a system, or the time is over.
 fn patiently(
     session: &RebuildContext<'_>,
     mut attempt: impl FnMut() -> Result<(Verdict, Finished), Error>,

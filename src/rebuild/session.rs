@@ -96,7 +96,7 @@ impl<'a> RebuildContext<'a> {
 
     /// How the units are.
     pub(super) fn health(&self) -> Health {
-        Health::look(self.runner, &self.environment)
+        Health::inspect(self.runner, &self.environment)
     }
 
     /// The units that have failed since `before`.

@@ -36,7 +36,7 @@ pub(super) struct Health {
 
 impl Health {
     /// Asks systemd.
-    pub(super) fn look(runner: &dyn Runner, environment: &Environment) -> Self {
+    pub(super) fn inspect(runner: &dyn Runner, environment: &Environment) -> Self {
         let mut failed = list(runner, environment, &["--state=failed"]);
         // How it ended is reported by its starter; its unit is there for a moment longer.
         failed.retain(|unit| !unit.starts_with(ACTIVATION));
@@ -83,14 +83,14 @@ impl Health {
         environment: &Environment,
     ) -> BTreeSet<String> {
         let known = before.failing();
-        let first = Self::look(runner, environment);
+        let first = Self::inspect(runner, environment);
         let mut unsettled = first.tried_again_since(before);
         unsettled.retain(|unit| !known.contains(unit));
         let mut failed = first.failed.clone();
         if !unsettled.is_empty() {
             // Asked to stop meanwhile, it reports what is known now.
             runner.pause(SETTLING);
-            let second = Self::look(runner, environment);
+            let second = Self::inspect(runner, environment);
             unsettled.retain(|unit| second.goes_on_since(&first, unit));
             failed.extend(unsettled);
             failed.extend(second.failed);

@@ -17,7 +17,7 @@ mod document;
 
 pub use document::Document;
 
-/// Tells a person how a sync went: what should be looked at on stderr, the result on stdout.
+/// Prints how a sync went: what needs attention on stderr, the result on stdout.
 pub fn human(report: &mut Report, outcome: &Outcome) {
     for note in &outcome.notes {
         report.warning(&about(note));

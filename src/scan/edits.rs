@@ -16,7 +16,7 @@ impl Scanner<'_> {
         base: &BTreeMap<RelPath, File>,
         executable: &Patterns,
     ) -> Result<BTreeMap<RelPath, Local>, Error> {
-        let mut local = self.look(base.keys())?;
+        let mut local = self.inspect(base.keys())?;
         let mut written = SortedCursor::new(base);
         local.retain(|path, local| {
             let is_same = written.get(path).is_some_and(|file| {

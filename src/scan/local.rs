@@ -41,7 +41,7 @@ pub enum Local {
     },
 }
 
-/// What a directory holds, looked at only where a file is wanted in its place.
+/// What a directory holds, inspected only where a file is wanted in its place.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Below {
     /// Paths that a tree could have.

@@ -67,7 +67,7 @@ pub enum Error {
     #[diagnostic(
         code(hyper_sync::signature::unfinished),
         help(
-            "run it again, with more memory if it was killed for that; if it ends so each time, update the program ({}) and look at the commit; nothing was written",
+            "run it again, with more memory if it was killed for that; if it ends so each time, update the program ({}) and inspect the commit; nothing was written",
             super::program::package(.program)
         )
     )]

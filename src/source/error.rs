@@ -587,7 +587,7 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Signature(#[from] crate::signature::Error),
-    /// The look at the target.
+    /// The scan of the target.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Scan(#[from] crate::scan::Error),

@@ -50,7 +50,7 @@ pub struct Owned {
     /// Its content.
     pub id: BlobId,
     /// How the file looked while it had exactly this content; `None` where that is not known, or where it changed so
-    /// shortly before it was looked at that it could change again without looking different.
+    /// shortly before it was inspected that it could change again without looking different.
     pub seen: Option<StatData>,
 }
 
@@ -125,7 +125,7 @@ impl Index {
 }
 
 impl StatData {
-    /// What to remember of a file that was hashed at `looked_at` (nanoseconds since 1970, not later than the look);
+    /// What to remember of a file that was hashed at `looked_at` (nanoseconds since 1970, not later than the `lstat`);
     /// `None` where it changed in the same tick of its file system's clock, so that a second change in that tick could
     /// not be told (git calls this "racy").
     #[must_use]

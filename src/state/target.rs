@@ -3,7 +3,7 @@
 //! The default gives each target a directory of its own; `state_dir` may give two of them the same one, and then each
 //! would take what was written into the other for what it wrote itself. So the first update that is applied leaves the
 //! target's path, and from then on the directory is of no use to another one. A file of its own rather than a field of
-//! the index: it is looked at before anything is recovered, and whoever has moved a target removes it and keeps the
+//! the index: it is inspected before anything is recovered, and whoever has moved a target removes it and keeps the
 //! rest. A directory without it, from before there was one, is whoever's comes first.
 
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Files that stand in the repository for others: pointers of git LFS, and what git-crypt has encrypted.
 //!
 //! They are written as they are, which is seldom what somebody wants of them and shows far from here. They are known by
-//! how they begin, which is looked at where their content is read anyway: as it is written.
+//! how they begin, which is checked where their content is read anyway: as it is written.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! The places a token is looked for in, one after the other.
+//! The places that are searched for a token, one after the other.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use super::{Error, LOGIN, Token, TokenOrigin, is_github, netrc, nix};
 use crate::settings::{Env, Repo, Settings};
 use crate::vetted::{TrustedFile, Untrusted, UntrustedReason};
 
-/// What a token is looked for with.
+/// What a token is searched with.
 #[derive(Debug, Clone)]
 pub struct TokenSearch<'a> {
     /// The host of the repository, or of `api_url`.

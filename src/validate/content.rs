@@ -13,7 +13,7 @@ pub(super) fn scripts(probe: &Probe<'_>, findings: &mut Findings) {
         return findings.skip("no patterns are set in `executable`");
     }
     if probe.target.is_err() {
-        return findings.skip("there is no target to look at");
+        return findings.skip("there is no target to check");
     }
     let scripts = matching(probe);
     let plain: Vec<_> = scripts

@@ -92,7 +92,7 @@ pub(super) fn special_files(probe: &Probe<'_>, findings: &mut Findings) {
         }
     };
     if probe.target.is_err() {
-        findings.skip("there is no target to look at");
+        findings.skip("there is no target to check");
         return;
     }
     let entries = walk.entries.iter();
@@ -106,7 +106,7 @@ pub(super) fn special_files(probe: &Probe<'_>, findings: &mut Findings) {
     );
     if walk.is_cut {
         findings.pass(format!(
-            "only the first {} names were looked at",
+            "only the first {} names were checked",
             walk.entries.len()
         ));
     } else if special.is_empty() {

@@ -1,4 +1,4 @@
-//! What the checks see, opened once for a look at everything.
+//! What the checks see, opened once for all of them.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use crate::process::SearchPath;
 use crate::settings::{Env, HYPER_NIXOS_TARGET, Settings};
 use crate::state::{self, Found, Index, StateDir};
 
-/// How many names of the target are looked at: what lies unmanaged in it may be any number.
+/// How many names of the target are inspected: what lies unmanaged in it may be any number.
 const WALK_MAX: usize = 200_000;
 /// No text file of a configuration comes near it.
 const READ_MAX: u64 = 16 << 20;
@@ -41,7 +41,7 @@ pub(super) enum Part {
 #[derive(Debug, Default)]
 pub(super) struct TargetWalk {
     pub(super) entries: BTreeMap<RelPath, Stat>,
-    /// There is more than was looked at.
+    /// There is more than was inspected.
     pub(super) is_cut: bool,
 }
 
@@ -114,7 +114,7 @@ impl<'a> Probe<'a> {
         }
     }
 
-    /// `lstat` in the target; `None` also where it cannot be looked at.
+    /// `lstat` in the target; `None` also where it cannot be inspected.
     pub(super) fn target_stat(&self, path: &RelPath) -> Option<Stat> {
         self.target.as_ref().ok()?.stat(path).ok()?
     }

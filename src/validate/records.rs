@@ -11,7 +11,7 @@ use crate::text;
 /// Every managed file is what the last sync wrote.
 pub(super) fn integrity(probe: &Probe<'_>, findings: &mut Findings) {
     let Ok(target) = &probe.target else {
-        return findings.skip("there is no target to look at");
+        return findings.skip("there is no target to check");
     };
     let index = match probe.load_index() {
         Ok(Found::Whole(index)) => index,

@@ -21,7 +21,7 @@ const HINT: &str = "correct it: Nix stops at it where the file is used";
 /// Every managed `.nix` file parses.
 pub(super) fn syntax(probe: &Probe<'_>, findings: &mut Findings) {
     if probe.target.is_err() {
-        return findings.skip("there is no target to look at");
+        return findings.skip("there is no target to check");
     }
     let mut files = used(probe);
     let target = &probe.settings().target;

@@ -1,4 +1,4 @@
-//! The look at the target, and what it remembers.
+//! The scan of the target, and what it remembers.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -70,7 +70,7 @@ fn a_second_look_finds_what_the_first_one_saw_until_it_is_forgotten() {
     scanner.look_ahead(some.iter().copied()).unwrap();
     assert_eq!(scanner.content(id("0/0")).unwrap(), b"0/0");
     let first = scanner
-        .look(some.iter().copied().chain([&path("none")]))
+        .inspect(some.iter().copied().chain([&path("none")]))
         .unwrap();
     assert_eq!(first.len(), 101);
     assert_eq!(first.get("none"), Some(&Local::Missing));
@@ -78,7 +78,7 @@ fn a_second_look_finds_what_the_first_one_saw_until_it_is_forgotten() {
     for file in &files {
         fs::write(directory.path().join(file), format!("new {file}")).unwrap();
     }
-    let second = scanner.look(files.iter().chain(&files)).unwrap();
+    let second = scanner.inspect(files.iter().chain(&files)).unwrap();
     for (n, file) in files.iter().enumerate() {
         let old = n % 3 == 0;
         let content = if old {
@@ -101,7 +101,7 @@ fn a_second_look_finds_what_the_first_one_saw_until_it_is_forgotten() {
     scanner.forget();
     assert!(scanner.since() > since);
     assert_eq!(scanner.content(id("new 1/1")), None);
-    let third = scanner.look(&files).unwrap();
+    let third = scanner.inspect(&files).unwrap();
     assert!(
         third
             .iter()
@@ -117,7 +117,7 @@ fn the_index_is_believed_about_files_that_look_the_same() {
     let target = target(&directory, &files);
     let seen = |index: &Index, belief| {
         let scanner = Scanner::new(&target, Some(index), belief);
-        let local = scanner.look(&files).unwrap();
+        let local = scanner.inspect(&files).unwrap();
         local[&files[1]].id()
     };
     let mut known = index(&target, &files[1], FileMode::Regular, "known");
@@ -155,11 +155,14 @@ fn a_file_of_another_size_is_edited_and_hashed_only_if_it_may_be_what_is_wanted(
         BTreeMap::from([(files[0].clone(), File { mode, id })])
     };
     let scanner = Scanner::new(&target, Some(&known), Belief::Unchanged);
-    let looked = scanner.look(&files).unwrap();
+    let looked = scanner.inspect(&files).unwrap();
     assert!(matches!(looked[&files[0]], Local::File { id: None, .. }));
     assert_eq!(scanner.hashes(&wanted("known")).unwrap(), [None]);
     assert_eq!(scanner.hashes(&wanted("a")).unwrap(), [Some(id("a"))]);
-    assert_eq!(scanner.look(&files).unwrap()[&files[0]].id(), Some(id("a")));
+    assert_eq!(
+        scanner.inspect(&files).unwrap()[&files[0]].id(),
+        Some(id("a"))
+    );
 
     // Larger than any file of a commit may be.
     let huge = fs::OpenOptions::new()

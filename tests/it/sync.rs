@@ -213,7 +213,7 @@ fn a_check_downloads_no_file() {
         })
     };
     repo.write("big", big(1)).commit("big");
-    let look = || {
+    let inspect = || {
         let told = sync(&world, &repo, &["--check-only", "--json"]).ok().json();
         assert!(
             told["traffic"]["received"].as_u64().unwrap() < 2000,
@@ -222,11 +222,15 @@ fn a_check_downloads_no_file() {
         assert_eq!(told["downloaded"], 0);
         told
     };
-    assert_eq!(look()["tree_bytes"], serde_json::Value::Null, "not known");
+    assert_eq!(
+        inspect()["tree_bytes"],
+        serde_json::Value::Null,
+        "not known"
+    );
     let _ = sync(&world, &repo, &[]).ok();
     repo.write("big", big(2)).commit("bigger");
-    assert_eq!(look()["route"], "delta");
-    assert_eq!(look()["route"], "store");
+    assert_eq!(inspect()["route"], "delta");
+    assert_eq!(inspect()["route"], "store");
     let told = sync(&world, &repo, &["--json"]).ok().json();
     assert_eq!(
         (&told["route"], &told["downloaded"]),

@@ -153,7 +153,7 @@ impl OutputLines {
             self.add("kept", format!("{path}: {}", because(*reason)));
         }
         match document.local_edits.as_deref() {
-            None => self.add("edits", "unknown: the target cannot be looked at"),
+            None => self.add("edits", "unknown: the target cannot be read"),
             Some([]) => self.add("edits", "none"),
             Some(edits) => {
                 self.add("edits", edits.len());

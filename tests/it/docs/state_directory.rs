@@ -80,7 +80,7 @@ struct Found {
 impl Found {
     /// Every path of a state directory has a row, and a sealed file is of the kind and version that the row says.
     #[track_caller]
-    fn look(&mut self, state: &Path, is_unfinished: bool) {
+    fn inspect(&mut self, state: &Path, is_unfinished: bool) {
         let [stays, unfinished] = tables();
         let snapshot = TreeSnapshot::of(state);
         for (path, node) in snapshot.nodes() {
@@ -220,7 +220,7 @@ fn every_command(found: &mut Found) {
         &["rebuild"],
     ] {
         let _ = world.run(args);
-        found.look(&state, false);
+        found.inspect(&state, false);
     }
     world.sandbox.edit("modules/base.nix", "{ mine = true; }\n");
     world.commit(2);
@@ -236,16 +236,16 @@ fn every_command(found: &mut Found) {
         &["sync", "--resume", "--force-full"],
     ] {
         let _ = world.run(args).ok();
-        found.look(&state, false);
+        found.inspect(&state, false);
     }
     let page = Action::status_with(200, "content-type", "text/html", "<title>Welcome</title>");
     let _ = world.forge.fault(When::any(), page);
     let _ = world.run(&["sync"]).code(3);
-    found.look(&state, false);
+    found.inspect(&state, false);
     world.forge.clear_faults();
     std::fs::write(state.join("index"), "damaged").unwrap();
     let _ = world.run(&["sync"]).ok();
-    found.look(&state, true);
+    found.inspect(&state, true);
 }
 
 fn by_api_and_ssh(found: &mut Found) {
@@ -256,15 +256,19 @@ fn by_api_and_ssh(found: &mut Found) {
     let address = format!("ssh://git@host.example{}", world.repo.path().display());
     for number in 2..4 {
         let _ = world.run(&[&["sync"], &by_api[..]].concat()).ok();
-        found.look(&world.sandbox.state(), false);
+        found.inspect(&world.sandbox.state(), false);
         let _ = ssh.fake_ssh().run(&["sync", "--repo", &address]).ok();
-        found.look(&ssh.state(), false);
+        found.inspect(&ssh.state(), false);
         world.commit(number);
     }
 }
 
 /// Every call that gives a file its name, of each kind of call, in the run that `prepare` has made ready.
-fn kill_at_each_rename(args: &[&str], prepare: impl Fn() -> World, mut look: impl FnMut(&World)) {
+fn kill_at_each_rename(
+    args: &[&str],
+    prepare: impl Fn() -> World,
+    mut inspect: impl FnMut(&World),
+) {
     let calls = prepare().renames(args, None);
     assert!(!calls.is_empty());
     let mut count = BTreeMap::new();
@@ -275,7 +279,7 @@ fn kill_at_each_rename(args: &[&str], prepare: impl Fn() -> World, mut look: imp
         for when in 1..=count {
             let world = prepare();
             world.renames(args, Some((call, when)));
-            look(&world);
+            inspect(&world);
         }
     }
 }
@@ -293,13 +297,13 @@ fn killed_in_an_update(found: &mut Found) {
     };
     kill_at_each_rename(&["sync"], prepare, |world| {
         let state = world.sandbox.state();
-        found.look(&state, true);
+        found.inspect(&state, true);
         let active = state.join("tx/active");
         if active.exists() {
             std::fs::write(&active, "damaged").unwrap();
             let _ = std::fs::remove_dir_all(state.join("undo/000002.part"));
             let _ = world.run(&["sync"]).ok();
-            found.look(&state, true);
+            found.inspect(&state, true);
         }
     });
 }
@@ -311,7 +315,7 @@ fn killed_in_the_rebuild(found: &mut Found) {
         world
     };
     kill_at_each_rename(&["rebuild"], prepare, |world| {
-        found.look(&world.sandbox.state(), true);
+        found.inspect(&world.sandbox.state(), true);
     });
 }
 

@@ -258,9 +258,9 @@ impl Installation {
         self.with_context(|context| validate::run(context, options, &mut |_| {}))
     }
 
-    pub(super) fn with_context<T>(&self, look: impl FnOnce(&CheckContext<'_>) -> T) -> T {
+    pub(super) fn with_context<T>(&self, inspect: impl FnOnce(&CheckContext<'_>) -> T) -> T {
         let settings = self.settings();
-        look(&CheckContext {
+        inspect(&CheckContext {
             settings: &settings,
             env: &self.env,
             runner: self,
