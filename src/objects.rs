@@ -254,13 +254,11 @@ impl Store {
     }
 
     /// Takes a complete pack out of its quarantine. It can be read from here on, and is durable when
-    /// [settled](Store::make_durable).
-    fn publish(&self, quarantine: tempfile::TempDir, quarantined: &Path) -> Result<PathBuf, Error> {
-        let name = quarantined.file_name().unwrap_or_default();
+    /// [made so](Store::make_durable).
+    fn publish(&self, quarantine: tempfile::TempDir, pack: Pack) -> Result<PathBuf, Error> {
+        let name = pack.path().file_name().unwrap_or_default();
         let target = self.pack_dir().join(name);
-        let pack = Pack::open(quarantined, self.blob_limit)
-            .map_err(|detail| Error::io("read back", quarantined, io::Error::other(detail)))?;
-        self.publish_in_background(quarantine, quarantined, &target)?;
+        self.publish_in_background(quarantine, pack.path(), &target)?;
         let mut packs = self.packs.write().unwrap_or_else(PoisonError::into_inner);
         packs.retain(|known| known.path() != target);
         packs.push(pack.named(&target));

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::io::{self, BufRead, Cursor, ErrorKind, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -87,9 +87,9 @@ impl Store {
         interrupt: &AtomicBool,
     ) -> Result<Ingested, IngestError> {
         let directory = self.quarantine()?;
-        let (ingested, path) = self.index(pack, bases, bounds, interrupt, directory.path())?;
-        if let Some(path) = path {
-            self.publish(directory, &path)?;
+        let (ingested, pack) = self.index(pack, bases, bounds, interrupt, directory.path())?;
+        if let Some(pack) = pack {
+            self.publish(directory, pack)?;
         }
         Ok(ingested)
     }
@@ -102,11 +102,7 @@ impl Store {
         interrupt: &AtomicBool,
     ) -> Result<Transient, IngestError> {
         let directory = self.quarantine()?;
-        let (_, path) = self.index(pack, &|_| None, bounds, interrupt, directory.path())?;
-        let pack = path
-            .map(|path| Pack::open(&path, self.blob_limit))
-            .transpose()
-            .map_err(|detail| IngestError::Corrupt { detail })?;
+        let (_, pack) = self.index(pack, &|_| None, bounds, interrupt, directory.path())?;
         Ok(Transient {
             pack,
             _directory: directory,
@@ -114,7 +110,7 @@ impl Store {
         })
     }
 
-    /// Writes pack and index into `directory`, unsynced. No path where the pack is empty.
+    /// Writes pack and index into `directory`, unsynced, and opens them. Nothing where the pack is empty.
     pub(super) fn index(
         &self,
         pack: &mut dyn BufRead,
@@ -122,7 +118,7 @@ impl Store {
         bounds: IngestBounds,
         interrupt: &AtomicBool,
         directory: &Path,
-    ) -> Result<(Ingested, Option<PathBuf>), IngestError> {
+    ) -> Result<(Ingested, Option<Pack>), IngestError> {
         let mut stream = PackStream {
             inner: pack,
             read: 0,
@@ -180,23 +176,26 @@ impl Store {
         if !stream.checksum.is_right() {
             return Err(corrupt("something follows the pack".to_owned()));
         }
-        if let Some(path) = &outcome.data_path {
-            self.check_repeated(path).map_err(corrupt)?;
-        }
+        let pack = outcome
+            .data_path
+            .map(|path| self.open_indexed(&path))
+            .transpose()
+            .map_err(corrupt)?;
         let objects = u64::from(outcome.index.num_objects);
-        Ok((stream.ingested(objects), outcome.data_path))
+        Ok((stream.ingested(objects), pack))
     }
 
-    /// Reads what the pack at `path` has more than once. A base that a thin pack was completed with may be in the pack
-    /// too; but of a delta whose result is its own base, the index may name the delta, and it cannot be read then.
-    fn check_repeated(&self, path: &Path) -> Result<(), String> {
+    /// Opens a pack that was indexed just now, and reads what it has more than once. A base that a thin pack was completed
+    /// with may be in the pack too; but of a delta whose result is its own base, the index may name the delta, and it
+    /// cannot be read then.
+    fn open_indexed(&self, path: &Path) -> Result<Pack, String> {
         let pack = Pack::open(path, self.blob_limit)?;
         for id in pack.repeated() {
             if let Reading::Damaged(detail) = pack.read(id) {
                 return Err(format!("{id} is in it twice: {detail}"));
             }
         }
-        Ok(())
+        Ok(pack)
     }
 
     fn classify(&self, error: &gix_error::Error, missed: &[Oid], at: &Path) -> IngestError {

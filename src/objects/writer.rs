@@ -141,7 +141,7 @@ impl Writer<'_> {
             )
             .map_err(|error| failed(io::Error::other(error)))?;
         let published = indexed
-            .map(|path| store.publish(directory, &path))
+            .map(|pack| store.publish(directory, pack))
             .transpose()?;
         Ok((ingested, published))
     }

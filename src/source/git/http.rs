@@ -165,16 +165,17 @@ impl Http {
         Ok(())
     }
 
-    /// Whether a server that has not answered any command turns out not to have version 2. Its `info/refs` is asked once,
-    /// without retries.
+    /// Whether a server turns out not to have version 2. Its `info/refs` is asked once, without retries.
     fn is_older(&mut self) -> bool {
-        if self.spoken || self.capabilities.is_some() {
-            return false;
-        }
         self.once = true;
         let discovered = self.discover();
         self.once = false;
         discovered.is_ok() && self.older.is_some()
+    }
+
+    /// Whether the version is not known yet: no command was answered, and nothing discovered.
+    fn may_be_older(&self) -> bool {
+        !self.spoken && self.capabilities.is_none()
     }
 
     fn advertisement(&self, base: &Url) -> Result<Response, Error> {
@@ -276,20 +277,16 @@ impl Http {
         let Some(response) = self.ask(request)? else {
             return Ok(None);
         };
-        let was_silent = !self.spoken;
+        let is_first = self.may_be_older();
         let (begin, body) = match self.begin(response) {
             Ok(answer) => answer,
             Err(error) => return self.unless_older(error),
         };
-        if was_silent && self.capabilities.is_none() {
-            if begin.is_empty() {
-                // Its git exited without output: another hash or version, which discovery shows.
-                self.discover()?;
-            } else if refuses_the_command(&begin) {
-                self.spoken = false;
-                self.is_older();
-                self.spoken = true;
-            }
+        if is_first && begin.is_empty() {
+            // Its git exited without output: another hash or version, which discovery shows.
+            self.discover()?;
+        } else if is_first && refuses_the_command(&begin) {
+            self.is_older();
         }
         Ok(self
             .older
@@ -300,12 +297,12 @@ impl Http {
     /// `None` where the error is that of a server without version 2.
     fn unless_older<T>(&mut self, error: Error) -> Result<Option<T>, Error> {
         // 503 means that a server, or a proxy, cannot answer anything now.
-        let may_be_older = match error {
+        let is_reason = match error {
             Error::ServerError { status, .. } => status != 503,
             Error::Timeout { .. } => true,
             _ => false,
         };
-        if may_be_older && self.is_older() {
+        if is_reason && self.may_be_older() && self.is_older() {
             return Ok(None);
         }
         Err(error)
