@@ -4,7 +4,7 @@
 //! A route that has only a listing (the REST API) first writes the tree objects that the listing describes, by
 //! [`encode`], and then comes the same way: a lying listing yields other ids and so a missing object.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use super::id::{Collision, Oid};
 use super::mode::FileMode;
@@ -182,9 +182,6 @@ impl Tree {
     /// Pairs of paths that are one on a file system that ignores case, in their order.
     #[must_use]
     pub fn case_collisions(&self) -> Vec<(RelPath, RelPath)> {
-        if !self.has_case_collision() {
-            return Vec::new();
-        }
         let mut seen: BTreeMap<String, &RelPath> = BTreeMap::new();
         self.paths()
             .filter_map(|path| {
@@ -194,36 +191,11 @@ impl Tree {
             .collect()
     }
 
-    /// Whether there is a pair: then some directory has two names that are one, of which one at least is not written
-    /// as it is folded. Few names are not.
-    fn has_case_collision(&self) -> bool {
-        let is_folded = |c: u8| c.is_ascii() && !c.is_ascii_uppercase();
-        let mut seen = HashSet::new();
-        self.paths().any(|path| {
-            let name = path.name();
-            if name.bytes().all(is_folded) {
-                return false;
-            }
-            let folded = match path.parent_str() {
-                None => path::folded(name),
-                Some(directory) => format!("{directory}/{}", path::folded(name)),
-            };
-            let is_other = folded != path.as_str() && self.has(&folded);
-            is_other || !seen.insert(folded)
-        })
-    }
-
     fn paths(&self) -> impl Iterator<Item = &RelPath> {
         let files = self.files.keys();
         files
             .chain(self.directories.keys())
             .chain(self.gitlinks.keys())
-    }
-
-    fn has(&self, path: &str) -> bool {
-        self.files.contains_key(path)
-            || self.directories.contains_key(path)
-            || self.gitlinks.contains_key(path)
     }
 }
 
