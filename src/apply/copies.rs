@@ -5,7 +5,6 @@
 //! take a gigabyte at most.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,8 +20,6 @@ use crate::state::{CONFLICTS, Found, StateDir, TX, UNDO, sealed};
 const PART: &str = ".part";
 /// An empty file beside the copies of an update that has replaced local edits, so that no record need be read to know.
 const EDITED: &str = "edited";
-/// An empty file beside them that has in its name how many bytes all of them have, so that none need be read.
-const BYTES: &str = "bytes-";
 
 /// How many transactions are kept.
 const KEPT: usize = 10;
@@ -48,7 +45,6 @@ pub(super) struct Copies {
     undo: Directory,
     directory: Directory,
     copied: BTreeSet<BlobId>,
-    bytes: u64,
 }
 
 impl Copies {
@@ -58,7 +54,6 @@ impl Copies {
             directory: undo.make_child(format!("{id}{PART}"), 0o700)?,
             undo,
             copied: BTreeSet::new(),
-            bytes: 0,
         })
     }
 
@@ -114,7 +109,6 @@ impl Copies {
             return Err(stale());
         }
         self.copied.insert(id);
-        self.bytes = self.bytes.saturating_add(size);
         Ok(())
     }
 
@@ -127,8 +121,6 @@ impl Copies {
         if transaction.changes.iter().any(|change| change.edited) {
             self.directory.create(EDITED)?;
         }
-        let bytes = self.bytes.saturating_add(sealed.size());
-        self.directory.create(format!("{BYTES}{bytes}"))?;
         Ok(sealed.put(&self.directory, RECORD)?)
     }
 
@@ -265,15 +257,10 @@ impl Summary {
             return Ok(Self::default());
         };
         let names = directory.list()?;
-        let told = |name: &OsString| name.to_str()?.strip_prefix(BYTES)?.parse().ok();
-        let bytes = match names.iter().find_map(told) {
-            Some(bytes) => bytes,
-            // An earlier version made it.
-            None => names.iter().try_fold(0, |total, name| {
-                let size = directory.stat(name)?.map_or(0, |stat| stat.size);
-                Ok::<u64, Failure>(total + size)
-            })?,
-        };
+        let bytes = names.iter().try_fold(0, |total, name| {
+            let size = directory.stat(name)?.map_or(0, |stat| stat.size);
+            Ok::<u64, Failure>(total + size)
+        })?;
         Ok(Self {
             bytes,
             edited: names.iter().any(|name| name == EDITED),
