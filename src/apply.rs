@@ -26,6 +26,7 @@ use std::thread;
 use crate::fs::{Target, Unsynced, sync_all};
 use crate::git::{BlobId, RelPath};
 use crate::state::StateDir;
+use crate::threads;
 
 mod conflicts;
 mod copies;
@@ -45,7 +46,7 @@ mod update;
 pub use conflicts::kept as late_edits;
 pub use error::{ContentError, Error, RecoveryProblem};
 pub use recover::{Recovered, is_active, recover};
-pub use transaction::{Change, Image, NotATx, Point, Transaction, TxId};
+pub use transaction::{Change, Image, NotATx, Transaction, TxId};
 pub use update::Update;
 
 use staging::Staging;
@@ -251,11 +252,9 @@ impl Prepared<'_> {
         content: &dyn Content,
     ) -> Result<(Staging, recover::RecordDirectory), Error> {
         thread::scope(|scope| {
-            let settled = scope.spawn(|| content.make_durable());
+            let flush = scope.spawn(|| content.make_durable());
             let staged = self.write(transaction, content)?;
-            settled
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            threads::join(flush)?;
             Ok(staged)
         })
     }

@@ -53,6 +53,7 @@ pub mod source;
 pub mod state;
 pub mod sync;
 pub mod text;
+mod threads;
 pub mod token;
 pub mod validate;
 pub mod vetted;

@@ -184,9 +184,12 @@ fn info(run: &RunMetrics<'_>) -> Family {
     let sample = run.index.map(|index| Sample {
         labels: vec![
             of(run),
-            ("repository", index.repository.clone().unwrap_or_default()),
-            ("ref", index.reference.clone()),
-            ("commit", index.commit.to_string()),
+            (
+                "repository",
+                index.point.repository.clone().unwrap_or_default(),
+            ),
+            ("ref", index.point.reference.clone()),
+            ("commit", index.point.commit.to_string()),
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
         ],
         value: 1,

@@ -22,12 +22,12 @@ use crate::git::{File, FileMode, RelPath, Tree};
 use crate::patterns::Patterns;
 use crate::scan::Local;
 use crate::settings::LocalEdits;
+pub use crate::state::{Kept, SkipReason};
 
 mod error;
 mod losses;
 mod planner;
 mod put_back;
-mod rows;
 
 pub use error::{Conflict, Error};
 pub use put_back::InTheWay;
@@ -81,29 +81,6 @@ pub struct Operation {
     pub after: Option<File>,
     /// Whether what is there is somebody's work that no commit holds.
     pub edited: bool,
-}
-
-/// A path that stays as it is, against the commit.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Kept {
-    /// Where.
-    pub path: RelPath,
-    /// Why.
-    pub reason: SkipReason,
-}
-
-/// Why a path stays as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SkipReason {
-    /// A pattern of `protect` matches.
-    Protected,
-    /// `local_edits = "keep"`.
-    Policy,
-    /// `local_edits = "refuse"`, and the update does not touch the path.
-    Untouched,
-    /// A local file that stays stands at the place of a directory above it.
-    Blocked,
 }
 
 /// How many paths were treated how.

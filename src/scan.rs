@@ -6,30 +6,69 @@
 //! not hashed either: it is edited, however large it has become.
 //! Symlinks are never followed, FIFOs never opened for their content.
 //!
-//! A large target has many thousand paths and an update asks for all of them several times. They are kept in the order
-//! in which they are asked for, so that nothing is hashed, compared or copied more than once for each.
+//! What one scan has found is kept, so that a run inspects and hashes each path once.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Mutex;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard};
 
 use jiff::Timestamp;
 use miette::Diagnostic;
 
 use crate::exit::Exit;
 use crate::fs::{self, FileKind, Stat, Target, content};
-use crate::git::{BlobId, File, Oid, RelPath};
+use crate::git::{BlobId, File, FileMode, Oid, RelPath};
+use crate::patterns::Patterns;
 use crate::state::{Index, Owned};
-use crate::text;
+use crate::{text, threads};
 
-mod edits;
 mod identify;
-mod local;
-mod sorted_cursor;
 
 pub(crate) use identify::hash;
-pub use local::{Below, Local};
 
-pub(crate) use sorted_cursor::SortedCursor;
+/// What is at a path of the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Local {
+    /// Nothing.
+    Missing,
+    /// A regular file.
+    File {
+        /// Whether its owner may execute it, which is what git keeps of a mode.
+        executable: bool,
+        /// The hash of its content; `None` where it was not hashed, because it has another size than what a sync wrote
+        /// there, or than any file of a commit: then it is nothing that a commit has.
+        id: Option<BlobId>,
+        /// What `lstat` returns.
+        stat: Stat,
+    },
+    /// A symlink.
+    Symlink {
+        /// The hash of its target.
+        id: BlobId,
+        /// What `lstat` returns.
+        stat: Stat,
+    },
+    /// A directory.
+    Directory {
+        /// What `lstat` returns.
+        stat: Stat,
+        /// All that is not a directory below it.
+        below: Below,
+    },
+    /// A socket, FIFO or device.
+    Special {
+        /// What `lstat` returns.
+        stat: Stat,
+    },
+}
+
+/// What a directory holds, inspected only where a file is wanted in its place.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Below {
+    /// Paths that a tree could have.
+    pub paths: BTreeSet<RelPath>,
+    /// A name that no tree could have, which therefore is not ours.
+    pub foreign: Option<String>,
+}
 
 /// How far the index is believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,10 +165,9 @@ impl<'a> Scanner<'a> {
         let paths = sorted(paths);
         let mut seen = self.seen();
         self.see(&mut seen, &paths)?;
-        let mut seen = SortedCursor::new(&seen.by_path);
         let found = paths
             .into_iter()
-            .filter_map(|path| Some((path.clone(), seen.get(path)?.clone())));
+            .filter_map(|path| Some((path.clone(), seen.by_path.get(path)?.clone())));
         Ok(found.collect())
     }
 
@@ -147,10 +185,9 @@ impl<'a> Scanner<'a> {
         let paths: Vec<&RelPath> = files.keys().collect();
         let mut seen = self.seen();
         self.see(&mut seen, &paths)?;
-        let mut locals = SortedCursor::new(&seen.by_path);
         let mut hashed = Vec::new();
         for (path, file) in files {
-            if let Some(Local::File { id: None, stat, .. }) = locals.get(path)
+            if let Some(Local::File { id: None, stat, .. }) = seen.by_path.get(path)
                 && let Some(local) = self.hash_if_wanted(path, stat, file.id)?
             {
                 hashed.push((path.clone(), local));
@@ -160,8 +197,7 @@ impl<'a> Scanner<'a> {
             seen.by_path.extend(hashed);
             seen.by_id = None;
         }
-        let mut seen = SortedCursor::new(&seen.by_path);
-        let hash = |path| seen.get(path).and_then(Local::id);
+        let hash = |path| seen.by_path.get(path).and_then(Local::id);
         Ok(paths.into_iter().map(hash).collect())
     }
 
@@ -183,6 +219,24 @@ impl<'a> Scanner<'a> {
             }
         }
         Ok(found)
+    }
+
+    /// What of `base` is not as it was written: each such path with what is there now.
+    ///
+    /// Where `executable` matches, the execute bit is ours to set, and a file that differs in nothing else is no edit.
+    pub fn edits(
+        &self,
+        base: &BTreeMap<RelPath, File>,
+        executable: &Patterns,
+    ) -> Result<BTreeMap<RelPath, Local>, Error> {
+        let mut local = self.inspect(base.keys())?;
+        local.retain(|path, local| {
+            let is_same = base.get(path).is_some_and(|file| {
+                local.is(file) || (local.has_content_of(file) && executable.matches(path))
+            });
+            !is_same
+        });
+        Ok(local)
     }
 
     /// Forgets what was seen, so that the next scan is fresh.
@@ -215,11 +269,10 @@ impl<'a> Scanner<'a> {
 
     /// Looks at those of the paths, which are sorted, that were not seen before.
     fn see(&self, seen: &mut FileObservation, paths: &[&RelPath]) -> Result<(), Error> {
-        let mut known = SortedCursor::new(&seen.by_path);
         let unseen: Vec<&RelPath> = paths
             .iter()
             .copied()
-            .filter(|path| known.get(path).is_none())
+            .filter(|path| !seen.by_path.contains_key(*path))
             .collect();
         if unseen.is_empty() {
             return Ok(());
@@ -234,12 +287,7 @@ impl<'a> Scanner<'a> {
                 .chunks(chunk)
                 .map(|paths| scope.spawn(|| self.look_at_each(paths)))
                 .collect();
-            let join = |worker: std::thread::ScopedJoinHandle<'_, _>| {
-                worker
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            };
-            workers.into_iter().map(join).collect()
+            workers.into_iter().map(threads::join).collect()
         });
         let mut found = Vec::with_capacity(unseen.len());
         for part in looked {
@@ -250,11 +298,8 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// A poisoned memory is as good as another: nothing in it is half-written.
-    fn seen(&self) -> std::sync::MutexGuard<'_, FileObservation> {
-        self.seen
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn seen(&self) -> MutexGuard<'_, FileObservation> {
+        threads::lock(&self.seen)
     }
 }
 
@@ -277,6 +322,49 @@ impl FileObservation {
                 .collect()
         });
         by_id.get(&id).cloned()
+    }
+}
+
+impl Local {
+    /// Whether it is exactly this file of a commit, as far as git distinguishes files.
+    #[must_use]
+    pub fn is(&self, file: &File) -> bool {
+        self.file().as_ref() == Some(file)
+    }
+
+    /// The file of a commit that it would be.
+    #[must_use]
+    pub fn file(&self) -> Option<File> {
+        let (mode, id) = match self {
+            Self::File { executable, id, .. } => (FileMode::of_file(*executable), (*id)?),
+            Self::Symlink { id, .. } => (FileMode::Symlink, *id),
+            Self::Missing | Self::Directory { .. } | Self::Special { .. } => return None,
+        };
+        Some(File { mode, id })
+    }
+
+    /// The hash of its content, where it has one.
+    #[must_use]
+    pub fn id(&self) -> Option<BlobId> {
+        self.file().map(|file| file.id)
+    }
+
+    /// What `lstat` returned.
+    #[must_use]
+    pub fn stat(&self) -> Option<&Stat> {
+        match self {
+            Self::File { stat, .. }
+            | Self::Symlink { stat, .. }
+            | Self::Directory { stat, .. }
+            | Self::Special { stat } => Some(stat),
+            Self::Missing => None,
+        }
+    }
+
+    /// Whether both are regular files of the same content.
+    fn has_content_of(&self, file: &File) -> bool {
+        let are_files = matches!(self, Self::File { .. }) && file.mode != FileMode::Symlink;
+        are_files && self.id() == Some(file.id)
     }
 }
 

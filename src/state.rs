@@ -25,7 +25,6 @@
 //! | `undo/<id>/transaction` | sealed, `transaction 2` | what a past transaction changed |
 //! | `undo/<id>/<object>` | bytes | a file that it replaced, under the id of its blob |
 //! | `undo/<id>/edited` | empty | it replaced local edits |
-//! | `undo/<id>/bytes-<number>` | empty | the size of its copies |
 //! | `conflicts/<id>/` | directory tree | edits made while that transaction was carried out |
 //!
 //! While a run works, and after one that was killed, also these; the next run finishes or removes what it finds.
@@ -58,10 +57,10 @@ mod sync_state;
 mod target;
 
 pub use error::Error;
-pub use index::{Index, Owned, StatData};
+pub use index::{Index, Owned, StatData, SyncPoint};
 pub(crate) use publish::{publish, replace};
 pub use sealed::{Damage, Found};
-pub use sync_state::{FileCounts, LastSync, SyncState};
+pub use sync_state::{FileCounts, Kept, LastSync, SkipReason, SyncState};
 
 /// The state directory, opened and checked.
 #[derive(Debug)]

@@ -80,9 +80,10 @@ fn rank(path: &RelPath) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::{Point, TxId};
+    use crate::apply::TxId;
     use crate::git::id::ObjectKind;
     use crate::git::{BlobId, CommitId, File, FileMode, Oid, TreeId};
+    use crate::state::SyncPoint;
 
     /// `path: before -> after` with `-` for nothing, `d` for a directory and `f` for a file.
     fn transaction(changes: &[&str]) -> Transaction {
@@ -112,7 +113,7 @@ mod tests {
             time: jiff::Timestamp::UNIX_EPOCH,
             target: "/target".to_owned(),
             before: None,
-            after: Point {
+            after: SyncPoint {
                 commit: CommitId(id),
                 tree: TreeId(id),
                 reference: "main".to_owned(),

@@ -13,12 +13,12 @@ use std::path::PathBuf;
 use super::execute::Execution;
 use super::staging::{self, Staging, displaced_name, file_name};
 use super::{
-    Applied, Change, Content, Error, Fate, Image, Late, Point, RecoveryProblem, Transaction,
-    conflicts, copies, finish, inspect, stage, transaction, unfinished,
+    Applied, Change, Content, Error, Fate, Image, Late, RecoveryProblem, Transaction, conflicts,
+    copies, finish, inspect, stage, transaction, unfinished,
 };
 use crate::fs::{Directory, Failure, Target, Unsynced};
 use crate::git::RelPath;
-use crate::state::{Found, StateDir, TX, sealed};
+use crate::state::{Found, StateDir, SyncPoint, TX, sealed};
 
 const ACTIVE: &str = "active";
 const PLAN: &str = ".plan";
@@ -27,7 +27,7 @@ const PLAN: &str = ".plan";
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recovered {
     /// What the target is at now; `None` where the record was lost, and it may be at two commits until the next sync.
-    pub point: Option<Point>,
+    pub point: Option<SyncPoint>,
     /// What was carried out.
     pub applied: Applied,
     /// Where the damaged record is, if it was.

@@ -12,10 +12,10 @@ use std::str::FromStr;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::git::{CommitId, EntryMode, File, RelPath, TreeId, path};
+use crate::git::{EntryMode, File, RelPath, path};
 use crate::scan::Local;
 use crate::state::sealed::SealedFormat;
-use crate::state::{Index, Owned};
+use crate::state::{Index, Owned, SyncPoint};
 use crate::text;
 
 pub(crate) const FORMAT: SealedFormat = SealedFormat {
@@ -35,34 +35,6 @@ pub struct TxId(pub u64);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is not the number of an update", text::name(.0))]
 pub struct NotATx(pub String);
-
-/// A commit, as a transaction knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Point {
-    /// The commit.
-    pub commit: CommitId,
-    /// Its tree.
-    pub tree: TreeId,
-    /// The name it was asked for by.
-    pub reference: String,
-    /// The repository it is from, without credentials; not known from records of version 1.
-    #[serde(default)]
-    pub repository: Option<String>,
-}
-
-impl Point {
-    /// What an index says the target is at.
-    #[must_use]
-    pub fn of(index: &Index) -> Self {
-        Self {
-            commit: index.commit,
-            tree: index.tree,
-            reference: index.reference.clone(),
-            repository: index.repository.clone(),
-        }
-    }
-}
 
 /// What is or was at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,9 +88,9 @@ pub struct Transaction {
     /// The target, by path.
     pub target: String,
     /// What the target was at, where that is known.
-    pub before: Option<Point>,
+    pub before: Option<SyncPoint>,
     /// What it is brought to.
-    pub after: Point,
+    pub after: SyncPoint,
     /// The paths, sorted.
     pub changes: Vec<Change>,
     /// All that is ours afterwards. What changes has not been seen there yet.
@@ -154,10 +126,7 @@ impl Transaction {
 
     /// Whether the index says of a change what the change says.
     fn agrees(&self, change: &Change) -> bool {
-        let owned = self.index.get(&change.path).map(|owned| File {
-            mode: owned.mode,
-            id: owned.id,
-        });
+        let owned = self.index.get(&change.path).map(Owned::file);
         (owned == change.after) != change.puts_back
     }
 
@@ -168,10 +137,7 @@ impl Transaction {
     /// The index once everything is in place, but for what `seen` has.
     pub(crate) fn index(&self) -> Index {
         Index {
-            commit: self.after.commit,
-            tree: self.after.tree,
-            reference: self.after.reference.clone(),
-            repository: self.after.repository.clone(),
+            point: self.after.clone(),
             entries: self.index.clone(),
         }
     }

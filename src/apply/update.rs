@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
-use super::{Change, Error, Image, Point, Transaction, copies, inspect};
+use super::{Change, Error, Image, Transaction, copies, inspect};
 use crate::fs::Target;
 use crate::git::{BlobId, File, RelPath};
 use crate::plan::Plan;
-use crate::scan::{Local, SortedCursor};
-use crate::state::{self, Index, Owned, StatData, StateDir};
+use crate::scan::Local;
+use crate::state::{self, Index, Owned, StatData, StateDir, SyncPoint};
 
 /// What is to be carried out.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub struct Update<'a> {
     /// The index that the plan was made from.
     pub before: Option<&'a Index>,
     /// Where it leads.
-    pub after: Point,
+    pub after: SyncPoint,
 }
 
 impl Update<'_> {
@@ -37,8 +37,7 @@ impl Update<'_> {
 
     /// The index after the update; what changes is not seen yet.
     fn index(&self) -> Index {
-        let mut local = SortedCursor::new(self.local);
-        let mut seen = |path: &RelPath, id: BlobId| match local.get(path)? {
+        let seen = |path: &RelPath, id: BlobId| match self.local.get(path)? {
             local @ (Local::File { stat, .. } | Local::Symlink { stat, .. })
                 if local.id() == Some(id) =>
             {
@@ -61,10 +60,7 @@ impl Update<'_> {
             }
         }
         Index {
-            commit: self.after.commit,
-            tree: self.after.tree,
-            reference: self.after.reference.clone(),
-            repository: self.after.repository.clone(),
+            point: self.after.clone(),
             entries,
         }
     }
@@ -102,7 +98,7 @@ impl Update<'_> {
             id: copies::next_id(state)?,
             time: state::now(),
             target: target_name(target)?,
-            before: self.before.map(Point::of),
+            before: self.before.map(|index| index.point.clone()),
             after: self.after.clone(),
             changes,
             index: self.index().entries,
@@ -116,7 +112,7 @@ fn differs(before: &Index, after: &Index) -> bool {
         let entries = index.entries.iter();
         entries.map(|(path, owned)| (path, owned.file()))
     }
-    Point::of(before) != Point::of(after) || !base(before).eq(base(after))
+    before.point != after.point || !base(before).eq(base(after))
 }
 
 /// The target's path as the record has it.

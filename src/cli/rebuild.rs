@@ -201,7 +201,7 @@ fn request<'a>(
     run: &Run<'_>,
 ) -> Result<RebuildRequest<'a>, Error> {
     let commit = match Index::load(state)? {
-        Found::Whole(index) => Some(index.commit),
+        Found::Whole(index) => Some(index.point.commit),
         Found::Absent | Found::Damaged(_) => None,
     };
     Ok(RebuildRequest {

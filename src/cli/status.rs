@@ -129,10 +129,10 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
     document.unfinished = crate::apply::is_active(&state)?;
     document.last_sync = SyncState::load(&state)?;
     if let Found::Whole(index) = Index::load(&state)? {
-        document.commit = Some(index.commit);
-        let tree = commit_tree(state.path(), index.commit, settings.limits.blob);
-        document.proven = Some(tree == Some(index.tree));
-        document.reference = Some(index.reference.clone());
+        document.commit = Some(index.point.commit);
+        let tree = commit_tree(state.path(), index.point.commit, settings.limits.blob);
+        document.proven = Some(tree == Some(index.point.tree));
+        document.reference = Some(index.point.reference.clone());
         let looked = edits(settings, &index)
             .and_then(|edits| Ok((edits, kept(settings, &index, document.last_sync.as_ref())?)));
         match looked {

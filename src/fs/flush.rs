@@ -17,6 +17,7 @@ use rustix::fs as sys;
 use super::faults::About;
 use super::{Directory, Failure, Faults, Target};
 use crate::git::RelPath;
+use crate::threads;
 
 /// Something that was written and is not durable yet.
 #[derive(Debug)]
@@ -102,12 +103,10 @@ pub(crate) fn sync_all(pending: &[Unsynced<'_>]) -> Result<(), Failure> {
         let spawn = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
         let helpers: Vec<_> = (0..helpers).map_while(spawn).collect();
         let own = work();
-        let join = |helper: thread::ScopedJoinHandle<'_, _>| {
-            helper
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        helpers.into_iter().map(join).fold(own, Result::and)
+        helpers
+            .into_iter()
+            .map(threads::join)
+            .fold(own, Result::and)
     })
 }
 

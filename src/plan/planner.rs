@@ -1,9 +1,8 @@
 //! What is done at each path, in the order in which one decides about another.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use super::rows::{PathStates, rows};
 use super::{Conflict, Counts, Error, Kept, Operation, Plan, Policy, SkipReason};
 use crate::git::{File, FileMode, RelPath};
 use crate::scan::Local;
@@ -22,6 +21,15 @@ pub(super) struct Planner<'a> {
     /// What is not taken away though the commit has nothing there, and whether it stays whatever is wanted below it.
     /// No path of a commit is above another, so nothing else can be in the way of a directory.
     obstructions: BTreeMap<&'a RelPath, Stays>,
+}
+
+/// A path, and what each of the three trees has there.
+#[derive(Clone, Copy)]
+struct PathStates<'a> {
+    path: &'a RelPath,
+    base: Option<&'a File>,
+    local: &'a Local,
+    remote: Option<&'a File>,
 }
 
 /// Whether a local file at the place of a directory stays because of what it is.
@@ -63,7 +71,15 @@ impl<'a> Planner<'a> {
         // What goes comes first: whether a directory can make room for a file, and a file for a directory, depends on
         // it.
         let mut wanted = Vec::with_capacity(self.remote.len());
-        for row in rows(self.base, self.local, self.remote) {
+        let known = self.base.keys().chain(self.local.keys());
+        let paths: BTreeSet<&RelPath> = known.chain(self.remote.keys()).collect();
+        for path in paths {
+            let row = PathStates {
+                path,
+                base: self.base.get(path),
+                local: self.local.get(path).unwrap_or(&Local::Missing),
+                remote: self.remote.get(path),
+            };
             match row.remote {
                 Some(file) => wanted.push((row, *file)),
                 None => self.leave(row),

@@ -241,15 +241,14 @@ fn summary(outcome: &Outcome) -> String {
 
 /// Which commit it is at now.
 fn head(outcome: &Outcome) -> String {
-    let Outcome {
-        commit, repository, ..
-    } = outcome;
+    let Outcome { commit, point, .. } = outcome;
+    let repository = point.repository.as_deref().unwrap_or_default();
     let id = commit.id.short();
     // Of a commit that was named, or gone back to, it is not known where the repository is at.
     let goal = match outcome.kind {
         RefKind::Commit => format!("commit {id} of {repository}"),
         RefKind::Branch | RefKind::Tag => {
-            format!("{} of {repository} is at {id}", outcome.reference)
+            format!("{} of {repository} is at {id}", point.reference)
         }
     };
     let from = match outcome.before {

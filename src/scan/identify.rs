@@ -4,7 +4,6 @@ use std::io::Read;
 
 use sha1::{Digest, Sha1};
 
-use super::sorted_cursor::SortedCursor;
 use super::{Belief, Below, Error, Local, Scanner};
 use crate::fs::{FileKind, Stat};
 use crate::git::{BlobId, FileMode, Oid, RelPath};
@@ -15,11 +14,10 @@ impl Scanner<'_> {
     /// Looks at paths, which are sorted, one after the other.
     pub(super) fn look_at_each(&self, paths: &[&RelPath]) -> Result<Vec<(RelPath, Local)>, Error> {
         let mut stats = self.target.stats();
-        let mut remembered = self.remembered.map(SortedCursor::new);
         let look = |&path: &&RelPath| {
             let local = match stats.of(path)? {
                 Some(stat) => {
-                    let known = remembered.as_mut().and_then(|all| all.get(path));
+                    let known = self.remembered.and_then(|all| all.get(path));
                     self.identify(path, stat, known)?
                 }
                 None => Local::Missing,

@@ -24,21 +24,56 @@ const COARSE_TICK: i128 = 2_000_000_000;
 /// Twice the tick of a kernel with `HZ=100`, from which finer time stamps are taken.
 const FINE_TICK: i128 = 20_000_000;
 
-/// What we wrote.
+/// A commit that a target is brought to, and how it was requested.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Index {
-    /// The commit the target was brought to.
+pub struct SyncPoint {
+    /// The commit.
     pub commit: CommitId,
     /// Its tree.
     pub tree: TreeId,
-    /// The name the commit was asked for by.
+    /// The branch, tag or id by which it was requested.
     pub reference: String,
-    /// The repository it is from, without credentials. Not known from an index of version 1, until the next sync.
+    /// Its repository, without credentials. Unknown in an index or a transaction of version 1.
     #[serde(default)]
     pub repository: Option<String>,
-    /// What is ours, by path.
+}
+
+/// The commit that the target was brought to, and what was written for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "IndexFields")]
+pub struct Index {
+    /// What the target is at.
+    #[serde(flatten)]
+    pub point: SyncPoint,
+    /// The managed files and symlinks, by path.
     pub entries: BTreeMap<RelPath, Owned>,
+}
+
+/// An index as it is read: serde cannot refuse unknown fields of a flattened struct.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IndexFields {
+    commit: CommitId,
+    tree: TreeId,
+    reference: String,
+    #[serde(default)]
+    repository: Option<String>,
+    entries: BTreeMap<RelPath, Owned>,
+}
+
+impl From<IndexFields> for Index {
+    fn from(fields: IndexFields) -> Self {
+        Self {
+            point: SyncPoint {
+                commit: fields.commit,
+                tree: fields.tree,
+                reference: fields.reference,
+                repository: fields.repository,
+            },
+            entries: fields.entries,
+        }
+    }
 }
 
 /// A file or symlink of ours.

@@ -8,10 +8,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::publish::{is_published, publish, replace, temporary};
-use super::{Error, StateDir};
+use super::{Error, StateDir, SyncPoint};
 use crate::fs::Failure;
-use crate::git::{CommitId, TreeId};
-use crate::plan::Kept;
+use crate::git::{CommitId, RelPath, TreeId};
 use crate::text::json;
 
 const NAME: &str = "sync-state.json";
@@ -62,6 +61,29 @@ pub struct SyncState {
     pub rebuild: Option<String>,
 }
 
+/// A path that stays as it is, against the commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Where.
+    pub path: RelPath,
+    /// Why.
+    pub reason: SkipReason,
+}
+
+/// Why a path stays as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SkipReason {
+    /// A pattern of `protect` matches.
+    Protected,
+    /// `local_edits = "keep"`.
+    Policy,
+    /// `local_edits = "refuse"`, and the update does not touch the path.
+    Untouched,
+    /// A local file that stays stands at the place of a directory above it.
+    Blocked,
+}
+
 /// What the target is at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastSync {
@@ -91,19 +113,22 @@ impl SyncState {
     /// A state of this version.
     #[must_use]
     pub fn new(
-        last_sync: LastSync,
+        point: SyncPoint,
+        timestamp: jiff::Timestamp,
         stats: FileCounts,
-        repository: String,
-        tree_sha: TreeId,
         route: String,
     ) -> Self {
         Self {
-            last_sync,
+            last_sync: LastSync {
+                commit_sha: point.commit,
+                reference: point.reference,
+                timestamp,
+            },
             stats,
             version: VERSION,
-            repository,
+            repository: point.repository.unwrap_or_default(),
             read_from: None,
-            tree_sha,
+            tree_sha: point.tree,
             nar_hash: None,
             route,
             bytes: 0,

@@ -66,7 +66,7 @@ impl<'a> Guard<'a> {
             edits: Edits::default(),
         };
         // Without an index, back to where the rollback led.
-        let here = index.map(|index| index.commit);
+        let here = index.map(|index| index.point.commit);
         let here = here.or(self.hold.as_ref().and_then(|hold| hold.at));
         if is_held && let Some(commit) = here {
             notes.push(StateNote::Held(goal.resolved.commit));
@@ -76,7 +76,7 @@ impl<'a> Guard<'a> {
                 is_tag_too: false,
             };
             // It stays where it is, which is not what was asked for.
-            goal.reference = index.map_or(reference, |index| &index.reference);
+            goal.reference = index.map_or(reference, |index| &index.point.reference);
         } else if !self.options.allow_rewind {
             self.followed.check(&name, &settings.trust)?;
         }

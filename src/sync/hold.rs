@@ -7,10 +7,9 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::apply::Point;
 use crate::git::CommitId;
 use crate::state::sealed::{self, Found, SealedFormat};
-use crate::state::{self, Index, StateDir};
+use crate::state::{self, Index, StateDir, SyncPoint};
 
 const NAME: &str = "hold";
 const FORMAT: SealedFormat = SealedFormat {
@@ -45,13 +44,13 @@ impl Hold {
     pub(super) fn after(
         before: Option<Self>,
         left: impl Iterator<Item = CommitId>,
-        point: &Point,
+        point: &SyncPoint,
         index: Option<&Index>,
     ) -> Option<Self> {
         let mut commits = before.map(|hold| hold.commits).unwrap_or_default();
         commits.extend(left);
         commits.remove(&point.commit);
-        let reference = index.map_or(&point.reference, |index| &index.reference);
+        let reference = index.map_or(&point.reference, |index| &index.point.reference);
         (!commits.is_empty()).then(|| Self {
             commits,
             reference: Some(reference.clone()),

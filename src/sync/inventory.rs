@@ -1,59 +1,23 @@
 //! The target and the store as the other stages see them: what is here, what should be, where content comes from.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Session;
 use crate::apply::{self, Content, ContentError};
 use crate::git::id::ObjectKind;
-use crate::git::{BlobId, File, RelPath, Tree, TreeId};
+use crate::git::{BlobId, File, RelPath, Tree};
 use crate::objects::Store;
 use crate::plan::{self, MassDelete, Policy};
 use crate::scan::{Local, Scanner};
 use crate::settings::Settings;
 use crate::source::{Depth, Need, Staged};
 
-/// The managed files of a tree.
-type Managed = Arc<BTreeMap<RelPath, File>>;
-
 /// The target as a route sees it.
 pub(super) struct Inventory<'a> {
-    session: &'a Session,
-    scanner: &'a Scanner<'a>,
+    pub(super) session: &'a Session,
+    pub(super) scanner: &'a Scanner<'a>,
     pub(super) policy: &'a Policy,
     pub(super) depth: Depth,
-    /// Those of the tree that was asked about last, by its root: a route asks, and then the proof.
-    managed: Mutex<Option<(TreeId, Managed)>>,
-}
-
-impl<'a> Inventory<'a> {
-    pub(super) fn new(
-        session: &'a Session,
-        scanner: &'a Scanner<'a>,
-        policy: &'a Policy,
-        depth: Depth,
-    ) -> Self {
-        Self {
-            session,
-            scanner,
-            policy,
-            depth,
-            managed: Mutex::default(),
-        }
-    }
-
-    /// The files of a tree that are managed.
-    pub(super) fn managed(&self, tree: &Tree) -> Managed {
-        let mut known = self.managed.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*known {
-            Some((root, files)) if *root == tree.root() => Arc::clone(files),
-            _ => {
-                let files = Arc::new(plan::managed(tree, self.policy));
-                *known = Some((tree.root(), Arc::clone(&files)));
-                files
-            }
-        }
-    }
 }
 
 impl Need for Inventory<'_> {
@@ -61,7 +25,7 @@ impl Need for Inventory<'_> {
         if self.lists_only() {
             return Ok(Vec::new());
         }
-        let files = self.managed(tree);
+        let files = plan::managed(tree, self.policy);
         let here = self.scanner.hashes(&files)?;
         // Almost every file is there as it should be.
         let mut missing: BTreeSet<BlobId> = files
@@ -96,7 +60,7 @@ pub fn never_ours(session: &Session, settings: &Settings) -> BTreeMap<RelPath, F
     let store = session.store();
     let index = session
         .index()
-        .filter(|index| store.is_complete(index.commit));
+        .filter(|index| store.is_complete(index.point.commit));
     let (Some(index), Some(tree)) = (index, session.last_tree()) else {
         return BTreeMap::new();
     };

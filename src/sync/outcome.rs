@@ -1,26 +1,24 @@
 //! How a sync ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{OpenMode, StateNote, SyncMode};
 use crate::apply::{Applied, Recovered};
 use crate::git::{Commit, CommitId, RelPath};
 use crate::plan::Plan;
-use crate::scan::{Local, SortedCursor};
+use crate::scan::Local;
 use crate::signature::Signer;
 use crate::source::{Fallback, Notice, RefKind, Route, Staged, Traffic};
-use crate::state::SyncState;
+use crate::state::{SyncPoint, SyncState};
 
 /// How a sync ended.
 #[derive(Debug)]
 pub struct Outcome {
     /// How far it went.
     pub mode: SyncMode,
-    /// The repository, without credentials.
-    pub repository: String,
-    /// The name the target goes by: the one that was asked for, but where the commit is held the one it had before.
-    pub reference: String,
+    /// Where the target was brought, or would be. The reference is the requested one; of a held commit, the one it had.
+    pub point: SyncPoint,
     /// How the name was understood.
     pub kind: RefKind,
     /// The commit the target was at, as far as that is known.
@@ -84,14 +82,10 @@ pub(super) fn tree_size(
     staged: &Staged<'_>,
 ) -> Option<u64> {
     let written = plan.operations().iter().map(|operation| &operation.path);
-    // Both are sorted.
-    let mut written = written.peekable();
-    let mut local = SortedCursor::new(local);
-    let stays = staged.files().keys().filter(|path| {
-        while written.next_if(|written| written < path).is_some() {}
-        written.peek() != Some(path)
-    });
+    let written: BTreeSet<&RelPath> = written.collect();
+    let stays = staged.files().keys();
     let stays = stays
+        .filter(|path| !written.contains(path))
         .filter_map(|path| local.get(path)?.stat())
         .map(|stat| Some(stat.size));
     let comes = plan

@@ -1,6 +1,7 @@
 //! From a name to the target: the whole sync on one page, then what its steps are made of.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
@@ -12,8 +13,8 @@ use super::{
     Error, OpenMode, Options, Outcome, Session, StateNote, Step, SyncContext, SyncMode, modes,
     outcome, sync_state,
 };
-use crate::apply::{self, Applied, Content, Point};
-use crate::git::{Commit, CommitId, RelPath, Tree};
+use crate::apply::{self, Applied, Content};
+use crate::git::{CommitId, RelPath, Tree};
 use crate::objects::Store;
 use crate::plan::{self, Plan, Policy};
 use crate::rebuild;
@@ -23,7 +24,8 @@ use crate::signature::Signers;
 use crate::source::{
     self, Depth, Opening, RefKind, ResolvedRef, Source, Staged, VerificationPolicy,
 };
-use crate::state::{Index, SyncState};
+use crate::state::{Index, SyncPoint, SyncState};
+use crate::threads;
 
 /// How often a plan is made anew because the target changed under it.
 const ATTEMPTS: u32 = 3;
@@ -58,7 +60,7 @@ pub fn run(context: &SyncContext<'_>, options: &Options) -> Result<Outcome, crat
                 disk.spawn(|| drop(scanner.look_ahead(index.entries.keys())));
                 disk.spawn(|| session.last_tree());
             }
-            let (source, resolved) = join(answer)?;
+            let (source, resolved) = threads::join(answer)?;
             let (source, commit, kind) = (source.as_ref(), resolved.commit, resolved.kind);
 
             let guard = Guard::load(context, options, &session)?;
@@ -121,8 +123,13 @@ impl SyncPipeline<'_> {
             SyncMode::Check => Depth::Listing,
             SyncMode::Apply | SyncMode::DryRun => Depth::Content,
         };
-        let need = Inventory::new(self.session, self.scanner, &policy, depth);
-        let managed = |tree: &Tree| need.managed(tree);
+        let need = Inventory {
+            session: self.session,
+            scanner: self.scanner,
+            policy: &policy,
+            depth,
+        };
+        let managed = |tree: &Tree| Arc::new(plan::managed(tree, &policy));
         let signers = self.signers()?;
         let terms = VerificationPolicy {
             limits: settings.limits,
@@ -141,9 +148,15 @@ impl SyncPipeline<'_> {
         };
 
         let commit = obtained.commit.commit().clone();
+        let point = SyncPoint {
+            commit: commit.id,
+            tree: commit.tree,
+            reference: self.goal.reference.to_owned(),
+            repository: Some(self.repository.clone()),
+        };
         thread::scope(|scope| {
             // It may cost a request, which need not be waited for before there is something to be written.
-            let descent = self.remote.zip(self.required_ancestor(&commit));
+            let descent = self.remote.zip(self.required_ancestor(&point));
             let descent = descent.map(|(remote, last)| {
                 let commit = &commit;
                 scope.spawn(move || remote.descends(commit, last, store))
@@ -155,7 +168,7 @@ impl SyncPipeline<'_> {
             // Scan and plan.
             let planned = self.scan_and_plan(&policy, &staged);
             if let Some(descent) = descent {
-                self.check_descent(join(descent)?, &commit)?;
+                self.check_descent(threads::join(descent)?, &point)?;
             }
             let mut planned = planned?;
 
@@ -165,7 +178,7 @@ impl SyncPipeline<'_> {
                 let seen = ObservedContent::new(&staged);
                 let mut attempt = 1;
                 let done = loop {
-                    match self.mark_pending_and_apply(&planned, &staged, &seen) {
+                    match self.mark_pending_and_apply(&planned, &point, &seen) {
                         Err(apply::Error::Stale { .. }) if attempt < ATTEMPTS => {
                             attempt += 1;
                             self.scanner.forget();
@@ -179,7 +192,7 @@ impl SyncPipeline<'_> {
 
             // Write state.
             let modes = self.close_modes(&planned);
-            let outcome = self.outcome(&staged, planned, applied, modes)?;
+            let outcome = self.outcome(&staged, point, planned, applied, modes)?;
             if mode == SyncMode::Apply {
                 sync_state::write(self.context, self.session, &outcome)?;
             }
@@ -202,7 +215,7 @@ impl SyncPipeline<'_> {
     fn mark_pending_and_apply(
         &self,
         planned: &Planned,
-        staged: &Staged<'_>,
+        point: &SyncPoint,
         content: &dyn Content,
     ) -> Result<Applied, apply::Error> {
         self.context.observer.step(Step::Apply);
@@ -214,12 +227,7 @@ impl SyncPipeline<'_> {
             local: &planned.local,
             looked_at,
             before: self.session.index(),
-            after: Point {
-                commit: staged.commit().id,
-                tree: staged.commit().tree,
-                reference: self.goal.reference.to_owned(),
-                repository: Some(self.repository.clone()),
-            },
+            after: point.clone(),
         };
         let content = UpdateContent {
             put_back: &self.goal.edits.contents,
@@ -237,7 +245,7 @@ impl SyncPipeline<'_> {
 
     /// The commit that was applied last.
     fn last(&self) -> Option<CommitId> {
-        self.session.index().map(|index| index.commit)
+        self.session.index().map(|index| index.point.commit)
     }
 
     /// Sets modes back that are none of ours, or reports which they are.
@@ -252,6 +260,7 @@ impl SyncPipeline<'_> {
     fn outcome(
         &self,
         staged: &Staged<'_>,
+        point: SyncPoint,
         planned: Planned,
         applied: Option<(Applied, Vec<StateNote>)>,
         modes: Vec<OpenMode>,
@@ -268,8 +277,7 @@ impl SyncPipeline<'_> {
         let (notices, known_notices) = outcome::part(staged.notices(), last.as_ref());
         Ok(Outcome {
             mode: self.options.mode,
-            repository: self.repository.clone(),
-            reference: self.goal.reference.to_owned(),
+            point,
             kind: self.goal.resolved.kind,
             before: self.last(),
             commit: staged.commit().clone(),
@@ -302,24 +310,23 @@ impl SyncPipeline<'_> {
     ///
     /// Another name or repository than last time starts a line of its own: going from `main` to a feature branch is no
     /// rewind.
-    fn required_ancestor(&self, commit: &Commit) -> Option<CommitId> {
-        let last = self.session.index()?;
-        let repository = last.repository.as_ref();
-        let same_line = last.reference == self.goal.reference
-            && repository.is_none_or(|known| *known == self.repository);
+    fn required_ancestor(&self, point: &SyncPoint) -> Option<CommitId> {
+        let last = &self.session.index()?.point;
+        let same_line = last.reference == point.reference
+            && (last.repository.is_none() || last.repository == point.repository);
         let is_asked = !self.options.allow_rewind && !self.context.settings.trust.rewind;
         let moves =
-            self.goal.resolved.kind == RefKind::Branch && same_line && last.commit != commit.id;
+            self.goal.resolved.kind == RefKind::Branch && same_line && last.commit != point.commit;
         (is_asked && moves).then_some(last.commit)
     }
 
     /// A branch only moves forward, or somebody has to say that it may not.
-    fn check_descent(&self, descends: bool, commit: &Commit) -> Result<(), Error> {
+    fn check_descent(&self, descends: bool, point: &SyncPoint) -> Result<(), Error> {
         match self.session.index() {
             Some(last) if !descends => Err(Error::Rewind {
-                reference: self.goal.reference.to_owned(),
-                from: last.commit,
-                to: commit.id,
+                reference: point.reference.clone(),
+                from: last.point.commit,
+                to: point.commit,
             }),
             _ => Ok(()),
         }
@@ -360,12 +367,6 @@ fn open_and_resolve(
     let resolved = source.resolve(&settings.reference);
     let resolved = resolved.inspect_err(|_| source.forget())?;
     Ok((source, resolved))
-}
-
-fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
-    thread
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Bounds the store. What fails here is done by the next run.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::inventory::UpdateContent;
 use super::pipeline::mark_pending_and_apply;
 use super::{Error, Options, Session, StateNote, SyncContext, history};
-use crate::apply::{Applied, Point, Transaction, Update, undo};
+use crate::apply::{Applied, Transaction, Update, undo};
 use crate::git::{BlobId, File, RelPath};
 use crate::plan::{InTheWay, Plan};
 use crate::state::StateDir;
@@ -95,7 +95,7 @@ pub fn restore(
         local: &local,
         looked_at: scanner.since(),
         before: Some(index),
-        after: Point::of(index),
+        after: index.point.clone(),
     };
     let blobs = UpdateContent {
         put_back: &contents,

@@ -99,7 +99,7 @@ pub fn rollback(
     let before = Hold::load(session.state())?;
     // Before the tree changes: a crash in between holds a commit too many, never lets the bad one come back.
     let left = undone.iter().map(|update| update.after.commit);
-    let left = left.chain(session.index().map(|index| index.commit));
+    let left = left.chain(session.index().map(|index| index.point.commit));
     let hold = Hold::after(before.clone(), left, &point, session.index());
     Hold::replace(session.state(), hold.as_ref())?;
     let outcome = go_back();

@@ -4,12 +4,13 @@
 //! how they begin, which is checked where their content is read anyway: as it is written.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use super::StateNote;
 use crate::apply::{Content, ContentError};
 use crate::git::BlobId;
 use crate::plan::Plan;
+use crate::threads;
 
 /// What a file is written in place of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -55,8 +56,7 @@ impl<'a> ObservedContent<'a> {
 
     /// A note for each kind that the plan has written.
     pub(super) fn notes(&self, plan: &Plan) -> Vec<StateNote> {
-        let seen = self.stand_ins.lock();
-        let seen = seen.unwrap_or_else(PoisonError::into_inner);
+        let seen = threads::lock(&self.stand_ins);
         let mut counts = BTreeMap::new();
         let written = plan.operations().iter().filter_map(|known| known.after);
         for kind in written.filter_map(|file| seen.get(&file.id)) {
@@ -73,11 +73,7 @@ impl Content for ObservedContent<'_> {
     fn blob(&self, id: BlobId) -> Result<Vec<u8>, ContentError> {
         let content = self.content.blob(id)?;
         if let Some(kind) = StandIn::of(&content) {
-            let mut seen = self
-                .stand_ins
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            seen.insert(id, kind);
+            threads::lock(&self.stand_ins).insert(id, kind);
         }
         Ok(content)
     }

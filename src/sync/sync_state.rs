@@ -2,7 +2,7 @@
 
 use super::{Outcome, Session, SyncContext};
 use crate::source::Notice;
-use crate::state::{self, FileCounts, LastSync, SyncState};
+use crate::state::{self, FileCounts, SyncState};
 
 /// Writes what people and programs read about the last sync.
 pub(super) fn write(
@@ -20,7 +20,7 @@ pub(super) fn write(
         let now = SyncState {
             kept: kept.to_vec(),
             notices,
-            repository: outcome.repository.clone(),
+            repository: outcome.point.repository.clone().unwrap_or_default(),
             read_from: outcome.read_from.clone(),
             ..known.clone()
         };
@@ -32,11 +32,6 @@ pub(super) fn write(
         }
         return Ok(());
     }
-    let last_sync = LastSync {
-        commit_sha: outcome.commit.id,
-        reference: outcome.reference.clone(),
-        timestamp: state::now(),
-    };
     let stats = FileCounts {
         checked: outcome.plan.counts().checked,
         changed,
@@ -47,13 +42,7 @@ pub(super) fn write(
             .map_or(0, |applied| applied.late.len() as u64),
     };
     let route = outcome.route.to_string();
-    let mut summary = SyncState::new(
-        last_sync,
-        stats,
-        outcome.repository.clone(),
-        outcome.commit.tree,
-        route,
-    );
+    let mut summary = SyncState::new(outcome.point.clone(), state::now(), stats, route);
     summary.bytes = outcome.traffic.received;
     summary.requests = outcome.traffic.requests;
     summary.duration_ms = u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX);

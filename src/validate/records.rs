@@ -37,7 +37,7 @@ pub(super) fn integrity(probe: &Probe<'_>, findings: &mut Findings) {
     let (missing, edited): (Vec<_>, Vec<_>) = unprotected
         .into_iter()
         .partition(|(_, local)| *local == Local::Missing);
-    let commit = index.commit.short();
+    let commit = index.point.commit.short();
     findings.each(
         true,
         &missing,
@@ -85,7 +85,7 @@ fn is_proven(probe: &Probe<'_>) -> bool {
         return false;
     };
     let limit = probe.settings().limits.blob;
-    commit_tree(state.path(), index.commit, limit) == Some(index.tree)
+    commit_tree(state.path(), index.point.commit, limit) == Some(index.point.tree)
 }
 
 /// The state directory is ours alone and readable.
@@ -120,7 +120,7 @@ pub(super) fn state(probe: &Probe<'_>, findings: &mut Findings) {
     match probe.load_index() {
         Ok(Found::Whole(index)) => {
             let unproven = if is_proven(probe) { "" } else { ", whose files are not proven" };
-            findings.pass(format!("the target was brought to commit {}{unproven}", index.commit.short()));
+            findings.pass(format!("the target was brought to commit {}{unproven}", index.point.commit.short()));
         }
         Ok(Found::Absent) => findings.pass("nothing was synced yet"),
         Ok(Found::Damaged(damage)) => findings.warn(

@@ -64,8 +64,8 @@ fn brings_a_target_to_a_commit_and_from_there_to_another() {
     world.assert_tidy();
 
     let index = world.index().unwrap();
-    assert_eq!(index.commit, commit(&new()));
-    assert_eq!(index.reference, "main");
+    assert_eq!(index.point.commit, commit(&new()));
+    assert_eq!(index.point.reference, "main");
     assert_eq!(index.base().len(), new().len());
 }
 
@@ -86,7 +86,7 @@ fn a_commit_that_changes_no_file_is_only_remembered() {
     world.write("README", &file("new readme"));
     let applied = world.sync(&same_files, &Run::default()).unwrap();
     assert_eq!((applied.id, applied.written), (None, 0));
-    assert_eq!(world.index().unwrap().commit, commit(&same_files));
+    assert_eq!(world.index().unwrap().point.commit, commit(&same_files));
 }
 
 #[test]

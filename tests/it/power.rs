@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use hyper_sync::apply::{Content, ContentError, Error};
 use hyper_sync::fs::{Call, Outcome};
 use hyper_sync::git::{BlobId, CommitId, TreeId};
-use hyper_sync::state::{FileCounts, LastSync, SyncState};
+use hyper_sync::state::{FileCounts, SyncPoint, SyncState};
 
 use crate::apply::cut::{
     Calls, Trace, edit, killed_and_recovered, recording, recover, sync, trace,
@@ -256,19 +256,14 @@ fn no_sync_can_be_left_out() {
 
 fn summary(commit: &str) -> SyncState {
     let id = commit.repeat(40).parse::<hyper_sync::git::Oid>().unwrap();
-    let last_sync = LastSync {
-        commit_sha: CommitId(id),
+    let point = SyncPoint {
+        commit: CommitId(id),
+        tree: TreeId(id),
         reference: "main".to_owned(),
-        timestamp: jiff::Timestamp::UNIX_EPOCH,
+        repository: Some("r".to_owned()),
     };
-    let route = "delta".to_owned();
-    SyncState::new(
-        last_sync,
-        FileCounts::default(),
-        "r".to_owned(),
-        TreeId(id),
-        route,
-    )
+    let (time, route) = (jiff::Timestamp::UNIX_EPOCH, "delta".to_owned());
+    SyncState::new(point, time, FileCounts::default(), route)
 }
 
 /// What people and programs read about the last sync is whole at any time, and there when the run has ended; so is the

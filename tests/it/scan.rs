@@ -8,7 +8,7 @@ use hyper_sync::fs::Target;
 use hyper_sync::git::id::ObjectKind;
 use hyper_sync::git::{BlobId, CommitId, File, FileMode, Oid, RelPath, TreeId};
 use hyper_sync::scan::{Belief, Local, Scanner};
-use hyper_sync::state::{Index, Owned, StatData};
+use hyper_sync::state::{Index, Owned, StatData, SyncPoint};
 
 fn path(text: &str) -> RelPath {
     RelPath::new(text.as_bytes()).unwrap()
@@ -44,10 +44,12 @@ fn index(target: &Target, path: &RelPath, mode: FileMode, content: &str) -> Inde
         }),
     };
     Index {
-        commit: CommitId(id("").0),
-        tree: TreeId(id("").0),
-        reference: "main".to_owned(),
-        repository: None,
+        point: SyncPoint {
+            commit: CommitId(id("").0),
+            tree: TreeId(id("").0),
+            reference: "main".to_owned(),
+            repository: None,
+        },
         entries: BTreeMap::from([(path.clone(), owned)]),
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use hyper_sync::git::{BlobId, CommitId, FileMode, RelPath, TreeId};
 use hyper_sync::plan::{Kept, SkipReason};
 use hyper_sync::state::{
-    Damage, Error, FileCounts, Found, Index, LastSync, Owned, StatData, StateDir, SyncState,
+    Damage, Error, FileCounts, Found, Index, Owned, StatData, StateDir, SyncPoint, SyncState,
 };
 
 struct World {
@@ -47,10 +47,12 @@ fn index() -> Index {
         }),
     };
     Index {
-        commit: CommitId(id().0),
-        tree: TreeId(id().0),
-        reference: "main".to_owned(),
-        repository: None,
+        point: SyncPoint {
+            commit: CommitId(id().0),
+            tree: TreeId(id().0),
+            reference: "main".to_owned(),
+            repository: None,
+        },
         entries: BTreeMap::from([
             (RelPath::new("a/ü \"x\"".as_bytes()).unwrap(), owned),
             (
@@ -176,7 +178,10 @@ fn an_index_of_version_two_still_loads() {
     let world = World::new();
     let state = world.open();
     let expected = Index {
-        repository: Some("https://git.example.org/config".to_owned()),
+        point: SyncPoint {
+            repository: Some("https://git.example.org/config".to_owned()),
+            ..index().point
+        },
         ..index()
     };
     // First it had objects; whoever reads them reads arrays.
@@ -305,19 +310,17 @@ fn an_index_of_a_newer_format_stops_the_run_and_stays() {
 
 fn sync_state() -> SyncState {
     let mut state = SyncState::new(
-        LastSync {
-            commit_sha: CommitId(id().0),
-            reference: "main".to_owned(),
-            timestamp: "2025-10-12T10:30:01Z".parse().unwrap(),
+        SyncPoint {
+            repository: Some("https://github.com/MasterofNull/Hyper-NixOS".to_owned()),
+            ..index().point
         },
+        "2025-10-12T10:30:01Z".parse().unwrap(),
         FileCounts {
             checked: 150,
             changed: 5,
             downloaded: 5,
             errors: 0,
         },
-        "https://github.com/MasterofNull/Hyper-NixOS".to_owned(),
-        TreeId(id().0),
         "delta".to_owned(),
     );
     state.bytes = 5914;

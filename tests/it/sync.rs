@@ -440,15 +440,16 @@ fn an_index_that_knows_no_repository_asks_for_descent_and_learns_it() {
         Found::Whole(index) => index,
         other => panic!("{other:?}"),
     };
-    let forgotten = Index {
-        repository: None,
-        ..index()
-    };
+    let mut forgotten = index();
+    forgotten.point.repository = None;
     forgotten.save(&state).unwrap();
     let other = Repo::small();
     let _ = sync(&world, &other, &[]).code(8);
     let _ = sync(&world, &repo, &[]).ok();
-    assert_eq!(index().repository.unwrap(), repo.path().to_str().unwrap());
+    assert_eq!(
+        index().point.repository.unwrap(),
+        repo.path().to_str().unwrap()
+    );
     let _ = sync(&world, &other, &[]).ok();
 }
 

@@ -13,7 +13,7 @@ use crate::sync::{OpenMode, Outcome, SyncMode};
 #[derive(Serialize)]
 pub struct Document<'a> {
     mode: SyncMode,
-    repository: &'a str,
+    repository: Option<&'a str>,
     #[serde(rename = "ref")]
     reference: &'a str,
     before: Option<CommitId>,
@@ -70,11 +70,11 @@ impl<'a> From<&'a Outcome> for Document<'a> {
         let applied = outcome.applied.as_ref();
         Self {
             mode: outcome.mode,
-            repository: &outcome.repository,
-            reference: &outcome.reference,
+            repository: outcome.point.repository.as_deref(),
+            reference: &outcome.point.reference,
             before: outcome.before,
-            commit: outcome.commit.id,
-            tree: outcome.commit.tree,
+            commit: outcome.point.commit,
+            tree: outcome.point.tree,
             subject: &outcome.commit.subject,
             committed_at: outcome.commit.time,
             proven: outcome.proven,

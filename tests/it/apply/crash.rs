@@ -119,7 +119,7 @@ impl<'a> Trial<'a> {
             calls: 0,
         };
         let world = trial.world();
-        let at = |world: &World| world.index().map(|index| index.commit);
+        let at = |world: &World| world.index().map(|index| index.point.commit);
         trial.start = (world.read_without_staging(), at(&world));
         let before = match operation {
             // What the update has made of the tree so far is nobody's work.
@@ -181,7 +181,7 @@ impl<'a> Trial<'a> {
         let late = recovered.map_or_else(Vec::new, |recovered| recovered.applied.late);
         assert_eq!(late, [], "{context}");
         let now = world.read();
-        let known = world.index().map(|index| index.commit);
+        let known = world.index().map(|index| index.point.commit);
         let is_done = Self::is(fault, &now, &self.wanted.0) && known == self.wanted.1;
         let is_undone = Self::is(fault, &now, &self.start.0) && known == self.start.1;
         assert!(

@@ -106,7 +106,11 @@ pub(crate) fn recover(world: &World, calls: &Calls) {
 }
 
 fn index(world: &World) -> Option<CommitId> {
-    world.load_index().ok().flatten().map(|index| index.commit)
+    world
+        .load_index()
+        .ok()
+        .flatten()
+        .map(|index| index.point.commit)
 }
 
 /// Records what `run` does to the world.

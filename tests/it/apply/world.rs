@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use hyper_sync::apply::{self, Applied, Content, ContentError, Error, Point, Recovered, Update};
+use hyper_sync::apply::{self, Applied, Content, ContentError, Error, Recovered, Update};
 use hyper_sync::fs::{Call, Faults, Outcome, Target};
 use hyper_sync::git::id::ObjectKind;
 use hyper_sync::git::{BlobId, CommitId, File, FileMode, Oid, RelPath, TreeId};
@@ -15,7 +15,7 @@ use hyper_sync::patterns::Patterns;
 use hyper_sync::plan::{self, MassDelete, Policy};
 use hyper_sync::scan::{Belief, Scanner};
 use hyper_sync::settings::LocalEdits;
-use hyper_sync::state::{Damage, Found, Index, StateDir};
+use hyper_sync::state::{Damage, Found, Index, StateDir, SyncPoint};
 
 /// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -414,8 +414,8 @@ pub(crate) fn commit(tree: &Tree) -> CommitId {
 }
 
 /// Where an update to a commit of these tests leads.
-pub(crate) fn point(tree: &Tree) -> Point {
-    Point {
+pub(crate) fn point(tree: &Tree) -> SyncPoint {
+    SyncPoint {
         commit: commit(tree),
         tree: TreeId(commit(tree).0),
         reference: "main".to_owned(),

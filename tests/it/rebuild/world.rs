@@ -11,7 +11,7 @@ use hyper_sync::patterns::Patterns;
 use hyper_sync::process::{Command, Environment, Finished, Runner, SystemRunner};
 use hyper_sync::rebuild::{self, Error, Machine, Outcome, RebuildRecord, RebuildRequest, Repeat};
 use hyper_sync::settings::{Action, Env, Rebuild};
-use hyper_sync::state::{FileCounts, LastSync, StateDir, SyncState};
+use hyper_sync::state::{FileCounts, StateDir, SyncPoint, SyncState};
 
 pub(super) struct World {
     root: tempfile::TempDir,
@@ -93,13 +93,14 @@ impl World {
 
     /// The state that a sync to a commit leaves.
     pub(super) fn synced(&self, commit: &str) {
-        let last = LastSync {
-            commit_sha: commit.parse().unwrap(),
+        let point = SyncPoint {
+            commit: commit.parse().unwrap(),
+            tree: commit.parse().unwrap(),
             reference: "main".to_owned(),
-            timestamp: jiff::Timestamp::UNIX_EPOCH,
+            repository: Some("/repo".to_owned()),
         };
-        let (repo, tree) = ("/repo".to_owned(), commit.parse().unwrap());
-        let state = SyncState::new(last, FileCounts::default(), repo, tree, "full".to_owned());
+        let (time, route) = (jiff::Timestamp::UNIX_EPOCH, "full".to_owned());
+        let state = SyncState::new(point, time, FileCounts::default(), route);
         state.save(&self.state(), None).unwrap();
     }
 

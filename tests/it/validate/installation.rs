@@ -11,7 +11,7 @@ use hyper_sync::git::{BlobId, CommitId, FileMode, Oid, RelPath, TreeId, id::Obje
 use hyper_sync::objects::Store;
 use hyper_sync::process::{Command, End, Environment, Finished, Runner};
 use hyper_sync::settings::{Env, Overrides, Settings};
-use hyper_sync::state::{Index, Owned, StateDir};
+use hyper_sync::state::{Index, Owned, StateDir, SyncPoint};
 use hyper_sync::validate::{self, CheckContext, Options, Validation};
 use tempfile::TempDir;
 
@@ -245,10 +245,12 @@ impl Installation {
         writer.finish().unwrap();
         store.make_durable().unwrap();
         let index = Index {
-            commit,
-            tree,
-            reference: "main".to_owned(),
-            repository: None,
+            point: SyncPoint {
+                commit,
+                tree,
+                reference: "main".to_owned(),
+                repository: None,
+            },
             entries,
         };
         index.save(&state).unwrap();
