@@ -454,7 +454,13 @@ fn a_commit_that_git_signed_passes() {
         "-p",
         "main",
     ]));
-    assert!(world.stage(commit.parse().unwrap(), &signers).is_ok());
+    let commit = commit.parse().unwrap();
+    let signer = format!("ada {}", fingerprint(&world, "ada"));
+    assert_eq!(world.stage(commit, &signers).unwrap(), signer);
+    assert!(world.git_accepts(commit));
+    let others = world.signers(format!("bob {}", world.key("bob"))).unwrap();
+    assert_eq!(refusal(world.stage(commit, &others)).0, "unlisted");
+    assert!(!world.git_accepts(commit));
 }
 
 #[test]

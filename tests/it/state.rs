@@ -376,25 +376,36 @@ fn sync_state_has_the_documented_fields_first_and_a_copy_for_all() {
     );
 }
 
+/// The fields of a sync state, sorted, those of an object as `object.field`.
+pub(crate) fn fields(state: &serde_json::Value) -> Vec<String> {
+    let mut fields = Vec::new();
+    for (name, value) in state.as_object().unwrap() {
+        match value.as_object() {
+            Some(inner) => fields.extend(inner.keys().map(|key| format!("{name}.{key}"))),
+            None => fields.push(name.clone()),
+        }
+    }
+    fields.sort();
+    fields
+}
+
+/// The fields in the table of `docs/state.md`, sorted.
+pub(crate) fn documented_fields() -> Vec<String> {
+    let docs = fs::read_to_string("docs/state.md").unwrap();
+    let row = |line: &str| Some(line.strip_prefix("| `")?.split('`').next()?.to_owned());
+    let mut documented: Vec<String> = docs.lines().filter_map(row).collect();
+    documented.sort();
+    documented
+}
+
 #[test]
 fn docs_state_lists_the_fields_of_the_sync_state() {
     let mut state = sync_state();
     state.read_from = Some(String::new());
     state.nar_hash = Some(String::new());
     state.rebuild = Some(String::new());
-    let mut fields = Vec::new();
-    for (name, value) in serde_json::to_value(state).unwrap().as_object().unwrap() {
-        match value.as_object() {
-            Some(inner) => fields.extend(inner.keys().map(|key| format!("{name}.{key}"))),
-            None => fields.push(name.clone()),
-        }
-    }
-    let docs = fs::read_to_string("docs/state.md").unwrap();
-    let row = |line: &str| Some(line.strip_prefix("| `")?.split('`').next()?.to_owned());
-    let mut documented: Vec<String> = docs.lines().filter_map(row).collect();
-    fields.sort();
-    documented.sort();
-    assert_eq!(documented, fields);
+    let state = serde_json::to_value(state).unwrap();
+    assert_eq!(documented_fields(), fields(&state));
 }
 
 #[test]

@@ -77,10 +77,14 @@ fn an_amended_commit_does_not_descend() {
 
 #[test]
 fn a_rewind_does_not_descend() {
-    let (repo, mut machine, old) = synced();
+    let (repo, mut machine, tip) = synced();
     let earlier = repo.id("main~2");
     repo.update_ref("refs/heads/main", &earlier);
-    assert!(!asked(&repo, &mut machine, old).0);
+    assert!(!asked(&repo, &mut machine, tip).0);
+    // The same two commits the other way round: the tip descends from the earlier one.
+    let earlier = machine.last.unwrap();
+    repo.update_ref("refs/heads/main", &tip.to_string());
+    assert!(asked(&repo, &mut machine, earlier).0);
 }
 
 #[test]
