@@ -188,7 +188,7 @@ fn stamps(root: &Path) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn a_run_with_nothing_to_do_writes_nothing_but_who_holds_the_lock() {
+fn a_run_with_nothing_to_do_writes_only_the_lock_holder() {
     let repo = Repo::small();
     let world = Sandbox::new();
     world.link_tool("strace");

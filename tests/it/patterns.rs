@@ -17,7 +17,7 @@ const NAMES: [&str; 12] = [
 ];
 
 #[test]
-fn a_pattern_takes_what_git_ignores_by_it() {
+fn a_pattern_matches_what_git_ignores_by_it() {
     let mut paths: Vec<String> = NAMES.map(str::to_owned).to_vec();
     for _ in 0..2 {
         let above = paths.clone();

@@ -274,25 +274,25 @@ fn keep_leaves_every_edit_where_it_is() {
 }
 
 #[test]
-fn refuse_leaves_the_edits_that_the_update_does_not_need() {
+fn refuse_leaves_edits_that_the_update_does_not_change() {
     proves_the_cells_that_go_through(Policy::Refuse, Known::Base);
     proves_the_cells_that_go_through(Policy::Refuse, Known::Nothing);
 }
 
 #[test]
-fn replace_stops_where_it_would_have_to_take_away_what_it_cannot_keep() {
+fn replace_refuses_to_displace_what_it_cannot_keep() {
     proves_the_cells_that_stop(Policy::Replace, Known::Base);
     proves_the_cells_that_stop(Policy::Replace, Known::Nothing);
 }
 
 #[test]
-fn refuse_stops_where_the_update_needs_an_edited_file() {
+fn refuse_stops_where_the_update_changes_an_edited_file() {
     proves_the_cells_that_stop(Policy::Refuse, Known::Base);
     proves_the_cells_that_stop(Policy::Refuse, Known::Nothing);
 }
 
 #[test]
-fn the_tables_have_all_that_can_be_told_apart() {
+fn the_tables_have_each_case_once() {
     let rows = rows();
     let stops = |policy| rows.iter().filter(|row| row.stops(policy)).count();
     assert!(rows.len() * 3 > 300, "{} cells", rows.len() * 3);

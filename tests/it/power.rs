@@ -196,7 +196,7 @@ fn a_power_cut_in_a_recovery_leaves_the_old_commit_or_the_new() {
 /// A test of the first test: of every kind of `fsync`, before the commit point and later, the harm that is found without
 /// it, and in which run.
 #[test]
-fn no_sync_can_be_left_out() {
+fn every_fsync_is_needed() {
     // `None`: of no use so far. It may be of none in this run, and of some in another.
     let mut harms: BTreeMap<String, Option<String>> = BTreeMap::new();
     for trace in traces() {
@@ -269,7 +269,7 @@ fn summary(commit: &str) -> SyncState {
 /// What people and programs read about the last sync is whole at any time, and there when the run has ended; so is the
 /// copy of it.
 #[test]
-fn the_summary_and_its_copy_are_whole_after_a_power_cut_and_no_sync_can_be_left_out() {
+fn the_sync_state_and_its_copy_are_whole_after_a_power_cut_and_every_fsync_is_needed() {
     let world = World::new();
     summary("1").save(&world.open_state(), None).unwrap();
     let copy = world.root().join("published/here/sync-state.json");
@@ -342,7 +342,7 @@ fn an_update_waits_for_the_disk_four_times() {
 
 /// What `make_durable` waits for is as much a part of the old state as the copies are.
 #[test]
-fn everything_is_settled_before_the_commit_point() {
+fn everything_is_durable_before_the_commit_point() {
     struct BackgroundFlush<'a> {
         store: &'a Store,
         settled: AtomicBool,

@@ -6,7 +6,7 @@ use crate::common::env::Sandbox;
 use crate::common::repo::Repo;
 
 #[test]
-fn a_wrong_command_line_is_a_document_too_where_json_is_asked_for() {
+fn with_json_a_wrong_command_line_prints_a_document() {
     let world = Sandbox::new();
     for (args, message) in [
         (
@@ -38,7 +38,7 @@ fn a_wrong_command_line_is_a_document_too_where_json_is_asked_for() {
 }
 
 #[test]
-fn no_rebuild_that_waits_is_a_document_too() {
+fn with_json_no_pending_rebuild_prints_a_document() {
     let output = Sandbox::new()
         .run(&["rebuild", "--if-pending", "--json"])
         .ok();
@@ -46,7 +46,7 @@ fn no_rebuild_that_waits_is_a_document_too() {
 }
 
 #[test]
-fn the_state_file_is_published_where_nothing_has_changed_but_it_is_missing() {
+fn a_missing_state_file_is_published_though_nothing_changed() {
     let repo = Repo::small();
     let world = Sandbox::new();
     let published = world.root().join("run/sync-state.json");
@@ -66,7 +66,7 @@ fn the_state_file_is_published_where_nothing_has_changed_but_it_is_missing() {
 }
 
 #[test]
-fn what_was_asked_for_is_told_with_quiet() {
+fn quiet_prints_what_was_asked_for() {
     let repo = Repo::small();
     let world = Sandbox::new();
     let path = repo.path().display().to_string();
@@ -80,7 +80,7 @@ fn what_was_asked_for_is_told_with_quiet() {
 }
 
 #[test]
-fn who_looks_at_the_target_of_somebody_else_is_told_so() {
+fn a_target_of_another_user_is_reported_by_the_commands_that_read_it() {
     // Only root can give a directory away.
     if !rustix::process::geteuid().is_root() {
         return;
@@ -99,7 +99,7 @@ fn who_looks_at_the_target_of_somebody_else_is_told_so() {
 }
 
 #[test]
-fn a_rebuild_that_failed_is_told_beside_the_one_that_waits() {
+fn a_failed_rebuild_is_shown_beside_the_pending_one() {
     let repo = Repo::small();
     repo.write(
         "flake.nix",
@@ -122,7 +122,7 @@ fn a_rebuild_that_failed_is_told_beside_the_one_that_waits() {
 }
 
 #[test]
-fn a_lost_index_is_not_told_as_nothing_synced() {
+fn a_lost_index_is_not_shown_as_nothing_synced() {
     let repo = Repo::small();
     let world = Sandbox::new();
     let path = repo.path().display().to_string();
@@ -144,7 +144,7 @@ fn a_lost_index_is_not_told_as_nothing_synced() {
 }
 
 #[test]
-fn the_commit_is_told_where_the_files_cannot_be_looked_at() {
+fn the_commit_is_shown_where_the_files_cannot_be_read() {
     let repo = Repo::small();
     let world = Sandbox::new();
     let path = repo.path().display().to_string();

@@ -73,7 +73,7 @@ fn world() -> (Sandbox, Repo) {
 }
 
 #[test]
-fn what_is_laid_in_the_target_is_never_read_without_end() {
+fn no_file_in_the_target_is_read_without_a_bound() {
     let (sandbox, _repo) = world();
     for name in ["flake.nix", "flake.lock"] {
         let path = sandbox.target().join(name);
@@ -119,7 +119,7 @@ fn what_is_laid_in_the_target_is_never_read_without_end() {
 }
 
 #[test]
-fn what_is_laid_beside_the_flake_of_a_host_is_never_read_without_end() {
+fn no_file_beside_the_flake_of_a_host_is_read_without_a_bound() {
     let (sandbox, repo) = (Sandbox::new(), Repo::small());
     let host = sandbox.root().join("host");
     fs::create_dir(&host).unwrap();
@@ -160,7 +160,7 @@ fn what_is_laid_beside_the_flake_of_a_host_is_never_read_without_end() {
 }
 
 #[test]
-fn a_commit_whose_flake_leads_out_of_it_is_refused_from_the_first_sync_on() {
+fn a_commit_whose_flake_is_a_link_out_of_it_is_refused_from_the_first_sync_on() {
     for target in [
         "/dev/zero",
         "../flake.nix",
@@ -188,7 +188,7 @@ fn a_commit_whose_flake_leads_out_of_it_is_refused_from_the_first_sync_on() {
 }
 
 #[test]
-fn a_flake_may_be_a_link_to_a_file_of_the_tree_as_long_as_it_leads_to_one() {
+fn a_flake_may_be_a_link_to_a_file_of_the_tree() {
     let (sandbox, repo) = (Sandbox::new(), Repo::small());
     repo.write("nix/flake.nix", FLAKE)
         .remove("flake.nix")
@@ -232,7 +232,7 @@ fn a_flake_may_be_a_link_to_a_file_of_the_tree_as_long_as_it_leads_to_one() {
 }
 
 #[test]
-fn settings_and_secrets_are_not_waited_for() {
+fn settings_and_secrets_are_read_without_waiting() {
     let laid = |name: &str, laid: &Laid| {
         let sandbox = Sandbox::new();
         let path = sandbox.root().join(name);

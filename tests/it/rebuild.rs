@@ -30,7 +30,7 @@ fn calls_nixos_rebuild_with_the_arguments_of_the_guide() {
 }
 
 #[test]
-fn verbose_asks_nix_to_explain_itself() {
+fn verbose_asks_nix_for_a_trace() {
     let world = World::new();
     world.request(Action::Test).verbose().run().unwrap();
     let arguments = world.arguments("nixos-rebuild");
@@ -100,7 +100,7 @@ fn a_failed_build_says_where_the_tree_and_the_system_are() {
 }
 
 #[test]
-fn a_build_that_the_kernel_kills_is_explained_by_memory() {
+fn a_build_killed_by_the_kernel_is_explained_by_lack_of_memory() {
     let world = World::new();
     world.script("nixos-rebuild", "kill -9 $$");
     let error = world.request(Action::Switch).run().unwrap_err();
@@ -113,7 +113,7 @@ fn a_build_that_the_kernel_kills_is_explained_by_memory() {
 }
 
 #[test]
-fn a_failed_activation_is_told_from_a_failed_build() {
+fn a_failed_activation_is_distinguished_from_a_failed_build() {
     let world = World::new();
     world.script("nixos-rebuild", "exit 2");
     let error = world.request(Action::Switch).run().unwrap_err();
@@ -170,7 +170,7 @@ fn service(state: &str, restarts: u64, run: &str) -> String {
 }
 
 #[test]
-fn a_service_that_fails_over_and_over_has_failed_whatever_the_activation_said() {
+fn a_service_that_keeps_failing_fails_a_rebuild_whose_activation_succeeded() {
     // Between two tries it runs for a moment, and then waits for the next, or has failed for good.
     let running = |restarts, run| service("running", restarts, run);
     let waiting = |restarts, run| service("auto-restart", restarts, run);
@@ -193,7 +193,7 @@ fn a_service_that_fails_over_and_over_has_failed_whatever_the_activation_said() 
 }
 
 #[test]
-fn a_service_that_systemd_has_mended_is_no_news() {
+fn a_service_that_systemd_restarted_successfully_is_not_reported() {
     for first in [service("running", 1, "b"), service("auto-restart", 0, "a")] {
         let world = World::new();
         world.write("services.2", &first);
@@ -206,7 +206,7 @@ fn a_service_that_systemd_has_mended_is_no_news() {
 }
 
 #[test]
-fn restarts_before_the_switch_are_not_held_against_it() {
+fn restarts_before_the_switch_do_not_count() {
     for (before, after) in [
         // Restarted once, weeks ago.
         (service("running", 3, "a"), service("running", 3, "a")),
@@ -251,7 +251,7 @@ fn a_timer_does_not_activate_a_system_without_itself() {
 }
 
 #[test]
-fn an_activation_that_broke_off_is_done_again_though_the_links_look_right() {
+fn an_interrupted_activation_is_repeated_though_the_links_are_right() {
     let world = World::new();
     world.switches_to("nixos-rebuild", "new");
     let status = || world.request(Action::Switch).run().unwrap().status;
@@ -266,7 +266,7 @@ fn an_activation_that_broke_off_is_done_again_though_the_links_look_right() {
 }
 
 #[test]
-fn how_it_ended_is_in_the_state_of_the_sync() {
+fn the_result_of_a_rebuild_is_in_the_sync_state() {
     let ended = |world: &World| {
         let state = SyncState::load(&world.state()).unwrap().unwrap();
         (state.rebuild, state.nar_hash)
@@ -303,7 +303,7 @@ fn how_it_ended_is_in_the_state_of_the_sync() {
 }
 
 #[test]
-fn says_that_the_build_was_not_pinned_and_why() {
+fn reports_that_the_build_was_not_pinned_and_why() {
     let world = World::new();
     let outcome = world.request(Action::Switch).run().unwrap();
     assert_eq!(outcome.nar_hash, None);
@@ -312,7 +312,7 @@ fn says_that_the_build_was_not_pinned_and_why() {
 }
 
 #[test]
-fn another_init_needs_a_reboot_which_a_test_cannot_have() {
+fn another_init_needs_a_reboot_and_fails_a_test() {
     let world = World::new();
     world.script("nixos-rebuild", "exit 100");
     let outcome = world.request(Action::Switch).run().unwrap();
@@ -351,7 +351,7 @@ fn a_lock_that_stays_held_is_reported() {
 }
 
 #[test]
-fn an_activation_that_is_running_is_named_and_not_disturbed() {
+fn a_running_activation_is_named_and_not_interrupted() {
     let world = World::new();
     // Some versions append a number to the name.
     world.write(
@@ -370,7 +370,7 @@ fn an_activation_that_is_running_is_named_and_not_disturbed() {
 }
 
 #[test]
-fn a_leftover_of_a_failed_activation_is_forgotten() {
+fn the_unit_of_an_earlier_failed_activation_is_reset() {
     let world = World::new();
     world.script(
         "nixos-rebuild.1",
@@ -385,7 +385,7 @@ fn a_leftover_of_a_failed_activation_is_forgotten() {
 }
 
 #[test]
-fn is_skipped_only_where_its_effect_holds() {
+fn a_rebuild_is_skipped_only_while_its_effect_holds() {
     let world = World::new();
     world.switches_to("nixos-rebuild", "new");
     let status = |action| world.request(action).run().unwrap().status;
@@ -403,7 +403,7 @@ fn is_skipped_only_where_its_effect_holds() {
 }
 
 #[test]
-fn what_a_build_depends_on_ends_the_skip() {
+fn a_rebuild_is_not_skipped_after_a_change_of_its_inputs() {
     let world = World::new();
     world.switches_to("nixos-rebuild", "new");
     let status = || world.request(Action::Switch).run().unwrap().status;
@@ -488,7 +488,7 @@ fn a_signal_stops_the_whole_process_group() {
 }
 
 #[test]
-fn an_activation_that_goes_on_after_a_signal_is_named() {
+fn an_activation_that_continues_after_a_signal_is_named() {
     let world = World::new();
     let unit = "nixos-rebuild-switch-to-configuration.service";
     world.script(
@@ -531,7 +531,7 @@ fn a_program_that_does_not_stop_is_killed_unless_it_activates_a_system() {
 }
 
 #[test]
-fn a_daemon_that_keeps_the_pipe_open_does_not_hold_the_run_up() {
+fn a_daemon_that_keeps_the_pipe_open_does_not_block_the_run() {
     let world = World::new();
     world.script("nixos-rebuild", "sleep 1000 & echo $! >\"$world/daemon\"");
     let outcome = world.request(Action::Build).run().unwrap();
@@ -567,7 +567,7 @@ fn a_missing_flake_is_found_before_anything_is_done() {
 }
 
 #[test]
-fn of_several_hosts_the_one_that_is_set_or_called_like_the_machine_is_taken() {
+fn of_several_hosts_the_configured_one_or_the_one_with_the_host_name_is_built() {
     let world = World::new();
     world.script("nix", r#"echo '["a","machine","b c"]'"#);
     let host = |set: Option<&str>| {
@@ -627,7 +627,7 @@ fn a_pinned_build_is_activated_by_its_path_where_nixos_rebuild_can() {
 }
 
 #[test]
-fn an_older_nixos_rebuild_is_stood_in_for() {
+fn a_system_is_activated_without_a_nixos_rebuild_that_takes_store_paths() {
     let world = World::pinned().with_systemd();
     world.script("nixos-rebuild", "echo \"unknown option $1\" >&2; exit 1");
     let request = world.request(Action::Switch);
@@ -672,7 +672,7 @@ fn a_build_that_read_another_tree_is_not_activated() {
 }
 
 #[test]
-fn a_snapshot_that_somebody_wrote_into_is_not_activated() {
+fn a_build_of_a_modified_snapshot_is_not_activated() {
     let world = World::pinned();
     world.script(
         "nix",

@@ -17,7 +17,7 @@ fn everything(world: &World) -> (Tree, Tree) {
 }
 
 #[test]
-fn a_run_that_died_half_way_is_finished_without_being_asked_for_anything() {
+fn a_run_that_died_half_way_is_finished_by_the_recovery() {
     let world = half_way();
     assert_eq!(world.read()["a"], file("new a"));
     assert_eq!(world.read()["b"], file("old b"));
@@ -70,7 +70,7 @@ fn an_update_is_not_applied_over_an_unfinished_one() {
 }
 
 #[test]
-fn an_edit_made_after_the_crash_stays_and_is_told() {
+fn an_edit_made_after_the_crash_stays_and_is_reported() {
     let world = half_way();
     world.write("a", &file("edited the new one"));
     world.write("b", &file("edited the old one"));
@@ -132,7 +132,7 @@ fn a_late_edit_that_was_displaced_but_not_yet_kept_is_kept() {
 }
 
 #[test]
-fn small_files_that_were_not_written_to_their_end_are_removed() {
+fn half_written_small_files_are_removed() {
     let world = World::at(&old(), |_| ());
     let unfinished = ["index.tmp", "hold.tmp", ".sync-state.json.hyper-sync"];
     for name in unfinished {
@@ -223,7 +223,7 @@ fn a_damaged_record_is_replaced_by_its_second_copy() {
 
 /// By the real binary: the record is put aside by whichever command comes first.
 #[test]
-fn where_a_damaged_record_was_put_is_said_by_the_command_that_found_it() {
+fn the_command_that_finds_a_damaged_record_reports_where_it_was_moved() {
     for command in [
         &["sync"][..],
         &["restore", "modules/base.nix"],
@@ -341,7 +341,7 @@ fn a_record_that_no_run_writes_needs_a_person_and_nothing_is_touched() {
 }
 
 #[test]
-fn a_record_that_others_could_have_written_is_not_believed() {
+fn a_record_that_others_could_have_written_is_not_trusted() {
     let world = half_way();
     let body = fs::read(active(&world)).unwrap();
     fs::set_permissions(active(&world), fs::Permissions::from_mode(0o666)).unwrap();
@@ -441,7 +441,7 @@ fn edited_then_synced() -> (World, TxId) {
 }
 
 #[test]
-fn undo_tells_what_an_update_replaced_and_has_the_bytes() {
+fn undo_lists_what_an_update_replaced_and_has_the_bytes() {
     let (world, id) = edited_then_synced();
     let state = world.open_state();
     assert_eq!(undo::list(&state).unwrap(), [id, TxId(1)]);
@@ -480,7 +480,7 @@ fn undo_tells_what_an_update_replaced_and_has_the_bytes() {
 }
 
 #[test]
-fn undo_never_hands_out_damaged_content() {
+fn undo_never_returns_damaged_content() {
     let (world, id) = edited_then_synced();
     let state = world.open_state();
     let kept = world.state.join(format!("undo/{id}"));
@@ -540,7 +540,7 @@ fn kept_updates_take_a_gigabyte_together_at_most() {
 }
 
 #[test]
-fn a_number_is_never_given_twice() {
+fn a_transaction_number_is_never_used_twice() {
     let (world, _) = edited_then_synced();
     fs::create_dir_all(world.state.join("conflicts/000041")).unwrap();
     let id = world.sync(&old(), &Run::default()).unwrap().id;

@@ -51,7 +51,7 @@ fn itinerary(commits: &[String]) -> Vec<String> {
 }
 
 #[test]
-fn a_local_repository_is_followed_to_the_byte() {
+fn every_commit_of_a_local_repository_is_written_to_the_byte() {
     let (repo, commits) = history();
     let world = Sandbox::new();
     let path = repo.path().display().to_string();
@@ -59,7 +59,7 @@ fn a_local_repository_is_followed_to_the_byte() {
 }
 
 #[test]
-fn the_api_is_followed_to_the_byte() {
+fn every_commit_read_by_the_api_is_written_to_the_byte() {
     let (repo, commits) = history();
     let forge = Forge::serve(&repo);
     let world = Sandbox::new();
@@ -79,7 +79,7 @@ fn the_api_is_followed_to_the_byte() {
 }
 
 #[test]
-fn the_tree_is_that_of_git_archive() {
+fn the_target_is_the_tree_of_git_archive() {
     let (repo, commits) = history();
     let world = Sandbox::new();
     let path = repo.path().display().to_string();

@@ -216,7 +216,7 @@ fn listing<'a>(mode: &str, ids: impl Iterator<Item = &'a Oid>) -> Vec<u8> {
 
 /// Most configurations: what changes is what has changed before.
 #[test]
-fn what_changes_again_and_again_never_has_the_rest_written_again() {
+fn repacking_files_that_change_often_never_rewrites_the_others() {
     let mut history = History::new();
     let cost = history.follow((0..120).map(|update| (0..3).map(move |file| (update + file) % 40)));
     assert!(cost.written.len() >= 4, "{cost:?}");
@@ -225,7 +225,7 @@ fn what_changes_again_and_again_never_has_the_rest_written_again() {
 }
 
 #[test]
-fn what_changes_all_over_the_tree_is_written_again_a_few_times_at_most() {
+fn changes_all_over_the_tree_are_repacked_a_few_times_at_most() {
     let mut history = History::new();
     let place = |change: usize| change * 37 % (DIRECTORIES * FILES);
     let updates = (0..120).map(|update| (0..4).map(move |file| place(update * 4 + file)));
@@ -240,7 +240,7 @@ fn what_changes_all_over_the_tree_is_written_again_a_few_times_at_most() {
 }
 
 #[test]
-fn a_large_pack_that_is_mostly_garbage_goes() {
+fn a_large_pack_that_is_mostly_garbage_is_replaced() {
     let mut history = History::new();
     let before = history.bytes();
     history.directories.truncate(DIRECTORIES / 8);
@@ -250,7 +250,7 @@ fn a_large_pack_that_is_mostly_garbage_goes() {
 }
 
 #[test]
-fn what_was_left_out_stays_declared() {
+fn excluded_blobs_stay_declared_after_a_repack() {
     let mut history = History::without(FILES);
     let updates = (0..60).map(|update| [update, update * 7].into_iter());
     let cost = history.follow(updates);
@@ -260,7 +260,7 @@ fn what_was_left_out_stays_declared() {
 
 /// Whatever steps of it a run was killed between.
 #[test]
-fn tidying_that_was_cut_short_leaves_the_store_whole() {
+fn an_interrupted_repack_leaves_the_store_complete() {
     let mut history = History::new();
     let few = (1..PACKS_MAX).map(|update| [update].into_iter());
     assert!(history.follow(few).written.is_empty());

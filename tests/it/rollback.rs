@@ -48,7 +48,7 @@ impl World {
 }
 
 #[test]
-fn a_rollback_brings_bytes_modes_and_deletions_back_without_the_network() {
+fn a_rollback_restores_bytes_modes_and_deletions_without_the_network() {
     let world = World::new();
     let gone = world.repo.path().with_extension("away");
     std::fs::rename(world.repo.path(), &gone).unwrap();
@@ -114,7 +114,7 @@ fn a_branch_that_goes_back_to_a_held_commit_between_two_requests_is_held() {
 }
 
 #[test]
-fn a_held_commit_is_taken_again_on_demand() {
+fn a_held_commit_is_synced_again_on_demand() {
     let world = World::new();
     let _ = world.run("rollback", &[]).ok();
     let _ = world.sync(&["--resume"]).ok();
@@ -124,7 +124,7 @@ fn a_held_commit_is_taken_again_on_demand() {
 }
 
 #[test]
-fn a_commit_can_be_named_by_its_begin_and_one_that_is_not_kept_is_refused() {
+fn a_commit_can_be_named_by_a_prefix_and_one_that_is_not_kept_is_refused() {
     let world = World::new();
     world
         .repo
@@ -157,7 +157,7 @@ fn a_replaced_edit_comes_back_with_the_rollback_and_is_an_edit_again() {
 }
 
 #[test]
-fn a_later_edit_stands_against_a_rollback_as_against_a_sync() {
+fn a_later_edit_conflicts_with_a_rollback_as_with_a_sync() {
     let world = World::new();
     world
         .sandbox
@@ -231,7 +231,7 @@ fn a_branch_that_is_not_synced_yet_has_no_history() {
 }
 
 #[test]
-fn going_back_further_frees_no_commit_that_was_left_before() {
+fn rolling_back_further_keeps_the_commits_left_before_on_hold() {
     let world = World::new();
     world
         .repo
@@ -328,7 +328,7 @@ fn edits_are_kept_longer_than_the_updates_that_replaced_nothing() {
 }
 
 #[test]
-fn restoring_over_an_edit_keeps_that_one_in_its_turn() {
+fn restoring_over_an_edit_keeps_that_edit_too() {
     let world = World::new();
     world.sandbox.edit("flake.nix", "{ first = true; }\n");
     let _ = world.sync(&["--local-edits", "replace"]).ok();
@@ -365,7 +365,7 @@ fn restoring_over_an_edit_keeps_that_one_in_its_turn() {
 }
 
 #[test]
-fn an_edit_that_does_not_fit_into_the_earlier_commit_is_told_and_stays_kept() {
+fn an_edit_that_does_not_fit_into_the_earlier_commit_is_reported_and_stays_kept() {
     let world = World::new();
     world.repo.remove("modules").write("modules", "a file\n");
     world.repo.commit("third");
@@ -392,7 +392,7 @@ fn an_edit_that_does_not_fit_into_the_earlier_commit_is_told_and_stays_kept() {
 }
 
 #[test]
-fn a_commit_that_the_store_has_lost_is_named_with_the_way_to_it() {
+fn a_commit_that_the_store_has_lost_is_named_with_the_command_that_fetches_it() {
     let world = World::new();
     std::fs::remove_dir_all(world.sandbox.state().join("objects.git")).unwrap();
     let before = world.sandbox.target_tree();
@@ -405,7 +405,7 @@ fn a_commit_that_the_store_has_lost_is_named_with_the_way_to_it() {
 }
 
 #[test]
-fn a_held_commit_is_held_also_when_the_index_is_lost() {
+fn a_held_commit_stays_held_when_the_index_is_lost() {
     let world = World::new();
     let _ = world.run("rollback", &[]).ok();
     std::fs::remove_file(world.sandbox.state().join("index")).unwrap();

@@ -62,7 +62,7 @@ fn ids(local: &BTreeMap<RelPath, Local>) -> Vec<(&str, Option<BlobId>)> {
 }
 
 #[test]
-fn a_second_look_finds_what_the_first_one_saw_until_it_is_forgotten() {
+fn a_second_inspection_returns_the_first_result_until_it_is_forgotten() {
     let directory = tempfile::tempdir().unwrap();
     // More than one thread takes at once.
     let files: Vec<RelPath> = (0..300).map(|n| path(&format!("{}/{n}", n % 7))).collect();
@@ -113,7 +113,7 @@ fn a_second_look_finds_what_the_first_one_saw_until_it_is_forgotten() {
 }
 
 #[test]
-fn the_index_is_believed_about_files_that_look_the_same() {
+fn the_index_is_trusted_for_files_with_unchanged_stat_data() {
     let directory = tempfile::tempdir().unwrap();
     let files = [path("a"), path("b/c"), path("d")];
     let target = target(&directory, &files);
@@ -179,7 +179,7 @@ fn a_file_of_another_size_is_edited_and_hashed_only_if_it_may_be_what_is_wanted(
 }
 
 #[test]
-fn a_survey_tells_what_stands_at_the_place_of_a_directory() {
+fn a_survey_finds_what_is_in_the_place_of_a_directory() {
     let directory = tempfile::tempdir().unwrap();
     let target = target(&directory, &[path("file"), path("d/here")]);
     symlink("file", directory.path().join("link")).unwrap();

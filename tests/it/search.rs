@@ -21,7 +21,7 @@ fn relative(world: &Sandbox) -> String {
 }
 
 #[test]
-fn what_lies_in_a_working_directory_is_never_run() {
+fn programs_in_the_working_directory_are_never_run() {
     let repo = Repo::small();
     let path = repo.path().display().to_string();
     for (program, address) in [

@@ -82,7 +82,7 @@ fn shows_every_setting_with_its_origin() {
 }
 
 #[test]
-fn what_is_shown_is_a_configuration_that_says_the_same() {
+fn the_shown_settings_are_a_configuration_with_the_same_meaning() {
     let sandbox = Sandbox::new();
     sandbox.config("repo = 'git@example.org:a/b.git'\nprotect = [\"a'b\", 'c\"d']\n[rebuild]\nhost = 'h'\ntimeout = 90\nextra_args = ['']\n");
     let shown = sandbox.run(&["config", "show"]).ok().stdout;
@@ -320,7 +320,7 @@ fn a_wrong_option_is_a_usage_error_with_its_reason() {
 }
 
 #[test]
-fn a_wrong_configuration_never_reads_as_warnings_only() {
+fn a_wrong_configuration_never_exits_as_warnings_only() {
     let sandbox = Sandbox::new();
     sandbox.config("targt = '/etc/nixos'\n");
     let _ = sandbox.run(&["validate"]).code(1);
@@ -328,7 +328,7 @@ fn a_wrong_configuration_never_reads_as_warnings_only() {
 }
 
 #[test]
-fn a_file_that_was_asked_for_must_be_there() {
+fn a_file_that_is_named_must_exist() {
     let sandbox = Sandbox::new();
     let output = sandbox
         .run(&["config", "show", "--config", "nowhere.toml"])
@@ -351,7 +351,7 @@ fn a_file_that_was_asked_for_must_be_there() {
 }
 
 #[test]
-fn a_file_that_is_no_text_is_refused() {
+fn a_file_that_is_not_text_is_refused() {
     for (content, why) in [
         (vec![0xff, 0xfe], "not UTF-8"),
         (vec![b'#'; (1 << 20) + 1], "1 MiB"),
@@ -371,7 +371,7 @@ fn a_file_that_is_no_text_is_refused() {
 }
 
 #[test]
-fn a_variable_that_is_no_setting_gets_a_warning() {
+fn a_variable_that_is_not_a_setting_gets_a_warning() {
     let sandbox = Sandbox::new();
     let mut command = sandbox.cmd(&["config", "show"]);
     let output = sandbox.finish(command.env("HYPER_SYNC_TARGT", "/x")).ok();
@@ -397,7 +397,7 @@ fn we_allow(name: &str) -> bool {
 }
 
 #[test]
-fn names_are_allowed_as_git_allows_them() {
+fn listed_names_are_allowed_as_by_git() {
     for name in [
         "main", "a/b", "HEAD", "@", "a@b", "@a", "a@{b", "a..b", "a.b", ".a", "a.", "a/.b",
         "a.lock", "a.lock/b", "a//b", "/a", "a/", "a b", "a~", "a^", "a:", "a?", "a*", "a[", "a]",
@@ -414,7 +414,7 @@ fn names_are_allowed_as_git_allows_them() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn any_name_is_allowed_as_git_allows_it(name in "[a-b./@{~^:?*\\[\\\\ -]{1,6}") {
+    fn random_names_are_allowed_as_by_git(name in "[a-b./@{~^:?*\\[\\\\ -]{1,6}") {
         prop_assume!(!name.starts_with('-'));
         prop_assert_eq!(we_allow(&name), git_allows(&name));
     }

@@ -223,7 +223,7 @@ fn a_run_under_nohup_survives_the_hang_up() {
 
 /// A process that really dies: what the kernel keeps of it is what the next run finds.
 #[test]
-fn killed_for_real_the_next_run_finishes() {
+fn after_a_real_kill_the_next_run_finishes() {
     let mut points = 0;
     for when in (1..200).step_by(3) {
         let world = World::new();
@@ -246,7 +246,7 @@ fn killed_for_real_the_next_run_finishes() {
 }
 
 #[test]
-fn an_output_that_nobody_reads_harms_no_update() {
+fn an_output_that_nobody_reads_does_not_stop_an_update() {
     let closed = ["sh", "-c", r#"exec "$@" >&- 2>&-"#, "sh"];
     for both in [true, false] {
         for output in ["closed", "broken", "full"] {

@@ -264,7 +264,7 @@ fn a_commit_signed_by_a_listed_key_passes() {
 }
 
 #[test]
-fn without_signers_no_signature_is_looked_at() {
+fn without_signers_no_signature_is_checked() {
     let world = World::new();
     let commit = world.commit(|_| "-----BEGIN SSH SIGNATURE-----\nnonsense".to_owned());
     let forge = Forge::honest(&world.repo);
@@ -317,7 +317,7 @@ fn a_signature_of_something_else_is_bad() {
 }
 
 #[test]
-fn a_signature_made_for_files_is_none_for_commits() {
+fn a_signature_made_for_files_is_bad_for_a_commit() {
     let world = World::new();
     let signers = world.signers(format!("ada {}", world.key("ada"))).unwrap();
     let commit = world.commit(|payload| world.sign("ada", "file", payload));
@@ -345,7 +345,7 @@ fn a_key_listed_for_files_signs_no_commits() {
 }
 
 #[test]
-fn validity_is_held_against_the_commits_time_as_git_does() {
+fn validity_is_checked_at_the_commits_time_as_git_does() {
     let world = World::new();
     let key = world.key("ada");
     let commit = world.signed_by("ada");
@@ -384,7 +384,7 @@ fn validity_is_held_against_the_commits_time_as_git_does() {
 }
 
 #[test]
-fn an_expired_key_is_told_from_an_unlisted_one() {
+fn an_expired_key_is_distinguished_from_an_unlisted_one() {
     let world = World::new();
     let key = world.key("ada");
     let signers = format!("# ada has left\nada valid-before=\"20240101Z\" {key}");
@@ -400,7 +400,7 @@ fn an_expired_key_is_told_from_an_unlisted_one() {
 }
 
 #[test]
-fn one_commit_has_one_signature() {
+fn a_commit_with_several_signatures_is_refused() {
     let world = World::new();
     let (ada, bob) = (world.key("ada"), world.key("bob"));
     let signers = world.signers(format!("ada {ada}\nbob {bob}")).unwrap();
@@ -419,7 +419,7 @@ fn one_commit_has_one_signature() {
 }
 
 #[test]
-fn the_signature_of_the_sha256_twin_was_not_signed_as_git_sees_it() {
+fn the_signature_of_the_sha256_form_is_left_out_of_what_is_signed_as_git_does() {
     let world = World::new();
     let signers = world.signers(format!("ada {}", world.key("ada"))).unwrap();
     let raw = String::from_utf8(world.repo.cat(&world.signed_by("ada").to_string())).unwrap();
@@ -492,7 +492,7 @@ fn damaged_signatures_are_bad() {
 }
 
 #[test]
-fn signatures_of_another_kind_are_told() {
+fn signatures_of_another_kind_are_named() {
     let world = World::new();
     let ssh = world.signers(format!("ada {}", world.key("ada"))).unwrap();
     let pgp = world.commit(|_| data("good.asc"));
@@ -512,7 +512,7 @@ fn signatures_of_another_kind_are_told() {
 }
 
 #[test]
-fn a_commit_that_the_forge_only_tells_of_is_refused() {
+fn a_commit_without_its_own_bytes_is_refused() {
     let world = World::new();
     let signers = world.signers(format!("ada {}", world.key("ada"))).unwrap();
     let commit = world.signed_by("ada");
@@ -527,7 +527,7 @@ fn a_commit_that_the_forge_only_tells_of_is_refused() {
 }
 
 #[test]
-fn a_file_that_others_could_change_or_that_is_none_is_refused() {
+fn a_signers_file_that_is_not_a_trusted_file_is_refused() {
     let world = World::new();
     let key = world.key("ada");
     let load = |path: &Path| {
@@ -727,7 +727,7 @@ fn an_altered_commit_has_a_bad_openpgp_signature() {
 }
 
 #[test]
-fn a_sync_goes_from_one_signed_commit_to_the_next_and_past_no_other() {
+fn a_sync_applies_signed_commits_and_refuses_all_others() {
     let world = World::new();
     let repo = &world.repo;
     let sandbox = Sandbox::new();

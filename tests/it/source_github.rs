@@ -148,7 +148,7 @@ fn distinct_blobs(repo: &Repo, revision: &str) -> usize {
 }
 
 #[test]
-fn a_fresh_install_asks_for_commit_listing_and_each_content_once() {
+fn a_fresh_install_requests_commit_listing_and_each_content_once() {
     let repo = Repo::with_history(11);
     let forge = Forge::serve(&repo);
     let machine = Machine::new();
@@ -253,7 +253,7 @@ fn nothing_changed_is_one_request_and_no_quota() {
 }
 
 #[test]
-fn a_commit_that_the_store_has_is_not_asked_for_again() {
+fn a_commit_that_the_store_has_is_not_requested_again() {
     let repo = Repo::with_history(2);
     let forge = Forge::serve(&repo);
     let machine = Machine::new();
@@ -269,7 +269,7 @@ fn a_commit_that_the_store_has_is_not_asked_for_again() {
 }
 
 #[test]
-fn a_check_leaves_nothing_to_list_for_the_sync_after_it() {
+fn the_sync_after_a_check_lists_nothing_again() {
     struct Nothing;
     impl Need for Nothing {
         fn missing(&self, _: &Tree) -> Result<Vec<BlobId>, hyper_sync::scan::Error> {
@@ -293,7 +293,7 @@ fn a_check_leaves_nothing_to_list_for_the_sync_after_it() {
 }
 
 #[test]
-fn what_is_excluded_is_never_downloaded() {
+fn excluded_files_are_never_downloaded() {
     let repo = Repo::small();
     repo.write("target/huge", vec![b'x'; 2000])
         .commit("build output");

@@ -220,7 +220,7 @@ fn the_record_of_the_target_is_written_once_and_still_loads() {
 }
 
 #[test]
-fn a_damaged_index_is_told_and_set_aside() {
+fn a_damaged_index_is_reported_and_set_aside() {
     let world = World::new();
     let state = world.open();
     index().save(&state).unwrap();
@@ -249,7 +249,7 @@ fn a_damaged_index_is_told_and_set_aside() {
 }
 
 #[test]
-fn nothing_but_a_file_of_our_own_is_an_index() {
+fn only_a_file_of_our_own_is_read_as_the_index() {
     let world = World::new();
     let state = world.open();
     index().save(&state).unwrap();
@@ -425,7 +425,7 @@ fn a_sync_state_with_many_files_that_stay_can_be_read() {
 }
 
 #[test]
-fn an_unreadable_sync_state_is_as_good_as_none() {
+fn an_unreadable_sync_state_counts_as_none() {
     let world = World::new();
     let state = world.open();
     assert_eq!(SyncState::load(&state).unwrap(), None);

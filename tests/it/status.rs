@@ -22,7 +22,7 @@ fn adopting(settings: &str) -> (Sandbox, Repo) {
 }
 
 #[test]
-fn a_file_that_was_here_before_and_stays_is_named_until_it_goes() {
+fn a_kept_file_that_was_here_before_is_listed_until_it_is_removed() {
     let (sandbox, _repo) = adopting("protect = ['modules/*-local.nix']");
     let _ = sandbox.run(&["sync"]).ok();
     insta::assert_snapshot!(sandbox.run(&["status"]).masked(), @r#"
@@ -67,7 +67,7 @@ fn a_file_that_was_here_before_and_stays_is_named_until_it_goes() {
 }
 
 #[test]
-fn what_becomes_equal_to_the_commit_is_kept_no_more() {
+fn a_reverted_edit_is_no_longer_kept() {
     let (sandbox, _repo) = adopting("local_edits = 'keep'");
     sandbox.edit("modules/own", "a file\n");
     let _ = sandbox.run(&["sync"]).ok();

@@ -21,7 +21,7 @@ fn sync(world: &Sandbox, repo: &Repo, args: &[&str]) -> Output {
 }
 
 #[test]
-fn tells_what_it_did_and_that_nothing_is_left_to_do() {
+fn prints_what_it_did_and_that_nothing_is_left_to_do() {
     let repo = Repo::small();
     let world = world(&repo);
     insta::assert_snapshot!(sync(&world, &repo, &[]).masked(), @r#"
@@ -78,7 +78,7 @@ fn tells_what_it_did_and_that_nothing_is_left_to_do() {
 }
 
 #[test]
-fn says_what_became_of_local_edits() {
+fn prints_what_happened_to_local_edits() {
     let repo = Repo::small();
     let world = world(&repo);
     let _ = sync(&world, &repo, &[]).ok();
@@ -254,7 +254,7 @@ fn a_commit_id_may_be_written_in_capitals() {
 }
 
 #[test]
-fn a_rewritten_branch_is_followed_only_on_demand_and_another_branch_is_no_rewind() {
+fn a_rewritten_branch_is_followed_only_on_demand_and_another_branch_is_not_a_rewind() {
     let repo = Repo::small();
     let world = world(&repo);
     let first = repo.id("main");
@@ -282,7 +282,7 @@ fn a_rewritten_branch_is_followed_only_on_demand_and_another_branch_is_no_rewind
 }
 
 #[test]
-fn tells_a_program_in_json() {
+fn prints_json_for_programs() {
     let repo = Repo::small();
     let world = world(&repo);
     let first = sync(&world, &repo, &["--json"]).ok().json();
@@ -305,7 +305,7 @@ fn tells_a_program_in_json() {
 }
 
 #[test]
-fn the_state_file_has_the_documented_fields() {
+fn the_written_state_file_has_the_documented_fields() {
     let repo = Repo::small();
     let world = world(&repo);
     let published = world.root().join("cache/sync-state.json");
@@ -339,7 +339,7 @@ fn the_state_file_has_the_documented_fields() {
 }
 
 #[test]
-fn a_diff_is_that_of_git_and_tells_what_a_sync_would_change() {
+fn a_diff_is_that_of_git_and_shows_what_a_sync_would_change() {
     let repo = Repo::small();
     let world = world(&repo);
     let _ = sync(&world, &repo, &[]).ok();
@@ -392,7 +392,7 @@ fn a_diff_is_that_of_git_and_tells_what_a_sync_would_change() {
 }
 
 #[test]
-fn whether_a_branch_was_rewound_does_not_rest_on_a_file_that_is_for_reading() {
+fn whether_a_branch_was_rewound_does_not_depend_on_the_published_state() {
     let repo = Repo::small();
     let world = world(&repo);
     let first = repo.id("main");
@@ -414,7 +414,7 @@ fn whether_a_branch_was_rewound_does_not_rest_on_a_file_that_is_for_reading() {
 }
 
 #[test]
-fn another_repository_is_no_rewind() {
+fn another_repository_is_not_a_rewind() {
     let repo = Repo::small();
     let world = world(&repo);
     repo.write("flake.nix", "{ second = true; }")
@@ -430,7 +430,7 @@ fn another_repository_is_no_rewind() {
 }
 
 #[test]
-fn an_index_that_knows_no_repository_asks_for_descent_and_learns_it() {
+fn an_index_without_a_repository_asks_for_descent_and_records_it() {
     use hyper_sync::state::{Found, Index, StateDir};
 
     let repo = Repo::small();
@@ -457,7 +457,7 @@ fn an_index_that_knows_no_repository_asks_for_descent_and_learns_it() {
 }
 
 #[test]
-fn the_execute_bit_of_a_script_is_no_local_edit() {
+fn the_execute_bit_of_a_script_is_not_a_local_edit() {
     let repo = Repo::small();
     let world = world(&repo);
     world.config("executable = ['/scripts/']");

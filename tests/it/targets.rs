@@ -59,7 +59,7 @@ fn another_target_is_refused_by_every_command_before_anything_is_written() {
 }
 
 #[test]
-fn a_target_that_was_moved_keeps_its_state_once_somebody_says_so() {
+fn a_moved_target_keeps_its_state_once_the_record_is_removed() {
     let (sandbox, repo, other) = synced();
     sandbox.edit("modules/base.nix", "{ mine = true; }\n");
     fs::rename(sandbox.target(), &other).unwrap();
@@ -78,7 +78,7 @@ fn a_target_that_was_moved_keeps_its_state_once_somebody_says_so() {
 }
 
 #[test]
-fn a_state_directory_of_before_belongs_to_whoever_comes_first() {
+fn an_empty_or_torn_target_record_is_written_for_the_first_target() {
     let (sandbox, repo, other) = synced();
     let record = sandbox.state().join("target");
     for content in ["", "torn"] {

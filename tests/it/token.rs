@@ -83,7 +83,7 @@ fn read(path: &Path) -> Result<Token, Error> {
 }
 
 #[test]
-fn the_first_place_that_has_one_decides() {
+fn the_first_place_that_has_a_token_decides() {
     let world = World::new();
     let mut env = world.env();
     let nothing: Option<(String, String)> = None;
@@ -251,7 +251,7 @@ fn other_hosts_have_their_own_places() {
 }
 
 #[test]
-fn a_file_that_others_may_read_is_refused_with_the_command_that_mends_it() {
+fn a_file_that_others_may_read_is_refused_with_the_command_that_repairs_it() {
     use miette::Diagnostic;
     let world = World::new();
     for mode in [0o644, 0o640, 0o604, 0o660, 0o666, 0o620] {
@@ -271,7 +271,7 @@ fn a_file_that_others_may_read_is_refused_with_the_command_that_mends_it() {
 }
 
 #[test]
-fn what_is_no_plain_file_is_refused_without_waiting() {
+fn what_is_not_a_regular_file_is_refused_without_waiting() {
     let world = World::new();
     let file = world.write("token", 0o600, CANARY);
     let link = world.path("link");
@@ -311,7 +311,7 @@ fn what_is_no_plain_file_is_refused_without_waiting() {
 }
 
 #[test]
-fn content_that_is_no_token_is_refused_and_never_shown() {
+fn content_that_is_not_a_token_is_refused_and_never_shown() {
     let world = World::new();
     let large = CANARY.repeat(60_000);
     for content in [
@@ -349,7 +349,7 @@ fn content_that_is_no_token_is_refused_and_never_shown() {
 }
 
 #[test]
-fn a_found_token_shows_its_place_and_not_itself() {
+fn a_found_token_is_shown_by_its_place_only() {
     let world = World::new();
     let path = world.write("token", 0o600, CANARY);
     let token = read(&path).unwrap();
@@ -362,7 +362,7 @@ fn a_found_token_shows_its_place_and_not_itself() {
 }
 
 #[test]
-fn a_place_in_a_bad_state_is_an_error_and_not_passed_over() {
+fn a_place_in_a_bad_state_is_an_error_and_is_not_skipped() {
     let world = World::new();
     world.write("home/.config/github/token", 0o644, CANARY);
     world.write(

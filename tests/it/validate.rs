@@ -126,7 +126,7 @@ fn each_fault_is_found_by_its_check_and_by_no_other() {
 }
 
 #[test]
-fn every_check_is_seen_to_fail_as_badly_as_it_can() {
+fn every_check_fails_with_its_severity_in_some_case() {
     for check in CHECKS.iter().filter(|check| check.id != "target") {
         let word = match check.severity {
             Severity::Critical => "Failed",
@@ -168,7 +168,7 @@ fn a_missing_target_fails_and_what_needs_it_is_skipped() {
 }
 
 #[test]
-fn all_three_ways_from_the_flake_to_the_target_are_accepted() {
+fn all_three_layouts_are_accepted() {
     let installation = Installation::new();
     assert!(complaints(&installation.run(ALL)).is_empty(), "literal");
 
@@ -220,7 +220,7 @@ fn before_the_first_sync_integrity_is_skipped_and_everything_else_checked() {
 }
 
 #[test]
-fn an_edit_in_a_protected_file_or_of_an_execute_bit_is_none() {
+fn an_edit_of_a_protected_file_or_an_execute_bit_is_not_reported() {
     let installation = Installation::new();
     installation.write("etc/hypervisor/src/modules/system-local.nix", "{ }\n");
     assert_eq!(complaints(&installation.run(ALL)), "");
@@ -231,7 +231,7 @@ fn an_edit_in_a_protected_file_or_of_an_execute_bit_is_none() {
 }
 
 #[test]
-fn what_is_not_managed_is_no_concern_of_syntax_and_integrity() {
+fn unmanaged_files_are_not_checked_for_syntax_and_integrity() {
     let installation = Installation::new();
     installation.write("etc/hypervisor/src/notes.nix", "not nix at all {");
     installation.write("etc/hypervisor/src/result/x.nix", "{");
@@ -248,7 +248,7 @@ fn a_service_that_starts_on_demand_is_healthy() {
 }
 
 #[test]
-fn flakes_are_found_on_wherever_nix_reads_its_settings() {
+fn flakes_may_be_enabled_in_any_file_that_nix_reads() {
     let places: &[fn(&mut Installation)] = &[
         |i| {
             i.set(
@@ -285,7 +285,7 @@ fn flakes_are_found_on_wherever_nix_reads_its_settings() {
 }
 
 #[test]
-fn fix_repairs_says_what_it_did_and_leaves_nothing_to_do() {
+fn fix_repairs_reports_what_it_did_and_leaves_nothing_to_do() {
     let mut installation = Installation::new();
     installation.remove("var/lib/hypervisor");
     installation.mode("etc/hypervisor/src/scripts/setup.sh", 0o640);
@@ -391,7 +391,7 @@ fn fix_follows_no_symlink_out_of_the_target() {
 }
 
 #[test]
-fn a_repair_that_fails_is_told_and_the_fault_stays() {
+fn a_repair_that_fails_is_reported_and_the_fault_stays() {
     let installation = Installation::new();
     installation.remove("var/lib/hypervisor");
     installation.write("elsewhere", "");
@@ -409,7 +409,7 @@ fn a_repair_that_fails_is_told_and_the_fault_stays() {
 }
 
 #[test]
-fn quick_and_sandboxed_runs_leave_out_what_the_table_says() {
+fn quick_and_sandboxed_runs_skip_the_checks_marked_in_the_table() {
     let installation = Installation::new();
     let quick = installation.run(Options { quick: true, ..ALL });
     let sandboxed = installation.run(Options {
@@ -469,7 +469,7 @@ fn quick_and_sandboxed_runs_leave_out_what_the_table_says() {
 }
 
 #[test]
-fn of_a_thousand_faults_some_are_told() {
+fn of_a_thousand_faults_some_are_listed() {
     let installation = Installation::new();
     for n in 0..1000 {
         installation.write(&format!("etc/hypervisor/src/scripts/{n}.sh"), "");
@@ -486,7 +486,7 @@ fn of_a_thousand_faults_some_are_told() {
 }
 
 #[test]
-fn before_a_sync_only_what_makes_it_unsafe_stops() {
+fn before_a_sync_only_faults_that_make_it_unsafe_stop_it() {
     let preflight = |installation: &Installation| installation.with_context(validate::preflight);
     // As bad as an installation can be, and a sync may be the repair.
     let installation = Installation::new();

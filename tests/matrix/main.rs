@@ -77,7 +77,7 @@ const FAULTS: [(&str, Fault); 7] = [
 const RECOVERIES: usize = 5;
 
 #[test]
-fn whatever_fails_wherever_the_next_run_has_the_old_commit_or_the_new() {
+fn after_any_failure_at_any_call_the_next_run_has_the_old_commit_or_the_new() {
     let shapes = shapes();
     assert!(shapes.len() >= 12);
     let mut trials = Vec::new();
@@ -119,7 +119,7 @@ fn whatever_fails_wherever_the_next_run_has_the_old_commit_or_the_new() {
 }
 
 #[test]
-fn a_hundred_thousand_swaps_lead_nothing_outside() {
+fn a_hundred_thousand_swaps_change_nothing_outside_the_target() {
     let swaps = attacker::attack(|rounds, swaps| rounds < 200 || swaps < 100_000);
     writeln!(stderr(), "{swaps:>7} swaps").unwrap();
 }

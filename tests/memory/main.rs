@@ -92,7 +92,7 @@ fn files(count: usize) -> Repo {
 }
 
 #[test]
-fn memory_follows_what_was_listed_and_not_what_comes() {
+fn memory_is_bounded_by_what_was_listed_not_by_what_is_received() {
     // Sixteen files of two bytes, of which each is answered with a bomb.
     let forge = Forge::serve(&files(16));
     let (error, peak) = refused(&forge, "/git/blobs/", Action::gzip_bomb(190 << 20));

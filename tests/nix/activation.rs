@@ -77,7 +77,7 @@ fn a_system_that_runs_already_is_not_activated_again() {
 }
 
 #[test]
-fn the_codes_of_the_activation_are_told() {
+fn the_exit_codes_of_the_activation_are_reported() {
     let world = World::new(Way::Own);
     world.text(Action::Switch);
     // What runs already is not activated again.
@@ -96,7 +96,7 @@ fn the_codes_of_the_activation_are_told() {
 
 /// A full `/boot`: the profile would name a system that nobody can boot.
 #[test]
-fn an_activation_that_did_not_begin_gives_the_boot_default_back() {
+fn an_activation_that_did_not_start_restores_the_boot_default() {
     let world = World::new(Way::Literal);
     world.text(Action::Switch);
     let one = world.link("profile").unwrap();
@@ -112,7 +112,7 @@ fn an_activation_that_did_not_begin_gives_the_boot_default_back() {
 
 /// Somebody else activates a system all the while: the boot default must not name one that was never activated.
 #[test]
-fn an_activation_that_was_given_up_gives_the_boot_default_back() {
+fn an_activation_blocked_by_another_restores_the_boot_default() {
     let world = World::new(Way::Literal);
     world.text(Action::Switch);
     let one = world.link("profile").unwrap();
@@ -143,7 +143,7 @@ fn a_failed_build_leaves_everything_as_it_was() {
 
 /// Nix tells its trace first, and the message below a bare `error:`.
 #[test]
-fn the_text_of_a_failed_assertion_and_the_end_of_a_log_are_told() {
+fn the_text_of_a_failed_assertion_and_the_end_of_a_log_are_printed() {
     let world = World::new(Way::Own);
     let throws =
         r#"{ text = throw "\nFailed assertions:\n- `services.x` is a\n  and b.\n- second"; }"#;

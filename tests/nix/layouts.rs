@@ -121,7 +121,7 @@ fn what_is_excluded_is_not_built() {
 }
 
 #[test]
-fn a_build_that_needs_what_is_excluded_says_so() {
+fn a_build_that_needs_an_excluded_file_fails_with_that_cause() {
     for way in WAYS {
         let world = World::new(way);
         world.write("target/var/text", "x");
@@ -172,7 +172,7 @@ fn a_flake_deeper_in_the_target_reaches_the_whole_of_it() {
 }
 
 #[test]
-fn a_state_directory_with_a_space_is_told_to_nix_escaped() {
+fn a_state_directory_with_a_space_is_escaped_for_nix() {
     for way in WAYS {
         let world = World::new(way).with_state_dir("a state");
         assert_eq!(world.text(Action::Build), "one dep-1", "{way:?}");
@@ -180,7 +180,7 @@ fn a_state_directory_with_a_space_is_told_to_nix_escaped() {
 }
 
 #[test]
-fn a_linked_flake_is_built_where_it_really_is() {
+fn a_linked_flake_is_built_at_its_real_path() {
     let world = World::new(Way::Input);
     std::fs::create_dir(world.path("etc")).unwrap();
     std::os::unix::fs::symlink(world.path("flake/flake.nix"), world.path("etc/flake.nix")).unwrap();

@@ -16,7 +16,7 @@ fn changes(outcome: &Outcome) -> Vec<LockChange> {
 
 /// Nix itself would take whatever the inputs are at each rebuild.
 #[test]
-fn a_missing_lock_file_is_made_once_and_said() {
+fn a_missing_lock_file_is_made_once_and_reported() {
     for way in WAYS {
         let world = World::new(way);
         let outcome = world.rebuild(Action::Build).unwrap();
@@ -138,7 +138,7 @@ fn after_a_sync_alone_a_rebuild_by_hand_finds_the_new_tree() {
 }
 
 #[test]
-fn a_lock_file_that_cannot_be_written_is_said_and_the_build_is_right_all_the_same() {
+fn a_lock_file_that_cannot_be_written_is_reported_and_the_build_is_still_right() {
     let world = World::new(Way::Input);
     world.text(Action::Build);
     world.sync("two");

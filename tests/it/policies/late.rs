@@ -95,7 +95,7 @@ impl World {
 }
 
 #[test]
-fn a_late_edit_is_kept_aside_and_told_and_the_target_is_the_commit() {
+fn a_late_edit_is_kept_and_reported_and_the_target_is_the_commit() {
     let world = World::new();
     let (code, text) = world.edited_meanwhile(&[], || world.edit());
     assert_eq!(code, Some(8), "{text}");
@@ -125,7 +125,7 @@ fn a_late_edit_is_kept_aside_and_told_and_the_target_is_the_commit() {
 }
 
 #[test]
-fn a_program_is_told_of_late_edits_by_path() {
+fn json_lists_late_edits_by_path() {
     let world = World::new();
     let (code, text) = world.edited_meanwhile(&["--json"], || world.edit());
     assert_eq!(code, Some(8), "{text}");

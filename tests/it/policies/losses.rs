@@ -83,7 +83,7 @@ fn an_update_that_deletes_the_flake_is_done_only_on_demand() {
 }
 
 #[test]
-fn half_of_the_files_may_go() {
+fn half_of_the_files_may_be_deleted() {
     let world = World::new(20);
     for number in 0..11 {
         world.repo.remove(format!("many/{number}.nix"));
@@ -94,7 +94,7 @@ fn half_of_the_files_may_go() {
 }
 
 #[test]
-fn what_was_edited_or_is_not_managed_survives_a_mass_deletion() {
+fn edited_and_unmanaged_files_survive_a_mass_deletion() {
     let world = World::new(20);
     world
         .sandbox

@@ -174,7 +174,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn no_edit_is_lost_and_what_is_refused_changes_nothing(
+    fn no_edit_is_lost_and_a_refused_run_changes_nothing(
         steps in prop::collection::vec(step(), 4..16),
     ) {
         let mut world = World::new();

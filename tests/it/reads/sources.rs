@@ -132,7 +132,7 @@ fn sources(directory: &Path, found: &mut Vec<std::path::PathBuf>) {
 }
 
 #[test]
-fn every_read_by_a_path_is_known() {
+fn every_call_that_reads_by_a_path_is_listed_with_its_reason() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     sources(&root, &mut files);

@@ -163,7 +163,7 @@ fn another_kernel_is_rebooted_into() {
 }
 
 #[test]
-fn a_system_without_an_initial_ram_disk_is_compared_all_the_same() {
+fn a_system_without_an_initial_ram_disk_is_compared_too() {
     let world = World::new();
     for system in ["old", "new"] {
         fs::remove_file(world.system(system).join("initrd")).unwrap();
@@ -205,7 +205,7 @@ fn a_reboot_waits_for_its_window() {
 }
 
 #[test]
-fn where_only_the_boot_default_is_wanted_nothing_is_switched() {
+fn with_action_boot_nothing_is_switched() {
     let world = World::new().built(None);
     let module = Module {
         action: "boot",

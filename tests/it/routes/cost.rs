@@ -102,7 +102,7 @@ fn an_update_receives_no_more_than_git_itself() {
 }
 
 #[test]
-fn a_machine_that_does_not_know_its_commit_asks_for_what_it_lacks_and_nothing_else() {
+fn a_machine_that_does_not_know_its_commit_requests_only_what_it_lacks() {
     let repo = Repo::with_history(11);
     let forge = Forge::serve(&repo);
     for transport in ["git", "api"] {
@@ -136,7 +136,7 @@ fn a_machine_that_does_not_know_its_commit_asks_for_what_it_lacks_and_nothing_el
 }
 
 #[test]
-fn a_full_download_is_one_pack_whatever_is_here_already() {
+fn a_full_download_is_one_pack_even_if_most_is_stored_already() {
     let repo = Repo::with_history(11);
     let forge = Forge::serve(&repo);
     let machine = Machine::github(&forge, &repo, "auto");
@@ -176,7 +176,7 @@ fn the_exact_id_of_a_commit_costs_one_request_less() {
 }
 
 #[test]
-fn the_begin_of_an_id_is_known_to_the_api() {
+fn the_api_resolves_an_abbreviated_id() {
     let repo = Repo::with_history(3);
     let forge = Forge::serve(&repo);
     let machine = Machine::github(&forge, &repo, "auto");
@@ -190,7 +190,7 @@ fn the_begin_of_an_id_is_known_to_the_api() {
 }
 
 #[test]
-fn a_commit_that_one_of_a_forges_machines_does_not_have_yet_is_asked_for_once_more() {
+fn a_commit_that_one_server_of_a_forge_lacks_is_requested_once_more() {
     let repo = Repo::with_history(3);
     let forge = Forge::serve(&repo);
     let machine = Machine::git(&forge, &repo);

@@ -174,7 +174,7 @@ fn strings(value: &serde_json::Value) -> Vec<&str> {
 }
 
 #[test]
-fn a_token_that_is_said_back_is_masked_on_every_output() {
+fn a_token_in_an_answer_is_masked_on_every_output() {
     for (what, outputs) in told(&format!("who is {}", forms().join(" "))) {
         for (stream, text) in &outputs {
             let found = forms().into_iter().find(|form| text.contains(form));
@@ -187,7 +187,7 @@ fn a_token_that_is_said_back_is_masked_on_every_output() {
 }
 
 #[test]
-fn what_deceives_a_terminal_or_a_reader_reaches_neither() {
+fn control_and_invisible_characters_are_never_printed() {
     let words = "a\u{9b}2J\u{202e}b\u{200b}\u{2028}c\u{1b}]0;x\u{7}d\u{ad}";
     for (what, outputs) in told(words) {
         for (stream, text) in &outputs {
@@ -206,7 +206,7 @@ fn what_deceives_a_terminal_or_a_reader_reaches_neither() {
 }
 
 #[test]
-fn words_without_end_are_cut() {
+fn endless_messages_are_cut() {
     for (what, outputs) in told(&"word ".repeat(6000)) {
         for (stream, text) in &outputs {
             assert!(text.len() < 4000, "{what}, {stream}: {} bytes", text.len());
@@ -215,7 +215,7 @@ fn words_without_end_are_cut() {
 }
 
 #[test]
-fn names_and_subjects_without_end_are_cut() {
+fn endless_names_and_subjects_are_cut() {
     let repo = Repo::new();
     let blob = repo.blob("x");
     let long = "n\u{9b}".repeat(7 << 20);
@@ -265,7 +265,7 @@ fn talks(word: &str, status: u32) -> String {
 }
 
 #[test]
-fn what_a_child_process_says_is_fit_to_print() {
+fn the_output_of_a_child_process_is_sanitized() {
     let repo = Repo::small();
     let path = repo.path().display().to_string();
     let ssh = format!("ssh://git@host.example{path}");
@@ -291,7 +291,7 @@ fn what_a_child_process_says_is_fit_to_print() {
 }
 
 #[test]
-fn what_a_rebuild_prints_is_fit_to_print_line_by_line() {
+fn the_output_of_a_rebuild_is_sanitized_line_by_line() {
     let repo = Repo::small();
     repo.write(
         "flake.nix",

@@ -143,7 +143,7 @@ fn slow_table(cases: Vec<(&str, Vec<(When, Action)>)>) -> String {
 }
 
 #[test]
-fn a_git_that_is_in_the_way_is_left_for_the_api() {
+fn where_git_is_blocked_the_api_is_used() {
     let mut world = World::new();
     let elsewhere = world.forge.other_host();
     let to = Action::RedirectOrigin {
@@ -217,7 +217,7 @@ fn a_git_that_is_in_the_way_is_left_for_the_api() {
 }
 
 #[test]
-fn a_fetch_that_fails_after_the_name_was_resolved_is_left_for_the_api() {
+fn a_fetch_that_fails_after_the_name_was_resolved_falls_back_to_the_api() {
     let mut world = World::new();
     let refused = |words: &str| Action::ReplaceBody(pkt_line(format!("ERR {words}")));
     let dies = [
@@ -285,7 +285,7 @@ fn a_fetch_that_fails_after_the_name_was_resolved_is_left_for_the_api() {
 }
 
 #[test]
-fn a_git_that_does_not_answer_is_tried_again_and_then_left() {
+fn a_git_that_does_not_answer_is_retried_and_then_given_up() {
     let told = slow_table(vec![
         ("server error", vec![(git(), Action::status(503, "later"))]),
         (
@@ -317,7 +317,7 @@ fn a_git_that_does_not_answer_is_tried_again_and_then_left() {
 }
 
 #[test]
-fn an_api_that_is_in_the_way_is_left_for_a_full_pack() {
+fn where_the_api_is_blocked_a_full_pack_is_fetched() {
     // What git can do here is to send everything.
     let poor = || {
         let sends_all = |seen: &crate::common::forge::Seen| {
@@ -382,7 +382,7 @@ fn an_api_that_is_in_the_way_is_left_for_a_full_pack() {
 }
 
 #[test]
-fn a_download_that_the_quota_does_not_cover_is_not_begun() {
+fn a_download_that_the_quota_does_not_cover_is_not_started() {
     let mut world = World::new();
     let quota = |world: &World, remaining| {
         world.forge.configure(|config| {
@@ -419,7 +419,7 @@ fn a_download_that_the_quota_does_not_cover_is_not_begun() {
 }
 
 #[test]
-fn a_clear_no_ends_the_run_at_once() {
+fn a_definite_refusal_ends_the_run_at_once() {
     let mut world = World::new();
     let json = |code, words: &str| {
         let body = format!("{{\"message\":\"{words}\"}}");
@@ -477,7 +477,7 @@ fn a_clear_no_ends_the_run_at_once() {
 }
 
 #[test]
-fn a_pack_that_was_proven_wrong_is_not_asked_for_elsewhere() {
+fn a_pack_that_was_proven_wrong_has_no_fallback() {
     let mut world = World::new();
     let bit = Action::mutate_pack(|mut pack| {
         let place = pack.len() / 2;
@@ -511,7 +511,7 @@ fn a_pack_that_was_proven_wrong_is_not_asked_for_elsewhere() {
 }
 
 #[test]
-fn an_answer_of_the_api_that_was_proven_wrong_is_not_asked_for_elsewhere() {
+fn an_answer_of_the_api_that_was_proven_wrong_has_no_fallback() {
     let mut world = World::new();
     let rows = |change: fn(&mut Vec<serde_json::Value>)| {
         Action::mutate_json(move |listing| change(listing["tree"].as_array_mut().unwrap()))
@@ -564,7 +564,7 @@ fn an_answer_of_the_api_that_was_proven_wrong_is_not_asked_for_elsewhere() {
 }
 
 #[test]
-fn where_every_way_is_blocked_the_usual_one_is_told() {
+fn where_every_route_is_blocked_the_usual_one_is_reported() {
     let mut world = World::new();
     let limit = |time: &str| Action::status_with(429, "retry-after", time, "slow down");
     let cases = vec![
@@ -604,7 +604,7 @@ fn where_every_way_is_blocked_the_usual_one_is_told() {
 }
 
 #[test]
-fn where_git_was_chosen_there_is_no_other_way() {
+fn where_git_was_chosen_there_is_no_fallback() {
     let limit = || Action::status_with(429, "retry-after", "3600", "slow down");
     for plain in [false, true] {
         let mut world = World::with(|forge, repo| {
@@ -650,7 +650,7 @@ fn where_git_was_chosen_there_is_no_other_way() {
 }
 
 #[test]
-fn a_run_that_has_no_time_left_begins_nothing_else() {
+fn a_run_without_time_left_starts_no_other_route() {
     let mut world = World::new();
     world.machine.world.config("[limits]\ntime = \"1s\"\n");
     insta::assert_snapshot!(world.outcome(vec![(When::fetch(), Action::Silence)]), @r#"exit 3: timeout"#);
@@ -662,7 +662,7 @@ fn a_run_that_has_no_time_left_begins_nothing_else() {
 }
 
 #[test]
-fn downloads_limited_without_a_login_are_left_for_the_api_and_end_as_a_rate_limit() {
+fn downloads_limited_without_a_login_fall_back_to_the_api_and_end_as_a_rate_limit() {
     let words =
         "ERR We are limiting some unauthenticated downloads. Try again later or authenticate.\n";
     let line = format!("{:04x}{words}", words.len() + 4);

@@ -136,7 +136,7 @@ fn git_over_http_without_filters() {
 }
 
 #[test]
-fn a_check_over_http_without_filters_is_no_reason_to_take_everything() {
+fn a_check_over_http_without_filters_does_not_fetch_everything() {
     let repo = repo();
     let forge = Forge::serve(&repo);
     forge.configure(|config| config.filter = false);
@@ -193,7 +193,7 @@ fn git_over_http_at_a_former_name() {
 }
 
 #[test]
-fn git_over_http_that_wants_discovery_first() {
+fn git_over_http_that_needs_discovery_first() {
     for status in [401, 404] {
         let repo = repo();
         let forge = Forge::serve(&repo);

@@ -28,7 +28,7 @@ fn advice(machine: &Machine, name: &str) -> String {
 const GONE: &str = "check `--ref`: it may have been renamed or deleted";
 
 #[test]
-fn what_a_repository_has_is_named_in_place_of_what_it_does_not_have() {
+fn a_missing_name_is_reported_with_those_that_exist() {
     let repo = Repo::small();
     repo.branch("feature/x");
     let forge = Forge::serve(&repo);
@@ -53,7 +53,7 @@ fn what_a_repository_has_is_named_in_place_of_what_it_does_not_have() {
 }
 
 #[test]
-fn a_default_branch_that_does_not_exist_is_named_with_those_that_do() {
+fn a_missing_default_branch_is_reported_with_those_that_exist() {
     let repo = Repo::small();
     repo.branch("trunk");
     repo.delete_ref("refs/heads/main");

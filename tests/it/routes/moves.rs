@@ -58,7 +58,7 @@ fn every_command_that_asks_the_host_forgets_the_address_after_a_surprise() {
 }
 
 #[test]
-fn a_move_that_only_the_api_sees_is_named_and_told_by_the_state() {
+fn a_move_that_only_the_api_sees_is_reported_and_is_in_the_state() {
     let repo = Repo::with_history(3);
     let forge = Forge::serve(&repo);
     let api = forge.api_url();

@@ -36,7 +36,7 @@ fn refused() -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_changed_field_is_refused_by_every_way_that_asks_the_api() {
+fn a_changed_field_is_refused_by_every_route_that_uses_the_api() {
     for transport in ["api", "auto"] {
         let repo = Repo::with_history(2);
         let forge = Forge::serve(&repo);
@@ -69,7 +69,7 @@ fn a_changed_field_is_refused_by_every_way_that_asks_the_api() {
 }
 
 #[test]
-fn what_the_api_cannot_prove_is_left_to_git() {
+fn a_commit_that_the_api_cannot_prove_is_fetched_by_git() {
     let repo = Repo::with_history(2);
     let forge = Forge::serve(&repo);
     publish_hidden(&repo);
@@ -95,7 +95,7 @@ fn what_the_api_cannot_prove_is_left_to_git() {
 }
 
 #[test]
-fn a_commit_on_the_forges_word_is_never_called_equal() {
+fn an_unproven_commit_is_never_reported_as_equal() {
     let repo = Repo::with_history(2);
     let forge = Forge::serve(&repo);
     block(&forge);
@@ -186,7 +186,7 @@ fn a_commit_on_the_forges_word_is_never_called_equal() {
 }
 
 #[test]
-fn a_commit_that_turns_out_to_have_another_tree_is_not_called_equal() {
+fn a_commit_that_proves_to_have_another_tree_is_not_reported_as_equal() {
     let repo = Repo::with_history(2);
     let forge = Forge::serve(&repo);
     let foreign = repo.id("main~1^{tree}");

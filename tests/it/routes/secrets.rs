@@ -126,7 +126,7 @@ fn a_private_repository_is_read_by_every_route_with_the_token_from_every_place()
 }
 
 #[test]
-fn an_update_brings_the_token_along_on_every_rung() {
+fn an_update_sends_the_token_on_every_route() {
     let repo = Repo::small();
     let forge = Forge::private(&repo, TOKEN);
     let machine =
@@ -163,7 +163,7 @@ fn an_update_brings_the_token_along_on_every_rung() {
 }
 
 #[test]
-fn a_token_that_belongs_elsewhere_stays_here() {
+fn a_token_of_another_host_is_not_sent() {
     let repo = Repo::small();
     let forge = Forge::private(&repo, TOKEN);
     let elsewhere = |machine: Machine| {
@@ -203,7 +203,7 @@ fn a_token_that_belongs_elsewhere_stays_here() {
 }
 
 #[test]
-fn no_answer_makes_it_go_to_another_origin() {
+fn no_answer_makes_the_token_go_to_another_origin() {
     let repo = Repo::small();
     let forge = Forge::private(&repo, TOKEN);
     let other = forge.other_host();
@@ -304,7 +304,7 @@ fn programs_that_are_started_are_given_no_secret() {
 }
 
 #[test]
-fn no_core_is_written_of_this_program_or_of_what_it_starts() {
+fn no_core_dump_is_written_of_this_program_or_its_children() {
     let sandbox = Sandbox::new();
     let limit = sandbox.root().join("limit");
     sandbox.tool(

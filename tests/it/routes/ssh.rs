@@ -16,7 +16,7 @@ fn machine(repo: &Repo, script: &str) -> Machine {
 }
 
 #[test]
-fn a_server_that_drops_the_variable_is_asked_by_its_shell() {
+fn a_server_that_drops_the_protocol_variable_gets_it_by_its_shell() {
     let repo = Repo::with_history(3);
     // As sshd without `AcceptEnv GIT_PROTOCOL`: the account's shell runs the command.
     let shell = r#"unset GIT_PROTOCOL; eval "$(echo "$command" | sed 's/git-upload-pack/git upload-pack/')""#;
@@ -30,7 +30,7 @@ fn a_server_that_drops_the_variable_is_asked_by_its_shell() {
 }
 
 #[test]
-fn a_refusal_is_told_as_what_it_is_and_nothing_is_written() {
+fn a_refusal_is_reported_with_its_cause_and_nothing_is_written() {
     for (code, says) in [
         (
             "ssh_login",

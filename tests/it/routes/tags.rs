@@ -40,7 +40,7 @@ fn a_name_that_becomes_another_kind_of_thing_is_refused_by_the_api_too() {
 }
 
 #[test]
-fn what_an_older_version_has_written_of_names_is_read() {
+fn names_written_by_an_older_version_are_read() {
     let repo = Repo::small();
     repo.tag("v1").branch("v7");
     let forge = Forge::serve(&repo);

@@ -22,7 +22,7 @@ fn a_server_that_ignores_filters_sends_all_at_once() {
 }
 
 #[test]
-fn a_server_that_dies_of_a_filter_is_asked_for_everything() {
+fn a_server_that_fails_on_a_filter_is_asked_for_everything() {
     let repo = Repo::with_history(5);
     let source = Altered::requests(&repo, <[u8]>::to_vec);
     let mut machine = Machine::new();
@@ -53,7 +53,7 @@ fn a_server_that_sends_whole_packs_instead_of_thin_ones_is_fine() {
 }
 
 #[test]
-fn a_file_that_is_not_sent_is_missed() {
+fn a_file_that_is_not_sent_is_reported_as_missing() {
     let repo = repo();
     // From the third request on, the first wanted file is left out.
     let source = Altered::requests(&repo, |request| {
@@ -74,7 +74,7 @@ fn a_file_that_is_not_sent_is_missed() {
 }
 
 #[test]
-fn a_cut_answer_is_no_update() {
+fn a_cut_answer_is_refused() {
     let repo = repo();
     let source = Altered::answers(&repo, |number, mut answer| {
         if number > 0 {
@@ -106,7 +106,7 @@ fn a_flipped_bit_in_a_pack_stops_the_run() {
 }
 
 #[test]
-fn the_pack_of_another_commit_is_not_taken_for_ours() {
+fn the_pack_of_another_commit_is_refused() {
     let repo = repo();
     let other = Repo::small();
     let pack = |repo: &Repo| {
@@ -130,7 +130,7 @@ fn the_pack_of_another_commit_is_not_taken_for_ours() {
 }
 
 #[test]
-fn words_of_the_server_are_passed_on() {
+fn the_message_of_the_server_is_in_the_error() {
     let repo = repo();
     let source = Altered::answers(&repo, |number, answer| {
         if number == 0 {
@@ -147,7 +147,7 @@ fn words_of_the_server_are_passed_on() {
 }
 
 #[test]
-fn pages_and_noise_are_no_answer() {
+fn pages_and_noise_are_refused_as_answers() {
     let repo = repo();
     for noise in [
         "<!DOCTYPE html><html>",
@@ -172,7 +172,7 @@ fn pages_and_noise_are_no_answer() {
 }
 
 #[test]
-fn an_id_of_the_other_hash_is_told() {
+fn an_id_of_the_other_hash_is_refused_as_such() {
     let repo = repo();
     let source = Altered::answers(&repo, |_, _| {
         let line = format!("{} refs/heads/main\n", "a".repeat(64));
@@ -182,7 +182,7 @@ fn an_id_of_the_other_hash_is_told() {
 }
 
 #[test]
-fn a_damaged_object_of_the_repository_is_named_as_one() {
+fn a_damaged_object_of_the_repository_is_reported_as_damaged() {
     let repo = Repo::small();
     let id = repo.object("blob", b"content\n");
     let tree = repo.raw_tree(&[Entry::file("damaged", &id)]);

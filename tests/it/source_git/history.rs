@@ -30,7 +30,7 @@ fn asked(repo: &Repo, machine: &mut Machine, old: CommitId) -> (bool, u64) {
 }
 
 #[test]
-fn a_parent_is_known_for_free() {
+fn a_parent_costs_no_request() {
     let (repo, mut machine, old) = synced();
     assert_eq!(asked(&repo, &mut machine, old), (true, 0), "itself");
     repo.write("a", "a").commit("next");
@@ -99,7 +99,7 @@ fn an_unrelated_history_does_not_descend() {
 }
 
 #[test]
-fn a_commit_that_the_server_forgot_is_no_ancestor() {
+fn a_commit_that_the_server_has_lost_is_not_an_ancestor() {
     let (repo, mut machine, _) = synced();
     repo.write("a", "a").commit("one");
     machine.sync(&source(&repo), "main").unwrap();
@@ -138,7 +138,7 @@ fn a_server_without_filters_is_asked_too() {
 }
 
 #[test]
-fn a_branch_set_back_does_not_descend_whatever_the_store_knows() {
+fn a_branch_set_back_does_not_descend_though_the_store_has_its_commits() {
     for filters in [true, false] {
         let repo = Repo::small();
         for round in 0..6 {

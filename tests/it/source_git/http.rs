@@ -89,7 +89,7 @@ fn an_update_is_two_posts_and_no_change_is_one() {
 }
 
 #[test]
-fn a_host_that_wants_the_suffix_is_remembered() {
+fn a_host_that_needs_the_suffix_is_remembered() {
     let repo = Repo::with_history(3);
     let forge = Forge::serve(&repo);
     forge.configure(|config| config.suffix = Suffix::Required);
@@ -129,7 +129,7 @@ fn a_host_that_wants_the_suffix_is_remembered() {
 }
 
 #[test]
-fn a_redirect_of_a_post_is_not_followed_but_found_out() {
+fn a_redirected_post_is_not_followed_but_resolved_by_discovery() {
     let repo = Repo::with_history(3);
     let forge = Forge::serve(&repo);
     forge.configure(|config| config.suffix = Suffix::Redirected);
@@ -163,7 +163,7 @@ fn a_renamed_repository_is_followed_on_its_host() {
 }
 
 #[test]
-fn a_host_that_wants_discovery_first_is_asked_so_from_then_on() {
+fn a_host_that_needs_discovery_first_gets_it_first_from_then_on() {
     let repo = Repo::with_history(3);
     for status in [400, 401, 404, 405, 501] {
         let forge = Forge::serve(&repo);
@@ -193,7 +193,7 @@ fn now() -> u64 {
 }
 
 #[test]
-fn a_remembered_address_is_believed_for_a_day() {
+fn a_remembered_address_is_used_for_a_day() {
     let repo = Repo::with_history(3);
     let forge = Forge::serve(&repo);
     let asked = forge.git_url().replace("acme/machines", "acme/before");
@@ -225,7 +225,7 @@ fn a_remembered_address_is_believed_for_a_day() {
 }
 
 #[test]
-fn another_hosts_memory_is_not_believed() {
+fn the_remembered_address_of_another_host_is_not_used() {
     let repo = Repo::with_history(3);
     let forge = Forge::serve(&repo);
     let other = forge.other_host();
@@ -244,7 +244,7 @@ fn another_hosts_memory_is_not_believed() {
 }
 
 #[test]
-fn the_token_opens_a_private_repository_and_stays_with_its_host() {
+fn a_private_repository_is_read_with_the_token_which_only_its_host_gets() {
     let repo = Repo::with_history(3);
     let forge = Forge::private(&repo, CANARY);
     let other = forge.other_host();
@@ -282,7 +282,7 @@ fn the_token_opens_a_private_repository_and_stays_with_its_host() {
 }
 
 #[test]
-fn refusals_are_told_apart_and_not_asked_twice() {
+fn refusals_are_distinguished_and_not_retried() {
     let repo = Repo::with_history(3);
     let machine = Machine::new();
     let refused = |forge: &Forge, token: Option<&Token>| {
@@ -379,7 +379,7 @@ fn a_server_without_version_2_is_asked_by_version_0() {
 }
 
 #[test]
-fn an_empty_repository_without_version_2_is_known_as_empty() {
+fn an_empty_repository_without_version_2_is_reported_as_empty() {
     let forge = Forge::serve(&Repo::new());
     forge.configure(|config| config.protocol_v2 = false);
     let error = anonymous(&forge, &Machine::new())
@@ -475,7 +475,7 @@ fn a_server_that_cannot_send_a_pack_beside_its_messages_is_refused() {
 }
 
 #[test]
-fn a_server_that_is_silent_for_lack_of_version_2_is_found() {
+fn a_server_that_is_silent_for_lack_of_version_2_is_asked_by_version_0() {
     let repo = Repo::with_history(3);
     let forge = Forge::serve(&repo);
     let machine = Machine::new();
@@ -516,7 +516,7 @@ fn a_server_that_fails_for_another_reason_keeps_its_error() {
 }
 
 #[test]
-fn a_server_without_filters_costs_one_request_in_vain() {
+fn a_server_without_filters_costs_one_failed_request() {
     let repo = Repo::with_history(3);
     let forge = Forge::serve(&repo);
     forge.configure(|config| config.filter = false);

@@ -35,7 +35,7 @@ fn a_name_is_a_branch_before_it_is_a_tag() {
 }
 
 #[test]
-fn a_name_that_only_begins_like_another_is_unknown() {
+fn a_prefix_of_a_name_is_unknown() {
     let repo = Repo::small();
     repo.branch("main-2");
     repo.delete_ref("refs/heads/main");
@@ -44,7 +44,7 @@ fn a_name_that_only_begins_like_another_is_unknown() {
 }
 
 #[test]
-fn annotated_tags_lead_to_their_commit() {
+fn annotated_tags_resolve_to_their_commit() {
     let repo = Repo::small();
     let tip = repo.tip().unwrap();
     let tag = repo.annotated_tag("v1");
@@ -65,7 +65,7 @@ fn a_full_id_is_a_commit_and_costs_nothing() {
 }
 
 #[test]
-fn what_cannot_be_a_source_is_told_apart() {
+fn repositories_that_cannot_be_read_have_distinct_errors() {
     assert_eq!(refused(&Repo::new(), "main"), "source::empty_repository");
     let repo = Repo::small();
     assert_eq!(refused(&repo, "nowhere"), "source::unknown_ref");

@@ -34,7 +34,7 @@ fn a_fresh_machine_selects_what_it_lacks() {
 }
 
 #[test]
-fn a_target_that_has_every_file_costs_the_listing_only() {
+fn a_target_that_has_every_file_costs_only_the_listing() {
     let (repo, mut machine) = synced();
     machine.lose_store();
     let synced = machine.sync(&source(&repo), "main").unwrap();
@@ -90,7 +90,7 @@ fn a_change_costs_two_requests_and_little_more_than_itself() {
 }
 
 #[test]
-fn a_local_repository_offers_filters_whatever_its_configuration_says() {
+fn a_local_repository_offers_filters_whatever_its_configuration() {
     let repo = Repo::with_history(5);
     let mut machine = Machine::new();
     let first = machine.sync(&source(&repo), "main").unwrap();
@@ -104,7 +104,7 @@ fn a_local_repository_offers_filters_whatever_its_configuration_says() {
 }
 
 #[test]
-fn full_is_taken_where_it_is_asked_for() {
+fn a_full_fetch_is_done_where_it_is_asked_for() {
     let (repo, mut machine) = synced();
     let full = machine.sync(&forced(&repo), "main").unwrap();
     assert_eq!((full.route, full.requests), (Route::Full, 2));
@@ -115,7 +115,7 @@ fn full_is_taken_where_it_is_asked_for() {
 }
 
 #[test]
-fn excluded_content_is_never_downloaded_by_selecting() {
+fn select_never_downloads_excluded_files() {
     let repo = Repo::with_history(5);
     allow_filters(&repo);
     repo.write("target/large", "x".repeat(100_000))
@@ -172,7 +172,7 @@ fn a_rewind_is_a_delta_after_asking_twice() {
 }
 
 #[test]
-fn an_unrelated_history_is_a_delta_as_long_as_the_server_keeps_ours() {
+fn an_unrelated_history_is_a_delta_as_long_as_the_server_has_our_commit() {
     let (repo, mut machine) = synced();
     repo.branch("kept");
     repo.write("other.nix", "other")
@@ -203,7 +203,7 @@ fn a_server_that_lost_our_commit_costs_a_listing_not_everything() {
 }
 
 #[test]
-fn builds_on_what_the_store_has_where_the_last_commit_is_not_known() {
+fn a_delta_is_based_on_the_store_where_the_last_commit_is_not_known() {
     let (repo, mut machine) = synced();
     machine.last = None;
     repo.write("new.nix", "one").commit("one");
@@ -254,7 +254,7 @@ fn a_delta_takes_its_base_from_the_target() {
 }
 
 #[test]
-fn what_is_not_excluded_any_more_is_selected() {
+fn a_file_that_is_no_longer_excluded_is_selected() {
     let (repo, mut machine) = with_left_out();
     machine.excluded = |_| false;
     let tip = repo.tip().unwrap();
@@ -348,7 +348,7 @@ fn a_commit_that_vanishes_after_it_was_resolved_is_unknown() {
 }
 
 #[test]
-fn an_id_of_something_else_is_no_commit() {
+fn an_id_of_another_kind_of_object_is_an_unknown_commit() {
     let (repo, mut machine) = synced();
     let blob = repo.blob("just a file");
     repo.annotated_tag_of("file", &blob);
@@ -433,7 +433,7 @@ fn limits_hold_and_name_their_setting() {
 }
 
 #[test]
-fn a_signal_and_the_deadline_stop_it() {
+fn a_signal_and_the_deadline_stop_a_fetch() {
     let repo = Repo::small();
     let interrupt = Arc::new(AtomicBool::new(false));
     let options = Options::new(Limits::default(), interrupt.clone());
@@ -453,7 +453,7 @@ fn a_signal_and_the_deadline_stop_it() {
 }
 
 #[test]
-fn many_files_are_asked_for_in_a_few_requests() {
+fn many_files_are_requested_in_a_few_requests() {
     let repo = History::of(1).files(5100).repo();
     allow_filters(&repo);
     let mut machine = Machine::new();

@@ -63,7 +63,7 @@ fn one_connection_serves_every_request() {
 }
 
 #[test]
-fn a_server_that_drops_the_variable_is_asked_by_the_shell() {
+fn a_server_that_drops_the_protocol_variable_gets_it_by_its_shell() {
     let repo = Repo::small();
     let host = Host::new("unset GIT_PROTOCOL; exec sh -c \"$last\"");
     let mut machine = Machine::new();
@@ -194,7 +194,7 @@ fn a_shell_that_rejects_the_second_command_is_asked_by_version_0() {
 }
 
 #[test]
-fn what_ssh_says_is_understood() {
+fn messages_of_ssh_become_errors_with_their_cause() {
     let repo = Repo::small();
     for (script, expected) in [
         (
@@ -228,7 +228,7 @@ fn what_ssh_says_is_understood() {
 }
 
 #[test]
-fn a_host_that_says_nothing_ends_with_the_deadline() {
+fn a_silent_host_is_given_up_at_the_deadline() {
     let repo = Repo::small();
     let host = Host::new("read -r _");
     let options = Options {

@@ -95,7 +95,7 @@ fn a_listing_that_is_cut_off_is_taken_part_by_part() {
 }
 
 #[test]
-fn a_host_that_knows_json_only_is_understood() {
+fn a_host_that_answers_in_json_only_is_read() {
     let repo = Repo::new();
     let content: Vec<u8> = (0..=255).cycle().take(1000).collect();
     repo.write("data", &content).commit("one file");
@@ -121,7 +121,7 @@ fn a_host_that_knows_json_only_is_understood() {
 }
 
 #[test]
-fn a_file_that_is_json_is_not_taken_for_an_answer() {
+fn a_file_that_is_json_is_read_as_a_file() {
     let repo = Repo::new();
     repo.write("a.json", r#"{"content":"QQ==","encoding":"base64"}"#)
         .write("b.html", "<!DOCTYPE html>")
@@ -148,7 +148,7 @@ fn a_file_that_is_json_is_not_taken_for_an_answer() {
 }
 
 #[test]
-fn an_answer_without_the_content_is_left_to_another_way() {
+fn an_answer_without_the_content_falls_back_to_another_route() {
     let repo = Repo::small();
     let flake = repo.id("main:flake.nix");
     let forge = Forge::serve(&repo);
@@ -168,7 +168,7 @@ fn an_answer_without_the_content_is_left_to_another_way() {
 }
 
 #[test]
-fn a_large_file_whose_size_is_not_known_is_asked_for_again_alone() {
+fn a_large_file_whose_size_is_not_known_is_requested_again_alone() {
     let repo = Repo::small();
     let large: Vec<u8> = (0..3_000_000_u32)
         .map(|n| (n.wrapping_mul(2_654_435_761) >> 24).to_le_bytes()[0])

@@ -59,7 +59,7 @@ fn row<'a>(listing: &'a mut serde_json::Value, path: &str) -> &'a mut serde_json
 }
 
 #[test]
-fn a_blob_with_other_bytes_is_asked_for_once_more_and_then_named() {
+fn a_blob_with_other_bytes_is_requested_once_more_and_then_named() {
     let changes: [fn(Vec<u8>) -> Vec<u8>; 5] = [
         |mut body| {
             body[0] ^= 1;
@@ -115,7 +115,7 @@ fn a_blob_with_other_bytes_is_asked_for_once_more_and_then_named() {
 }
 
 #[test]
-fn the_blob_of_another_file_is_no_answer() {
+fn the_blob_of_another_file_is_refused() {
     let repo = Repo::small();
     let other = repo.cat("main:flake.nix");
     let forge = Forge::serve(&repo);
@@ -152,7 +152,7 @@ fn a_commit_of_another_form_is_malformed() {
 }
 
 #[test]
-fn what_is_no_answer_of_a_forge_is_never_taken_for_one() {
+fn an_answer_that_is_not_of_a_forge_is_refused() {
     let liar = Liar::new();
     for part in [
         "/commits/heads",
@@ -265,7 +265,7 @@ fn refusals_have_their_classes() {
 }
 
 #[test]
-fn a_redirect_elsewhere_is_refused_at_every_step_and_the_token_stays() {
+fn a_redirect_elsewhere_is_refused_at_every_step_and_gets_no_token() {
     let repo = Repo::small();
     for part in [
         "/commits/heads",

@@ -102,7 +102,7 @@ fn a_repository_that_cannot_be_read_says_why() {
 }
 
 #[test]
-fn a_commit_that_is_gone_is_told_from_a_repository_that_is() {
+fn a_missing_commit_is_distinguished_from_a_missing_repository() {
     let repo = Repo::small();
     let forge = Forge::serve(&repo);
     let machine = Machine::new();
@@ -144,7 +144,7 @@ fn a_renamed_repository_is_followed_once() {
 }
 
 #[test]
-fn descent_is_told_by_the_parents_the_store_or_two_requests() {
+fn descent_is_found_by_the_parents_the_store_or_two_requests() {
     let repo = Repo::small();
     let first = repo.tip().unwrap();
     let second = repo.write("a", "1").commit("second");
@@ -184,7 +184,7 @@ fn descent_is_told_by_the_parents_the_store_or_two_requests() {
 }
 
 #[test]
-fn the_new_commit_comes_along_with_its_descent() {
+fn the_new_commit_is_received_with_its_descent() {
     let repo = Repo::small();
     let first = repo.tip().unwrap();
     repo.write("a", "1").commit("second");

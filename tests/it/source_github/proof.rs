@@ -44,7 +44,7 @@ fn assert_unproven(error: Error, commit: &str) {
 type Change = fn(&mut Value, &str);
 
 #[test]
-fn one_changed_field_brings_no_foreign_tree_in() {
+fn one_changed_field_never_makes_a_foreign_tree_pass() {
     let repo = Repo::small();
     let foreign = repo.id("main^{tree}");
     repo.write("flake.nix", "new").commit("new");
@@ -126,7 +126,7 @@ fn a_commit_whose_bytes_cannot_be_had_is_refused_or_trusted_and_named() {
 }
 
 #[test]
-fn a_commit_that_lacks_what_the_schema_leaves_out_is_not_malformed() {
+fn a_commit_without_optional_fields_is_not_malformed() {
     let repo = Repo::small();
     let tip = repo.tip().unwrap();
     let forge = Forge::serve(&repo);
@@ -171,7 +171,7 @@ fn claim(forge: &Forge, status: &'static str) {
 }
 
 #[test]
-fn parents_that_are_known_decide_whatever_a_comparison_says() {
+fn known_parents_decide_against_a_comparison() {
     let repo = Repo::small();
     let tree = repo.id("main^{tree}");
     let root = repo.tip().unwrap();
@@ -208,7 +208,7 @@ fn parents_that_are_known_decide_whatever_a_comparison_says() {
 }
 
 #[test]
-fn what_is_not_known_is_proven_by_the_commits_between_or_refused() {
+fn unknown_descent_is_proven_by_the_commits_between_or_refused() {
     let repo = Repo::small();
     let tree = repo.id("main^{tree}");
     let old = repo.write("a", "1").commit("old");
@@ -275,7 +275,7 @@ fn what_is_not_known_is_proven_by_the_commits_between_or_refused() {
 }
 
 #[test]
-fn many_commits_are_asked_for_page_by_page_and_not_for_ever() {
+fn many_commits_are_requested_page_by_page_up_to_a_bound() {
     let repo = Repo::small();
     let first = repo.tip().unwrap();
     let mut stream = Vec::new();

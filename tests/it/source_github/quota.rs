@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_quota_that_does_not_suffice_is_not_begun() {
+fn a_download_beyond_the_quota_is_not_started() {
     let repo = Repo::with_history(2);
     let blobs = distinct_blobs(&repo, "main") as u64;
     let forge = Forge::serve(&repo);
@@ -37,7 +37,7 @@ fn a_quota_that_does_not_suffice_is_not_begun() {
 }
 
 #[test]
-fn what_came_before_a_failure_is_kept() {
+fn files_received_before_a_failure_are_kept() {
     let repo = Repo::with_history(2);
     let blobs = distinct_blobs(&repo, "main");
     let forge = Forge::serve(&repo);

@@ -98,7 +98,7 @@ fn a_failure_exits_with_1_and_shows_the_place() {
 }
 
 #[test]
-fn a_broken_configuration_reads_as_a_failure_not_as_a_warning() {
+fn a_broken_configuration_exits_as_a_failure_not_as_a_warning() {
     let sandbox = sandbox();
     sandbox.config("[validate]\ndirectory = []\n");
     let _ = run(&sandbox, &[]).code(1);
@@ -106,7 +106,7 @@ fn a_broken_configuration_reads_as_a_failure_not_as_a_warning() {
 }
 
 #[test]
-fn fix_says_what_it_does_and_the_next_run_is_clean() {
+fn fix_prints_what_it_does_and_the_next_run_is_clean() {
     let sandbox = sandbox();
     let directory = sandbox.root().join("made");
     sandbox.config(&format!(
@@ -124,7 +124,7 @@ fn fix_says_what_it_does_and_the_next_run_is_clean() {
 }
 
 #[test]
-fn verbose_tells_what_is_right() {
+fn verbose_lists_the_checks_that_passed() {
     let sandbox = sandbox();
     let output = run(&sandbox, &["--verbose"]).ok();
     assert!(
@@ -234,7 +234,7 @@ fn a_critical_failure_after_the_sync_stops_the_update_before_anything_is_built()
 
 /// The old script's validator failed on every machine, so that every update asked whether to go on.
 #[test]
-fn a_healthy_machine_gets_to_its_rebuild() {
+fn a_healthy_machine_is_rebuilt() {
     let (output, called, _) = update("{ outputs = { self }: { nixosConfigurations.box = 1; }; }\n");
     let _ = output.code(11);
     assert!(called);

@@ -10,7 +10,7 @@ fn padded(answer: &[u8], bytes: usize) -> Vec<u8> {
 }
 
 #[test]
-fn padding_and_bombs_in_small_answers_are_not_taken_for_a_large_tree() {
+fn padding_and_bombs_in_small_answers_are_not_reported_as_a_large_tree() {
     let liar = Liar::new();
     let small = ["/commits/heads", "/git/commits/"];
     for part in small {

@@ -117,7 +117,7 @@ fn a_listing_of_something_else_is_refused() {
 }
 
 #[test]
-fn a_row_that_is_not_proven_is_a_lie_whatever_it_names() {
+fn a_row_that_is_not_proven_fails_verification_whatever_it_names() {
     let liar = Liar::new();
     for path in [
         "../x",
@@ -241,7 +241,7 @@ fn an_unsorted_tree_does_not_pass_as_the_sorted_one() {
 }
 
 #[test]
-fn a_tree_with_an_old_mode_is_proven_where_it_is_told() {
+fn a_tree_with_an_old_mode_is_proven_where_the_listing_has_that_mode() {
     let repo = Repo::small();
     let tree = repo.raw_tree(&[Entry::new("100664", "a", &repo.blob("content"))]);
     repo.commit_raw_tree(&tree, "old");
