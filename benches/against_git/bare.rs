@@ -1,16 +1,16 @@
-//! The least that has to go over the line: one request for the name, one for the pack, its bytes thrown away.
+//! The lower bound of an update: one request for the name and one for the pack, whose bytes are discarded.
 //!
-//! What a program takes longer than this, it has spent itself; what this takes, no program can save that asks a server of
-//! files and names by version 2 of git's protocol over a new connection. It runs in a process of its own, as the others.
+//! No program that uses version 2 of git's protocol over a new connection can be faster. It runs in a process of its
+//! own, as the others.
 
 use std::{fs, path::Path, process::Command};
 
 use reqwest::{Certificate, Client, header};
 
-/// Where the two sides agree to look: what the last run brought.
+/// The file in which the last run has left the commit that it fetched.
 const LAST: &str = "bare-last";
 
-/// The command that does it; `check`: only the name is asked for.
+/// The command that sends the requests; with `check` only the name is asked for.
 pub fn command(url: &str, ca_file: &Path, directory: &Path, check: bool) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
@@ -24,7 +24,7 @@ pub fn command(url: &str, ca_file: &Path, directory: &Path, check: bool) -> Comm
     command
 }
 
-/// Does it, in that process.
+/// Sends the requests, in the process of that command.
 pub fn run(arguments: &[String]) {
     let [url, ca_file, last, check @ ..] = arguments else {
         panic!("--bare URL CA LAST [check]");

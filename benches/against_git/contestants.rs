@@ -1,4 +1,4 @@
-//! Who is measured, and what each of them runs.
+//! The programs that are measured, and their commands.
 
 use std::{
     fs,
@@ -30,7 +30,7 @@ pub enum Contestant {
 }
 
 impl Contestant {
-    /// As the table has it.
+    /// The name in the table.
     pub fn name(self) -> &'static str {
         match self {
             Self::HyperSync => "hyper-sync",
@@ -42,7 +42,7 @@ impl Contestant {
     }
 }
 
-/// What a directory is at before it is timed, and so what has to be run.
+/// What a directory is at before the timed run, and so what the run has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     /// At an earlier commit.
@@ -91,7 +91,7 @@ impl World {
         }
     }
 
-    /// Makes the start of a run out of what the last one left. Not timed.
+    /// Brings the directory from where the last run left it to the start of the next one. Not timed.
     pub fn prepare(&self, who: Contestant, start: Start) {
         let directory = self.directory(who);
         match (who, start) {
@@ -111,7 +111,7 @@ impl World {
         }
     }
 
-    /// What is run.
+    /// The commands of the timed run.
     pub fn commands(&self, who: Contestant, start: Start) -> Vec<Command> {
         let directory = self.directory(who);
         match who {
@@ -146,9 +146,9 @@ impl World {
         }
     }
 
-    /// Insists that a directory is what the commit says.
+    /// Asserts that a directory is the commit.
     pub fn check(&self, who: Contestant, commit: &TreeSnapshot) {
-        // git makes an empty directory for a submodule; its own data is none of the tree's.
+        // git makes an empty directory for a submodule; its own data is not part of the tree.
         let foreign = |path: &str| path == ".git" || path == "external-repos";
         TreeSnapshot::of(&self.directory(who))
             .without(foreign)
@@ -176,7 +176,7 @@ impl World {
             .arg(directory)
             .args(args)
             .env("GIT_SSL_CAINFO", forge::ca_file());
-        // `git -C` wants the directory; making it is no work.
+        // `git -C` needs the directory; making it takes no time.
         fs::create_dir_all(directory).unwrap();
         command
     }

@@ -8,7 +8,7 @@
 //! slow as a real line ([`common::link`]). Each round moves the branch and then runs all contestants, in another order
 //! every time; the table has the medians, and the medians of the ratios within a round. Updates also run against the
 //! bare requests ([`bare`]), the floor under every program. Every process starts cold:
-//! name lookup apart, it connects, shakes hands and asks as it would in a timer's run. The first round is not timed: it
+//! apart from the name lookup it connects as it would in a timer's run. The first round is not timed: it
 //! fills the page cache, measures memory, and every directory is compared with the commit after it and after the last.
 //!
 //! Limits: git is hermetic (no configuration of the machine) and as it comes, so it does not fsync its working tree

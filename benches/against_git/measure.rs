@@ -1,4 +1,4 @@
-//! Runs commands one after the other and tells how long they took, and how much memory.
+//! Runs commands one after the other and measures their time and memory.
 
 use std::{
     fs,
@@ -10,8 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Between two looks at the memory.
-const LOOK: Duration = Duration::from_millis(1);
+/// Between two samples of the memory.
+const SAMPLE: Duration = Duration::from_millis(1);
 
 /// Runs the commands and returns the seconds from the start of the first to the end of the last.
 pub fn time(commands: &mut [Command]) -> f64 {
@@ -30,22 +30,22 @@ pub fn time(commands: &mut [Command]) -> f64 {
 pub fn memory(commands: &mut [Command]) -> u64 {
     let mut most = 0;
     for command in commands.iter_mut() {
-        // A group of its own, so that git's helpers can be told from everything else.
+        // A group of its own, so that git's helpers are counted and nothing else.
         let child = start(command.process_group(0));
         let group = child.id();
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
-            let looking = scope.spawn(|| {
+            let sampling = scope.spawn(|| {
                 let mut most = 0;
                 while !done.load(Ordering::Relaxed) {
                     most = most.max(largest(group));
-                    thread::sleep(LOOK);
+                    thread::sleep(SAMPLE);
                 }
                 most
             });
             finish(command, child);
             done.store(true, Ordering::Relaxed);
-            most = most.max(looking.join().unwrap());
+            most = most.max(sampling.join().unwrap());
         });
     }
     most
@@ -80,7 +80,7 @@ fn largest(group: u32) -> u64 {
         .unwrap_or(0)
 }
 
-/// `None` for whatever is no process of the group, and for one that is still a copy of this one.
+/// `None` for what is not a process of the group, and for one that has not executed its program yet.
 fn peak(process: &Path, group: u32, own: &Path) -> Option<u64> {
     let name = process.file_name()?.to_str()?;
     name.parse::<u32>().ok()?;

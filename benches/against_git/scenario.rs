@@ -20,7 +20,7 @@ pub struct Scenario {
 }
 
 const UPDATE: &[Contestant] = &[Contestant::HyperSync, Contestant::Git, Contestant::Bare];
-/// Over files of which nothing is known: there are no requests that all would have to send.
+/// Over files of which nothing is known: the programs need different requests, so there is no lower bound.
 const FORGOTTEN: &[Contestant] = &[Contestant::HyperSync, Contestant::Git];
 const INSTALL: &[Contestant] = &[
     Contestant::HyperSync,

@@ -1,4 +1,4 @@
-//! What came out, as text.
+//! The results as text.
 
 use std::fmt::Write as _;
 
@@ -69,7 +69,7 @@ pub fn lines(scenario: &str, rows: &[Row]) -> String {
     text
 }
 
-/// Nothing where it was not measured: a copy of the measuring process cannot be told from it.
+/// Empty where it was not measured: a process that has not executed its program yet is a copy of this one.
 fn memory(bytes: u64) -> String {
     match bytes >> 20 {
         0 => String::new(),
@@ -77,7 +77,7 @@ fn memory(bytes: u64) -> String {
     }
 }
 
-/// The median of the ratios within each round: what slows the machine down for a while slows down both.
+/// The median of the ratios within each round: a machine that is slow for a while is slow for both.
 fn paired(first: &[f64], other: &[f64]) -> f64 {
     let ratios: Vec<f64> = first.iter().zip(other).map(|(a, b)| a / b).collect();
     median(&ratios)

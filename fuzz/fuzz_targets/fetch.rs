@@ -1,7 +1,7 @@
-//! Answers to a fetch, on every route: whatever a server sends, what is taken is the commit that was asked for.
+//! Answers to a fetch, on every route: only the commit that was asked for is accepted.
 //!
 //! The first byte says what is known before: 1 the last commit, 2 that there are filters, 4 that there are none, 8 that
-//! only the full route is taken, 16 that the listing is enough.
+//! only the full route is used, 16 that the listing is enough.
 #![no_main]
 
 use std::sync::{Arc, LazyLock};
@@ -153,7 +153,7 @@ fn run(known: u8, rest: &[u8]) {
         }
     }
     match source.descends(&world.stray, world.new, &store) {
-        Ok(descends) => assert!(!descends, "it does not, whatever is told"),
+        Ok(descends) => assert!(!descends, "it does not descend"),
         Err(error) => drop(error.to_string()),
     }
     drop(store);

@@ -1,8 +1,8 @@
 //! The journal, and the copies of an update: recovery from a record that anybody may have written.
 //!
-//! The input is the record, sealed rightly; `@T@` in it stands for the path of the target. Behind a line `---` comes the
-//! second copy. Whatever it says, nothing outside the target changes, a record that is refused changes nothing in it
-//! either, and what is recovered is recovered for good.
+//! The input is the record, sealed rightly; `@T@` in it stands for the path of the target. Behind a line `---` comes
+//! the second copy. Nothing outside the target may change, a record that is refused may change nothing in it either,
+//! and a second recovery has nothing to do.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -66,7 +66,7 @@ fuzz_target!(|text: &str| {
     }
 });
 
-/// What the update has replaced, or would write: by id.
+/// The contents that the update has replaced or would write, by id.
 const CONTENTS: [(&str, &str); 2] = [
     ("da0f8ed91a8f2f0f067b3bdf26265d5ca48cf82c", "a1\n"),
     ("c9c6af7f78bc47490dbf3e822cf2f3c24d4b9061", "b1\n"),

@@ -1,7 +1,7 @@
-//! Where tokens are looked for: netrc, Nix's settings, and the file of users that says where a home is.
+//! The files that tokens are searched in: netrc, Nix's settings, and the file of users, which has the home directory.
 //!
-//! The parts are divided by lines `---`: a netrc, a `nix.conf`, `NIX_CONFIG`, and `/etc/passwd`. What is found stands
-//! in one of them.
+//! The parts are divided by lines `---`: a netrc, a `nix.conf`, `NIX_CONFIG`, and `/etc/passwd`. A token that is
+//! found is in one of them.
 #![no_main]
 
 use std::fs;
@@ -41,8 +41,8 @@ fuzz_target!(|data: &[u8]| {
         match search.run() {
             Ok(Some(token)) => {
                 let secret = token.secret().expose_secret().as_bytes();
-                let stands = data.windows(secret.len()).any(|window| window == secret);
-                assert!(stands && !secret.is_empty(), "a token from nowhere");
+                let is_there = data.windows(secret.len()).any(|window| window == secret);
+                assert!(is_there && !secret.is_empty(), "a token from nowhere");
                 assert!(token.belongs_to(host));
                 let _ = token.basic();
             }

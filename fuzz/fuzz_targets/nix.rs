@@ -21,7 +21,7 @@ fuzz_target!(|text: &str| {
     conf::experimental_features(one, &mut on, &|name| (name != one).then(|| two.to_owned()));
 });
 
-/// Changes a lock file in every way a rebuild does, with `old` for what it was before.
+/// Changes a lock file in every way a rebuild does; `old` is the lock file of before.
 fn lock(text: &str, old: &str) {
     let mut lock = match FlakeLock::parse(text) {
         Ok(lock) => lock,

@@ -24,7 +24,7 @@ const BOUNDS: IngestBounds = IngestBounds {
 
 /// The next byte is added to the size that an entry claims.
 const LIES: u8 = 1;
-/// The content is what lies in the pack, not compressed.
+/// The content is put into the pack as it is, not compressed.
 const RAW: u8 = 2;
 /// A delta begins with the size of its base, which is put before the content.
 const SIZED: u8 = 4;
@@ -39,7 +39,7 @@ fuzz_target!(
     }
 );
 
-/// Takes a pack into a new store; the store, if it was taken.
+/// Ingests a pack into a new store; returns the store if the pack was accepted.
 fn ingest(mut pack: &[u8]) -> Option<(tempfile::TempDir, Store)> {
     let state = directory();
     let store = Store::open(state.path(), BLOB_LIMIT).expect("a store in memory");
@@ -76,7 +76,7 @@ fn described(mut rest: &[u8]) {
             let (number, after) = content.split_first().unwrap_or((&0, &[]));
             content = after;
             if kind == pack::REF_DELTA {
-                // The first is one that only the target has.
+                // The first base is in the target only.
                 let ids = [pack::id(ObjectKind::Blob, b"{ a = 1; }\n")];
                 let all: Vec<Oid> = ids
                     .into_iter()
@@ -173,7 +173,7 @@ fn damaged(changes: &[u8]) {
         bytes[at] = bytes[at].wrapping_add(change[3]);
     }
     for (path, bytes) in &mut files {
-        // A checksum that is right, so that what is behind it is reached.
+        // With a right checksum, so that the code behind its check is reached.
         if path.extension().is_some_and(|extension| extension == "idx") {
             bytes.truncate(bytes.len() - 20);
             *bytes = pack::with_checksum(std::mem::take(bytes));

@@ -1,4 +1,4 @@
-//! Rules for paths, with git as the judge: what git's `verify_path` refuses must be refused here.
+//! Rules for paths, compared with git: what git's `verify_path` refuses must be refused here.
 //!
 //! Paths are divided by NUL. `git update-index --index-info` checks each path with its mode and goes on, naming on its
 //! standard error those that it refuses; a path that is always refused marks the end of an input.
@@ -23,7 +23,7 @@ static JUDGE: LazyLock<Mutex<Judge>> = LazyLock::new(|| Mutex::new(Judge::start(
 struct Judge {
     git: Child,
     asked: ChildStdin,
-    told: BufReader<ChildStderr>,
+    stderr: BufReader<ChildStderr>,
     inputs: u32,
     _repository: tempfile::TempDir,
 }
@@ -50,14 +50,14 @@ impl Judge {
             .expect("git");
         Self {
             asked: git.stdin.take().expect("a pipe"),
-            told: BufReader::new(git.stderr.take().expect("a pipe")),
+            stderr: BufReader::new(git.stderr.take().expect("a pipe")),
             git,
             inputs: 0,
             _repository: repository,
         }
     }
 
-    /// Asks about paths with their modes; what git says about any of them.
+    /// Gives git paths with their modes; returns what git says about any of them.
     fn refusals(&mut self, paths: &[(&RelPath, &str)]) -> Vec<u8> {
         self.inputs += 1;
         let mut question = Vec::new();
@@ -73,7 +73,10 @@ impl Judge {
         let end = format!("Ignoring path {end}\n");
         let mut said = Vec::new();
         while !said.ends_with(end.as_bytes()) {
-            let read = self.told.read_until(b'\n', &mut said).expect("git's words");
+            let read = self
+                .stderr
+                .read_until(b'\n', &mut said)
+                .expect("git's words");
             assert!(read > 0, "git has ended: {}", said.escape_ascii());
         }
         said.truncate(said.len() - end.len());

@@ -1,4 +1,4 @@
-//! Packet lines: what a server tells of itself, and its answers to `ls-refs`, as they are and with right lengths.
+//! Packet lines: what a server advertises, and its answers to `ls-refs`, as they are and with right lengths.
 #![no_main]
 
 use hyper_sync::fuzzing;
@@ -28,8 +28,8 @@ fuzz_target!(|data: &[u8]| {
             match source.resolve(name) {
                 Ok(resolved) => {
                     let id = resolved.commit.to_string();
-                    let told = data.windows(40).any(|window| window == id.as_bytes());
-                    assert!(told, "an id that no answer has: {id}");
+                    let is_sent = data.windows(40).any(|window| window == id.as_bytes());
+                    assert!(is_sent, "an id that no answer has: {id}");
                 }
                 Err(error) => drop(error.to_string()),
             }

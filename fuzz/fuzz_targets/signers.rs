@@ -1,6 +1,6 @@
-//! Files of keys, and the signatures of commits up to the program that would check them, which is not there.
+//! Files of keys, and the signatures of commits up to the program that would check them, which is missing.
 //!
-//! The file of keys comes first, then the commit behind a line `---`. Without a program nobody has signed anything.
+//! The file of keys comes first, then the commit behind a line `---`. Without a program no signature is good.
 #![no_main]
 
 use std::fs;

@@ -57,7 +57,7 @@ fuzz_target!(|data: &[u8]| {
     let _ = RunLock::acquire(&state, Duration::ZERO, &Interrupt::default());
 });
 
-/// What is read as an index is written as one that reads the same.
+/// An index that was read is the same after it was written and read again.
 fn index(state: &StateDir) -> Option<Index> {
     let Ok(Found::Whole(index)) = Index::load(state) else {
         return None;

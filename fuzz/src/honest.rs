@@ -1,4 +1,4 @@
-//! A repository of two commits, to be sent or told wrongly.
+//! A repository of two commits, whose objects and answers the targets change.
 
 use hyper_sync::git::Oid;
 use hyper_sync::git::id::ObjectKind;

@@ -12,7 +12,7 @@ pub const OFS_DELTA: u8 = 6;
 /// As above.
 pub const REF_DELTA: u8 = 7;
 
-/// What stands for a kind of object.
+/// The number of a kind of object.
 pub fn number(kind: ObjectKind) -> u8 {
     match kind {
         ObjectKind::Commit => 1,
@@ -43,7 +43,7 @@ pub fn zlib(content: &[u8]) -> Vec<u8> {
     zlib.finish().expect("a vector takes everything")
 }
 
-/// An object that stands for itself.
+/// An object that is not a delta.
 pub fn whole(kind: ObjectKind, content: &[u8]) -> Vec<u8> {
     [claim(number(kind), content.len() as u64), zlib(content)].concat()
 }
@@ -63,7 +63,7 @@ pub fn with_checksum(mut pack: Vec<u8>) -> Vec<u8> {
     pack
 }
 
-/// The id of an object that is no collision attack.
+/// The id of an object that is not a collision attack.
 pub fn id(kind: ObjectKind, content: &[u8]) -> Oid {
     Oid::of(kind, content).expect("no collision attack")
 }

@@ -1,18 +1,18 @@
-//! A server that says what the input says.
+//! A server that answers with the input.
 
 use std::io::{Cursor, Read};
 
 use hyper_sync::source::git::Connection;
 use hyper_sync::source::{Error, Traffic};
 
-/// A server that answers with what it was given, whatever it is asked.
+/// A server that answers with what it was given, whatever the request.
 pub struct Script {
     answers: std::vec::IntoIter<Vec<u8>>,
     filters: Option<bool>,
 }
 
 impl Script {
-    /// With these answers, one to each request; then it answers with nothing.
+    /// Takes one answer for each request; after the last one answers are empty.
     pub fn new(answers: Vec<Vec<u8>>, filters: Option<bool>) -> Self {
         Self {
             answers: answers.into_iter(),
@@ -44,10 +44,11 @@ impl Connection for Script {
     }
 }
 
-/// Turns the lines of an input into the bytes of an answer, so that a mutation need not find the length of a packet.
+/// Turns the lines of an input into the bytes of an answer, so that a mutation does not have to guess the length of a
+/// packet.
 ///
-/// By its first letter, a line is `=` a packet with a line feed, `-` one without, `0`, `1` or `2` a flush, a delimiter or
-/// the end of the response, `*`, `~` or `!` a packet of side band 1, 2 or 3, `@` the name of one of `packs` in side
+/// By its first letter, a line is `=` a packet with a line feed, `-` one without, `0`, `1` or `2` a flush, a delimiter
+/// or the end of the response, `*`, `~` or `!` a packet of side band 1, 2 or 3, `@` the name of one of `packs` in side
 /// band 1, `%` the hexadecimal bytes of a packet. Any other line is sent as it is.
 pub fn answer(text: &[u8], packs: &[(&[u8], Vec<u8>)]) -> Vec<u8> {
     fn packet(answer: &mut Vec<u8>, parts: &[&[u8]]) {

@@ -1,4 +1,4 @@
-//! Answers without an end: each is ended by its bound, which is counted in bytes that were read.
+//! Endless answers: each is cut off at its bound, which is counted in bytes that were read.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use crate::common::forge::fault::{Action, When};
 use crate::common::machine::Machine;
 use crate::common::repo::Repo;
 
-/// More than any bound of these tests allows: who reads so much reads for ever.
+/// More than any bound of these tests: a client that reads so much has no bound.
 const ENDLESS: u64 = 1 << 30;
 const LIMIT: u64 = 16 << 20;
 
-/// A beginning, and then the same for ever; what was read of it is counted.
+/// A beginning, then the same bytes endlessly; the bytes that are read are counted.
 struct Flood {
     begin: Vec<u8>,
     again: Vec<u8>,
@@ -90,7 +90,7 @@ fn line(content: impl AsRef<[u8]>) -> Vec<u8> {
     [format!("{:04x}", content.len() + 4).as_bytes(), content].concat()
 }
 
-/// What a flood of the git protocol comes to.
+/// How a sync ends that gets a flood by the git protocol.
 fn git(name: &str, begin: Vec<u8>, again: Vec<u8>, resolve: bool) -> String {
     let read = Arc::new(AtomicU64::new(0));
     let connection = Flooding {
@@ -122,7 +122,7 @@ fn git(name: &str, begin: Vec<u8>, again: Vec<u8>, resolve: bool) -> String {
     class
 }
 
-/// What a flood in one kind of answer of the API comes to.
+/// How a sync ends that gets a flood in one kind of answer of the API.
 fn api(name: &str, part: &str, flood: Action) -> String {
     let name = format!("{name}, {part}");
     let forge = Forge::serve(&Repo::small());

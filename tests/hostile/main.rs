@@ -1,15 +1,15 @@
 //! What a hostile repository, a hostile server or a broken line may send: `cargo test --test hostile`, a few minutes.
 //!
-//! - [`trees`]: commits that git would store and nobody should write, by three sources, through the real binary.
-//! - [`packs`]: packs no git would make, into the store.
+//! - [`trees`]: commits that git would store and that must not be written, by three sources, through the real binary.
+//! - [`packs`]: packs that git would not make, ingested into the store.
 //! - [`mutations`]: recorded answers with bytes flipped, cut, doubled, moved and put in.
-//! - [`floods`]: answers without an end.
+//! - [`floods`]: endless answers.
 //!
-//! After each, either nothing was taken and the error has the exit code of its class, or what was taken is the commit
-//! that was asked for. Nothing panics, and what is printed is short and printable. The outcomes are counted and printed.
+//! After each, either nothing was accepted and the error has the exit code of its class, or the commit that was asked
+//! for was accepted. Nothing panics, and what is printed is short and printable. The outcomes are counted and printed.
 //! A smaller choice of the packs and the mutations runs with `cargo test` (`tests/it/hostile.rs`).
 //!
-//! What it costs is bounded by counts, of bytes read and of bytes allocated, and not by clocks.
+//! Bounds are counts of bytes read and of bytes allocated, not times.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -54,7 +54,7 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What is in memory at most while `work` runs, beyond what was before.
+/// The peak of allocated bytes while `work` runs, less what was allocated before.
 fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = MEMORY.current_usage();
     MEMORY.reset_peak_usage();

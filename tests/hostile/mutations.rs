@@ -1,4 +1,4 @@
-//! Honest answers with their bytes changed: by the git protocol from a record, by the API as they are made.
+//! Honest answers with their bytes changed: by the git protocol recorded once, by the API as the forge makes them.
 
 use std::collections::HashMap;
 use std::io::{Cursor, Read};
@@ -18,7 +18,7 @@ use crate::common::git;
 use crate::common::machine::Machine;
 use crate::common::repo::Repo;
 
-/// A generator whose numbers are the same in every run (Marsaglia's xorshift64).
+/// A random number generator with a fixed seed (Marsaglia's xorshift64).
 #[derive(Clone)]
 struct Random(u64);
 
@@ -123,7 +123,7 @@ impl Connection for Replayed {
     }
 }
 
-/// Resolves and stages `main`; what was taken is the tip, and git agrees with every file of it.
+/// Resolves and stages `main`; what was accepted is the tip, and its files are those that git has.
 fn outcome(source: &dyn Source, machine: &Machine, repo: &Repo, case: &str) -> String {
     let staged = source
         .resolve("main")

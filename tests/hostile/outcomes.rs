@@ -29,7 +29,7 @@ impl Counts {
         self.0.values().sum()
     }
 
-    /// How often something was taken as it should be.
+    /// How often an honest commit was accepted.
     pub(crate) fn taken(&self) -> usize {
         self.0.get("taken").copied().unwrap_or_default()
     }
@@ -45,9 +45,10 @@ impl fmt::Display for Counts {
     }
 }
 
-/// The class of an error that a remote caused, after a look at its words.
+/// The class of an error that a remote caused; its message must be short and printable.
 ///
-/// 2 is a repository of another hash or version, an empty one, or a name that is not there; 3 to 7 are the remote's.
+/// 2 is a repository of another hash or version, an empty one, or a name that is not there; 3 to 7 are faults of the
+/// remote.
 #[track_caller]
 pub(crate) fn class(error: Error, case: &str) -> String {
     let text = error.to_string();

@@ -1,4 +1,4 @@
-//! Packs no git would make (gitformat-pack(5)), most of them with a checksum that fits.
+//! Packs that git would not make (gitformat-pack(5)), most of them with a right checksum.
 
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,7 +30,7 @@ fn zlib(content: &[u8]) -> Vec<u8> {
     zlib.finish().unwrap()
 }
 
-/// The begin of an entry: its kind and the size it claims.
+/// The start of an entry: its kind and the size it claims.
 fn claim(kind: u8, mut size: u64) -> Vec<u8> {
     let low = |bits: u64| u8::try_from(size_bits(size, bits)).unwrap();
     let mut bytes = vec![kind << 4 | low(4)];
@@ -86,7 +86,7 @@ fn pack(entries: &[Vec<u8>]) -> Vec<u8> {
     pack_of(2, u32::try_from(entries.len()).unwrap(), entries)
 }
 
-/// Every pack with its name, and whether it is honest after all.
+/// Every pack with its name, and whether it is valid after all.
 fn cases() -> Vec<(String, Vec<u8>)> {
     let mut cases: Vec<(String, Vec<u8>)> = Vec::new();
     let mut case = |name: &str, pack: Vec<u8>| cases.push((name.to_owned(), pack));
@@ -97,7 +97,7 @@ fn cases() -> Vec<(String, Vec<u8>)> {
     sizes(&mut case);
     streams(&mut case);
     deltas(&mut case, id, length);
-    // Objects that are none.
+    // Objects that are not valid.
     for (name, kind, content) in [
         ("a commit of garbage", 1, b"garbage".as_slice()),
         ("an empty commit", 1, b""),
@@ -273,7 +273,7 @@ fn deltas(case: &mut impl FnMut(&str, Vec<u8>), id: Oid, length: u8) {
         "a delta without its base",
         pack(&[ref_delta(absent, &copy)]),
     );
-    // By id only what comes out could close a ring, and nobody can make that.
+    // By id a ring would need an object that contains its own hash, which nobody can make.
     case(
         "two deltas that want each other",
         pack(&[ref_delta(absent, &copy), ref_delta(id, &copy)]),
@@ -285,7 +285,7 @@ fn deltas(case: &mut impl FnMut(&str, Vec<u8>), id: Oid, length: u8) {
         chain.push(ofs_delta(&offset, &[length, length, 0x90, length]));
     }
     case("a chain of two thousand deltas", pack(&chain));
-    // Each doubles what is before it, to far above what a file may be.
+    // Each doubles the one before it, far beyond the limit of a file.
     let mut doubling = vec![blob(&[b'x'; 64])];
     let mut size = 64_u64;
     for _ in 0..30 {
@@ -311,7 +311,7 @@ fn varint(mut number: u64) -> Vec<u8> {
     }
 }
 
-/// Commands that copy so many bytes from the begin of the base.
+/// Delta commands that copy so many bytes from the start of the base.
 fn copy_of(size: u64) -> Vec<u8> {
     const MOST: u64 = 0x00ff_ffff;
     let mut commands = Vec::new();
@@ -324,7 +324,7 @@ fn copy_of(size: u64) -> Vec<u8> {
     commands
 }
 
-/// Takes each pack into a store of its own.
+/// Ingests each pack into a store of its own.
 pub(crate) fn all() -> Counts {
     let mut counts = Counts::default();
     for (name, pack) in cases() {

@@ -14,11 +14,11 @@ use crate::common::snapshot::TreeSnapshot;
 struct Case {
     name: String,
     branch: String,
-    /// It is written, byte for byte; all others are refused.
+    /// Whether it is written, byte for byte; all others are refused.
     harmless: bool,
 }
 
-/// Names that nothing may be written under.
+/// Names that must not be written.
 fn hostile_names() -> Vec<Vec<u8>> {
     let mut names: Vec<Vec<u8>> = [
         "..",
@@ -87,7 +87,7 @@ fn hostile_names() -> Vec<Vec<u8>> {
     names
 }
 
-/// Names that only a shell, a terminal of its own or another system would mind.
+/// Names that are harmless here, though a shell, a terminal or another system would mishandle them.
 const HARMLESS: &[&str] = &[
     "-rf",
     "--upload-pack=x",
@@ -332,7 +332,7 @@ fn shapes(maker: &mut Maker) {
     maker.add("an empty directory", true, vec![empty]);
 }
 
-/// One sync, and how it ends.
+/// Runs one sync and returns how it ended.
 fn run(repo: &Repo, case: &Case, source: &str, args: &[&str]) -> String {
     let what = format!("{} by {source}", case.name);
     let sandbox = Sandbox::new();

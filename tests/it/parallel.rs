@@ -1,4 +1,4 @@
-//! Many runs at once, and the run that finds nothing to do: the real binary.
+//! Many runs of the real binary at once, and a run with nothing to do.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
@@ -57,8 +57,8 @@ fn of_sixty_four_runs_one_works_and_the_others_exit_with_ten_and_name_it() {
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         assert_eq!(works, [id]);
         let named = format!("another run is active (process {id}, since 2");
-        for told in refused {
-            assert!(told.contains(&named), "{told} does not name {id}");
+        for message in refused {
+            assert!(message.contains(&named), "{message} does not name {id}");
         }
     });
     world
@@ -84,7 +84,7 @@ fn a_run_that_waits_works_when_the_other_has_ended() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    // It has found the lock taken, twice.
+    // It has tried to take the lock twice, and it was held.
     while std::fs::read_to_string(&log).map_or(0, |text| text.matches("EAGAIN").count()) < 2 {
         assert!(run.try_wait().unwrap().is_none(), "it did not wait");
         std::thread::yield_now();
@@ -97,7 +97,7 @@ fn a_run_that_waits_works_when_the_other_has_ended() {
         .assert_same(&TreeSnapshot::of_commit(&repo, "main"));
 }
 
-/// Calls that change a file system, or give a way to. What fails changes nothing.
+/// System calls that change a file system or open something for writing. One that fails changes nothing.
 fn changes(trace: &str, root: &Path) -> Vec<String> {
     const CHANGING: [&str; 34] = [
         "write",
@@ -162,7 +162,7 @@ fn changes(trace: &str, root: &Path) -> Vec<String> {
         .collect()
 }
 
-/// What tells whether anything was touched: kind, size, inode and times of everything below.
+/// Kind, size, inode and times of everything below, by which any change is noticed.
 fn stamps(root: &Path) -> BTreeMap<String, String> {
     let mut stamps = BTreeMap::new();
     let mut left = vec![root.to_owned()];
@@ -194,11 +194,11 @@ fn a_run_with_nothing_to_do_writes_only_the_lock_holder() {
     world.link_tool("strace");
     let path = repo.path().display().to_string();
     let _ = world.run(&["sync", "--repo", &path]).ok();
-    // A local edit that stays does not make it another case.
+    // A local edit that stays makes no difference.
     world.edit("flake.nix", "{ mine = true; }\n");
     let _ = world.run(&["sync", "--repo", &path]).ok();
     let log = world.root().join("log").display().to_string();
-    // Twice: for the sync, and to look after the lock file of Nix.
+    // Twice: for the sync, and to refresh the lock file of Nix.
     let lock = ["openat /lock", "pwrite64 /lock/"];
     let runs: [(&[&str], Vec<&str>); 5] = [
         (&["sync", "--repo", &path], [lock, lock].concat()),

@@ -1,4 +1,4 @@
-//! The globs of the settings, by what git makes of the same lines in a `.gitignore`.
+//! The patterns of the settings, compared with git and the same lines in a `.gitignore`.
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,8 @@
 //! Local edits under each policy, through the real binary: every row of `docs/local-edits.md`.
 //!
-//! The rows are one tree: each has a path of its own, so that one run of a policy proves all of its cells but those
-//! that stop. These have a run each, on a branch that changes nothing else. That no byte is ever lost, whatever trees
-//! meet and wherever a run dies, is the property of `kill.rs`.
+//! The rows are one tree: each has a path of its own, so that one run of a policy tests all of its cells but those that
+//! stop it. These have a run each, on a branch that changes nothing else. That no byte is lost with any trees and
+//! wherever a run dies is tested in `kill.rs`.
 
 mod late;
 mod losses;
@@ -16,7 +16,7 @@ use crate::common::repo::Repo;
 use crate::common::snapshot::{Node, TreeSnapshot};
 use table::{Before, Known, Policy, Row, What, rows};
 
-/// A repository, a target and its state, with the settings that the paths of the rows go by.
+/// A repository, a target and its state, with the settings that the paths of the rows need.
 struct World {
     sandbox: Sandbox,
     repo: Repo,
@@ -55,7 +55,7 @@ impl World {
         )
     }
 
-    /// Stages what a commit has at a row, in place of `was`.
+    /// Stages in the repository what the commit has at the path of a row, in place of `was`.
     fn stage(&self, row: &Row, was: &What, what: &What) {
         if was != what {
             self.repo.remove(&row.path);
@@ -70,12 +70,12 @@ impl World {
         }
     }
 
-    /// What is at a row.
+    /// What is at the path of a row.
     fn at(&self, row: &Row) -> BTreeMap<String, Node> {
         at(&self.sandbox.target_tree(), row)
     }
 
-    /// Makes of a row what its column `here` says, and leaves it alone where it is that already.
+    /// Makes the path of a row what its column `here` says; does nothing where it is so already.
     fn edit(&self, row: &Row) {
         let wanted = row.local.nodes(row);
         if self.at(row) != wanted {
@@ -164,8 +164,8 @@ fn proves_the_cells_that_go_through(policy: Policy, known: Known) {
         world.edit(row);
     }
 
-    // Of so many only the first are named otherwise.
-    let told = world.sync(&["--verbose"]).ok();
+    // Without it only the first ones are named.
+    let output = world.sync(&["--verbose"]).ok();
     let after = world.sandbox.target_tree();
     let mut wrong = Vec::new();
     let mut kept = BTreeMap::new();
@@ -185,8 +185,8 @@ fn proves_the_cells_that_go_through(policy: Policy, known: Known) {
     }
     for path in kept.keys() {
         let named = format!("`hyper-sync restore {path}` puts it back");
-        if !told.stderr.contains(&named) {
-            wrong.push(format!("{path} is not told"));
+        if !output.stderr.contains(&named) {
+            wrong.push(format!("{path} is not named"));
         }
     }
     let again = world.sync(&[]).ok();
@@ -207,8 +207,11 @@ fn proves_the_cells_that_go_through(policy: Policy, known: Known) {
         }
     }
     for (path, row) in displaced {
-        let told = world.run("restore", &[&path]).code(8);
-        let kept = told.stderr.split('`').find(|word| word.contains("/undo/"));
+        let output = world.run("restore", &[&path]).code(8);
+        let kept = output
+            .stderr
+            .split('`')
+            .find(|word| word.contains("/undo/"));
         let Node::File(_, edit) = row.local.nodes(row).remove(&path).unwrap() else {
             panic!("{row}");
         };
@@ -218,7 +221,7 @@ fn proves_the_cells_that_go_through(policy: Policy, known: Known) {
     assert!(wrong.is_empty(), "{policy:?}:\n{}", wrong.join("\n"));
 }
 
-/// The cells of a policy that stop: a run each, in which nothing else stands against the update.
+/// The cells of a policy that stop: a run each, without any other conflict.
 fn proves_the_cells_that_stop(policy: Policy, known: Known) {
     let rows = rows();
     let rows: Vec<&Row> = rows
@@ -296,11 +299,7 @@ fn the_tables_have_each_case_once() {
     let rows = rows();
     let stops = |policy| rows.iter().filter(|row| row.stops(policy)).count();
     assert!(rows.len() * 3 > 300, "{} cells", rows.len() * 3);
-    assert_eq!(
-        stops(Policy::Keep),
-        0,
-        "`keep` never stands in an update's way"
-    );
+    assert_eq!(stops(Policy::Keep), 0, "`keep` never stops an update");
     let cells: BTreeSet<_> = rows
         .iter()
         .map(|row| (&row.section, &row.cells[..3]))

@@ -39,7 +39,7 @@ fn first_install() -> Trace {
     })
 }
 
-/// Where somebody has files already, and no run was before.
+/// A first sync into a target that has files already.
 fn adoption() -> Trace {
     let world = World::new();
     world.open_state();
@@ -193,11 +193,11 @@ fn a_power_cut_in_a_recovery_leaves_the_old_commit_or_the_new() {
     }
 }
 
-/// A test of the first test: of every kind of `fsync`, before the commit point and later, the harm that is found without
-/// it, and in which run.
+/// A test of the first test: leaves out every kind of `fsync`, before the commit point and after it, and shows which
+/// run finds the damage.
 #[test]
 fn every_fsync_is_needed() {
-    // `None`: of no use so far. It may be of none in this run, and of some in another.
+    // `None`: no damage without it so far. A kind may be needless in this run and needed in another.
     let mut harms: BTreeMap<String, Option<String>> = BTreeMap::new();
     for trace in traces() {
         for number in 0..trace.calls.len() {
@@ -266,8 +266,7 @@ fn summary(commit: &str) -> SyncState {
     SyncState::new(point, time, FileCounts::default(), route)
 }
 
-/// What people and programs read about the last sync is whole at any time, and there when the run has ended; so is the
-/// copy of it.
+/// The sync state and its published copy are never torn, and both are there when the run has ended.
 #[test]
 fn the_sync_state_and_its_copy_are_whole_after_a_power_cut_and_every_fsync_is_needed() {
     let world = World::new();
@@ -313,7 +312,7 @@ fn the_sync_state_and_its_copy_are_whole_after_a_power_cut_and_every_fsync_is_ne
     assert_eq!(harms, [true; 6]);
 }
 
-/// Every wait for the disk takes as long as the disk takes, however little was written.
+/// An fsync costs the latency of the disk, however little was written.
 #[test]
 fn an_update_waits_for_the_disk_four_times() {
     let trace = update();
@@ -328,7 +327,7 @@ fn an_update_waits_for_the_disk_four_times() {
     let waits: Vec<Vec<String>> = waits
         .map(|calls| calls.iter().map(name).collect())
         .collect();
-    // Copies and record; staged files and names: everything the commit point stands on.
+    // Copies and record, then staged files and names: everything that the commit point relies on.
     assert_eq!(waits[0].len(), 16, "{waits:?}");
     assert_eq!(waits[1], ["state/tx"]);
     let names = ["target", "target/n", "target/n/m"];
@@ -340,7 +339,7 @@ fn an_update_waits_for_the_disk_four_times() {
     assert_eq!(waits.len(), 4, "{waits:?}");
 }
 
-/// What `make_durable` waits for is as much a part of the old state as the copies are.
+/// What is flushed in the background is durable before the commit point too.
 #[test]
 fn everything_is_durable_before_the_commit_point() {
     struct BackgroundFlush<'a> {

@@ -1,4 +1,4 @@
-//! What a script relies on: one JSON document on stdout whatever happens, and a state file that is where it was asked for.
+//! What a script relies on: one JSON document on stdout in every case, and a state file at the path it asked for.
 
 use std::fs;
 
@@ -87,14 +87,14 @@ fn a_target_of_another_user_is_reported_by_the_commands_that_read_it() {
     }
     let world = Sandbox::new();
     fs::create_dir_all(world.target()).unwrap();
-    let is_told = |command: &str| {
+    let is_reported = |command: &str| {
         let output = world.run(&[command]).ok();
         output.stderr.contains("belongs to the user with id 12345")
     };
-    assert!(!is_told("status"));
+    assert!(!is_reported("status"));
     std::os::unix::fs::chown(world.target(), Some(12345), None).unwrap();
     for command in ["status", "history", "diff"] {
-        assert!(is_told(command), "{command}");
+        assert!(is_reported(command), "{command}");
     }
 }
 
@@ -135,9 +135,9 @@ fn a_lost_index_is_not_shown_as_nothing_synced() {
         if let Some(garbage) = garbage {
             fs::write(&index, garbage).unwrap();
         }
-        let told = status();
+        let shown = status();
         let brought = format!("the last one brought {} (main of", &repo.id("main")[..10]);
-        assert!(told.contains(&brought), "{told}");
+        assert!(shown.contains(&brought), "{shown}");
         let _ = world.run(&["sync", "--repo", &path]).ok();
         assert!(!status().contains("unknown: the index"));
     }
@@ -154,9 +154,9 @@ fn the_commit_is_shown_where_the_files_cannot_be_read() {
     fs::rename(&target, &away).unwrap();
     std::os::unix::fs::symlink(&away, &target).unwrap();
     let output = world.run(&["status"]).ok();
-    let told = &output.stdout;
-    assert!(told.contains(&repo.id("main")[..10]), "{told}");
-    assert!(told.contains("edits     unknown"), "{told}");
+    let shown = &output.stdout;
+    assert!(shown.contains(&repo.id("main")[..10]), "{shown}");
+    assert!(shown.contains("edits     unknown"), "{shown}");
     assert!(output.stderr.contains("goes through a symlink"));
     let document = world.run(&["status", "--json"]).ok().json();
     assert_eq!(document["commit"], repo.id("main"));

@@ -1,7 +1,7 @@
 //! What is read: regular files, of a bounded size, without waiting and without following a link out of where they are.
 //!
-//! Whoever may write into a target or beside a host's flake can lay there what never ends or never comes; and the commit
-//! can. Each case would hang this test, or fill the machine's memory, where it fails.
+//! A user who may write into a target or beside a host's flake can put an endless file or a FIFO there, and so can a
+//! commit. A case that fails hangs this test or fills the machine's memory.
 
 mod sources;
 
@@ -14,7 +14,7 @@ use rustix::fs::{CWD, Mode, mkfifoat};
 use crate::common::env::Sandbox;
 use crate::common::repo::Repo;
 
-/// What can be laid in the place of a file, and how.
+/// What can be in the place of a file, and how it is made.
 type Laid = (&'static str, fn(&Path));
 
 const LAID: &[Laid] = &[
@@ -37,7 +37,7 @@ const LAID: &[Laid] = &[
     ("a directory", |path| fs::create_dir(path).unwrap()),
 ];
 
-/// Lays something in the place of what is there.
+/// Puts something in the place of what is there.
 fn lay(path: &Path, (_, lay): Laid) {
     clear(path);
     lay(path);
@@ -53,7 +53,7 @@ fn clear(path: &Path) {
 
 const FLAKE: &str = "{ outputs = { self }: { nixosConfigurations.vm = { }; }; }\n";
 
-/// A target that was synced, is a flake of its own, and whose Nix must not be started.
+/// A synced target that is a flake itself, with a Nix that must not be started.
 fn world() -> (Sandbox, Repo) {
     let (sandbox, repo) = (Sandbox::new(), Repo::small());
     repo.write("flake.nix", FLAKE)
@@ -102,8 +102,8 @@ fn no_file_in_the_target_is_read_without_a_bound() {
             };
             assert_eq!(status(check), "failed", "{case}: {validated:#}");
 
-            let told = sandbox.run(&["status", "--json"]).ok().json();
-            assert_eq!(told["local_edits"][0]["path"], name, "{case}");
+            let report = sandbox.run(&["status", "--json"]).ok().json();
+            assert_eq!(report["local_edits"][0]["path"], name, "{case}");
             let _ = sandbox.run(&["diff"]).ok();
             let checked = sandbox.run(&["sync", "--check-only"]);
             assert!(
@@ -138,7 +138,7 @@ fn no_file_beside_the_flake_of_a_host_is_read_without_a_bound() {
             fs::write(host.join("flake.nix"), &flake).unwrap();
             lay(&host.join(name), *laid);
             let case = format!("{} at {name}", laid.0);
-            // Without a rebuild the lock file of the host is looked at too.
+            // The lock file of the host is read without a rebuild too.
             let synced = sandbox.run(&["sync"]).ok();
             assert!(
                 synced.stderr.contains("cannot be read"),
@@ -242,12 +242,12 @@ fn settings_and_secrets_are_read_without_waiting() {
     for case in LAID {
         let (sandbox, path) = laid("settings", case);
         let path = path.display().to_string();
-        let told = sandbox.run(&["sync", "--config", &path]).code(2);
+        let output = sandbox.run(&["sync", "--config", &path]).code(2);
         assert!(
-            told.stderr.contains("hyper_sync::settings::file_"),
+            output.stderr.contains("hyper_sync::settings::file_"),
             "{}: {}",
             case.0,
-            told.masked()
+            output.masked()
         );
 
         let remote = "https://127.0.0.1:1/a/b.git";
@@ -268,12 +268,12 @@ fn settings_and_secrets_are_read_without_waiting() {
                 "repo = '{from}'\n{setting} = '{}'",
                 path.display()
             ));
-            let told = sandbox.run(&["sync"]).code(2);
+            let output = sandbox.run(&["sync"]).code(2);
             assert!(
                 !sandbox.target().exists(),
                 "{} as {name}: {}",
                 case.0,
-                told.masked()
+                output.masked()
             );
         }
         let (sandbox, path) = laid("netrc", case);
@@ -294,8 +294,8 @@ fn a_managed_file_that_was_made_huge_is_an_edit_like_any_other() {
         .unwrap()
         .set_len(1 << 40)
         .unwrap();
-    let told = sandbox.run(&["status", "--json"]).ok().json();
-    assert_eq!(told["local_edits"][0]["path"], "modules/base.nix");
+    let report = sandbox.run(&["status", "--json"]).ok().json();
+    assert_eq!(report["local_edits"][0]["path"], "modules/base.nix");
     let shown = sandbox.run(&["diff"]).ok();
     let expected = "Binary files a/modules/base.nix and b/modules/base.nix differ\n";
     assert!(shown.stdout.ends_with(expected), "{}", shown.masked());
@@ -312,7 +312,7 @@ fn a_managed_file_that_was_made_huge_is_an_edit_like_any_other() {
         let expected = "`modules/base.nix` stays as it is";
         assert!(synced.stderr.contains(expected), "{}", synced.masked());
     }
-    // To be replaced it would have to be kept, and there is no room for that.
+    // `replace` would have to keep it, and it is too large for that.
     let refused = sync("replace").code(9);
     let expected = "hyper_sync::apply::no_space";
     assert!(refused.stderr.contains(expected), "{}", refused.masked());

@@ -1,4 +1,4 @@
-//! The rebuild stage against fake programs: what they are called with, and what their end is taken for.
+//! The rebuild against fake programs: their arguments and environment, and what their results mean.
 
 mod reboot;
 mod world;
@@ -171,7 +171,7 @@ fn service(state: &str, restarts: u64, run: &str) -> String {
 
 #[test]
 fn a_service_that_keeps_failing_fails_a_rebuild_whose_activation_succeeded() {
-    // Between two tries it runs for a moment, and then waits for the next, or has failed for good.
+    // Between two tries systemd shows it as running for a moment, then as waiting for a restart, or as failed.
     let running = |restarts, run| service("running", restarts, run);
     let waiting = |restarts, run| service("auto-restart", restarts, run);
     for (first, second, failed) in [
@@ -210,9 +210,9 @@ fn restarts_before_the_switch_do_not_count() {
     for (before, after) in [
         // Restarted once, weeks ago.
         (service("running", 3, "a"), service("running", 3, "a")),
-        // The switch has started it, which begins the count anew.
+        // The switch has started it, which resets the count.
         (service("running", 3, "a"), service("running", 0, "b")),
-        // It failed over and over, and goes on.
+        // It keeps failing, and is restarted again and again.
         (
             service("auto-restart", 3, "a"),
             service("auto-restart", 4, "b"),
@@ -224,7 +224,7 @@ fn restarts_before_the_switch_do_not_count() {
         world.script("nixos-rebuild", "exit 0");
         let outcome = world.request(Action::Switch).run().unwrap();
         assert_eq!(outcome.status, RebuildStatus::Switched);
-        // And nothing is waited for.
+        // And nothing is pending.
         assert_eq!(world.log("systemctl").matches("services: ").count(), 2);
     }
 }
@@ -288,7 +288,7 @@ fn the_result_of_a_rebuild_is_in_the_sync_state() {
     assert_eq!(status, text("failed"));
     assert!(other.is_some());
 
-    // What was built is not known where it read the live tree.
+    // Which tree was built is not known where the build read the live tree.
     let world = World::new();
     world.synced(&"1".repeat(40));
     let _ = world.request(Action::Switch).run().unwrap();
@@ -524,7 +524,7 @@ fn a_program_that_does_not_stop_is_killed_unless_it_activates_a_system() {
         "nixos-rebuild",
         &format!("echo {unit} >\"$world/active\"; {stubborn}"),
     );
-    // A busy machine must come as far as the activation in this time.
+    // On a busy machine too the run must reach the activation in this time.
     assert_eq!(stopped(&world, Duration::from_secs(3)), [unit]);
     assert!(world.lives("pid"));
     world.end("pid");
@@ -595,7 +595,7 @@ fn of_several_hosts_the_configured_one_or_the_one_with_the_host_name_is_built() 
             .replace(&world.flake().display().to_string(), "FLAKE"),
         "`FLAKE` has several hosts and none is called `machine` like this machine: `a`, `b`"
     );
-    // Nix cannot tell: the build's own error will say why.
+    // Where evaluating fails the name of the machine is used; the error of the build says why.
     world.script("nix", "exit 1");
     assert_eq!(host(None).unwrap(), "machine");
 }
@@ -611,7 +611,7 @@ fn a_pinned_build_is_activated_by_its_path_where_nixos_rebuild_can() {
     let new = outcome.system.unwrap().display().to_string();
     assert_eq!(
         world.arguments("nixos-rebuild"),
-        // Whether it can is asked first.
+        // Whether it knows the option is asked first.
         [
             "--store-path",
             "/nix/store",

@@ -79,12 +79,12 @@ fn an_edit_made_after_the_crash_stays_and_is_reported() {
     let recovered = world.recover().unwrap().unwrap();
     let mut late = recovered.applied.late;
     late.sort_by(|a, b| a.path.cmp(&b.path));
-    let told: Vec<_> = late
+    let reported: Vec<_> = late
         .iter()
         .map(|late| (late.path.as_str(), &late.fate))
         .collect();
     assert_eq!(
-        told,
+        reported,
         [
             ("a", &Fate::InPlace),
             ("b", &Fate::InPlace),
@@ -221,7 +221,7 @@ fn a_damaged_record_is_replaced_by_its_second_copy() {
     }
 }
 
-/// By the real binary: the record is put aside by whichever command comes first.
+/// By the real binary: the first command that reads the record moves it away.
 #[test]
 fn the_command_that_finds_a_damaged_record_reports_where_it_was_moved() {
     for command in [
@@ -286,7 +286,7 @@ fn a_record_of_a_newer_format_stops_the_run_and_nothing_is_touched() {
     assert_eq!(everything(&world), before);
 }
 
-/// Writes a record with a seal that is right.
+/// Writes a record with a right seal.
 fn seal(path: &Path, body: &str) {
     use sha2::Digest as _;
     let line = "hyper-sync transaction 1";
@@ -348,11 +348,11 @@ fn a_record_that_others_could_have_written_is_not_trusted() {
     let recovered = world.recover().unwrap().unwrap();
     let aside = recovered.damaged_record.unwrap();
     assert_eq!(fs::read(aside).unwrap(), body);
-    assert_eq!(world.read(), new(), "the second copy is believed");
+    assert_eq!(world.read(), new(), "the second copy is used");
 }
 
-/// Whatever single file is damaged, in the middle of an update or after one: the next runs end at the commit, or a
-/// person is asked and nothing is touched; and nothing that was not in the damaged file is lost.
+/// With any single file damaged, in the middle of an update or after one, the next runs end at the commit, or report
+/// that a person is needed and change nothing; and nothing that was not in the damaged file is lost.
 #[test]
 fn any_single_damaged_file_is_survived() {
     type Damage = fn(&Path);
@@ -448,13 +448,13 @@ fn undo_lists_what_an_update_replaced_and_has_the_bytes() {
     let record = undo::load(&state, id).unwrap();
     assert_eq!(record.before.as_ref().unwrap().commit, commit(&old()));
     assert_eq!(record.after.commit, commit(&new()));
-    let told: Vec<_> = record
+    let listed: Vec<_> = record
         .changes
         .iter()
         .map(|change| (change.path.as_str(), change.edited, change.after.is_some()))
         .collect();
     assert_eq!(
-        told,
+        listed,
         [
             ("a", true, true),
             ("b", false, true),

@@ -5,10 +5,10 @@ use crate::common::forge::Forge;
 use crate::common::repo::Repo;
 use crate::common::snapshot::TreeSnapshot;
 
-/// Commits of the history that is walked; the issue asks for at least 20.
+/// Commits of the history that is walked.
 const COMMITS: usize = 24;
 
-/// Goes to each commit in turn and compares with `git ls-tree` and `git cat-file`.
+/// Syncs to each commit in turn and compares with `git ls-tree` and `git cat-file`.
 fn walk(world: &Sandbox, repo: &Repo, commits: &[String], source: &[&str]) {
     for commit in commits {
         let args = [

@@ -1,4 +1,4 @@
-//! A year of small updates: the object store stays small, and so does the work for that.
+//! Many small updates: the object store stays small, and repacking it stays cheap.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,7 +21,7 @@ const FILES: usize = 25;
 /// Files, directories, root and commit of the tree that a history begins with.
 const WHOLE: u64 = (DIRECTORIES * FILES + DIRECTORIES + 2) as u64;
 
-/// A tree of a thousand files that changes, and the store of one who follows it.
+/// A tree of a thousand files that changes, and the store of a machine that syncs it.
 struct History {
     excluded: Range<usize>,
     state: tempfile::TempDir,
@@ -30,12 +30,12 @@ struct History {
     blobs: usize,
 }
 
-/// What following it has cost.
+/// What the updates have cost.
 #[derive(Debug, Default)]
 struct Cost {
     /// Objects that the updates have brought.
     brought: u64,
-    /// Objects that each tidying has written again.
+    /// Objects that each repack has written again.
     written: Vec<u64>,
 }
 
@@ -51,7 +51,7 @@ impl History {
         Self::without(0)
     }
 
-    /// As [`new`](Self::new); these files are not managed, and their content is nowhere.
+    /// As [`new`](Self::new), with these files excluded, and so without their content.
     fn without(files: usize) -> Self {
         let mut history = Self {
             excluded: 0..files,
@@ -75,7 +75,7 @@ impl History {
         self.state.path().join("objects.git")
     }
 
-    /// Changes these files, and takes what is new in as one pack.
+    /// Changes these files, and ingests the new objects as one pack.
     fn update(&mut self, store: &Store, files: impl Iterator<Item = usize>) -> u64 {
         let mut new = BTreeMap::new();
         let mut add = |kind, content: Vec<u8>| {
@@ -117,7 +117,7 @@ impl History {
         brought
     }
 
-    /// Each update as a run does it, with a look at the bounds after each.
+    /// Makes each update as a run does, and checks the bounds after each.
     fn follow<Files: Iterator<Item = usize>>(
         &mut self,
         updates: impl Iterator<Item = Files>,
@@ -171,7 +171,7 @@ impl History {
             .collect()
     }
 
-    /// What the kept commits take when nothing else is there.
+    /// The bytes of the kept commits alone.
     fn needed_bytes(&self) -> u64 {
         let store = self.store();
         let over = store.repack(KEEP, self.bytes() - 1).unwrap();
@@ -196,7 +196,7 @@ impl History {
     }
 }
 
-/// Text that does not compress well, so that the bytes of a pack say how much is in it.
+/// Text that does not compress well, so that the size of a pack shows how much is in it.
 fn noise(seed: usize, lines: usize) -> String {
     let line = |line: usize| {
         let id = Oid::of(ObjectKind::Blob, format!("{seed} {line}").as_bytes());
@@ -214,7 +214,7 @@ fn listing<'a>(mode: &str, ids: impl Iterator<Item = &'a Oid>) -> Vec<u8> {
     ids.enumerate().flat_map(entry).collect()
 }
 
-/// Most configurations: what changes is what has changed before.
+/// As most configurations: the files that change are those that have changed before.
 #[test]
 fn repacking_files_that_change_often_never_rewrites_the_others() {
     let mut history = History::new();
@@ -258,7 +258,7 @@ fn excluded_blobs_stay_declared_after_a_repack() {
     assert!(cost.most() < WHOLE / 2, "{cost:?}");
 }
 
-/// Whatever steps of it a run was killed between.
+/// Between any two steps of it.
 #[test]
 fn an_interrupted_repack_leaves_the_store_complete() {
     let mut history = History::new();

@@ -1,4 +1,4 @@
-//! Going back: history, rollback, the hold, and local edits put back.
+//! History, rollback, the hold, and restored local edits.
 
 use crate::common::env::{Output, Sandbox};
 use crate::common::forge::{Forge, OWNER_NAME};
@@ -253,7 +253,7 @@ fn rolling_back_further_keeps_the_commits_left_before_on_hold() {
         held.iter()
             .all(|id| status["held"].to_string().contains(id))
     );
-    // Where it is now is held no more: this is what the person wants to be at.
+    // The commit that it is at now is not held any more: the person has chosen it.
     let _ = world.run("rollback", &[]).ok();
     world.is_at("main~1");
     let status = world.run("status", &["--json"]).ok().json();
@@ -334,34 +334,34 @@ fn restoring_over_an_edit_keeps_that_edit_too() {
     let _ = world.sync(&["--local-edits", "replace"]).ok();
     world.sandbox.edit("flake.nix", "{ second = true; }\n");
     for expected in ["{ first = true; }\n", "{ second = true; }\n"] {
-        let told = world.run("restore", &["flake.nix"]).ok();
+        let output = world.run("restore", &["flake.nix"]).ok();
         assert!(
-            told.stdout.contains("swaps them again"),
+            output.stdout.contains("swaps them again"),
             "{}",
-            told.masked()
+            output.masked()
         );
         assert_eq!(world.read("flake.nix"), expected);
     }
-    let told = world.run("restore", &["flake.nix"]).ok();
-    assert!(!told.stderr.contains("replaces it again"), "it does not");
+    let output = world.run("restore", &["flake.nix"]).ok();
+    assert!(!output.stderr.contains("replaces it again"), "it does not");
     world.sandbox.follow(
         &world.repo,
         "local_edits = 'replace'\nprotect = ['*-local.nix']",
     );
-    let told = world.run("restore", &["flake.nix"]).ok();
+    let output = world.run("restore", &["flake.nix"]).ok();
     assert!(
-        told.stderr.contains("replaces it again"),
+        output.stderr.contains("replaces it again"),
         "{}",
-        told.masked()
+        output.masked()
     );
     world.sandbox.follow(
         &world.repo,
         "local_edits = 'replace'\nprotect = ['flake.nix']",
     );
-    let told = world.run("restore", &["flake.nix"]).ok();
-    assert_eq!(told.stderr, "");
-    let told = world.run("restore", &["--json", "flake.nix"]).ok().json();
-    assert_eq!(told["displaced"][0], "flake.nix");
+    let output = world.run("restore", &["flake.nix"]).ok();
+    assert_eq!(output.stderr, "");
+    let report = world.run("restore", &["--json", "flake.nix"]).ok().json();
+    assert_eq!(report["displaced"][0], "flake.nix");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Every route over every kind of host, through the real binary: what an update costs, that the target is the commit
-//! to the byte, and where a run ends when something in between is broken.
+//! to the byte, and how a run ends when something on the way fails.
 //!
-//! How each route deals with each answer is tested where the routes are (`source_git`, `source_github`, `http`); here
-//! are the promises that a user would measure.
+//! How each route handles each answer is tested by the library (`source_git`, `source_github`, `http`); here is what a
+//! user would measure.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -26,17 +26,17 @@ mod ssh;
 mod store;
 mod tags;
 
-/// A machine, and the way to a repository that its settings name.
+/// A machine, and the arguments that name its repository.
 struct Machine {
     world: Sandbox,
     repo: Repo,
-    way: Vec<String>,
+    arguments: Vec<String>,
     variables: Vec<(&'static str, String)>,
 }
 
-/// What a sync said about its way, for a program.
+/// What `sync --json` prints about the route.
 #[derive(Debug)]
-struct Told {
+struct Report {
     route: String,
     requests: u64,
     received: u64,
@@ -46,11 +46,11 @@ struct Told {
 }
 
 impl Machine {
-    fn new(repo: &Repo, way: &[&str]) -> Self {
+    fn new(repo: &Repo, arguments: &[&str]) -> Self {
         Self {
             world: Sandbox::new(),
             repo: repo.clone(),
-            way: way.iter().map(|word| (*word).to_owned()).collect(),
+            arguments: arguments.iter().map(|word| (*word).to_owned()).collect(),
             variables: Vec::new(),
         }
     }
@@ -81,25 +81,27 @@ impl Machine {
     }
 
     fn command(&self, args: &[&str]) -> assert_cmd::Command {
-        let way: Vec<&str> = self.way.iter().map(String::as_str).collect();
-        let mut command = self.world.cmd(&[&["sync"], way.as_slice(), args].concat());
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        let mut command = self
+            .world
+            .cmd(&[&["sync"], arguments.as_slice(), args].concat());
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 
     /// Syncs to the tip of `main` and compares the target with it.
     #[track_caller]
-    fn sync(&self, args: &[&str]) -> Told {
-        let told = self.told(args);
+    fn sync(&self, args: &[&str]) -> Report {
+        let report = self.report(args);
         self.assert_at("main");
-        told
+        report
     }
 
     #[track_caller]
-    fn told(&self, args: &[&str]) -> Told {
+    fn report(&self, args: &[&str]) -> Report {
         let output = self.run(&[&["--json"], args].concat()).ok();
         let json = output.json();
-        Told {
+        Report {
             route: json["route"].as_str().unwrap().to_owned(),
             requests: json["traffic"]["requests"].as_u64().unwrap(),
             received: json["traffic"]["received"].as_u64().unwrap(),
@@ -131,7 +133,7 @@ impl Machine {
         self.world.state().join("objects.git")
     }
 
-    /// Real git has nothing to say against the store.
+    /// Asserts that `git fsck` accepts the store.
     #[track_caller]
     fn fsck(&self) {
         let mut fsck = git::git(&self.store());
@@ -153,7 +155,7 @@ impl Machine {
     }
 }
 
-/// The routes that were given up, each with its cause, in their order.
+/// The fallbacks of a report: each route that was given up, with its cause.
 fn given_up(json: &serde_json::Value) -> Vec<String> {
     let fallbacks = json["fallbacks"].as_array().unwrap().iter();
     let line = |fallback: &serde_json::Value| {

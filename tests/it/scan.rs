@@ -30,7 +30,7 @@ fn target(directory: &tempfile::TempDir, files: &[RelPath]) -> Target {
     Target::open(&directory.path().canonicalize().unwrap()).unwrap()
 }
 
-/// An index of one path, which is taken for `content` as long as it looks as it does now.
+/// An index of one path, by which it is `content` as long as its stat data do not change.
 fn index(target: &Target, path: &RelPath, mode: FileMode, content: &str) -> Index {
     let stat = target.stat(path).unwrap().unwrap();
     let owned = Owned {
@@ -64,7 +64,7 @@ fn ids(local: &BTreeMap<RelPath, Local>) -> Vec<(&str, Option<BlobId>)> {
 #[test]
 fn a_second_inspection_returns_the_first_result_until_it_is_forgotten() {
     let directory = tempfile::tempdir().unwrap();
-    // More than one thread takes at once.
+    // More than one thread reads at a time.
     let files: Vec<RelPath> = (0..300).map(|n| path(&format!("{}/{n}", n % 7))).collect();
     let target = target(&directory, &files);
     let scanner = Scanner::new(&target, None, Belief::Unchanged);
@@ -96,7 +96,7 @@ fn a_second_inspection_returns_the_first_result_until_it_is_forgotten() {
     assert_eq!(
         scanner.content(id("new 0/0")),
         None,
-        "it was not looked at since"
+        "it was not read since"
     );
 
     let since = scanner.since();

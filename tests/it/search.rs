@@ -30,7 +30,7 @@ fn programs_in_the_working_directory_are_never_run() {
     ] {
         let world = Sandbox::new();
         let bin = world.root().join("bin");
-        // A link: what is laid over it would go to the machine's own.
+        // A link: writing to it would change the machine's own.
         fs::remove_file(bin.join("git")).unwrap();
         let trap = format!("echo > {}/ran; exit 1", world.root().display());
         world.tool(program, &trap);
@@ -43,7 +43,7 @@ fn programs_in_the_working_directory_are_never_run() {
     }
 }
 
-/// With a search path that leads nowhere, `sync` runs what `validate` has found.
+/// With a search path of missing directories, `sync` runs the programs that `validate` found.
 #[test]
 fn every_command_finds_the_same_programs() {
     let repo = Repo::small();
@@ -80,7 +80,7 @@ fn fifo(world: &Sandbox, name: &str) -> PathBuf {
     path
 }
 
-/// A signal ends the programs of a run with it: here a `git` that never answers, and what it has started.
+/// A signal ends the programs of a run with it: here a `git` that never answers, and its child.
 #[test]
 fn a_signal_ends_what_a_run_has_started() {
     let repo = Repo::small();

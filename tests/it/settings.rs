@@ -133,7 +133,7 @@ fn shows_where_the_token_is_and_never_the_token() {
 
     let file = sandbox.root().join("token");
     fs::write(&file, "ghp_canary").unwrap();
-    for (mode, told) in [
+    for (mode, expected) in [
         (
             0o600,
             "# token: the token in `[root]/token`, for github.com\n",
@@ -146,7 +146,7 @@ fn shows_where_the_token_is_and_never_the_token() {
         fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
         let mut command = sandbox.cmd(&["config", "show", "--token-file"]);
         let output = sandbox.finish(command.arg(&file)).ok();
-        assert!(output.out().ends_with(told), "{}", output.out());
+        assert!(output.out().ends_with(expected), "{}", output.out());
         assert!(!output.stdout.contains("canary"));
     }
 }

@@ -1,4 +1,4 @@
-//! Signals, and an output that nobody reads: the real binary stops where that is safe, or goes on to the end.
+//! Signals, and an output that nobody reads: the real binary stops where that is safe, or continues to the end.
 
 use std::fs::File;
 use std::io::pipe;
@@ -15,8 +15,8 @@ use crate::common::forge::fault::{Action, When};
 use crate::common::repo::Repo;
 use crate::common::snapshot::TreeSnapshot;
 
-/// Whoever starts the tests may have signals ignored, as a shell does for what it runs in the background, and the program
-/// would rightly keep to that.
+/// The tests may have been started with signals ignored, as a shell does for jobs in the background, and the program
+/// would rightly go on ignoring them.
 const HEEDING: [&str; 2] = ["env", "--default-signal=HUP,INT,TERM"];
 
 /// A target at the first of two commits, with a local edit.
@@ -40,7 +40,7 @@ impl World {
         Self { sandbox, repo }
     }
 
-    /// What the target is once it is at a commit, whose version of the edited file does not matter.
+    /// The target at a commit, without the edited file.
     fn at(&self, revision: &str) -> bool {
         let edited = |path: &str| path == "mine" || path == "modules/base.nix";
         let wanted = TreeSnapshot::of_commit(&self.repo, revision).without(edited);
@@ -52,7 +52,7 @@ impl World {
         self.repo.path().display().to_string()
     }
 
-    /// Nothing of a run that ended is left where it worked.
+    /// Asserts that a run that has ended left nothing behind.
     fn assert_tidy(&self) {
         let target = self.sandbox.target_tree();
         let state = TreeSnapshot::of(&self.sandbox.state());

@@ -1,4 +1,4 @@
-//! Signatures of commits: real `ssh-keygen` signs, and what real OpenPGP signatures look like is in `tests/data`.
+//! Signatures of commits: real `ssh-keygen` signs, and real OpenPGP signatures are in `tests/data`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -29,7 +29,7 @@ use crate::common::snapshot::TreeSnapshot;
 /// The time of the commits that [`World::commit`] makes; see `tests/common/repo.rs`.
 const COMMITTED: &str = "2025-10-09T08:54:20Z";
 
-/// A repository, keys, and a machine that takes commits from the one by the other.
+/// A repository, keys, and a store that commits of the repository are staged in.
 struct World {
     repo: Repo,
     directory: tempfile::TempDir,
@@ -117,7 +117,7 @@ impl World {
         )
     }
 
-    /// How real git judges the same commit by the same file, in UTC.
+    /// Whether real git accepts the same commit by the same file, in UTC.
     fn git_accepts(&self, commit: CommitId) -> bool {
         let setting = format!(
             "gpg.ssh.allowedSignersFile={}",
@@ -132,7 +132,7 @@ impl World {
 /// A remote that hands out a repository's objects.
 struct Forge<'a> {
     repo: &'a Repo,
-    /// Whether it gives the commit itself, or only tells of it.
+    /// Whether it sends the commit itself, or only its fields.
     gives_commit: bool,
     asked: AtomicU64,
 }
@@ -428,7 +428,7 @@ fn the_signature_of_the_sha256_form_is_left_out_of_what_is_signed_as_git_does() 
     let twin: CommitId = twin.parse().unwrap();
     assert!(world.stage(twin, &signers).is_ok());
     assert!(world.git_accepts(twin));
-    // Any other header was.
+    // Any other header is signed.
     let more = raw.replace("gpgsig -", "x y\ngpgsig -");
     let more = world.repo.object("commit", more.as_bytes());
     let more: CommitId = more.parse().unwrap();
@@ -561,7 +561,7 @@ fn a_signers_file_that_is_not_a_trusted_file_is_refused() {
     assert!(Signers::load(&link, &env(), &Interrupt::default()).is_ok());
 }
 
-/// A commit and its signers for each of the two kinds of key, where `ssh-keygen` and `gpgv` are this script.
+/// A commit and its signers for each of the two kinds of key, with this script as `ssh-keygen` and `gpgv`.
 fn with_programs(script: &str) -> (Sandbox, [(World, CommitId, Signers, &'static str); 2]) {
     let machine = Sandbox::new();
     machine.tool("ssh-keygen", script).tool("gpgv", script);
@@ -697,7 +697,7 @@ fn every_other_openpgp_signature_is_refused() {
     text: bad: commit [id] has a bad signature: it is no signature of bytes as they are
     two: several: commit [id] has more than one signature
     ");
-    // A whole message of the signer's is no signature of this one.
+    // A signed message of the signer is not a signature of this commit.
     let (world, commit) = with_openpgp("inline.asc");
     let signers = world.signers(data("keys.asc")).unwrap();
     assert_eq!(refusal(world.stage(commit, &signers)).0, "bad");
@@ -764,10 +764,10 @@ fn a_sync_applies_signed_commits_and_refuses_all_others() {
     assert!(!sandbox.target().exists());
 
     let first = sign("first");
-    let told = sandbox.run(&["sync"]).ok().out();
+    let printed = sandbox.run(&["sync"]).ok().out();
     assert!(
-        told.contains("\nsigned by ada@example.org ([key])\n"),
-        "{told}"
+        printed.contains("\nsigned by ada@example.org ([key])\n"),
+        "{printed}"
     );
     sandbox
         .target_tree()
@@ -788,9 +788,9 @@ fn a_sync_applies_signed_commits_and_refuses_all_others() {
     }
 
     let third = sign("third");
-    let told = sandbox.run(&["sync", "--json"]).ok().json();
-    assert_eq!(told["commit"], third.as_str());
-    assert_eq!(told["signer"]["name"], "ada@example.org");
+    let report = sandbox.run(&["sync", "--json"]).ok().json();
+    assert_eq!(report["commit"], third.as_str());
+    assert_eq!(report["signer"]["name"], "ada@example.org");
     sandbox
         .target_tree()
         .assert_same(&TreeSnapshot::of_commit(repo, &third));

@@ -25,7 +25,7 @@ mod resolve;
 mod routes;
 mod ssh;
 
-/// What a sync came to.
+/// The result of a sync.
 #[derive(Debug)]
 struct Synced {
     route: Route,
@@ -37,7 +37,7 @@ struct Synced {
 }
 
 impl Machine {
-    /// Resolves, obtains and proves, and takes the files over into the target.
+    /// Resolves, obtains and proves, and adds the files to the target.
     fn sync(&mut self, source: &GitSource, reference: &str) -> Result<Synced, Error> {
         let before = source.traffic();
         let resolved = source.resolve(reference)?;
@@ -73,7 +73,7 @@ impl Machine {
         Ok(synced)
     }
 
-    /// Every object of the commit is as git has it, and git is content with the store.
+    /// Asserts that every object of the commit is as git has it, and that `git fsck` accepts the store.
     fn check(&self, repo: &Repo, revision: &str) {
         for row in repo.ls_tree(revision) {
             let path = String::from_utf8_lossy(&row.path);
@@ -91,8 +91,9 @@ impl Machine {
 
     fn fsck(&self) {
         self.store.make_durable().unwrap();
-        let told = git::line(git::git(self.store.path()).args(["fsck", "--full", "--no-dangling"]));
-        assert_eq!(told, "", "git fsck complains");
+        let complaints =
+            git::line(git::git(self.store.path()).args(["fsck", "--full", "--no-dangling"]));
+        assert_eq!(complaints, "", "git fsck complains");
     }
 
     fn commit(&self, id: &str) -> Commit {
@@ -128,7 +129,7 @@ fn allow_filters(repo: &Repo) {
     );
 }
 
-/// Forgets everything that no ref leads to.
+/// Prunes the objects that no ref reaches.
 fn prune(repo: &Repo) {
     git::succeeds(
         repo.git()

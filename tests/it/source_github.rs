@@ -1,4 +1,4 @@
-//! The REST API route against the forge: what it asks, what it brings, and that it equals what git has.
+//! The REST API against the forge: its requests, and that what it obtains equals what git has.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -31,7 +31,7 @@ impl Machine {
         source.obtain(commit.parse().unwrap(), None, &self.store, self)
     }
 
-    /// Takes over what was staged, as an apply does.
+    /// Adds the staged files to the target, as an apply does.
     fn apply(&mut self, staged: &[(BlobId, Vec<u8>)]) {
         self.held = staged.iter().cloned().collect();
     }
@@ -46,7 +46,7 @@ fn options() -> Options {
     }
 }
 
-/// How a source is made; the default asks anonymously and knows no commit.
+/// How a source is made; the default has no token and no last commit.
 #[derive(Default)]
 struct Asking {
     token: bool,
@@ -98,7 +98,7 @@ fn contents(staged: &Staged<'_>) -> Vec<(BlobId, Vec<u8>)> {
         .collect()
 }
 
-/// What was staged is what git has, to the last byte.
+/// Asserts that what was staged is what git has, to the byte.
 fn assert_same(staged: &Staged<'_>, repo: &Repo, revision: &str) {
     let listed: Vec<String> = staged
         .tree()
@@ -178,7 +178,7 @@ fn a_fresh_install_requests_commit_listing_and_each_content_once() {
             .all(|seen| seen.header("authorization").is_none())
     );
     machine.store.make_durable().unwrap();
-    // git itself has nothing to say against what is in the store.
+    // `git fsck` accepts what is in the store.
     crate::common::git::succeeds(
         crate::common::git::git(machine.store.path())
             .arg("--git-dir")
@@ -300,7 +300,7 @@ fn excluded_files_are_never_downloaded() {
     let forge = Forge::serve(&repo);
     let mut machine = Machine::new();
     machine.excluded = |path| path.starts_with("target/");
-    // Not even counted: its size is over the limit of all files together.
+    // Excluded files do not count: its size is over the limit of all files together.
     let limits = Limits {
         bytes: 1000,
         ..Limits::default()

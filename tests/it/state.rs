@@ -90,7 +90,7 @@ fn makes_the_directory_private_and_finds_it_again() {
             .unwrap()
             .is_none()
     );
-    assert!(!world.path.exists(), "looking makes nothing");
+    assert!(!world.path.exists(), "finding it makes nothing");
     world.open();
     assert_eq!(mode(&world.path), 0o700);
     assert_eq!(mode(world.path.parent().unwrap()), 0o700);
@@ -184,7 +184,7 @@ fn an_index_of_version_two_still_loads() {
         },
         ..index()
     };
-    // First it had objects; whoever reads them reads arrays.
+    // It had objects first, and is now written as arrays.
     let arrays = "tests/data/state/index-v2-arrays";
     for data in ["tests/data/state/index-v2", arrays] {
         fs::copy(data, world.file("index")).unwrap();

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::common::env::Sandbox;
 use crate::common::repo::Repo;
 
-/// A repository with files that a machine had before, and the world of that machine.
+/// A repository with files that a machine had before the first sync, and that machine.
 fn adopting(settings: &str) -> (Sandbox, Repo) {
     let (sandbox, repo) = (Sandbox::new(), Repo::small());
     let commit = repo

@@ -153,8 +153,8 @@ fn many_local_edits_are_counted_instead_of_named() {
         world.edit(file, "{ mine = true; }\n");
     }
     let lines = |args: &[&str]| -> Vec<String> {
-        let told = sync(&world, &repo, args).ok();
-        told.stderr.lines().map(str::to_owned).collect()
+        let output = sync(&world, &repo, args).ok();
+        output.stderr.lines().map(str::to_owned).collect()
     };
     let stay = lines(&[]);
     assert_eq!(stay.len(), 21, "{stay:#?}");
@@ -202,7 +202,7 @@ fn a_check_and_a_dry_run_write_nothing_into_the_target() {
 fn a_check_downloads_no_file() {
     let repo = Repo::small();
     let world = world(&repo);
-    // Of random hexadecimal digits, which no compression makes this short.
+    // Random hexadecimal digits, which do not compress below the bound.
     let big = |seed: u64| {
         let mut state = seed;
         (0..20_000).fold(String::new(), |mut text, _| {
@@ -215,13 +215,13 @@ fn a_check_downloads_no_file() {
     };
     repo.write("big", big(1)).commit("big");
     let inspect = || {
-        let told = sync(&world, &repo, &["--check-only", "--json"]).ok().json();
+        let report = sync(&world, &repo, &["--check-only", "--json"]).ok().json();
         assert!(
-            told["traffic"]["received"].as_u64().unwrap() < 2000,
-            "{told}"
+            report["traffic"]["received"].as_u64().unwrap() < 2000,
+            "{report}"
         );
-        assert_eq!(told["downloaded"], 0);
-        told
+        assert_eq!(report["downloaded"], 0);
+        report
     };
     assert_eq!(
         inspect()["tree_bytes"],
@@ -232,9 +232,9 @@ fn a_check_downloads_no_file() {
     repo.write("big", big(2)).commit("bigger");
     assert_eq!(inspect()["route"], "delta");
     assert_eq!(inspect()["route"], "store");
-    let told = sync(&world, &repo, &["--json"]).ok().json();
+    let report = sync(&world, &repo, &["--json"]).ok().json();
     assert_eq!(
-        (&told["route"], &told["downloaded"]),
+        (&report["route"], &report["downloaded"]),
         (&"delta".into(), &1.into())
     );
     world
@@ -499,7 +499,7 @@ fn a_tag_is_pinned_to_its_commit() {
         assert_eq!(refused["error"]["code"], "hyper_sync::sync::moved_tag");
         at(&first);
     }
-    // Another name in between does not make the tag forgotten, and neither does its whole name.
+    // The commit of the tag is remembered after another name, and by its whole name.
     let _ = sync(&world, &repo, &[]).ok();
     let refused = v1(&["--json"]).code(8).json();
     assert_eq!(refused["error"]["code"], "hyper_sync::sync::moved_tag");

@@ -21,7 +21,7 @@ fn synced() -> (Sandbox, Repo, String) {
 #[test]
 fn another_target_is_refused_by_every_command_before_anything_is_written() {
     let (sandbox, repo, other) = synced();
-    // The lock has the line of who held it last.
+    // The lock file has the line of the last holder.
     let index = || ["index", "lock"].map(|name| fs::read(sandbox.state().join(name)).unwrap());
     let before = index();
     for command in [

@@ -1,4 +1,4 @@
-//! Where a token is found, which places are refused, and that its content is shown nowhere.
+//! Where a token is found, which places are refused, and that its content is never shown.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -21,7 +21,7 @@ fn refusal(error: &Error) -> Option<&UntrustedReason> {
 
 const CANARY: &str = "ghp_canary0123456789";
 
-/// A root directory with a home in it, and an environment that knows of nothing else.
+/// A root directory with a home in it, and an environment without anything else.
 struct World {
     root: TempDir,
 }
@@ -61,10 +61,10 @@ impl World {
         self.search("github.com", env)
             .run()
             .unwrap()
-            .map(|token| self.told(&token))
+            .map(|token| self.shown(&token))
     }
 
-    fn told(&self, token: &Token) -> (String, String) {
+    fn shown(&self, token: &Token) -> (String, String) {
         let origin = token
             .origin()
             .to_string()
@@ -103,7 +103,7 @@ fn the_first_place_that_has_a_token_decides() {
         world.find(&env).unwrap(),
         ("the netrc file `/home/.netrc`".into(), "t2".into())
     );
-    // Read by each of its includes again, it would be read a billion times.
+    // Read again by each of its includes it would be read a billion times.
     world.write("etc/nix/nix.conf", 0o444, "include nix.conf\n".repeat(14));
     assert_eq!(
         world.find(&env).unwrap(),
@@ -173,7 +173,7 @@ fn the_first_place_that_has_a_token_decides() {
         ..world.search("github.com", &env)
     };
     assert_eq!(
-        world.told(&search.run().unwrap().unwrap()),
+        world.shown(&search.run().unwrap().unwrap()),
         ("the token in `/set`".into(), "t10".into())
     );
 }
@@ -382,7 +382,7 @@ fn a_place_in_a_bad_state_is_an_error_and_is_not_skipped() {
         refusal(&world.search("github.com", &env).run().unwrap_err()),
         Some(UntrustedReason::Mode(_))
     ));
-    // It is nobody's business how open a file is that holds nothing for this host.
+    // The mode of a file without a token for this host does not matter.
     world.write(
         "home/.netrc",
         0o644,

@@ -1,4 +1,4 @@
-//! The checks over a whole sample installation in a directory that stands for `/`, one fault at a time.
+//! The checks over a whole sample installation in a directory that is used as `/`, one fault at a time.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -16,7 +16,7 @@ mod installation;
 use faults::FAULTS;
 use installation::{INPUT, Installation, TARGET};
 
-/// What is not as it should be, in one text.
+/// All findings but those that passed, in one text.
 fn complaints(validation: &Validation) -> String {
     let mut lines = Vec::new();
     for check in validation.checks() {
@@ -54,7 +54,7 @@ const ALL: Options = Options {
 };
 const FIX: Options = Options { fix: true, ..ALL };
 
-/// The old validator ended with exit code 1 after the first thing it found to be right.
+/// The old validator ended with exit code 1 after the first check that passed.
 #[test]
 fn a_healthy_installation_passes_every_check() {
     let installation = Installation::new();
@@ -76,7 +76,7 @@ fn a_healthy_installation_passes_every_check() {
     assert_eq!(
         TreeSnapshot::of(installation.root.path()),
         before,
-        "a look changes nothing"
+        "checking changes nothing"
     );
 }
 
@@ -488,7 +488,7 @@ fn of_a_thousand_faults_some_are_listed() {
 #[test]
 fn before_a_sync_only_faults_that_make_it_unsafe_stop_it() {
     let preflight = |installation: &Installation| installation.with_context(validate::preflight);
-    // As bad as an installation can be, and a sync may be the repair.
+    // However damaged the installation is, a sync may repair it.
     let installation = Installation::new();
     for path in [
         "etc/hypervisor/flake.nix",

@@ -1,15 +1,15 @@
 //! Death and failure at every call of every kind of update: `cargo test --test matrix`, some minutes.
 //!
-//! What `tests/it/kill.rs` does for some: every shape of `tests/it/apply/shapes.rs`, three operations (an update, the
-//! recovery of one that died, a rollback), and at every call that changes a file system death, one of five errors, or a
-//! disk that is full from there on. Afterwards the target and its index are as before or as wanted, every byte that
-//! was displaced is there, nothing of ours is left over, an error has exit code 9, and the next run ends at the commit
-//! and leaves nothing to do. The number of points is printed.
+//! What `tests/it/kill.rs` does for some kinds of update is done for all: every shape of `tests/it/apply/shapes.rs`,
+//! three operations (an update, the recovery of one that died, a rollback), and at every call that changes a file
+//! system death, one of five errors, or a disk that is full from there on. Afterwards the target and its index are as
+//! before or as wanted, every byte that was displaced is there, nothing of ours is left over, an error has exit code 9,
+//! and the next run ends at the commit and leaves nothing to do. The number of points is printed.
 //!
 //! The power cuts of `tests/it/power.rs` again, each in more ways.
 //!
-//! The same for a power cut in the recovery of a run that died anywhere, and an attacker who swaps what is in the target
-//! a hundred thousand times. And the real binary: see [`process`].
+//! The same for a power cut in the recovery of a run that died anywhere, and an attacker who swaps what is in the
+//! target a hundred thousand times. And the real binary: see [`process`].
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -73,7 +73,7 @@ const FAULTS: [(&str, Fault); 7] = [
     ("full from there on", Fault::Full),
 ];
 
-/// An update is left dead at every so many of its calls, each of which is a recovery to be tried.
+/// An update is killed at every so many of its calls; each makes one recovery to test.
 const RECOVERIES: usize = 5;
 
 #[test]

@@ -222,7 +222,7 @@ cp -a "$SAVED/." "$DISK"
 dd if=/dev/zero of="$DISK/filler" bs=4096 2>/dev/null || true
 truncate -s "-$ROOM" "$DISK/filler"
 code=0
-"$@" 2>"$OUT/told" || code=$?
+"$@" 2>"$OUT/stderr" || code=$?
 echo "$code" >"$OUT/code"
 rm "$DISK/filler"
 cp -a "$DISK" "$OUT/full"
@@ -258,8 +258,8 @@ fn on_a_disk_that_is_full_an_update_changes_nothing_or_is_finished_by_the_next_r
             .unwrap();
         let context = format!("{pages} pages free: {output:?}");
         assert!(output.status.success(), "{context}");
-        let told = fs::read_to_string(out.join("told")).unwrap();
-        let context = format!("{pages} pages free: {told}");
+        let stderr = fs::read_to_string(out.join("stderr")).unwrap();
+        let context = format!("{pages} pages free: {stderr}");
         assert!(world.is_at(&out.join("after/target"), "main"), "{context}");
         World::check(&out.join("after"), &context);
         let full = out.join("full/target");
@@ -269,7 +269,7 @@ fn on_a_disk_that_is_full_an_update_changes_nothing_or_is_finished_by_the_next_r
         }
         points += 1;
         assert_eq!(code.trim(), "9", "{context}");
-        let unfinished = told.contains("hyper_sync::apply::unfinished");
+        let unfinished = stderr.contains("hyper_sync::apply::unfinished");
         assert!(unfinished || world.is_at(&full, "main~1"), "{context}");
         fs::remove_dir_all(&out).unwrap();
     }

@@ -1,7 +1,7 @@
-//! What is in memory at most, counted by the allocator: answers that are longer than they may be, and many at once.
+//! The peak of memory, counted by the allocator: with answers that are longer than they may be, and with many at once.
 //!
-//! The forge runs in the same process and is counted too, so every bound has room for what it holds itself. One test
-//! alone, for the count is the process's.
+//! The forge runs in the same process and is counted too, so every bound has room for what it holds. There is one test
+//! only, because the count is that of the process.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,7 +10,7 @@
     reason = "a test that cannot set up its world has failed"
 )]
 
-/// What several test binaries share.
+/// Fixtures of several test binaries.
 #[path = "../common"]
 #[allow(
     dead_code,

@@ -1,4 +1,4 @@
-//! What was built is what is activated, and what its activation ends with is told.
+//! What was built is what is activated, and the result of its activation is reported.
 
 use hyper_sync::rebuild::{Error, RebuildNote, RebuildStatus};
 use hyper_sync::settings::Action;
@@ -94,7 +94,7 @@ fn the_exit_codes_of_the_activation_are_reported() {
     assert_eq!(switch("0").unwrap().status, RebuildStatus::Switched);
 }
 
-/// A full `/boot`: the profile would name a system that nobody can boot.
+/// A full `/boot`: the profile would name a system that cannot be booted.
 #[test]
 fn an_activation_that_did_not_start_restores_the_boot_default() {
     let world = World::new(Way::Literal);
@@ -110,7 +110,7 @@ fn an_activation_that_did_not_start_restores_the_boot_default() {
     assert!(world.record().pending.is_some());
 }
 
-/// Somebody else activates a system all the while: the boot default must not name one that was never activated.
+/// Another activation holds the lock: the boot default must not name a system that was never activated.
 #[test]
 fn an_activation_blocked_by_another_restores_the_boot_default() {
     let world = World::new(Way::Literal);
@@ -141,7 +141,7 @@ fn a_failed_build_leaves_everything_as_it_was() {
     assert_eq!(world.activations().len(), 1);
 }
 
-/// Nix tells its trace first, and the message below a bare `error:`.
+/// Nix prints its trace first, and the message below a bare `error:`.
 #[test]
 fn the_text_of_a_failed_assertion_and_the_end_of_a_log_are_printed() {
     let world = World::new(Way::Own);
@@ -149,8 +149,8 @@ fn the_text_of_a_failed_assertion_and_the_end_of_a_log_are_printed() {
         r#"{ text = throw "\nFailed assertions:\n- `services.x` is a\n  and b.\n- second"; }"#;
     world.write("target/module.nix", throws);
     let error = world.rebuild(Action::Build).unwrap_err().to_string();
-    let told = ": Failed assertions: - `services.x` is a and b. - second";
-    assert!(error.ends_with(told), "{error}");
+    let expected = ": Failed assertions: - `services.x` is a and b. - second";
+    assert!(error.ends_with(expected), "{error}");
 
     world.write("target/module.nix", "{ text = ; }");
     let error = world.rebuild(Action::Build).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! Every way from a flake to the target builds what was synced: neither the tree before it nor an edit after it.
+//! Every layout builds what was synced: neither the tree before it nor an edit after it.
 
 use hyper_sync::rebuild::{Error, RebuildNote, RebuildStatus, UnpinnedReason};
 use hyper_sync::settings::Action;
@@ -58,7 +58,7 @@ fn an_edit_during_the_build_is_not_built_and_not_lost() {
         );
         assert_eq!(world.text(Action::Switch), "one dep-1", "{way:?}");
         assert_eq!(world.read("target/text.nix"), "\"edited\"\n", "{way:?}");
-        // What was built is not what lies there now, so it is no reason to skip.
+        // The target is not what was built any more, so the next rebuild is not skipped.
         assert_eq!(world.text(Action::Switch), "edited dep-1", "{way:?}");
     }
 }
@@ -88,7 +88,7 @@ fn a_fifo_beside_the_hosts_flake_does_not_stop_the_build() {
     }
 }
 
-/// Hyper-NixOS: the target lies in the directory of the flake, which Nix copies as a whole.
+/// As in Hyper-NixOS: the target is in the directory of the flake, which Nix copies as a whole.
 #[test]
 fn a_target_inside_the_directory_of_the_flake_is_frozen_in_its_place() {
     let world = World::new(Way::Literal);

@@ -1,4 +1,4 @@
-//! `flake.lock`: made where it is missing, our own hash refreshed, and nothing else ever moved.
+//! `flake.lock`: made where it is missing, our own hash refreshed, and no other input changed.
 
 use hyper_sync::nix::NarHash;
 use hyper_sync::rebuild::{LockChange, Outcome, RebuildNote};
@@ -14,7 +14,7 @@ fn changes(outcome: &Outcome) -> Vec<LockChange> {
     changes.collect()
 }
 
-/// Nix itself would take whatever the inputs are at each rebuild.
+/// Nix itself would use the newest inputs at each rebuild.
 #[test]
 fn a_missing_lock_file_is_made_once_and_reported() {
     for way in WAYS {
@@ -115,11 +115,11 @@ fn our_own_hash_is_refreshed_so_that_a_rebuild_by_hand_agrees() {
     let lock = world.read("flake/flake.lock");
     assert!(lock.contains(&outcome.nar_hash.unwrap().to_string()));
     assert_eq!(world.by_hand(), outcome.system.unwrap());
-    // Nix found nothing to write better.
+    // Nix did not change the lock file.
     assert_eq!(world.read("flake/flake.lock"), lock);
 }
 
-/// `--skip-rebuild`, then by hand, as the guide tells people to.
+/// `--skip-rebuild`, then a rebuild by hand, as the guide says.
 #[test]
 fn after_a_sync_alone_a_rebuild_by_hand_finds_the_new_tree() {
     let world = World::new(Way::Input);

@@ -1,4 +1,4 @@
-//! The rebuild with real Nix: that what was synced is what is built and activated, whatever way the flake takes.
+//! The rebuild with real Nix: that what was synced is what is built and activated, in every layout.
 //!
 //! Not part of `cargo test`, for it needs Nix, root and a `/nix` that may be written: `.ci/nix-tests` runs it. All of
 //! it is offline; a system is a small derivation whose `switch-to-configuration` notes what it was called with.

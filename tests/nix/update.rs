@@ -1,4 +1,4 @@
-//! The whole update with the real binary: a commit is brought, and its system comes out.
+//! The whole update with the real binary: a commit is synced, and its system is built.
 
 use std::process::Command;
 
@@ -14,7 +14,7 @@ fn git(world: &World, args: &[&str]) {
     assert!(status.unwrap().success(), "{args:?}");
 }
 
-/// Commits what lies in the target of the world, which becomes the repository's.
+/// Commits what is in the target of the world to a new repository.
 fn commit(world: &World) {
     let copied = Command::new("cp")
         .args(["-r", "--no-target-directory"])
@@ -26,7 +26,7 @@ fn commit(world: &World) {
 }
 
 fn update(world: &World) {
-    // Validation wants one; a pinned build does not need it.
+    // Validation requires one; a pinned build does not need it.
     let nixos_rebuild = world.program("bin/nixos-rebuild", "#!/bin/sh\nexit 1\n");
     let mut path = nixos_rebuild.parent().unwrap().as_os_str().to_owned();
     path.push(":");

@@ -93,7 +93,7 @@ impl World {
         world
     }
 
-    /// With a state directory whose path Nix must be told escaped.
+    /// With a state directory whose path must be escaped for Nix.
     pub(super) fn with_state_dir(mut self, name: &str) -> Self {
         self.state = self.path(name);
         self
@@ -273,7 +273,7 @@ case $1 in test|switch) [ -e {root}/stays ] || ln -sfn "${{0%/bin/*}}" {root}/cu
         rebuild::run(&request, &machine, &env, &runner)
     }
 
-    /// Nix, as a person calls it; what it prints to standard output.
+    /// Runs Nix as a person would; returns its standard output.
     pub(super) fn nix<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> String {
         let output = Process::new("nix")
             .args(args)
@@ -309,7 +309,7 @@ case $1 in test|switch) [ -e {root}/stays ] || ln -sfn "${{0%/bin/*}}" {root}/cu
         self.nix(args).into()
     }
 
-    /// A program of our own, first in the search path of nobody but whoever asks for it by path.
+    /// A fake program, which is found by its path only.
     pub(super) fn program(&self, name: &str, text: &str) -> PathBuf {
         self.write(name, text);
         let executable = std::fs::Permissions::from_mode(0o755);
@@ -341,7 +341,7 @@ impl Runner for Hiding<'_> {
     }
 
     fn find(&self, program: &str, environment: &Environment) -> Option<PathBuf> {
-        // The activation by Nix alone is what is tested; a real systemd of the machine has no part in it.
+        // The activation by Nix alone is tested, without a real systemd of the machine.
         if self.hidden.contains(&program) || ["nixos-rebuild", "systemctl"].contains(&program) {
             return None;
         }

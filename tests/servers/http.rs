@@ -18,7 +18,7 @@ struct Server {
     port: u16,
     _daemons: Vec<Daemon>,
     _directory: TempDir,
-    /// The one that it stands in front of.
+    /// The server behind this one.
     _behind: Option<Box<Server>>,
 }
 

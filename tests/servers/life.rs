@@ -1,4 +1,4 @@
-//! What happens to a repository in its life, and what a machine that follows it makes of each step.
+//! The changes that a repository may see over the years, and how a machine syncs each.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -16,7 +16,7 @@ pub(crate) struct Machine {
     netrc: Option<String>,
 }
 
-/// How a sync ended, for a program.
+/// What `sync --json` prints about the route.
 pub(crate) struct Synced {
     pub(crate) route: String,
     pub(crate) changed: bool,
@@ -88,7 +88,7 @@ impl Machine {
             .assert_same(&TreeSnapshot::of_commit(&self.repo, revision));
     }
 
-    /// A sync is refused with this code, and nothing has changed.
+    /// Asserts that a sync is refused with this code and changes nothing.
     #[track_caller]
     pub(crate) fn refused(&self, exit: i32, code: &str) -> String {
         let before = self.world.target_tree();
@@ -105,7 +105,7 @@ impl Machine {
             .to_owned()
     }
 
-    /// Real git has nothing to say against the store.
+    /// Asserts that `git fsck` accepts the store.
     #[track_caller]
     fn fsck(&self) {
         let store = self.world.state().join("objects.git");
@@ -152,7 +152,7 @@ pub(crate) const WITH_FILTERS: &str = "select-git";
 /// The same, where the server cannot leave objects out.
 pub(crate) const WITHOUT_FILTERS: &str = "full";
 
-/// The whole life of the repository that `machine` follows. `first` is the route without a commit to build on.
+/// All steps, for the repository that `machine` syncs. `first` is the route without a commit to build on.
 #[track_caller]
 pub(crate) fn live(machine: &Machine, first: &str) {
     let repo = &machine.repo;

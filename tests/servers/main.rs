@@ -1,8 +1,9 @@
-//! The whole life of a repository on git servers that others wrote: `.ci/server-tests`.
+//! All that may happen to a repository, on git servers of other makes: `.ci/server-tests`.
 //!
-//! The forge of the other suites agrees with us, because we wrote both. Here the same binary fetches from nginx with
-//! fcgiwrap, Apache, HAProxy, OpenSSH, git-shell, gitolite, dulwich and JGit as Debian packages them, each set up as its
-//! documentation says, and each listening on loopback only. After every step the target is equal to git's tree.
+//! The forge of the other suites is written by us, and could share a mistake with the program. Here the same binary
+//! fetches from nginx with fcgiwrap, Apache, HAProxy, OpenSSH, git-shell, gitolite, dulwich and JGit as Debian packages
+//! them, each set up as its documentation says, and each listening on loopback only. After every step the target is
+//! equal to git's tree.
 //!
 //! - [`life`]: the steps.
 //! - [`daemon`]: a server process that ends with its test.

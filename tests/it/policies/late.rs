@@ -1,4 +1,4 @@
-//! Edits made while an update is carried out: the program is stopped right after its commit point, and goes on later.
+//! Edits made while a plan is applied: the program is stopped right after its commit point, and continued later.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
@@ -37,7 +37,7 @@ impl World {
         [&["sync", "--repo", repo], args].concat()
     }
 
-    /// The system call that is the commit point, and the how manieth of its kind it is.
+    /// The system call that is the commit point, and its number among the calls of its kind.
     fn commit_point(&self) -> (String, usize) {
         let log = self.sandbox.root().join("renames");
         let trace = "trace=rename,renameat,renameat2";
@@ -78,7 +78,7 @@ impl World {
         assert!(stopped, "the run has ended");
         edit();
         kill_process_group(group, Signal::CONT).unwrap();
-        // Read to its end, or nobody could write into it any more.
+        // Read to its end: a pipe that is full would block the program.
         lines.for_each(drop);
         let output = run.wait_with_output().unwrap();
         let text = [output.stdout, output.stderr].concat();
@@ -107,19 +107,19 @@ fn a_late_edit_is_kept_and_reported_and_the_target_is_the_commit() {
     ] {
         let place = kept.join(path);
         assert_eq!(std::fs::read_to_string(&place).unwrap(), content);
-        let told = format!(
+        let line = format!(
             "`{path}` was edited during the run; the edit is kept in `{}`",
             place.display()
         );
-        assert!(text.contains(&told), "{path}: {text}");
+        assert!(text.contains(&line), "{path}: {text}");
     }
     let tree = world.sandbox.target_tree();
     assert!(tree.get("mine.nix").is_some(), "it was in nobody's way");
     tree.without(|path| path == "mine.nix")
         .assert_same(&TreeSnapshot::of_commit(&world.repo, "main"));
     let status = world.sandbox.run(&["status"]).ok();
-    let told = format!("kept      late edits in {}", kept.display());
-    assert!(status.stdout.contains(&told), "{}", status.masked());
+    let line = format!("kept      late edits in {}", kept.display());
+    assert!(status.stdout.contains(&line), "{}", status.masked());
     let again = world.sandbox.run(&world.sync(&[])).ok();
     assert!(again.stdout.contains("nothing to do"), "{}", again.masked());
 }
@@ -129,8 +129,8 @@ fn json_lists_late_edits_by_path() {
     let world = World::new();
     let (code, text) = world.edited_meanwhile(&["--json"], || world.edit());
     assert_eq!(code, Some(8), "{text}");
-    let told: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let late = told["late_edits"].as_array().unwrap().iter();
+    let state: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let late = state["late_edits"].as_array().unwrap().iter();
     let mut late: Vec<&str> = late.map(|path| path.as_str().unwrap()).collect();
     late.sort_unstable();
     assert_eq!(late, ["modules/base.nix", "new.nix", "scripts/run.sh"]);

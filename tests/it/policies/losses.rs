@@ -1,4 +1,4 @@
-//! Updates that would take most of the tree away: a mistake upstream, or the wrong branch.
+//! Updates that would delete most of the tree: a mistake upstream, or the wrong branch.
 
 use crate::common::env::{Output, Sandbox};
 use crate::common::repo::Repo;
@@ -41,7 +41,7 @@ impl World {
             .assert_same(&TreeSnapshot::of_commit(&self.repo, revision));
     }
 
-    /// The update is refused, and nothing is written; asked for, it is done, and can be undone without being asked.
+    /// The update is refused, and nothing is written; with the option it is done, and can be rolled back without one.
     fn is_guarded(&self, code: &str) {
         for preview in [&[][..], &["--check-only"], &["--dry-run"]] {
             let refused = self.sync(&[preview, &["--json"]].concat()).code(8).json();

@@ -1,5 +1,5 @@
-//! Whatever a person, the repository and the program do one after another: no edit is lost, and what is refused
-//! changes nothing.
+//! Random sequences of what a person, the repository and the program do: no edit is lost, and a refused run changes
+//! nothing.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,9 +16,9 @@ const PATHS: [&str; 6] = ["a", "d", "d/a", "d/e/f", "d/e", "x-local.nix"];
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// Somebody writes a file that nobody has written before.
+    /// A person writes a file with content that is new.
     Edit(&'static str),
-    /// Somebody deletes what is there.
+    /// A person deletes what is there.
     Delete(&'static str),
     /// The repository has a file there, or none.
     Commit(&'static str, bool),
@@ -60,7 +60,7 @@ impl World {
         }
     }
 
-    /// All contents in the target, and of what the program has put aside.
+    /// All contents in the target and in what the program has kept.
     fn contents(&self) -> BTreeSet<Vec<u8>> {
         let aside = ["undo", "conflicts"].map(|name| self.sandbox.state().join(name));
         [self.sandbox.target(), aside[0].clone(), aside[1].clone()]
@@ -120,7 +120,7 @@ impl World {
         rows.iter().any(|row| row.path == path.as_bytes())
     }
 
-    /// What a person has overwritten or deleted before the program had it is gone.
+    /// An edit that a person has overwritten or deleted before a run counts as gone.
     fn forget_what_somebody_destroyed(&mut self) {
         let contents = self.contents();
         self.edits.retain(|edit| contents.contains(edit));
@@ -182,7 +182,7 @@ proptest! {
         for step in &steps {
             world.take(step);
         }
-        // From wherever that has led, a person comes to the commit, but for what stands in its way.
+        // Whatever the sequence has led to, `replace` brings the target to the commit, except for what blocks it.
         world.take(&Step::Sync("replace"));
     }
 }

@@ -30,7 +30,7 @@ pub(super) enum What {
     Open(char),
     Link(char),
     Socket,
-    /// The content of the file `f` in it, and whether it has one that no commit had.
+    /// The content of the file `f` in it, and whether that content is in no commit.
     Directory(Option<char>, bool),
 }
 
@@ -40,14 +40,14 @@ pub(super) struct Outcome {
     pub(super) before: Before,
 }
 
-/// What becomes of what was there before.
+/// What happens to what was there before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Before {
     /// It is still there, or the repository has it.
     Safe,
     /// It can be put back.
     Kept,
-    /// It is kept, but its place is taken.
+    /// It is kept, but there is something else in its place.
     Displaced,
     /// Exit code 8, and nothing is written.
     Stops,
@@ -56,13 +56,13 @@ pub(super) enum Before {
 pub(super) struct Row {
     pub(super) section: String,
     pub(super) number: usize,
-    /// Where, in the target.
+    /// The path in the target.
     pub(super) path: String,
     pub(super) known: Known,
     pub(super) base: What,
     pub(super) local: What,
     pub(super) remote: What,
-    /// The row as it is written.
+    /// The cells of the row as written.
     pub(super) cells: Vec<String>,
 }
 
@@ -190,7 +190,7 @@ impl What {
         }
     }
 
-    /// Where the file is of which it tells.
+    /// The path of the file that the row is about.
     pub(super) fn edited_path(&self, row: &Row) -> String {
         match self {
             Self::Directory(..) => format!("{}/f", row.path),

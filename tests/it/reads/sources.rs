@@ -1,11 +1,11 @@
-//! Every place in the source that goes to the file system by a path, outside `fs` and `vetted`: what it is, and why that
-//! is safe. A new one belongs into `fs` (by directory handle) or `vetted` (by path, judged), or here with its reason.
+//! Every call in the source that reads the file system by a path, outside `fs` and `vetted`, with the reason why it is
+//! safe. A new one belongs into `fs` (by directory handle) or `vetted` (by path, checked), or here with its reason.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Calls that look for something, list, or open by a path.
+/// Calls that stat, list, or open by a path.
 const CALLS: &[&str] = &[
     "File::create_new(",
     "File::open",
@@ -39,7 +39,7 @@ const LINKS: &str = "follows links of the administrator or of NixOS, and opens n
 const NAMES: &str = "asks whether something is there, and opens nothing";
 const HANDLE: &str = "below a directory handle, not blocking, no link followed";
 
-/// The calls that are there, and why they may be.
+/// The calls that exist, and why they are safe.
 const KNOWN: &[(&str, &str, &str)] = &[
     ("lock.rs", "openat(", HANDLE),
     ("objects.rs", "fs::read_dir(", STORE),
@@ -104,16 +104,16 @@ const KNOWN: &[(&str, &str, &str)] = &[
     (
         "validate/system.rs",
         "openat2(",
-        "looks first, then opens not blocking and looks again",
+        "stats it first, then opens it without blocking and stats it again",
     ),
     (
         "validate/system.rs",
         "sys::open(",
-        "the directory that stands for `/`",
+        "the directory that is used as `/`",
     ),
 ];
 
-/// What is in a source file beside its tests and its comments.
+/// The lines of a source file without its tests and comments.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     let end = text.find("#[cfg(test)]\nmod tests {");
     let lines = text[..end.unwrap_or(text.len())].lines();

@@ -1,5 +1,5 @@
-//! `allowReboot` of the NixOS module: the new system is made the boot default first, then modules/reboot.sh activates it
-//! or reboots into it. The unit's two commands, with the real binary and the real script.
+//! `allowReboot` of the NixOS module: the new system is made the boot default first, then modules/reboot.sh activates
+//! it or reboots into it. The unit's two commands, with the real binary and the real script.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -59,7 +59,7 @@ impl World {
             .sandbox
             .tool(
                 "nixos-rebuild",
-                // It builds before whatever else it is asked for.
+                // It builds before anything else.
                 &format!("[ $1 = build ] || echo \"rebuild $1\" >> '{root}/log'"),
             )
             .tool(

@@ -1,4 +1,4 @@
-//! A machine of fake programs: their folder is first in the search path, and the systems' links lie in it too.
+//! A machine of fake programs: their directory is first in the search path, and the links of the systems are in it too.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ impl World {
             std::fs::create_dir_all(world.path(directory)).unwrap();
         }
         world.state();
-        // Its hosts cannot be told without evaluating, which the fake Nix does.
+        // Its hosts are not known without evaluating, which the fake Nix does.
         world.write(
             "flake/flake.nix",
             "{ outputs = { self }: import ./hosts.nix; }",
@@ -104,7 +104,7 @@ impl World {
         state.save(&self.state(), None).unwrap();
     }
 
-    /// Where systemd runs.
+    /// With a systemd that runs.
     pub(super) fn with_systemd(self) -> Self {
         std::fs::create_dir(self.path("systemd")).unwrap();
         self
@@ -183,7 +183,7 @@ impl World {
         std::os::unix::fs::symlink(self.path("store").join(system), link).unwrap();
     }
 
-    /// How a fake was called, all of it.
+    /// The whole log of a fake.
     pub(super) fn log(&self, name: &str) -> String {
         self.read(&format!("{name}.log"))
     }

@@ -79,8 +79,11 @@ fn an_update_receives_no_more_than_git_itself() {
         let machine = Machine::git(&forge, &repo);
         machine.sync(&[]);
         let ours = advance();
-        let told = machine.sync(&[]);
-        assert_eq!((told.route.as_str(), told.requests), ("delta", requests));
+        let report = machine.sync(&[]);
+        assert_eq!(
+            (report.route.as_str(), report.requests),
+            ("delta", requests)
+        );
         assert_eq!(forge.count() as u64, requests);
         let ours = ours.lock().unwrap();
         assert!(
@@ -88,7 +91,7 @@ fn an_update_receives_no_more_than_git_itself() {
             "from {from} to {to}: a pack of {} bytes, and of {theirs} by git",
             ours[0]
         );
-        // The commits in between, which git does not look at: they prove that the branch was not rewritten.
+        // The commits between, which git does not fetch: they prove that the branch was not rewritten.
         let proof = ours.get(1).copied().unwrap_or_default();
         assert!(proof <= 300 * (to - from), "{proof} bytes");
         let (up, down) = forge.wire_bytes();
@@ -117,9 +120,9 @@ fn a_machine_that_does_not_know_its_commit_requests_only_what_it_lacks() {
             .write("new/readme.md", repo.cat("main:README.md"))
             .commit("next");
         forge.reset();
-        let told = machine.sync(&["--local-edits", "replace"]);
+        let report = machine.sync(&["--local-edits", "replace"]);
         let lacking: BTreeSet<String> = blobs(&repo, "main").difference(&here).cloned().collect();
-        assert_eq!(told.downloaded, lacking.len() as u64);
+        assert_eq!(report.downloaded, lacking.len() as u64);
         let asked = if transport == "git" {
             let fetches = fetches(&forge);
             assert_eq!((fetches.len(), forge.count()), (2, 3));
@@ -143,8 +146,8 @@ fn a_full_download_is_one_pack_even_if_most_is_stored_already() {
     machine.sync(&[]);
     for _ in 0..2 {
         forge.reset();
-        let told = machine.sync(&["--force-full"]);
-        assert_eq!((told.route.as_str(), told.requests), ("full", 2));
+        let report = machine.sync(&["--force-full"]);
+        assert_eq!((report.route.as_str(), report.requests), ("full", 2));
         let fetches = fetches(&forge);
         assert_eq!(fetches.len(), 1);
         assert_eq!(wants(&fetches[0]), BTreeSet::from([repo.id("main")]));
@@ -152,7 +155,7 @@ fn a_full_download_is_one_pack_even_if_most_is_stored_already() {
             assert!(!fetches[0].text().contains(absent), "{absent}");
         }
     }
-    // The API has no such thing, and does not pretend to.
+    // The API has no full route.
     let refused = Machine::github(&forge, &repo, "api")
         .run(&["--force-full", "--json"])
         .code(2);
@@ -166,13 +169,13 @@ fn the_exact_id_of_a_commit_costs_one_request_less() {
     let forge = Forge::serve(&repo);
     let machine = Machine::git(&forge, &repo);
     let tip = repo.id("main");
-    let told = machine.sync(&["--ref", &tip]);
-    assert_eq!((told.route.as_str(), told.requests), ("select-git", 2));
-    let told = machine.sync(&["--ref", &tip]);
-    assert_eq!((told.route.as_str(), told.requests), ("store", 0));
+    let report = machine.sync(&["--ref", &tip]);
+    assert_eq!((report.route.as_str(), report.requests), ("select-git", 2));
+    let report = machine.sync(&["--ref", &tip]);
+    assert_eq!((report.route.as_str(), report.requests), ("store", 0));
     let tip = repo.write("flake.nix", "{ }").commit("next");
-    let told = machine.sync(&["--ref", &tip]);
-    assert_eq!((told.route.as_str(), told.requests), ("delta", 1));
+    let report = machine.sync(&["--ref", &tip]);
+    assert_eq!((report.route.as_str(), report.requests), ("delta", 1));
 }
 
 #[test]
@@ -181,9 +184,9 @@ fn the_api_resolves_an_abbreviated_id() {
     let forge = Forge::serve(&repo);
     let machine = Machine::github(&forge, &repo, "auto");
     let old = repo.id("main~1");
-    let told = machine.told(&["--ref", &old[..9]]);
+    let report = machine.report(&["--ref", &old[..9]]);
     machine.assert_at(&old);
-    assert_eq!(told.route, "select-git");
+    assert_eq!(report.route, "select-git");
     let unknown = machine.run(&["--ref", "abcdef0", "--json"]).code(2);
     let code = &unknown.json()["error"]["code"];
     assert_eq!(code, "hyper_sync::source::unknown_ref");
@@ -201,12 +204,12 @@ fn a_commit_that_one_server_of_a_forge_lacks_is_requested_once_more() {
         When::fetch().first(1),
         Action::ReplaceBody(not_here.clone()),
     );
-    let told = machine.sync(&[]);
+    let report = machine.sync(&[]);
     assert_eq!(
-        (told.route.as_str(), told.requests, hits.count()),
+        (report.route.as_str(), report.requests, hits.count()),
         ("delta", 4, 1)
     );
-    // Once, and not for ever.
+    // Once only.
     let tip = repo.write("flake.nix", "{ more = 1; }").commit("more");
     forge
         .clear_faults()

@@ -1,12 +1,12 @@
-//! What a host, a child process or a commit says, on every output: no secret, nothing that a terminal acts on, and not
-//! without end.
+//! Text from a host, a child process or a commit on every output: without secrets, without control characters, and of
+//! bounded length.
 
 use super::*;
 use crate::common::forge::fault::{Action, When};
 use crate::common::forge::pack::pkt_line;
 use crate::common::repo::Entry;
 
-/// Of no usual form: it is known by having been found, not by its look.
+/// Without a known prefix: it is masked because it was found, not because of its form.
 const TOKEN: &str = "canary/0123456789+abcdef";
 
 /// The token as it is sent, and as answers repeat it.
@@ -22,7 +22,7 @@ fn forms() -> Vec<String> {
     ]
 }
 
-/// Everything that is printed in the ways that there are: text and JSON, with all events.
+/// All that is printed, as text and as JSON, with all events.
 fn outputs(machine: &Machine) -> [(&'static str, String); 4] {
     let text = machine.run(&["--verbose"]);
     let json = machine.run(&["--verbose", "--json"]);
@@ -34,7 +34,7 @@ fn outputs(machine: &Machine) -> [(&'static str, String); 4] {
     ]
 }
 
-/// Whether a terminal or a reader could be deceived by it.
+/// Whether a terminal would act on it, or a reader not see it.
 fn deceives(c: char) -> bool {
     (c.is_control() && c != '\n' && c != '\t')
         || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffd}')
@@ -133,7 +133,7 @@ fn by_api(words: &str) -> Vec<Answer> {
     ]
 }
 
-/// The words as part of an address: what no header may have is left out.
+/// The words as part of an address, without what a header must not have.
 fn percent(words: &str) -> String {
     ascii(words).replace(' ', "%20")
 }
@@ -145,11 +145,11 @@ fn ascii(words: &str) -> String {
         .collect()
 }
 
-/// Syncs from a host that gives each of the answers; what is printed then, by the name of the answer.
-fn told(words: &str) -> Vec<(&'static str, [(&'static str, String); 4])> {
+/// What a sync prints for each of the answers, by the name of the answer.
+fn printed(words: &str) -> Vec<(&'static str, [(&'static str, String); 4])> {
     let repo = Repo::small();
     let forge = Forge::private(&repo, TOKEN);
-    let mut told = Vec::new();
+    let mut printed = Vec::new();
     let by_git = by_git(words).into_iter().map(|answer| ("git", answer));
     let by_api = by_api(words).into_iter().map(|answer| ("api", answer));
     for (transport, (what, when, action)) in by_git.chain(by_api) {
@@ -158,9 +158,9 @@ fn told(words: &str) -> Vec<(&'static str, [(&'static str, String); 4])> {
         let outputs = outputs(&machine);
         assert!(hits.count() > 0, "{what}");
         assert!(machine.world.target_tree().is_empty(), "{what}");
-        told.push((what, outputs));
+        printed.push((what, outputs));
     }
-    told
+    printed
 }
 
 /// All strings of a document.
@@ -175,7 +175,7 @@ fn strings(value: &serde_json::Value) -> Vec<&str> {
 
 #[test]
 fn a_token_in_an_answer_is_masked_on_every_output() {
-    for (what, outputs) in told(&format!("who is {}", forms().join(" "))) {
+    for (what, outputs) in printed(&format!("who is {}", forms().join(" "))) {
         for (stream, text) in &outputs {
             let found = forms().into_iter().find(|form| text.contains(form));
             assert_eq!(found, None, "{what}, {stream}: {text}");
@@ -189,7 +189,7 @@ fn a_token_in_an_answer_is_masked_on_every_output() {
 #[test]
 fn control_and_invisible_characters_are_never_printed() {
     let words = "a\u{9b}2J\u{202e}b\u{200b}\u{2028}c\u{1b}]0;x\u{7}d\u{ad}";
-    for (what, outputs) in told(words) {
+    for (what, outputs) in printed(words) {
         for (stream, text) in &outputs {
             let found = text.chars().find(|c| deceives(*c));
             assert_eq!(found, None, "{what}, {stream}: {text:?}");
@@ -207,7 +207,7 @@ fn control_and_invisible_characters_are_never_printed() {
 
 #[test]
 fn endless_messages_are_cut() {
-    for (what, outputs) in told(&"word ".repeat(6000)) {
+    for (what, outputs) in printed(&"word ".repeat(6000)) {
         for (stream, text) in &outputs {
             assert!(text.len() < 4000, "{what}, {stream}: {} bytes", text.len());
         }
@@ -225,7 +225,7 @@ fn endless_names_and_subjects_are_cut() {
     let tree = repo.raw_tree(&[Entry::file("flake.nix", &blob)]);
     let person = "A <a@example.org> 1760000000 +0000";
     // What the API says of a commit is refused where it is larger than a megabyte.
-    for (branch, subject) in [("subject", &long[..]), ("told", &long[..300 << 10])] {
+    for (branch, subject) in [("subject", &long[..]), ("api-subject", &long[..300 << 10])] {
         let commit = format!("tree {tree}\nauthor {person}\ncommitter {person}\n\n{subject}\n");
         let commit = repo.object("commit", commit.as_bytes());
         repo.update_ref(&format!("refs/heads/{branch}"), &commit);
@@ -234,7 +234,7 @@ fn endless_names_and_subjects_are_cut() {
     for (reference, transport, code) in [
         ("named", "git", 7),
         ("subject", "git", 0),
-        ("told", "api", 0),
+        ("api-subject", "api", 0),
     ] {
         for args in [&[][..], &["--json"], &["--verbose"]] {
             let machine = Machine::github(&forge, &repo, transport);
@@ -254,11 +254,12 @@ fn endless_names_and_subjects_are_cut() {
     }
 }
 
-/// What a child process prints on stderr: secrets by their form, what deceives, bytes that are no text, without end.
+/// What a child process prints on stderr: secrets of known form, control characters, bytes that are not text,
+/// endlessly.
 const SAID: &str =
     r"who is https://me:canary@host/ ghp_canary0123456789 \033[2J \302\233 \342\200\256 \351";
 
-/// A script that says it behind a word, and a long line after it.
+/// A script that prints it after a word, and then a long line.
 fn talks(word: &str, status: u32) -> String {
     let long = "x".repeat(30_000);
     format!("printf '{word}: {SAID}\\n{long}\\n' >&2; exit {status}")

@@ -1,4 +1,4 @@
-//! The ladder: which failures are left for another way, which end the run, and what is in the target then.
+//! Fallbacks: which failures make a sync use another route, which end the run, and what the target is then.
 
 use std::thread;
 
@@ -7,7 +7,7 @@ use crate::common::forge::fault::{Action, When};
 use crate::common::forge::pack::{change_pack, pkt_line};
 use crate::common::repo::Entry;
 
-/// A GitHub with news for a machine.
+/// A GitHub with commits that a machine does not have yet.
 struct World {
     forge: Forge,
     machine: Machine,
@@ -40,8 +40,8 @@ impl World {
             .commit("news");
     }
 
-    /// How a sync to the news ends with these faults, in one line: the route, or exit code and error, and what was
-    /// given up on the way. Where it fails, the target is as it was.
+    /// How a sync to a new commit ends with these faults, in one line: the fallbacks with the route, or exit code and
+    /// error. Where it fails, the target is as it was.
     fn outcome(&mut self, faults: Vec<(When, Action)>) -> String {
         self.publish();
         self.outcome_of("main", faults)
@@ -65,11 +65,11 @@ impl World {
             output.masked()
         );
         forge.clear_faults();
-        let told = if output.code == Some(0) {
+        let outcome = if output.code == Some(0) {
             machine.assert_at(reference);
-            let mut told = given_up(&json);
-            told.push(json["route"].as_str().unwrap().to_owned());
-            told.join("; ")
+            let mut outcome = given_up(&json);
+            outcome.push(json["route"].as_str().unwrap().to_owned());
+            outcome.join("; ")
         } else {
             machine.world.target_tree().assert_same(&before);
             assert_eq!(fs::read(&state).unwrap(), state_before);
@@ -77,13 +77,13 @@ impl World {
             let code = code.trim_start_matches("hyper_sync::source::");
             format!("exit {}: {code}", output.code.unwrap())
         };
-        stable(&told.replace(&forge.host(), "[forge]"))
+        stable(&outcome.replace(&forge.host(), "[forge]"))
     }
 }
 
 /// Without what differs from run to run: ports, times, and how a connection broke.
-fn stable(told: &str) -> String {
-    let parts = told.split("; ").map(|part| {
+fn stable(outcome: &str) -> String {
+    let parts = outcome.split("; ").map(|part| {
         let unreachable = part.find("cannot reach ");
         let end = unreachable.and_then(|at| Some(at + part[at..].find(": ")?));
         let part = &part[..end.unwrap_or(part.len())];
@@ -92,8 +92,8 @@ fn stable(told: &str) -> String {
             None => part.to_owned(),
         }
     });
-    let told = parts.collect::<Vec<_>>().join("; ");
-    let words = told.split(' ').map(|word| {
+    let outcome = parts.collect::<Vec<_>>().join("; ");
+    let words = outcome.split(' ').map(|word| {
         let name = word.trim_end_matches(',');
         let id = name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
         // Three digits are a status.
@@ -196,10 +196,10 @@ fn where_git_is_blocked_the_api_is_used() {
             vec![(When::ls_refs(), Action::ReplaceBody(b"hello".to_vec()))],
         ),
     ];
-    let told = table(&mut world, cases);
+    let outcomes = table(&mut world, cases);
     assert_eq!(elsewhere.count(), 0);
-    let told = told.replace(&elsewhere.host(), "[elsewhere]");
-    insta::assert_snapshot!(told, @r#"
+    let outcomes = outcomes.replace(&elsewhere.host(), "[elsewhere]");
+    insta::assert_snapshot!(outcomes, @r#"
     limit with a time -> delta: [forge] limits the rate of requests until [time]; select-api
     limit without -> delta: [forge] limits the rate of requests; select-api
     quota -> delta: [forge] limits the rate of requests until [time]; select-api
@@ -265,7 +265,7 @@ fn a_fetch_that_fails_after_the_name_was_resolved_falls_back_to_the_api() {
             "another pack",
             vec![(When::fetch(), Action::replace_pack(other.pack(&ids)))],
         ),
-        // Not the first rung only: the delta is not answered, and selecting is.
+        // Not the first route only: the delta is not answered, and select is.
         (
             "delta only",
             vec![(When::fetch().body("have "), refused("no deltas today"))],
@@ -286,7 +286,7 @@ fn a_fetch_that_fails_after_the_name_was_resolved_falls_back_to_the_api() {
 
 #[test]
 fn a_git_that_does_not_answer_is_retried_and_then_given_up() {
-    let told = slow_table(vec![
+    let outcomes = slow_table(vec![
         ("server error", vec![(git(), Action::status(503, "later"))]),
         (
             "page of a proxy",
@@ -306,7 +306,7 @@ fn a_git_that_does_not_answer_is_retried_and_then_given_up() {
             vec![(When::ls_refs().first(1), Action::status(500, "oops"))],
         ),
     ]);
-    insta::assert_snapshot!(told, @r#"
+    insta::assert_snapshot!(outcomes, @r#"
     server error -> delta: [forge] answered with status 503; select-api
     page of a proxy -> delta: [forge] answered with status 502; select-api
     reset -> delta: cannot reach [forge]; select-api
@@ -318,7 +318,7 @@ fn a_git_that_does_not_answer_is_retried_and_then_given_up() {
 
 #[test]
 fn where_the_api_is_blocked_a_full_pack_is_fetched() {
-    // What git can do here is to send everything.
+    // Git can only send everything here.
     let poor = || {
         let sends_all = |seen: &crate::common::forge::Seen| {
             let text = seen.text();
@@ -390,7 +390,7 @@ fn a_download_that_the_quota_does_not_cover_is_not_started() {
             config.rate.remaining = remaining;
         });
     };
-    // Git fails as long as it is tried for the name, and is back when it is needed.
+    // Git fails while the name is resolved, and works again when the objects are fetched.
     let blocked = || vec![(When::ls_refs(), Action::Html)];
     // Name, commit, listing, and one of two files.
     quota(&world, 4);
@@ -404,7 +404,7 @@ fn a_download_that_the_quota_does_not_cover_is_not_started() {
     quota(&world, 5);
     insta::assert_snapshot!(world.outcome(blocked()), @r#"delta: [forge] does not answer like a git host: status 200, <!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><form action="/…; select-api"#);
 
-    // Where the API is all there may be, the wall is told before it is hit.
+    // Where the API is all there may be, the quota is reported before it is used up.
     let mut world = World::with(|forge, repo| Machine::github(forge, repo, "api"));
     quota(&world, 4);
     insta::assert_snapshot!(world.outcome(vec![]), @r#"exit 5: rate_limited"#);
@@ -599,7 +599,7 @@ fn where_every_route_is_blocked_the_usual_one_is_reported() {
     limit and a bomb -> exit 5: rate_limited
     nonsense -> exit 3: protocol
     "#);
-    // And the next run finds everything as it was.
+    // And the next run works as before.
     insta::assert_snapshot!(world.outcome(vec![]), @r#"delta"#);
 }
 
@@ -614,7 +614,7 @@ fn where_git_was_chosen_there_is_no_fallback() {
                 Machine::github(forge, repo, "git")
             }
         });
-        let told = table(
+        let outcomes = table(
             &mut world,
             vec![
                 ("limit", vec![(git(), limit())]),
@@ -638,7 +638,7 @@ fn where_git_was_chosen_there_is_no_fallback() {
                 .all(|line| !line.contains("/api/"))
         );
         insta::allow_duplicates! {
-            insta::assert_snapshot!(told, @r#"
+            insta::assert_snapshot!(outcomes, @r#"
             limit -> exit 5: rate_limited
             limit of the fetch -> exit 5: rate_limited
             page -> exit 3: not_a_forge
@@ -698,7 +698,7 @@ fn downloads_limited_without_a_login_fall_back_to_the_api_and_end_as_a_rate_limi
             "{refused:#}"
         );
         let github = Machine::github(&forge, &repo, "auto");
-        let told = github.sync(&[]);
-        assert_eq!(told.route, "select-api");
+        let report = github.sync(&[]);
+        assert_eq!(report.route, "select-api");
     }
 }

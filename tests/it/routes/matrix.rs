@@ -1,12 +1,12 @@
-//! Route × host: the same journey over every kind of host.
+//! Route × host: the same sequence of syncs over every kind of host.
 
 use super::*;
 use crate::common::forge::{BarePost, Suffix};
 
-/// A repository like a real one, with everything that a file can be.
+/// A repository like a real one, with every kind of file.
 fn repo() -> Repo {
     let repo = Repo::with_history(11);
-    // Nothing of this takes effect: a commit's bytes are what is wanted, not a checkout.
+    // None of this may take effect: the bytes of the commit are written, not a checkout.
     repo.write(
         ".gitattributes",
         "* text eol=crlf ident filter=lfs export-ignore working-tree-encoding=UTF-16\n",
@@ -22,9 +22,9 @@ fn repo() -> Repo {
     repo
 }
 
-/// Takes every route once. Each line is a step: its route, the requests and the files that were downloaded.
+/// Uses every route once. Each line is a step: its route, the requests and the downloaded files.
 ///
-/// After each step the target is the commit, and the host has seen as many requests as the user is told.
+/// After each step the target is the commit, and the host has seen as many requests as the report says.
 fn journey(machine: &Machine, forge: Option<&Forge>) -> String {
     let repo = &machine.repo;
     let mut lines = Vec::new();
@@ -32,23 +32,23 @@ fn journey(machine: &Machine, forge: Option<&Forge>) -> String {
         if let Some(forge) = forge {
             forge.reset();
         }
-        let told = machine.sync(args);
+        let report = machine.sync(args);
         if let Some(forge) = forge {
             let lines = forge.request_lines();
-            assert_eq!(lines.len() as u64, told.requests, "{name}: {lines:#?}");
-            // What a refusal says is not read.
+            assert_eq!(lines.len() as u64, report.requests, "{name}: {lines:#?}");
+            // The body of a refusal is not read.
             let answers = forge.requests().into_iter();
             let read = answers.filter(|seen| seen.status == 200);
             let read: u64 = read.map(|seen| seen.response_bytes).sum();
-            assert_eq!(read, told.received, "{name}");
+            assert_eq!(read, report.received, "{name}");
         }
-        let Told {
+        let Report {
             route,
             requests,
             downloaded,
             fallbacks,
             ..
-        } = told;
+        } = report;
         lines.push(format!(
             "{name}: {route}, {requests} requests, {downloaded} files"
         ));
@@ -71,7 +71,7 @@ fn journey(machine: &Machine, forge: Option<&Forge>) -> String {
         .write("new/two.nix", "{ after = 2; }\n")
         .commit("while the state was lost");
     machine.lose_state();
-    // Without its state a machine cannot tell an old file from an edited one.
+    // Without its state a machine cannot distinguish an old file from an edited one.
     step("lost state", &["--local-edits", "replace"]);
     fs::remove_dir_all(machine.store()).unwrap();
     repo.write("flake.nix", "{ third = true; }\n")
@@ -79,7 +79,7 @@ fn journey(machine: &Machine, forge: Option<&Forge>) -> String {
     step("lost store", &[]);
     repo.rename("new", "old").commit("moved");
     // The API has no way to send everything.
-    if !machine.way.contains(&"api".to_owned()) {
+    if !machine.arguments.contains(&"api".to_owned()) {
         step("full", &["--force-full"]);
         step("full again", &["--force-full"]);
     }
@@ -143,9 +143,9 @@ fn a_check_over_http_without_filters_does_not_fetch_everything() {
     let machine = Machine::git(&forge, &repo);
     machine.sync(&[]);
     repo.write("new/one.nix", "{ one = 1; }\n").commit("second");
-    let told = machine.told(&["--check-only"]);
-    assert_eq!((told.route.as_str(), told.requests), ("delta", 3));
-    assert!(told.fallbacks.is_empty(), "{:?}", told.fallbacks);
+    let report = machine.report(&["--check-only"]);
+    assert_eq!((report.route.as_str(), report.requests), ("delta", 3));
+    assert!(report.fallbacks.is_empty(), "{:?}", report.fallbacks);
 }
 
 #[test]
@@ -155,9 +155,9 @@ fn git_over_http_where_the_address_lacks_its_suffix() {
         let forge = Forge::serve(&repo);
         forge.configure(|config| config.suffix = suffix);
         let machine = Machine::new(&repo, &["--repo", &forge.web_url()]);
-        let told = journey(&machine, Some(&forge));
+        let steps = journey(&machine, Some(&forge));
         insta::allow_duplicates! {
-            insta::assert_snapshot!(told, @r#"
+            insta::assert_snapshot!(steps, @r#"
             empty target: select-git, 6 requests, 53 files
             nothing new: store, 1 requests, 0 files
             nothing new, checked: store, 1 requests, 0 files
@@ -199,9 +199,9 @@ fn git_over_http_that_needs_discovery_first() {
         let forge = Forge::serve(&repo);
         forge.configure(|config| config.bare_post = BarePost::Refused(status));
         let machine = Machine::git(&forge, &repo);
-        let told = journey(&machine, Some(&forge));
+        let steps = journey(&machine, Some(&forge));
         insta::allow_duplicates! {
-            insta::assert_snapshot!(told, @r#"
+            insta::assert_snapshot!(steps, @r#"
             empty target: select-git, 5 requests, 53 files
             nothing new: store, 2 requests, 0 files
             nothing new, checked: store, 2 requests, 0 files
@@ -226,9 +226,9 @@ fn a_local_repository() {
             repo.path().display().to_string()
         };
         let machine = Machine::new(&repo, &["--repo", &way]);
-        let told = journey(&machine, None);
+        let steps = journey(&machine, None);
         insta::allow_duplicates! {
-            insta::assert_snapshot!(told, @r#"
+            insta::assert_snapshot!(steps, @r#"
             empty target: select-git, 3 requests, 53 files
             nothing new: store, 1 requests, 0 files
             nothing new, checked: store, 1 requests, 0 files
@@ -309,8 +309,8 @@ fn git_over_http_that_offers_other_places() {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .to_vec();
     });
-    let told = Machine::git(&forge, &repo).sync(&[]);
-    assert_eq!((told.route.as_str(), told.requests), ("select-git", 3));
+    let report = Machine::git(&forge, &repo).sync(&[]);
+    assert_eq!((report.route.as_str(), report.requests), ("select-git", 3));
     assert_eq!(elsewhere.count(), 0);
 }
 

@@ -1,9 +1,9 @@
-//! Names that a repository does not have: what is advised is what it has, on every way to it.
+//! Names that a repository does not have: the help lists those that it has, by every route.
 
 use super::*;
 
-/// The ways to the repository.
-fn ways(forge: &Forge, repo: &Repo) -> Vec<(&'static str, Machine)> {
+/// The routes to the repository.
+fn routes(forge: &Forge, repo: &Repo) -> Vec<(&'static str, Machine)> {
     let path = repo.path().display().to_string();
     let ssh = Machine::new(repo, &["--repo", &format!("ssh://git@host.example{path}")]);
     ssh.world.fake_ssh();
@@ -16,7 +16,7 @@ fn ways(forge: &Forge, repo: &Repo) -> Vec<(&'static str, Machine)> {
     ]
 }
 
-/// What is advised for a name that is missing.
+/// The help for a name that is missing.
 #[track_caller]
 fn advice(machine: &Machine, name: &str) -> String {
     let refused = machine.run(&["--ref", name, "--json"]).code(2).json();
@@ -35,7 +35,7 @@ fn a_missing_name_is_reported_with_those_that_exist() {
     let default = "the default branch is `main` (`--ref main`); nothing was written";
     let digits =
         "a commit needs its full 40 digits, and a branch or tag may have been renamed or deleted";
-    for (way, machine) in ways(&forge, &repo) {
+    for (route, machine) in routes(&forge, &repo) {
         for (name, expected) in [
             ("nothing", format!("{GONE}; {default}")),
             ("origin/nothing", format!("{GONE}; {default}")),
@@ -46,7 +46,7 @@ fn a_missing_name_is_reported_with_those_that_exist() {
                 "write the branch as the repository itself has it: `--ref feature/x`; nothing was written".to_owned(),
             ),
         ] {
-            assert_eq!(advice(&machine, name), expected, "{way} {name}");
+            assert_eq!(advice(&machine, name), expected, "{route} {name}");
         }
         let _ = machine.run(&["--ref", "feature/x"]).ok();
     }
@@ -61,16 +61,16 @@ fn a_missing_default_branch_is_reported_with_those_that_exist() {
     let missing = format!("{GONE}; the default branch `main` does not exist, but");
     let one = format!("{missing} `trunk` does (`--ref trunk`); nothing was written");
     let three = format!("{missing} `a`, `b`, `c` do (`--ref a`); nothing was written");
-    for (way, machine) in ways(&forge, &repo) {
+    for (route, machine) in routes(&forge, &repo) {
         for name in ["main", "HEAD", "origin/main"] {
-            assert_eq!(advice(&machine, name), one, "{way} {name}");
+            assert_eq!(advice(&machine, name), one, "{route} {name}");
         }
         let _ = machine.run(&["--ref", "trunk"]).ok();
     }
     for name in ["c", "b", "a"] {
         repo.update_ref(&format!("refs/heads/{name}"), &repo.id("trunk"));
     }
-    for (way, machine) in ways(&forge, &repo) {
-        assert_eq!(advice(&machine, "main"), three, "{way}");
+    for (route, machine) in routes(&forge, &repo) {
+        assert_eq!(advice(&machine, "main"), three, "{route}");
     }
 }

@@ -1,4 +1,4 @@
-//! A repository that has moved: it is read from its new address, which is named, and not believed for ever.
+//! A repository that has moved: it is read from its new address, which is reported and expires.
 
 use super::*;
 use crate::common::forge::fault::{Action, When};
@@ -62,13 +62,13 @@ fn a_move_that_only_the_api_sees_is_reported_and_is_in_the_state() {
     let repo = Repo::with_history(3);
     let forge = Forge::serve(&repo);
     let api = forge.api_url();
-    let way = |name: &str, transport: &str| {
+    let arguments = |name: &str, transport: &str| {
         let words = ["--repo", name, "--api-url", &api, "--transport", transport];
         words.map(str::to_owned)
     };
-    let machine = |way: &[String; 6]| {
-        let way: Vec<&str> = way.iter().map(String::as_str).collect();
-        Machine::new(&repo, &way)
+    let machine = |arguments: &[String; 6]| {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        Machine::new(&repo, &arguments)
     };
     for transport in ["api", "auto"] {
         forge.clear_faults();
@@ -78,13 +78,13 @@ fn a_move_that_only_the_api_sees_is_reported_and_is_in_the_state() {
                 forge.fault(request, Action::status(501, "no"));
             }
         }
-        let mut github = machine(&way("acme/machines", transport));
+        let mut github = machine(&arguments("acme/machines", transport));
         let _ = github.run(&[]).ok();
         assert_eq!(state(&github)["read_from"], serde_json::Value::Null);
 
         // Nothing else has changed: the state names it all the same.
         forge.configure(|config| config.former_names = vec!["acme/before".to_owned()]);
-        github.way = way("acme/before", transport).to_vec();
+        github.arguments = arguments("acme/before", transport).to_vec();
         for _ in 0..2 {
             let moved = github.run(&[]).ok();
             let advice = "set `repo = \"acme/machines\"`";
@@ -104,7 +104,7 @@ fn a_move_that_only_the_api_sees_is_reported_and_is_in_the_state() {
         assert_eq!(status["last_sync"]["read_from"], "acme/machines");
 
         // The advice works.
-        github.way = way("acme/machines", transport).to_vec();
+        github.arguments = arguments("acme/machines", transport).to_vec();
         let there = github.run(&[]).ok();
         assert!(!there.stderr.contains("moved"), "{}", there.stderr);
         assert_eq!(state(&github)["repository"], "acme/machines");
@@ -122,8 +122,8 @@ fn a_move_that_only_the_api_sees_is_reported_and_is_in_the_state() {
             Err(content) => content.into_bytes(),
         }),
     );
-    let github = machine(&way("acme/before", "api"));
+    let github = machine(&arguments("acme/before", "api"));
     let moved = github.run(&[]).ok();
-    let told = format!("read from {api}/repositories/1000: set `repo` to its new name");
-    assert!(moved.stderr.contains(&told), "{}", moved.stderr);
+    let advice = format!("read from {api}/repositories/1000: set `repo` to its new name");
+    assert!(moved.stderr.contains(&advice), "{}", moved.stderr);
 }

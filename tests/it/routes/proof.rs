@@ -1,12 +1,12 @@
-//! A commit that the API cannot prove: left to git where git gets through, refused where it does not, and never called
-//! equal where somebody trusts the forge.
+//! A commit that the API cannot prove: fetched by git where git works, refused where it does not, and never reported as
+//! equal where the settings trust the forge.
 
 use serde_json::json;
 
 use super::*;
 use crate::common::forge::fault::{Action, When};
 
-/// A commit whose bytes the API does not tell: it has a header of another version control system.
+/// A commit whose bytes the API does not give: it has a header of another version control system.
 fn publish_hidden(repo: &Repo) -> String {
     let (tree, parent) = (repo.id("main^{tree}"), repo.tip().unwrap());
     let text = format!(
@@ -62,7 +62,7 @@ fn a_changed_field_is_refused_by_every_route_that_uses_the_api() {
             assert_eq!(code(&output), refused(), "{transport} {reference}");
             machine.world.target_tree().assert_same(&before);
         }
-        // Nothing of the lie has stayed.
+        // Nothing of the wrong answer was stored.
         forge.clear_faults();
         machine.sync(&[]);
     }
@@ -73,7 +73,7 @@ fn a_commit_that_the_api_cannot_prove_is_fetched_by_git() {
     let repo = Repo::with_history(2);
     let forge = Forge::serve(&repo);
     publish_hidden(&repo);
-    // Git is in the way once: the listing, but not the whole pack.
+    // Git fails once: for the listing, but not for the whole pack.
     forge.fault(When::ls_refs(), Action::status(501, "down"));
     for trust in ["false", "true"] {
         let machine = Machine::github(&forge, &repo, "auto");
@@ -174,7 +174,7 @@ fn an_unproven_commit_is_never_reported_as_equal() {
         ))
     );
 
-    // Git gets through again, and proves it, though there is nothing to be done.
+    // Git works again and proves the commit, though nothing changes.
     forge.clear_faults();
     let output = machine.run(&["--json"]).ok().json();
     assert_eq!(

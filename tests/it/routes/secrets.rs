@@ -10,7 +10,7 @@ const TOKEN: &str = "ghp_canary0123456789abcdef";
 /// A place a token is kept in, made for a machine.
 type Place = (&'static str, fn(Machine) -> Machine);
 
-/// Where the token of a GitHub may be; of a plain git host too, but for the variable.
+/// Where the token of a GitHub may be; the same for a plain git host, except for the variable.
 const PLACES: &[Place] = &[
     ("variable of an Enterprise host", |machine| {
         machine.with("GH_ENTERPRISE_TOKEN", TOKEN)
@@ -47,7 +47,7 @@ const PLACES: &[Place] = &[
     }),
 ];
 
-/// The secret in every form that it travels in.
+/// The secret in every form in which it is sent.
 fn forms() -> Vec<Vec<u8>> {
     let coded = |login: &str| {
         let pair = format!("{login}:{TOKEN}");
@@ -68,7 +68,7 @@ fn holds_secret(bytes: &[u8]) -> bool {
     })
 }
 
-/// Runs with everything told that can be told, and looks for the secret in it and in all that was written.
+/// Runs with all output switched on, and searches for the secret in it and in all files that were written.
 fn run_watched(machine: &Machine, args: &[&str]) -> Output {
     let output = machine.run(&[&["--verbose"], args].concat());
     assert!(!holds_secret(output.stdout.as_bytes()), "stdout");
@@ -186,7 +186,7 @@ fn a_token_of_another_host_is_not_sent() {
         Machine::github(&forge, &repo, "git"),
         Machine::github(&forge, &repo, "api"),
         Machine::git(&forge, &repo),
-        // The variable of an Enterprise host does not speak for a host of another kind.
+        // The variable of an Enterprise host is not for a host of another kind.
         Machine::git(&forge, &repo).with("GH_ENTERPRISE_TOKEN", TOKEN),
     ];
     for machine in ways.map(|machine| elsewhere(talkative(machine))) {
@@ -232,7 +232,7 @@ fn no_answer_makes_the_token_go_to_another_origin() {
             forge.clear_faults();
         }
     }
-    // Nobody is asked there at all, with a token or without.
+    // No request is sent there, with a token or without.
     assert_eq!(other.count(), 0);
     assert!(forge.saw(TOKEN));
 }
@@ -245,7 +245,7 @@ fn a_refusal_names_the_place_and_not_the_secret() {
         for (place, make) in PLACES {
             let machine = make(talkative(Machine::github(&forge, &repo, transport)));
             let output = run_watched(&machine, &[]).code(4);
-            let told = output.stderr;
+            let printed = output.stderr;
             let named = [
                 "`GH_ENTERPRISE_TOKEN`",
                 "/secrets/token`",
@@ -257,12 +257,12 @@ fn a_refusal_names_the_place_and_not_the_secret() {
             ];
             let named = named
                 .into_iter()
-                .find(|name| told.replace('\n', "").contains(name));
-            assert!(named.is_some(), "{place}: {told}");
+                .find(|name| printed.replace('\n', "").contains(name));
+            assert!(named.is_some(), "{place}: {printed}");
             if transport == "auto" {
                 continue;
             }
-            // A host that says the secret back, as it was sent, is shown with it masked.
+            // A secret that a host repeats as it was sent is masked.
             let login = if *place == "netrc" { 2 } else { 1 };
             let sent = String::from_utf8(forms().remove(login)).unwrap();
             let echo = format!("who is {TOKEN}? ").repeat(3) + &sent;

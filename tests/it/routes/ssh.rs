@@ -1,6 +1,6 @@
-//! Servers that are reached by ssh and are not as a forge's, and what they say when they refuse.
+//! Ssh servers that differ from those of a forge, and the errors for their refusals.
 //!
-//! The `ssh` here is a script with the words of OpenSSH 9.2; what a real one and a real server do is proven in
+//! The `ssh` here is a script with the words of OpenSSH 9.2; real ones are tested in
 //! `tests/machine`.
 
 use super::*;
@@ -53,11 +53,11 @@ fn a_refusal_is_reported_with_its_cause_and_nothing_is_written() {
         );
         machine.world.link_tool("cat");
         let output = machine.run(&["--json"]).code(4);
-        let told = output.json();
+        let report = output.json();
         assert_eq!(
-            told["error"]["code"],
+            report["error"]["code"],
             format!("hyper_sync::source::{code}"),
-            "{told:#}"
+            "{report:#}"
         );
         assert!(machine.world.target_tree().is_empty());
     }

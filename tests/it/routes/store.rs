@@ -1,4 +1,4 @@
-//! The store after a long life.
+//! The store after many updates.
 
 use super::*;
 use crate::common::repo::History;
@@ -39,17 +39,17 @@ fn fifty_updates_by_mixed_routes_leave_a_store_that_git_accepts_and_that_stays_s
             29 => machine.lose_state(),
             _ => {}
         }
-        // Every way follows on every other.
+        // Every route follows every other one.
         let way = ways[(i + i / ways.len()) % ways.len()];
         let args = [way, &["--local-edits", "replace"]].concat();
         if i % 5 == 4 {
-            machine.told(&[args.as_slice(), &["--check-only"]].concat());
+            machine.report(&[args.as_slice(), &["--check-only"]].concat());
         }
-        let told = machine.sync(&args);
-        *routes.entry(told.route).or_insert(0) += 1;
+        let report = machine.sync(&args);
+        *routes.entry(report.route).or_insert(0) += 1;
         assert!(packs() <= 21, "{} packs after {i} updates", packs());
     }
-    // Back to where the store has been: nothing is asked for but the name.
+    // Back to a commit that the store has: only the name is requested.
     repo.update_ref("refs/heads/main", &commits[UPDATES - 4]);
     let back = machine.sync(&[ways[2], &["--allow-rewind"]].concat());
     assert_eq!((back.route.as_str(), back.requests), ("store", 1));

@@ -1,4 +1,4 @@
-//! What a followed name was last time, on the way by the API: tags stay where they are, and names what they are.
+//! What a name was at the last sync, by the API: a tag must not move, and a name must not become another kind of ref.
 
 use super::*;
 

@@ -40,7 +40,7 @@ fn a_server_that_fails_on_a_filter_is_asked_for_everything() {
 fn a_server_that_sends_whole_packs_instead_of_thin_ones_is_fine() {
     let repo = repo();
     let source = Altered::requests(&repo, |request| {
-        // It knows neither thin packs nor what we have.
+        // It ignores `thin-pack` and the `have` lines.
         let request = without(&without(request, "thin-pack"), "have ");
         without(&request, "shallow ")
     });

@@ -1,4 +1,4 @@
-//! Repositories over HTTP, served by the forge: what is sent where, and what hosts want differently.
+//! Repositories over HTTP, served by the forge: which requests are sent where, and how hosts differ.
 
 use hyper_sync::source::Interrupt;
 use hyper_sync::source::http::{self, Client, url};
@@ -116,7 +116,7 @@ fn a_host_that_needs_the_suffix_is_remembered() {
     assert_eq!((next.route, next.requests), (Route::Delta, 2));
     assert_eq!(lines(&forge)[0], "POST machines.git/git-upload-pack 200");
 
-    // It moves back: what is remembered is no more than a hint.
+    // It moves back: a remembered address is only a hint.
     forge
         .reset()
         .configure(|config| config.owner_name = "acme/renamed".to_owned());
@@ -259,7 +259,7 @@ fn a_private_repository_is_read_with_the_token_which_only_its_host_gets() {
             .all(|seen| seen.header("authorization").is_some())
     );
 
-    // Whatever it answers, no other host hears of it.
+    // Whatever it answers, no other host gets a request.
     for code in [301, 302, 303, 307, 308] {
         let to = Action::RedirectOrigin {
             code,
@@ -328,13 +328,13 @@ fn refusals_are_distinguished_and_not_retried() {
         (Action::Reset, "source::unreachable", 4),
     ] {
         forge.reset().clear_faults();
-        let told = format!("{action:?}");
+        let name = format!("{action:?}");
         forge.fault(When::any(), action);
         let (code, text) = refused(&forge, None);
         assert_eq!(
             (code.as_str(), forge.count()),
             (expected, requests),
-            "{told}: {text}"
+            "{name}: {text}"
         );
     }
 }
@@ -394,12 +394,13 @@ fn a_server_of_the_other_hash_is_refused() {
     let machine = Machine::new();
     let forge = Forge::serve(&repo);
     forge.fault(When::ls_refs(), Action::ReplaceBody(Vec::new()));
-    let told = "001e# service=git-upload-pack\n0000000eversion 2\n0019object-format=sha256\n0000";
+    let advertised =
+        "001e# service=git-upload-pack\n0000000eversion 2\n0019object-format=sha256\n0000";
     let length = "object-format=sha256\n".len() + 4;
-    let told = told.replace("0019object", &format!("{length:04x}object"));
+    let advertised = advertised.replace("0019object", &format!("{length:04x}object"));
     forge.fault(
         When::get("info/refs"),
-        Action::ReplaceBody(told.into_bytes()),
+        Action::ReplaceBody(advertised.into_bytes()),
     );
     let error = anonymous(&forge, &machine).resolve("main").unwrap_err();
     assert_eq!(code(&error), "source::sha256");
@@ -524,7 +525,7 @@ fn a_server_without_filters_costs_one_failed_request() {
     let first = machine.sync(&anonymous(&forge, &machine), "main").unwrap();
     assert_eq!((first.route, first.requests), (Route::Full, 3));
     machine.check(&repo, "main");
-    // By its id the first request is in vain, and discovery then tells.
+    // By its id the first request fails, and discovery finds the version.
     let mut machine = Machine::new();
     let tip = repo.tip().unwrap();
     let by_id = machine.sync(&anonymous(&forge, &machine), &tip).unwrap();

@@ -1,4 +1,4 @@
-//! From names to commits.
+//! Resolving names to commits.
 
 use super::*;
 

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What a machine needs for the next update: repository and machine, synced.
+/// A repository and a machine that is synced with it.
 fn synced() -> (Repo, Machine) {
     let repo = Repo::with_history(5);
     allow_filters(&repo);
@@ -259,7 +259,7 @@ fn a_file_that_is_no_longer_excluded_is_selected() {
     machine.excluded = |_| false;
     let tip = repo.tip().unwrap();
     repo.update_ref("refs/heads/main", &repo.id("main~1"));
-    // The commit is complete but for what was left out.
+    // The commit is complete except for what was excluded.
     let synced = machine.sync(&source(&repo), "main").unwrap();
     assert_eq!(
         (synced.route, synced.requests, synced.blobs),
@@ -294,7 +294,7 @@ fn a_damaged_store_costs_a_listing() {
     let mut machine = reopened(machine);
     repo.write("new.nix", "one").commit("one");
     machine.sync(&source(&repo), "main").unwrap();
-    // What was damaged is noticed at the latest when it is read, and repaired by the next run.
+    // Damage is noticed at the latest when the object is read, and the next run repairs it.
     let rows = repo.ls_tree("main");
     let blobs = rows.iter().filter(|row| row.kind == "blob");
     let is_lost = |id: &str| {
@@ -339,7 +339,7 @@ fn a_commit_that_vanishes_after_it_was_resolved_is_unknown() {
     prune(&repo);
     let error = machine.stage(&source, &resolved).unwrap_err();
     assert_eq!(code(&error), "source::unknown_commit");
-    // The same source goes on with what is there now.
+    // The same source works with the new state.
     let resolved = source.resolve("main").unwrap();
     assert_eq!(
         machine.stage(&source, &resolved).unwrap().route(),
@@ -376,7 +376,7 @@ fn a_hostile_tree_is_refused_by_every_route() {
     let error = machine.sync(&source(&repo), "main").unwrap_err();
     assert_eq!(code(&error), "source::tree_refused");
     assert_eq!(machine.store.commits(), [last.unwrap()]);
-    // It is in the store now, and stays refused.
+    // It is in the store now, and is still refused.
     let error = machine.sync(&source(&repo), "main").unwrap_err();
     assert_eq!(code(&error), "source::tree_refused");
 }
@@ -402,7 +402,7 @@ fn limits_hold_and_name_their_setting() {
         .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
         .collect();
     repo.write("noise", noise).commit("large");
-    // What compresses well counts as what it is.
+    // What compresses well counts with its size in the tree.
     let hollow = Repo::small();
     hollow.write("zeros", vec![0; 200_000]).commit("hollow");
     let limits = Limits {

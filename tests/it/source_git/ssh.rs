@@ -8,7 +8,7 @@ use hyper_sync::source::git::{Identity, KeyFault};
 
 use super::*;
 
-/// A directory with an `ssh` of our making.
+/// A directory with a fake `ssh`.
 struct Host {
     directory: tempfile::TempDir,
 }
@@ -183,7 +183,7 @@ fn a_shell_that_rejects_the_second_command_is_asked_by_version_0() {
         machine.check(&repo, "main");
         assert_eq!(host.asked().len(), 2, "{words}");
     }
-    // The network is not the server's word.
+    // A failure of the network is not an answer of the server.
     let host = Host::new(&format!(
         "case \"$last\" in GIT_PROTOCOL*) echo 'ssh: connect to host h port 22: Connection refused' >&2; exit 255;; esac
         unset GIT_PROTOCOL; exec git upload-pack {}",

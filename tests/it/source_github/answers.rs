@@ -1,4 +1,4 @@
-//! The forms that honest answers take.
+//! The forms of honest answers.
 
 use super::*;
 
@@ -180,7 +180,7 @@ fn a_large_file_whose_size_is_not_known_is_requested_again_alone() {
     let failed = forge.fault(When::get("/git/blobs/"), Action::status(401, "no"));
     assert!(machine.obtain(&source, &tip).is_err());
     assert!(failed.count() > 0);
-    // The trees are here now, and nobody lists them again.
+    // The trees are stored now, and are not listed again.
     forge.clear_faults().reset();
     let resolved = source.resolve("main").unwrap();
     assert_same(&machine.stage(&source, &resolved).unwrap(), &repo, "main");

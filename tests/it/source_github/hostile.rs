@@ -1,4 +1,4 @@
-//! Answers that lie, fail or attack: each has its outcome, and nothing of it reaches the store.
+//! Answers that lie, fail or attack: each has its error, and nothing of it reaches the store.
 
 use hyper_sync::exit::Exit;
 use hyper_sync::git::{path, tree};
@@ -10,7 +10,7 @@ use crate::common::repo::Entry;
 mod size;
 mod trees;
 
-/// What a sync of `main` comes to, and its exit code.
+/// The error of a sync of `main`, and its exit code.
 fn outcome(forge: &Forge, machine: &Machine) -> (Error, Exit) {
     let source = Asking {
         token: true,

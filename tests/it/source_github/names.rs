@@ -50,7 +50,7 @@ fn names_are_branches_then_tags_then_commits() {
     let tree = repo.id("main^{tree}");
     assert!(
         matches!(source.resolve(&tree[..8]), Err(Error::UnknownRef { .. })),
-        "a tree is no commit"
+        "a tree is not a commit"
     );
 }
 
@@ -212,7 +212,7 @@ fn the_new_commit_is_received_with_its_descent() {
         let files = distinct_blobs(&repo, new);
         assert_eq!(forge.count(), requests + 1 + files, "{new} {last}");
     }
-    // Where it does not come along, it is asked for.
+    // Where it is not received with them, it is requested.
     for action in [
         Action::status(500, "This diff is taking too long to generate."),
         Action::status(406, "{}"),

@@ -1,4 +1,4 @@
-//! What of a commit is proven, and what becomes of one that is not.
+//! Which parts of a commit are proven, and what happens to a commit that is not.
 
 use hyper_sync::exit::Exit;
 use hyper_sync::git::id::ObjectKind;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// A repository whose last commit cannot be had from the API: it has a header that no answer tells.
+/// A repository whose last commit cannot be had from the API: it has a header that no answer contains.
 fn hidden() -> (Repo, String) {
     let repo = Repo::small();
     let (tree, parent) = (repo.id("main^{tree}"), repo.tip().unwrap());
@@ -22,7 +22,7 @@ fn hidden() -> (Repo, String) {
     (repo, commit)
 }
 
-/// Syncs `reference` by the API and tells how that ends.
+/// Syncs `reference` by the API; returns the result.
 fn outcome(source: &GitHub, machine: &Machine, reference: &str) -> Result<Vec<Notice>, Error> {
     let resolved = source.resolve(reference)?;
     machine
@@ -40,7 +40,7 @@ fn assert_unproven(error: Error, commit: &str) {
     assert_eq!(exit, Exit::Verification);
 }
 
-/// A change of an answer, for which a foreign tree is given.
+/// A change of an answer that puts a foreign tree into it.
 type Change = fn(&mut Value, &str);
 
 #[test]
@@ -117,9 +117,9 @@ fn a_commit_whose_bytes_cannot_be_had_is_refused_or_trusted_and_named() {
     assert!(notices.contains(&Notice::CommitFromForge));
     assert!(
         !machine.store.is_complete(id(&commit)),
-        "a commit without its bytes is no base"
+        "a commit without its bytes is not a base"
     );
-    // What can be proven is proven all the same.
+    // What can be proven is still proven.
     let parent = repo.id("main^");
     let notices = outcome(&trusting, &machine, &parent).unwrap();
     assert!(!notices.contains(&Notice::CommitFromForge));

@@ -1,4 +1,4 @@
-//! What is begun, and what is kept of it.
+//! What is not started for lack of quota, and what is kept after a failure.
 
 use super::*;
 

@@ -28,7 +28,7 @@ fn sandbox() -> Sandbox {
     sandbox
 }
 
-/// What is not quick looks at the network of the machine that runs the test.
+/// Only the checks of `--quick`: the others read the network of the machine that runs the test.
 fn run(sandbox: &Sandbox, args: &[&str]) -> Output {
     sandbox.run(&[&["validate", "--quick"], args].concat())
 }
@@ -172,7 +172,7 @@ fn json_is_one_document() {
     assert_eq!(json["repairs"], serde_json::json!([]));
 }
 
-/// Whoever names a file of a repository may not speak to the terminal of who checks it.
+/// A file name of a repository must not control the terminal.
 #[test]
 fn names_from_the_target_are_escaped() {
     let sandbox = sandbox();

@@ -1,4 +1,4 @@
-//! One fault each, and what is found of it.
+//! One fault each, and the findings for it.
 
 use std::os::unix::fs::symlink;
 
@@ -13,7 +13,7 @@ fn trust(installation: &mut Installation, keys: &str) {
     installation.flag("trust.signers", "/etc/signers");
 }
 
-/// One fault each: how it is made, and all that is then complained about.
+/// One fault each: its name, how it is made, and all findings.
 pub(super) const FAULTS: &[(&str, Break, &str)] = &[
     (
         "a directory is missing",

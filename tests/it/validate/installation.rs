@@ -203,7 +203,7 @@ impl Installation {
             .settings
     }
 
-    /// Remembers the target as it is as what the last sync wrote.
+    /// Makes the index say that the last sync wrote the target as it is.
     pub(super) fn sync(&self) {
         let settings = self.settings();
         let target = self.path(settings.target.to_str().unwrap());
@@ -271,7 +271,7 @@ impl Installation {
     }
 }
 
-/// Plays systemd.
+/// Answers for systemd.
 impl Runner for Installation {
     fn run(&self, command: &Command<'_>) -> io::Result<Finished> {
         assert_eq!(command.program, Path::new("/bin/systemctl"));

@@ -1,8 +1,8 @@
-//! Answers that are longer than what they answer can be.
+//! Answers that are longer than they can be.
 
 use super::*;
 
-/// JSON with nothing to say, and a lot of it.
+/// A lot of JSON without meaning.
 fn padded(answer: &[u8], bytes: usize) -> Vec<u8> {
     let mut padded = answer.to_vec();
     padded.resize(answer.len() + bytes, b' ');
@@ -45,7 +45,7 @@ fn padding_and_bombs_in_small_answers_are_not_reported_as_a_large_tree() {
         matches!(tree, (Error::NotAForge { .. }, Exit::Network)),
         "{tree:?}"
     );
-    // What only explains a refusal is read as far as it is shown.
+    // The body of a refusal is read only as far as it is shown.
     let refused = liar.lie(
         When::get("/git/trees/"),
         Action::status_with(

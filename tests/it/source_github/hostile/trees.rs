@@ -1,4 +1,4 @@
-//! Listings that lie, and trees that git would store and we do not write.
+//! Listings that lie, and trees that git would store but that are not written.
 
 use super::*;
 
@@ -252,7 +252,7 @@ fn a_tree_with_an_old_mode_is_proven_where_the_listing_has_that_mode() {
     let staged = machine.stage(&source, &resolved).unwrap();
     assert_eq!(staged.commit().tree.to_string(), tree);
     assert_eq!(staged.files().len(), 1);
-    // Some hosts tell it as the mode it stands for.
+    // Some hosts list it with the mode that it means.
     forge.fault(
         When::get("/git/trees/"),
         Action::mutate_json(|listing| row(listing, "a")["mode"] = json!("100644")),
