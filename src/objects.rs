@@ -26,30 +26,25 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use crate::fs::Durability;
 use crate::git::commit;
 use crate::git::id::ObjectKind;
-use crate::git::{Commit, CommitId, Oid};
+use crate::git::{Commit, CommitId, Oid, TreeId};
 use crate::text;
 
-mod background;
 mod complete;
-mod decoder;
 mod durable;
 mod error;
-mod geometric;
 mod ingest;
 mod pack;
-mod peek;
 mod repack;
 mod store_directory;
 mod writer;
 
 pub use error::{Error, IngestError};
 pub use ingest::{IngestBounds, Ingested, Transient};
-pub use peek::commit_tree;
 pub use repack::RepackOutcome;
 pub use writer::{Added, Writer};
 
-use background::BackgroundFlush;
 use complete::CompleteCommits;
+use durable::BackgroundFlush;
 use pack::{Object, Pack, Reading};
 use store_directory::{StoreDirectory, shown};
 
@@ -272,6 +267,27 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// The tree of a commit, read beside the process that holds the run lock and proven by the commit's bytes; `None` where they are not in the store, or cannot be read.
+///
+/// Nothing is written, and what is damaged stays for [`Store::open`] to repair.
+#[must_use]
+pub fn commit_tree(state_dir: &Path, commit: CommitId, blob_limit: u64) -> Option<TreeId> {
+    let entries = fs::read_dir(state_dir.join(NAME).join("objects/pack")).ok()?;
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "pack")
+        })
+        .filter_map(|path| Pack::open(&path, blob_limit).ok())
+        .find_map(|pack| match pack.read(commit.0) {
+            Reading::Found(object) if object.kind == ObjectKind::Commit => {
+                Some(Commit::verify(commit, &object.content).ok()?.tree)
+            }
+            Reading::Found(_) | Reading::Absent | Reading::Damaged(_) => None,
+        })
 }
 
 /// Makes what is missing of a bare repository, and sweeps what a killed run left.

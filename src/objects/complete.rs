@@ -153,7 +153,7 @@ impl Store {
             marks.commits.remove(&number);
         }
         self.write_shallow(&marks)?;
-        durable::sync_dir(&directory(&self.root))
+        durable::sync(&directory(&self.root))
     }
 
     /// Makes `shallow` and `HEAD` (the newest commit, so that `git log` needs no name) what the marks say. Every open

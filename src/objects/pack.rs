@@ -5,7 +5,7 @@
     reason = "the state directory is ours, 0700, and gitoxide reads it by path"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+use gix_pack::cache::DecodeEntry;
 use gix_pack::data::entry::Location;
 
 use crate::fs::Durability;
@@ -20,7 +21,6 @@ use crate::git::Oid;
 use crate::git::id::ObjectKind;
 use crate::text;
 
-use super::decoder::Decoder;
 use super::{Error, durable};
 
 /// Base, result and instructions of a delta are in memory together, so reading takes a multiple of the largest
@@ -28,14 +28,17 @@ use super::{Error, durable};
 const BUFFERS: u64 = 4;
 /// Trees have no limit of their own; this is room for one of a million entries.
 const FLOOR: u64 = 64 << 20;
+/// Larger bases are not kept. They are rarely bases of many: directories and most configuration files are smaller.
+const BASE_MAX: usize = 64 << 10;
+/// How many bytes of bases are kept. Those of a tree of ten thousand files take less.
+const BASES_MAX: usize = 2 << 20;
 
 /// A pack whose index is sound and belongs to it.
 pub(super) struct Pack {
     path: PathBuf,
     bytes: u64,
     bundle: gix_pack::Bundle,
-    /// As many as there were readers at a time.
-    decoders: Mutex<Vec<Decoder>>,
+    decoder: Mutex<Decoder>,
 }
 
 /// What a pack has under an id.
@@ -87,7 +90,7 @@ impl Pack {
             path: path.to_owned(),
             bytes,
             bundle,
-            decoders: Mutex::default(),
+            decoder: Mutex::default(),
         })
     }
 
@@ -186,13 +189,14 @@ impl Pack {
         Some(header??.object_size)
     }
 
-    /// Nothing where the reader panicked; the decoder is not used again then.
+    /// `None` where the reader panicked; the decoder begins afresh then.
     fn decode<T>(&self, decode: impl FnOnce(&mut Decoder) -> T) -> Option<T> {
-        let idle = || self.decoders.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut decoder = idle().pop().unwrap_or_default();
-        let result = catch_unwind(AssertUnwindSafe(|| decode(&mut decoder))).ok()?;
-        idle().push(decoder);
-        Some(result)
+        let mut decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = catch_unwind(AssertUnwindSafe(|| decode(&mut decoder)));
+        if result.is_err() {
+            *decoder = Decoder::default();
+        }
+        result.ok()
     }
 
     /// Declares that what its objects refer to and nobody has was left out on purpose. Only git reads it.
@@ -213,6 +217,63 @@ impl Pack {
 impl std::fmt::Debug for Pack {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Pack").field(&self.path).finish()
+    }
+}
+
+/// What the reads of one pack share: the memory of the inflater, and the bases of deltas.
+#[derive(Default)]
+struct Decoder {
+    inflate: gix_zlib::Inflate,
+    bases: BaseCache,
+}
+
+/// Results of deltas by where they lie. Not proven: what is made of them is.
+#[derive(Default)]
+struct BaseCache {
+    known: HashMap<u64, CachedBase>,
+    bytes: usize,
+}
+
+struct CachedBase {
+    kind: gix_object::Kind,
+    content: Box<[u8]>,
+    compressed_size: usize,
+}
+
+impl DecodeEntry for BaseCache {
+    fn put(
+        &mut self,
+        _pack: u32,
+        offset: u64,
+        content: &[u8],
+        kind: gix_object::Kind,
+        compressed_size: usize,
+    ) {
+        if content.len() > BASE_MAX {
+            return;
+        }
+        if self.bytes + content.len() > BASES_MAX {
+            *self = Self::default();
+        }
+        self.bytes += content.len();
+        let base = CachedBase {
+            kind,
+            content: content.into(),
+            compressed_size,
+        };
+        self.known.insert(offset, base);
+    }
+
+    fn get(
+        &mut self,
+        _pack: u32,
+        offset: u64,
+        content: &mut Vec<u8>,
+    ) -> Option<(gix_object::Kind, usize)> {
+        let base = self.known.get(&offset)?;
+        content.clear();
+        content.extend_from_slice(&base.content);
+        Some((base.kind, base.compressed_size))
     }
 }
 
@@ -286,4 +347,27 @@ fn unlink(pack: &Path) -> Result<(), Error> {
 pub(super) fn one_line(error: &gix_error::Error) -> String {
     let causes: Vec<String> = error.iter_errors().map(ToString::to_string).collect();
     causes.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bases_are_kept_as_long_as_there_is_room() {
+        let mut bases = BaseCache::default();
+        let kind = gix_object::Kind::Tree;
+        let mut found = Vec::new();
+        bases.put(0, 0, &vec![1; BASE_MAX + 1], kind, 9);
+        assert_eq!(bases.get(0, 0, &mut found), None);
+        for offset in 1_u64..1000 {
+            let content = vec![offset.to_le_bytes()[0]; BASE_MAX];
+            bases.put(0, offset, &content, kind, 9);
+            assert!(bases.bytes <= BASES_MAX);
+            assert_eq!(bases.get(0, offset, &mut found), Some((kind, 9)));
+            assert_eq!(found, content);
+        }
+        assert_eq!(bases.get(0, 1, &mut found), None);
+        assert!(bases.get(0, 998, &mut found).is_some());
+    }
 }

@@ -1,21 +1,13 @@
-//! The contents a commit needs, read out of the store: proof that a route has brought them, and what is written.
+//! The contents that a commit needs, read out of the store: proof that a route brought them, and what is written.
 //!
-//! They are unpacked and hashed by several threads, and kept within bounds, so that this is done once for all but the
-//! largest updates. Large ones come one at a time: each is in memory several times while it is unpacked.
+//! They are kept within bounds, so that each is unpacked and hashed once for all but the largest updates.
 
 use std::collections::HashMap;
-use std::thread;
 
 use crate::git::BlobId;
 use crate::git::id::ObjectKind;
 use crate::objects::Store;
 
-/// How many read at most.
-const READERS: usize = 4;
-/// Bytes from which on a blob is large.
-const LARGE: u64 = 8 << 20;
-/// How many blobs are worth a reader.
-const WORTH: usize = 8;
 /// How many bytes are kept; what is beyond is read again.
 const KEPT: usize = 16 << 20;
 
@@ -23,7 +15,7 @@ const KEPT: usize = 16 << 20;
 #[derive(Debug, Clone, Default)]
 pub struct Contents {
     kept: HashMap<BlobId, Box<[u8]>>,
-    lacking: Vec<BlobId>,
+    missing: Vec<BlobId>,
     bytes: u64,
 }
 
@@ -31,62 +23,27 @@ impl Contents {
     /// Reads all of these.
     #[must_use]
     pub fn read(store: &Store, ids: &[BlobId]) -> Self {
-        let is_large = |id: &BlobId| store.size(id.0).is_some_and(|size| size >= LARGE);
-        let (large, small): (Vec<BlobId>, Vec<BlobId>) = ids.iter().partition(|id| is_large(id));
-        let mut all = Self::read_together(store, &small);
-        all.add(Self::read_share(store, &large, 0));
-        all
-    }
-
-    fn read_together(store: &Store, ids: &[BlobId]) -> Self {
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        let readers = ids.len().div_ceil(WORTH).clamp(1, cores.min(READERS));
-        let limit = KEPT / readers;
-        let mut shares = ids.chunks(ids.len().div_ceil(readers).max(1));
-        let own = shares.next().unwrap_or_default();
-        thread::scope(|scope| {
-            let others: Vec<_> = shares
-                .map(|ids| scope.spawn(move || Self::read_share(store, ids, limit)))
-                .collect();
-            let mut all = Self::read_share(store, own, limit);
-            for other in others {
-                let share = other
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                all.add(share);
-            }
-            all
-        })
-    }
-
-    fn add(&mut self, other: Self) {
-        self.kept.extend(other.kept);
-        self.lacking.extend(other.lacking);
-        self.bytes = self.bytes.saturating_add(other.bytes);
-    }
-
-    fn read_share(store: &Store, ids: &[BlobId], limit: usize) -> Self {
-        let mut share = Self::default();
-        let mut room = limit;
+        let mut contents = Self::default();
+        let mut room = KEPT;
         for &id in ids {
             let Some(content) = store.read(ObjectKind::Blob, id.0) else {
-                share.lacking.push(id);
+                contents.missing.push(id);
                 continue;
             };
-            share.bytes = share.bytes.saturating_add(content.len() as u64);
+            contents.bytes = contents.bytes.saturating_add(content.len() as u64);
             if let Some(left) = room.checked_sub(content.len()) {
                 room = left;
-                // A delta is unpacked in a buffer many times as large as what comes of it.
-                share.kept.insert(id, content.into_boxed_slice());
+                // A delta is unpacked in a buffer many times as large as its result.
+                contents.kept.insert(id, content.into_boxed_slice());
             }
         }
-        share
+        contents
     }
 
     /// Those that the store cannot read.
     #[must_use]
-    pub fn lacking(&self) -> &[BlobId] {
-        &self.lacking
+    pub fn missing(&self) -> &[BlobId] {
+        &self.missing
     }
 
     /// Bytes of all that were read.
@@ -95,7 +52,7 @@ impl Contents {
         self.bytes
     }
 
-    /// One of them, where it was kept.
+    /// The content of a blob, where it was kept.
     #[must_use]
     pub fn get(&self, id: BlobId) -> Option<&[u8]> {
         self.kept.get(&id).map(|content| &**content)

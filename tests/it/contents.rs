@@ -33,7 +33,7 @@ fn what_the_store_has_is_kept_and_what_it_lacks_is_told_in_order() {
 
     let contents = Contents::read(&machine.store, &ids);
     let lacking: Vec<BlobId> = elsewhere.iter().map(|content| id(content)).collect();
-    assert_eq!(contents.lacking(), lacking);
+    assert_eq!(contents.missing(), lacking);
     assert_eq!(contents.bytes(), 50 * 1200);
     for content in &here {
         assert_eq!(contents.get(id(content)), Some(&content[..]));
@@ -41,7 +41,7 @@ fn what_the_store_has_is_kept_and_what_it_lacks_is_told_in_order() {
     assert_eq!(contents.get(lacking[0]), None);
 
     let nothing = Contents::read(&machine.store, &[]);
-    assert_eq!((nothing.lacking().len(), nothing.bytes()), (0, 0));
+    assert_eq!((nothing.missing().len(), nothing.bytes()), (0, 0));
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn what_is_too_much_to_keep_is_counted_all_the_same() {
     let ids: Vec<BlobId> = all.iter().map(|content| id(content)).collect();
 
     let contents = Contents::read(&machine.store, &ids);
-    assert_eq!(contents.lacking(), []);
+    assert_eq!(contents.missing(), []);
     assert_eq!(contents.bytes(), 44 << 20);
     let kept = ids.iter().filter(|id| contents.get(**id).is_some());
     assert_eq!(kept.count(), 3, "16 MiB hold three of 5 MiB");

@@ -54,7 +54,6 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("objects/pack.rs", "fs::metadata(", STORE),
     ("objects/pack.rs", "fs::read_dir(", STORE),
     ("objects/pack.rs", ".exists()", STORE),
-    ("objects/peek.rs", "fs::read_dir(", STORE),
     (
         "objects/store_directory.rs",
         "fs::read_link(",
