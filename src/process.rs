@@ -16,6 +16,8 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::text::decode;
@@ -29,6 +31,9 @@ pub(crate) use child::{Child, Pipes};
 pub use environment::Environment;
 pub use runner::SystemRunner;
 pub use search::SearchPath;
+
+/// A flag that a signal sets; long work checks it between steps.
+pub type Interrupt = Arc<AtomicBool>;
 
 /// How much of a program's output is kept for the error message.
 const TAIL_BYTES: usize = 16 * 1024;

@@ -17,8 +17,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::git::Commit;
+use crate::process::Interrupt;
 use crate::settings::Env;
-use crate::source::Interrupt;
 
 mod armor;
 mod error;

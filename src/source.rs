@@ -5,7 +5,6 @@
 //! from its id and is the only maker of a [`Staged`], so nothing can be applied that was not proven.
 
 use std::fmt;
-use std::sync::Arc;
 
 use crate::git::{BlobId, Commit, CommitId, Tree};
 use crate::objects::Store;
@@ -19,13 +18,14 @@ pub mod http;
 mod ladder;
 mod open;
 mod stage;
-mod stored;
 
+pub use crate::process::Interrupt;
 pub use contents::Contents;
-pub use error::{Error, Head, Instead, RetryAt, SetupError, SshError};
+pub use error::{Error, Head, Instead, RetryAt, VerificationError};
+pub use git::SshError;
+pub use http::SetupError;
 pub use open::{Opening, open};
 pub use stage::{Depth, LinkFault, Notice, Staged, VerificationPolicy, prove, walk};
-pub use stored::stored;
 
 /// What a name on the remote resolves to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,5 +212,25 @@ pub trait Source: Send + Sync {
     fn forget(&self) {}
 }
 
-/// A flag that a signal sets; long work asks it between steps.
-pub type Interrupt = Arc<std::sync::atomic::AtomicBool>;
+/// The commit as the store holds it, with all its trees and blobs: for a rollback, which needs no network.
+pub fn stored(commit: CommitId, store: &Store) -> Result<Obtained, Error> {
+    let known = store.is_complete(commit).then(|| store.commit(commit));
+    match known
+        .transpose()
+        .map_err(|fault| VerificationError::Commit { commit, fault })?
+        .flatten()
+    {
+        Some(commit) => Ok(Obtained {
+            commit: Provenance::Verified(commit),
+            route: Route::Store,
+            fallbacks: Vec::new(),
+            blobs: 0,
+            tree: None,
+            contents: Contents::default(),
+        }),
+        None => Err(Error::UnknownCommit {
+            remote: "the object store".to_owned(),
+            commit,
+        }),
+    }
+}

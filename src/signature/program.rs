@@ -13,9 +13,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Error;
+use crate::process::Interrupt;
 use crate::process::{Command, End, Environment, Finished, Output, Runner as _, SystemRunner};
 use crate::settings::Env;
-use crate::source::Interrupt;
 
 /// One signature takes milliseconds; on the slowest machine with the largest keyring, a second.
 const TIME_LIMIT: Duration = Duration::from_secs(60);

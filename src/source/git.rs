@@ -26,15 +26,10 @@ use crate::text::Amount;
 use crate::token::Token;
 
 use super::http::{Client, Url};
-use super::{
-    Error, Interrupt, Moved, Need, Obtained, ResolvedRef, Route, Source, SshError, Traffic,
-};
+use super::{Error, Interrupt, Moved, Need, Obtained, ResolvedRef, Route, Source, Traffic};
 
 mod answer;
-mod bounded;
 mod connection;
-#[cfg(feature = "fuzzing")]
-pub(crate) mod fuzzing;
 mod history;
 mod http;
 mod key;
@@ -48,10 +43,9 @@ mod version_0;
 
 pub use connection::Connection;
 pub use key::KeyFault;
-pub use ssh::Identity;
+pub use ssh::{Identity, SshError};
 
-use answer::{Fetched, ResponseError};
-use bounded::BoundedReader;
+use answer::{BoundedReader, Fetched, ResponseError};
 use request::Fetch;
 use session::{ProcessConnection, Timeouts};
 
@@ -286,7 +280,7 @@ fn broken(remote: String, error: &io::Error) -> Error {
     let detail = match error.kind() {
         // So ends a `git http-backend` whose git does not like a line of the request.
         ErrorKind::UnexpectedEof => "the answer ends too early",
-        bounded::EXCEEDED => "the answer has no end",
+        answer::EXCEEDED => "the answer has no end",
         _ => "",
     };
     if !detail.is_empty() {
@@ -359,5 +353,40 @@ impl Source for GitSource {
 impl GitSource {
     fn answers(&self) -> MutexGuard<'_, HashMap<(CommitId, CommitId), bool>> {
         self.descends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// See [`crate::fuzzing`].
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing {
+    use std::io::{self, Read as _};
+
+    use super::answer::{self, Greeting};
+    use super::connection::Capabilities;
+    use super::request;
+    use super::version_0::{Preamble, Translation};
+
+    /// Reads what a server sends before any command; whether it offers filters. What it lists in version 0 can be read as
+    /// the answer of version 2.
+    pub fn greeting(bytes: &[u8]) -> Option<bool> {
+        match answer::greeting(bytes).ok()? {
+            Greeting::Version2(lines) => Some(Capabilities::of(&lines).filters),
+            Greeting::Older(older) => {
+                let listed = older.translate(&request::ls_refs(&["refs/"]));
+                if let Ok(Some(Translation::Answered(listing))) = listed {
+                    assert!(answer::refs(listing.as_slice(), |_| true).is_ok());
+                }
+                Some(older.capabilities().filters)
+            }
+        }
+    }
+
+    /// Reads an answer to a fetch of version 0 as one of version 2, to its end.
+    pub fn translated(bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut all = Vec::new();
+        for preamble in Preamble::ALL {
+            preamble.translate(bytes).read_to_end(&mut all)?;
+        }
+        Ok(all)
     }
 }

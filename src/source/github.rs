@@ -8,7 +8,7 @@
 //! Cost: one request where nothing has changed, `3 + k` for `k` changed files, and one more where several commits have
 //! come, for the proof that the branch has moved forward.
 //!
-//! Limits: a commit with headers that the API does not return is refused ([`Error::Unproven`]), unless `trust.forge` says
+//! Limits: a commit with headers that the API does not return is refused ([`VerificationError::Unproven`]), unless `trust.forge` says
 //! that the forge's word is enough. Blobs over 100 MB do not come this way ([`Error::Unsuited`]).
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,11 +16,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use reqwest::header::{HeaderName, HeaderValue};
 
 use super::http::{Cap, Client, Credentials, Reply, Request, Response, Url, url};
+use super::stage::walk_with;
 use super::{
     Contents, Error, Moved, Need, Obtained, Provenance, ResolvedRef, Route, Source, Traffic,
+    VerificationError,
 };
 use crate::git::id::ObjectKind;
-use crate::git::tree::{Bounds, WalkError};
+use crate::git::tree::Bounds;
 use crate::git::{Commit, CommitId, Tree, TreeId};
 use crate::objects::Store;
 use crate::settings::Limits;
@@ -28,12 +30,8 @@ use crate::token::Token;
 
 mod blobs;
 mod commit;
-mod compare;
 mod descent;
-#[cfg(feature = "fuzzing")]
-pub(crate) mod fuzzing;
 mod listing;
-mod repository_info;
 mod resolve;
 mod trees;
 
@@ -59,7 +57,7 @@ pub struct GitHub {
     /// The same, or where that was moved to.
     base: Mutex<Url>,
     /// What a comparison has hinted at.
-    compared: Mutex<Option<compare::Compared>>,
+    compared: Mutex<Option<descent::Compared>>,
     /// Whether a commit that cannot be proven is taken on the forge's word.
     trust: bool,
 }
@@ -195,7 +193,7 @@ impl GitHub {
     ) -> Result<(Provenance, Option<Vec<u8>>), Error> {
         if let Some(commit) = store
             .commit(id)
-            .map_err(|fault| Error::Commit { commit: id, fault })?
+            .map_err(|fault| VerificationError::Commit { commit: id, fault })?
         {
             return Ok((Provenance::Verified(commit), None));
         }
@@ -211,7 +209,7 @@ impl GitHub {
             return Ok((Provenance::Verified(commit), Some(raw)));
         }
         let unproven = answer.unproven().filter(|_| trust);
-        let commit = unproven.ok_or_else(|| Error::Unproven {
+        let commit = unproven.ok_or_else(|| VerificationError::Unproven {
             remote: self.remote.clone(),
             commit: id,
         })?;
@@ -263,28 +261,9 @@ impl GitHub {
 
     /// Walks the tree out of what was just rebuilt and what the store has.
     fn walk(&self, commit: &Commit, trees: &Trees, store: &Store) -> Result<Tree, Error> {
-        let bounds = Bounds {
-            entries: self.limits.files,
-        };
-        let read = |id: TreeId| {
-            trees
-                .raw
-                .get(&id)
-                .cloned()
-                .or_else(|| store.read(ObjectKind::Tree, id.0))
-                .ok_or(id)
-        };
-        Tree::walk(commit.tree, None, bounds, read).map_err(|error| match error {
-            WalkError::Fault(fault) => Error::Tree {
-                commit: commit.id,
-                fault,
-            },
-            WalkError::Read(id) => Error::Incomplete {
-                remote: self.remote.clone(),
-                commit: commit.id,
-                kind: "tree",
-                id: id.0,
-            },
+        walk_with(commit, None, self.limits, &self.remote, |id| {
+            let rebuilt = trees.raw.get(&id).cloned();
+            rebuilt.or_else(|| store.read(ObjectKind::Tree, id.0))
         })
     }
 }
@@ -378,6 +357,49 @@ fn below(base: &Url, segments: &[&str]) -> Url {
         path.pop_if_empty().extend(segments);
     }
     url
+}
+
+/// See [`crate::fuzzing`].
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing {
+    use super::commit::{Budget, CommitAnswer, Described};
+    use super::listing::{self, Listing};
+    use crate::git::{Commit, CommitId, TreeId};
+
+    /// Bytes that may be hashed to find a commit again: enough for a few hundred attempts.
+    const BUDGET: u64 = 1 << 16;
+
+    /// Reads a listing and rebuilds its trees, which are returned with their ids.
+    pub fn listing(json: &[u8], at: Option<&str>, deep: bool) -> Vec<(TreeId, Vec<u8>)> {
+        let Ok(listing) = serde_json::from_slice::<Listing>(json) else {
+            return Vec::new();
+        };
+        let rebuilt = listing::rebuild(listing.sha, at, &listing.tree.0, deep);
+        rebuilt.map_or_else(
+            |_| Vec::new(),
+            |rebuilt| rebuilt.trees.into_iter().collect(),
+        )
+    }
+
+    /// Reads a commit, or a list of them, and rebuilds each; those that came out, with the id that was stated and their bytes.
+    pub fn commits(json: &[u8]) -> Vec<(CommitId, Commit, Vec<u8>)> {
+        let one = || serde_json::from_slice::<Described>(json).map(|described| vec![described]);
+        let described: Vec<Described> = serde_json::from_slice(json)
+            .or_else(|_| one())
+            .unwrap_or_default();
+        let mut answers: Vec<CommitAnswer> =
+            described.into_iter().map(CommitAnswer::from).collect();
+        answers.extend(serde_json::from_slice::<CommitAnswer>(json).ok());
+        let mut budget = Budget::of(BUDGET);
+        let mut rebuilt = Vec::new();
+        for answer in answers {
+            answer.unproven();
+            if let Some((commit, raw)) = answer.rebuild(&mut budget) {
+                rebuilt.push((answer.id(), commit, raw));
+            }
+        }
+        rebuilt
+    }
 }
 
 #[cfg(test)]

@@ -13,21 +13,20 @@
 //! Limits: no HTTP/3, and no content encoding but gzip.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderValue};
 use reqwest::{Method, StatusCode};
 use tokio::runtime::{Handle, Runtime};
 
-use super::{Error, Interrupt, RetryAt, SetupError, Traffic};
+use super::{Error, Interrupt, RetryAt, Traffic};
 use request::{authority, is_loopback};
 
 mod body;
 mod credentials;
 mod gate;
-mod many;
-mod options;
 mod proxy;
 mod redirect;
 mod request;
@@ -38,11 +37,13 @@ mod setup;
 pub use body::{AtWork, Body, BodyFailure};
 pub use credentials::Credentials;
 pub use gate::Quota;
-pub use options::Options;
 pub use request::{Cap, Request, url};
 pub use reqwest::{Url, header};
 pub use response::{Reply, Response};
+pub use setup::{Options, SetupError};
 
+/// The most requests under way at once. GitHub's secondary limit is a hundred; it asks for few.
+const PARALLEL: usize = 8;
 /// How often a wait checks the clock and for a signal.
 const TICK: Duration = Duration::from_millis(100);
 /// The most that is read of an answer that only explains a refusal.
@@ -110,6 +111,44 @@ impl Client {
             received: self.0.received.load(Ordering::Relaxed),
             sent: self.0.sent.load(Ordering::Relaxed),
         }
+    }
+
+    /// Runs `work` for every item, at most eight at once, and hands each result to `take` in the caller's
+    /// thread, in the order they come. After the first error nothing new is begun; what was under way is still taken.
+    pub fn each<T: Sync, R: Send, E: Send>(
+        &self,
+        items: &[T],
+        work: impl Fn(&Self, &T) -> Result<R, E> + Sync,
+        mut take: impl FnMut(&T, R) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let next = AtomicUsize::new(0);
+        let stop = AtomicBool::new(false);
+        // Without a buffer a finished worker waits for `take`: what is in memory stays bounded.
+        let (sender, results) = mpsc::sync_channel(0);
+        std::thread::scope(|scope| {
+            for _ in 0..PARALLEL.min(items.len()) {
+                let (sender, next, stop, work) = (sender.clone(), &next, &stop, &work);
+                scope.spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) else {
+                            break;
+                        };
+                        if sender.send((item, work(self, item))).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+            drop(sender);
+            let mut outcome = Ok(());
+            for (item, result) in results {
+                if let Err(error) = result.and_then(|result| take(item, result)) {
+                    stop.store(true, Ordering::Relaxed);
+                    outcome = outcome.and(Err(error));
+                }
+            }
+            outcome
+        })
     }
 
     /// How many requests the quota of the host's API still allows, by its last response.

@@ -9,7 +9,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::git::GitSource;
 use super::github::{GitHub, is_short_id};
-use super::{Error, Fallback, Moved, Need, Obtained, RefKind, ResolvedRef, Route, Source, Traffic};
+use super::{
+    Error, Fallback, Moved, Need, Obtained, RefKind, ResolvedRef, Route, Source, Traffic,
+    VerificationError,
+};
 use crate::git::{Commit, CommitId};
 use crate::objects::Store;
 
@@ -103,7 +106,10 @@ impl Source for Ladder {
             Err(error) if should_fall_back(&error) => error,
             result => return result.map(|obtained| with(obtained, fallbacks)),
         };
-        let is_unproven = matches!(error, Error::Unproven { .. });
+        let is_unproven = matches!(
+            error,
+            Error::Verification(VerificationError::Unproven { .. })
+        );
         if !self.force_full {
             give_up(&mut fallbacks, Route::SelectApi, error.to_string());
             match by(&[Route::Full], &mut fallbacks) {
@@ -181,6 +187,9 @@ fn should_fall_back(error: &Error) -> bool {
     is_transport_failure(error)
         || matches!(
             error,
-            Error::Unsuited { .. } | Error::Incomplete { .. } | Error::Unproven { .. }
+            Error::Unsuited { .. }
+                | Error::Verification(
+                    VerificationError::Incomplete { .. } | VerificationError::Unproven { .. }
+                )
         )
 }

@@ -6,8 +6,7 @@ use super::git::{GitSource, Identity, Options};
 use super::github::GitHub;
 use super::http::{self, Client, Url};
 use super::ladder::Ladder;
-use super::{Interrupt, Source};
-use crate::Error;
+use super::{Error, Interrupt, Source};
 use crate::git::CommitId;
 use crate::settings::{Env, Repo, Settings, Transport};
 use crate::state::StateDir;
@@ -77,11 +76,10 @@ pub fn open(settings: &Settings, opening: &Opening<'_>) -> Result<Box<dyn Source
             Ok(match settings.transport {
                 Transport::Git => Box::new(web.git(opening, options)),
                 Transport::Api if opening.force_full => {
-                    return Err(super::Error::Unsuited {
+                    return Err(Error::Unsuited {
                         remote: settings.repo.to_string(),
                         problem: "cannot be downloaded whole by its API",
-                    }
-                    .into());
+                    });
                 }
                 Transport::Api => Box::new(api()?),
                 Transport::Auto => Box::new(Ladder::new(
@@ -128,9 +126,9 @@ impl Web {
 }
 
 /// Only GitHub has an API that is spoken here.
-fn no_api(settings: &Settings) -> Result<(), super::Error> {
+fn no_api(settings: &Settings) -> Result<(), Error> {
     match settings.transport {
-        Transport::Api => Err(super::Error::NoSuchRoute {
+        Transport::Api => Err(Error::NoSuchRoute {
             remote: settings.repo.to_string(),
             transport: "api",
         }),

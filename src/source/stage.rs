@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Error, Fallback, Need, Obtained, Provenance, Route};
+use super::{Error, Fallback, Need, Obtained, Provenance, Route, VerificationError};
 use crate::git::id::ObjectKind;
 use crate::git::tree::{Bounds, WalkError};
 use crate::git::{BlobId, Commit, CommitId, File, RelPath, Tree, TreeId};
@@ -167,8 +167,8 @@ pub fn prove<'a>(
     // The store's bytes decide, not what the route says about them.
     let signer = match store.read(ObjectKind::Commit, id.0) {
         Some(raw) => {
-            let commit =
-                Commit::verify(id, &raw).map_err(|fault| Error::Commit { commit: id, fault })?;
+            let commit = Commit::verify(id, &raw)
+                .map_err(|fault| VerificationError::Commit { commit: id, fault })?;
             let signer = signer(store, &commit, &raw, terms)?;
             obtained.commit = Provenance::Verified(commit);
             signer
@@ -180,7 +180,7 @@ pub fn prove<'a>(
             notices.push(Notice::CommitFromForge);
             None
         }
-        None => return Err(incomplete(remote, id, "commit", id.0)),
+        None => return Err(Error::incomplete(remote, id, "commit", id.0)),
     };
     let commit = obtained.commit.commit();
     // A tree is proven from its root, so one with the commit's root is the commit's.
@@ -196,10 +196,11 @@ pub fn prove<'a>(
     notices.extend(tree.gitlinks().keys().cloned().map(Notice::Gitlink));
     for (path, other) in tree.case_collisions() {
         if terms.ignores_case {
-            return Err(Error::CaseCollision {
+            return Err(VerificationError::CaseCollision {
                 path: path.to_string(),
                 other: other.to_string(),
-            });
+            }
+            .into());
         }
         notices.push(Notice::CaseCollision(path, other));
     }
@@ -227,8 +228,7 @@ fn signer(
     Ok(Some(signers.check(commit, raw, scratch.path())?))
 }
 
-/// Walks the commit's tree out of the store, as far as it is not as in the `known` one; the only way from a commit to
-/// its [`Tree`].
+/// Walks the commit's tree out of the store, as far as it differs from the `known` one.
 pub fn walk(
     store: &Store,
     commit: &Commit,
@@ -236,20 +236,30 @@ pub fn walk(
     limits: Limits,
     remote: &str,
 ) -> Result<Tree, Error> {
+    walk_with(commit, known, limits, remote, |id| {
+        store.read(ObjectKind::Tree, id.0)
+    })
+}
+
+/// Walks the commit's tree through `read`; the only way from a commit to its [`Tree`].
+pub(super) fn walk_with(
+    commit: &Commit,
+    known: Option<&Tree>,
+    limits: Limits,
+    remote: &str,
+    read: impl Fn(TreeId) -> Option<Vec<u8>>,
+) -> Result<Tree, Error> {
     let bounds = Bounds {
         entries: limits.files,
     };
-    let read = |id: TreeId| {
-        store
-            .read(ObjectKind::Tree, id.0)
-            .ok_or_else(|| incomplete(remote, commit.id, "tree", id.0))
-    };
+    let read = |id| read(id).ok_or_else(|| Error::incomplete(remote, commit.id, "tree", id.0));
     Tree::walk(commit.tree, known, bounds, read).map_err(|error| match error {
         WalkError::Read(error) => error,
-        WalkError::Fault(fault) => Error::Tree {
+        WalkError::Fault(fault) => VerificationError::Tree {
             commit: commit.id,
             fault,
-        },
+        }
+        .into(),
     })
 }
 
@@ -274,13 +284,13 @@ fn complete(
         }
         let content = need
             .content(file.id)
-            .ok_or_else(|| incomplete(remote, commit, "blob", file.id.0))?;
+            .ok_or_else(|| Error::incomplete(remote, commit, "blob", file.id.0))?;
         let writer = match &mut writer {
             Some(writer) => writer,
             none => none.insert(store.writer()?),
         };
         if writer.add(ObjectKind::Blob, file.id.0, &content)? != Added::Stored {
-            return Err(incomplete(remote, commit, "blob", file.id.0));
+            return Err(Error::incomplete(remote, commit, "blob", file.id.0));
         }
     }
     if let Some(writer) = writer {
@@ -297,14 +307,5 @@ fn complete(
 fn blob(store: &Store, commit: CommitId, id: BlobId) -> Result<Vec<u8>, Error> {
     store
         .read(ObjectKind::Blob, id.0)
-        .ok_or_else(|| incomplete("the store", commit, "blob", id.0))
-}
-
-fn incomplete(remote: &str, commit: CommitId, kind: &'static str, id: crate::git::Oid) -> Error {
-    Error::Incomplete {
-        remote: remote.to_owned(),
-        commit,
-        kind,
-        id,
-    }
+        .ok_or_else(|| Error::incomplete("the store", commit, "blob", id.0))
 }

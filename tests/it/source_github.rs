@@ -9,7 +9,7 @@ use hyper_sync::source::github::GitHub;
 use hyper_sync::source::http::{Client, Options};
 use hyper_sync::source::{
     Error, Interrupt, Need, Notice, Obtained, Provenance, RefKind, ResolvedRef, Route, Source,
-    Staged,
+    Staged, VerificationError,
 };
 use hyper_sync::token::TokenSearch;
 

@@ -53,7 +53,7 @@ pub(super) fn at_page(page: Option<&str>) -> String {
         .unwrap_or_default()
 }
 
-pub(super) fn quoted(text: Option<&str>) -> String {
+pub(in crate::source) fn quoted(text: Option<&str>) -> String {
     text.map(|text| format!(": {}", words(text)))
         .unwrap_or_default()
 }

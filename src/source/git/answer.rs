@@ -1,15 +1,19 @@
-//! Answers of protocol version 2, read as they come.
+//! Answers of protocol version 2, read as they come and up to a bound: what a server sends beside the pack (progress,
+//! keep-alives, sections) counts too.
 
 use std::cell::RefCell;
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, ErrorKind, Read};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use gix_packetline::PacketLineRef;
 use gix_packetline::blocking_io::StreamingPeekableIter;
 
 use crate::objects::IngestError;
+use crate::source::Error;
 use crate::text;
 
+use super::connection::Capabilities;
 use super::version_0::Advertisement;
 
 /// More lines than this are not a valid response. A mirror of a large forge has some hundred thousand refs, and
@@ -128,6 +132,30 @@ pub(super) enum Greeting {
     Version2(Vec<String>),
     /// The refs of version 0 or 1.
     Older(Advertisement),
+}
+
+impl Greeting {
+    /// What the server can do, and what it has advertised if it does not have version 2. An error for a repository
+    /// whose ids are SHA-256.
+    pub(super) fn check(
+        self,
+        remote: &str,
+        change_for_version_2: &'static str,
+    ) -> Result<(Capabilities, Option<Arc<Advertisement>>), Error> {
+        let (capabilities, older) = match self {
+            Self::Version2(lines) => (Capabilities::of(&lines), None),
+            Self::Older(older) => (older.capabilities(), Some(Arc::new(older))),
+        };
+        if capabilities.sha256 {
+            let remote = remote.to_owned();
+            return Err(Error::Sha256 { remote });
+        }
+        if older.is_some() {
+            let change = change_for_version_2;
+            tracing::info!(%remote, change, "the server does not have version 2 of git's protocol");
+        }
+        Ok((capabilities, older))
+    }
 }
 
 /// Reads what a server sends before any command.
@@ -284,7 +312,42 @@ fn drain(stream: &mut dyn BufRead) -> io::Result<()> {
     if stream.fill_buf()?.is_empty() {
         return Ok(());
     }
-    Err(io::ErrorKind::InvalidData.into())
+    Err(ErrorKind::InvalidData.into())
+}
+
+/// The kind of error that ends an answer at its bound.
+pub(super) const EXCEEDED: ErrorKind = ErrorKind::FileTooLarge;
+
+/// Room for what is not the pack: the packets around it, and words.
+const BESIDE: u64 = 64 << 20;
+
+/// Reads an answer up to its bound.
+pub(super) struct BoundedReader<R> {
+    answer: R,
+    left: u64,
+}
+
+impl<R> BoundedReader<R> {
+    /// For a pack of so many bytes at most.
+    pub(super) fn new(answer: R, pack: u64) -> Self {
+        Self {
+            answer,
+            left: with_packets(pack),
+        }
+    }
+}
+
+/// The bytes of an answer with a pack of so many bytes at most.
+pub(super) fn with_packets(pack: u64) -> u64 {
+    pack.saturating_add(pack / 100).saturating_add(BESIDE)
+}
+
+impl<R: Read> Read for BoundedReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.answer.read(buffer)?;
+        self.left = self.left.checked_sub(read as u64).ok_or(EXCEEDED)?;
+        Ok(read)
+    }
 }
 
 #[cfg(test)]

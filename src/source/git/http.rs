@@ -18,10 +18,9 @@ use crate::source::http::{Body, BodyFailure, Cap, Client, Credentials, Request, 
 use crate::source::{Error, Traffic};
 use crate::token::Token;
 
-use super::answer::{self, Greeting, ResponseError};
-use super::bounded;
+use super::answer::{self, ResponseError};
 use super::connection::{Capabilities, Connection};
-use super::version_0::{Advertisement, Translation};
+use super::version_0::Advertisement;
 
 const REQUEST: &str = "application/x-git-upload-pack-request";
 const RESULT: &str = "application/x-git-upload-pack-result";
@@ -108,7 +107,7 @@ impl Http {
         let url = below(&self.place.base, "git-upload-pack");
         // What comes is counted as a pack where it is taken; here, with its wrapping, and as a last resort.
         let cap = Cap {
-            bytes: bounded::with_packets(self.bytes),
+            bytes: answer::with_packets(self.bytes),
             what: "the answer".to_owned(),
             setting: Some("limits.bytes"),
         };
@@ -138,27 +137,19 @@ impl Http {
         };
         let remote = self.describe();
         let failure = response.body.failure();
-        let (capabilities, older) = match answer::greeting(response.body) {
-            Ok(Greeting::Version2(lines)) => (Capabilities::of(&lines), None),
-            Ok(Greeting::Older(older)) => (older.capabilities(), Some(Arc::new(older))),
+        let greeting = match answer::greeting(response.body) {
+            Ok(greeting) => greeting,
             Err(ResponseError::Refused(message)) => return Err(Error::Refused { remote, message }),
             Err(trouble) => {
                 let detail = format!("{trouble:?}");
                 return Err(failure.take().unwrap_or(Error::Protocol { remote, detail }));
             }
         };
-        if capabilities.sha256 {
-            return Err(Error::Sha256 { remote });
-        }
+        let (capabilities, older) = greeting.check(&remote, CHANGE_FOR_VERSION_2)?;
         self.capabilities = Some(capabilities);
         self.place.base = base;
         self.older = older;
         if self.older.is_some() {
-            tracing::info!(
-                %remote,
-                change = CHANGE_FOR_VERSION_2,
-                "the server does not have version 2 of git's protocol"
-            );
             self.place.discover = true;
             self.remember();
         }
@@ -308,28 +299,17 @@ impl Http {
         Err(error)
     }
 
-    /// A command to a server that has sent this.
+    /// A command for a server without version 2, which has advertised `older`.
     fn version_0(&mut self, older: &Advertisement, request: &[u8]) -> Result<Box<dyn Read>, Error> {
         let remote = self.describe();
-        match older.translate(request) {
-            Ok(Some(Translation::Answered(answer))) => Ok(Box::new(Cursor::new(answer))),
-            Ok(Some(Translation::Fetch(request, preamble))) => {
-                let response = self.post(&request)?;
-                if !is(&response, RESULT) {
-                    return Err(self.refusal(response));
-                }
-                let (begin, body) = self.begin(response)?;
-                Ok(Box::new(preamble.translate(Cursor::new(begin).chain(body))))
+        older.command(request, remote, CHANGE_FOR_VERSION_2, |request| {
+            let response = self.post(request)?;
+            if !is(&response, RESULT) {
+                return Err(self.refusal(response));
             }
-            Ok(None) => Err(Error::OldProtocol {
-                remote,
-                change: CHANGE_FOR_VERSION_2,
-            }),
-            Err(trouble) => {
-                let detail = format!("{trouble:?}");
-                Err(Error::Protocol { remote, detail })
-            }
-        }
+            let (begin, body) = self.begin(response)?;
+            Ok(Cursor::new(begin).chain(body))
+        })
     }
 
     /// Best effort: what is not remembered is found out again.

@@ -7,7 +7,7 @@ use crate::process::Environment;
 use crate::settings::Env;
 use crate::source::Error;
 
-use super::session::{self, Endpoint};
+use super::session::{self, Endpoint, Form};
 
 /// A path that git reads.
 pub(super) struct LocalEndpoint {
@@ -60,11 +60,9 @@ impl Endpoint for LocalEndpoint {
         &self.environment
     }
 
-    fn arguments(&self, attempt: usize) -> Option<Vec<OsString>> {
-        (attempt == 0).then(|| {
-            let path = self.path.clone().into_os_string();
-            vec!["upload-pack".into(), "--".into(), path]
-        })
+    fn arguments(&self, _: Form) -> Vec<OsString> {
+        let path = self.path.clone().into_os_string();
+        vec!["upload-pack".into(), "--".into(), path]
     }
 
     fn change_for_version_2(&self) -> &'static str {

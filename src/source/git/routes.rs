@@ -3,7 +3,9 @@
 use crate::git::id::ObjectKind;
 use crate::git::{BlobId, Commit, CommitId, Oid, Tree};
 use crate::objects::{Ingested, Store};
-use crate::source::{Contents, Error, Fallback, Need, Obtained, Provenance, Route, walk};
+use crate::source::{
+    Contents, Error, Fallback, Need, Obtained, Provenance, Route, VerificationError, walk,
+};
 use crate::text::Amount;
 
 use super::request::Fetch;
@@ -39,7 +41,7 @@ impl GitSource {
     ) -> Result<Obtained, (Route, Error)> {
         if !self.options.force_full
             && let Ok(walked) = self.walk(commit, store, need)
-            && walked.contents.lacking().is_empty()
+            && walked.contents.missing().is_empty()
         {
             return self
                 .obtained(walked, Route::Store, 0)
@@ -155,7 +157,7 @@ impl GitSource {
             bytes -= self.pack(commit, &listing, store, need, bytes)?.bytes;
             self.walk(commit, store, need)?
         };
-        let missing: Vec<Oid> = listed.contents.lacking().iter().map(|id| id.0).collect();
+        let missing: Vec<Oid> = listed.contents.missing().iter().map(|id| id.0).collect();
         for want in missing.chunks(WANTS_MAX) {
             let blobs = Fetch {
                 want,
@@ -236,7 +238,7 @@ impl GitSource {
     fn walk(&self, id: CommitId, store: &Store, need: &dyn Need) -> Result<Walked, Error> {
         let commit = store
             .commit(id)
-            .map_err(|fault| Error::Commit { commit: id, fault })?
+            .map_err(|fault| VerificationError::Commit { commit: id, fault })?
             .ok_or_else(|| {
                 // A tag may name a file or a tree, and so may an id.
                 let other = [ObjectKind::Blob, ObjectKind::Tree];
@@ -258,7 +260,7 @@ impl GitSource {
     }
 
     fn complete(&self, walked: Walked, route: Route, blobs: usize) -> Result<Obtained, Error> {
-        match walked.contents.lacking().first() {
+        match walked.contents.missing().first() {
             None => self.obtained(walked, route, blobs),
             Some(id) => Err(self.incomplete(walked.commit.id, "blob", id.0)),
         }
@@ -285,12 +287,7 @@ impl GitSource {
     }
 
     fn incomplete(&self, commit: CommitId, kind: &'static str, id: Oid) -> Error {
-        Error::Incomplete {
-            remote: self.remote.clone(),
-            commit,
-            kind,
-            id,
-        }
+        Error::incomplete(&self.remote, commit, kind, id)
     }
 
     fn unknown(&self, commit: CommitId) -> Error {
@@ -336,7 +333,7 @@ fn allows_next_route(error: &Error) -> bool {
     matches!(
         error,
         Error::Unsuited { .. }
-            | Error::Incomplete { .. }
+            | Error::Verification(VerificationError::Incomplete { .. })
             | Error::Protocol { .. }
             | Error::Refused { .. }
             | Error::DamagedRepository { .. }

@@ -4,7 +4,7 @@
 //! an answer was not read to its end, and with the session.
 
 use std::ffi::OsString;
-use std::io::{self, Cursor, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Stdio};
@@ -19,8 +19,8 @@ use crate::source::{Error, Interrupt, Traffic};
 use crate::text::decode;
 
 use super::answer::{self, Greeting, ResponseError};
-use super::connection::{Capabilities, Connection};
-use super::version_0::{Advertisement, Translation};
+use super::connection::Connection;
+use super::version_0::Advertisement;
 
 /// How often a wait checks the clock and for a signal.
 const TICK: Duration = Duration::from_millis(100);
@@ -42,15 +42,28 @@ pub(super) trait Endpoint: Send {
     /// Its environment.
     fn environment(&self) -> &Environment;
 
-    /// The arguments that end in `upload-pack`. A second attempt is made where the first was answered in an older
-    /// version of the protocol; `None` where there is no other way to ask for version 2.
-    fn arguments(&self, attempt: usize) -> Option<Vec<OsString>>;
+    /// The arguments that end in `upload-pack`.
+    fn arguments(&self, form: Form) -> Vec<OsString>;
+
+    /// Whether version 2 can be requested in another form, where the first got an older version.
+    fn has_explicit_form(&self) -> bool {
+        false
+    }
 
     /// What has to change where version 2 is not spoken.
     fn change_for_version_2(&self) -> &'static str;
 
     /// What its last words mean, when it ended without an answer.
     fn explain(&self, said: &str) -> Error;
+}
+
+/// How version 2 is requested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// By the environment of the child, which ssh sends along where the server accepts it.
+    Plain,
+    /// In the command itself.
+    Explicit,
 }
 
 /// How long to wait.
@@ -79,8 +92,8 @@ pub(super) struct ProcessConnection {
     endpoint: Box<dyn Endpoint>,
     timeouts: Timeouts,
     running: Option<RunningChild>,
-    /// The way of asking that was understood.
-    attempt: usize,
+    /// The form of the request that was understood.
+    form: Form,
     filters: bool,
     /// What the server sent, if it does not have version 2.
     older: Option<Arc<Advertisement>>,
@@ -111,7 +124,7 @@ impl ProcessConnection {
             endpoint,
             timeouts,
             running: None,
-            attempt: 0,
+            form: Form::Plain,
             filters: false,
             older: None,
             spent: false,
@@ -120,70 +133,46 @@ impl ProcessConnection {
         }
     }
 
-    /// Starts the child and reads what the server can do. A server that begins in an older version is asked in every
-    /// other way for version 2; where that fails, the first connection is used.
+    /// Starts the child and reads what the server can do. A server that begins in an older version is asked for
+    /// version 2 in the other form, if there is one; where that fails, the first connection is used.
     fn connect(&mut self) -> Result<(), Error> {
-        let mut first: Option<(RunningChild, Advertisement)> = None;
-        while self.running.is_none() {
-            let arguments = self.endpoint.arguments(self.attempt);
-            let greeting = match (arguments, &first) {
-                (None, None) => return Err(self.old_protocol()),
-                (None, Some(_)) => None,
-                (Some(arguments), _) => {
-                    self.running = Some(self.start(&arguments)?);
-                    match answer::greeting(ChildOutput { session: self }) {
-                        Ok(greeting) => Some(greeting),
-                        Err(trouble) => {
-                            let error = self.connection_error(trouble);
-                            // The server has answered the first command, and rejects the second's form.
-                            if first.is_none() || !rejects(&error) {
-                                return Err(error);
-                            }
-                            None
-                        }
-                    }
-                }
+        if self.running.is_some() {
+            return Ok(());
+        }
+        let form = self.form;
+        let mut greeting = self.greeting(form)?;
+        if matches!(greeting, Greeting::Older(_)) && self.older.is_none() {
+            let first = self.running.take();
+            let second = match form {
+                Form::Plain if self.endpoint.has_explicit_form() => self.greeting(Form::Explicit),
+                Form::Plain | Form::Explicit => Ok(Greeting::Older(Advertisement::default())),
             };
-            match (greeting, first.take()) {
-                (Some(Greeting::Version2(lines)), _) => {
-                    self.understand(Capabilities::of(&lines), None)?;
+            match second {
+                Ok(version_2 @ Greeting::Version2(_)) => {
+                    self.form = Form::Explicit;
+                    greeting = version_2;
                 }
-                // The way that is known to be the only one.
-                (Some(Greeting::Older(older)), None) if self.older.is_some() => {
-                    self.understand(older.capabilities(), Some(older))?;
+                // The server has accepted the first command, and rejects the form of the second.
+                Err(error) if !rejects(&error) => return Err(error),
+                Ok(Greeting::Older(_)) | Err(_) => {
+                    self.form = Form::Plain;
+                    self.running = first;
                 }
-                (Some(Greeting::Older(older)), None) => {
-                    first = self.running.take().map(|running| (running, older));
-                    self.attempt += 1;
-                }
-                (_, Some((running, older))) => {
-                    self.running = Some(running);
-                    self.attempt = 0;
-                    self.understand(older.capabilities(), Some(older))?;
-                }
-                (None, None) => return Err(self.old_protocol()),
             }
         }
+        let change = self.endpoint.change_for_version_2();
+        let (capabilities, older) = greeting.check(&self.endpoint.describe(), change)?;
+        self.filters = capabilities.filters;
+        self.older = older;
+        self.spent = false;
         Ok(())
     }
 
-    fn understand(
-        &mut self,
-        capabilities: Capabilities,
-        older: Option<Advertisement>,
-    ) -> Result<(), Error> {
-        let remote = self.endpoint.describe();
-        if capabilities.sha256 {
-            return Err(Error::Sha256 { remote });
-        }
-        if older.is_some() {
-            let change = self.endpoint.change_for_version_2();
-            tracing::info!(%remote, change, "the server does not have version 2 of git's protocol");
-        }
-        self.filters = capabilities.filters;
-        self.older = older.map(Arc::new);
-        self.spent = false;
-        Ok(())
+    /// Starts the child and reads what it sends first.
+    fn greeting(&mut self, form: Form) -> Result<Greeting, Error> {
+        self.running = Some(self.start(&self.endpoint.arguments(form))?);
+        answer::greeting(ChildOutput { session: self })
+            .map_err(|error| self.connection_error(error))
     }
 
     fn start(&self, arguments: &[OsString]) -> Result<RunningChild, Error> {
@@ -215,13 +204,6 @@ impl ProcessConnection {
             stderr: Some(stderr),
             said: Vec::new(),
         })
-    }
-
-    fn old_protocol(&self) -> Error {
-        Error::OldProtocol {
-            remote: self.endpoint.describe(),
-            change: self.endpoint.change_for_version_2(),
-        }
     }
 
     /// What the end of the conversation means before there was an answer.
@@ -358,16 +340,12 @@ impl Connection for ProcessConnection {
             self.send(request)?;
             return Ok(Box::new(ChildOutput { session: self }));
         };
-        match older.translate(request) {
-            Ok(Some(Translation::Answered(answer))) => Ok(Box::new(Cursor::new(answer))),
-            Ok(Some(Translation::Fetch(request, preamble))) => {
-                self.spent = true;
-                self.send(&request)?;
-                Ok(Box::new(preamble.translate(ChildOutput { session: self })))
-            }
-            Ok(None) => Err(self.old_protocol()),
-            Err(trouble) => Err(self.connection_error(trouble)),
-        }
+        let change = self.endpoint.change_for_version_2();
+        older.command(request, self.endpoint.describe(), change, |request| {
+            self.spent = true;
+            self.send(request)?;
+            Ok(ChildOutput { session: self })
+        })
     }
 
     fn reset(&mut self) -> Option<Error> {

@@ -3,14 +3,18 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use miette::Diagnostic;
 use percent_encoding::percent_decode_str;
 
+use crate::exit::Exit;
 use crate::process::Environment;
 use crate::settings::Env;
-use crate::source::{Error, SshError};
+use crate::source::Error;
+use crate::source::error::quoted as and_words;
 use crate::text;
 
-use super::session::{self, Endpoint};
+use super::key::KeyFault;
+use super::session::{self, Endpoint, Form};
 
 /// What ssh needs of the environment: keys, agent, and a home for its configuration.
 const PASSED: &[&str] = &["HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK"];
@@ -116,13 +120,16 @@ impl Endpoint for Ssh {
         &self.environment
     }
 
-    fn arguments(&self, attempt: usize) -> Option<Vec<OsString>> {
-        let ask = format!("git-upload-pack {}", quoted(&self.path));
-        let ask = match attempt {
-            0 => ask,
-            // Few servers of one's own have `AcceptEnv GIT_PROTOCOL`; a shell account can do without.
-            1 => format!("GIT_PROTOCOL=version=2 {ask}"),
-            _ => return None,
+    fn has_explicit_form(&self) -> bool {
+        true
+    }
+
+    fn arguments(&self, form: Form) -> Vec<OsString> {
+        let command = format!("git-upload-pack {}", quoted(&self.path));
+        let command = match form {
+            Form::Plain => command,
+            // Few private servers have `AcceptEnv GIT_PROTOCOL`; a shell account works without it.
+            Form::Explicit => format!("GIT_PROTOCOL=version=2 {command}"),
         };
         let mut options: Vec<OsString> = OPTIONS.iter().map(Into::into).collect();
         if let Some(key) = &self.identity.key_file {
@@ -140,8 +147,8 @@ impl Endpoint for Ssh {
         if let Some(port) = self.port {
             arguments.extend(["-p".into(), port.to_string().into()]);
         }
-        arguments.extend(["--".into(), (&self.login).into(), ask.into()]);
-        Some(arguments)
+        arguments.extend(["--".into(), (&self.login).into(), command.into()]);
+        arguments
     }
 
     fn change_for_version_2(&self) -> &'static str {
@@ -228,6 +235,80 @@ fn quoted(path: &str) -> String {
     text
 }
 
+/// Why ssh does not get through to a host that answers.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum SshError {
+    /// ssh does not know the host yet.
+    #[error("the host key of {remote} is not known{}", and_words(.words.as_deref()))]
+    #[diagnostic(
+        code(hyper_sync::source::host_key_unknown),
+        help(
+            "`ssh-keyscan HOST` prints its keys: compare them with the fingerprints that the host publishes (`ssh-keygen -lf`), and put one into `known_hosts_file`, or into `~/.ssh/known_hosts` of the user this runs as; nothing was written"
+        )
+    )]
+    HostKeyUnknown {
+        /// Host or repository.
+        remote: String,
+        /// What ssh says: the type of the key that it looked for.
+        words: Option<String>,
+    },
+    /// ssh knows the host by another key.
+    #[error("the host key of {remote} has changed{}", and_words(.words.as_deref()))]
+    #[diagnostic(
+        code(hyper_sync::source::host_key),
+        help(
+            "somebody may be in between; if the host has announced a new key, put it in the place of the old one; nothing was written"
+        )
+    )]
+    HostKey {
+        /// Host or repository.
+        remote: String,
+        /// What ssh says: the type of the key and where the known one stands.
+        words: Option<String>,
+    },
+    /// The private key for ssh cannot be used.
+    #[error("the ssh key `{}` {}", text::path(.path), .fault)]
+    #[diagnostic(
+        code(hyper_sync::source::ssh_key),
+        help("{}; nothing was written", .fault.remedy(.path))
+    )]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: KeyFault,
+    },
+    /// The server takes none of the keys.
+    #[error("{remote} refuses the login with {key}{}", and_words(.words.as_deref()))]
+    #[diagnostic(
+        code(hyper_sync::source::ssh_login),
+        help(
+            "add the public half of the key as a deploy key of the repository, or set `ssh_key_file` to the private key that it knows; nothing was written"
+        )
+    )]
+    Login {
+        /// Host or repository.
+        remote: String,
+        /// Which keys were tried.
+        key: String,
+        /// Why ssh could not use a key, where it says so.
+        words: Option<String>,
+    },
+}
+
+impl SshError {
+    /// The exit code of a run that it ends.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Key { .. } => Exit::Configuration,
+            Self::HostKeyUnknown { .. } | Self::HostKey { .. } | Self::Login { .. } => {
+                Exit::Authentication
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,7 +317,7 @@ mod tests {
         let env = Env::empty().with("PATH", "/bin").with("SECRET", "x");
         let ssh = Ssh::new(address, identity, &env).unwrap();
         assert_eq!(ssh.environment().get("SECRET"), None);
-        let arguments = ssh.arguments(0).unwrap().into_iter();
+        let arguments = ssh.arguments(Form::Plain).into_iter();
         arguments
             .map(|argument| argument.into_string().unwrap())
             .collect()
@@ -332,11 +413,7 @@ mod tests {
     #[test]
     fn stderr_of_ssh_is_classified() {
         let ssh = Ssh::new("git@h:r", Identity::default(), &Env::empty()).unwrap();
-        let code = |said| {
-            miette::Diagnostic::code(&ssh.explain(said))
-                .unwrap()
-                .to_string()
-        };
+        let code = |said| Diagnostic::code(&ssh.explain(said)).unwrap().to_string();
         assert_eq!(
             code("git@h: Permission denied (publickey).\r\n"),
             "hyper_sync::source::ssh_login"

@@ -12,6 +12,7 @@ use std::io::{self, Cursor, Read};
 use gix_packetline::PacketLineRef;
 use gix_packetline::blocking_io::{StreamingPeekableIter, encode};
 
+use crate::source::Error;
 use crate::text;
 
 use super::answer::{PacketLines, Ref, ResponseError};
@@ -117,6 +118,31 @@ impl Advertisement {
         Capabilities {
             filters: self.offers("filter") && by_id.iter().any(|feature| self.offers(feature)),
             sha256: self.offers("object-format=sha256"),
+        }
+    }
+
+    /// Carries out a request of version 2 with the server that sent this. A fetch is translated and sent by `send`,
+    /// which returns the response.
+    pub(super) fn command<'a, R: Read + 'a>(
+        &self,
+        request: &[u8],
+        remote: String,
+        change_for_version_2: &'static str,
+        send: impl FnOnce(&[u8]) -> Result<R, Error>,
+    ) -> Result<Box<dyn Read + 'a>, Error> {
+        match self.translate(request) {
+            Ok(Some(Translation::Answered(answer))) => Ok(Box::new(Cursor::new(answer))),
+            Ok(Some(Translation::Fetch(request, preamble))) => {
+                Ok(Box::new(preamble.translate(send(&request)?)))
+            }
+            Ok(None) => Err(Error::OldProtocol {
+                remote,
+                change: change_for_version_2,
+            }),
+            Err(error) => {
+                let detail = format!("{error:?}");
+                Err(Error::Protocol { remote, detail })
+            }
         }
     }
 

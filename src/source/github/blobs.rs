@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 use super::trees::Trees;
-use super::{Cap, Credentials, Error, GitHub, Reply};
+use super::{Cap, Credentials, Error, GitHub, Reply, VerificationError};
 use crate::git::id::ObjectKind;
 use crate::git::{BlobId, CommitId, Oid, Tree};
 use crate::objects::{Added, Writer};
@@ -84,7 +84,7 @@ impl GitHub {
             match writer.add(ObjectKind::Blob, want.id.0, content)? {
                 Added::Stored => Ok(()),
                 Added::OtherId(actual) => Err(mismatch(want, actual)),
-                Added::Collision => Err(Error::Collision { expected: want.id }),
+                Added::Collision => Err(VerificationError::Collision { expected: want.id }.into()),
             }
         };
         let mut turned_out = Vec::new();
@@ -158,7 +158,9 @@ impl GitHub {
         match content {
             BlobContent::Right(content) => self.check_content(want, content).map(Some),
             BlobContent::Other(actual) => Err(mismatch(want, actual)),
-            BlobContent::Collision => Err(Error::Collision { expected: want.id }),
+            BlobContent::Collision => {
+                Err(VerificationError::Collision { expected: want.id }.into())
+            }
             BlobContent::Absent => Err(self.unsuited("has a file that its API does not send")),
             BlobContent::Long if want.size.is_none() => Ok(None),
             BlobContent::Long => Err(self.malformed(
@@ -189,12 +191,7 @@ impl GitHub {
                 return Err(self.unsuited("has a file that is too large for its API"));
             }
             404 if reply.media_type().contains("json") => {
-                return Err(Error::Incomplete {
-                    remote: self.remote.clone(),
-                    commit,
-                    kind: "blob",
-                    id: want.id.0,
-                });
+                return Err(Error::incomplete(&self.remote, commit, "blob", want.id.0));
             }
             _ => return Err(self.refusal(&reply)),
         }
@@ -296,9 +293,10 @@ fn is_too_large(reply: &Reply) -> bool {
 }
 
 fn mismatch(want: &Want, actual: Oid) -> Error {
-    Error::Blob {
+    VerificationError::Blob {
         path: want.path.clone(),
         expected: want.id,
         actual,
     }
+    .into()
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::listing::{self, Listing, ListingFault, Rebuilt};
-use super::{Cap, Error, GitHub, JSON, Response, Store};
+use super::{Cap, Error, GitHub, JSON, Response, Store, VerificationError};
 use crate::git::{BlobId, Commit, TreeId};
 use crate::text::Amount;
 
@@ -69,21 +69,23 @@ impl GitHub {
         }
         let mut rebuilt = listing::rebuild(listing.sha, at, &listing.tree.0, deep).map_err(
             |fault| match fault {
-                ListingFault::Tree(fault) => Error::Tree {
+                ListingFault::Tree(fault) => VerificationError::Tree {
                     commit: commit.id,
                     fault,
-                },
+                }
+                .into(),
                 ListingFault::Odd(problem) => self.malformed("listing", problem),
                 ListingFault::Mismatch {
                     path,
                     expected,
                     actual,
-                } => Error::Listing {
+                } => VerificationError::Listing {
                     remote: self.remote.clone(),
                     path,
                     expected,
                     actual,
-                },
+                }
+                .into(),
             },
         )?;
         trees.sizes.extend(rebuilt.sizes.drain());
@@ -103,12 +105,9 @@ impl GitHub {
             match response.status.as_u16() {
                 200 => response.into_json("listing"),
                 // A proven commit, or a proven tree, names it.
-                404 if response.media_type().contains("json") => Err(Error::Incomplete {
-                    remote: self.remote.clone(),
-                    commit: commit.id,
-                    kind: "tree",
-                    id: id.0,
-                }),
+                404 if response.media_type().contains("json") => {
+                    Err(Error::incomplete(&self.remote, commit.id, "tree", id.0))
+                }
                 _ => Err(self.refusal(&response.into_reply()?)),
             }
         })?;

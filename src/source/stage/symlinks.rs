@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Error, Notice, blob};
+use super::{Error, Notice, VerificationError, blob};
 
 use crate::git::id::ObjectKind;
 use crate::git::{BlobId, CommitId, File, FileMode, RelPath, path};
@@ -60,9 +60,9 @@ pub(super) fn check(
         .filter(|(_, file)| file.mode == FileMode::Symlink)
     {
         let target = blob(store, commit, file.id)?;
-        let refuse = |fault| Error::Symlink {
-            path: path.to_string(),
-            fault,
+        let refuse = |fault| -> Error {
+            let path = path.to_string();
+            VerificationError::Symlink { path, fault }.into()
         };
         // The bounds of symlink(2).
         if target.is_empty() {

@@ -8,7 +8,7 @@ use hyper_sync::text::Amount;
 use hyper_sync::vetted::{TrustedFile, Untrusted, UntrustedReason};
 use hyper_sync::{objects, scan, signature, source};
 
-use hyper_sync::source::{Head, Instead};
+use hyper_sync::source::{Head, Instead, VerificationError as V};
 
 use super::{denied, missing, oid};
 
@@ -33,17 +33,17 @@ fn text(text: &str) -> String {
 }
 
 pub(super) fn source() -> Vec<Error> {
-    use source::Error as E;
     let faults = tree_faults()
         .into_iter()
-        .map(|fault| E::Tree {
+        .map(|fault| V::Tree {
             commit: oid('c'),
             fault,
         })
-        .chain(commit_faults().into_iter().map(|fault| E::Commit {
+        .chain(commit_faults().into_iter().map(|fault| V::Commit {
             commit: oid('c'),
             fault,
-        }));
+        }))
+        .map(source::Error::from);
     reached()
         .into_iter()
         .chain(answered())
@@ -305,56 +305,65 @@ fn sent() -> Vec<source::Error> {
             what: "listing",
             problem: text("EOF while parsing a value at line 1 column 0"),
         },
-        E::Blob {
+        V::Blob {
             path: text("flake.nix"),
             expected: oid('a'),
             actual: oid('b'),
-        },
-        E::Collision { expected: oid('a') },
-        E::Incomplete {
+        }
+        .into(),
+        V::Collision { expected: oid('a') }.into(),
+        V::Incomplete {
             remote: remote(),
             commit: oid('c'),
             kind: "blob",
             id: oid('a'),
-        },
-        E::Unproven {
+        }
+        .into(),
+        V::Unproven {
             remote: remote(),
             commit: oid('c'),
-        },
-        E::UnprovenDescent {
+        }
+        .into(),
+        V::UnprovenDescent {
             remote: remote(),
             new: oid('c'),
             old: oid('a'),
-        },
-        E::Listing {
+        }
+        .into(),
+        V::Listing {
             remote: remote(),
             path: String::new(),
             expected: oid('a'),
             actual: oid('b'),
-        },
-        E::Listing {
+        }
+        .into(),
+        V::Listing {
             remote: remote(),
             path: text("modules"),
             expected: oid('a'),
             actual: oid('b'),
-        },
-        E::Symlink {
+        }
+        .into(),
+        V::Symlink {
             path: text("result"),
             fault: source::LinkFault::Leaves {
                 target: b"/nix/store/system".to_vec(),
             },
-        },
-        E::Symlink {
+        }
+        .into(),
+        V::Symlink {
             path: text("result"),
             fault: source::LinkFault::Target {
                 target: b"caf\xe9/a\xe2\x80\xaeb".to_vec(),
                 fault: path::PathFault::Invisible('\u{202e}'),
             },
-        },
-        E::CaseCollision {
+        }
+        .into(),
+        V::CaseCollision {
             path: text("README.md"),
             other: text("Readme.md"),
-        },
+        }
+        .into(),
         E::Pack {
             remote: remote(),
             detail: text("its checksum does not match"),

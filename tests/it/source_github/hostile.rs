@@ -94,7 +94,7 @@ fn a_blob_with_other_bytes_is_requested_once_more_and_then_named() {
         let machine = Machine::new();
         let (error, exit) = outcome(&forge, &machine);
         assert!(
-            matches!(&error, Error::Blob { path, expected, .. } if path == "modules/base.nix" && expected.to_string() == blob),
+            matches!(&error, Error::Verification(VerificationError::Blob { path, expected, .. }) if path == "modules/base.nix" && expected.to_string() == blob),
             "{error:?}"
         );
         assert_eq!((exit, hits.count()), (Exit::Verification, 2));
@@ -125,7 +125,7 @@ fn the_blob_of_another_file_is_refused() {
     );
     let outcome = outcome(&forge, &Machine::new());
     assert!(
-        matches!(&outcome, (Error::Blob { path, .. }, Exit::Verification) if path == "modules/base.nix"),
+        matches!(&outcome, (Error::Verification(VerificationError::Blob { path, .. }), Exit::Verification) if path == "modules/base.nix"),
         "{outcome:?}"
     );
 }
@@ -229,7 +229,10 @@ fn refusals_have_their_classes() {
     ));
     assert!(matches!(
         at(blobs, json(404, "Not Found")),
-        (Error::Incomplete { kind: "blob", .. }, Exit::Verification)
+        (
+            Error::Verification(VerificationError::Incomplete { kind: "blob", .. }),
+            Exit::Verification
+        )
     ));
     assert!(matches!(
         at(blobs, Action::status(503, "later")),
@@ -245,7 +248,10 @@ fn refusals_have_their_classes() {
     ));
     assert!(matches!(
         at("/git/trees/", json(404, "Not Found")),
-        (Error::Incomplete { kind: "tree", .. }, Exit::Verification)
+        (
+            Error::Verification(VerificationError::Incomplete { kind: "tree", .. }),
+            Exit::Verification
+        )
     ));
     assert!(matches!(
         at("/git/trees/", Action::Cut { after_bytes: 10 }),

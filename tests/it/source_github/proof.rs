@@ -33,7 +33,7 @@ fn outcome(source: &GitHub, machine: &Machine, reference: &str) -> Result<Vec<No
 #[track_caller]
 fn assert_unproven(error: Error, commit: &str) {
     assert!(
-        matches!(&error, Error::Unproven { commit: refused, .. } if refused.to_string() == commit),
+        matches!(&error, Error::Verification(VerificationError::Unproven { commit: refused, .. }) if refused.to_string() == commit),
         "{error:?}"
     );
     let exit = Exit::from(&hyper_sync::Error::from(error));
@@ -247,7 +247,7 @@ fn unknown_descent_is_proven_by_the_commits_between_or_refused() {
     forge.fault(When::get("/machines/commits"), Action::mutate_json(lie));
     let error = ask(&rewritten, false).unwrap_err();
     assert!(
-        matches!(&error, Error::UnprovenDescent { new, .. } if new.to_string() == rewritten),
+        matches!(&error, Error::Verification(VerificationError::UnprovenDescent { new, .. }) if new.to_string() == rewritten),
         "{error:?}"
     );
     assert_eq!(
@@ -270,7 +270,9 @@ fn unknown_descent_is_proven_by_the_commits_between_or_refused() {
     );
     assert!(matches!(
         ask(&new, false),
-        Err(Error::UnprovenDescent { .. })
+        Err(Error::Verification(
+            VerificationError::UnprovenDescent { .. }
+        ))
     ));
 }
 

@@ -56,7 +56,13 @@ fn padding_and_bombs_in_small_answers_are_not_reported_as_a_large_tree() {
         ),
     );
     assert!(
-        matches!(refused, (Error::Incomplete { .. }, Exit::Verification)),
+        matches!(
+            refused,
+            (
+                Error::Verification(VerificationError::Incomplete { .. }),
+                Exit::Verification
+            )
+        ),
         "{refused:?}"
     );
 }

@@ -6,7 +6,7 @@ use super::*;
 fn a_listing_that_leaves_out_adds_or_changes_something_names_the_directory() {
     let liar = Liar::new();
     let mismatch = |outcome: (Error, Exit)| match outcome {
-        (Error::Listing { path, .. }, Exit::Verification) => path,
+        (Error::Verification(VerificationError::Listing { path, .. }), Exit::Verification) => path,
         other => panic!("{other:?}"),
     };
     let drop_row = |path: &'static str| {
@@ -137,7 +137,8 @@ fn a_row_that_is_not_proven_fails_verification_whatever_it_names() {
             matches!(
                 outcome,
                 (
-                    Error::Listing { .. } | Error::Malformed { .. },
+                    Error::Verification(VerificationError::Listing { .. })
+                        | Error::Malformed { .. },
                     Exit::Verification
                 )
             ),
@@ -157,7 +158,8 @@ fn a_row_that_is_not_proven_fails_verification_whatever_it_names() {
             matches!(
                 outcome,
                 (
-                    Error::Listing { .. } | Error::Malformed { .. },
+                    Error::Verification(VerificationError::Listing { .. })
+                        | Error::Malformed { .. },
                     Exit::Verification
                 )
             ),
@@ -177,7 +179,7 @@ fn a_hostile_tree_that_git_would_store_is_refused_too() {
         let (error, exit) = outcome(&Forge::serve(&repo), &machine);
         assert_eq!(exit, Exit::UnsafeTree, "{error:?}");
         match error {
-            Error::Tree { fault, .. } => fault,
+            Error::Verification(VerificationError::Tree { fault, .. }) => fault,
             error => panic!("{error:?}"),
         }
     };
@@ -235,7 +237,13 @@ fn an_unsorted_tree_does_not_pass_as_the_sorted_one() {
     repo.commit_raw_tree(&tree, "unsorted");
     let outcome = outcome(&Forge::serve(&repo), &Machine::new());
     assert!(
-        matches!(outcome, (Error::Listing { .. }, Exit::Verification)),
+        matches!(
+            outcome,
+            (
+                Error::Verification(VerificationError::Listing { .. }),
+                Exit::Verification
+            )
+        ),
         "{outcome:?}"
     );
 }
@@ -259,7 +267,13 @@ fn a_tree_with_an_old_mode_is_proven_where_the_listing_has_that_mode() {
     );
     let outcome = outcome(&forge, &Machine::new());
     assert!(
-        matches!(outcome, (Error::Listing { .. }, Exit::Verification)),
+        matches!(
+            outcome,
+            (
+                Error::Verification(VerificationError::Listing { .. }),
+                Exit::Verification
+            )
+        ),
         "{outcome:?}"
     );
 }
