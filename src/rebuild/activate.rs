@@ -1,16 +1,20 @@
-//! Activates exactly the system that was built.
+//! Activates a system.
 //!
-//! `nixos-rebuild ACTION --store-path SYSTEM` where it knows that (nixpkgs of 2026), else what `nixos-rebuild` does
-//! itself: the profile is set, then `switch-to-configuration` runs in a transient unit of a fixed name, so that it goes
-//! on when we die and that two never run at once.
+//! [`Activator`] activates exactly the system that was built: by `nixos-rebuild ACTION --store-path SYSTEM` if that is
+//! supported (nixpkgs of 2026), else as `nixos-rebuild` does it: the profile is set, then `switch-to-configuration` runs
+//! in a transient unit with a fixed name, so that it continues if we die, and never runs twice at once.
+//!
+//! [`nixos_rebuild`] builds and activates the live tree, as by hand, if a build cannot be pinned. An edit made meanwhile
+//! may be in the system or not, and if the tree is a flake input, an outdated lock file makes it build the old tree.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::error::Error;
-use super::session::RebuildContext;
-use super::units::{self, ACTIVATION};
-use super::verdict::Verdict;
+use super::context::RebuildContext;
+use super::error::ErrorKind;
+use super::machine::{self, ACTIVATION};
+use super::outcome::RebuildStatus;
+use super::output::Verdict;
 use crate::process::{Command, Finished, Output};
 use crate::settings::Action;
 
@@ -19,109 +23,109 @@ use crate::settings::Action;
 pub(super) enum Activator {
     /// `nixos-rebuild --store-path`.
     StorePath { nixos_rebuild: PathBuf },
-    /// By its own `switch-to-configuration`.
-    Own {
+    /// `switch-to-configuration` of the system.
+    SwitchToConfiguration {
         nix_env: PathBuf,
-        /// Where systemd runs.
+        /// `None` without systemd.
         systemd_run: Option<PathBuf>,
     },
 }
 
 impl Activator {
-    /// Finds one.
-    pub(super) fn find(session: &RebuildContext<'_>) -> Result<Self, Error> {
-        if let Ok(nixos_rebuild) = session.find("nixos-rebuild") {
-            // Unknown options are refused before anything is done, known ones make `--help` succeed.
+    /// Chooses the first that this machine supports.
+    pub(super) fn find(context: &RebuildContext<'_>) -> Result<Self, ErrorKind> {
+        if let Ok(nixos_rebuild) = context.find("nixos-rebuild") {
+            // An unknown option is an error before anything is done; with known ones `--help` succeeds.
             let probe = ["--store-path", "/nix/store", "--no-reexec", "--help"].map(OsString::from);
-            let probe = session.command(&nixos_rebuild, probe.to_vec());
-            let known = session.runner.run(&probe.output(Output::Quiet));
+            let probe = context.command(&nixos_rebuild, probe.to_vec());
+            let known = context.runner.run(&probe.output(Output::Quiet));
             if known.is_ok_and(|finished| finished.end.is_success()) {
                 return Ok(Self::StorePath { nixos_rebuild });
             }
         }
-        let systemd_run = if session.machine.has_systemd() {
-            Some(session.find("systemd-run")?)
+        let systemd_run = if context.machine.has_systemd() {
+            Some(context.find("systemd-run")?)
         } else {
             None
         };
-        Ok(Self::Own {
-            nix_env: session.find("nix-env")?,
+        Ok(Self::SwitchToConfiguration {
+            nix_env: context.find("nix-env")?,
             systemd_run,
         })
     }
 
-    /// Activates, and says what the end means.
+    /// Activates a system.
     pub(super) fn activate(
         &self,
-        session: &RebuildContext<'_>,
+        context: &RebuildContext<'_>,
         system: &Path,
-    ) -> Result<(Verdict, Finished), Error> {
-        let action = session.request.settings.action;
+    ) -> Result<(Verdict, Finished), ErrorKind> {
+        let action = context.request.settings.action;
         match self {
             Self::StorePath { nixos_rebuild } => {
                 let mut args: Vec<OsString> = vec![action.as_str().into(), "--store-path".into()];
                 args.push(system.into());
-                // It would evaluate the flake to find a newer version of itself.
+                // Otherwise it would evaluate the flake to find a newer version of itself.
                 args.push("--no-reexec".into());
-                let command = session
+                let command = context
                     .command(nixos_rebuild, args)
-                    .unless(units::is_activating);
-                let (code, finished) = session.run(&command)?;
+                    .unless(machine::is_activating);
+                let (code, finished) = context.run(&command)?;
                 let verdict = match Verdict::of_rebuild(code, &finished.tail) {
-                    // There was nothing to build.
+                    // Nothing was to be built.
                     Verdict::NotBuilt => Verdict::NotActivated,
-                    end => end,
+                    verdict => verdict,
                 };
                 Ok((verdict, finished))
             }
-            Self::Own {
+            Self::SwitchToConfiguration {
                 nix_env,
                 systemd_run,
             } => {
                 if matches!(action, Action::Switch | Action::Boot) {
-                    let (code, finished) = session.run(&set_profile(session, nix_env, system))?;
+                    let (code, finished) = context.run(&set_profile(context, nix_env, system))?;
                     if code != 0 {
                         return Ok((Verdict::NotActivated, finished));
                     }
                 }
-                let command = switch(session, systemd_run.as_deref(), system, action);
-                let (code, finished) = session.run(&command)?;
+                let command = switch(context, systemd_run.as_deref(), system, action);
+                let (code, finished) = context.run(&command)?;
                 Ok((Verdict::of_activation(code, &finished.tail), finished))
             }
         }
     }
 }
 
-/// Makes the former system the boot default again, after an activation that did not even begin: a boot loader that
-/// could not be written (a full `/boot`) leaves a profile that names a system nobody can boot.
-pub(super) fn take_back(session: &RebuildContext<'_>, former: &Path) {
-    if let Ok(nix_env) = session.find("nix-env") {
-        // The error that led here is the one to report; `status` shows the profile as it is.
-        let _ = session.runner.run(&set_profile(session, &nix_env, former));
+/// Makes the former system the boot default again after an activation that did not begin: if the boot loader cannot be
+/// written (a full `/boot`), the profile names a system that cannot be booted.
+pub(super) fn restore_profile(context: &RebuildContext<'_>, former: &Path) {
+    if let Ok(nix_env) = context.find("nix-env") {
+        // The error of the activation is the one to report; `status` shows the profile as it is.
+        let _ = context.runner.run(&set_profile(context, &nix_env, former));
     }
 }
 
-fn set_profile<'a>(session: &'a RebuildContext<'_>, nix_env: &Path, system: &Path) -> Command<'a> {
+fn set_profile<'a>(context: &'a RebuildContext<'_>, nix_env: &Path, system: &Path) -> Command<'a> {
     let args: Vec<OsString> = vec![
         "--profile".into(),
-        session.machine.profile.clone().into(),
+        context.machine.profile.clone().into(),
         "--set".into(),
         system.into(),
     ];
-    session.command(nix_env, args)
+    context.command(nix_env, args)
 }
 
 fn switch<'a>(
-    session: &'a RebuildContext<'_>,
+    context: &'a RebuildContext<'_>,
     systemd_run: Option<&Path>,
     system: &Path,
     action: Action,
 ) -> Command<'a> {
     let program = system.join("bin/switch-to-configuration");
     let Some(systemd_run) = systemd_run else {
-        return session
+        return context
             .command(&program, vec![action.as_str().into()])
-            .unless(units::is_activating);
+            .unless(machine::is_activating);
     };
     let unit = format!("--unit={ACTIVATION}");
     let options = [
@@ -140,16 +144,64 @@ fn switch<'a>(
     let mut args: Vec<OsString> = options
         .into_iter()
         .filter(|option| {
-            // A variable that is not set is an error to some versions.
+            // An unset variable is an error for some versions.
             option
                 .strip_prefix("--setenv=")
-                .is_none_or(|name| session.environment.get(name).is_some())
+                .is_none_or(|name| context.environment.get(name).is_some())
         })
         .map(Into::into)
         .collect();
     args.push(program.into());
     args.push(action.as_str().into());
-    session
+    context
         .command(systemd_run, args)
-        .unless(units::is_activating)
+        .unless(machine::is_activating)
+}
+
+/// Runs `nixos-rebuild ACTION --flake FLAKE#HOST`.
+pub(super) fn nixos_rebuild(
+    context: &RebuildContext<'_>,
+    host: &str,
+    action: Action,
+) -> Result<(Verdict, Finished), ErrorKind> {
+    let program = context.find("nixos-rebuild")?;
+    let settings = &context.request.settings;
+    let mut args = vec![
+        action.as_str().to_owned(),
+        "--flake".to_owned(),
+        format!("{}#{host}", settings.flake.display()),
+    ];
+    args.extend(settings.extra_args.iter().cloned());
+    if context.request.verbose {
+        args.push("--show-trace".to_owned());
+    }
+    let args = args.into_iter().map(Into::into).collect();
+    let command = context
+        .command(&program, args)
+        .unless(machine::is_activating);
+    let (code, finished) = context.run(&command)?;
+    let verdict = match action {
+        Action::Build if code == 0 => Verdict::Done,
+        Action::Build => Verdict::NotBuilt,
+        Action::Test | Action::Switch | Action::Boot | Action::DryActivate => {
+            Verdict::of_rebuild(code, &finished.tail)
+        }
+    };
+    Ok((verdict, finished))
+}
+
+/// The system that [`nixos_rebuild`] built, if a link of the machine shows it.
+pub(super) fn live_system(
+    context: &RebuildContext<'_>,
+    action: Action,
+    status: RebuildStatus,
+) -> Option<PathBuf> {
+    let systems = context.machine.systems();
+    match action {
+        Action::Switch if status == RebuildStatus::RebootNeeded => systems.profile,
+        Action::Build => machine::system(&context.request.state.path().join("result")),
+        Action::Test | Action::Switch => systems.current,
+        Action::Boot => systems.profile,
+        Action::DryActivate => None,
+    }
 }

@@ -1,7 +1,7 @@
-//! What can go wrong with a rebuild.
+//! The errors of a rebuild.
 //!
-//! The tree is synced before a rebuild begins, so every error says where things stand: which commit the tree is at,
-//! and which system runs.
+//! The tree is synced before a rebuild begins, so every error also reports the state of the machine: the commit of the
+//! tree, and the running system.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use miette::Diagnostic;
 
-use super::complaint;
+use super::output;
 use crate::exit::Exit;
 use crate::git::{CommitId, RelPath};
 use crate::nix::NarHash;
@@ -17,15 +17,24 @@ use crate::process::End;
 use crate::settings::Action;
 use crate::text;
 
-/// How many lines of an activation are printed: the one that says what failed, and what led to it.
+/// How many lines of an activation's output are in the message: the failure, and what led to it.
 const LAST_LINES: usize = 3;
 
-/// Where things stand when a rebuild fails.
+/// A failed rebuild, and the state of the machine after it.
+#[derive(Debug)]
+pub struct Error {
+    /// What failed.
+    pub kind: ErrorKind,
+    /// The tree and the running system.
+    pub state: SystemState,
+}
+
+/// The tree and the running system when a rebuild fails.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct SystemState {
     /// The commit the tree is at.
     pub tree: Option<CommitId>,
-    /// The running system, where there is NixOS.
+    /// The running system, on NixOS.
     pub running: Option<Box<RunningSystem>>,
 }
 
@@ -34,251 +43,253 @@ pub struct Standing {
 pub struct RunningSystem {
     /// Its store path.
     pub system: PathBuf,
-    /// The commit it was built from, where that is known.
+    /// The commit it was built from, if known.
     pub commit: Option<CommitId>,
 }
 
-/// A rebuild that was not done, or not well.
+/// What failed in a rebuild.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-pub enum Error {
-    /// A program that the rebuild needs is not there.
+pub enum ErrorKind {
+    /// A program that the rebuild needs is missing.
     #[error("`{program}` is not in the search path")]
     #[diagnostic(
         code(hyper_sync::rebuild::program_missing),
-        help(
-            "run it on NixOS, put the program into `PATH`, or sync alone with `--skip-rebuild`; {standing}"
-        )
+        help("run it on NixOS, put the program into `PATH`, or sync alone with `--skip-rebuild`")
     )]
     ProgramMissing {
         /// Its name.
         program: &'static str,
-        /// Where things stand.
-        standing: Standing,
     },
-    /// The directory of the flake has none.
+    /// `rebuild.flake` contains no `flake.nix`.
     #[error("there is no flake at `{}`", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::rebuild::flake_missing),
-        help("set `rebuild.flake` to the directory that holds the host's `flake.nix`; {standing}")
+        help("set `rebuild.flake` to the directory that holds the host's `flake.nix`")
     )]
     FlakeMissing {
-        /// The file that should be there.
+        /// The missing file.
         path: PathBuf,
-        /// Where things stand.
-        standing: Standing,
     },
-    /// What is there is not to be read: Nix would read it as root, for ever perhaps.
+    /// `flake.nix` or its lock file must not be read: Nix would read it as root, and block on a FIFO.
     #[error("`{}` cannot be read: {cause}", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::rebuild::flake_unreadable),
         help(
-            "a regular file must be there, or a symlink to one, which for a target must lie in it; {standing}"
+            "a regular file must be there, or a symlink to one, which for a target must lie in it"
         )
     )]
     FlakeUnreadable {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Why.
         cause: String,
-        /// Where things stand.
-        standing: Standing,
     },
-    /// Which host is meant is not known.
+    /// The host cannot be determined.
     #[error("`{}` {}", text::path(.flake), unclear(.names, .hostname))]
     #[diagnostic(
         code(hyper_sync::rebuild::host_unclear),
-        help(
-            "set `rebuild.host` to the attribute of `nixosConfigurations` that is this machine; {standing}"
-        )
+        help("set `rebuild.host` to the attribute of `nixosConfigurations` that is this machine")
     )]
     HostUnclear {
         /// The flake's directory.
         flake: PathBuf,
         /// Its hosts.
         names: Vec<String>,
-        /// What this machine is called.
+        /// The host name of this machine.
         hostname: String,
-        /// Where things stand.
-        standing: Standing,
     },
-    /// The host that is set is not in the flake.
+    /// `rebuild.host` is not in the flake.
     #[error("`{}` has no host `{}`, it has {}", text::path(.flake), text::name(.host), list(.names))]
     #[diagnostic(
         code(hyper_sync::rebuild::host_unknown),
-        help("correct `rebuild.host`; {standing}")
+        help("correct `rebuild.host`")
     )]
     HostUnknown {
         /// The flake's directory.
         flake: PathBuf,
-        /// As it is set.
+        /// The setting.
         host: String,
         /// The flake's hosts.
         names: Vec<String>,
-        /// Where things stand.
-        standing: Standing,
     },
-    /// A program could not be started or watched.
+    /// A program could not be started or waited for.
     #[error("cannot run `{}`", text::path(.program))]
     #[diagnostic(
         code(hyper_sync::rebuild::spawn),
-        help("correct the cause and run `hyper-sync rebuild`; {standing}")
+        help("correct the cause and run `hyper-sync rebuild`")
     )]
     Spawn {
         /// Its path.
         program: PathBuf,
         /// Why.
         source: std::io::Error,
-        /// Where things stand.
-        standing: Standing,
     },
     /// The system could not be evaluated or built.
-    #[error("the system was not built ({end}){}", after(complaint::cause(.tail)))]
+    #[error("the system was not built ({end}){}", after(output::error_message(.tail)))]
     #[diagnostic(
         code(hyper_sync::rebuild::build),
-        help("{}; {standing}", after_build(*.end))
+        help("{}", after_build(*.end))
     )]
     Build {
         /// How the program ended.
         end: End,
         /// The end of what it printed.
         tail: String,
-        /// Where things stand.
-        standing: Standing,
     },
-    /// The configuration reads what is not part of a snapshot.
+    /// The configuration reads an excluded file.
     #[error("the build needs `{path}`, which `exclude` leaves out of it")]
     #[diagnostic(
         code(hyper_sync::rebuild::left_out),
         help(
-            "take it out of `exclude` and into `protect`: then it is built, and your edits of it are kept; {standing}"
+            "take it out of `exclude` and into `protect`: then it is built, and your edits of it are kept"
         )
     )]
     LeftOut {
         /// Relative to the target.
         path: RelPath,
-        /// Where things stand.
-        standing: Standing,
     },
-    /// Nix has built from something else than what was synced.
+    /// Nix read another tree than the one that was synced.
     #[error("Nix did not read the tree that was synced ({expected}){}", .actual.as_ref().map(|hash| format!(" but {}", text::words(hash))).unwrap_or_default())]
     #[diagnostic(
         code(hyper_sync::rebuild::other_tree),
         help(
-            "see how `flake.nix` names the target, and what `rebuild.extra_args` override; nothing was activated; {standing}"
+            "see how `flake.nix` names the target, and what `rebuild.extra_args` override; nothing was activated"
         )
     )]
     OtherTree {
         /// The hash of what was synced.
         expected: NarHash,
-        /// The hash of what was read, where Nix printed one.
+        /// The hash of what was read, if Nix printed one.
         actual: Option<String>,
-        /// Where things stand.
-        standing: Standing,
     },
-    /// The new system would never be updated again.
+    /// The new system lacks the timer that started this run, so that nothing would update it again.
     #[error("the new system has no `{timer}`, which has started this update")]
     #[diagnostic(
         code(hyper_sync::rebuild::self_removal),
         help(
-            "enable `services.hyper-sync` where a sync does not remove it, such as the host's own `flake.nix`, or allow it with `--allow-self-removal`; nothing was activated; {standing}"
+            "enable `services.hyper-sync` where a sync does not remove it, such as the host's own `flake.nix`, or allow it with `--allow-self-removal`; nothing was activated"
         )
     )]
     SelfRemoval {
         /// The unit.
         timer: String,
-        /// Where things stand.
-        standing: Standing,
     },
-    /// The system was built and could not be activated.
+    /// The system was built but not activated.
     #[error("the system was built but `{}` failed ({end}){}", .action.as_str(), stderr_summary(.tail))]
     #[diagnostic(
         code(hyper_sync::rebuild::activation),
         help(
-            "see `journalctl -u nixos-rebuild-switch-to-configuration`, correct the cause and run again; {standing}"
+            "see `journalctl -u nixos-rebuild-switch-to-configuration`, correct the cause and run again"
         )
     )]
     Activation {
-        /// What was to be done.
+        /// The action.
         action: Action,
         /// How the program ended.
         end: String,
         /// The end of what it printed.
         tail: String,
-        /// Where things stand.
-        standing: Standing,
     },
-    /// The new system runs, not all of it.
+    /// The new system is active, but units failed.
     #[error("the new system is active, but units failed that had not failed before: {}", text::list(.units.iter().map(text::name)))]
     #[diagnostic(
         code(hyper_sync::rebuild::degraded),
-        help(
-            "see `systemctl status` of each; `hyper-sync rollback` returns to the commit before; {standing}"
-        )
+        help("see `systemctl status` of each; `hyper-sync rollback` returns to the commit before")
     )]
     Degraded {
         /// Their names.
         units: Vec<String>,
-        /// Where things stand.
-        standing: Standing,
     },
-    /// A system that only a boot can start was to be tried.
+    /// The new system needs a reboot, and the action is `test`.
     #[error("the running system cannot be switched to the new one without a reboot")]
     #[diagnostic(
         code(hyper_sync::rebuild::reboot_needed),
-        help("use `--rebuild-action boot` and reboot; {standing}")
+        help("use `--rebuild-action boot` and reboot")
     )]
-    RebootNeeded {
-        /// Where things stand.
-        standing: Standing,
-    },
-    /// Too slow.
+    RebootNeeded,
+    /// The time limit was reached.
     #[error("the rebuild took more than {}s and was stopped{}", .after.as_secs(), still(.activating))]
     #[diagnostic(
         code(hyper_sync::rebuild::timeout),
-        help("run again, or raise `rebuild.timeout`; {standing}")
+        help("run again, or raise `rebuild.timeout`")
     )]
     TimedOut {
         /// The limit.
         after: Duration,
         /// Units that go on activating a system.
         activating: Vec<String>,
-        /// Where things stand.
-        standing: Standing,
     },
-    /// Stopped by a signal.
+    /// A signal stopped the rebuild.
     #[error("the rebuild was stopped{}", still(.activating))]
     #[diagnostic(
         code(hyper_sync::rebuild::interrupted),
-        help("`hyper-sync rebuild` does it again; {standing}")
+        help("`hyper-sync rebuild` does it again")
     )]
     Interrupted {
         /// Units that go on activating a system.
         activating: Vec<String>,
-        /// Where things stand.
-        standing: Standing,
     },
-    /// Somebody else activates a system.
+    /// Another process activates a system.
     #[error("another rebuild is active{}", .unit.as_ref().map(|unit| format!(" (`{}`)", text::words(unit))).unwrap_or_default())]
     #[diagnostic(
         code(hyper_sync::rebuild::busy),
-        help("wait for it to end, then run `hyper-sync rebuild`; {standing}")
+        help("wait for it to end, then run `hyper-sync rebuild`")
     )]
     Busy {
-        /// Its unit, where it has one.
+        /// Its unit, if it has one.
         unit: Option<String>,
-        /// Where things stand.
-        standing: Standing,
     },
-    /// What the rebuild remembers cannot be read or written.
+    /// `rebuild.json` cannot be read or written.
     #[error(transparent)]
     #[diagnostic(transparent)]
     State(#[from] crate::state::Error),
 }
 
 impl Error {
-    /// The exit code of a run that it ends.
+    /// The exit class.
     #[must_use]
     pub fn exit(&self) -> Exit {
+        self.kind.exit()
+    }
+
+    /// The end of the failed program's output, if a program failed.
+    #[must_use]
+    pub fn tail(&self) -> Option<&str> {
+        match &self.kind {
+            ErrorKind::Build { tail, .. } | ErrorKind::Activation { tail, .. } => Some(tail),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind.fmt(f)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.kind.source()
+    }
+}
+
+impl Diagnostic for Error {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.kind.code()
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        let help = self.kind.help()?;
+        Some(match self.kind {
+            ErrorKind::State(_) => help,
+            _ => Box::new(format!("{help}; {}", self.state)),
+        })
+    }
+}
+
+impl ErrorKind {
+    fn exit(&self) -> Exit {
         match self {
             Self::FlakeMissing { .. }
             | Self::FlakeUnreadable { .. }
@@ -292,39 +303,16 @@ impl Error {
             | Self::SelfRemoval { .. }
             | Self::Activation { .. }
             | Self::Degraded { .. }
-            | Self::RebootNeeded { .. }
+            | Self::RebootNeeded
             | Self::TimedOut { .. }
             | Self::Interrupted { .. } => Exit::Rebuild,
             Self::Busy { .. } => Exit::Busy,
             Self::State(error) => error.exit(),
         }
     }
-
-    /// The end of what the failing program printed, where there is one.
-    #[must_use]
-    pub fn tail(&self) -> Option<&str> {
-        match self {
-            Self::Build { tail, .. } | Self::Activation { tail, .. } => Some(tail),
-            Self::ProgramMissing { .. }
-            | Self::FlakeMissing { .. }
-            | Self::FlakeUnreadable { .. }
-            | Self::HostUnclear { .. }
-            | Self::HostUnknown { .. }
-            | Self::Spawn { .. }
-            | Self::LeftOut { .. }
-            | Self::OtherTree { .. }
-            | Self::SelfRemoval { .. }
-            | Self::Degraded { .. }
-            | Self::RebootNeeded { .. }
-            | Self::TimedOut { .. }
-            | Self::Interrupted { .. }
-            | Self::Busy { .. }
-            | Self::State(_) => None,
-        }
-    }
 }
 
-impl fmt::Display for Standing {
+impl fmt::Display for SystemState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.tree {
             Some(commit) => write!(f, "the tree is at {}", commit.short())?,
@@ -344,7 +332,7 @@ impl fmt::Display for Standing {
     }
 }
 
-/// What to do after a build that failed: the kernel kills what takes more memory than there is.
+/// What to do after a failed build. The kernel kills a process that needs more memory than there is.
 fn after_build(end: End) -> &'static str {
     match end {
         End::Killed(9) => {
@@ -376,10 +364,10 @@ fn after(cause: Option<String>) -> String {
     cause.map(|cause| format!(": {cause}")).unwrap_or_default()
 }
 
-/// The last lines that an activation printed, for the message: it ends soon after what went wrong, and has no word
-/// for it that could be looked for.
+/// The last lines of an activation's output, for the message: an activation ends soon after the failure, and marks it
+/// with no fixed word.
 fn stderr_summary(tail: &str) -> String {
-    // What is being done, and `nixos-rebuild` on the command that it ran.
+    // Progress, and the command that `nixos-rebuild` ran.
     let is_noise = |line: &str| line.ends_with("...") || line.contains("non-zero exit status");
     let lines = tail.lines().map(str::trim);
     let lines = lines.filter(|line| !line.is_empty() && !is_noise(line));
@@ -404,7 +392,7 @@ mod tests {
     use crate::text::WORDS_MAX;
 
     #[test]
-    fn the_last_lines_of_an_activation_are_told_bounded_and_escaped() {
+    fn the_summary_of_an_activation_is_bounded_and_escaped() {
         let tail = "stopping units\nboot loader: x\nactivating...\n\ncat: No space left on device\nFailed to install \u{202e}it\n\
             Command 'systemd-run /nix/store/x' returned non-zero exit status 1.";
         assert_eq!(

@@ -1,9 +1,9 @@
-//! What a build depends on, as one hash: with the same key, the same system would come out.
+//! A hash of everything a build depends on: builds with the same key have the same result.
 //!
-//! The tree by its snapshot, the host's own flake with all that lies beside it, the files outside that the flake names
-//! (`/etc/nixos/hardware-configuration.nix`) with the Nix files beside those, the host's name and the arguments.
+//! It covers the snapshot of the tree, the host flake with all files beside it, the files outside that the flake names
+//! (`/etc/nixos/hardware-configuration.nix`) with the Nix files beside those, the host and the arguments.
 //!
-//! Limits: what a file outside imports from a third place is not seen. `hyper-sync rebuild` builds all the same.
+//! Limits: files that those outside files import from elsewhere are not covered. `hyper-sync rebuild` builds in any case.
 #![expect(
     clippy::disallowed_methods,
     reason = "the names beside a file of the host, outside the target, are listed by path"
@@ -14,38 +14,38 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::places::{LOCK, Places};
-use super::session::RebuildContext;
+use super::context::RebuildContext;
+use super::flake::{HostFlake, LOCK};
 use crate::fs::{FileKind, Target, content};
 use crate::git::RelPath;
 use crate::nix::NarHash;
 use crate::vetted::{self, FileRequirements, UntrustedReason};
 
-/// More beside a flake than any configuration has: such a directory (a home, perhaps) is not read at every run.
+/// More entries than a configuration has: such a directory (perhaps a home) is not read at every run.
 const ENTRIES_MAX: usize = 10_000;
 const BYTES_MAX: u64 = 64 << 20;
 
-/// The key of this build; `None` where it depends on more than is known.
+/// The key of this build; `None` if something it depends on cannot be read.
 pub(super) fn of(
-    session: &RebuildContext<'_>,
-    places: &Places,
+    context: &RebuildContext<'_>,
+    flake: &HostFlake,
     tree: Option<NarHash>,
     host: &str,
 ) -> Option<String> {
     let mut key = KeyHasher(Sha256::new());
     key.part(tree?.to_string().as_bytes());
     key.part(host.as_bytes());
-    for arg in &session.request.settings.extra_args {
+    for arg in &context.request.settings.extra_args {
         key.part(arg.as_bytes());
     }
-    if places.is_own() {
-        // Stands in for the lock file that the tree does not have.
-        let kept = session.request.state.directory().open_file(LOCK).ok()?;
+    if flake.is_own() {
+        // The lock file that is missing in the tree.
+        let kept = context.request.state.directory().open_file(LOCK).ok()?;
         key.content(kept.map(|(file, _)| file))?;
     } else {
-        key.flake(places)?;
+        key.directory(flake)?;
     }
-    for path in outside(places) {
+    for path in outside(flake) {
         key.part(path.as_os_str().as_encoded_bytes());
         key.outside(&path)?;
     }
@@ -60,14 +60,14 @@ impl KeyHasher {
         self.0.update(bytes);
     }
 
-    /// A file's content. One that is not there counts as empty: making it changes the key, unless it stays empty.
+    /// A file's content. A missing file counts as empty.
     fn content(&mut self, file: Option<File>) -> Option<()> {
         let content = file.map(|file| content::read(&file, BYTES_MAX));
         self.part(&content.transpose().ok()?.unwrap_or_default());
         Some(())
     }
 
-    /// As [`content`](Self::content), of a file outside the flake, where it and all above it is the administrator's.
+    /// The content of a file outside the flake, if only the administrator can change it.
     fn outside(&mut self, path: &Path) -> Option<()> {
         match vetted::read(path, &FileRequirements::anyone(BYTES_MAX)) {
             Ok(content) => self.part(&content),
@@ -77,21 +77,21 @@ impl KeyHasher {
         Some(())
     }
 
-    /// All that lies in the directory of the host's flake, but for the target.
-    fn flake(&mut self, places: &Places) -> Option<()> {
-        let flake = Target::open(&places.flake).ok()?;
-        let hole = places.target.strip_prefix(&places.flake).ok();
+    /// Everything in the directory of the host flake except the target.
+    fn directory(&mut self, flake: &HostFlake) -> Option<()> {
+        let root = Target::open(&flake.directory).ok()?;
+        let target = flake.target.strip_prefix(&flake.directory).ok();
         let (mut entries, mut bytes) = (0, 0);
         let mut directories: Vec<Option<RelPath>> = vec![None];
         while let Some(directory) = directories.pop() {
-            for name in flake.list(directory.as_ref()).ok()? {
+            for name in root.list(directory.as_ref()).ok()? {
                 let Ok(path) = RelPath::join(directory.as_ref(), &name) else {
                     continue;
                 };
-                let Some(stat) = flake.stat(&path).ok()? else {
+                let Some(stat) = root.stat(&path).ok()? else {
                     continue;
                 };
-                if hole == Some(Path::new(path.as_str())) {
+                if target == Some(Path::new(path.as_str())) {
                     continue;
                 }
                 entries += 1;
@@ -101,14 +101,14 @@ impl KeyHasher {
                 self.part(path.as_str().as_bytes());
                 match stat.kind {
                     FileKind::Directory => directories.push(Some(path)),
-                    FileKind::Symlink => self.part(&flake.read_link(&path).ok()??),
+                    FileKind::Symlink => self.part(&root.read_link(&path).ok()??),
                     FileKind::File => {
                         bytes += stat.size;
                         if bytes > BYTES_MAX {
                             return None;
                         }
                         self.part(if stat.mode & 0o100 == 0 { b"-" } else { b"x" });
-                        self.content(flake.open_file(&path).ok()?.map(|(file, _)| file))?;
+                        self.content(root.open_file(&path).ok()?.map(|(file, _)| file))?;
                     }
                     FileKind::Special => {}
                 }
@@ -119,11 +119,12 @@ impl KeyHasher {
 }
 
 /// The files outside the flake and the target that the flake names, and the Nix files beside them.
-fn outside(places: &Places) -> Vec<PathBuf> {
-    let named = places.text.iter().flat_map(|flake| &flake.paths);
+fn outside(flake: &HostFlake) -> Vec<PathBuf> {
+    let named = flake.parsed.iter().flat_map(|flake| &flake.paths);
     let mut files: Vec<PathBuf> = Vec::new();
     for path in named.filter(|path| path.is_absolute()) {
-        if path.starts_with(&places.flake) || path.starts_with(&places.target) || !path.is_file() {
+        if path.starts_with(&flake.directory) || path.starts_with(&flake.target) || !path.is_file()
+        {
             continue;
         }
         files.push(path.clone());

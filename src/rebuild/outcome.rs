@@ -1,25 +1,25 @@
-//! How a rebuild went, in words.
+//! The result of a rebuild, for people and programs.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::verdict::Verdict;
+use super::output::Verdict;
 use crate::git::{CommitId, RelPath};
 use crate::nix::{Layout, NarHash};
 use crate::settings::Action;
 use crate::text;
 
-/// What became of a rebuild; in JSON the words in kebab-case.
+/// How a rebuild ended; in JSON in kebab-case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RebuildStatus {
-    /// The action's effect held already.
+    /// The effect of the action held already.
     Unchanged,
     /// Built, nothing activated.
     Built,
-    /// Built, and what activation would do was shown.
+    /// Built, and the changes of an activation were printed.
     Previewed,
     /// Active until the next boot.
     Activated,
@@ -29,14 +29,14 @@ pub enum RebuildStatus {
     SetForBoot,
     /// The boot default, but the running system cannot be switched to it.
     RebootNeeded,
-    /// Active, but units failed that had not failed before.
+    /// Active, but with newly failed units.
     Degraded,
     /// Not built, or not activated.
     Failed,
 }
 
 impl RebuildStatus {
-    /// Whether the action's effect holds after it.
+    /// Whether the effect of the action holds.
     #[must_use]
     pub fn is_done(self) -> bool {
         match self {
@@ -47,16 +47,16 @@ impl RebuildStatus {
             | Self::Switched
             | Self::SetForBoot
             | Self::RebootNeeded
-            // The new system is the running one; another rebuild would change nothing.
+            // The new system runs; another rebuild would change nothing.
             | Self::Degraded => true,
             Self::Failed => false,
         }
     }
 
-    /// What an end means for an action, where no unit has failed that had not before, or some have.
+    /// The status of an action that ended with this verdict, with or without newly failed units.
     pub(super) fn of(verdict: Verdict, action: Action, no_unit_failed: bool) -> Self {
         match (verdict, action) {
-            // One that the activation has not seen fail counts as well.
+            // Also a failure that the activation did not detect.
             (Verdict::Done | Verdict::UnitsFailed, Action::Test | Action::Switch)
                 if !no_unit_failed =>
             {
@@ -76,35 +76,35 @@ impl RebuildStatus {
     }
 }
 
-/// A rebuild that went well.
+/// A successful rebuild.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Outcome {
-    /// How.
+    /// How it ended.
     pub status: RebuildStatus,
     /// The host of the flake.
     pub host: String,
     /// The commit the tree is at.
     pub commit: Option<CommitId>,
-    /// The system, where its path is known.
+    /// The system, if its path is known.
     pub system: Option<PathBuf>,
-    /// How the flake reaches the target, as far as its text shows.
+    /// How the flake reaches the target; `None` if its text does not show it.
     pub layout: Option<Layout>,
-    /// The hash of the snapshot that was built; `None` where the build was not pinned to one.
+    /// The hash of the snapshot that was built; `None` if the build was not pinned.
     pub nar_hash: Option<NarHash>,
-    /// What the user should know besides.
+    /// Notes for the user.
     pub notes: Vec<RebuildNote>,
 }
 
-/// What the user should know of a rebuild that went well.
+/// A note on a successful rebuild.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "note", rename_all = "kebab-case")]
 pub enum RebuildNote {
-    /// Units are in a failed state, and were so before.
+    /// Units that had failed before still fail.
     StillFailing {
         /// Their names.
         units: Vec<String>,
     },
-    /// The system becomes active with the next boot only.
+    /// The system becomes active at the next boot.
     RebootNeeded,
     /// The build read the live tree.
     NotPinned {
@@ -113,16 +113,16 @@ pub enum RebuildNote {
     },
     /// The flake's lock file was written.
     Lock {
-        /// What was done to it.
+        /// The change.
         change: LockChange,
     },
-    /// The flake's lock file could not be brought up to date.
+    /// The flake's lock file could not be updated.
     LockFailed {
         /// Why.
         #[serde(serialize_with = "text::as_words")]
         cause: String,
     },
-    /// FIFOs, sockets and devices in the target, which no build can read.
+    /// FIFOs, sockets and devices in the target, which Nix cannot copy.
     LeftOut {
         /// Relative to the target.
         paths: Vec<RelPath>,
@@ -141,7 +141,7 @@ pub enum UnpinnedReason {
     NoNamespace,
     /// An argument that `nix build` does not have.
     Argument {
-        /// As it is set.
+        /// The argument.
         argument: String,
     },
     /// The tree could not be copied.
@@ -152,11 +152,11 @@ pub enum UnpinnedReason {
     },
 }
 
-/// What was done to `flake.lock`.
+/// A change of `flake.lock`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LockChange {
-    /// There was none.
+    /// It was missing.
     Made,
     /// It lacked an input.
     Completed,
@@ -177,7 +177,11 @@ impl fmt::Display for UnpinnedReason {
             Self::NotRoot => f.write_str("not run as root"),
             Self::NoNamespace => f.write_str("no mount namespace can be made here"),
             Self::Argument { argument } => {
-                write!(f, "`{}` is for `nixos-rebuild` alone", text::name(argument))
+                write!(
+                    f,
+                    "`{}` is an argument of `nixos-rebuild` alone",
+                    text::name(argument)
+                )
             }
             Self::Snapshot { cause } => {
                 write!(f, "the tree cannot be copied: {}", text::words(cause))
@@ -187,7 +191,7 @@ impl fmt::Display for UnpinnedReason {
 }
 
 impl RebuildNote {
-    /// Whether somebody should look into it.
+    /// Whether it needs attention.
     #[must_use]
     pub fn is_warning(&self) -> bool {
         !matches!(
@@ -203,7 +207,7 @@ impl fmt::Display for RebuildNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::StillFailing { units } if units.is_empty() => {
-                f.write_str("the activation reported failed units, of which none has failed now")
+                f.write_str("the activation reported failed units, but none has failed now")
             }
             Self::StillFailing { units } => write!(
                 f,
@@ -219,19 +223,19 @@ impl fmt::Display for RebuildNote {
             ),
             Self::Lock { change } => f.write_str(match change {
                 LockChange::Made => {
-                    "`flake.lock` was missing and has been made: its inputs stay as they are now"
+                    "`flake.lock` was missing and has been created; its inputs stay at their current versions"
                 }
                 LockChange::Completed => "`flake.lock` lacked an input and has been completed",
-                LockChange::Refreshed => "`flake.lock` names the new tree now",
+                LockChange::Refreshed => "`flake.lock` now locks the new tree",
             }),
             Self::LockFailed { cause } => write!(
                 f,
-                "`flake.lock` could not be brought up to date ({}); a `nixos-rebuild` by hand may build another tree",
+                "`flake.lock` could not be updated ({}); a `nixos-rebuild` by hand may build another tree",
                 text::words(cause)
             ),
             Self::LeftOut { paths } => write!(
                 f,
-                "not part of the build, for they are no regular files: {}",
+                "not part of the build because they are not regular files: {}",
                 text::list(paths.iter().map(|path| format!("`{path}`")))
             ),
         }

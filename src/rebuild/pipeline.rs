@@ -1,30 +1,40 @@
-//! The steps of one rebuild: find out what is to be built, skip it where its effect holds, build, activate, judge.
+//! The steps of one rebuild: determine the build, skip it if its effect holds, build, activate, and check the units.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::activate::{self, Activator};
-use super::error::Error;
+use super::context::RebuildContext;
+use super::error::ErrorKind;
+use super::flake::HostFlake;
 use super::outcome::{LockChange, Outcome, RebuildNote, RebuildStatus, UnpinnedReason};
+use super::output::Verdict;
 use super::pinned::{self, Pin};
-use super::places::Places;
 use super::record::RebuildRecord;
-use super::session::RebuildContext;
 use super::snapshot::{self, Filter, Snapshot};
-use super::verdict::Verdict;
-use super::{PATIENCE, Repeat, host, key, machine, plain, units};
+use super::{Repeat, flake, key, machine};
 use crate::fs::Target;
 use crate::nix::NarHash;
 use crate::process::Finished;
 use crate::settings::Action;
 use crate::state::SyncState;
 
-/// One rebuild on its way.
+/// The waits between the retries while another process activates a system, which takes seconds to minutes.
+const BUSY_WAITS: [Duration; 5] = [
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+    Duration::from_secs(15),
+    Duration::from_secs(30),
+    Duration::from_secs(60),
+];
+
+/// One rebuild.
 pub(super) struct RebuildPipeline<'a> {
-    session: &'a RebuildContext<'a>,
-    places: &'a Places,
+    context: &'a RebuildContext<'a>,
+    flake: &'a HostFlake,
     host: String,
-    /// The tree's hash, where a snapshot of it could be taken.
+    /// The hash of the tree, if a snapshot of it could be taken.
     tree: Option<NarHash>,
     /// Whether the build reads that snapshot.
     is_pinned: bool,
@@ -32,7 +42,7 @@ pub(super) struct RebuildPipeline<'a> {
     notes: Vec<RebuildNote>,
 }
 
-/// What an activation left behind.
+/// The result of an activation.
 struct Activated {
     verdict: Verdict,
     finished: Finished,
@@ -43,10 +53,10 @@ struct Activated {
 }
 
 /// Rebuilds.
-pub(super) fn run(session: &RebuildContext<'_>) -> Result<Outcome, Error> {
-    let places = &Places::of(session)?;
-    let record = RebuildRecord::load(session.request.state)?;
-    let tree = take(session, places);
+pub(super) fn run(context: &RebuildContext<'_>) -> Result<Outcome, ErrorKind> {
+    let flake = &HostFlake::of(context)?;
+    let record = RebuildRecord::load(context.request.state)?;
+    let tree = take(context, flake);
     let hash = tree.as_ref().ok().map(|tree| tree.nar);
     let mut notes = Vec::new();
     if let Ok(tree) = &tree
@@ -56,11 +66,11 @@ pub(super) fn run(session: &RebuildContext<'_>) -> Result<Outcome, Error> {
             paths: tree.special.clone(),
         });
     }
-    let pin = tree.and_then(|tree| Pin::new(session, places, tree));
-    let host = host::resolve(session, places, pin.as_ref().ok())?;
+    let pin = tree.and_then(|tree| Pin::new(context, flake, tree));
+    let host = flake::resolve_host(context, flake, pin.as_ref().ok())?;
     let mut pipeline = RebuildPipeline {
-        session,
-        places,
+        context,
+        flake,
         host,
         tree: hash,
         is_pinned: pin.is_ok(),
@@ -68,17 +78,17 @@ pub(super) fn run(session: &RebuildContext<'_>) -> Result<Outcome, Error> {
         notes,
     };
 
-    let action = session.request.settings.action;
-    if session.request.repeat == Repeat::IfNeeded
+    let action = context.request.settings.action;
+    if context.request.repeat == Repeat::IfNeeded
         && let Some(key) = pipeline.key()
         && pipeline
             .record
-            .holds(action, &key, &session.machine.systems())
+            .holds(action, &key, &context.machine.systems())
     {
         let system = pipeline.record.built(&key).map(Path::to_owned);
         return pipeline.unchanged(system, Some(key));
     }
-    pipeline.record.set_pending(session.request.commit, action);
+    pipeline.record.set_pending(context.request.commit, action);
     pipeline.save()?;
     match pin {
         Ok(pin) => pipeline.pinned(pin),
@@ -87,23 +97,23 @@ pub(super) fn run(session: &RebuildContext<'_>) -> Result<Outcome, Error> {
 }
 
 /// A snapshot of the target.
-fn take(session: &RebuildContext<'_>, places: &Places) -> Result<Snapshot, UnpinnedReason> {
+fn take(context: &RebuildContext<'_>, flake: &HostFlake) -> Result<Snapshot, UnpinnedReason> {
     let cause = |cause: String| UnpinnedReason::Snapshot { cause };
-    let source = Target::open(&places.target).map_err(|error| cause(error.to_string()))?;
+    let source = Target::open(&flake.target).map_err(|error| cause(error.to_string()))?;
     let filter = Filter {
-        exclude: session.request.exclude,
-        hole: None,
+        exclude: context.request.exclude,
+        replaced: None,
     };
-    Snapshot::take(&source, &filter, session.request.state.path(), "tree")
+    Snapshot::take(&source, &filter, context.request.state.path(), "tree")
         .map_err(|error| cause(error.to_string()))
 }
 
 impl RebuildPipeline<'_> {
-    /// Builds the snapshot, and activates exactly what came out.
-    fn pinned(mut self, mut pin: Pin<'_>) -> Result<Outcome, Error> {
-        let session = self.session;
-        let action = session.request.settings.action;
-        pin.keep_lock(&mut self.notes);
+    /// Builds the snapshot, and activates exactly the result.
+    fn pinned(mut self, mut pin: Pin<'_>) -> Result<Outcome, ErrorKind> {
+        let context = self.context;
+        let action = context.request.settings.action;
+        pin.update_lock(&mut self.notes);
         let key = self.key();
         let system = match pin.build(&self.host) {
             Ok(system) => system,
@@ -112,51 +122,53 @@ impl RebuildPipeline<'_> {
                 return Err(error);
             }
         };
-        // Who cannot be tidied up now is at the next build.
-        let _ = snapshot::prune(session.request.state.path(), &pin.snapshots());
-        // A flake that was edited meanwhile is not the one that was built.
+        // A snapshot that cannot be removed now is removed after the next build.
+        let _ = snapshot::prune(context.request.state.path(), &pin.snapshots());
+        // A flake that was edited during the build has another key now.
         let key = key.filter(|key| self.key().as_ref() == Some(key));
         self.record
-            .remember(&system, session.request.commit, key.clone());
+            .remember(&system, context.request.commit, key.clone());
 
         if action == Action::Build {
             self.finish(key, RebuildStatus::Built, Some(&system))?;
             return Ok(self.outcome(RebuildStatus::Built, Some(system)));
         }
-        // Built by hand meanwhile, or from a commit that changes nothing: the machine runs it already.
+        // Built by hand meanwhile, or from a commit without an effect: the machine runs it already.
         if self
             .record
-            .holds_of(action, &system, &session.machine.systems())
+            .holds_of(action, &system, &context.machine.systems())
         {
             return self.unchanged(Some(system), key);
         }
         self.keeps_timer(&system)?;
-        let way = Activator::find(session)?;
-        let before = session.machine.systems();
-        let activated = self.activate(|| way.activate(session, &system));
-        let after = session.machine.systems();
+        let activator = Activator::find(context)?;
+        let before = context.machine.systems();
+        let activated = self.activate(|| activator.activate(context, &system));
+        let after = context.machine.systems();
         let is_over = match &activated {
             Ok(activated) => activated.verdict == Verdict::NotActivated,
-            // Given up while somebody else was at it. Where an activation of ours goes on, the profile is its.
-            Err(Error::Busy { .. } | Error::Interrupted { .. }) => session.activating().is_empty(),
+            // If an activation still runs, it may need the profile.
+            Err(ErrorKind::Busy { .. } | ErrorKind::Interrupted { .. }) => {
+                context.systemctl().activating().is_empty()
+            }
             Err(_) => false,
         };
         let did_not_begin = is_over
             && after.current.as_ref() != Some(&system)
             && after.profile.as_ref() == Some(&system);
         if did_not_begin && let Some(former) = before.profile.filter(|former| *former != system) {
-            activate::take_back(session, &former);
+            activate::restore_profile(context, &former);
         }
         self.conclude(activated?, key, Some(system))
     }
 
     /// `nixos-rebuild` on the live tree.
-    fn live(mut self, reason: UnpinnedReason) -> Result<Outcome, Error> {
-        let session = self.session;
-        let action = session.request.settings.action;
-        session.find("nixos-rebuild")?;
+    fn live(mut self, reason: UnpinnedReason) -> Result<Outcome, ErrorKind> {
+        let context = self.context;
+        let action = context.request.settings.action;
+        context.find("nixos-rebuild")?;
         self.notes.push(RebuildNote::NotPinned { reason });
-        match pinned::refresh_lock(self.places) {
+        match pinned::refresh_lock(self.flake) {
             Ok(false) => {}
             Ok(true) => self.notes.push(RebuildNote::Lock {
                 change: LockChange::Refreshed,
@@ -164,44 +176,46 @@ impl RebuildPipeline<'_> {
             Err(cause) => self.notes.push(RebuildNote::LockFailed { cause }),
         }
         let key = self.key();
-        if session.request.timer.is_some() && activates(action) {
-            let (verdict, finished) = plain::run(session, &self.host, Action::Build)?;
+        if context.request.timer.is_some() && activates(action) {
+            let (verdict, finished) = activate::nixos_rebuild(context, &self.host, Action::Build)?;
             if verdict != Verdict::Done {
                 self.finish(None, RebuildStatus::Failed, None)?;
-                return Err(session.failure(verdict, finished));
+                return Err(verdict.into_error(action, finished));
             }
-            if let Some(system) = plain::system(session, Action::Build, RebuildStatus::Built) {
+            if let Some(system) =
+                activate::live_system(context, Action::Build, RebuildStatus::Built)
+            {
                 self.keeps_timer(&system)?;
             }
         }
         let host = self.host.clone();
-        let activated = self.activate(|| plain::run(session, &host, action))?;
+        let activated = self.activate(|| activate::nixos_rebuild(context, &host, action))?;
         let status =
             RebuildStatus::of(activated.verdict, action, activated.newly_failed.is_empty());
         let system = status
             .is_done()
-            .then(|| plain::system(session, action, status))
+            .then(|| activate::live_system(context, action, status))
             .flatten();
-        // An edit made meanwhile may be in the system: then it is not what the key is of.
-        let hash = take(session, self.places).ok().map(|tree| tree.nar);
-        let again = key::of(session, self.places, hash, &self.host);
+        // An edit made during the build may be in the system, which then is not the one of the key.
+        let hash = take(context, self.flake).ok().map(|tree| tree.nar);
+        let again = key::of(context, self.flake, hash, &self.host);
         let key = key.filter(|key| again.as_ref() == Some(key));
         self.conclude(activated, key, system)
     }
 
-    /// Runs what activates a system, once nobody else does.
+    /// Activates a system, after other activations have ended.
     fn activate(
         &mut self,
-        attempt: impl FnMut() -> Result<(Verdict, Finished), Error>,
-    ) -> Result<Activated, Error> {
-        if activates(self.session.request.settings.action) {
+        attempt: impl FnMut() -> Result<(Verdict, Finished), ErrorKind>,
+    ) -> Result<Activated, ErrorKind> {
+        if activates(self.context.request.settings.action) {
             self.record.set_begun();
             self.save()?;
         }
-        let before = self.session.health();
-        let (verdict, finished) = patiently(self.session, attempt)?;
-        let newly_failed = if starts_units(self.session.request.settings.action, verdict) {
-            self.session.failed_since(&before)
+        let before = self.context.systemctl().health();
+        let (verdict, finished) = retry_while_busy(self.context, attempt)?;
+        let newly_failed = if starts_units(self.context.request.settings.action, verdict) {
+            self.context.systemctl().failed_since(&before)
         } else {
             BTreeSet::new()
         };
@@ -213,28 +227,27 @@ impl RebuildPipeline<'_> {
         })
     }
 
-    /// Notes how it ended, and says it.
+    /// Records how the rebuild ended.
     fn conclude(
         mut self,
         activated: Activated,
         key: Option<String>,
         system: Option<PathBuf>,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<Outcome, ErrorKind> {
         let Activated {
             verdict,
             finished,
             failed_before,
             newly_failed,
         } = activated;
-        let action = self.session.request.settings.action;
+        let action = self.context.request.settings.action;
         let status = RebuildStatus::of(verdict, action, newly_failed.is_empty());
         self.finish(key, status, system.as_deref())?;
         match status {
-            RebuildStatus::Failed => return Err(self.session.failure(verdict, finished)),
+            RebuildStatus::Failed => return Err(verdict.into_error(action, finished)),
             RebuildStatus::Degraded => {
-                return Err(Error::Degraded {
+                return Err(ErrorKind::Degraded {
                     units: newly_failed,
-                    standing: self.session.standing(),
                 });
             }
             RebuildStatus::RebootNeeded => self.notes.push(RebuildNote::RebootNeeded),
@@ -246,9 +259,13 @@ impl RebuildPipeline<'_> {
         Ok(self.outcome(status, system))
     }
 
-    /// The effect holds: what may be left of an earlier run's mark goes.
-    fn unchanged(mut self, system: Option<PathBuf>, key: Option<String>) -> Result<Outcome, Error> {
-        let request = self.session.request;
+    /// The effect holds already: removes a pending mark of an earlier run.
+    fn unchanged(
+        mut self,
+        system: Option<PathBuf>,
+        key: Option<String>,
+    ) -> Result<Outcome, ErrorKind> {
+        let request = self.context.request;
         let status = self.record.last.as_ref().map(|last| last.status);
         if request.settings.action == Action::Switch && status == Some(RebuildStatus::RebootNeeded)
         {
@@ -256,7 +273,7 @@ impl RebuildPipeline<'_> {
         }
         let mut after = self.record.clone();
         after.pending = None;
-        // The same system may be that of a newer commit now.
+        // A newer commit may have the same system.
         if let Some(system) = &system {
             after.remember(system, request.commit, key);
         }
@@ -268,25 +285,24 @@ impl RebuildPipeline<'_> {
         Ok(self.outcome(RebuildStatus::Unchanged, system))
     }
 
-    /// Refuses a system without the timer that has started this run: nobody would ever update the machine again.
-    fn keeps_timer(&self, system: &Path) -> Result<(), Error> {
-        let Some(timer) = self.session.request.timer else {
+    /// Refuses a system without the timer that started this run, because nothing would update the machine again.
+    fn keeps_timer(&self, system: &Path) -> Result<(), ErrorKind> {
+        let Some(timer) = self.context.request.timer else {
             return Ok(());
         };
         let unit = Path::new("etc/systemd/system").join(timer);
-        let has_timer = |system: &Path| machine::is_there(&system.join(&unit));
-        // A machine that is updated without a timer has none to lose.
-        if has_timer(system) || !has_timer(&self.session.machine.current) {
+        let has_timer = |system: &Path| machine::exists(&system.join(&unit));
+        // A machine that is updated without the timer loses nothing.
+        if has_timer(system) || !has_timer(&self.context.machine.current) {
             return Ok(());
         }
-        Err(Error::SelfRemoval {
+        Err(ErrorKind::SelfRemoval {
             timer: timer.to_owned(),
-            standing: self.session.standing(),
         })
     }
 
     fn key(&self) -> Option<String> {
-        key::of(self.session, self.places, self.tree, &self.host)
+        key::of(self.context, self.flake, self.tree, &self.host)
     }
 
     fn finish(
@@ -294,18 +310,17 @@ impl RebuildPipeline<'_> {
         key: Option<String>,
         status: RebuildStatus,
         system: Option<&Path>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), ErrorKind> {
         self.record
-            .finish(self.session, &self.host, key, status, system);
+            .finish(self.context, &self.host, key, status, system);
         self.save()?;
         self.publish(status);
         Ok(())
     }
 
-    /// Adds how it ended to the state of the last sync. The system is what it is by now, whether that can be written or
-    /// not.
+    /// Adds the result to `sync-state.json`. A failure to write is not an error of the rebuild.
     fn publish(&self, status: RebuildStatus) {
-        let request = self.session.request;
+        let request = self.context.request;
         let Some(commit) = request.commit else {
             return;
         };
@@ -316,7 +331,7 @@ impl RebuildPipeline<'_> {
         {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "how the rebuild ended is not in `sync-state.json`"
+                "the result of the rebuild could not be written to `sync-state.json`"
             );
         }
     }
@@ -326,8 +341,8 @@ impl RebuildPipeline<'_> {
         self.tree.filter(|_| self.is_pinned)
     }
 
-    fn save(&self) -> Result<(), Error> {
-        Ok(self.record.save(self.session.request.state)?)
+    fn save(&self) -> Result<(), ErrorKind> {
+        Ok(self.record.save(self.context.request.state)?)
     }
 
     fn outcome(self, status: RebuildStatus, system: Option<PathBuf>) -> Outcome {
@@ -335,9 +350,9 @@ impl RebuildPipeline<'_> {
             nar_hash: self.nar_hash(),
             status,
             host: self.host,
-            commit: self.session.request.commit,
+            commit: self.context.request.commit,
             system,
-            layout: self.places.layout.clone(),
+            layout: self.flake.layout.clone(),
             notes: self.notes,
         }
     }
@@ -351,7 +366,7 @@ fn activates(action: Action) -> bool {
     }
 }
 
-/// Whether units were stopped and started: only then is one that fails the activation's.
+/// Whether the activation restarted units; only then it can have caused their failure.
 fn starts_units(action: Action, verdict: Verdict) -> bool {
     match (action, verdict) {
         (Action::Test | Action::Switch, Verdict::Done | Verdict::UnitsFailed) => true,
@@ -362,14 +377,14 @@ fn starts_units(action: Action, verdict: Verdict) -> bool {
     }
 }
 
-/// Tries until nobody else activates a system, or the time is over.
-fn patiently(
-    session: &RebuildContext<'_>,
-    mut attempt: impl FnMut() -> Result<(Verdict, Finished), Error>,
-) -> Result<(Verdict, Finished), Error> {
-    let mut waits = PATIENCE.into_iter();
+/// Retries while another process activates a system and time remains.
+fn retry_while_busy(
+    context: &RebuildContext<'_>,
+    mut attempt: impl FnMut() -> Result<(Verdict, Finished), ErrorKind>,
+) -> Result<(Verdict, Finished), ErrorKind> {
+    let mut waits = BUSY_WAITS.into_iter();
     loop {
-        let active = session.activating();
+        let active = context.systemctl().activating();
         let busy = match active.first() {
             Some(unit) => Some(unit.clone()),
             None => match attempt()? {
@@ -377,22 +392,16 @@ fn patiently(
                 done => return Ok(done),
             },
         };
-        let wait = waits.next().filter(|wait| *wait < session.left());
+        let wait = waits.next().filter(|wait| *wait < context.remaining());
         let Some(wait) = wait else {
-            return Err(Error::Busy {
-                unit: busy,
-                standing: session.standing(),
-            });
+            return Err(ErrorKind::Busy { unit: busy });
         };
         if busy.is_none() {
-            // "Already loaded" is also what a unit that failed, and was kept for that, answers for ever.
-            units::forget_failed_activation(session.runner, &session.environment);
+            // A failed unit that systemd keeps is also reported as "already loaded".
+            context.systemctl().reset_failed_activation();
         }
-        if !session.runner.pause(wait) {
-            return Err(Error::Interrupted {
-                activating: active,
-                standing: session.standing(),
-            });
+        if !context.runner.pause(wait) {
+            return Err(ErrorKind::Interrupted { activating: active });
         }
     }
 }

@@ -1,17 +1,17 @@
-//! What the rebuild remembers: `rebuild.json` in the state directory.
+//! The record of rebuilds: `rebuild.json` in the state directory.
 //!
-//! Three things: the rebuild that is still to be done (set before it begins, so that a crash or a reboot in between
-//! leaves the mark), the last one and how it went, and which system was built from which commit, so that a running
-//! system can be named by its commit. A file that is lost or damaged costs one rebuild, never a wrong skip.
+//! It contains the pending rebuild (set before it begins, so that it survives a crash or a reboot), the result of the
+//! last rebuild, and which system was built from which commit, so that `status` can show the commit of the running
+//! system. A lost or damaged file costs one rebuild, and never skips one wrongly.
 
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::context::RebuildContext;
 use super::machine::{self, Systems};
 use super::outcome::RebuildStatus;
-use super::session::RebuildContext;
 use crate::git::CommitId;
 use crate::settings::Action;
 use crate::state::sealed::{self, Found, SealedFormat};
@@ -23,30 +23,30 @@ const FORMAT: SealedFormat = SealedFormat {
     kind: "rebuild",
     version: 1,
 };
-/// How many built systems are remembered; a machine boots one of its last few.
+/// How many built systems are kept in the record; a machine boots one of its last few.
 const BUILDS: usize = 20;
 
-/// What is remembered.
+/// The content of `rebuild.json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RebuildRecord {
-    /// The rebuild that is still to be done.
+    /// The pending rebuild.
     pub pending: Option<Pending>,
-    /// The last one that ended.
+    /// The last rebuild that ended.
     pub last: Option<LastRebuild>,
-    /// Systems and what they were built from, newest first.
+    /// The built systems, newest first.
     pub builds: Vec<Build>,
 }
 
-/// A rebuild that was asked for and has not succeeded yet.
+/// A rebuild that has not succeeded yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
     /// The commit the tree was at.
     pub commit: Option<CommitId>,
-    /// What was to be done.
+    /// The action.
     pub action: String,
-    /// Since when.
+    /// When it was recorded.
     pub since: Timestamp,
-    /// Whether its activation has begun; where it did not end, the machine may run the new system in part.
+    /// Whether its activation has begun; if that did not end, the machine may run the new system in part.
     pub begun: bool,
 }
 
@@ -57,21 +57,21 @@ pub struct LastRebuild {
     pub commit: Option<CommitId>,
     /// The host it was for.
     pub host: String,
-    /// What was done.
+    /// The action.
     pub action: String,
-    /// How it went.
+    /// The result.
     pub status: RebuildStatus,
     /// What the build depends on.
     pub key: Option<String>,
-    /// The system that came out, where it is known.
+    /// The built system, if known.
     pub out: Option<PathBuf>,
-    /// The system that was booted then.
+    /// The booted system at that time.
     pub booted: Option<PathBuf>,
     /// When it ended.
     pub at: Timestamp,
 }
 
-/// A system and what it was built from.
+/// A built system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Build {
     /// The system.
@@ -83,7 +83,7 @@ pub struct Build {
 }
 
 impl RebuildRecord {
-    /// Reads it; empty where there is none, or a damaged one.
+    /// Reads the record; empty if it is missing or damaged.
     pub fn load(state: &StateDir) -> Result<Self, state::Error> {
         Ok(match sealed::read(state.directory(), FILE, FORMAT)? {
             Found::Whole(record) => record,
@@ -91,7 +91,7 @@ impl RebuildRecord {
         })
     }
 
-    /// Writes it, durable.
+    /// Writes the record durably.
     pub(super) fn save(&self, state: &StateDir) -> Result<(), state::Error> {
         sealed::write(state.directory(), FILE, FORMAT, self)
     }
@@ -103,20 +103,18 @@ impl RebuildRecord {
         build.commit
     }
 
-    /// The system that was built from what `key` is of.
+    /// The system that was built with this key.
     pub(super) fn built(&self, key: &str) -> Option<&Path> {
-        let of_key = |build: &&Build| build.key.as_deref() == Some(key);
-        self.builds
-            .iter()
-            .find(of_key)
-            .map(|build| build.out.as_path())
+        let mut builds = self.builds.iter();
+        let build = builds.find(|build| build.key.as_deref() == Some(key))?;
+        Some(&build.out)
     }
 
-    /// Whether an action's effect holds: of the build of `key`, on a machine with these systems.
+    /// Whether the effect of an action holds for the build of `key`.
     pub(super) fn holds(&self, action: Action, key: &str, systems: &Systems) -> bool {
         match self.built(key) {
             Some(system) if systems.current.is_some() => self.holds_of(action, system, systems),
-            // No system to ask, or none that is known: only memory is left.
+            // Not NixOS, or no known system: only the record is left.
             _ => self.last.as_ref().is_some_and(|last| {
                 last.key.as_deref() == Some(key)
                     && last.status.is_done()
@@ -126,12 +124,12 @@ impl RebuildRecord {
         }
     }
 
-    /// Whether an action's effect holds for a system.
+    /// Whether the effect of an action holds for a system.
     pub(super) fn holds_of(&self, action: Action, system: &Path, systems: &Systems) -> bool {
         let runs = systems.current.as_deref() == Some(system) && self.is_whole();
         let boots = systems.profile.as_deref() == Some(system) && self.is_whole();
         match action {
-            Action::Build => machine::is_there(system),
+            Action::Build => machine::exists(system),
             Action::Test => runs,
             Action::Boot => boots,
             Action::Switch => {
@@ -146,7 +144,7 @@ impl RebuildRecord {
         }
     }
 
-    /// Whether no activation broke off: after one that did, the links may name a system that runs in part.
+    /// Whether no activation was interrupted, after which the links may name a system that runs only in part.
     fn is_whole(&self) -> bool {
         !self.pending.as_ref().is_some_and(|pending| pending.begun)
     }
@@ -154,7 +152,7 @@ impl RebuildRecord {
     pub(super) fn set_pending(&mut self, commit: Option<CommitId>, action: Action) {
         let action = action.as_str();
         match &mut self.pending {
-            // The same mark keeps its time: it says how long the machine has been behind.
+            // An equal mark keeps its time, which shows how long the machine has been outdated.
             Some(pending) if pending.commit == commit && pending.action == action => {}
             Some(pending) => {
                 pending.commit = commit;
@@ -172,23 +170,23 @@ impl RebuildRecord {
         }
     }
 
-    /// Notes that the activation begins.
+    /// Records that the activation begins.
     pub(super) fn set_begun(&mut self) {
         if let Some(pending) = &mut self.pending {
             pending.begun = true;
         }
     }
 
-    /// Notes how a rebuild ended.
+    /// Records how a rebuild ended.
     pub(super) fn finish(
         &mut self,
-        session: &RebuildContext<'_>,
+        context: &RebuildContext<'_>,
         host: &str,
         key: Option<String>,
         status: RebuildStatus,
         system: Option<&Path>,
     ) {
-        let commit = session.request.commit;
+        let commit = context.request.commit;
         if status.is_done() {
             self.pending = None;
         }
@@ -198,16 +196,16 @@ impl RebuildRecord {
         self.last = Some(LastRebuild {
             commit,
             host: host.to_owned(),
-            action: session.request.settings.action.as_str().to_owned(),
+            action: context.request.settings.action.as_str().to_owned(),
             status,
             key,
             out: system.map(Path::to_owned),
-            booted: session.machine.systems().booted,
+            booted: context.machine.systems().booted,
             at: state::now(),
         });
     }
 
-    /// Notes what a system was built from.
+    /// Records what a system was built from.
     pub(super) fn remember(
         &mut self,
         system: &Path,
@@ -227,7 +225,7 @@ impl RebuildRecord {
     }
 }
 
-/// Whether an action that was done has the effect of another one.
+/// Whether a finished action has the effect of another one.
 fn implies(done: &str, wanted: Action) -> bool {
     match wanted {
         Action::Build => true,

@@ -1,18 +1,17 @@
 //! An immutable copy of a directory for one build.
 //!
-//! Nix reads a tree for seconds to minutes; whoever edits meanwhile would get half of the edit into the system. So it
-//! is given a copy that nobody else writes, with the modes and times by which Nix names content. What Nix cannot copy
-//! (FIFO, socket, device) or must not publish in its world-readable store (what is excluded, `.git`, our own staging
-//! area) is left out.
+//! Nix reads a tree for seconds to minutes, and half of an edit made meanwhile could get into the system. So Nix reads a
+//! copy that nobody else writes, with the modes and times that Nix hashes. Files that Nix cannot copy (FIFO, socket,
+//! device) or must not publish in its world-readable store (excluded files, `.git`, the staging directory) are left out.
 //!
-//! An excluded *file* that ends in `.nix` is copied all the same: that it is not managed says that it is the host's
-//! own, not that it is no part of the configuration.
+//! An excluded *file* that ends in `.nix` is copied nevertheless: it is not managed because it belongs to the host, but
+//! it may be part of the configuration.
 //!
-//! Limits: a name that no tree could have (control characters, not UTF-8) is left out. Where another file system is
-//! mounted inside, there is no snapshot.
+//! Limits: a name that is not valid in a tree (control characters, not UTF-8) is left out. A tree with another file
+//! system mounted in it has no snapshot.
 #![expect(
     clippy::disallowed_methods,
-    reason = "the copy lies in our own state directory and is written by path"
+    reason = "the copy is in our state directory and is written by path"
 )]
 
 use std::io::{self, Read as _};
@@ -26,49 +25,49 @@ use crate::git::RelPath;
 use crate::nix::NarHash;
 use crate::patterns::Patterns;
 
-/// The directory of the copies, in the state directory.
+/// The directory of the snapshots in the state directory.
 const DIRECTORY: &str = "snapshots";
-/// How often a file that changes while it is copied is copied again, before the copy is taken as it is.
+/// How often a file that changes while it is copied is copied again before the last copy is used.
 const ATTEMPTS: u32 = 3;
-/// The most a snapshot may hold: what the limits of a commit allow by default, files of the host's own included.
+/// The size limit of a snapshot: the default limits of a commit, including the host's own files.
 const BYTES_MAX: u64 = 1 << 30;
 const ENTRIES_MAX: u64 = 100_000;
 
 /// A finished copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Snapshot {
-    /// Where it is.
+    /// Its path.
     pub(super) path: PathBuf,
-    /// What Nix calls its content.
+    /// The hash of its content.
     pub(super) nar: NarHash,
-    /// What was left out because Nix could not copy it.
+    /// The files that were left out because Nix cannot copy them.
     pub(super) special: Vec<RelPath>,
 }
 
-/// Why there is no copy.
+/// The snapshot could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    /// The source.
+    /// The source cannot be read.
     #[error(transparent)]
     Source(#[from] fs::Error),
-    /// The copy.
+    /// The copy cannot be written.
     #[error("cannot write the snapshot: {0}")]
     Copy(#[from] io::Error),
-    /// More than it may hold.
-    #[error("it holds more than {ENTRIES_MAX} files or {} MiB", BYTES_MAX >> 20)]
+    /// The source is too large.
+    #[error("it contains more than {ENTRIES_MAX} files or {} MiB", BYTES_MAX >> 20)]
     TooLarge,
 }
 
-/// What to leave out, besides what no tree can hold.
+/// What to leave out.
 pub(super) struct Filter<'a> {
-    /// What is not managed.
+    /// Paths that are not managed.
     pub(super) exclude: &'a Patterns,
-    /// A directory that another snapshot replaces; an empty one is left in its place.
-    pub(super) hole: Option<&'a RelPath>,
+    /// A directory over which another snapshot is mounted; it is left empty.
+    pub(super) replaced: Option<&'a RelPath>,
 }
 
 impl Snapshot {
-    /// Copies `source` to the state directory, under a name that begins with `name`.
+    /// Copies `source` into the state directory, under a name that starts with `name`.
     pub(super) fn take(
         source: &Target,
         filter: &Filter<'_>,
@@ -103,13 +102,13 @@ impl Snapshot {
         Ok(Self { path, nar, special })
     }
 
-    /// Whether it still holds what was copied.
+    /// Whether its content is unchanged.
     pub(super) fn is_intact(&self) -> bool {
         NarHash::of(&self.path).is_ok_and(|nar| nar == self.nar)
     }
 }
 
-/// Removes all snapshots but these.
+/// Removes all other snapshots.
 pub(super) fn prune(state_dir: &Path, keep: &[&Snapshot]) -> io::Result<()> {
     let directory = std::fs::canonicalize(state_dir)?.join(DIRECTORY);
     for entry in std::fs::read_dir(&directory)? {
@@ -133,10 +132,10 @@ struct Copier<'a> {
 }
 
 impl Copier<'_> {
-    /// Copies what a directory holds; the directory itself is there already. Depth is bounded by `RelPath`.
+    /// Copies the content of a directory that exists already. `RelPath` bounds the depth.
     fn directory(&mut self, path: Option<&RelPath>) -> Result<(), Error> {
         for name in self.source.list(path)? {
-            // `.git`, our staging area, and names that no tree could have.
+            // `.git`, the staging directory, and names that are not valid in a tree.
             let Ok(path) = RelPath::join(path, &name) else {
                 continue;
             };
@@ -162,10 +161,10 @@ impl Copier<'_> {
                 }
                 FileKind::Directory => {
                     std::fs::DirBuilder::new().mode(0o755).create(&copy)?;
-                    if self.filter.hole != Some(&path) {
+                    if self.filter.replaced != Some(&path) {
                         self.directory(Some(&path))?;
                     }
-                    // After its content, which changes it.
+                    // Last, because writing the content changes the time.
                     set_time(&copy, stat.mtime)?;
                 }
                 FileKind::Special => self.special.push(path),
@@ -176,7 +175,8 @@ impl Copier<'_> {
 
     fn is_left_out(&self, path: &RelPath, stat: &Stat) -> bool {
         let extension = Path::new(path.as_str()).extension();
-        let of_nix = stat.kind == FileKind::File && extension.is_some_and(|name| name == "nix");
+        let is_nix_file =
+            stat.kind == FileKind::File && extension.is_some_and(|name| name == "nix");
         let exclude = self.filter.exclude;
         if stat.kind == FileKind::Directory {
             return exclude.matches_directory(path);
@@ -185,7 +185,7 @@ impl Copier<'_> {
             path.parent()
                 .is_some_and(|parent| exclude.matches_directory(&parent))
         };
-        exclude.matches(path) && (!of_nix || parent_is_left_out())
+        exclude.matches(path) && (!is_nix_file || parent_is_left_out())
     }
 
     fn file(&mut self, path: &RelPath, copy: &Path) -> Result<(), Error> {
@@ -196,7 +196,7 @@ impl Copier<'_> {
             if self.bytes.saturating_add(before.size) > BYTES_MAX {
                 return Err(Error::TooLarge);
             }
-            // Modes by which Nix and its NAR hash agree whoever looks: read-only, and executable for all or nobody.
+            // Modes with which every user computes the same NAR hash: read-only, and executable for all or nobody.
             let mode = if before.mode & 0o100 == 0 {
                 0o444
             } else {
@@ -207,7 +207,7 @@ impl Copier<'_> {
                 .create_new(true)
                 .mode(mode)
                 .open(copy)?;
-            // One that grows is copied as far as it was when it was opened.
+            // A growing file is copied up to the size it had when it was opened.
             let size = io::copy(&mut file.take(before.size), &mut to)?;
             drop(to);
             let after = self.source.stat(path)?;
@@ -282,7 +282,7 @@ mod tests {
             let exclude = Patterns::new(exclude).unwrap();
             let filter = Filter {
                 exclude: &exclude,
-                hole: None,
+                replaced: None,
             };
             let target = Target::open(&self.path("target")).unwrap();
             Snapshot::take(&target, &filter, &self.path("state"), "tree")
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_out_what_nix_must_not_or_cannot_copy() {
+    fn secret_and_special_files_are_left_out() {
         let world = World::new();
         for name in [
             "flake.nix",
@@ -332,11 +332,11 @@ mod tests {
     }
 
     #[test]
-    fn has_the_modes_and_times_by_which_nix_names_content() {
+    fn a_copy_has_the_modes_and_times_that_nix_hashes() {
         let world = World::new();
         world.write("run", "x");
         world.write("d/plain", "y");
-        // Others may execute it, its owner may not: to Nix that is no program.
+        // Nix considers only the owner's execute bit.
         for (name, mode) in [("run", 0o700), ("d/plain", 0o611)] {
             let path = world.path("target").join(name);
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -357,14 +357,14 @@ mod tests {
     }
 
     #[test]
-    fn tells_whether_somebody_wrote_into_it() {
+    fn a_change_of_the_copy_is_detected() {
         let world = World::new();
         world.write("flake.nix", "x");
         let snapshot = world.take(&[]).unwrap();
         assert!(snapshot.is_intact());
         fs::write(snapshot.path.join("late"), "").unwrap();
         assert!(!snapshot.is_intact());
-        // The next one is made anew, and the same.
+        // The next snapshot is made anew, with the same content.
         let again = world.take(&[]).unwrap();
         assert_eq!(
             (again.path.clone(), again.nar),
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_last_one_is_kept() {
+    fn only_the_last_snapshot_is_kept() {
         let world = World::new();
         world.write("flake.nix", "x");
         let first = world.take(&[]).unwrap();

@@ -5,7 +5,7 @@ mod world;
 
 use std::time::Duration;
 
-use hyper_sync::rebuild::{Error, RebuildNote, RebuildStatus, Repeat, UnpinnedReason};
+use hyper_sync::rebuild::{ErrorKind, RebuildNote, RebuildStatus, Repeat, UnpinnedReason};
 use hyper_sync::settings::Action;
 use hyper_sync::state::SyncState;
 
@@ -87,7 +87,7 @@ fn a_failed_build_says_where_the_tree_and_the_system_are() {
     );
     world.write("flake/src/module.nix", "{ } # other");
     let error = world.request(Action::Switch).at("2").run().unwrap_err();
-    assert!(matches!(error, Error::Build { .. }));
+    assert!(matches!(error.kind, ErrorKind::Build { .. }));
     assert_eq!(
         world.rendered(&error),
         "the system was not built (exit code 1): attribute 'x' missing\n\
@@ -118,8 +118,8 @@ fn a_failed_activation_is_distinguished_from_a_failed_build() {
     world.script("nixos-rebuild", "exit 2");
     let error = world.request(Action::Switch).run().unwrap_err();
     assert!(matches!(
-        error,
-        Error::Activation {
+        error.kind,
+        ErrorKind::Activation {
             action: Action::Switch,
             ..
         }
@@ -147,8 +147,8 @@ fn a_unit_that_failed_just_now_is_named() {
         "printf '%s.service\\n' new nixos-rebuild-switch-to-configuration >>\"$world/failed\"; exit 4",
     );
     let error = world.request(Action::Switch).run().unwrap_err();
-    match error {
-        Error::Degraded { units, .. } => assert_eq!(units, ["new.service"]),
+    match error.kind {
+        ErrorKind::Degraded { units, .. } => assert_eq!(units, ["new.service"]),
         other => panic!("{other}"),
     }
     // The new system runs: the next run of the timer has nothing to do.
@@ -185,8 +185,8 @@ fn a_service_that_keeps_failing_fails_a_rebuild_whose_activation_succeeded() {
         world.write("services.3", &second);
         world.write("failed.3", failed);
         world.script("nixos-rebuild", "exit 0");
-        match world.request(Action::Switch).run().unwrap_err() {
-            Error::Degraded { units, .. } => assert_eq!(units, ["web.service"]),
+        match world.request(Action::Switch).run().unwrap_err().kind {
+            ErrorKind::Degraded { units, .. } => assert_eq!(units, ["web.service"]),
             other => panic!("{other}"),
         }
     }
@@ -240,8 +240,8 @@ fn a_timer_does_not_activate_a_system_without_itself() {
             .timer("hyper-sync.timer")
             .run()
     };
-    match call().unwrap_err() {
-        Error::SelfRemoval { timer, .. } => assert_eq!(timer, "hyper-sync.timer"),
+    match call().unwrap_err().kind {
+        ErrorKind::SelfRemoval { timer, .. } => assert_eq!(timer, "hyper-sync.timer"),
         other => panic!("{other}"),
     }
     assert_eq!(world.arguments("nixos-rebuild")[0], "build");
@@ -320,7 +320,7 @@ fn another_init_needs_a_reboot_and_fails_a_test() {
     assert!(outcome.notes.contains(&RebuildNote::RebootNeeded));
     world.write("flake/src/module.nix", "{ } # other");
     let error = world.request(Action::Test).run().unwrap_err();
-    assert!(matches!(error, Error::RebootNeeded { .. }));
+    assert!(matches!(error.kind, ErrorKind::RebootNeeded));
 }
 
 #[test]
@@ -347,7 +347,7 @@ fn a_lock_that_stays_held_is_reported() {
         "echo 'Could not acquire lock' >&2; exit 11",
     );
     let error = world.request(Action::Switch).run().unwrap_err();
-    assert!(matches!(error, Error::Busy { unit: None, .. }));
+    assert!(matches!(error.kind, ErrorKind::Busy { unit: None, .. }));
 }
 
 #[test]
@@ -359,8 +359,8 @@ fn a_running_activation_is_named_and_not_interrupted() {
         "nixos-rebuild-switch-to-configuration-9767bc07.service\n",
     );
     let error = world.request(Action::Switch).run().unwrap_err();
-    match error {
-        Error::Busy { unit, .. } => assert_eq!(
+    match error.kind {
+        ErrorKind::Busy { unit, .. } => assert_eq!(
             unit.unwrap(),
             "nixos-rebuild-switch-to-configuration-9767bc07.service"
         ),
@@ -473,7 +473,7 @@ fn a_rebuild_that_takes_too_long_is_stopped() {
         .request(Action::Build)
         .timeout(Duration::from_millis(200));
     let error = request.run().unwrap_err();
-    assert!(matches!(error, Error::TimedOut { .. }), "{error}");
+    assert!(matches!(error.kind, ErrorKind::TimedOut { .. }), "{error}");
     assert!(world.record().pending.is_some());
 }
 
@@ -484,7 +484,10 @@ fn a_signal_stops_the_whole_process_group() {
     world.script("nixos-rebuild", "sleep 1000 & echo started; wait");
     let request = world.request(Action::Build).interrupted_at("started");
     let error = request.run().unwrap_err();
-    assert!(matches!(error, Error::Interrupted { .. }), "{error}");
+    assert!(
+        matches!(error.kind, ErrorKind::Interrupted { .. }),
+        "{error}"
+    );
 }
 
 #[test]
@@ -496,8 +499,8 @@ fn an_activation_that_continues_after_a_signal_is_named() {
         &format!("echo {unit} >\"$world/active\"; echo started; exec sleep 1000"),
     );
     let request = world.request(Action::Switch).interrupted_at("started");
-    match request.run().unwrap_err() {
-        Error::Interrupted { activating, .. } => assert_eq!(activating, [unit]),
+    match request.run().unwrap_err().kind {
+        ErrorKind::Interrupted { activating, .. } => assert_eq!(activating, [unit]),
         other => panic!("{other}"),
     }
     assert!(world.record().pending.unwrap().begun);
@@ -511,8 +514,8 @@ fn a_program_that_does_not_stop_is_killed_unless_it_activates_a_system() {
     let stopped = |world: &World, timeout| {
         let request = world.request(Action::Switch);
         let error = request.timeout(timeout).run().unwrap_err();
-        match error {
-            Error::TimedOut { activating, .. } => activating,
+        match error.kind {
+            ErrorKind::TimedOut { activating, .. } => activating,
             other => panic!("{other}"),
         }
     };
@@ -563,7 +566,7 @@ fn a_missing_flake_is_found_before_anything_is_done() {
     world.request(Action::Switch).preflight().unwrap();
     std::fs::remove_file(world.flake().join("flake.nix")).unwrap();
     let error = world.request(Action::Switch).preflight().unwrap_err();
-    assert!(matches!(error, Error::FlakeMissing { .. }));
+    assert!(matches!(error.kind, ErrorKind::FlakeMissing { .. }));
 }
 
 #[test]
@@ -579,8 +582,8 @@ fn of_several_hosts_the_configured_one_or_the_one_with_the_host_name_is_built() 
     };
     assert_eq!(host(None).unwrap(), "machine");
     assert_eq!(host(Some("b c")).unwrap(), "b c");
-    match host(Some("c")).unwrap_err() {
-        Error::HostUnknown { host, names, .. } => {
+    match host(Some("c")).unwrap_err().kind {
+        ErrorKind::HostUnknown { host, names, .. } => {
             assert_eq!(host, "c");
             assert_eq!(names, ["a", "machine", "b c"]);
         }
@@ -588,7 +591,7 @@ fn of_several_hosts_the_configured_one_or_the_one_with_the_host_name_is_built() 
     }
     world.script("nix", r#"echo '["a","b"]'"#);
     let error = host(None).unwrap_err();
-    assert!(matches!(error, Error::HostUnclear { .. }));
+    assert!(matches!(error.kind, ErrorKind::HostUnclear { .. }));
     assert_eq!(
         error
             .to_string()
@@ -667,7 +670,7 @@ fn a_build_that_read_another_tree_is_not_activated() {
         r#"echo '{"locked":{"narHash":"sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}}'"#,
     );
     let error = world.request(Action::Switch).run().unwrap_err();
-    assert!(matches!(error, Error::OtherTree { .. }), "{error}");
+    assert!(matches!(error.kind, ErrorKind::OtherTree { .. }), "{error}");
     assert_eq!(world.calls("nixos-rebuild"), 0);
 }
 
@@ -682,6 +685,6 @@ fn a_build_of_a_modified_snapshot_is_not_activated() {
             .as_str(),
     );
     let error = world.request(Action::Switch).run().unwrap_err();
-    assert!(matches!(error, Error::OtherTree { .. }), "{error}");
+    assert!(matches!(error.kind, ErrorKind::OtherTree { .. }), "{error}");
     assert_eq!(world.calls("nixos-rebuild"), 0);
 }

@@ -1,6 +1,6 @@
 //! What was built is what is activated, and the result of its activation is reported.
 
-use hyper_sync::rebuild::{Error, RebuildNote, RebuildStatus};
+use hyper_sync::rebuild::{ErrorKind, RebuildNote, RebuildStatus};
 use hyper_sync::settings::Action;
 
 use super::world::{Way, World, is_text};
@@ -86,7 +86,7 @@ fn the_exit_codes_of_the_activation_are_reported() {
         world.write("exit", code);
         world.rebuild(Action::Switch)
     };
-    assert!(matches!(switch("2"), Err(Error::Activation { .. })));
+    assert!(matches!(switch("2"), Err(ErrorKind::Activation { .. })));
     assert_eq!(switch("4").unwrap().status, RebuildStatus::Switched);
     let outcome = switch("100").unwrap();
     assert_eq!(outcome.status, RebuildStatus::RebootNeeded);
@@ -104,7 +104,10 @@ fn an_activation_that_did_not_start_restores_the_boot_default() {
     world.write("stays", "");
     world.write("exit", "1");
     let error = world.rebuild(Action::Switch).unwrap_err();
-    assert!(matches!(error, Error::Activation { .. }), "{error}");
+    assert!(
+        matches!(error.kind, ErrorKind::Activation { .. }),
+        "{error}"
+    );
     assert_eq!(world.link("profile").as_ref(), Some(&one));
     assert_eq!(world.link("current").as_ref(), Some(&one));
     assert!(world.record().pending.is_some());
@@ -121,7 +124,7 @@ fn an_activation_blocked_by_another_restores_the_boot_default() {
     world.write("says", "Could not acquire lock\n");
     world.write("exit", "11");
     let error = world.rebuild(Action::Switch).unwrap_err();
-    assert!(matches!(error, Error::Busy { .. }), "{error}");
+    assert!(matches!(error.kind, ErrorKind::Busy { .. }), "{error}");
     assert_eq!(world.link("profile").as_ref(), Some(&one));
     assert!(world.record().pending.is_some());
 }
@@ -133,7 +136,7 @@ fn a_failed_build_leaves_everything_as_it_was() {
     let one = world.link("current").unwrap();
     world.write("target/module.nix", "{ text = throw \"no such thing\"; }");
     let error = world.rebuild(Action::Switch).unwrap_err();
-    assert!(matches!(error, Error::Build { .. }), "{error}");
+    assert!(matches!(error.kind, ErrorKind::Build { .. }), "{error}");
     assert!(error.tail().unwrap().contains("no such thing"), "{error}");
     assert_eq!(world.link("current").as_ref(), Some(&one));
     assert_eq!(world.link("profile").as_ref(), Some(&one));
@@ -180,7 +183,10 @@ fn a_timer_does_not_activate_a_system_without_itself() {
             settings.timer = Some("hyper-sync.timer");
         })
         .unwrap_err();
-    assert!(matches!(error, Error::SelfRemoval { .. }), "{error}");
+    assert!(
+        matches!(error.kind, ErrorKind::SelfRemoval { .. }),
+        "{error}"
+    );
     assert!(world.activations().is_empty());
     assert_eq!(world.link("profile"), None);
 }

@@ -1,6 +1,6 @@
 //! Every layout builds what was synced: neither the tree before it nor an edit after it.
 
-use hyper_sync::rebuild::{Error, RebuildNote, RebuildStatus, UnpinnedReason};
+use hyper_sync::rebuild::{ErrorKind, RebuildNote, RebuildStatus, UnpinnedReason};
 use hyper_sync::settings::Action;
 
 use super::world::{WAYS, Way, World, is_text};
@@ -129,8 +129,8 @@ fn a_build_that_needs_an_excluded_file_fails_with_that_cause() {
             "target/module.nix",
             "{ text = builtins.readFile ./var/text; }",
         );
-        match world.rebuild(Action::Build).unwrap_err() {
-            Error::LeftOut { path, .. } => assert_eq!(path.as_str(), "var/text", "{way:?}"),
+        match world.rebuild(Action::Build).unwrap_err().kind {
+            ErrorKind::LeftOut { path, .. } => assert_eq!(path.as_str(), "var/text", "{way:?}"),
             other => panic!("{way:?}: {other}: {:?}", other.tail()),
         }
     }
@@ -223,7 +223,7 @@ fn an_override_of_an_input_that_is_not_there_is_an_error() {
             ];
         })
         .unwrap_err();
-    assert!(matches!(error, Error::OtherTree { .. }), "{error}");
+    assert!(matches!(error.kind, ErrorKind::OtherTree { .. }), "{error}");
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn an_override_of_our_own_input_is_an_error() {
                 vec!["--override-input".to_owned(), "hv".to_owned(), target];
         })
         .unwrap_err();
-    assert!(matches!(error, Error::OtherTree { .. }), "{error}");
+    assert!(matches!(error.kind, ErrorKind::OtherTree { .. }), "{error}");
 }
 
 #[test]

@@ -1,35 +1,34 @@
-//! `flake.lock` before a build: nothing is left to float, and nothing of other people's is moved.
+//! `flake.lock` before a build: every input is locked, and no other input than the target is moved.
 //!
-//! A flake of its own belongs to the tree, where we write nothing that is not in the commit: what its lock file lacks
-//! is kept in the state directory and put into the snapshot. A host's flake outside the target gets its lock file as
-//! Nix would have made it by hand.
+//! If the flake is in the target, nothing is written beside it that is not in the commit: the lock file is kept in the
+//! state directory and copied into the snapshot. A host flake outside the target gets the lock file that Nix would make
+//! by hand.
 #![expect(
     clippy::disallowed_methods,
-    reason = "the host's own lock file, outside the target, may be a symlink of the administrator's; nothing is opened by that"
+    reason = "the lock file of the host flake may be a symlink of the administrator; no file is opened by this"
 )]
 
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
-use super::Pin;
+use super::{Pin, nix_options};
 use crate::fs::{Directory, Failure, Faults, PathTarget, Target, content};
 use crate::git::RelPath;
 use crate::nix::{Flake, FlakeLock, Layout, NarHash};
 use crate::process::{Finished, Output};
-use crate::rebuild::arguments;
-use crate::rebuild::complaint;
+use crate::rebuild::flake::{HostFlake, LOCK, TEXT_MAX};
 use crate::rebuild::outcome::{LockChange, RebuildNote};
-use crate::rebuild::places::{LOCK, Places, TEXT_MAX};
+use crate::rebuild::output;
 use crate::state::replace;
 
 impl Pin<'_> {
-    /// Makes the lock file complete. What cannot be done is said, and the build shows whether it matters.
-    pub(in crate::rebuild) fn keep_lock(&mut self, notes: &mut Vec<RebuildNote>) {
-        let done = if self.places.is_own() {
-            self.keep_own()
+    /// Completes the lock file. A failure becomes a note; the build fails if it matters.
+    pub(in crate::rebuild) fn update_lock(&mut self, notes: &mut Vec<RebuildNote>) {
+        let done = if self.flake.is_own() {
+            self.lock_own_flake()
         } else {
-            self.keep_hosts()
+            self.lock_host_flake()
         };
         match done {
             Ok(change) => notes.extend(change.map(|change| RebuildNote::Lock { change })),
@@ -37,14 +36,14 @@ impl Pin<'_> {
         }
     }
 
-    /// The lock file of a flake that lies in the target.
-    fn keep_own(&mut self) -> Result<Option<LockChange>, String> {
-        let inside = self.places.flake.strip_prefix(&self.places.target);
+    /// Completes the lock file of a flake in the target.
+    fn lock_own_flake(&mut self) -> Result<Option<LockChange>, String> {
+        let inside = self.flake.directory.strip_prefix(&self.flake.target);
         let lock = inside.unwrap_or(Path::new("")).join(LOCK);
         let lock = RelPath::new(lock.as_os_str().as_encoded_bytes());
         let lock = lock.map_err(|error| error.to_string())?;
         let tree = Target::open(&self.tree.path).map_err(|error| error.to_string())?;
-        let state = self.session.request.state;
+        let state = self.context.request.state;
         let before = read_in(&tree, &lock)?;
         let is_missing = before.is_none();
         let kept = state.directory().read(LOCK).map_err(shown)?;
@@ -57,7 +56,7 @@ impl Pin<'_> {
         let before = read_in(&tree, &lock)?;
         let mut change = None;
         if !self.is_complete(before.as_deref()) {
-            let reference = self.places.reference(&self.tree.path);
+            let reference = self.flake.reference(&self.tree.path);
             self.lock(reference, false)?;
             if read_in(&tree, &lock)? != before {
                 change = Some(if is_missing {
@@ -75,41 +74,41 @@ impl Pin<'_> {
         Ok(change)
     }
 
-    /// The lock file of a host's flake outside the target.
-    fn keep_hosts(&self) -> Result<Option<LockChange>, String> {
-        let before = self.places.lock()?;
-        let after = match &self.places.layout {
-            // In a git repository a lock file counts once git knows it, which is Nix's to arrange.
-            Some(Layout::Input { .. }) if before.is_none() && self.places.in_git => {
-                self.lock(self.places.reference(&self.places.target), true)?;
-                self.places.lock()?
+    /// Completes the lock file of a host flake outside the target.
+    fn lock_host_flake(&self) -> Result<Option<LockChange>, String> {
+        let before = self.flake.lock()?;
+        let after = match &self.flake.layout {
+            // In a git repository only a tracked lock file counts; Nix adds it to the git index.
+            Some(Layout::Input { .. }) if before.is_none() && self.flake.in_git => {
+                self.lock(self.flake.reference(&self.flake.target), true)?;
+                self.flake.lock()?
             }
             Some(Layout::Input { names }) => self.locked_to_snapshot(names, before.as_deref())?,
             _ if self.is_complete(before.as_deref()) => return Ok(None),
             _ => {
-                self.lock(self.places.reference(&self.places.target), true)?;
-                self.places.lock()?
+                self.lock(self.flake.reference(&self.flake.target), true)?;
+                self.flake.lock()?
             }
         };
         let Some(after) = after.filter(|after| Some(after) != before.as_ref()) else {
             return Ok(None);
         };
         let Some(before) = before else {
-            write(self.places, &after)?;
+            write(self.flake, &after)?;
             return Ok(Some(LockChange::Made));
         };
         let (Ok(old), Ok(new)) = (FlakeLock::parse(&before), FlakeLock::parse(&after)) else {
             return Ok(None);
         };
-        let ours = match &self.places.layout {
+        let ours = match &self.flake.layout {
             Some(Layout::Input { names }) => names.as_slice(),
             _ => &[],
         };
         if !new.keeps(&old, ours) {
-            write(self.places, &before)?;
+            write(self.flake, &before)?;
             return Err("it would move inputs that are locked already".to_owned());
         }
-        write(self.places, &after)?;
+        write(self.flake, &after)?;
         Ok(Some(if new.keeps(&old, &[]) {
             LockChange::Completed
         } else {
@@ -117,17 +116,17 @@ impl Pin<'_> {
         }))
     }
 
-    /// The lock file with which Nix evaluates the snapshot, as it would stand beside the flake.
+    /// The lock file with which Nix evaluates the snapshot, with the live target in place of the snapshot.
     ///
-    /// With an override Nix adds what the new tree asks for and keeps what is locked of the old one; `nix flake update`
-    /// would move all that the target depends on, `nix flake lock` would not look into it.
+    /// With an override, Nix adds the inputs of the new tree and keeps those that are locked; `nix flake update` would
+    /// move all inputs of the target, and `nix flake lock` would not read its new inputs.
     fn locked_to_snapshot(
         &self,
         names: &[String],
         before: Option<&str>,
     ) -> Result<Option<String>, String> {
         let old = match before {
-            // One that we cannot read is left to Nix.
+            // A lock file that we cannot parse is left to Nix.
             Some(before) => match FlakeLock::parse(before) {
                 Ok(old) => Some(old),
                 Err(_) => return Ok(None),
@@ -144,32 +143,30 @@ impl Pin<'_> {
         Ok(Some(lock.text()))
     }
 
-    /// Whether a lock file names all that the flake asks for.
+    /// Whether a lock file has all inputs of the flake.
     fn is_complete(&self, text: Option<&str>) -> bool {
         let Some(text) = text else {
             return false;
         };
-        let (Ok(lock), Some(flake)) = (FlakeLock::parse(text), &self.places.text) else {
-            // One that we cannot read is Nix's to judge.
+        let (Ok(lock), Some(flake)) = (FlakeLock::parse(text), &self.flake.parsed) else {
+            // A file that we cannot parse is left to Nix.
             return true;
         };
         let names = flake.inputs.iter().map(|input| input.name.as_str());
         lock.has_inputs(names)
     }
 
-    /// `nix flake lock`, which adds what is missing and moves nothing.
+    /// `nix flake lock`, which adds missing inputs and moves none.
     fn lock(&self, reference: String, in_namespace: bool) -> Result<(), String> {
         let mut args: Vec<OsString> = vec!["flake".into(), "lock".into()];
-        args.extend(arguments::of_settings(
-            &self.session.request.settings.extra_args,
-        ));
+        args.extend(nix_options(&self.context.request.settings.extra_args));
         args.push(reference.into());
         let command = if in_namespace {
             self.command(args)
         } else {
-            self.session.command(&self.nix, args)
+            self.context.command(&self.nix, args)
         };
-        let finished = self.session.runner.run(&command.output(Output::Answer));
+        let finished = self.context.runner.run(&command.output(Output::Answer));
         match finished {
             Ok(finished) if finished.end.is_success() => Ok(()),
             Ok(finished) => Err(cause(&finished)),
@@ -178,44 +175,44 @@ impl Pin<'_> {
     }
 }
 
-/// Locks the target, where it is an input, to what lies in it now, for a `nixos-rebuild` that is not pinned. Whether
-/// that changed the file.
-pub(in crate::rebuild) fn refresh_lock(places: &Places) -> Result<bool, String> {
-    let Some(Layout::Input { names }) = &places.layout else {
+/// Locks the target, if it is an input, to its present content, for a `nixos-rebuild` that is not pinned. Returns whether
+/// the file has changed.
+pub(in crate::rebuild) fn refresh_lock(flake: &HostFlake) -> Result<bool, String> {
+    let Some(Layout::Input { names }) = &flake.layout else {
         return Ok(false);
     };
-    let Some(Ok(mut lock)) = places.lock()?.as_deref().map(FlakeLock::parse) else {
+    let Some(Ok(mut lock)) = flake.lock()?.as_deref().map(FlakeLock::parse) else {
         return Ok(false);
     };
-    let (nar, time) = NarHash::with_time_of(&places.target).map_err(|error| error.to_string())?;
-    let target = Target::open(&places.target).map_err(|error| error.to_string())?;
-    let flake = RelPath::new(b"flake.nix").map_err(|error| error.to_string())?;
-    let source = read_in(&target, &flake)?;
+    let (nar, time) = NarHash::with_time_of(&flake.target).map_err(|error| error.to_string())?;
+    let target = Target::open(&flake.target).map_err(|error| error.to_string())?;
+    let path = RelPath::new(b"flake.nix").map_err(|error| error.to_string())?;
+    let source = read_in(&target, &path)?;
     let target = source.and_then(|source| Flake::parse(&source).ok());
     let refreshed = names.iter().filter(|name| lock.refresh(name, &nar, time));
     if refreshed.count() == 0 {
         return Ok(false);
     }
     for name in names {
-        let asked = target.iter().flat_map(|target| &target.inputs);
-        if !lock.has_nested(name, asked.map(|input| input.name.as_str())) {
+        let inputs = target.iter().flat_map(|target| &target.inputs);
+        if !lock.has_nested(name, inputs.map(|input| input.name.as_str())) {
             return Err(format!(
                 "the tree has new inputs; `nix flake update {name}` locks them"
             ));
         }
     }
-    write(places, &lock.text())?;
+    write(flake, &lock.text())?;
     Ok(true)
 }
 
-/// What Nix says went wrong; where it names no error, what it said last.
+/// The error message of Nix, else its last line.
 fn cause(finished: &Finished) -> String {
     let last = || finished.tail.lines().last().map(str::to_owned);
-    let cause = complaint::cause(&finished.tail).or_else(last);
+    let cause = output::error_message(&finished.tail).or_else(last);
     cause.unwrap_or_else(|| finished.end.to_string())
 }
 
-/// The text of a file of a tree, or of one that a symlink leads to in it; `None` where nothing is there.
+/// The text of a file of a tree, following symlinks inside the tree; `None` if it is missing.
 fn read_in(tree: &Target, path: &RelPath) -> Result<Option<String>, String> {
     match tree.open_led(path).map_err(|error| error.to_string())? {
         PathTarget::Absent => Ok(None),
@@ -226,9 +223,9 @@ fn read_in(tree: &Target, path: &RelPath) -> Result<Option<String>, String> {
     }
 }
 
-/// Replaces the lock file of the host's flake whole, with the mode it had, where it really lies; or makes it.
-fn write(places: &Places, text: &str) -> Result<(), String> {
-    let path = places.flake.join(LOCK);
+/// Replaces or creates the lock file of the host flake, at its real path and with the mode it had.
+fn write(flake: &HostFlake, text: &str) -> Result<(), String> {
+    let path = flake.directory.join(LOCK);
     let path = fs::canonicalize(&path).unwrap_or(path);
     let directory = path.parent().unwrap_or(Path::new("/"));
     let directory = Directory::open(directory, Faults::default()).map_err(shown)?;
@@ -239,8 +236,11 @@ fn write(places: &Places, text: &str) -> Result<(), String> {
     replace(&directory, name, text.as_bytes(), mode).map_err(|error| error.to_string())
 }
 
-/// A failure with what the system said.
-#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
+/// A failure with its cause.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature that `map_err` needs"
+)]
 fn shown(failure: Failure) -> String {
     format!("{failure}: {}", failure.source)
 }

@@ -7,7 +7,7 @@ use hyper_sync::apply::{self, TxId, undo};
 use hyper_sync::git::RelPath;
 use hyper_sync::nix::NarHash;
 use hyper_sync::process::End;
-use hyper_sync::rebuild::{self, RunningSystem, Standing};
+use hyper_sync::rebuild::{self, ErrorKind, RunningSystem, SystemState};
 use hyper_sync::settings::Action;
 use hyper_sync::state::{self, Damage};
 use hyper_sync::text::Amount;
@@ -179,8 +179,8 @@ pub(super) fn undo() -> Vec<Error> {
     ])
 }
 
-fn standing() -> Standing {
-    Standing {
+fn system_state() -> SystemState {
+    SystemState {
         tree: Some(oid('a')),
         running: Some(Box::new(RunningSystem {
             system: "/nix/store/x-nixos-system".into(),
@@ -196,134 +196,119 @@ fn nar_hash() -> NarHash {
 }
 
 pub(super) fn rebuild() -> Vec<Error> {
-    let all: Vec<rebuild::Error> = before_the_build()
+    let kinds = before_the_build()
         .into_iter()
         .chain(the_build())
-        .chain(the_activation())
-        .collect();
-    errors(all)
+        .chain(the_activation());
+    let errors = kinds.map(|kind| {
+        let state = match &kind {
+            ErrorKind::FlakeUnreadable { .. } => SystemState::default(),
+            ErrorKind::TimedOut { activating, .. } if !activating.is_empty() => {
+                SystemState::default()
+            }
+            ErrorKind::Interrupted { .. } => SystemState {
+                running: None,
+                ..system_state()
+            },
+            _ => system_state(),
+        };
+        rebuild::Error { kind, state }.into()
+    });
+    errors.collect()
 }
 
-fn before_the_build() -> Vec<rebuild::Error> {
-    use rebuild::Error as E;
-    let standing = standing();
+fn before_the_build() -> Vec<ErrorKind> {
+    use ErrorKind as E;
     let names = vec!["desk".to_owned(), "lap".to_owned()];
     vec![
         E::ProgramMissing {
             program: "nixos-rebuild",
-            standing: standing.clone(),
         },
         E::FlakeUnreadable {
             path: "/etc/nixos/flake.nix".into(),
             cause: "it is not a regular file".to_owned(),
-            standing: Standing::default(),
         },
         E::FlakeMissing {
             path: "/etc/nixos/flake.nix".into(),
-            standing: standing.clone(),
         },
         E::HostUnclear {
             flake: "/etc/nixos".into(),
             names: names.clone(),
             hostname: "nixos".to_owned(),
-            standing: standing.clone(),
         },
         E::HostUnclear {
             flake: "/etc/nixos".into(),
             names: Vec::new(),
             hostname: "nixos".to_owned(),
-            standing: standing.clone(),
         },
         E::HostUnknown {
             flake: "/etc/nixos".into(),
             host: "dekstop".to_owned(),
             names,
-            standing: standing.clone(),
         },
         E::Spawn {
             program: "/run/current-system/sw/bin/nixos-rebuild".into(),
             source: missing(),
-            standing: standing.clone(),
         },
         E::Busy {
             unit: Some("nixos-rebuild-switch-to-configuration.service".to_owned()),
-            standing: standing.clone(),
         },
-        E::Busy {
-            unit: None,
-            standing,
-        },
+        E::Busy { unit: None },
         state().into(),
     ]
 }
 
-fn the_build() -> Vec<rebuild::Error> {
-    use rebuild::Error as E;
-    let standing = standing();
+fn the_build() -> Vec<ErrorKind> {
+    use ErrorKind as E;
     vec![
         E::Build {
             end: End::Exited(1),
             tail: "building\nerror: attribute 'x' missing".to_owned(),
-            standing: standing.clone(),
         },
         E::Build {
             end: End::Killed(9),
             tail: "building".to_owned(),
-            standing: standing.clone(),
         },
         E::LeftOut {
             path: path("var/x.nix"),
-            standing: standing.clone(),
         },
         E::OtherTree {
             expected: nar_hash(),
             actual: Some("sha256-AAAA".to_owned()),
-            standing: standing.clone(),
         },
         E::OtherTree {
             expected: nar_hash(),
             actual: None,
-            standing: standing.clone(),
         },
         E::TimedOut {
             after: Duration::from_secs(14400),
             activating: Vec::new(),
-            standing,
         },
     ]
 }
 
-fn the_activation() -> Vec<rebuild::Error> {
-    use rebuild::Error as E;
-    let standing = standing();
+fn the_activation() -> Vec<ErrorKind> {
+    use ErrorKind as E;
     let unit = "nixos-rebuild-switch-to-configuration.service".to_owned();
     vec![
         E::SelfRemoval {
             timer: "hyper-sync.timer".to_owned(),
-            standing: standing.clone(),
         },
         E::Activation {
             action: Action::Switch,
             end: "exit code 1".to_owned(),
             tail: "activating\nerror: no such group".to_owned(),
-            standing: standing.clone(),
         },
         E::Degraded {
             units: vec!["a.service".to_owned(), "b.service".to_owned()],
-            standing: standing.clone(),
         },
-        E::RebootNeeded { standing },
+        E::RebootNeeded,
         E::TimedOut {
             after: Duration::from_secs(14400),
             activating: vec![unit],
-            standing: Standing::default(),
         },
         E::Interrupted {
             activating: Vec::new(),
-            standing: Standing {
-                tree: Some(oid('a')),
-                running: None,
-            },
         },
     ]
 }

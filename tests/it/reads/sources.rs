@@ -72,8 +72,8 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("rebuild/machine.rs", ".exists()", NAMES),
     ("rebuild/machine.rs", ".is_dir()", NAMES),
     ("rebuild/pinned/lock.rs", "fs::canonicalize(", LINKS),
-    ("rebuild/places.rs", "fs::canonicalize(", LINKS),
-    ("rebuild/places.rs", ".exists()", NAMES),
+    ("rebuild/flake.rs", "fs::canonicalize(", LINKS),
+    ("rebuild/flake.rs", ".exists()", NAMES),
     (
         "rebuild/snapshot.rs",
         "OpenOptions::new(",
