@@ -86,7 +86,8 @@ fn the_exit_codes_of_the_activation_are_reported() {
         world.write("exit", code);
         world.rebuild(Action::Switch)
     };
-    assert!(matches!(switch("2"), Err(ErrorKind::Activation { .. })));
+    let error = switch("2").unwrap_err();
+    assert!(matches!(error.kind, ErrorKind::Activation { .. }));
     assert_eq!(switch("4").unwrap().status, RebuildStatus::Switched);
     let outcome = switch("100").unwrap();
     assert_eq!(outcome.status, RebuildStatus::RebootNeeded);

@@ -129,9 +129,10 @@ fn a_build_that_needs_an_excluded_file_fails_with_that_cause() {
             "target/module.nix",
             "{ text = builtins.readFile ./var/text; }",
         );
-        match world.rebuild(Action::Build).unwrap_err().kind {
+        let error = world.rebuild(Action::Build).unwrap_err();
+        match &error.kind {
             ErrorKind::LeftOut { path, .. } => assert_eq!(path.as_str(), "var/text", "{way:?}"),
-            other => panic!("{way:?}: {other}: {:?}", other.tail()),
+            _ => panic!("{way:?}: {error}: {:?}", error.tail()),
         }
     }
 }
