@@ -13,6 +13,7 @@ mod stream;
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, OnceLock},
 };
@@ -196,4 +197,12 @@ fn temporary() -> TempDir {
         .prefix("hyper-sync-test-")
         .tempdir()
         .expect("a temporary directory")
+}
+
+/// A new file that a server with another user may read, to be renamed to its place.
+fn readable_file(directory: &Path) -> tempfile::NamedTempFile {
+    tempfile::Builder::new()
+        .permissions(fs::Permissions::from_mode(0o644))
+        .tempfile_in(directory)
+        .unwrap()
 }

@@ -189,8 +189,7 @@ pub(crate) fn live(machine: &Machine, first: &str) {
     repo.commit_onto("merge", &[&ours, &theirs]);
     assert_eq!(machine.sync().route, "delta");
 
-    git::succeeds(repo.git().args(["tag", "v1", "main"]));
-    git::succeeds(repo.git().args(["tag", "-a", "-m", "v2", "v2", "main"]));
+    repo.tag("v1").annotated_tag("v2");
     for tag in ["v1", "v2"] {
         machine.fresh().sync_to(tag, &["--ref", tag]);
     }
@@ -208,15 +207,11 @@ pub(crate) fn live(machine: &Machine, first: &str) {
 
     // Set back to a commit that the machine had, and one that it never saw as its own.
     let tip = repo.id("main");
-    // By git, as a server that is not root must be able to read the file.
-    let set_back = |id: &str| {
-        git::succeeds(repo.git().args(["update-ref", "refs/heads/main", id]));
-    };
     for back in ["main~1", base.as_str()] {
-        set_back(&repo.id(back));
+        repo.update_ref("refs/heads/main", &repo.id(back));
         machine.refused(8, "sync::rewind");
         machine.assert_at(&tip);
-        set_back(&tip);
+        repo.update_ref("refs/heads/main", &tip);
     }
     // Another history.
     repo.write("flake.nix", "{ other = true; }\n")

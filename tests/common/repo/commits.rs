@@ -2,7 +2,7 @@
 
 use std::{fs, io::Write};
 
-use super::{Repo, stream};
+use super::{Repo, readable_file, stream};
 use crate::common::git;
 
 impl Repo {
@@ -118,7 +118,7 @@ impl Repo {
         let path = self.path().join(name);
         fs::create_dir_all(path.parent().expect("a ref has a directory")).unwrap();
         // Renamed into place: a server may be reading it. Made elsewhere: in `refs` it would be a ref itself.
-        let mut file = tempfile::NamedTempFile::new_in(self.path()).unwrap();
+        let mut file = readable_file(self.path());
         file.write_all(format!("{id}\n").as_bytes()).unwrap();
         file.persist(&path).unwrap();
         self

@@ -4,7 +4,7 @@ use std::{fs, io::Write};
 
 use sha1::{Digest, Sha1};
 
-use super::Repo;
+use super::{Repo, readable_file};
 use crate::common::git;
 
 /// One entry of a raw tree.
@@ -54,7 +54,7 @@ impl Repo {
         let path = directory.join(&id[2..]);
         if !path.exists() {
             fs::create_dir_all(&directory).unwrap();
-            let mut file = tempfile::NamedTempFile::new_in(&directory).unwrap();
+            let mut file = readable_file(&directory);
             let mut zlib = flate2::write::ZlibEncoder::new(&mut file, flate2::Compression::fast());
             zlib.write_all(&content).unwrap();
             zlib.finish().unwrap();

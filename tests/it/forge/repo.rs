@@ -258,3 +258,17 @@ fn snapshots_of_a_commit_and_of_its_checkout_are_equal() {
         Some(&Node::File(0o644, b"edited".to_vec()))
     );
 }
+
+/// A git server of another user serves it too.
+#[test]
+fn every_file_of_a_repository_is_readable_by_other_users() {
+    let repo = Repo::small();
+    repo.blob("raw");
+    repo.tag("v1").annotated_tag("v2");
+    for (path, node) in TreeSnapshot::of(repo.path()).nodes() {
+        if let Node::File(mode, _) = node {
+            let path = String::from_utf8_lossy(path);
+            assert_eq!(mode & 0o444, 0o444, "{path} has the mode {mode:04o}");
+        }
+    }
+}
