@@ -23,23 +23,9 @@
     reason = "a measurement that cannot set up its world has failed"
 )]
 
-#[path = "../../tests/common"]
-#[allow(
-    dead_code,
-    unused_imports,
-    unreachable_pub,
-    missing_docs,
-    reason = "shared with the tests; the measurement uses its part"
-)]
-mod common {
-    pub mod env;
-    pub mod forge;
-    pub mod git;
-    pub mod link;
-    pub mod repo;
-    pub mod snapshot;
-}
 mod bare;
+#[path = "../../tests/common/mod.rs"]
+mod common;
 mod contestants;
 mod measure;
 mod scenario;

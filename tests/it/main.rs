@@ -12,22 +12,8 @@
 )]
 
 /// What several areas share. A function that no area uses yet is no mistake here.
-#[path = "../common"]
-#[allow(
-    dead_code,
-    unused_imports,
-    unreachable_pub,
-    reason = "each area uses its part"
-)]
-mod common {
-    pub mod env;
-    pub mod forge;
-    pub mod git;
-    pub mod link;
-    pub mod machine;
-    pub mod repo;
-    pub mod snapshot;
-}
+#[path = "../common/mod.rs"]
+mod common;
 
 mod above; // owners and modes of what is above the state directory, token and signers
 mod apply; // the transaction by the library: each kind of change, without crashes

@@ -30,21 +30,8 @@ mod apply {
     pub(crate) mod world;
 }
 
-#[path = "../common"]
-#[allow(
-    dead_code,
-    unused_imports,
-    unreachable_pub,
-    reason = "the integration tests use the rest"
-)]
-mod common {
-    pub mod env;
-    pub mod forge;
-    pub mod git;
-    pub mod link;
-    pub mod repo;
-    pub mod snapshot;
-}
+#[path = "../common/mod.rs"]
+mod common;
 #[path = "../it/power.rs"]
 mod power;
 mod process;

@@ -11,22 +11,8 @@
 )]
 
 /// Fixtures of several test binaries.
-#[path = "../common"]
-#[allow(
-    dead_code,
-    unused_imports,
-    unreachable_pub,
-    reason = "each uses its part"
-)]
-mod common {
-    pub mod env;
-    pub mod forge;
-    pub mod git;
-    pub mod link;
-    pub mod machine;
-    pub mod repo;
-    pub mod snapshot;
-}
+#[path = "../common/mod.rs"]
+mod common;
 
 use std::time::Duration;
 

@@ -16,20 +16,8 @@
     reason = "a test that cannot set up its world has failed"
 )]
 
-#[path = "../common"]
-#[allow(
-    dead_code,
-    unused_imports,
-    unreachable_pub,
-    reason = "the integration tests use the rest"
-)]
-mod common {
-    pub mod env;
-    pub mod forge;
-    pub mod git;
-    pub mod repo;
-    pub mod snapshot;
-}
+#[path = "../common/mod.rs"]
+mod common;
 mod daemon;
 mod http;
 mod java;

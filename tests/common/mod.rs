@@ -1,0 +1,16 @@
+//! What several test binaries and the bench share. Each uses its part, so what one leaves unused is not dead.
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "each binary uses its part"
+)]
+
+pub mod env;
+pub mod forge;
+pub mod git;
+pub mod link;
+pub mod machine;
+pub mod repo;
+pub mod snapshot;
+pub mod world;
