@@ -1,4 +1,4 @@
-//! What several test binaries and the bench share. Each uses its part, so what one leaves unused is not dead.
+//! Fixtures of several test binaries and of the bench. Each uses its part, so what one leaves unused is not dead.
 #![allow(
     dead_code,
     unused_imports,
