@@ -6,7 +6,7 @@
 //! ([`fault`]), and [`Config`] turns the server into another kind of host: private, rate limited, without filters,
 //! without protocol v2, without an API.
 //!
-//! It is no GitHub: it answers what GitHub documents for the requests of a sync, and 404 for everything else.
+//! It is not a GitHub: it answers what GitHub documents for the requests of a sync, and 404 for everything else.
 
 mod api;
 mod archive;

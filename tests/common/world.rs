@@ -31,7 +31,7 @@ impl World {
     /// Follows a repository by its path, which is printed as `[repo]`.
     pub fn local(repo: &Repo) -> Self {
         let path = repo.path().display().to_string();
-        let world = Self::new(repo, None, format!("repo = '{path}'\n"));
+        let world = Self::at(repo, None, &format!("repo = '{path}'"));
         world.mask(&path, "[repo]");
         world
     }
@@ -43,32 +43,33 @@ impl World {
 
     /// As [`World::served`], by a forge of any kind.
     pub fn of_forge(repo: &Repo, forge: Forge) -> Self {
-        let address = format!("repo = '{}'\n", forge.git_url());
-        Self::new(repo, Some(forge), address)
+        let address = format!("repo = '{}'", forge.git_url());
+        Self::at(repo, Some(forge), &address)
     }
 
     /// Follows a repository on a GitHub that is served here, by this transport (`auto`, `api`, `git`).
     pub fn github(repo: &Repo, transport: &str) -> Self {
         let forge = Forge::serve(repo);
         let address = format!(
-            "repo = '{}'\napi_url = '{}'\ntransport = '{transport}'\n",
+            "repo = '{}'\napi_url = '{}'\ntransport = '{transport}'",
             forge.owner_name(),
             forge.api_url()
         );
-        Self::new(repo, Some(forge), address)
+        Self::at(repo, Some(forge), &address)
     }
 
-    fn new(repo: &Repo, forge: Option<Forge>, address: String) -> Self {
+    /// Follows a repository by lines of the configuration file that say where it is.
+    pub fn at(repo: &Repo, forge: Option<Forge>, address: &str) -> Self {
         let sandbox = Sandbox::new();
         if let Some(forge) = &forge {
             sandbox.mask_forge(forge);
         }
-        sandbox.config(&address);
+        sandbox.config(address);
         Self {
             sandbox,
             repo: repo.clone(),
             forge,
-            address,
+            address: format!("{address}\n"),
         }
     }
 

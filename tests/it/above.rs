@@ -1,4 +1,4 @@
-//! What is above the files that root relies on: nobody else may be able to exchange them.
+//! The directories above files that root trusts: no other user may be able to replace those files.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
@@ -16,19 +16,19 @@ use hyper_sync::vetted::{Untrusted, UntrustedReason};
 
 const OTHER: u32 = 12345;
 
-/// `above/below`, a link to it, and what is opened there.
-struct World {
+/// `above/below`, a link to it, and what is opened there. The functions under test need no machine.
+struct Above {
     root: tempfile::TempDir,
 }
 
-impl World {
+impl Above {
     fn new() -> Self {
-        let world = Self {
+        let above = Self {
             root: tempfile::tempdir().unwrap(),
         };
-        fs::create_dir_all(world.path("above/below")).unwrap();
-        symlink(world.path("above/below"), world.path("link")).unwrap();
-        world
+        fs::create_dir_all(above.path("above/below")).unwrap();
+        symlink(above.path("above/below"), above.path("link")).unwrap();
+        above
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -39,10 +39,9 @@ impl World {
         fs::set_permissions(self.path(path), fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    /// What is refused of each way in which somebody else can have a hand in what is at `name`, in `above/below`; and
-    /// that nothing else is.
-    fn is_judged(&self, name: &str, open: &dyn Fn(&Path) -> Result<(), PathBuf>) {
-        // Nothing is judged for anybody else.
+    /// Each way by which another user can replace `name` in `above/below` is refused, and nothing else is.
+    fn assert_judged(&self, name: &str, open: &dyn Fn(&Path) -> Result<(), PathBuf>) {
+        // For other users nothing is checked.
         if !rustix::process::geteuid().is_root() {
             return;
         }
@@ -85,33 +84,33 @@ impl World {
 }
 
 #[test]
-fn a_state_directory_is_judged_with_all_that_is_above_it() {
-    let world = World::new();
+fn a_state_directory_is_checked_with_all_directories_above_it() {
+    let above = Above::new();
     let open = |path: &Path| match StateDir::open(path) {
         Ok(_) => Ok(()),
         Err(state::Error::Exposed { above, .. }) => Err(above),
         Err(other) => panic!("{other}"),
     };
-    world.is_judged("state", &open);
+    above.assert_judged("state", &open);
 
     // Nothing is made before.
-    let world = World::new();
-    world.mode("above", 0o777);
+    let above = Above::new();
+    above.mode("above", 0o777);
     if rustix::process::geteuid().is_root() {
-        assert!(open(&world.path("above/new/state")).is_err());
-        assert!(!world.path("above/new").exists());
+        assert!(open(&above.path("above/new/state")).is_err());
+        assert!(!above.path("above/new").exists());
     }
-    world.mode("above", 0o755);
-    open(&world.path("above/new/state")).unwrap();
+    above.mode("above", 0o755);
+    open(&above.path("above/new/state")).unwrap();
 }
 
 #[test]
-fn a_file_of_signers_is_judged_with_all_that_is_above_it() {
-    let world = World::new();
+fn a_file_of_signers_is_checked_with_all_directories_above_it() {
+    let above = Above::new();
     let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHfLOPWNuSQ1N0qMJmnJPqTtvhRvM5cGNV+Vg5ZgIPiq";
-    let file = world.path("above/below/signers");
+    let file = above.path("above/below/signers");
     fs::write(&file, format!("me@example.org {key}\n")).unwrap();
-    world.mode("above/below/signers", 0o644);
+    above.mode("above/below/signers", 0o644);
     let load = |path: &Path| match Signers::load(path, &Env::empty(), &Arc::default()) {
         Ok(_) => Ok(()),
         Err(signature::Error::File(Untrusted {
@@ -120,24 +119,24 @@ fn a_file_of_signers_is_judged_with_all_that_is_above_it() {
         })) => Err(above),
         Err(other) => panic!("{other}"),
     };
-    world.is_judged("signers", &load);
+    above.assert_judged("signers", &load);
 
     // A link to the file leads through other directories, which count as well.
-    let elsewhere = world.path("elsewhere");
+    let elsewhere = above.path("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
     symlink(&file, elsewhere.join("signers")).unwrap();
     load(&elsewhere.join("signers")).unwrap();
-    world.mode("above", 0o777);
+    above.mode("above", 0o777);
     if rustix::process::geteuid().is_root() {
-        assert_eq!(load(&elsewhere.join("signers")), Err(world.path("above")));
+        assert_eq!(load(&elsewhere.join("signers")), Err(above.path("above")));
     }
 }
 
 #[test]
-fn a_token_file_is_judged_with_all_that_is_above_it() {
-    let world = World::new();
-    fs::write(world.path("above/below/token"), "ghp_x\n").unwrap();
-    world.mode("above/below/token", 0o600);
+fn a_token_file_is_checked_with_all_directories_above_it() {
+    let above = Above::new();
+    fs::write(above.path("above/below/token"), "ghp_x\n").unwrap();
+    above.mode("above/below/token", 0o600);
     let env = Env::empty();
     let find = |path: &Path| {
         let search = TokenSearch {
@@ -153,17 +152,17 @@ fn a_token_file_is_judged_with_all_that_is_above_it() {
             Err(other) => panic!("{other}"),
         }
     };
-    world.is_judged("token", &find);
+    above.assert_judged("token", &find);
 }
 
 #[test]
-fn packs_go_to_the_store_that_was_opened_whatever_stands_at_its_path_later() {
-    let world = World::new();
-    let state = world.path("above/below");
+fn packs_go_to_the_store_that_was_opened_also_when_its_path_is_replaced() {
+    let above = Above::new();
+    let state = above.path("above/below");
     let store = Store::open(&state, 1 << 20).unwrap();
-    fs::rename(state.join("objects.git"), world.path("moved")).unwrap();
-    fs::create_dir_all(world.path("trap/objects/pack")).unwrap();
-    symlink(world.path("trap"), state.join("objects.git")).unwrap();
+    fs::rename(state.join("objects.git"), above.path("moved")).unwrap();
+    fs::create_dir_all(above.path("trap/objects/pack")).unwrap();
+    symlink(above.path("trap"), state.join("objects.git")).unwrap();
     let content = b"content";
     let id = Oid::of(ObjectKind::Blob, content).unwrap();
     let mut writer = store.writer().unwrap();
@@ -175,14 +174,14 @@ fn packs_go_to_the_store_that_was_opened_whatever_stands_at_its_path_later() {
     store.make_durable().unwrap();
     assert_eq!(store.read(ObjectKind::Blob, id).unwrap(), content);
     let packs = |path: &str| {
-        fs::read_dir(world.path(path).join("objects/pack"))
+        fs::read_dir(above.path(path).join("objects/pack"))
             .unwrap()
             .count()
     };
     assert_eq!((packs("moved"), packs("trap")), (2, 0));
     drop(store);
 
-    // The link is no store, and is replaced; what it leads to is left alone.
+    // The link is replaced by a store; the directory that it leads to is unchanged.
     let store = Store::open(&state, 1 << 20).unwrap();
     assert!(store.was_rebuilt());
     assert!(!state.join("objects.git").is_symlink());

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use crate::common::env::Sandbox;
 use crate::common::repo::Repo;
 
-use world::{Failed, Node, Run, Tree, World, commit, executable, file, link, path, tree};
+use world::{Failed, LibraryTarget, Node, Run, Tree, commit, executable, file, link, path, tree};
 
 pub(crate) mod attacker;
 pub(crate) mod crash;
@@ -51,7 +51,7 @@ fn new() -> Tree {
 
 #[test]
 fn brings_a_target_to_a_commit_and_from_there_to_another() {
-    let world = World::new();
+    let world = LibraryTarget::new();
     let applied = world.sync(&old(), &Run::default()).unwrap();
     assert_eq!((applied.written, applied.deleted), (8, 0));
     assert_eq!(world.read(), old());
@@ -71,7 +71,7 @@ fn brings_a_target_to_a_commit_and_from_there_to_another() {
 
 #[test]
 fn a_run_with_nothing_to_do_writes_nothing() {
-    let world = World::at(&old(), |_| ());
+    let world = LibraryTarget::at(&old(), |_| ());
     let (run, calls) = Run::counting();
     let applied = world.sync(&old(), &run).unwrap();
     assert_eq!(applied.id, None);
@@ -80,7 +80,7 @@ fn a_run_with_nothing_to_do_writes_nothing() {
 
 #[test]
 fn a_commit_that_changes_no_file_is_only_remembered() {
-    let world = World::at(&old(), |_| ());
+    let world = LibraryTarget::at(&old(), |_| ());
     let mut same_files = old();
     same_files.insert("README".to_owned(), file("new readme"));
     world.write("README", &file("new readme"));
@@ -91,7 +91,7 @@ fn a_commit_that_changes_no_file_is_only_remembered() {
 
 #[test]
 fn makes_a_target_that_does_not_exist() {
-    let world = World::without_target();
+    let world = LibraryTarget::without_target();
     world.sync(&old(), &Run::default()).unwrap();
     assert_eq!(world.read(), old());
     let mode = fs::metadata(&world.target).unwrap().permissions().mode();
@@ -100,7 +100,7 @@ fn makes_a_target_that_does_not_exist() {
 
 #[test]
 fn a_first_run_that_fails_leaves_no_target_behind() {
-    let world = World::without_target();
+    let world = LibraryTarget::without_target();
     let run = Run::with(|call| {
         if call.name == "symlink" {
             Outcome::Fail(Errno::NOSPC)
@@ -129,7 +129,7 @@ fn files_become_directories_and_directories_files() {
         ("b", file("file b")),
         ("l/x", file("x")),
     ]);
-    let world = World::at(&before, |world| world.write("b/empty/dir", &Node::Empty));
+    let world = LibraryTarget::at(&before, |world| world.write("b/empty/dir", &Node::Empty));
     world.sync(&after, &Run::default()).unwrap();
     assert_eq!(world.read(), after);
     world.sync(&before, &Run::default()).unwrap();
@@ -143,7 +143,7 @@ fn a_directory_that_cannot_give_way_to_a_file_leaves_a_run_that_can_be_finished(
     let after = tree([("b", file("file b"))]);
     for errno in [Errno::ACCESS, Errno::PERM] {
         for name in ["b", "b/c"] {
-            let world = World::at(&before, |_| ());
+            let world = LibraryTarget::at(&before, |_| ());
             let refused = world.target.join(name);
             let failed = AtomicBool::new(false);
             let run = Run::with(move |call| {
@@ -168,7 +168,7 @@ fn a_directory_that_cannot_give_way_to_a_file_leaves_a_run_that_can_be_finished(
 fn a_directory_that_stays_in_the_place_of_a_file_is_not_removed_behind_the_report() {
     let before = tree([("b/c", file("c")), ("z", file("z"))]);
     let after = tree([("b", file("file b")), ("y", file("y"))]);
-    let world = World::at(&before, |_| ());
+    let world = LibraryTarget::at(&before, |_| ());
     let (put, z) = (world.target.join("b/mine"), world.target.join("z"));
     let busy = AtomicBool::new(false);
     let run = Run::with(move |call| {
@@ -190,7 +190,7 @@ fn a_directory_that_stays_in_the_place_of_a_file_is_not_removed_behind_the_repor
     assert_eq!(
         world.read(),
         expected,
-        "what is told to be in place is there"
+        "a directory that is reported as in place is there"
     );
     world.sync(&after, &Run::default()).unwrap();
     assert_eq!(world.read(), after);
@@ -200,7 +200,7 @@ fn a_directory_that_stays_in_the_place_of_a_file_is_not_removed_behind_the_repor
 fn directories_with_foreign_files_stay_and_empty_ones_of_ours_go() {
     let before = tree([("d/e/f", file("f")), ("g/h/i", file("i")), ("k", file("k"))]);
     let after = tree([("k", file("k"))]);
-    let world = World::at(&before, |world| {
+    let world = LibraryTarget::at(&before, |world| {
         world.write("d/mine", &file("mine"));
         world.write("untouched", &Node::Empty);
     });
@@ -214,8 +214,8 @@ fn directories_with_foreign_files_stay_and_empty_ones_of_ours_go() {
 }
 
 #[test]
-fn modes_are_exact_whatever_was_there() {
-    let world = World::at(&old(), |world| {
+fn modes_are_those_of_the_commit_over_any_earlier_mode() {
+    let world = LibraryTarget::at(&old(), |world| {
         for (name, mode) in [("README", 0o600), ("modules/a.nix", 0o666)] {
             fs::set_permissions(world.target.join(name), fs::Permissions::from_mode(mode)).unwrap();
         }
@@ -269,7 +269,7 @@ fn modes_do_not_depend_on_the_umask() {
 
 #[test]
 fn a_directory_that_hands_its_group_down_is_a_target_like_any_other() {
-    let world = World::at(&old(), |world| {
+    let world = LibraryTarget::at(&old(), |world| {
         fs::set_permissions(&world.target, fs::Permissions::from_mode(0o2775)).unwrap();
     });
     // The staging directory gets the bit too, and must be known again by a run that finds it.
@@ -289,7 +289,7 @@ fn a_directory_that_hands_its_group_down_is_a_target_like_any_other() {
 #[test]
 fn an_immutable_file_or_directory_is_found_before_anything_is_written() {
     use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
-    let world = World::at(&old(), |_| ());
+    let world = LibraryTarget::at(&old(), |_| ());
     for name in ["README", "modules"] {
         let file = fs::File::open(world.target.join(name)).unwrap();
         let before = ioctl_getflags(&file).unwrap_or(IFlags::empty());
@@ -312,7 +312,7 @@ fn a_directory_that_may_not_be_written_is_found_before_anything_is_written() {
         // Root may write everywhere.
         return;
     }
-    let world = World::at(&old(), |_| ());
+    let world = LibraryTarget::at(&old(), |_| ());
     let modules = world.target.join("modules");
     fs::set_permissions(&modules, fs::Permissions::from_mode(0o555)).unwrap();
     let (run, calls) = Run::counting();
@@ -324,7 +324,7 @@ fn a_directory_that_may_not_be_written_is_found_before_anything_is_written() {
 
 #[test]
 fn replaces_a_hard_linked_file_and_leaves_its_other_name() {
-    let world = World::at(&old(), |world| {
+    let world = LibraryTarget::at(&old(), |world| {
         fs::hard_link(world.target.join("README"), world.target.join("other")).unwrap();
     });
     world.sync(&new(), &Run::default()).unwrap();
@@ -334,7 +334,7 @@ fn replaces_a_hard_linked_file_and_leaves_its_other_name() {
 
 #[test]
 fn an_unchanged_file_keeps_its_inode() {
-    let world = World::at(&old(), |_| ());
+    let world = LibraryTarget::at(&old(), |_| ());
     let inode = |name: &str| fs::metadata(world.target.join(name)).unwrap().ino();
     let before = inode("modules/a.nix");
     world.sync(&new(), &Run::default()).unwrap();
@@ -343,7 +343,7 @@ fn an_unchanged_file_keeps_its_inode() {
 
 #[test]
 fn a_replaced_edit_is_kept_to_be_put_back() {
-    let world = World::at(&old(), |world| world.write("README", &file("my edit")));
+    let world = LibraryTarget::at(&old(), |world| world.write("README", &file("my edit")));
     let applied = world.sync(&new(), &Run::default()).unwrap();
     assert_eq!(world.read(), new());
     let state = world.open_state();
@@ -376,8 +376,8 @@ fn removes(call: &Call<'_>, name: &str) -> bool {
 fn race(
     when: impl Fn(&Call<'_>) -> bool + Send + Sync + 'static,
     act: impl Fn(&std::path::Path) + Send + Sync + 'static,
-) -> (World, Result<hyper_sync::apply::Applied, Error>) {
-    let world = World::at(&old(), |_| ());
+) -> (LibraryTarget, Result<hyper_sync::apply::Applied, Error>) {
+    let world = LibraryTarget::at(&old(), |_| ());
     let target = world.target.clone();
     let run = Run::meanwhile(when, move || act(&target));
     let result = world.sync(&new(), &run);
@@ -453,7 +453,7 @@ fn a_file_that_vanishes_is_written_again() {
 
 #[test]
 fn a_write_through_an_open_handle_after_the_exchange_is_kept_aside() {
-    let world = World::at(&old(), |_| ());
+    let world = LibraryTarget::at(&old(), |_| ());
     let handle = fs::OpenOptions::new()
         .append(true)
         .open(world.target.join("README"))
@@ -471,7 +471,7 @@ fn a_write_through_an_open_handle_after_the_exchange_is_kept_aside() {
 }
 
 #[test]
-fn an_edit_of_a_file_that_was_just_written_stays_and_is_told() {
+fn an_edit_of_a_file_that_was_just_written_stays_and_is_reported() {
     let (world, result) = race(
         |call| removes(call, "gone.sh"),
         |target| fs::write(target.join("README"), "edit of the new one").unwrap(),
@@ -517,7 +517,7 @@ fn a_directory_or_socket_that_appears_in_the_way_stays() {
 
 #[test]
 fn a_directory_that_is_replaced_by_a_symlink_is_not_followed() {
-    let world = World::at(&old(), |_| ());
+    let world = LibraryTarget::at(&old(), |_| ());
     let outside = world.state.with_file_name("outside");
     fs::create_dir(&outside).unwrap();
     fs::write(outside.join("b.nix"), "outside").unwrap();
@@ -556,7 +556,7 @@ fn a_target_that_is_moved_away_is_not_written_into() {
 #[test]
 fn a_signal_before_the_commit_point_changes_nothing_and_after_it_is_too_late() {
     for (after, name) in [(false, "create"), (true, "exchange")] {
-        let world = World::at(&old(), |_| ());
+        let world = LibraryTarget::at(&old(), |_| ());
         let interrupt = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&interrupt);
         let mut run = Run::meanwhile(
@@ -579,7 +579,7 @@ fn a_signal_before_the_commit_point_changes_nothing_and_after_it_is_too_late() {
 
 #[test]
 fn nothing_is_written_where_something_foreign_has_the_staging_name() {
-    let world = World::at(&old(), |world| {
+    let world = LibraryTarget::at(&old(), |world| {
         fs::write(world.target.join(".hyper-sync.tmp"), "mine").unwrap();
     });
     let result = world.sync(&new(), &Run::default());
@@ -605,8 +605,8 @@ impl Content for Liar<'_> {
 }
 
 #[test]
-fn content_that_is_not_what_its_id_says_is_never_written() {
-    let world = World::at(&old(), |_| ());
+fn content_that_does_not_hash_to_its_id_is_never_written() {
+    let world = LibraryTarget::at(&old(), |_| ());
     world.store.add(&new());
     let result = world.sync_from(&new(), &Run::default(), &Liar(&world.store));
     assert!(
@@ -620,7 +620,7 @@ fn content_that_is_not_what_its_id_says_is_never_written() {
 // What the file system does not have.
 
 #[test]
-fn without_exchange_hard_links_keep_what_is_displaced() {
+fn without_exchange_hard_links_keep_displaced_files() {
     for missing in [
         &["exchange"][..],
         &["rename_new"],
@@ -633,7 +633,7 @@ fn without_exchange_hard_links_keep_what_is_displaced() {
                 Outcome::Proceed
             }
         };
-        let world = World::new();
+        let world = LibraryTarget::new();
         world.sync(&old(), &Run::with(lacking)).unwrap();
         assert_eq!(world.read(), old());
         world.write("README", &file("edit"));
@@ -663,7 +663,7 @@ fn without_exchange_hard_links_keep_what_is_displaced() {
 
 #[test]
 fn a_file_system_without_exchange_and_links_is_refused() {
-    let world = World::new();
+    let world = LibraryTarget::new();
     let run = Run::with(|call| {
         if matches!(call.name, "exchange" | "link") {
             Outcome::Fail(Errno::OPNOTSUPP)
@@ -685,7 +685,7 @@ fn a_file_system_without_exchange_and_links_is_refused() {
 #[test]
 fn a_target_that_root_could_be_led_away_from_is_refused() {
     use hyper_sync::fs::{Error, Target};
-    let world = World::new();
+    let world = LibraryTarget::new();
     let link = world.target.with_file_name("link");
     symlink(&world.target, &link).unwrap();
     assert!(matches!(

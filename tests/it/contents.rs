@@ -23,7 +23,7 @@ fn machine_with(contents: &[Vec<u8>]) -> Machine {
 }
 
 #[test]
-fn what_the_store_has_is_kept_and_what_it_lacks_is_told_in_order() {
+fn stored_blobs_are_kept_and_missing_ones_reported_in_order() {
     let numbered = |from: u32| (from..from + 50).map(|n| n.to_be_bytes().repeat(300));
     let here: Vec<Vec<u8>> = numbered(0).collect();
     let elsewhere: Vec<Vec<u8>> = numbered(1000).collect();
@@ -45,7 +45,7 @@ fn what_the_store_has_is_kept_and_what_it_lacks_is_told_in_order() {
 }
 
 #[test]
-fn what_is_too_much_to_keep_is_counted_all_the_same() {
+fn blobs_over_the_memory_limit_are_counted_too() {
     let large = vec![8; 9 << 20];
     let mut all: Vec<Vec<u8>> = (0..7).map(|byte| vec![byte; 5 << 20]).collect();
     all.push(large.clone());

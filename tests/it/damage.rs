@@ -4,13 +4,13 @@
 //! The same in the middle of an update, with the journal: [`crate::recover`].
 
 use std::fs;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::apply::update::flip;
-use crate::common::env::{Output, Sandbox};
-use crate::common::repo::Repo;
 use crate::common::snapshot::TreeSnapshot;
+use crate::common::world::World;
 
 type Damage = fn(&Path);
 
@@ -38,22 +38,14 @@ fn rewrite(path: &Path, bytes: &[u8]) {
 }
 
 /// A target at the second of three commits, and a copy of all that hyper-sync knows of it.
-struct World {
-    sandbox: Sandbox,
-    repo: Repo,
-    saved: PathBuf,
+struct Saved {
+    world: World,
+    copy: PathBuf,
 }
 
-impl World {
+impl Saved {
     fn new() -> Self {
-        let (sandbox, repo) = (Sandbox::new(), Repo::small());
-        let saved = sandbox.root().join("saved");
-        let world = Self {
-            sandbox,
-            repo,
-            saved,
-        };
-        let _ = world.sync().ok();
+        let world = World::small().synced();
         let change = |flake: &str, name: &str, message: &str| {
             world
                 .repo
@@ -62,23 +54,14 @@ impl World {
                 .commit(message);
         };
         change("{ second = true; }\n", "modules/second.nix", "second");
-        world.sandbox.edit(EDITED, MINE);
-        let path = world.path();
-        let args = ["sync", "--repo", &path, "--local-edits", "replace"];
-        let _ = world.sandbox.run(&args).ok();
+        world.edit(EDITED, MINE);
+        let _ = world.sync(&["--local-edits", "replace"]).ok();
         change("{ third = true; }\n", "modules/third.nix", "third");
-        fs::create_dir(&world.saved).unwrap();
-        copy(&world.sandbox.state(), &world.saved.join("state"));
-        copy(&world.sandbox.target(), &world.saved.join("target"));
-        world
-    }
-
-    fn path(&self) -> String {
-        self.repo.path().display().to_string()
-    }
-
-    fn sync(&self) -> Output {
-        self.sandbox.run(&["sync", "--repo", &self.path()])
+        let saved = world.root().join("saved");
+        fs::create_dir(&saved).unwrap();
+        copy(&world.state(), &saved.join("state"));
+        copy(&world.target(), &saved.join("target"));
+        Self { world, copy: saved }
     }
 
     /// Every file of the state directory but the lock, whose content means nothing.
@@ -94,24 +77,32 @@ impl World {
             }
         }
         let mut files = Vec::new();
-        walk(&self.sandbox.state(), &mut files);
+        walk(&self.state(), &mut files);
         files.sort();
         files
     }
 
     fn restore(&self) {
-        for directory in [self.sandbox.state(), self.sandbox.target()] {
+        for directory in [self.state(), self.target()] {
             fs::remove_dir_all(&directory).unwrap();
-            copy(&self.saved.join(directory.file_name().unwrap()), &directory);
+            copy(&self.copy.join(directory.file_name().unwrap()), &directory);
         }
     }
 
     /// The target is at a commit, but for what somebody edits.
-    fn assert_at(&self, revision: &str, context: &str) {
+    fn assert_unedited_at(&self, revision: &str, context: &str) {
         let wanted = TreeSnapshot::of_commit(&self.repo, revision).without(|path| path == EDITED);
-        let found = self.sandbox.target_tree().without(|path| path == EDITED);
+        let found = self.target_tree().without(|path| path == EDITED);
         let difference = wanted.difference(&found);
         assert!(difference.is_empty(), "{difference:?} after {context}");
+    }
+}
+
+impl Deref for Saved {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.world
     }
 }
 
@@ -121,28 +112,26 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn any_damaged_file_of_the_state_is_survived_by_the_next_sync() {
-    let world = World::new();
+fn after_damage_to_any_file_of_the_state_the_next_sync_reaches_the_commit_or_refuses() {
+    let world = Saved::new();
     let mut cases = 0;
     for file in world.files() {
         for (how, damage) in DAMAGES {
             world.restore();
-            let before = world.sandbox.target_tree();
+            let before = world.target_tree();
             damage(&file);
-            let output = world.sync();
+            let output = world.sync(&[]);
             let context = format!("{} {how}: {}", file.display(), output.stderr);
             if file.ends_with("state/index") {
-                // What is ours is not known any more, so nothing that differs is replaced without being told to.
+                // What is ours is not known any more, so nothing that differs is replaced without the option.
                 assert_eq!(output.code, Some(8), "{context}");
                 assert!(output.stderr.contains("help: "), "{context}");
-                world.sandbox.target_tree().assert_same(&before);
-                let path = world.path();
-                let told = ["sync", "--repo", &path, "--local-edits", "replace"];
-                let _ = world.sandbox.run(&told).ok();
+                world.target_tree().assert_same(&before);
+                let _ = world.sync(&["--local-edits", "replace"]).ok();
             } else {
                 assert_eq!(output.code, Some(0), "{context}");
             }
-            world.assert_at("main", &context);
+            world.assert_unedited_at("main", &context);
             cases += 1;
         }
     }
@@ -151,28 +140,28 @@ fn any_damaged_file_of_the_state_is_survived_by_the_next_sync() {
 
 /// Nothing is put in place that is not what was kept.
 #[test]
-fn a_rollback_from_damaged_copies_is_right_or_refused_with_what_to_do() {
-    let world = World::new();
+fn a_rollback_from_damaged_copies_is_right_or_refused_with_help() {
+    let world = Saved::new();
     let (mut right, mut refused) = (0, 0);
     for file in world.files() {
-        if !file.starts_with(world.sandbox.state().join("undo")) {
+        if !file.starts_with(world.state().join("undo")) {
             continue;
         }
         for (how, damage) in DAMAGES {
             world.restore();
-            let before = world.sandbox.target_tree();
+            let before = world.target_tree();
             damage(&file);
-            let output = world.sandbox.run(&["rollback", "--repo", &world.path()]);
+            let output = world.run(&["rollback"]);
             let context = format!("{} {how}: {}", file.display(), output.stderr);
             if output.code == Some(0) {
-                world.assert_at("main~2", &context);
-                let edited = fs::read_to_string(world.sandbox.target().join(EDITED)).unwrap();
+                world.assert_unedited_at("main~2", &context);
+                let edited = fs::read_to_string(world.target().join(EDITED)).unwrap();
                 assert_eq!(edited, MINE, "{context}");
                 right += 1;
             } else {
                 assert_eq!(output.code, Some(12), "{context}");
                 assert!(output.stderr.contains("help: "), "{context}");
-                world.sandbox.target_tree().assert_same(&before);
+                world.target_tree().assert_same(&before);
                 refused += 1;
             }
         }
@@ -183,50 +172,46 @@ fn a_rollback_from_damaged_copies_is_right_or_refused_with_what_to_do() {
 /// Or the updates before it would be taken for it.
 #[test]
 fn a_rollback_over_an_update_whose_record_is_damaged_is_refused() {
-    let world = World::new();
-    let _ = world.sync().ok();
-    let before = world.sandbox.target_tree();
-    let record = world.sandbox.state().join("undo/000002/transaction");
+    let world = Saved::new();
+    let _ = world.sync(&[]).ok();
+    let before = world.target_tree();
+    let record = world.state().join("undo/000002/transaction");
     flip(&record);
-    let path = world.path();
-    let output = world.sandbox.run(&["rollback", "2", "--repo", &path]);
+    let output = world.run(&["rollback", "2"]);
     assert_eq!(output.code, Some(12), "{}", output.stderr);
     assert!(output.stderr.contains("update 000002"), "{}", output.stderr);
-    world.sandbox.target_tree().assert_same(&before);
+    world.target_tree().assert_same(&before);
     fs::remove_file(&record).unwrap();
-    let output = world.sandbox.run(&["rollback", "2", "--repo", &path]);
+    let output = world.run(&["rollback", "2"]);
     assert_eq!(output.code, Some(12), "{}", output.stderr);
-    let output = world.sandbox.run(&["restore", EDITED, "--repo", &path]);
+    let output = world.run(&["restore", EDITED]);
     assert_eq!(output.code, Some(12), "{}", output.stderr);
-    world.sandbox.target_tree().assert_same(&before);
-    let _ = world.sandbox.run(&["rollback", "1", "--repo", &path]).ok();
-    world.assert_at("main~1", "a rollback to before the last update");
+    world.target_tree().assert_same(&before);
+    let _ = world.run(&["rollback", "1"]).ok();
+    world.assert_unedited_at("main~1", "a rollback to before the last update");
 }
 
-/// What cannot be looked at is not damaged, and not thrown away.
+/// What cannot be read is not damaged, and not thrown away.
 #[test]
 fn without_file_descriptors_the_store_stays_as_it_is() {
-    let world = World::new();
-    world.sandbox.link_tool("sh");
-    let path = world.path();
-    let args = ["rollback", "--repo", &path];
+    let world = Saved::new();
+    world.link_tool("sh");
     for limit in 5..12 {
         let limited = format!("ulimit -n {limit}; exec \"$@\"");
         let wrapper = ["sh", "-c", &limited, "sh"];
-        let output = world.sandbox.process(&wrapper, &args).output().unwrap();
+        let output = world.process(&wrapper, &["rollback"]).output().unwrap();
         assert_eq!(output.status.code(), Some(9), "{limit}: {output:?}");
     }
-    let _ = world.sandbox.run(&args).ok();
-    world.assert_at("main~2", "a rollback");
+    let _ = world.run(&["rollback"]).ok();
+    world.assert_unedited_at("main~2", "a rollback");
 }
 
 /// Of the real binary, with the object store, which no hook watches: a `fsync` that is gone is missing here.
 #[test]
-fn what_an_update_makes_durable_is_all_of_this() {
-    let world = World::new();
-    world.sandbox.link_tool("strace");
-    let log = world.sandbox.root().join("log");
-    let path = world.path();
+fn an_update_flushes_these_files_and_directories() {
+    let world = Saved::new();
+    world.link_tool("strace");
+    let log = world.root().join("log");
     let strace = [
         "strace",
         "-f",
@@ -237,10 +222,10 @@ fn what_an_update_makes_durable_is_all_of_this() {
         "-o",
     ];
     let strace = [&strace[..], &[log.to_str().unwrap()]].concat();
-    let args = ["sync", "--local-edits", "replace", "--repo", &path];
-    let status = world.sandbox.process(&strace, &args).status().unwrap();
+    let args = ["sync", "--local-edits", "replace"];
+    let status = world.process(&strace, &args).status().unwrap();
     assert!(status.success());
-    let root = world.sandbox.root().to_str().unwrap();
+    let root = world.root().to_str().unwrap();
     let log = fs::read_to_string(log).unwrap();
     let mut synced: Vec<String> = log
         .lines()

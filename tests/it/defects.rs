@@ -350,11 +350,11 @@ fn n_a_second_run_does_not_interleave() {
     lock.lock().unwrap();
     let output = sync_api(&world, &forge, &[]).code(10);
     assert!(output.stderr.contains("another run"), "{}", output.masked());
-    assert_eq!(forge.count(), 0, "nothing was asked for");
+    assert_eq!(forge.count(), 0, "no request was sent");
 }
 
 #[test]
-fn o_nothing_is_ever_asked_of_a_person() {
+fn o_nothing_prompts_for_an_answer() {
     let repo = Repo::small();
     let world = Sandbox::new();
     world.tool("nixos-rebuild", "read line && exit 66; exit 0");
@@ -369,7 +369,7 @@ fn o_nothing_is_ever_asked_of_a_person() {
 }
 
 #[test]
-fn p_downloads_are_verified_even_without_validation_and_a_check_can_tell_by_its_exit_code() {
+fn p_downloads_are_verified_even_without_validation_and_a_check_has_an_exit_code_for_changes() {
     let repo = Repo::small();
     let forge = Forge::serve(&repo);
     let world = Sandbox::new();

@@ -2,66 +2,51 @@
 
 use std::os::unix::fs::symlink;
 
-use crate::common::env::{Output, Sandbox};
 use crate::common::git;
 use crate::common::repo::Repo;
 use crate::common::snapshot::TreeSnapshot;
+use crate::common::world::World;
 
-struct World {
-    sandbox: Sandbox,
-    repo: Repo,
+/// A target at a commit with files of every kind.
+fn world() -> World {
+    let repo = Repo::small();
+    repo.write("crlf.txt", "one\r\ntwo\r\nthree\r\n")
+        .write("cr.txt", "one\rtwo\rthree")
+        .write("escape.txt", "plain\n")
+        .write("with space.nix", "a\nb\nc\n")
+        .write("say \"hi\".nix", "a\n")
+        .write("ünï.nix", "ü\n")
+        .write("-rf", "a\n")
+        .write("empty", "")
+        .write("filled", "")
+        .write("long", numbers(1))
+        .write("becomes-link", "a\n")
+        .write("mode", "a\n")
+        .symlink("link", "flake.nix")
+        .symlink("becomes-file", "flake.nix")
+        .commit("kinds");
+    World::local(&repo).synced()
 }
 
-impl World {
-    /// A target at a commit with files of every kind.
-    fn new() -> Self {
-        let repo = Repo::small();
-        repo.write("crlf.txt", "one\r\ntwo\r\nthree\r\n")
-            .write("cr.txt", "one\rtwo\rthree")
-            .write("escape.txt", "plain\n")
-            .write("with space.nix", "a\nb\nc\n")
-            .write("say \"hi\".nix", "a\n")
-            .write("ünï.nix", "ü\n")
-            .write("-rf", "a\n")
-            .write("empty", "")
-            .write("filled", "")
-            .write("long", numbers(1))
-            .write("becomes-link", "a\n")
-            .write("mode", "a\n")
-            .symlink("link", "flake.nix")
-            .symlink("becomes-file", "flake.nix")
-            .commit("kinds");
-        let sandbox = Sandbox::new();
-        sandbox.follow(&repo, "");
-        let world = Self { sandbox, repo };
-        let _ = world.run("sync", &[]).ok();
-        world
-    }
-
-    fn run(&self, command: &str, args: &[&str]) -> Output {
-        self.sandbox.run(&[&[command], args].concat())
-    }
-
-    /// What real git makes of a commit with a patch.
-    fn patched(&self, revision: &str, patch: &str) -> TreeSnapshot {
-        let tree = tempfile::tempdir().unwrap();
-        let tree = tree.path();
-        let checkout = ["read-tree", "-u", "--reset", revision];
-        let index = tree.with_extension("index");
-        let git = |args: &[&str]| {
-            let mut git = self.repo.git();
-            git.arg("--work-tree").arg(tree).current_dir(tree);
-            git.env("GIT_INDEX_FILE", &index).args(args);
-            git
-        };
-        git::succeeds(&mut git(&checkout));
-        git::feed(
-            &mut git(&["apply", "--whitespace=nowarn"]),
-            patch.as_bytes(),
-        );
-        std::fs::remove_file(&index).unwrap();
-        TreeSnapshot::of(tree).git_modes()
-    }
+/// What real git makes of a commit with a patch.
+fn patched(world: &World, revision: &str, patch: &str) -> TreeSnapshot {
+    let tree = tempfile::tempdir().unwrap();
+    let tree = tree.path();
+    let checkout = ["read-tree", "-u", "--reset", revision];
+    let index = tree.with_extension("index");
+    let git = |args: &[&str]| {
+        let mut git = world.repo.git();
+        git.arg("--work-tree").arg(tree).current_dir(tree);
+        git.env("GIT_INDEX_FILE", &index).args(args);
+        git
+    };
+    git::succeeds(&mut git(&checkout));
+    git::feed(
+        &mut git(&["apply", "--whitespace=nowarn"]),
+        patch.as_bytes(),
+    );
+    std::fs::remove_file(&index).unwrap();
+    TreeSnapshot::of(tree).git_modes()
 }
 
 /// Lines with every number below 99, rounded down.
@@ -71,11 +56,10 @@ fn numbers(step: usize) -> String {
 }
 
 #[test]
-fn git_apply_makes_of_the_commit_what_is_here() {
-    let world = World::new();
-    let target = world.sandbox.target();
+fn git_apply_turns_the_commit_into_the_target() {
+    let world = world();
+    let target = world.target();
     world
-        .sandbox
         .edit("crlf.txt", "one\r\ntwo\nthree\r\nfour\r\n")
         .edit("cr.txt", "one\rTWO\rthree")
         .edit("escape.txt", "esc \u{1b}[31m\u{202e}\u{7f}\n")
@@ -90,7 +74,7 @@ fn git_apply_makes_of_the_commit_what_is_here() {
         symlink(to, target.join(name)).unwrap();
     }
     std::fs::remove_file(target.join("becomes-file")).unwrap();
-    world.sandbox.edit("becomes-file", "a\n");
+    world.edit("becomes-file", "a\n");
     std::fs::remove_file(target.join("empty")).unwrap();
     std::fs::remove_file(target.join("modules/base.nix")).unwrap();
     std::fs::remove_dir(target.join("modules")).unwrap();
@@ -100,10 +84,10 @@ fn git_apply_makes_of_the_commit_what_is_here() {
             .arg(target.join("mode")),
     );
 
-    let diff = world.run("diff", &[]).ok();
-    let here = world.sandbox.target_tree().git_modes();
-    world.patched("main", &diff.stdout).assert_same(&here);
-    let entries = world.run("diff", &["--json"]).ok().json();
+    let diff = world.run(&["diff"]).ok();
+    let here = world.target_tree().git_modes();
+    patched(&world, "main", &diff.stdout).assert_same(&here);
+    let entries = world.json(&["diff"]);
     let whole: String = entries
         .as_array()
         .unwrap()
@@ -114,8 +98,8 @@ fn git_apply_makes_of_the_commit_what_is_here() {
 }
 
 #[test]
-fn git_apply_makes_of_what_is_here_what_a_sync_would() {
-    let world = World::new();
+fn git_apply_turns_the_target_into_what_a_sync_would_write() {
+    let world = world();
     world
         .repo
         .write("crlf.txt", "one\ntwo\r\n")
@@ -128,23 +112,22 @@ fn git_apply_makes_of_what_is_here_what_a_sync_would() {
         .remove("modules")
         .write("modules", "a file now\n")
         .commit("second");
-    let diff = world.run("diff", &["--remote"]).ok();
-    world
-        .patched("main~1", &diff.stdout)
+    let diff = world.run(&["diff", "--remote"]).ok();
+    patched(&world, "main~1", &diff.stdout)
         .assert_same(&TreeSnapshot::of_commit(&world.repo, "main"));
 }
 
 #[test]
-fn what_would_stop_a_sync_is_shown_and_said() {
-    let world = World::new();
-    world.sandbox.edit("mode", "mine\n").edit("long", "mine\n");
+fn a_conflict_of_the_next_sync_is_shown_and_warned_of() {
+    let world = world();
+    world.edit("mode", "mine\n").edit("long", "mine\n");
     world
         .repo
         .write("mode", "theirs\n")
         .write("flake.nix", "{ second = true; }\n")
         .commit("second");
-    let before = world.sandbox.target_tree();
-    let diff = world.run("diff", &["--remote"]).ok();
+    let before = world.target_tree();
+    let diff = world.run(&["diff", "--remote"]).ok();
     insta::assert_snapshot!(diff.masked(), @r#"
     exit: 0
     --- stdout
@@ -163,54 +146,49 @@ fn what_would_stop_a_sync_is_shown_and_said() {
     --- stderr
     warning: a sync would stop: `mode`: it was edited here, and the commit changes it
     "#);
-    world.sandbox.target_tree().assert_same(&before);
-    let _ = world.run("sync", &[]).code(8);
+    world.target_tree().assert_same(&before);
+    let _ = world.sync(&[]).code(8);
 }
 
 #[test]
-fn a_path_that_is_not_managed_is_told_and_one_outside_is_refused() {
-    let world = World::new();
-    world
-        .sandbox
-        .edit("mode", "mine\n")
-        .edit("unmanaged", "mine\n");
+fn a_path_that_is_not_managed_is_named_and_one_outside_is_refused() {
+    let world = world();
+    world.edit("mode", "mine\n").edit("unmanaged", "mine\n");
     for path in ["unmanaged", "no/such"] {
-        let diff = world.run("diff", &[path]).ok();
+        let diff = world.run(&["diff", path]).ok();
         assert_eq!(diff.stdout, "");
-        let told = format!("`{path}` is not managed: no sync has written it\n");
-        assert_eq!(diff.stderr, told);
+        let expected = format!("`{path}` is not managed: no sync has written it\n");
+        assert_eq!(diff.stderr, expected);
     }
-    let nothing = world.run("diff", &["flake.nix"]).ok();
+    let nothing = world.run(&["diff", "flake.nix"]).ok();
     assert_eq!((nothing.stdout, nothing.stderr), Default::default());
-    let absolute = world.sandbox.target().join("mode").display().to_string();
+    let absolute = world.target().join("mode").display().to_string();
     for path in ["mode", "./mode", &absolute, "."] {
-        let diff = world.run("diff", &[path]).ok();
+        let diff = world.run(&["diff", path]).ok();
         assert!(diff.stdout.contains("+mine"), "{path}");
     }
     for command in ["diff", "restore"] {
-        let outside = world.run(command, &["/etc/passwd"]).code(64);
-        let told = "`/etc/passwd` is not in the target";
-        assert!(outside.stderr.contains(told), "{}", outside.masked());
-        let _ = world.run(command, &["../passwd"]).code(64);
+        let outside = world.run(&[command, "/etc/passwd"]).code(64);
+        let expected = "`/etc/passwd` is not in the target";
+        assert!(outside.stderr.contains(expected), "{}", outside.masked());
+        let _ = world.run(&[command, "../passwd"]).code(64);
     }
     let refused = world
-        .run("diff", &["--json", "/etc/passwd"])
+        .run(&["diff", "--json", "/etc/passwd"])
         .code(64)
         .json();
     assert_eq!(refused["error"]["code"], "hyper_sync::sync::outside");
 }
 
 #[test]
-fn what_was_excluded_until_now_is_no_difference_before_it_was_brought() {
+fn a_path_that_is_excluded_no_longer_is_not_a_difference_before_its_first_sync() {
     let repo = Repo::small();
     repo.write("var/x", "theirs\n").commit("more");
-    let sandbox = Sandbox::new();
-    sandbox
-        .follow(&repo, "exclude = ['/var/']")
-        .edit("var/x", "mine\n");
-    let _ = sandbox.run(&["sync"]).ok();
-    sandbox.follow(&repo, "").edit("modules/base.nix", "mine\n");
-    let patch = sandbox.run(&["diff"]).ok();
+    let world = World::local(&repo).with("exclude = ['/var/']");
+    world.edit("var/x", "mine\n");
+    let world = world.synced();
+    world.set("").edit("modules/base.nix", "mine\n");
+    let patch = world.run(&["diff"]).ok();
     assert!(
         patch.stdout.contains("modules/base.nix"),
         "{}",

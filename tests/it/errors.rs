@@ -79,7 +79,7 @@ impl Write for Written {
     }
 }
 
-/// What stderr gets when it is no terminal.
+/// The text on stderr when it is not a terminal.
 fn printed(error: &Error) -> String {
     let written = Written::default();
     let stdio = Stdio {
@@ -161,7 +161,7 @@ fn every_code_stands_for_one_error_that_has_an_example() {
     assert!(elsewhere.is_empty(), "the scan missed {elsewhere:?}");
 }
 
-/// The words by which a help tells what state things are in.
+/// The words by which a help names the state of the target.
 const STANDINGS: &[&str] = &[
     "nothing was written",
     "nothing was sent or written",
@@ -175,7 +175,7 @@ const STANDINGS: &[&str] = &[
 ];
 
 #[test]
-fn every_help_says_what_state_things_are_in() {
+fn every_help_names_the_state_of_the_target() {
     for error in STAGES.iter().flat_map(|(_, _, examples)| examples()) {
         let help = error.help().map(|help| help.to_string()).unwrap();
         assert!(

@@ -1,4 +1,4 @@
-//! The forge and its repositories against real git: what every other test stands on.
+//! The forge and its repositories against real git: every other test depends on them.
 
 mod api;
 mod client;

@@ -105,7 +105,7 @@ fn a_post_answers_as_a_reader() {
 }
 
 #[test]
-fn a_broken_connection_is_tried_three_times_again_and_no_more() {
+fn a_broken_connection_is_retried_three_times() {
     let forge = Forge::serve(&Repo::small());
     forge.fault(When::any().first(3), Action::Reset);
     assert_eq!(client().fetch(&get(&forge, COMMIT)).unwrap().status, 200);
@@ -124,7 +124,7 @@ fn a_broken_connection_is_tried_three_times_again_and_no_more() {
 }
 
 #[test]
-fn nothing_listens_is_unreachable_and_says_why() {
+fn a_port_where_nothing_listens_is_unreachable_with_the_cause() {
     let port = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -141,7 +141,7 @@ fn nothing_listens_is_unreachable_and_says_why() {
 }
 
 #[test]
-fn a_server_error_is_tried_again_and_then_told() {
+fn a_server_error_is_retried_and_then_reported() {
     let forge = Forge::serve(&Repo::small());
     forge.fault(When::any().first(3), Action::status(502, "Bad Gateway"));
     assert_eq!(client().fetch(&get(&forge, COMMIT)).unwrap().status, 200);
@@ -164,7 +164,7 @@ fn a_server_error_is_tried_again_and_then_told() {
 }
 
 #[test]
-fn what_a_person_has_to_mend_is_asked_once() {
+fn an_error_that_a_person_must_correct_is_not_retried() {
     let forge = Forge::serve(&Repo::small());
     for status in [400, 401, 403, 404, 409, 410, 422, 451] {
         forge
@@ -177,7 +177,7 @@ fn what_a_person_has_to_mend_is_asked_once() {
 }
 
 #[test]
-fn a_body_that_breaks_off_is_asked_for_again_or_told_to_its_reader() {
+fn a_body_that_breaks_off_is_retried_or_reported_to_its_reader() {
     let repo = Repo::small();
     repo.write("big", vec![b'x'; 100_000]).commit("big");
     let forge = Forge::serve(&repo);
@@ -225,7 +225,7 @@ fn a_body_that_breaks_off_is_asked_for_again_or_told_to_its_reader() {
 }
 
 #[test]
-fn a_damaged_encoding_is_no_content() {
+fn a_damaged_encoding_is_an_error() {
     let forge = Forge::serve(&Repo::small());
     let encoded = |coding: &str, body: &[u8]| Action::Status {
         code: 200,

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use crate::apply::attacker;
 use crate::apply::crash::{Fault, Operation, Trial};
 use crate::apply::shapes::shapes;
-use crate::apply::world::{Node, Run, Tree, World, executable, file, link};
+use crate::apply::world::{LibraryTarget, Node, Run, Tree, executable, file, link};
 
 /// As many kinds of update as take seconds.
 const SHAPES: usize = 8;
@@ -122,7 +122,7 @@ proptest! {
         at in 0..120_usize,
         late in prop::option::of(some_tree()),
     ) {
-        let world = World::at(&old, |world| {
+        let world = LibraryTarget::at(&old, |world| {
             for (path, node) in &edits {
                 world.put(path, node);
             }

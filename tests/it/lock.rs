@@ -16,7 +16,7 @@ fn acquire(state: &StateDir, wait: Duration) -> Result<RunLock, Error> {
 }
 
 #[test]
-fn one_of_sixty_four_runs_wins_and_the_others_learn_who() {
+fn one_of_sixty_four_runs_gets_the_lock_and_the_others_name_it() {
     let directory = tempfile::tempdir().unwrap();
     let state = state(&directory);
     let (started, ended) = (Barrier::new(64), Barrier::new(64));
@@ -75,7 +75,7 @@ fn a_waiting_run_gets_the_lock_when_it_is_freed() {
 }
 
 #[test]
-fn a_waiting_run_heeds_an_interrupt() {
+fn an_interrupt_ends_a_waiting_run() {
     let directory = tempfile::tempdir().unwrap();
     let state = state(&directory);
     let _held = acquire(&state, Duration::ZERO).unwrap();
@@ -113,7 +113,7 @@ fn only_the_holder_is_named() {
 }
 
 #[test]
-fn a_removed_lock_file_does_not_let_a_second_run_believe_it_is_alone() {
+fn a_removed_lock_file_does_not_let_a_second_run_start() {
     let directory = tempfile::tempdir().unwrap();
     let state = state(&directory);
     let _held = acquire(&state, Duration::ZERO).unwrap();

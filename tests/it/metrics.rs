@@ -5,55 +5,43 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use crate::common::env::Sandbox;
-use crate::common::repo::Repo;
+use crate::common::world::World;
 
-/// A world whose configuration asks for metrics.
-struct World {
-    sandbox: Sandbox,
-    repo: Repo,
+/// A machine that is to write metrics.
+fn world() -> World {
+    let world = World::small();
+    world.set(&format!("metrics_file = '{}'", file(&world).display()));
+    world
 }
 
-impl World {
-    fn new() -> Self {
-        let world = Self {
-            sandbox: Sandbox::new(),
-            repo: Repo::small(),
-        };
-        let setting = format!("metrics_file = '{}'", world.file().display());
-        world.sandbox.follow(&world.repo, &setting);
-        world
-    }
-
-    fn file(&self) -> PathBuf {
-        self.sandbox.root().join("collector/hyper-sync.prom")
-    }
-
-    fn text(&self) -> String {
-        fs::read_to_string(self.file()).unwrap()
-    }
-
-    /// The samples by name and labels, the target's left out, read as strictly as the format asks for.
-    fn samples(&self) -> BTreeMap<String, i64> {
-        let label = format!("target=\"{}\"", self.sandbox.target().display());
-        parse(&self.text())
-            .into_iter()
-            .map(|(name, value)| {
-                let labels = name
-                    .replace(&label, "")
-                    .replace("{,", "{")
-                    .replace("{}", "");
-                (labels, value)
-            })
-            .collect()
-    }
-
-    fn value(&self, name: &str) -> Option<i64> {
-        self.samples().get(name).copied()
-    }
+fn file(world: &World) -> PathBuf {
+    world.root().join("collector/hyper-sync.prom")
 }
 
-/// Each family is announced once, before its samples, and they stand together; every line has its form.
+fn text(world: &World) -> String {
+    fs::read_to_string(file(world)).unwrap()
+}
+
+/// The samples by name and labels, the target's left out, read as strictly as the format demands.
+fn samples(world: &World) -> BTreeMap<String, i64> {
+    let label = format!("target=\"{}\"", world.target().display());
+    parse(&text(world))
+        .into_iter()
+        .map(|(name, value)| {
+            let labels = name
+                .replace(&label, "")
+                .replace("{,", "{")
+                .replace("{}", "");
+            (labels, value)
+        })
+        .collect()
+}
+
+fn value(world: &World, name: &str) -> Option<i64> {
+    samples(world).get(name).copied()
+}
+
+/// Each family is announced once, before its samples, which follow each other; every line has the form of the format.
 fn parse(text: &str) -> BTreeMap<String, i64> {
     let mut samples = BTreeMap::new();
     let mut family = "";
@@ -89,7 +77,7 @@ fn parse(text: &str) -> BTreeMap<String, i64> {
         }
         let value = value.parse().unwrap();
         let sample = format!("{name}{{{labels}}}");
-        assert_eq!(samples.insert(sample, value), None, "{line} stands twice");
+        assert_eq!(samples.insert(sample, value), None, "{line} is there twice");
     }
     samples
 }
@@ -101,16 +89,15 @@ const CHANGE: &str = "hyper_sync_last_change_timestamp_seconds";
 
 /// Lets the program forget the last success, so that a later one shows without waiting for the clock.
 fn forget(world: &World) {
-    fs::remove_file(world.sandbox.state().join("metrics")).unwrap();
+    fs::remove_file(world.state().join("metrics")).unwrap();
 }
 
 #[test]
-fn a_sync_tells_what_it_did() {
-    let world = World::new();
-    let _ = world.sandbox.run(&["sync"]).ok();
-    let text = world
-        .text()
-        .replace(&world.sandbox.target().display().to_string(), "[target]")
+fn a_sync_writes_each_metric() {
+    let world = world();
+    let _ = world.sync(&[]).ok();
+    let text = text(&world)
+        .replace(&world.target().display().to_string(), "[target]")
         .replace(&world.repo.path().display().to_string(), "[repo]")
         .replace(&world.repo.id("main"), "[commit]")
         .replace(env!("CARGO_PKG_VERSION"), "[version]");
@@ -162,9 +149,9 @@ fn a_sync_tells_what_it_did() {
     # TYPE hyper_sync_held gauge
     hyper_sync_held{target="[target]"} 0
     "#);
-    let mode = fs::metadata(world.file()).unwrap().permissions().mode();
+    let mode = fs::metadata(file(&world)).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o644);
-    let names: Vec<_> = fs::read_dir(world.file().parent().unwrap())
+    let names: Vec<_> = fs::read_dir(file(&world).parent().unwrap())
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
         .collect();
@@ -173,9 +160,9 @@ fn a_sync_tells_what_it_did() {
 
 #[test]
 fn the_documentation_names_every_metric_and_no_other() {
-    let world = World::new();
-    let _ = world.sandbox.run(&["sync"]).ok();
-    let text = world.text();
+    let world = world();
+    let _ = world.sync(&[]).ok();
+    let text = text(&world);
     let written: BTreeSet<&str> = text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "))
@@ -192,29 +179,28 @@ fn the_documentation_names_every_metric_and_no_other() {
 
 #[test]
 fn a_run_with_nothing_to_do_is_a_success() {
-    let world = World::new();
-    let _ = world.sandbox.run(&["sync"]).ok();
-    let change = world.value(CHANGE);
+    let world = world();
+    let _ = world.sync(&[]).ok();
+    let change = value(&world, CHANGE);
     forget(&world);
-    let _ = world.sandbox.run(&["sync"]).ok();
-    assert!(world.value(SUCCESS).is_some());
-    assert_eq!(world.value(CHANGE), change);
+    let _ = world.sync(&[]).ok();
+    assert!(value(&world, SUCCESS).is_some());
+    assert_eq!(value(&world, CHANGE), change);
 }
 
 #[test]
 fn failures_are_counted_until_a_success() {
-    let world = World::new();
-    let _ = world.sandbox.run(&["sync"]).ok();
-    let success = world.value(SUCCESS);
-    fs::remove_file(world.sandbox.state().join("sync-state.json")).unwrap();
+    let world = world();
+    let _ = world.sync(&[]).ok();
+    let success = value(&world, SUCCESS);
+    fs::remove_file(world.state().join("sync-state.json")).unwrap();
     for count in 1..=2 {
-        let _ = world.sandbox.run(&["sync", "--ref", "gone"]).code(2);
-        assert_eq!(world.value(FAILURES), Some(count));
-        assert_eq!(world.value(EXIT), Some(2));
-        assert_eq!(world.value(SUCCESS), success);
+        let _ = world.sync(&["--ref", "gone"]).code(2);
+        assert_eq!(value(&world, FAILURES), Some(count));
+        assert_eq!(value(&world, EXIT), Some(2));
+        assert_eq!(value(&world, SUCCESS), success);
     }
-    let info = world
-        .samples()
+    let info = samples(&world)
         .into_keys()
         .find(|name| name.contains("_info"))
         .unwrap();
@@ -223,26 +209,26 @@ fn failures_are_counted_until_a_success() {
         world.repo.path().display()
     );
     assert!(info.contains(&here), "it is where it was: {info}");
-    let _ = world.sandbox.run(&["sync"]).ok();
-    assert_eq!(world.value(FAILURES), Some(0));
-    assert_eq!(world.value(EXIT), Some(0));
+    let _ = world.sync(&[]).ok();
+    assert_eq!(value(&world, FAILURES), Some(0));
+    assert_eq!(value(&world, EXIT), Some(0));
 }
 
 #[test]
-fn the_sync_and_the_rebuild_leave_what_the_other_has_told() {
-    let world = World::new();
-    let _ = world.sandbox.run(&["--skip-rebuild"]).ok();
-    assert_eq!(world.value("hyper_sync_rebuild_pending"), Some(1));
+fn the_sync_and_the_rebuild_keep_the_metrics_of_each_other() {
+    let world = world();
+    let _ = world.run(&["--skip-rebuild"]).ok();
+    assert_eq!(value(&world, "hyper_sync_rebuild_pending"), Some(1));
     assert_eq!(
-        world.value("hyper_sync_last_exit_code{stage=\"rebuild\"}"),
+        value(&world, "hyper_sync_last_exit_code{stage=\"rebuild\"}"),
         None
     );
-    let before = world.samples();
-    // There is no Nix here.
-    let ended = world.sandbox.run(&["rebuild", "--if-pending"]);
+    let before = samples(&world);
+    // Nix is not in the path.
+    let ended = world.run(&["rebuild", "--if-pending"]);
     let code = i64::from(ended.code.unwrap());
     assert_ne!(code, 0);
-    let after = world.samples();
+    let after = samples(&world);
     assert_eq!(
         after.get("hyper_sync_last_exit_code{stage=\"rebuild\"}"),
         Some(&code)
@@ -257,25 +243,25 @@ fn the_sync_and_the_rebuild_leave_what_the_other_has_told() {
 }
 
 #[test]
-fn local_edits_and_a_hold_are_told() {
-    let world = World::new();
-    let _ = world.sandbox.run(&["sync"]).ok();
+fn local_edits_and_a_hold_are_metrics() {
+    let world = world();
+    let _ = world.sync(&[]).ok();
     world
         .repo
         .write("flake.nix", "{ new = true; }\n")
         .commit("new");
-    let _ = world.sandbox.run(&["sync"]).ok();
-    assert_eq!(world.value("hyper_sync_held"), Some(0));
-    world.sandbox.edit("modules/base.nix", "{ mine = true; }\n");
-    let _ = world.sandbox.run(&["rollback"]).ok();
-    assert_eq!(world.value("hyper_sync_held"), Some(1));
-    assert_eq!(world.value("hyper_sync_local_edits"), Some(1));
-    assert_eq!(world.value(EXIT), Some(0), "a rollback is no sync");
+    let _ = world.sync(&[]).ok();
+    assert_eq!(value(&world, "hyper_sync_held"), Some(0));
+    world.edit("modules/base.nix", "{ mine = true; }\n");
+    let _ = world.run(&["rollback"]).ok();
+    assert_eq!(value(&world, "hyper_sync_held"), Some(1));
+    assert_eq!(value(&world, "hyper_sync_local_edits"), Some(1));
+    assert_eq!(value(&world, EXIT), Some(0), "a rollback is not a sync");
 }
 
 #[test]
 fn a_preview_writes_no_metrics() {
-    let world = World::new();
+    let world = world();
     for args in [
         &["sync", "--check-only"][..],
         &["sync", "--dry-run"],
@@ -283,16 +269,16 @@ fn a_preview_writes_no_metrics() {
         &["status"],
         &["validate"],
     ] {
-        let _ = world.sandbox.run(args);
-        assert!(!world.file().exists(), "{args:?}");
+        let _ = world.run(args);
+        assert!(!file(&world).exists(), "{args:?}");
     }
 }
 
 #[test]
 fn metrics_that_cannot_be_written_are_a_warning() {
-    let world = World::new();
-    fs::write(world.sandbox.root().join("collector"), "a file").unwrap();
-    let output = world.sandbox.run(&["sync"]).ok();
+    let world = world();
+    fs::write(world.root().join("collector"), "a file").unwrap();
+    let output = world.sync(&[]).ok();
     insta::assert_snapshot!(output.masked(), @r#"
     exit: 0
     --- stdout
@@ -303,40 +289,39 @@ fn metrics_that_cannot_be_written_are_a_warning() {
     warning: the metrics are not up to date: cannot open `[root]/collector`: Not a directory (os error 20)
     "#);
     // Nor do they hide the error of the run.
-    let _ = world.sandbox.run(&["sync", "--ref", "gone"]).code(2);
+    let _ = world.sync(&["--ref", "gone"]).code(2);
 }
 
 #[test]
-fn a_run_that_finds_another_one_leaves_them_to_it() {
+fn a_run_that_finds_another_run_writes_no_metrics() {
     use hyper_sync::lock::RunLock;
     use hyper_sync::state::StateDir;
 
-    let world = World::new();
-    let state = StateDir::open(&world.sandbox.state()).unwrap();
+    let world = world();
+    let state = StateDir::open(&world.state()).unwrap();
     let lock = RunLock::acquire(&state, std::time::Duration::ZERO, &false.into()).unwrap();
-    let _ = world.sandbox.run(&["sync"]).code(10);
-    assert!(!world.file().exists());
+    let _ = world.sync(&[]).code(10);
+    assert!(!file(&world).exists());
     drop(lock);
 }
 
 #[test]
 fn a_name_cannot_break_out_of_its_label() {
-    let world = World::new();
-    let target = world.sandbox.root().join("a\"b\\c");
+    let world = world();
+    let target = world.root().join("a\"b\\c");
     let _ = world
-        .sandbox
         .run(&["sync", "--target", target.to_str().unwrap()])
         .ok();
-    assert!(world.text().contains("/a\\\"b\\\\c\",repository="));
-    parse(&world.text());
+    assert!(text(&world).contains("/a\\\"b\\\\c\",repository="));
+    parse(&text(&world));
 }
 
 #[test]
 fn metrics_are_kept_out_of_the_target() {
-    let world = World::new();
-    let inside = world.sandbox.target().join("x.prom");
-    let mut command = world.sandbox.cmd(&["sync"]);
+    let world = world();
+    let inside = world.target().join("x.prom");
+    let mut command = world.cmd(&["sync"]);
     command.env("HYPER_SYNC_METRICS_FILE", &inside);
-    let output = world.sandbox.finish(&mut command).code(2);
+    let output = world.finish(&mut command).code(2);
     assert!(output.stderr.contains("metrics_file"));
 }

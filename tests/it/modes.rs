@@ -1,4 +1,4 @@
-//! Modes that no commit has: a sync sets them back, and says so.
+//! Modes that no commit has: a sync sets them back, and reports it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -22,7 +22,7 @@ fn mode(world: &World, path: &str) -> u32 {
 }
 
 #[test]
-fn a_run_without_changes_sets_them_back_and_says_so() {
+fn a_run_without_changes_sets_them_back_and_reports_it() {
     let world = world();
     for (before, after) in [
         (0o4644, 0o644),

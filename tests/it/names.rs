@@ -14,12 +14,12 @@ use crate::common::repo::{Entry, Repo};
 const DECEIVING: &str = "\u{ad}\u{34f}\u{61c}\u{115f}\u{180e}\u{200b}\u{200d}\u{2028}\u{202e}\u{2066}\u{3164}\u{fe0f}\u{feff}\u{ffa0}\u{fff0}\u{fffb}\u{1d173}\u{e0041}\u{e0100}\u{a0}\u{1680}\u{2003}\u{202f}\u{3000}\u{2800}\u{85}\u{9b}";
 
 /// A repository whose commits are made of raw trees.
-struct Liar {
+struct HostileRepo {
     repo: Repo,
     blob: String,
 }
 
-impl Liar {
+impl HostileRepo {
     fn new() -> Self {
         let repo = Repo::new();
         let blob = repo.blob("x");
@@ -60,44 +60,48 @@ impl Liar {
     fn refused(&self) -> String {
         let output = self.sync(&[]).code(7);
         let json = self.sync(&["--json"]).code(7).json();
-        let told = json["error"]["message"].as_str().unwrap();
-        assert!(output.stderr.contains(told), "{told}: {}", output.stderr);
-        told.to_owned()
+        let message = json["error"]["message"].as_str().unwrap();
+        assert!(
+            output.stderr.contains(message),
+            "{message}: {}",
+            output.stderr
+        );
+        message.to_owned()
     }
 }
 
 #[test]
 fn a_name_that_deceives_is_refused_with_its_code_point() {
-    let liar = Liar::new();
+    let hostile = HostileRepo::new();
     for c in DECEIVING.chars() {
-        let told = liar.files(&[format!("a{c}b").as_bytes()]).refused();
+        let message = hostile.files(&[format!("a{c}b").as_bytes()]).refused();
         let shown = format!("`a{}b`", c.escape_default());
-        assert!(told.contains(&shown), "{told}");
-        assert!(told.contains(&code_point(c)), "{told}");
+        assert!(message.contains(&shown), "{message}");
+        assert!(message.contains(&code_point(c)), "{message}");
     }
 }
 
 #[test]
 fn a_link_that_deceives_is_refused_with_its_code_point() {
-    let liar = Liar::new();
+    let hostile = HostileRepo::new();
     for c in DECEIVING.chars() {
         for target in [format!("a{c}b"), format!("/nix/store/a{c}b")] {
-            let told = liar.link(target.as_bytes()).refused();
+            let message = hostile.link(target.as_bytes()).refused();
             let shown = target.replace(c, &c.escape_default().to_string());
             assert!(
-                told.contains(&format!("`link` has the target `{shown}`")),
-                "{told}"
+                message.contains(&format!("`link` has the target `{shown}`")),
+                "{message}"
             );
-            assert!(told.contains(&code_point(c)), "{told}");
+            assert!(message.contains(&code_point(c)), "{message}");
         }
     }
 }
 
 #[test]
-fn the_api_is_held_to_the_same() {
-    let liar = Liar::new();
-    liar.files(&["a\u{200b}b".as_bytes()]);
-    let forge = Forge::serve(&liar.repo);
+fn the_api_route_refuses_the_same_names() {
+    let hostile = HostileRepo::new();
+    hostile.files(&["a\u{200b}b".as_bytes()]);
+    let forge = Forge::serve(&hostile.repo);
     let sandbox = Sandbox::new();
     let (name, api) = (forge.owner_name(), forge.api_url());
     let args = [
@@ -115,16 +119,16 @@ fn the_api_is_held_to_the_same() {
 }
 
 #[test]
-fn what_is_not_utf_8_is_shown_by_its_bytes() {
-    let liar = Liar::new();
-    let told = liar.files(&[b"caf\xe9.nix"]).refused();
+fn names_that_are_not_utf_8_are_shown_by_their_bytes() {
+    let hostile = HostileRepo::new();
+    let message = hostile.files(&[b"caf\xe9.nix"]).refused();
     assert!(
-        told.ends_with("is refused: `caf\\xE9.nix` is not UTF-8"),
-        "{told}"
+        message.ends_with("is refused: `caf\\xE9.nix` is not UTF-8"),
+        "{message}"
     );
     // A link may lead to where other rules hold.
-    liar.link(b"/srv/caf\xe9");
-    let output = liar.sync(&[]).ok();
+    hostile.link(b"/srv/caf\xe9");
+    let output = hostile.sync(&[]).ok();
     assert!(
         output
             .stderr
@@ -132,7 +136,7 @@ fn what_is_not_utf_8_is_shown_by_its_bytes() {
         "{}",
         output.stderr
     );
-    let json = liar.sync(&["--json"]).ok().json();
+    let json = hostile.sync(&["--json"]).ok().json();
     let notices = json["notices"].as_array().unwrap().iter();
     let mut notices = notices.map(|notice| notice.as_str().unwrap());
     assert!(
@@ -142,23 +146,24 @@ fn what_is_not_utf_8_is_shown_by_its_bytes() {
 }
 
 #[test]
-fn names_that_look_the_same_are_told_apart() {
-    let liar = Liar::new();
-    let told = liar
+fn names_that_look_the_same_are_printed_differently() {
+    let hostile = HostileRepo::new();
+    let message = hostile
         .files(&["cafe\u{301}".as_bytes(), "caf\u{e9}".as_bytes()])
         .refused();
     assert!(
-        told.ends_with("`caf\\u{e9}` and `cafe\\u{301}` are the same name in Unicode"),
-        "{told}"
+        message.ends_with("`caf\\u{e9}` and `cafe\\u{301}` are the same name in Unicode"),
+        "{message}"
     );
-    liar.files(&["\u{212a}".as_bytes(), b"K"]);
+    hostile.files(&["\u{212a}".as_bytes(), b"K"]);
     assert!(
-        liar.refused()
+        hostile
+            .refused()
             .contains("`\\u{212a}` and `K` are the same name")
     );
     // Letters of one form in two cases.
-    liar.files(&["\u{421}".as_bytes(), "\u{441}".as_bytes()]);
-    let output = liar.sync(&[]).ok();
+    hostile.files(&["\u{421}".as_bytes(), "\u{441}".as_bytes()]);
+    let output = hostile.sync(&[]).ok();
     assert!(
         output
             .stderr

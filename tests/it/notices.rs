@@ -1,106 +1,115 @@
-//! What a sync tells about a commit: once, when it is new.
+//! Notices of a sync about a commit: printed once, when they are new.
 
 use serde_json::{Value, json};
 
-use crate::common::env::Sandbox;
-use crate::common::repo::Repo;
+use crate::common::world::World;
 
 const LINK: &str = "the symlink `link` leads out of the tree, to `/nowhere`";
 const MODULE: &str = "`external` is a submodule and is left out";
 
-fn world() -> (Sandbox, Repo) {
-    let (sandbox, repo) = (Sandbox::new(), Repo::small());
+fn world() -> World {
+    let world = World::small();
     let id = "1234567890".repeat(4);
-    repo.symlink("link", "/nowhere")
+    world
+        .repo
+        .symlink("link", "/nowhere")
         .gitlink("external", &id)
         .commit("more");
-    sandbox.follow(&repo, "");
-    (sandbox, repo)
+    world
 }
 
-fn notices(sandbox: &Sandbox, args: &[&str]) -> (Value, Value) {
-    let document = sandbox.run(&[args, &["--json"]].concat()).ok().json();
-    let told = |key: &str| document[key].clone();
-    (told("notices"), told("known_notices"))
+/// The notices that are new, and those that were printed before.
+fn notices(world: &World, args: &[&str]) -> (Value, Value) {
+    let document = world.json(args);
+    (
+        document["notices"].clone(),
+        document["known_notices"].clone(),
+    )
 }
 
 #[test]
-fn what_leaves_the_tree_or_is_left_out_is_told_when_it_is_new() {
-    let (sandbox, repo) = world();
+fn links_out_of_the_tree_and_submodules_are_reported_when_they_are_new() {
+    let world = world();
     let all = json!([LINK, MODULE]);
     assert_eq!(
-        notices(&sandbox, &["sync", "--dry-run"]),
+        notices(&world, &["sync", "--dry-run"]),
         (all.clone(), json!([]))
     );
-    let first = sandbox.run(&["sync"]).ok().err();
+    let first = world.sync(&[]).ok().err();
     assert!(first.contains(LINK) && first.contains(MODULE), "{first}");
 
-    let again = sandbox.run(&["sync"]).ok();
+    let again = world.sync(&[]).ok();
     assert_eq!(again.err(), "", "nothing of it is new");
-    let verbose = sandbox.run(&["sync", "--verbose"]).ok().err();
+    let verbose = world.sync(&["--verbose"]).ok().err();
     assert!(
         verbose.contains(LINK) && verbose.contains(MODULE),
         "{verbose}"
     );
-    assert_eq!(notices(&sandbox, &["sync"]), (json!([]), all.clone()));
+    assert_eq!(notices(&world, &["sync"]), (json!([]), all.clone()));
     for command in [&["status"][..], &["validate", "--verbose"]] {
-        let output = sandbox.run(command).out();
+        let output = world.run(command).out();
         assert!(output.contains(LINK) && output.contains(MODULE), "{output}");
     }
 
     // A commit that moves the submodule on and adds a link: only that is new.
-    repo.gitlink("external", &"abcdef0123".repeat(4))
+    world
+        .repo
+        .gitlink("external", &"abcdef0123".repeat(4))
         .symlink("other", "../out")
         .commit("another");
     let new = "the symlink `other` leads out of the tree, to `../out`";
-    assert_eq!(notices(&sandbox, &["sync", "--check-only"]).0, json!([]));
-    assert_eq!(notices(&sandbox, &["sync"]), (json!([new]), all));
+    assert_eq!(notices(&world, &["sync", "--check-only"]).0, json!([]));
+    assert_eq!(notices(&world, &["sync"]), (json!([new]), all));
 
     // It leads elsewhere.
-    repo.symlink("link", "/elsewhere").commit("moved");
+    world.repo.symlink("link", "/elsewhere").commit("moved");
     let moved = "the symlink `link` leads out of the tree, to `/elsewhere`";
-    assert_eq!(notices(&sandbox, &["sync"]).0, json!([moved]));
+    assert_eq!(notices(&world, &["sync"]).0, json!([moved]));
 }
 
-/// A state of a version that did not remember them, and one that is lost: all is told once more.
+/// A state of a version that did not remember them, and one that is lost: all of them are printed once more.
 #[test]
-fn what_is_not_known_to_have_been_told_is_told() {
-    let (sandbox, _repo) = world();
-    let _ = sandbox.run(&["sync"]).ok();
-    let file = sandbox.state().join("sync-state.json");
+fn notices_are_reported_again_when_the_record_of_them_is_lost() {
+    let world = world();
+    let _ = world.sync(&[]).ok();
+    let file = world.state().join("sync-state.json");
     let mut state: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     state.as_object_mut().unwrap().remove("notices").unwrap();
     std::fs::write(&file, state.to_string()).unwrap();
-    assert_eq!(notices(&sandbox, &["sync"]).0, json!([LINK, MODULE]));
-    assert_eq!(notices(&sandbox, &["sync"]).0, json!([]));
+    assert_eq!(notices(&world, &["sync"]).0, json!([LINK, MODULE]));
+    assert_eq!(notices(&world, &["sync"]).0, json!([]));
     std::fs::remove_file(&file).unwrap();
-    assert_eq!(notices(&sandbox, &["sync"]).0, json!([LINK, MODULE]));
+    assert_eq!(notices(&world, &["sync"]).0, json!([LINK, MODULE]));
 }
 
 #[test]
-fn files_that_stand_for_others_are_counted_when_they_are_written() {
-    let (sandbox, repo) = (Sandbox::new(), Repo::small());
+fn lfs_pointers_and_encrypted_files_are_counted_when_they_are_written() {
+    let world = World::small();
     let pointer = |size: u32| {
         format!(
             "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {size}\n",
             "0".repeat(64)
         )
     };
-    repo.write("a.png", pointer(1))
+    world
+        .repo
+        .write("a.png", pointer(1))
         .write("b.png", pointer(2))
         .write("copy.png", pointer(2))
         .write("secret.nix", b"\0GITCRYPT\0\x01\x02\x03")
         .commit("large and secret");
-    sandbox.follow(&repo, "");
     let lfs = "3 files that were written are for git LFS: a pointer in place of the content, which is not downloaded";
     let crypt = "1 file that was written is encrypted by git-crypt, and not decrypted";
-    let output = sandbox.run(&["sync"]).ok().err();
+    let output = world.sync(&[]).ok().err();
     assert_eq!(output, format!("warning: {lfs}\nwarning: {crypt}\n"));
-    assert_eq!(sandbox.run(&["sync"]).ok().err(), "");
+    assert_eq!(world.sync(&[]).ok().err(), "");
 
-    repo.write("a.png", pointer(3)).commit("next");
+    world.repo.write("a.png", pointer(3)).commit("next");
     let one = "1 file that was written is for git LFS: a pointer in place of the content, which is not downloaded";
-    assert_eq!(notices(&sandbox, &["sync"]).0, json!([one]));
-    repo.write("flake.nix", "{ new = true; }\n").commit("plain");
-    assert_eq!(notices(&sandbox, &["sync"]).0, json!([]));
+    assert_eq!(notices(&world, &["sync"]).0, json!([one]));
+    world
+        .repo
+        .write("flake.nix", "{ new = true; }\n")
+        .commit("plain");
+    assert_eq!(notices(&world, &["sync"]).0, json!([]));
 }

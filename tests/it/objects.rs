@@ -22,13 +22,14 @@ const BOUNDS: IngestBounds = IngestBounds {
     deadline: None,
 };
 
-/// A repository of git's with three commits, and a state directory.
-struct World {
+/// A repository of git's with three commits, and a state directory. The store is the
+/// library's: no binary runs here.
+struct Origin {
     directory: tempfile::TempDir,
     commits: Vec<String>,
 }
 
-impl World {
+impl Origin {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut world = Self {
@@ -120,7 +121,7 @@ impl World {
         store
     }
 
-    /// Every object of the repository, as git tells it.
+    /// Every object of the repository, as git prints it.
     fn objects(&self) -> BTreeMap<Oid, (ObjectKind, Vec<u8>)> {
         let listed = git(
             &self.origin(),
@@ -165,11 +166,11 @@ impl World {
     }
 
     fn fsck(&self) {
-        let told = git(
+        let printed = git(
             &self.git_dir(),
             &["fsck", "--full", "--strict", "--no-dangling"],
         );
-        assert_eq!(told, "", "git fsck complains");
+        assert_eq!(printed, "", "git fsck complains");
     }
 }
 
@@ -230,7 +231,7 @@ const EMPTY: &[&str] = &["HEAD", "config", "objects", "refs"];
 
 #[test]
 fn an_empty_store_is_a_repository_of_git() {
-    let world = World::new();
+    let world = Origin::new();
     let store = world.store();
     assert!(!store.was_rebuilt());
     assert!(store.commits().is_empty());
@@ -244,8 +245,8 @@ fn an_empty_store_is_a_repository_of_git() {
 }
 
 #[test]
-fn git_reads_what_thin_packs_have_built() {
-    let world = World::new();
+fn git_reads_objects_from_thin_packs() {
+    let world = Origin::new();
     let store = world.filled();
     assert_eq!(pack_files(&world.git_dir(), "pack").len(), 3);
     assert!(pack_files(&world.git_dir(), "keep").is_empty());
@@ -265,20 +266,20 @@ fn git_reads_what_thin_packs_have_built() {
 
 #[test]
 fn an_object_of_another_kind_is_not_there() {
-    let world = World::new();
+    let world = Origin::new();
     let store = world.filled();
     let commit = id(&world.commits[0]);
     assert!(store.read(ObjectKind::Blob, commit.0).is_none());
     assert!(store.read(ObjectKind::Commit, Oid::NULL).is_none());
     assert!(
         store.is_complete(commit),
-        "asking for what is not there is no damage"
+        "a request for an object that is missing is not damage"
     );
 }
 
 #[test]
 fn takes_bases_from_outside_and_proves_them() {
-    let world = World::new();
+    let world = Origin::new();
     let thin = world.pack(
         &[&world.commits[1], &format!("^{}", world.commits[0])],
         &["--thin"],
@@ -298,8 +299,8 @@ fn takes_bases_from_outside_and_proves_them() {
     let raw = store.read(ObjectKind::Commit, id(&world.commits[1]).0);
     assert!(raw.is_some());
 
-    // A base with other bytes than its id is no base.
-    let other = World::new();
+    // Bytes that do not hash to the id are not its base.
+    let other = Origin::new();
     let store = other.store();
     let lying = store.ingest(
         &mut &thin[..],
@@ -312,8 +313,8 @@ fn takes_bases_from_outside_and_proves_them() {
 }
 
 #[test]
-fn a_missing_base_is_told_apart_and_leaves_nothing() {
-    let world = World::new();
+fn a_missing_base_is_an_error_of_its_own_and_leaves_nothing() {
+    let world = Origin::new();
     let store = world.store();
     let thin = world.pack(
         &[&world.commits[1], &format!("^{}", world.commits[0])],
@@ -328,8 +329,8 @@ fn a_missing_base_is_told_apart_and_leaves_nothing() {
 }
 
 #[test]
-fn an_empty_pack_is_no_error() {
-    let world = World::new();
+fn an_empty_pack_is_accepted() {
+    let world = Origin::new();
     let store = world.store();
     let tip = &world.commits[2];
     let empty = world.pack(&[tip, &format!("^{tip}")], &[]);
@@ -339,7 +340,7 @@ fn an_empty_pack_is_no_error() {
 
 #[test]
 fn the_same_pack_twice_is_one_pack() {
-    let world = World::new();
+    let world = Origin::new();
     let store = world.store();
     let pack = world.pack(&[&world.commits[0]], &[]);
     ingest(&store, &pack).unwrap();
@@ -350,7 +351,7 @@ fn the_same_pack_twice_is_one_pack() {
 
 #[test]
 fn damaged_packs_are_refused_and_leave_nothing() {
-    let world = World::new();
+    let world = Origin::new();
     let store = world.store();
     let pack = world.pack(&[&world.commits[2]], &["--delta-base-offset"]);
     for cut in [
@@ -386,10 +387,10 @@ fn damaged_packs_are_refused_and_leave_nothing() {
     assert_eq!(world.files(), EMPTY);
 }
 
-/// The forger knows how to make a checksum.
+/// The checksum at the end is made to fit.
 #[test]
 fn forged_packs_yield_nothing_that_does_not_hash() {
-    let world = World::new();
+    let world = Origin::new();
     let store = world.store();
     let honest = world.objects();
     let pack = world.pack(&[&world.commits[2]], &["--delta-base-offset"]);
@@ -422,7 +423,7 @@ fn forged_packs_yield_nothing_that_does_not_hash() {
 
 #[test]
 fn is_read_by_many_threads_at_once() {
-    let world = World::new();
+    let world = Origin::new();
     let store = world.filled();
     let objects = world.objects();
     std::thread::scope(|scope| {
@@ -438,7 +439,7 @@ fn is_read_by_many_threads_at_once() {
 
 #[test]
 fn a_pack_over_the_limit_is_cut_off() {
-    let world = World::new();
+    let world = Origin::new();
     let store = world.store();
     let pack = world.pack(&[&world.commits[2]], &[]);
     let bounds = IngestBounds {
@@ -457,7 +458,7 @@ fn a_pack_over_the_limit_is_cut_off() {
 
 #[test]
 fn an_object_over_the_limit_is_refused() {
-    let mut world = World::new();
+    let mut world = Origin::new();
     // Compresses to nothing, so only its size can stop it; the floor for bookkeeping is 64 MiB.
     let bomb = fs::File::create(world.origin().join("bomb")).unwrap();
     bomb.set_len(65 << 20).unwrap();
@@ -479,7 +480,7 @@ fn a_broken_stream_is_not_the_packs_fault() {
             Err(io::Error::new(io::ErrorKind::TimedOut, "stalled"))
         }
     }
-    let world = World::new();
+    let world = Origin::new();
     let store = world.store();
     let pack = world.pack(&[&world.commits[2]], &[]);
     let mut stream = BufReader::new(io::Read::chain(&pack[..100], Broken));
@@ -504,7 +505,7 @@ fn stops_for_a_signal_and_for_the_deadline() {
             Ok(1)
         }
     }
-    let world = World::new();
+    let world = Origin::new();
     let store = world.store();
     let pack = world.pack(&[&world.commits[2]], &[]);
     let interrupt = AtomicBool::new(false);
@@ -526,7 +527,7 @@ fn stops_for_a_signal_and_for_the_deadline() {
 
 #[test]
 fn a_peek_keeps_nothing() {
-    let world = World::new();
+    let world = Origin::new();
     let store = world.store();
     let pack = world.pack(&[&world.commits[2]], &[]);
     let seen = store
@@ -542,7 +543,7 @@ fn a_peek_keeps_nothing() {
 
 #[test]
 fn writes_whole_objects_that_hash_to_their_ids() {
-    let world = World::new();
+    let world = Origin::new();
     let store = world.store();
     let mut writer = store.writer().unwrap();
     let objects = world.objects();
@@ -579,7 +580,7 @@ fn writes_whole_objects_that_hash_to_their_ids() {
 
 #[test]
 fn marks_keep_their_order_and_survive_a_restart() {
-    let world = World::new();
+    let world = Origin::new();
     let store = world.filled();
     let [zero, one, two] = [0, 1, 2].map(|index| id(&world.commits[index]));
     assert_eq!(store.commits(), [zero, one, two]);
@@ -598,7 +599,7 @@ fn marks_keep_their_order_and_survive_a_restart() {
 
 #[test]
 fn a_commit_without_its_parent_is_shallow() {
-    let world = World::new();
+    let world = Origin::new();
     let store = world.store();
     let [old, new] = [0, 2].map(|index| world.commits[index].clone());
     for commit in [&old, &new] {
@@ -637,7 +638,7 @@ fn a_commit_without_its_parent_is_shallow() {
 
 #[test]
 fn blobs_left_out_on_purpose_are_declared() {
-    let world = World::new();
+    let world = Origin::new();
     let store = world.store();
     let tip = &world.commits[0];
     let pack = world.pack(&[tip], &["--filter=blob:none"]);
@@ -649,8 +650,8 @@ fn blobs_left_out_on_purpose_are_declared() {
 }
 
 #[test]
-fn what_a_killed_run_left_is_swept() {
-    let world = World::new();
+fn files_of_a_killed_run_are_removed() {
+    let world = Origin::new();
     drop(world.filled());
     let before = world.files();
     let root = world.git_dir();
@@ -675,7 +676,7 @@ fn what_a_killed_run_left_is_swept() {
 #[test]
 fn something_else_in_its_place_is_replaced() {
     for plant in [0, 1, 2] {
-        let world = World::new();
+        let world = Origin::new();
         let root = world.git_dir();
         fs::create_dir_all(world.state()).unwrap();
         match plant {
@@ -697,7 +698,7 @@ fn something_else_in_its_place_is_replaced() {
 
 #[test]
 fn never_yields_wrong_bytes_from_a_damaged_store() {
-    let world = World::new();
+    let world = Origin::new();
     drop(world.filled());
     let objects = world.objects();
     let sound = tempfile::tempdir().unwrap();
@@ -723,7 +724,7 @@ fn never_yields_wrong_bytes_from_a_damaged_store() {
                     .all(|commit| store.is_complete(id(commit)));
                 assert!(
                     lost == 0 || !complete,
-                    "{path:?} at {position}: {lost} objects lost, and nobody noticed"
+                    "{path:?} at {position}: {lost} objects lost without an error"
                 );
                 drop(store);
                 // The next open has nothing left to repair.
@@ -741,8 +742,8 @@ fn never_yields_wrong_bytes_from_a_damaged_store() {
 }
 
 #[test]
-fn a_cut_file_costs_no_more_than_the_commits_it_held() {
-    let world = World::new();
+fn after_truncation_of_a_pack_or_index_only_complete_commits_are_left() {
+    let world = Origin::new();
     drop(world.filled());
     let sound = tempfile::tempdir().unwrap();
     copy(&world.state(), sound.path());
@@ -773,7 +774,7 @@ fn a_cut_file_costs_no_more_than_the_commits_it_held() {
 
 #[test]
 fn keeps_the_commits_that_damage_did_not_reach() {
-    let world = World::new();
+    let world = Origin::new();
     let store = world.store();
     // Each commit in a pack of its own, so that one can be lost without the others.
     let first = world.pack(&[&world.commits[0]], &[]);
@@ -798,7 +799,7 @@ fn keeps_the_commits_that_damage_did_not_reach() {
 
 #[test]
 fn tidies_many_packs_into_one() {
-    let mut world = World::new();
+    let mut world = Origin::new();
     let store = world.filled();
     assert_eq!(store.repack(10, u64::MAX).unwrap(), RepackOutcome::Nothing);
     for version in 3..21 {
@@ -831,7 +832,7 @@ fn tidies_many_packs_into_one() {
 
 #[test]
 fn keeps_fewer_commits_where_they_are_too_large() {
-    let world = World::new();
+    let world = Origin::new();
     let store = world.filled();
     let whole: u64 = pack_files(&world.git_dir(), "pack")
         .iter()
@@ -849,7 +850,7 @@ fn keeps_fewer_commits_where_they_are_too_large() {
 
 #[test]
 fn tidying_keeps_left_out_blobs_declared() {
-    let world = World::new();
+    let world = Origin::new();
     let store = world.store();
     let tip = &world.commits[0];
     ingest(&store, &world.pack(&[tip], &["--filter=blob:none"])).unwrap();
@@ -894,8 +895,8 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
-fn what_is_marked_is_written_down_once_it_is_settled() {
-    let world = World::new();
+fn marks_are_written_when_they_are_made_durable() {
+    let world = Origin::new();
     let store = world.store();
     let tip = id(&world.commits[0]);
     let pack = world.pack(&[&world.commits[0]], &[]);
@@ -919,7 +920,7 @@ fn what_is_marked_is_written_down_once_it_is_settled() {
 
 #[test]
 fn a_pack_that_cannot_be_kept_is_an_error_and_marks_nothing() {
-    let world = World::new();
+    let world = Origin::new();
     let store = world.store();
     let tip = id(&world.commits[0]);
     let pack = world.pack(&[&world.commits[0]], &[]);

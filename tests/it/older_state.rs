@@ -3,14 +3,14 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::common::env::{Output, Sandbox};
+use crate::common::env::Output;
 use crate::common::git;
 use crate::common::repo::Repo;
-use crate::common::snapshot::TreeSnapshot;
+use crate::common::world::World;
 
 const DATA: &str = "tests/data/state-052a4a5";
 /// Where the target and the state directory were when they were written.
@@ -18,75 +18,50 @@ const ROOT: &str = "/tmp/hyper-sync-052a4a5";
 const EDITED: &str = "modules/base.nix";
 
 /// A machine as that version left it.
-pub(crate) struct World {
-    sandbox: Sandbox,
-    repo: Repo,
+pub(crate) fn older_world(name: &str) -> World {
+    let repo = Repo::new();
+    let stream = fs::read(format!("{DATA}/repo.stream")).unwrap();
+    git::feed(repo.git().args(["fast-import", "--quiet"]), &stream);
+    repo.update_ref("refs/heads/main", &repo.id("c3"));
+    let world = World::local(&repo).with("local_edits = 'replace'");
+    let places = [
+        (format!("{ROOT}/repo"), repo.path().display().to_string()),
+        (ROOT.to_owned(), world.root().display().to_string()),
+    ];
+    let data = Path::new(DATA).join(name);
+    for (from, to) in [("target", world.target()), ("state", world.state())] {
+        copy(&data.join(from), &to, &places);
+    }
+    for empty in fs::read_to_string(data.join("directories"))
+        .unwrap()
+        .lines()
+    {
+        fs::create_dir_all(world.root().join(empty)).unwrap();
+    }
+    // These are not in the data, or elsewhere: hyper-sync can sync its own repository, without a notice about a link
+    // that leaves the tree, and a commit with the name of the staging directory is refused.
+    let system = format!("{ROOT}/system");
+    std::os::unix::fs::symlink(system, world.state().join("result")).unwrap();
+    let staging = world.target().join(".hyper-sync.tmp");
+    if data.join("staging").exists() {
+        copy(&data.join("staging"), &staging, &places);
+        // git keeps no mode of a directory.
+        fs::set_permissions(staging, fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    world
 }
 
-impl World {
-    pub(crate) fn new(name: &str) -> Self {
-        let (sandbox, repo) = (Sandbox::new(), Repo::new());
-        let stream = fs::read(format!("{DATA}/repo.stream")).unwrap();
-        git::feed(repo.git().args(["fast-import", "--quiet"]), &stream);
-        let places = [
-            (format!("{ROOT}/repo"), repo.path().display().to_string()),
-            (ROOT.to_owned(), sandbox.root().display().to_string()),
-        ];
-        let data = Path::new(DATA).join(name);
-        for (from, to) in [("target", sandbox.target()), ("state", sandbox.state())] {
-            copy(&data.join(from), &to, &places);
-        }
-        for empty in fs::read_to_string(data.join("directories"))
-            .unwrap()
-            .lines()
-        {
-            fs::create_dir_all(sandbox.root().join(empty)).unwrap();
-        }
-        // These are not in the data, or elsewhere: hyper-sync can sync its own repository, without a notice about a link
-        // that leaves the tree, and a commit with the name of the staging directory is refused.
-        let system = format!("{ROOT}/system");
-        std::os::unix::fs::symlink(system, sandbox.state().join("result")).unwrap();
-        let staging = sandbox.target().join(".hyper-sync.tmp");
-        if data.join("staging").exists() {
-            copy(&data.join("staging"), &staging, &places);
-            // git keeps no mode of a directory.
-            fs::set_permissions(staging, fs::Permissions::from_mode(0o700)).unwrap();
-        }
-        repo.update_ref("refs/heads/main", &repo.id("c3"));
-        sandbox.follow(&repo, "local_edits = 'replace'\n");
-        Self { sandbox, repo }
-    }
+/// Runs a sync that finds the branch at a commit.
+fn sync_to(world: &World, revision: &str) -> Output {
+    let id = world.repo.id(revision);
+    world.repo.update_ref("refs/heads/main", &id);
+    world.sync(&[]).ok()
+}
 
-    pub(crate) fn run(&self, args: &[&str]) -> Output {
-        self.sandbox.run(args)
-    }
-
-    pub(crate) fn state(&self) -> PathBuf {
-        self.sandbox.state()
-    }
-
-    /// Runs a sync that finds the branch at a commit.
-    fn sync(&self, revision: &str) -> Output {
-        self.repo
-            .update_ref("refs/heads/main", &self.repo.id(revision));
-        self.run(&["sync"]).ok()
-    }
-
-    fn assert_at(&self, revision: &str) {
-        self.sandbox
-            .target_tree()
-            .assert_same(&TreeSnapshot::of_commit(&self.repo, revision));
-    }
-
-    /// Puts the last replaced edit back, and reads it.
-    fn restored(&self) -> String {
-        let _ = self.run(&["restore", EDITED]).ok();
-        fs::read_to_string(self.sandbox.target().join(EDITED)).unwrap()
-    }
-
-    fn status(&self) -> serde_json::Value {
-        self.run(&["status", "--json"]).ok().json()
-    }
+/// Puts the last replaced edit back, and reads it.
+fn restored(world: &World) -> String {
+    let _ = world.run(&["restore", EDITED]).ok();
+    world.read(EDITED)
 }
 
 /// Copies a directory, with this machine's places in its files.
@@ -132,30 +107,30 @@ fn moved(mut text: String, places: &[(String, String)]) -> String {
 
 #[test]
 fn a_synced_target_is_known_with_its_replaced_edit_and_the_pending_rebuild() {
-    let world = World::new("edited");
-    let status = world.status();
+    let world = older_world("edited");
+    let status = world.json(&["status"]);
     let [first, second] = ["c1", "c2"].map(|revision| world.repo.id(revision));
     assert_eq!(status["commit"], second);
     assert_eq!(status["last_sync"]["last_sync"]["commit_sha"], second);
     assert_eq!(status["pending_rebuild"]["commit"], second);
     assert_eq!(status["built_commit"], first);
     assert_eq!(status["last_rebuild"]["status"], "built");
-    let before = world.sandbox.target_tree();
-    let _ = world.sync("c2");
-    before.assert_same(&world.sandbox.target_tree());
-    let history = world.run(&["history", "--json"]).ok().json();
+    let before = world.target_tree();
+    let _ = sync_to(&world, "c2");
+    before.assert_same(&world.target_tree());
+    let history = world.json(&["history"]);
     assert_eq!(history.as_array().unwrap().len(), 2, "{history}");
-    assert_eq!(world.restored(), "{ edited = true; }\n");
-    let _ = world.sync("c3");
+    assert_eq!(restored(&world), "{ edited = true; }\n");
+    let _ = sync_to(&world, "c3");
     world.assert_at("c3");
-    assert_eq!(world.restored(), "{ edited = true; }\n");
+    assert_eq!(restored(&world), "{ edited = true; }\n");
 }
 
 #[test]
 fn an_update_that_was_interrupted_is_finished() {
-    let world = World::new("interrupted");
-    assert!(world.sandbox.state().join("tx/active").exists());
-    let output = world.sync("c3");
+    let world = older_world("interrupted");
+    assert!(world.state().join("tx/active").exists());
+    let output = sync_to(&world, "c3");
     assert!(
         output
             .stderr
@@ -164,20 +139,20 @@ fn an_update_that_was_interrupted_is_finished() {
         output.masked()
     );
     world.assert_at("c3");
-    assert_eq!(world.restored(), "{ edited = \"again\"; }\n");
+    assert_eq!(restored(&world), "{ edited = \"again\"; }\n");
     let _ = world.run(&["rollback"]).ok();
 }
 
 #[test]
 fn a_commit_that_was_rolled_back_from_is_still_held() {
-    let world = World::new("held");
-    let output = world.sync("c2");
+    let world = older_world("held");
+    let output = sync_to(&world, "c2");
     assert!(
         output.stderr.contains("rolled back from"),
         "{}",
         output.masked()
     );
-    let _ = world.sync("c3");
+    let _ = sync_to(&world, "c3");
     world.assert_at("c3");
-    assert!(!world.sandbox.state().join("hold").exists());
+    assert!(!world.state().join("hold").exists());
 }

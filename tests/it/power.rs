@@ -15,14 +15,14 @@ use crate::apply::cut::{
 };
 use crate::apply::disk::{self, Disk, EDIT, Recorded, Survive};
 use crate::apply::update::{active, dying, flip, half_way, is_half_way, new, old, second_copy};
-use crate::apply::world::{Run, Store, World, file};
+use crate::apply::world::{LibraryTarget, Run, Store, file};
 
 fn proceed(_: &Call<'_>) -> Outcome {
     Outcome::Proceed
 }
 
 fn update() -> Trace {
-    let world = World::at(&old(), |world| {
+    let world = LibraryTarget::at(&old(), |world| {
         world.write("b", &file("my edit"));
         world.write("mine", &file("mine"));
     });
@@ -32,7 +32,7 @@ fn update() -> Trace {
 }
 
 fn first_install() -> Trace {
-    let world = World::without_target();
+    let world = LibraryTarget::without_target();
     world.open_state();
     trace("a first install", world, |world, calls| {
         sync(world, recording(calls, proceed));
@@ -41,7 +41,7 @@ fn first_install() -> Trace {
 
 /// A first sync into a target that has files already.
 fn adoption() -> Trace {
-    let world = World::new();
+    let world = LibraryTarget::new();
     world.open_state();
     world.write("a", &file("my own"));
     trace("an adoption", world, |world, calls| {
@@ -50,7 +50,7 @@ fn adoption() -> Trace {
 }
 
 fn late_edit() -> Trace {
-    let world = World::at(&old(), |_| ());
+    let world = LibraryTarget::at(&old(), |_| ());
     let mut trace = trace("a late edit", world, |world, calls| {
         let (edits, path) = (Arc::clone(calls), world.target.join("d/gone"));
         let then = move |call: &Call<'_>| {
@@ -67,7 +67,7 @@ fn late_edit() -> Trace {
 
 /// Killed half way, and finished by the next run.
 fn recovery() -> Trace {
-    let world = World::at(&old(), |_| ());
+    let world = LibraryTarget::at(&old(), |_| ());
     trace("a recovery", world, |world, calls| {
         sync(world, recording(calls, dying(is_half_way)));
         recover(world, calls);
@@ -76,7 +76,7 @@ fn recovery() -> Trace {
 
 /// Killed when its record had its name, which was not durable yet, and finished by the next run.
 fn recovery_of_everything() -> Trace {
-    let world = World::at(&old(), |_| ());
+    let world = LibraryTarget::at(&old(), |_| ());
     trace("a recovery of everything", world, |world, calls| {
         let is_next = AtomicBool::new(false);
         let then = move |call: &Call<'_>| {
@@ -133,7 +133,7 @@ fn salvage() -> Trace {
 
 /// The target is at the commit already.
 fn only_the_index() -> Trace {
-    let world = World::at(&old(), |world| {
+    let world = LibraryTarget::at(&old(), |world| {
         for (path, node) in new() {
             world.write(&path, &node);
         }
@@ -269,7 +269,7 @@ fn summary(commit: &str) -> SyncState {
 /// The sync state and its published copy are never torn, and both are there when the run has ended.
 #[test]
 fn the_sync_state_and_its_copy_are_whole_after_a_power_cut_and_every_fsync_is_needed() {
-    let world = World::new();
+    let world = LibraryTarget::new();
     summary("1").save(&world.open_state(), None).unwrap();
     let copy = world.root().join("published/here/sync-state.json");
     let disk = Disk::of(world.root());
@@ -355,7 +355,7 @@ fn everything_is_durable_before_the_commit_point() {
             Err(Error::Interrupted)
         }
     }
-    let world = World::at(&old(), |_| ());
+    let world = LibraryTarget::at(&old(), |_| ());
     world.store.add(&new());
     let before = world.read();
     let content = BackgroundFlush {

@@ -10,9 +10,9 @@ use hyper_sync::fs::Outcome;
 use rustix::io::Errno;
 
 use crate::apply::update::{active, flip, half_way, killed, new, old, second_copy};
-use crate::apply::world::{self, Node, Run, Tree, World, commit, file, path, tree};
+use crate::apply::world::{self, LibraryTarget, Node, Run, Tree, commit, file, path, tree};
 
-fn everything(world: &World) -> (Tree, Tree) {
+fn everything(world: &LibraryTarget) -> (Tree, Tree) {
     (world.read(), world::read(&world.state))
 }
 
@@ -106,7 +106,7 @@ fn an_edit_made_after_the_crash_stays_and_is_reported() {
 
 #[test]
 fn a_late_edit_that_was_displaced_but_not_yet_kept_is_kept() {
-    let world = World::at(&old(), |_| ());
+    let world = LibraryTarget::at(&old(), |_| ());
     let target = world.target.clone();
     let dead = std::sync::atomic::AtomicBool::new(false);
     let run = Run::with(move |call| {
@@ -133,7 +133,7 @@ fn a_late_edit_that_was_displaced_but_not_yet_kept_is_kept() {
 
 #[test]
 fn half_written_small_files_are_removed() {
-    let world = World::at(&old(), |_| ());
+    let world = LibraryTarget::at(&old(), |_| ());
     let unfinished = ["index.tmp", "hold.tmp", ".sync-state.json.hyper-sync"];
     for name in unfinished {
         fs::write(world.state.join(name), "half").unwrap();
@@ -229,7 +229,7 @@ fn the_command_that_finds_a_damaged_record_reports_where_it_was_moved() {
         &["restore", "modules/base.nix"],
         &["rollback"],
     ] {
-        let world = crate::older_state::World::new("interrupted");
+        let world = crate::older_state::older_world("interrupted");
         flip(&world.state().join("tx/active"));
         let output = world.run(command).ok();
         assert!(
@@ -239,7 +239,7 @@ fn the_command_that_finds_a_damaged_record_reports_where_it_was_moved() {
             "{command:?}: {}",
             output.masked()
         );
-        let world = crate::older_state::World::new("interrupted");
+        let world = crate::older_state::older_world("interrupted");
         flip(&world.state().join("tx/active"));
         let notices = world.run(&[command, &["--json"]].concat()).ok().json()["notices"].clone();
         assert!(
@@ -369,11 +369,11 @@ fn any_single_damaged_file_is_survived() {
         |path| fs::remove_file(path).unwrap(),
     ];
     let finished = || {
-        let world = World::at(&old(), |world| world.write("a", &file("edit")));
+        let world = LibraryTarget::at(&old(), |world| world.write("a", &file("edit")));
         world.sync(&new(), &Run::default()).unwrap();
         world
     };
-    let moments: [&dyn Fn() -> World; 4] = [
+    let moments: [&dyn Fn() -> LibraryTarget; 4] = [
         &half_way,
         &|| killed(|call| call.name == "rename" && call.path.ends_with("000002.plan")),
         &|| killed(|call| call.name == "unlink" && call.path.ends_with("tx/active")),
@@ -431,8 +431,8 @@ fn any_single_damaged_file_is_survived() {
 
 // Undo.
 
-fn edited_then_synced() -> (World, TxId) {
-    let world = World::at(&old(), |world| {
+fn edited_then_synced() -> (LibraryTarget, TxId) {
+    let world = LibraryTarget::at(&old(), |world| {
         world.write("a", &file("my edit"));
         world.write("n/l", &file("not ours"));
     });
@@ -508,7 +508,7 @@ fn undo_never_returns_damaged_content() {
 
 #[test]
 fn the_last_ten_updates_can_be_undone() {
-    let world = World::new();
+    let world = LibraryTarget::new();
     for number in 0..13 {
         let tree = tree([("a", file(&format!("version {number}")))]);
         world.sync(&tree, &Run::default()).unwrap();
@@ -523,7 +523,7 @@ fn the_last_ten_updates_can_be_undone() {
 
 #[test]
 fn kept_updates_take_a_gigabyte_together_at_most() {
-    let world = World::new();
+    let world = LibraryTarget::new();
     for number in 0..5 {
         let tree = tree([("a", file(&format!("version {number}")))]);
         world.sync(&tree, &Run::default()).unwrap();
@@ -549,7 +549,7 @@ fn a_transaction_number_is_never_used_twice() {
 
 #[test]
 fn a_record_of_an_earlier_version_still_loads() {
-    let world = World::new();
+    let world = LibraryTarget::new();
     let state = world.open_state();
     let kept = world.state.join("undo/000002");
     fs::create_dir_all(&kept).unwrap();

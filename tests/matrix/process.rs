@@ -8,9 +8,8 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::common::env::Sandbox;
-use crate::common::repo::Repo;
 use crate::common::snapshot::TreeSnapshot;
+use crate::common::world::World;
 
 /// The calls that change what is on a disk.
 const CHANGING: [&str; 8] = [
@@ -27,33 +26,31 @@ const CHANGING: [&str; 8] = [
 const EDITED: &str = "modules/base.nix";
 const MINE: &str = "{ mine = true; }\n";
 
-/// A target at the second of three commits, where an edit was replaced and another is made, and a copy of all that.
-struct World {
-    sandbox: Sandbox,
-    repo: Repo,
+const SYNC: &[&str] = &["sync"];
+const ROLLBACK: &[&str] = &["rollback"];
+
+/// A target at the second of three commits, where an edit was replaced and another is made, and a copy of all that. Both are in
+/// a directory over which a small file system is mounted.
+struct SmallDisk {
+    world: World,
     disk: PathBuf,
     saved: PathBuf,
 }
 
-impl World {
+impl SmallDisk {
     fn new() -> Self {
-        let (sandbox, repo) = (Sandbox::new(), Repo::small());
-        let [disk, saved] = ["disk", "saved"].map(|name| sandbox.root().join(name));
+        let world = World::small().with("local_edits = 'replace'");
+        let [disk, saved] = ["disk", "saved"].map(|name| world.root().join(name));
         fs::create_dir(&disk).unwrap();
-        let world = Self {
-            sandbox,
-            repo,
-            disk,
-            saved,
-        };
-        world.succeed(&world.sync());
-        world.commit("second");
-        world.edit("{ earlier = true; }\n");
-        world.succeed(&world.sync());
-        world.commit("third");
-        world.edit(MINE);
-        copy(&world.disk, &world.saved);
-        world
+        let machine = Self { world, disk, saved };
+        machine.succeed(SYNC);
+        machine.commit("second");
+        machine.edit("{ earlier = true; }\n");
+        machine.succeed(SYNC);
+        machine.commit("third");
+        machine.edit(MINE);
+        copy(&machine.disk, &machine.saved);
+        machine
     }
 
     /// Every file changes; what is in them cannot be compressed to nothing.
@@ -65,9 +62,10 @@ impl World {
         };
         for number in 0..4 {
             let text: String = (0..1200).map(|_| noise()).collect();
-            self.repo.write(format!("data/{number}"), &text);
+            self.world.repo.write(format!("data/{number}"), &text);
         }
-        self.repo
+        self.world
+            .repo
             .write("flake.nix", format!("{{ {name} = true; }}\n"))
             .write(EDITED, format!("{{ {name} = true; }}\n"))
             .write(format!("modules/{name}.nix"), "{ }\n")
@@ -78,29 +76,15 @@ impl World {
         fs::write(self.disk.join("target").join(EDITED), content).unwrap();
     }
 
-    fn sync(&self) -> Vec<String> {
-        let repo = self.repo.path().display().to_string();
-        ["sync", "--local-edits", "replace", "--repo", &repo]
-            .map(str::to_owned)
-            .to_vec()
-    }
-
-    fn rollback(&self) -> Vec<String> {
-        let mut args = self.sync();
-        "rollback".clone_into(&mut args[0]);
-        args
-    }
-
-    fn command(&self, wrapper: &[&str], args: &[String]) -> Command {
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let mut command = self.sandbox.process(wrapper, &args);
+    fn command(&self, wrapper: &[&str], args: &[&str]) -> Command {
+        let mut command = self.world.process(wrapper, args);
         command
             .env("HYPER_SYNC_TARGET", self.disk.join("target"))
             .env("HYPER_SYNC_STATE_DIR", self.disk.join("state"));
         command
     }
 
-    fn succeed(&self, args: &[String]) {
+    fn succeed(&self, args: &[&str]) {
         let output = self.command(&[], args).output().unwrap();
         assert!(output.status.success(), "{output:?}");
     }
@@ -112,7 +96,8 @@ impl World {
 
     /// Whether a target is at a commit, but for the edited file.
     fn is_at(&self, target: &Path, revision: &str) -> bool {
-        let wanted = TreeSnapshot::of_commit(&self.repo, revision).without(|path| path == EDITED);
+        let wanted =
+            TreeSnapshot::of_commit(&self.world.repo, revision).without(|path| path == EDITED);
         let found = TreeSnapshot::of(target).without(|path| path == EDITED);
         wanted.difference(&found).is_empty()
     }
@@ -148,19 +133,22 @@ fn copy(from: &Path, to: &Path) {
 /// A process that really dies: what the kernel keeps of it is what the next run finds.
 #[test]
 fn killed_at_any_system_call_the_next_run_has_the_old_commit_or_the_new() {
-    let world = World::new();
-    world.sandbox.link_tool("strace");
-    let log = world.sandbox.root().join("log");
+    let machine = SmallDisk::new();
+    machine.world.link_tool("strace");
+    let log = machine.world.root().join("log");
     let log = log.to_str().unwrap();
     let mut points = 0;
-    let runs = [(world.sync(), "main"), (world.rollback(), "main~2")];
-    for ((args, to), call) in runs.iter().flat_map(|run| CHANGING.map(|call| (run, call))) {
+    let runs = [(SYNC, "main"), (ROLLBACK, "main~2")];
+    for ((args, to), call) in runs
+        .into_iter()
+        .flat_map(|run| CHANGING.map(|call| (run, call)))
+    {
         for when in 1.. {
-            world.restore();
+            machine.restore();
             let inject = format!("inject={call}:signal=SIGKILL:when={when}");
             let trace = format!("trace={call}");
             let strace = ["strace", "-qq", "-o", log, "-e", &trace, "-e", &inject];
-            let output = world.command(&strace, args).output().unwrap();
+            let output = machine.command(&strace, args).output().unwrap();
             let context = format!("{} killed at {call} {when}", args[0]);
             if output.status.signal().is_none() {
                 assert!(output.status.success(), "{context}: {output:?}");
@@ -168,16 +156,18 @@ fn killed_at_any_system_call_the_next_run_has_the_old_commit_or_the_new() {
             }
             points += 1;
             // It recovers, and finds nothing to restore.
-            let nothing = ["restore", "nothing/here"].map(str::to_owned);
-            let _ = world.command(&[], &nothing).output().unwrap();
-            let target = world.disk.join("target");
-            let is_old = world.is_at(&target, "main~1");
-            assert!(is_old || world.is_at(&target, to), "{context}: neither");
-            World::check(&world.disk, &context);
+            let _ = machine
+                .command(&[], &["restore", "nothing/here"])
+                .output()
+                .unwrap();
+            let target = machine.disk.join("target");
+            let is_old = machine.is_at(&target, "main~1");
+            assert!(is_old || machine.is_at(&target, to), "{context}: neither");
+            SmallDisk::check(&machine.disk, &context);
             if is_old {
-                world.succeed(args);
-                assert!(world.is_at(&target, to), "{context}");
-                World::check(&world.disk, &context);
+                machine.succeed(args);
+                assert!(machine.is_at(&target, to), "{context}");
+                SmallDisk::check(&machine.disk, &context);
             }
         }
     }
@@ -187,28 +177,28 @@ fn killed_at_any_system_call_the_next_run_has_the_old_commit_or_the_new() {
 
 #[test]
 fn without_file_descriptors_nothing_is_changed_or_the_next_run_finishes() {
-    let world = World::new();
-    world.sandbox.link_tool("sh");
-    let args = world.rollback();
+    let machine = SmallDisk::new();
+    machine.world.link_tool("sh");
+    let args = ROLLBACK;
     let mut points = 0;
     for limit in 4.. {
-        world.restore();
+        machine.restore();
         let limited = format!("ulimit -n {limit}; exec \"$@\"");
-        let output = world
-            .command(&["sh", "-c", &limited, "sh"], &args)
+        let output = machine
+            .command(&["sh", "-c", &limited, "sh"], args)
             .output()
             .unwrap();
         let context = format!("{limit} descriptors: {output:?}");
-        let target = world.disk.join("target");
+        let target = machine.disk.join("target");
         if output.status.success() {
-            assert!(world.is_at(&target, "main~2"), "{context}");
+            assert!(machine.is_at(&target, "main~2"), "{context}");
             break;
         }
         points += 1;
         assert_eq!(output.status.code(), Some(9), "{context}");
-        world.succeed(&args);
-        assert!(world.is_at(&target, "main~2"), "{context}");
-        World::check(&world.disk, &context);
+        machine.succeed(args);
+        assert!(machine.is_at(&target, "main~2"), "{context}");
+        SmallDisk::check(&machine.disk, &context);
     }
     writeln!(stderr(), "{points:>7} limits of file descriptors").unwrap();
     assert!(points > 10, "only {points}");
@@ -232,9 +222,9 @@ cp -a "$DISK" "$OUT/after"
 
 #[test]
 fn on_a_disk_that_is_full_an_update_changes_nothing_or_is_finished_by_the_next_run() {
-    let world = World::new();
+    let machine = SmallDisk::new();
     for tool in ["unshare", "sh", "mount", "cp", "dd", "truncate", "rm"] {
-        world.sandbox.link_tool(tool);
+        machine.world.link_tool(tool);
     }
     let namespace = if rustix::process::geteuid().is_root() {
         "-m"
@@ -243,15 +233,12 @@ fn on_a_disk_that_is_full_an_update_changes_nothing_or_is_finished_by_the_next_r
     };
     let mut points = 0;
     for pages in (0..).step_by(3) {
-        let out = world.sandbox.root().join(format!("out-{pages}"));
+        let out = machine.world.root().join(format!("out-{pages}"));
         fs::create_dir(&out).unwrap();
-        let output = world
-            .command(
-                &["unshare", namespace, "sh", "-c", FULL, "sh"],
-                &world.sync(),
-            )
-            .env("DISK", &world.disk)
-            .env("SAVED", &world.saved)
+        let output = machine
+            .command(&["unshare", namespace, "sh", "-c", FULL, "sh"], SYNC)
+            .env("DISK", &machine.disk)
+            .env("SAVED", &machine.saved)
             .env("OUT", &out)
             .env("ROOM", (pages * 4096).to_string())
             .output()
@@ -260,8 +247,11 @@ fn on_a_disk_that_is_full_an_update_changes_nothing_or_is_finished_by_the_next_r
         assert!(output.status.success(), "{context}");
         let stderr = fs::read_to_string(out.join("stderr")).unwrap();
         let context = format!("{pages} pages free: {stderr}");
-        assert!(world.is_at(&out.join("after/target"), "main"), "{context}");
-        World::check(&out.join("after"), &context);
+        assert!(
+            machine.is_at(&out.join("after/target"), "main"),
+            "{context}"
+        );
+        SmallDisk::check(&out.join("after"), &context);
         let full = out.join("full/target");
         let code = fs::read_to_string(out.join("code")).unwrap();
         if code.trim() == "0" {
@@ -270,7 +260,7 @@ fn on_a_disk_that_is_full_an_update_changes_nothing_or_is_finished_by_the_next_r
         points += 1;
         assert_eq!(code.trim(), "9", "{context}");
         let unfinished = stderr.contains("hyper_sync::apply::unfinished");
-        assert!(unfinished || world.is_at(&full, "main~1"), "{context}");
+        assert!(unfinished || machine.is_at(&full, "main~1"), "{context}");
         fs::remove_dir_all(&out).unwrap();
     }
     writeln!(stderr(), "{points:>7} full disks").unwrap();

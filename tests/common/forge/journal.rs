@@ -1,4 +1,4 @@
-//! What was asked and what became of it, as it happens.
+//! The requests and their answers, as they happen.
 
 use std::{
     sync::{Arc, Condvar, Mutex},
@@ -8,7 +8,7 @@ use std::{
 use super::{lock, message::Seen};
 
 /// Nothing a test waits for takes this long; without an end a mistake would hang the whole run.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_AT_MOST: Duration = Duration::from_secs(60);
 
 /// The requests of a forge, in the order of arrival.
 #[derive(Default)]
@@ -64,7 +64,7 @@ impl Journal {
         let entries = lock(&self.entries);
         let (entries, result) = self
             .changed
-            .wait_timeout_while(entries, PATIENCE, |entries| !test(&seen(entries)))
+            .wait_timeout_while(entries, WAIT_AT_MOST, |entries| !test(&seen(entries)))
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let lines: Vec<String> = seen(&entries).iter().map(Seen::line).collect();
         assert!(

@@ -173,7 +173,7 @@ impl Request {
     }
 }
 
-/// Percent-decoding; what is no UTF-8 afterwards becomes U+FFFD and so matches nothing.
+/// Percent-decoding; what is not UTF-8 afterwards becomes U+FFFD and so matches nothing.
 pub(super) fn percent_decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
@@ -300,7 +300,7 @@ impl Outgoing {
             Some(Action::Reset) => peer.say_instead(Vec::new()),
             _ => {}
         }
-        // A liar says the length itself: left to hyper, the length would be that of what follows.
+        // A false length is set here: left to hyper, the length would be that of what follows.
         let said = length.filter(|_| !matches!(end, End::Whole));
         let hint = length.filter(|_| matches!(end, End::Whole));
         let body = Self {

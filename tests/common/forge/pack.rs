@@ -47,7 +47,7 @@ pub fn sideband(pack: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A pack (or what a mutation left of it) with a trailer that fits: what a liar with some effort sends.
+/// A pack (or what a mutation left of it) with a trailer that fits: what a hostile server sends.
 pub fn with_trailer(mut pack: Vec<u8>) -> Vec<u8> {
     pack.truncate(pack.len().saturating_sub(20));
     let trailer = Sha1::digest(&pack);

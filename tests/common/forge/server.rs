@@ -1,4 +1,4 @@
-//! The way of a request: recorded, delayed, answered, falsified, sent.
+//! What happens to a request: recorded, delayed, answered, falsified, sent.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -35,7 +35,7 @@ pub(super) struct Shared {
     pub(super) journal: Arc<Journal>,
     pub(super) rules: Mutex<Vec<Rule>>,
     pub(super) hook: Mutex<Option<Hook>>,
-    /// Somebody asked for `info/refs`.
+    /// There was a request for `info/refs`.
     pub(super) discovered: AtomicBool,
     pub(super) traffic: Arc<Traffic>,
 }

@@ -1,6 +1,6 @@
 //! The sockets: counted, with TLS or without, and able to say something that is not HTTP.
 //!
-//! What is counted is what the HTTP layer says and hears; TLS adds its own bytes.
+//! What is counted is what the HTTP layer sends and receives; TLS adds its own bytes.
 
 use std::{
     future::Future,

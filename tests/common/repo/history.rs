@@ -86,7 +86,7 @@ impl History {
 
     /// Writes this history to the branch `main` of an empty repository and returns the ids, oldest first.
     pub fn extend(&self, repo: &Repo) -> Vec<String> {
-        let mut world = World {
+        let mut model = HistoryModel {
             files: BTreeMap::new(),
             random: Random(self.seed),
             stream: Vec::new(),
@@ -104,7 +104,7 @@ impl History {
                 format!("change {i}\n\nWith a body – and a dash.")
             };
             commit_header(
-                &mut world.stream,
+                &mut model.stream,
                 "refs/heads/main",
                 i + 1,
                 git::IDENTITY,
@@ -112,24 +112,24 @@ impl History {
                 &message,
             );
             if i == 0 {
-                world.begin(self.files);
+                model.begin(self.files);
             } else {
-                world.change((i - 1) % KINDS);
+                model.change((i - 1) % KINDS);
                 for _ in 0..self.edits {
-                    world.edit();
+                    model.edit();
                 }
             }
-            world
+            model
                 .stream
                 .extend_from_slice(format!("\nget-mark :{}\n", i + 1).as_bytes());
         }
         repo.state().clock += 60 * i64::try_from(self.commits).expect("few commits");
-        repo.fast_import(&world.stream)
+        repo.fast_import(&model.stream)
     }
 }
 
 /// The files at one moment, and the commands that led there.
-struct World {
+struct HistoryModel {
     files: BTreeMap<String, (&'static str, Vec<u8>)>,
     random: Random,
     stream: Vec<u8>,
@@ -138,7 +138,7 @@ struct World {
 
 const SUBMODULE: &str = "external-repos/maxos";
 
-impl World {
+impl HistoryModel {
     fn begin(&mut self, files: usize) {
         self.put(
             "100644",

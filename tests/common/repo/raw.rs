@@ -1,4 +1,4 @@
-//! Objects written byte for byte, without git's opinion of them: how hostile trees are made.
+//! Objects written byte for byte, without the checks of git: how hostile trees are made.
 
 use std::{fs, io::Write};
 

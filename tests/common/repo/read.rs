@@ -1,4 +1,4 @@
-//! What a repository holds, as git tells it.
+//! What a repository holds, as git prints it.
 
 use std::{fs, path::Path, process::Command};
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::crash::Fault;
-use super::world::{self, Run, World, file, link, tree};
+use super::world::{self, LibraryTarget, Run, file, link, tree};
 
 /// One thing that is swapped, and where its other half is meanwhile.
 struct Place {
@@ -21,7 +21,7 @@ impl Place {
         renameat_with(CWD, &self.inside, CWD, &self.aside, RenameFlags::EXCHANGE).is_ok()
     }
 
-    /// What is no symlink of the attacker's is in the target again.
+    /// All but the symlinks of the attacker is in the target again.
     fn restore(&self) {
         if self.inside.is_symlink() && !self.aside.is_symlink() {
             assert!(self.swap());
@@ -50,7 +50,7 @@ pub(crate) fn attack(go_on: impl Fn(usize, usize) -> bool) -> usize {
         ("g/h/i", file("new i")),
         ("g/h/k/l", file("l")),
     ]);
-    let world = World::at(&old, |world| world.write("d/mine", &file("mine")));
+    let world = LibraryTarget::at(&old, |world| world.write("d/mine", &file("mine")));
     world.store.add(&new);
     let outside = world.root().join("outside");
     for name in ["a", "e/b", "m", "i", "j", "0", "o0", "1"] {

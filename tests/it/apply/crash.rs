@@ -13,7 +13,7 @@ use hyper_sync::git::CommitId;
 use rustix::io::Errno;
 
 use super::shapes::Shape;
-use super::world::{Node, Run, Tree, World};
+use super::world::{LibraryTarget, Node, Run, Tree};
 
 /// What is interrupted.
 #[derive(Debug, Clone, Copy)]
@@ -119,7 +119,7 @@ impl<'a> Trial<'a> {
             calls: 0,
         };
         let world = trial.world();
-        let at = |world: &World| world.index().map(|index| index.point.commit);
+        let at = |world: &LibraryTarget| world.index().map(|index| index.point.commit);
         trial.start = (world.read_without_staging(), at(&world));
         let before = match operation {
             // What the update has made of the tree so far is nobody's work.
@@ -208,7 +208,7 @@ impl<'a> Trial<'a> {
     /// What must hold at once, and whether the operation can only be finished from here.
     fn check_result(
         &self,
-        world: &World,
+        world: &LibraryTarget,
         fault: Fault,
         injected: &Injected,
         result: Result<Vec<Late>, Error>,
@@ -238,7 +238,7 @@ impl<'a> Trial<'a> {
         }
     }
 
-    fn check_tidy(&self, world: &World, context: &str) {
+    fn check_tidy(&self, world: &LibraryTarget, context: &str) {
         world.assert_tidy();
         let kept = world.contents();
         for bytes in &self.precious {
@@ -257,7 +257,7 @@ impl<'a> Trial<'a> {
     }
 
     /// The target before the operation.
-    fn world(&self) -> World {
+    fn world(&self) -> LibraryTarget {
         let world = self.shape.world();
         world.store.add(&self.edits);
         match self.operation {
@@ -273,7 +273,7 @@ impl<'a> Trial<'a> {
         world
     }
 
-    fn run(&self, world: &World, faults: Faults) -> Result<Vec<Late>, Error> {
+    fn run(&self, world: &LibraryTarget, faults: Faults) -> Result<Vec<Late>, Error> {
         match self.operation {
             Operation::Update => self.update(world, faults),
             Operation::Recovery(_) => {
@@ -293,14 +293,14 @@ impl<'a> Trial<'a> {
         }
     }
 
-    fn next_run(&self, world: &World, faults: Faults) -> Result<Vec<Late>, Error> {
+    fn next_run(&self, world: &LibraryTarget, faults: Faults) -> Result<Vec<Late>, Error> {
         match self.operation {
             Operation::Update | Operation::Recovery(_) => self.update(world, faults),
             Operation::Rollback => self.run(world, faults),
         }
     }
 
-    fn update(&self, world: &World, faults: Faults) -> Result<Vec<Late>, Error> {
+    fn update(&self, world: &LibraryTarget, faults: Faults) -> Result<Vec<Late>, Error> {
         let run = Run {
             faults,
             ..Run::default()

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use super::disk::{self, Disk, Image, Recorded, Survive};
 use super::update::{active, new, old, second_copy};
-use super::world::{Node, Run, Store, Tree, World, file};
+use super::world::{LibraryTarget, Node, Run, Store, Tree, file};
 
 const RECOVERY: &str = "a recovery began";
 
@@ -24,14 +24,14 @@ pub(crate) type Calls = Arc<Mutex<Vec<Recorded>>>;
 /// A run, or several, call by call, and the disk before it.
 pub(crate) struct Trace {
     pub(crate) name: &'static str,
-    pub(crate) world: World,
+    pub(crate) world: LibraryTarget,
     pub(crate) calls: Vec<Recorded>,
     disk: Disk,
     before: (Tree, Option<CommitId>),
     after: (Tree, Option<CommitId>),
     /// What the target is after the next run.
     last: Tree,
-    /// What must be somewhere from the call on that is told with it.
+    /// What must be somewhere from the given call on.
     pub(crate) precious: Vec<(usize, Vec<u8>)>,
     /// A file that somebody changed while the run went on: that may be there, whatever the commits have.
     pub(crate) edited: Option<(String, Node)>,
@@ -89,7 +89,7 @@ pub(crate) fn recording(
 }
 
 /// An update to the new commit, which may die on the way.
-pub(crate) fn sync(world: &World, faults: Faults) {
+pub(crate) fn sync(world: &LibraryTarget, faults: Faults) {
     let run = Run {
         faults,
         ..Run::default()
@@ -97,7 +97,7 @@ pub(crate) fn sync(world: &World, faults: Faults) {
     let _ = world.sync(&new(), &run);
 }
 
-pub(crate) fn recover(world: &World, calls: &Calls) {
+pub(crate) fn recover(world: &LibraryTarget, calls: &Calls) {
     calls.lock().unwrap().push(Recorded::mark(RECOVERY));
     let faults = recording(calls, |_| Outcome::Proceed);
     let target = world.open_target().with_faults(faults.clone());
@@ -105,7 +105,7 @@ pub(crate) fn recover(world: &World, calls: &Calls) {
     hyper_sync::apply::recover(&target, &state, &world.store).unwrap();
 }
 
-fn index(world: &World) -> Option<CommitId> {
+fn index(world: &LibraryTarget) -> Option<CommitId> {
     world
         .load_index()
         .ok()
@@ -114,7 +114,11 @@ fn index(world: &World) -> Option<CommitId> {
 }
 
 /// Records what `run` does to the world.
-pub(crate) fn trace(name: &'static str, world: World, run: impl FnOnce(&World, &Calls)) -> Trace {
+pub(crate) fn trace(
+    name: &'static str,
+    world: LibraryTarget,
+    run: impl FnOnce(&LibraryTarget, &Calls),
+) -> Trace {
     let calls = Calls::default();
     let disk = Disk::of(world.root());
     let before = (world.read(), index(&world));
@@ -146,7 +150,7 @@ pub(crate) fn trace(name: &'static str, world: World, run: impl FnOnce(&World, &
 /// An update while which somebody edits a file that it removes, killed before call `at`, and the recovery from that;
 /// `None` where there is no such call.
 pub(crate) fn killed_and_recovered(at: usize) -> Option<Trace> {
-    let world = World::at(&old(), |_| ());
+    let world = LibraryTarget::at(&old(), |_| ());
     let is_dead = Arc::new(AtomicBool::new(false));
     let dead = Arc::clone(&is_dead);
     let is_late = Arc::new(AtomicBool::new(false));
@@ -219,7 +223,7 @@ impl Trace {
         self.edited = Some(("d/gone".to_owned(), file("late")));
     }
 
-    /// Cuts the power everywhere from call `first` on, in every way, and tells what harm is left after the next run.
+    /// Cuts the power everywhere from call `first` on, in every way, and returns what harm is left after the next run.
     /// `lazy`: an `fsync` that does nothing.
     pub(crate) fn cut_everywhere(&self, first: usize, lazy: Option<usize>) -> Result<(), String> {
         let in_order = Honest {

@@ -1,4 +1,4 @@
-//! What a disk holds after a power cut: a model that is told every call and keeps what was made durable apart from what
+//! What a disk holds after a power cut: a model that records every call and keeps what was made durable apart from what
 //! was not.
 //!
 //! A file's content is on the disk as of its last `fsync`; without one the file may have its name and no content. A

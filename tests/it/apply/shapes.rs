@@ -1,6 +1,6 @@
 //! The updates that are tried with every fault.
 
-use super::world::{Node, Tree, World, executable, file, link, tree};
+use super::world::{LibraryTarget, Node, Tree, executable, file, link, tree};
 
 /// An update: the commits, what somebody changed in between, and which of that may be replaced.
 #[derive(Debug, Clone)]
@@ -8,7 +8,7 @@ pub(crate) struct Shape {
     pub(crate) name: &'static str,
     pub(crate) old: Tree,
     pub(crate) new: Tree,
-    pub(crate) edit: fn(&World),
+    pub(crate) edit: fn(&LibraryTarget),
 }
 
 /// Every kind of change there is, alone and together.
@@ -29,7 +29,7 @@ fn many(content: &str) -> Tree {
     (0..12).map(node).collect()
 }
 
-fn nothing(_: &World) {}
+fn nothing(_: &LibraryTarget) {}
 
 /// Trees that come, change and go.
 fn whole_trees() -> Vec<Shape> {
@@ -177,8 +177,8 @@ fn contents() -> Vec<Shape> {
 
 impl Shape {
     /// The target before the update.
-    pub(crate) fn world(&self) -> World {
-        let world = World::at(&self.old, self.edit);
+    pub(crate) fn world(&self) -> LibraryTarget {
+        let world = LibraryTarget::at(&self.old, self.edit);
         world.store.add(&self.new);
         world
     }

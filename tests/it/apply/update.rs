@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use hyper_sync::fs::{Call, Outcome};
 use rustix::io::Errno;
 
-use super::world::{Run, Tree, World, executable, file, link, tree};
+use super::world::{LibraryTarget, Run, Tree, executable, file, link, tree};
 
 pub(crate) fn old() -> Tree {
     tree([
@@ -46,8 +46,8 @@ pub(crate) fn dying(
 }
 
 /// Dies before the first call for which `when` holds, on the way from old to new.
-pub(crate) fn killed(when: impl Fn(&Call<'_>) -> bool + Send + Sync + 'static) -> World {
-    let world = World::at(&old(), |_| ());
+pub(crate) fn killed(when: impl Fn(&Call<'_>) -> bool + Send + Sync + 'static) -> LibraryTarget {
+    let world = LibraryTarget::at(&old(), |_| ());
     world.sync(&new(), &Run::with(dying(when))).unwrap_err();
     world
 }
@@ -58,17 +58,17 @@ pub(crate) fn is_half_way(call: &Call<'_>) -> bool {
 }
 
 /// Dies when `a` is replaced and `b` is not.
-pub(crate) fn half_way() -> World {
+pub(crate) fn half_way() -> LibraryTarget {
     killed(is_half_way)
 }
 
 /// The record of the update that is not finished.
-pub(crate) fn active(world: &World) -> PathBuf {
+pub(crate) fn active(world: &LibraryTarget) -> PathBuf {
     world.state.join("tx/active")
 }
 
 /// Its second copy.
-pub(crate) fn second_copy(world: &World) -> PathBuf {
+pub(crate) fn second_copy(world: &LibraryTarget) -> PathBuf {
     world.state.join("undo/000002.part/transaction")
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn link(text: &str) -> Node {
     Node::Link(text.into())
 }
 
-/// A tree of plain files whose content is told beside the path.
+/// A tree of plain files whose content is given with the path.
 pub(crate) fn tree<const N: usize>(nodes: [(&str, Node); N]) -> Tree {
     nodes
         .into_iter()
@@ -176,7 +176,9 @@ impl Run {
     }
 }
 
-pub(crate) struct World {
+/// A target and its state without a binary and without a repository: commits are values, and each call of the file
+/// system can be made to fail.
+pub(crate) struct LibraryTarget {
     _directory: tempfile::TempDir,
     root: PathBuf,
     pub(crate) target: PathBuf,
@@ -184,7 +186,7 @@ pub(crate) struct World {
     pub(crate) store: Store,
 }
 
-impl World {
+impl LibraryTarget {
     /// An empty target. In memory where that can be had: these tests make thousands of files durable.
     pub(crate) fn new() -> Self {
         let world = Self::without_target();
@@ -240,7 +242,7 @@ impl World {
         }
     }
 
-    /// Writes a file over whatever is there, as somebody who does not look might; not where a file is in the place of a
+    /// Writes a file over what is there, as a careless editor might; not where a file is in the place of a
     /// directory above it.
     pub(crate) fn put(&self, path: &str, node: &Node) {
         let blocked = Path::new(path).ancestors().skip(1).any(|above| {

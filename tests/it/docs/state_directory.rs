@@ -5,11 +5,12 @@ use std::path::Path;
 use std::process::Stdio;
 
 use super::{read, rows};
-use crate::common::env::{Output, Sandbox};
+use crate::common::env::Sandbox;
 use crate::common::forge::Forge;
 use crate::common::forge::fault::{Action, When};
 use crate::common::repo::Repo;
 use crate::common::snapshot::{Node, TreeSnapshot};
+use crate::common::world::World;
 
 /// The tables: of what stays, and of what an unfinished run leaves.
 fn tables() -> [Vec<Vec<String>>; 2] {
@@ -115,31 +116,26 @@ impl Found {
 }
 
 /// A machine that follows a repository over http by a name that it had before, and whose flake is the target.
-struct World {
-    sandbox: Sandbox,
-    repo: Repo,
-    forge: Forge,
-}
-
-impl World {
-    fn new() -> Self {
-        let (sandbox, repo) = (Sandbox::new(), Repo::small());
-        repo.write(
-            "flake.nix",
-            "{ outputs = _: { nixosConfigurations.host = { }; }; }\n",
-        )
-        .commit("a host");
-        let forge = Forge::serve(&repo);
-        forge.configure(|config| config.former_names = vec!["acme/before".to_owned()]);
-        let asked = forge.git_url().replace("acme/machines", "acme/before");
-        let (target, root) = (sandbox.target(), sandbox.root().display());
-        sandbox.config(&format!(
-            "repo = '{asked}'\nlocal_edits = 'replace'\nmetrics_file = '{root}/metrics/m.prom'\n\
-             [rebuild]\nflake = '{}'\naction = 'build'\n",
-            target.display()
-        ));
-        let lock = r#"{"nodes":{"root":{}},"root":"root","version":7}"#;
-        sandbox.tool(
+fn world() -> World {
+    let repo = Repo::small();
+    repo.write(
+        "flake.nix",
+        "{ outputs = _: { nixosConfigurations.host = { }; }; }\n",
+    )
+    .commit("a host");
+    let forge = Forge::serve(&repo);
+    forge.configure(|config| config.former_names = vec!["acme/before".to_owned()]);
+    let before = forge.git_url().replace("acme/machines", "acme/before");
+    let world = World::at(&repo, Some(forge), &format!("repo = '{before}'"));
+    let (target, root) = (world.target(), world.root().display());
+    world.set(&format!(
+        "local_edits = 'replace'\nmetrics_file = '{root}/metrics/m.prom'\n\
+         [rebuild]\nflake = '{}'\naction = 'build'",
+        target.display()
+    ));
+    let lock = r#"{"nodes":{"root":{}},"root":"root","version":7}"#;
+    world
+        .tool(
             "nix",
             &format!(
                 "case \"$1 $2\" in\n\
@@ -148,44 +144,35 @@ impl World {
                  *) echo '{{}}';;\n\
                  esac"
             ),
-        );
-        sandbox
-            .tool("nixos-rebuild", "exit 1")
-            .link_tool("ln")
-            .link_tool("strace");
-        Self {
-            sandbox,
-            repo,
-            forge,
-        }
-    }
+        )
+        .tool("nixos-rebuild", "exit 1")
+        .link_tool("ln")
+        .link_tool("strace");
+    world
+}
 
-    fn run(&self, args: &[&str]) -> Output {
-        self.sandbox.run(args)
-    }
+fn commit(world: &World, number: usize) {
+    world
+        .repo
+        .write("modules/base.nix", format!("{{ number = {number}; }}\n"))
+        .write(format!("modules/new-{number}.nix"), "{ }\n")
+        .commit("next");
+}
 
-    fn commit(&self, number: usize) {
-        self.repo
-            .write("modules/base.nix", format!("{{ number = {number}; }}\n"))
-            .write(format!("modules/new-{number}.nix"), "{ }\n")
-            .commit("next");
-    }
-
-    /// Runs a command under `strace`, killed at a rename where one is given; the renames it came to, by their kind.
-    fn renames(&self, args: &[&str], kill: Option<(&str, usize)>) -> Vec<String> {
-        let log = self.sandbox.root().join("renames");
-        let trace = "trace=rename,renameat,renameat2";
-        let mut strace = vec!["strace", "-qq", "-f", "-o", log.to_str().unwrap()];
-        strace.extend(["-e", trace, "-e", "signal=none"]);
-        let inject = kill.map(|(call, when)| format!("inject={call}:signal=SIGKILL:when={when}"));
-        strace.extend(inject.iter().flat_map(|inject| ["-e", inject.as_str()]));
-        let mut run = self.sandbox.process(&strace, args);
-        run.stdout(Stdio::null()).stderr(Stdio::null());
-        let _ = run.status().unwrap();
-        let log = std::fs::read_to_string(log).unwrap();
-        let call = |line: &str| Some(line.split_once(' ')?.1.split_once('(')?.0.trim().to_owned());
-        log.lines().filter_map(call).collect()
-    }
+/// Runs a command under `strace`, killed at a rename where one is given; the renames it came to, by their kind.
+fn renames(world: &World, args: &[&str], kill: Option<(&str, usize)>) -> Vec<String> {
+    let log = world.root().join("renames");
+    let trace = "trace=rename,renameat,renameat2";
+    let mut strace = vec!["strace", "-qq", "-f", "-o", log.to_str().unwrap()];
+    strace.extend(["-e", trace, "-e", "signal=none"]);
+    let inject = kill.map(|(call, when)| format!("inject={call}:signal=SIGKILL:when={when}"));
+    strace.extend(inject.iter().flat_map(|inject| ["-e", inject.as_str()]));
+    let mut run = world.process(&strace, args);
+    run.stdout(Stdio::null()).stderr(Stdio::null());
+    let _ = run.status().unwrap();
+    let log = std::fs::read_to_string(log).unwrap();
+    let call = |line: &str| Some(line.split_once(' ')?.1.split_once('(')?.0.trim().to_owned());
+    log.lines().filter_map(call).collect()
 }
 
 #[test]
@@ -211,8 +198,8 @@ fn the_table_names_all_that_is_in_the_state_directory_and_nothing_else() {
 }
 
 fn every_command(found: &mut Found) {
-    let world = World::new();
-    let state = world.sandbox.state();
+    let world = world();
+    let state = world.state();
     for args in [
         &["validate", "--quick"][..],
         &["sync", "--dry-run"],
@@ -222,8 +209,8 @@ fn every_command(found: &mut Found) {
         let _ = world.run(args);
         found.inspect(&state, false);
     }
-    world.sandbox.edit("modules/base.nix", "{ mine = true; }\n");
-    world.commit(2);
+    world.edit("modules/base.nix", "{ mine = true; }\n");
+    commit(&world, 2);
     for args in [
         &["diff"][..],
         &["diff", "--remote"],
@@ -239,27 +226,27 @@ fn every_command(found: &mut Found) {
         found.inspect(&state, false);
     }
     let page = Action::status_with(200, "content-type", "text/html", "<title>Welcome</title>");
-    let _ = world.forge.fault(When::any(), page);
-    let _ = world.run(&["sync"]).code(3);
+    let _ = world.forge().fault(When::any(), page);
+    let _ = world.sync(&[]).code(3);
     found.inspect(&state, false);
-    world.forge.clear_faults();
+    world.forge().clear_faults();
     std::fs::write(state.join("index"), "damaged").unwrap();
-    let _ = world.run(&["sync"]).ok();
+    let _ = world.sync(&[]).ok();
     found.inspect(&state, true);
 }
 
 fn by_api_and_ssh(found: &mut Found) {
-    let world = World::new();
-    let (name, api) = (world.forge.owner_name(), world.forge.api_url());
+    let world = world();
+    let (name, api) = (world.forge().owner_name(), world.forge().api_url());
     let by_api = ["--repo", &name, "--api-url", &api, "--transport", "api"];
     let ssh = Sandbox::new();
     let address = format!("ssh://git@host.example{}", world.repo.path().display());
     for number in 2..4 {
         let _ = world.run(&[&["sync"], &by_api[..]].concat()).ok();
-        found.inspect(&world.sandbox.state(), false);
+        found.inspect(&world.state(), false);
         let _ = ssh.fake_ssh().run(&["sync", "--repo", &address]).ok();
         found.inspect(&ssh.state(), false);
-        world.commit(number);
+        commit(&world, number);
     }
 }
 
@@ -269,7 +256,7 @@ fn kill_at_each_rename(
     prepare: impl Fn() -> World,
     mut inspect: impl FnMut(&World),
 ) {
-    let calls = prepare().renames(args, None);
+    let calls = renames(&prepare(), args, None);
     assert!(!calls.is_empty());
     let mut count = BTreeMap::new();
     for call in &calls {
@@ -278,7 +265,7 @@ fn kill_at_each_rename(
     for (call, count) in count {
         for when in 1..=count {
             let world = prepare();
-            world.renames(args, Some((call, when)));
+            renames(&world, args, Some((call, when)));
             inspect(&world);
         }
     }
@@ -287,22 +274,22 @@ fn kill_at_each_rename(
 /// With the journal and its copy damaged after that: what was displaced is kept in `conflicts`.
 fn killed_in_an_update(found: &mut Found) {
     let prepare = || {
-        let world = World::new();
-        let _ = world.run(&["sync"]).ok();
-        world.sandbox.edit("modules/base.nix", "{ mine = true; }\n");
-        world.commit(2);
+        let world = world();
+        let _ = world.sync(&[]).ok();
+        world.edit("modules/base.nix", "{ mine = true; }\n");
+        commit(&world, 2);
         // Written again, by the next sync.
-        std::fs::remove_file(world.sandbox.state().join("git-base")).unwrap();
+        std::fs::remove_file(world.state().join("git-base")).unwrap();
         world
     };
     kill_at_each_rename(&["sync"], prepare, |world| {
-        let state = world.sandbox.state();
+        let state = world.state();
         found.inspect(&state, true);
         let active = state.join("tx/active");
         if active.exists() {
             std::fs::write(&active, "damaged").unwrap();
             let _ = std::fs::remove_dir_all(state.join("undo/000002.part"));
-            let _ = world.run(&["sync"]).ok();
+            let _ = world.sync(&[]).ok();
             found.inspect(&state, true);
         }
     });
@@ -310,12 +297,12 @@ fn killed_in_an_update(found: &mut Found) {
 
 fn killed_in_the_rebuild(found: &mut Found) {
     let prepare = || {
-        let world = World::new();
-        let _ = world.run(&["sync"]).ok();
+        let world = world();
+        let _ = world.sync(&[]).ok();
         world
     };
     kill_at_each_rename(&["rebuild"], prepare, |world| {
-        found.inspect(&world.sandbox.state(), true);
+        found.inspect(&world.state(), true);
     });
 }
 

@@ -38,7 +38,7 @@ fn every_file_of_the_suite_is_a_module() {
 }
 
 #[test]
-fn every_area_says_what_belongs_there() {
+fn every_area_has_a_sentence_on_what_belongs_there() {
     let text = read("tests/it/main.rs");
     let is_area = |name: &str| exists(&format!("tests/it/{name}.rs"));
     let areas: Vec<(&str, &str)> = declared(&text).filter(|(name, _)| is_area(name)).collect();

@@ -94,7 +94,7 @@ fn answers_304_to_who_has_it_and_takes_no_quota() {
 }
 
 #[test]
-fn compare_tells_ahead_from_diverged() {
+fn compare_distinguishes_ahead_from_diverged() {
     let repo = Repo::small();
     let old = repo.tip().unwrap();
     repo.write("x", "1").commit("two");
@@ -139,7 +139,7 @@ fn the_quota_runs_out() {
 }
 
 #[test]
-fn strangers_and_wrong_tokens_are_told_different_things() {
+fn no_token_and_a_wrong_token_get_different_answers() {
     let repo = Repo::small();
     let forge = Forge::private(&repo, "s3cret");
     let url = repo_url(&forge);

@@ -60,7 +60,7 @@ pub(super) fn send(
     })
 }
 
-/// The bytes of a body that arrive before it fails or goes silent for ever; the latter is told by the forge's end.
+/// The bytes of a body that arrive before it fails or stays silent for ever; the latter ends with the forge.
 pub(super) fn partial(url: &str, enough: usize) -> (usize, bool) {
     runtime().block_on(async {
         let mut response = client()

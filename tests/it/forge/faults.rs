@@ -76,7 +76,7 @@ fn matches_by_method_path_body_and_turn() {
 }
 
 #[test]
-fn tells_ls_refs_from_fetch() {
+fn distinguishes_ls_refs_from_fetch() {
     let repo = Repo::small();
     let forge = Forge::serve(&repo);
     let fetches = forge.fault(When::fetch(), Action::status(429, ""));
@@ -158,7 +158,7 @@ fn bodies_are_replaced_and_mutated_before_they_are_compressed() {
 }
 
 #[test]
-fn redirects_go_where_they_are_told() {
+fn redirects_go_to_the_given_address() {
     let forge = Forge::serve(&Repo::small());
     let other = forge.other_host();
     let (url, _) = victim(&forge);
@@ -307,11 +307,11 @@ fn a_lie_inside_a_pack_reaches_the_client_with_a_good_checksum() {
     let tip = repo.tip().unwrap();
     let forge = Forge::serve(&repo);
     let length = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let told = length.clone();
+    let declared = length.clone();
     let honest = forge.fault(
         When::fetch(),
         Action::mutate_pack(move |pack| {
-            told.store(pack.len(), std::sync::atomic::Ordering::SeqCst);
+            declared.store(pack.len(), std::sync::atomic::Ordering::SeqCst);
             pack
         }),
     );

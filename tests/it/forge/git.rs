@@ -258,7 +258,7 @@ fn a_private_repository_asks_for_the_token() {
 }
 
 #[test]
-fn the_other_host_is_another_origin_and_remembers_what_came() {
+fn the_other_host_is_another_origin_and_records_its_requests() {
     let repo = Repo::small();
     let forge = Forge::private(&repo, "s3cret-token");
     let other = forge.other_host();

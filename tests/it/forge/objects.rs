@@ -60,7 +60,7 @@ fn a_commit_has_its_documented_shape() {
 }
 
 #[test]
-fn a_signed_commit_carries_what_its_id_is_rebuilt_from() {
+fn a_signed_commit_carries_all_that_its_id_is_computed_from() {
     let repo = Repo::small();
     let signature = "-----BEGIN SSH SIGNATURE-----\nabc\n-----END SSH SIGNATURE-----";
     let commit = repo.signed_commit(&repo.id("main^{tree}"), &[], "signed", |_| {
@@ -110,7 +110,7 @@ fn refs_and_tags_are_exact() {
 }
 
 #[test]
-fn a_tree_lists_what_git_lists() {
+fn a_tree_is_listed_as_git_lists_it() {
     let repo = Repo::with_history(12);
     let forge = Forge::serve(&repo);
     let tree = repo.id("main^{tree}");

@@ -7,7 +7,7 @@ use crate::common::{
 };
 
 #[test]
-fn builds_what_was_staged() {
+fn a_commit_has_the_staged_files() {
     let repo = Repo::new();
     repo.write("a/b.txt", "b\r\n")
         .write_exec("run.sh", "#!/bin/sh\n")

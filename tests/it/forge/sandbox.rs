@@ -46,7 +46,7 @@ fn changing_parts_of_the_output_are_masked() {
 }
 
 #[test]
-fn the_environment_has_what_the_sandbox_gives_and_no_more() {
+fn the_environment_has_only_the_variables_of_the_sandbox() {
     let sandbox = Sandbox::new();
     let output = script(&sandbox, "export -p").ok();
     let mut names: Vec<&str> = output

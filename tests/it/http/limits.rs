@@ -38,7 +38,7 @@ fn a_limit_that_does_not_end_is_given_up() {
 }
 
 #[test]
-fn a_long_limit_is_told_at_once_and_nothing_more_is_sent() {
+fn a_long_limit_is_reported_at_once_and_nothing_more_is_sent() {
     let forge = Forge::serve(&Repo::small());
     let other = forge.other_host();
     for (action, least) in [
@@ -105,7 +105,7 @@ fn a_server_that_names_a_long_pause_is_not_waited_for() {
 }
 
 #[test]
-fn times_beyond_any_clock_do_no_harm() {
+fn a_limit_with_a_time_out_of_range_is_a_rate_limit() {
     let forge = Forge::serve(&Repo::small());
     let time = Duration::MAX;
     let client = Client::new(Options { time, ..options() }, Interrupt::default()).unwrap();

@@ -66,7 +66,7 @@ fn a_socks_proxy_is_asked_by_name_and_not_for_this_machine() {
 }
 
 #[test]
-fn a_proxy_that_cannot_be_used_does_not_matter_to_what_goes_past_it() {
+fn a_proxy_that_cannot_be_used_does_not_fail_requests_that_bypass_it() {
     let forge = Forge::serve(&Repo::small());
     let env = Env::empty().with("ALL_PROXY", "quic://127.0.0.1:1");
     let options = Options::new(None, Limits::default(), &env);

@@ -22,7 +22,7 @@ fn a_redirect_within_the_host_is_followed_with_the_token() {
 }
 
 #[test]
-fn a_redirect_to_another_host_is_refused_and_the_host_hears_nothing() {
+fn a_redirect_to_another_host_is_refused_and_no_request_goes_there() {
     let forge = Forge::serve(&Repo::small());
     let other = forge.other_host();
     let url = at(&forge, COMMIT);

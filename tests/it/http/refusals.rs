@@ -78,7 +78,7 @@ fn single_sign_on_is_named_with_its_page() {
 }
 
 #[test]
-fn a_network_that_wants_a_login_is_asked_once() {
+fn a_network_with_a_login_page_is_not_retried() {
     let forge = Forge::serve(&Repo::small());
     let error = refusal(&forge, Action::status(511, "<html>log in</html>"));
     assert!(
@@ -103,7 +103,7 @@ fn a_redirect_without_an_address_is_explained_in_words() {
 }
 
 #[test]
-fn an_answer_that_should_be_short_and_is_not_is_no_matter_of_a_setting() {
+fn an_answer_that_is_too_long_for_its_kind_is_not_from_a_forge() {
     let forge = Forge::serve(&Repo::small());
     let padded = Action::status(200, vec![b' '; (1 << 20) + 1]);
     for action in [padded, Action::gzip_bomb(64 << 20)] {

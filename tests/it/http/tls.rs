@@ -135,7 +135,7 @@ fn a_proxy_is_used_but_never_for_this_machine() {
 }
 
 #[test]
-fn the_password_of_a_proxy_is_masked_where_it_says_it_back() {
+fn the_password_of_a_proxy_is_masked_where_the_proxy_repeats_it() {
     let proxy = Forge::serve(&Repo::small());
     let sent = data_encoding::BASE64.encode(b"me:canary/0123");
     proxy.fault(

@@ -55,7 +55,7 @@ fn a_delta_may_come_before_its_base() {
     let whole = [BASE, ADDED].concat();
     let made = Oid::of(ObjectKind::Blob, &whole).unwrap();
     let entries = [entry(7, Some(base), &delta()), entry(3, None, BASE)];
-    let world = World::new();
+    let world = Origin::new();
     let store = world.store();
     // The second time the store has the base, too.
     for _ in 0..2 {
@@ -67,7 +67,7 @@ fn a_delta_may_come_before_its_base() {
 
     let alone = pack(&entries[..1]);
     ingest(&store, &alone).unwrap();
-    let elsewhere = World::new();
+    let elsewhere = Origin::new();
     let missing = ingest(&elsewhere.store(), &alone).unwrap_err();
     assert!(
         matches!(missing, IngestError::BaseMissing { id } if id == base),
@@ -81,7 +81,7 @@ fn a_delta_that_makes_its_own_base_is_refused() {
     let base = Oid::of(ObjectKind::Blob, BASE).unwrap();
     let length = u8::try_from(BASE.len()).unwrap();
     let copy = [length, length, 0b1001_0000, length];
-    let world = World::new();
+    let world = Origin::new();
     let store = world.store();
     for order in [[0, 1], [1, 0]] {
         let entries = [entry(3, None, BASE), entry(7, Some(base), &copy)];
@@ -98,8 +98,8 @@ fn a_delta_that_makes_its_own_base_is_refused() {
 }
 
 #[test]
-fn what_follows_a_pack_is_seen() {
-    let world = World::new();
+fn bytes_after_a_pack_are_an_error_or_stay_in_the_stream() {
+    let world = Origin::new();
     let store = world.store();
     let mut packs = vec![pack(&[entry(3, None, BASE)]), pack(&[])];
     for pack in &mut packs {
@@ -117,7 +117,7 @@ fn what_follows_a_pack_is_seen() {
 
 #[test]
 fn the_checksum_of_an_empty_pack_is_checked() {
-    let world = World::new();
+    let world = Origin::new();
     let store = world.store();
     let mut empty = pack(&[]);
     assert_eq!(ingest(&store, &empty).unwrap().objects, 0);
