@@ -5,67 +5,43 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::common::env::{Output, Sandbox};
+use crate::common::env::Sandbox;
 use crate::common::forge::Forge;
 use crate::common::forge::fault::{Action, When};
 use crate::common::repo::{Entry, Repo};
 use crate::common::snapshot::TreeSnapshot;
+use crate::common::world::World;
 
-fn sync(world: &Sandbox, repo: &Repo, args: &[&str]) -> Output {
-    let path = repo.path().display().to_string();
-    world.run(&[&["sync", "--repo", &path], args].concat())
-}
-
-fn sync_api(world: &Sandbox, forge: &Forge, args: &[&str]) -> Output {
-    let (name, api) = (forge.owner_name(), forge.api_url());
-    world.run(
-        &[
-            &[
-                "sync",
-                "--repo",
-                &name,
-                "--api-url",
-                &api,
-                "--transport",
-                "api",
-            ],
-            args,
-        ]
-        .concat(),
-    )
-}
-
-fn state(world: &Sandbox) -> serde_json::Value {
-    let text = std::fs::read_to_string(world.state().join("sync-state.json")).unwrap();
-    serde_json::from_str(&text).unwrap()
-}
-
-fn read(world: &Sandbox, path: &str) -> String {
-    std::fs::read_to_string(world.target().join(path)).unwrap()
+/// A machine that gets the repository by the API of a forge, or by git from its path.
+fn by(transport: &str, repo: &Repo) -> World {
+    match transport {
+        "api" => World::github(repo, "api"),
+        _ => World::local(repo),
+    }
 }
 
 #[test]
 fn a_verbose_output_never_becomes_part_of_a_result() {
     let repo = Repo::small();
-    let forge = Forge::serve(&repo);
-    let world = Sandbox::new();
-    let _ = sync_api(&world, &forge, &["--verbose"]).ok();
-    assert_eq!(state(&world)["last_sync"]["commit_sha"], repo.id("main"));
-    world
-        .target_tree()
-        .assert_same(&TreeSnapshot::of_commit(&repo, "main"));
+    let world = World::github(&repo, "api");
+    let _ = world.sync(&["--verbose"]).ok();
+    assert_eq!(
+        world.sync_state()["last_sync"]["commit_sha"],
+        repo.id("main")
+    );
+    world.assert_at("main");
 }
 
 #[test]
 fn b_files_deleted_upstream_are_deleted_here() {
     let repo = Repo::small();
-    let world = Sandbox::new();
-    let _ = sync(&world, &repo, &[]).ok();
-    std::fs::write(world.target().join("modules/mine.nix"), "{ }").unwrap();
+    let world = World::local(&repo);
+    let _ = world.sync(&[]).ok();
+    world.edit("modules/mine.nix", "{ }");
     repo.remove("modules/base.nix")
         .remove("scripts/run.sh")
         .commit("clean up");
-    let _ = sync(&world, &repo, &[]).ok();
+    let _ = world.sync(&[]).ok();
     assert_eq!(
         world.target_tree().files(),
         ["flake.nix", "modules/mine.nix"],
@@ -83,8 +59,8 @@ fn c_execute_bits_come_from_the_commit_wherever_a_file_is() {
     repo.write_exec("tools/check", "#!/bin/sh\n")
         .write("scripts/data.txt", "data")
         .commit("bits");
-    let world = Sandbox::new();
-    let _ = sync(&world, &repo, &[]).ok();
+    let world = World::local(&repo);
+    let _ = world.sync(&[]).ok();
     let mode = |path: &str| {
         std::fs::metadata(world.target().join(path))
             .unwrap()
@@ -97,7 +73,7 @@ fn c_execute_bits_come_from_the_commit_wherever_a_file_is() {
         (0o755, 0o644)
     );
     repo.chmod("tools/check", "100644").commit("plain");
-    let _ = sync(&world, &repo, &[]).ok();
+    let _ = world.sync(&[]).ok();
     assert_eq!(mode("tools/check"), 0o644);
 }
 
@@ -107,13 +83,8 @@ fn d_symlinks_are_symlinks() {
     repo.symlink("current.nix", "modules/base.nix")
         .commit("link");
     for transport in ["api", "git"] {
-        let forge = Forge::serve(&repo);
-        let world = Sandbox::new();
-        if transport == "api" {
-            let _ = sync_api(&world, &forge, &[]).ok();
-        } else {
-            let _ = sync(&world, &repo, &[]).ok();
-        }
+        let world = by(transport, &repo);
+        let _ = world.sync(&[]).ok();
         let link = std::fs::read_link(world.target().join("current.nix")).unwrap();
         assert_eq!(link.to_str(), Some("modules/base.nix"), "{transport}");
     }
@@ -124,8 +95,8 @@ fn e_a_submodule_without_gitmodules_is_left_out_with_one_notice() {
     let repo = Repo::small();
     repo.gitlink("external/tool", "1111111111111111111111111111111111111111")
         .commit("submodule");
-    let world = Sandbox::new();
-    let output = sync(&world, &repo, &[]).ok();
+    let world = World::local(&repo);
+    let output = world.sync(&[]).ok();
     assert_eq!(
         output.stderr.matches("external/tool").count(),
         1,
@@ -138,20 +109,17 @@ fn e_a_submodule_without_gitmodules_is_left_out_with_one_notice() {
 #[test]
 fn f_a_push_during_the_run_does_not_mix_commits() {
     let repo = Repo::small();
-    let forge = Forge::serve(&repo);
+    let world = World::github(&repo, "api");
     let resolved = repo.id("main");
     let mut count = 0;
-    forge.after_each_request(move |repo| {
+    world.forge().after_each_request(move |repo| {
         count += 1;
         repo.write("modules/base.nix", format!("{{ n = {count}; }}"))
             .commit("push");
     });
-    let world = Sandbox::new();
-    let _ = sync_api(&world, &forge, &[]).ok();
-    assert_eq!(state(&world)["last_sync"]["commit_sha"], resolved);
-    world
-        .target_tree()
-        .assert_same(&TreeSnapshot::of_commit(&repo, &resolved));
+    let _ = world.sync(&[]).ok();
+    assert_eq!(world.sync_state()["last_sync"]["commit_sha"], resolved);
+    world.assert_at(&resolved);
 }
 
 #[test]
@@ -201,25 +169,20 @@ fn h_a_full_download_can_be_of_a_commit() {
     let repo = Repo::small();
     let first = repo.id("main");
     repo.write("flake.nix", "{ }").commit("second");
-    let world = Sandbox::new();
-    let _ = sync(&world, &repo, &["--ref", &first, "--force-full"]).ok();
-    world
-        .target_tree()
-        .assert_same(&TreeSnapshot::of_commit(&repo, &first));
+    let world = World::local(&repo);
+    let _ = world.sync(&["--ref", &first, "--force-full"]).ok();
+    world.assert_at(&first);
 }
 
 #[test]
 fn i_a_truncated_listing_is_walked_and_never_read_as_deletions() {
     let repo = Repo::with_history(3);
-    let forge = Forge::serve(&repo);
-    let world = Sandbox::new();
-    let _ = sync_api(&world, &forge, &[]).ok();
+    let world = World::github(&repo, "api");
+    let _ = world.sync(&[]).ok();
     repo.write("one/more.nix", "{ }").commit("more");
-    forge.configure(|config| config.tree_entries = 5);
-    let _ = sync_api(&world, &forge, &[]).ok();
-    world
-        .target_tree()
-        .assert_same(&TreeSnapshot::of_commit(&repo, "main"));
+    world.forge().configure(|config| config.tree_entries = 5);
+    let _ = world.sync(&[]).ok();
+    world.assert_at("main");
 }
 
 #[test]
@@ -240,17 +203,9 @@ fn j_odd_names_arrive_and_dangerous_ones_refuse_the_commit() {
     }
     repo.commit("odd names");
     for transport in ["api", "git"] {
-        let forge = Forge::serve(&repo);
-        let world = Sandbox::new();
-        let _ = if transport == "api" {
-            sync_api(&world, &forge, &[])
-        } else {
-            sync(&world, &repo, &[])
-        }
-        .ok();
-        world
-            .target_tree()
-            .assert_same(&TreeSnapshot::of_commit(&repo, "main"));
+        let world = by(transport, &repo);
+        let _ = world.sync(&[]).ok();
+        world.assert_at("main");
     }
     let blob = repo.blob("evil");
     let good = repo.id("main");
@@ -258,8 +213,8 @@ fn j_odd_names_arrive_and_dangerous_ones_refuse_the_commit() {
         let tree = repo.raw_tree(&[Entry::file(name, &blob)]);
         let commit = repo.commit_tree(&tree, &[&good], "evil");
         repo.update_ref("refs/heads/evil", &commit);
-        let world = Sandbox::new();
-        let _ = sync(&world, &repo, &["--ref", "evil"]).code(7);
+        let world = World::local(&repo);
+        let _ = world.sync(&["--ref", "evil"]).code(7);
         assert!(
             !world.target().exists() || world.target_tree().is_empty(),
             "{name}"
@@ -270,48 +225,47 @@ fn j_odd_names_arrive_and_dangerous_ones_refuse_the_commit() {
 #[test]
 fn k_a_failing_download_leaves_the_old_tree() {
     let repo = Repo::small();
-    let forge = Forge::serve(&repo);
-    let world = Sandbox::new();
-    let _ = sync_api(&world, &forge, &[]).ok();
+    let world = World::github(&repo, "api");
+    let _ = world.sync(&[]).ok();
     let before = world.target_tree();
     for n in 0..6 {
         repo.write(format!("modules/{n}.nix"), format!("{{ n = {n}; }}"));
     }
     repo.commit("six files");
-    let hits = forge.fault(When::get("/git/blobs/").from(4), Action::status(404, "{}"));
-    let output = sync_api(&world, &forge, &[]);
+    let hits = world
+        .forge()
+        .fault(When::get("/git/blobs/").from(4), Action::status(404, "{}"));
+    let output = world.sync(&[]);
     assert!(hits.count() > 0);
     assert_ne!(output.code, Some(0), "{}", output.masked());
     world.target_tree().assert_same(&before);
-    forge.clear_faults();
-    let _ = sync_api(&world, &forge, &[]).ok();
-    world
-        .target_tree()
-        .assert_same(&TreeSnapshot::of_commit(&repo, "main"));
+    world.forge().clear_faults();
+    let _ = world.sync(&[]).ok();
+    world.assert_at("main");
 }
 
 #[test]
 fn l_a_local_edit_is_named_and_kept() {
     let repo = Repo::small();
-    let world = Sandbox::new();
-    let _ = sync(&world, &repo, &[]).ok();
-    std::fs::write(world.target().join("modules/base.nix"), "{ mine = true; }").unwrap();
+    let world = World::local(&repo);
+    let _ = world.sync(&[]).ok();
+    world.edit("modules/base.nix", "{ mine = true; }");
     repo.write("modules/base.nix", "{ theirs = true; }")
         .commit("theirs");
-    let refused = sync(&world, &repo, &[]).code(8);
+    let refused = world.sync(&[]).code(8);
     assert!(
         refused.stderr.contains("modules/base.nix"),
         "{}",
         refused.masked()
     );
-    assert_eq!(read(&world, "modules/base.nix"), "{ mine = true; }");
-    let replaced = sync(&world, &repo, &["--local-edits", "replace"]).ok();
+    assert_eq!(world.read("modules/base.nix"), "{ mine = true; }");
+    let replaced = world.sync(&["--local-edits", "replace"]).ok();
     assert!(
         replaced.stderr.contains("modules/base.nix"),
         "{}",
         replaced.masked()
     );
-    assert_eq!(read(&world, "modules/base.nix"), "{ theirs = true; }");
+    assert_eq!(world.read("modules/base.nix"), "{ theirs = true; }");
     let kept = TreeSnapshot::of(&world.state().join("undo"));
     assert!(
         kept.nodes()
@@ -325,13 +279,13 @@ fn l_a_local_edit_is_named_and_kept() {
 #[test]
 fn m_a_full_download_keeps_local_files_and_leaves_no_backup_beside_the_target() {
     let repo = Repo::small();
-    let world = Sandbox::new();
-    let _ = sync(&world, &repo, &[]).ok();
-    std::fs::write(world.target().join("users-local.nix"), "{ }").unwrap();
+    let world = World::local(&repo);
+    let _ = world.sync(&[]).ok();
+    world.edit("users-local.nix", "{ }");
     repo.write("flake.nix", "{ }").commit("second");
-    let _ = sync(&world, &repo, &["--force-full"]).ok();
-    assert_eq!(read(&world, "users-local.nix"), "{ }");
-    assert_eq!(read(&world, "flake.nix"), "{ }");
+    let _ = world.sync(&["--force-full"]).ok();
+    assert_eq!(world.read("users-local.nix"), "{ }");
+    assert_eq!(world.read("flake.nix"), "{ }");
     let beside: Vec<_> = std::fs::read_dir(world.root())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -343,37 +297,33 @@ fn m_a_full_download_keeps_local_files_and_leaves_no_backup_beside_the_target() 
 #[test]
 fn n_a_second_run_does_not_interleave() {
     let repo = Repo::small();
-    let forge = Forge::serve(&repo);
-    let world = Sandbox::new();
-    let _ = sync(&world, &repo, &[]).ok();
+    let world = World::github(&repo, "api");
+    let _ = world.sync(&[]).ok();
     let lock = std::fs::File::open(world.state().join("lock")).unwrap();
     lock.lock().unwrap();
-    let output = sync_api(&world, &forge, &[]).code(10);
+    world.forge().reset();
+    let output = world.sync(&[]).code(10);
     assert!(output.stderr.contains("another run"), "{}", output.masked());
-    assert_eq!(forge.count(), 0, "no request was sent");
+    assert_eq!(world.forge().count(), 0, "no request was sent");
 }
 
 #[test]
 fn o_nothing_prompts_for_an_answer() {
     let repo = Repo::small();
-    let world = Sandbox::new();
+    let world = World::local(&repo);
     world.tool("nixos-rebuild", "read line && exit 66; exit 0");
-    let path = repo.path().display().to_string();
     // The answer that a prompt would take is there, and stays unread.
-    let mut command = world.cmd(&["--repo", &path, "--skip-rebuild"]);
+    let mut command = world.cmd(&["--skip-rebuild"]);
     let output = world.finish(command.write_stdin("n\nn\nn\n"));
     assert_eq!(output.code, Some(0), "{}", output.masked());
-    world
-        .target_tree()
-        .assert_same(&TreeSnapshot::of_commit(&repo, "main"));
+    world.assert_at("main");
 }
 
 #[test]
 fn p_downloads_are_verified_even_without_validation_and_a_check_has_an_exit_code_for_changes() {
     let repo = Repo::small();
-    let forge = Forge::serve(&repo);
-    let world = Sandbox::new();
-    forge.fault(
+    let world = World::github(&repo, "api");
+    world.forge().fault(
         When::get("/git/blobs/"),
         Action::mutate(|mut body| {
             if let Some(byte) = body.first_mut() {
@@ -382,13 +332,13 @@ fn p_downloads_are_verified_even_without_validation_and_a_check_has_an_exit_code
             body
         }),
     );
-    let _ = sync_api(&world, &forge, &["--skip-validation"]).code(6);
+    let _ = world.sync(&["--skip-validation"]).code(6);
     assert!(!world.target().exists() || world.target_tree().is_empty());
-    forge.clear_faults();
-    let _ = sync_api(&world, &forge, &["--check-only"]).ok();
-    let _ = sync_api(&world, &forge, &["--check-only", "--exit-code"]).code(20);
-    let _ = sync_api(&world, &forge, &[]).ok();
-    let _ = sync_api(&world, &forge, &["--check-only", "--exit-code"]).ok();
+    world.forge().clear_faults();
+    let _ = world.sync(&["--check-only"]).ok();
+    let _ = world.sync(&["--check-only", "--exit-code"]).code(20);
+    let _ = world.sync(&[]).ok();
+    let _ = world.sync(&["--check-only", "--exit-code"]).ok();
 }
 
 #[test]
@@ -397,35 +347,28 @@ fn q_an_annotated_tag_is_the_commit_it_points_to() {
     repo.annotated_tag("v1");
     let commit = repo.id("main");
     for transport in ["api", "git"] {
-        let forge = Forge::serve(&repo);
-        let world = Sandbox::new();
+        let world = by(transport, &repo);
         let args = ["--ref", "v1"];
-        let _ = if transport == "api" {
-            sync_api(&world, &forge, &args)
-        } else {
-            sync(&world, &repo, &args)
-        }
-        .ok();
+        let _ = world.sync(&args).ok();
         assert_eq!(
-            state(&world)["last_sync"]["commit_sha"],
+            world.sync_state()["last_sync"]["commit_sha"],
             commit,
             "{transport}"
         );
-        assert_eq!(state(&world)["last_sync"]["ref"], "v1");
+        assert_eq!(world.sync_state()["last_sync"]["ref"], "v1");
     }
 }
 
 #[test]
 fn s_nothing_is_installed() {
     let repo = Repo::small();
-    let world = Sandbox::new();
+    let world = World::local(&repo);
     for tool in ["nix-env", "nix", "apt", "apt-get", "jq", "curl", "sudo"] {
         world.tool(
             tool,
             &format!("echo {tool} >> '{}'", world.root().join("called").display()),
         );
     }
-    let path = repo.path().display().to_string();
-    let _ = world.run(&["--repo", &path, "--skip-rebuild"]).ok();
+    let _ = world.run(&["--skip-rebuild"]).ok();
     assert!(!world.root().join("called").exists());
 }
