@@ -166,11 +166,6 @@ pub trait Need: Sync {
         false
     }
 
-    /// The tree that was applied last, walked out of the store, where it could be: another differs in little.
-    fn last_tree(&self) -> Option<&Tree> {
-        None
-    }
-
     /// The content of a blob, from a file of the target that hashes to it.
     fn content(&self, id: BlobId) -> Option<Vec<u8>>;
 }

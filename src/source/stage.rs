@@ -186,7 +186,7 @@ pub fn prove<'a>(
     // A tree is proven from its root, so one with the commit's root is the commit's.
     let tree = match obtained.tree.take() {
         Some(tree) if tree.root() == commit.tree => tree,
-        _ => walk(store, commit, need.last_tree(), terms.limits, remote)?,
+        _ => walk(store, commit, terms.limits, remote)?,
     };
     let files = (terms.managed)(&tree);
     if depth == Depth::Content {
@@ -228,15 +228,9 @@ fn signer(
     Ok(Some(signers.check(commit, raw, scratch.path())?))
 }
 
-/// Walks the commit's tree out of the store, as far as it differs from the `known` one.
-pub fn walk(
-    store: &Store,
-    commit: &Commit,
-    known: Option<&Tree>,
-    limits: Limits,
-    remote: &str,
-) -> Result<Tree, Error> {
-    walk_with(commit, known, limits, remote, |id| {
+/// Walks the commit's tree out of the store.
+pub fn walk(store: &Store, commit: &Commit, limits: Limits, remote: &str) -> Result<Tree, Error> {
+    walk_with(commit, limits, remote, |id| {
         store.read(ObjectKind::Tree, id.0)
     })
 }
@@ -244,7 +238,6 @@ pub fn walk(
 /// Walks the commit's tree through `read`; the only way from a commit to its [`Tree`].
 pub(super) fn walk_with(
     commit: &Commit,
-    known: Option<&Tree>,
     limits: Limits,
     remote: &str,
     read: impl Fn(TreeId) -> Option<Vec<u8>>,
@@ -253,7 +246,7 @@ pub(super) fn walk_with(
         entries: limits.files,
     };
     let read = |id| read(id).ok_or_else(|| Error::incomplete(remote, commit.id, "tree", id.0));
-    Tree::walk(commit.tree, known, bounds, read).map_err(|error| match error {
+    Tree::walk(commit.tree, bounds, read).map_err(|error| match error {
         WalkError::Read(error) => error,
         WalkError::Fault(fault) => VerificationError::Tree {
             commit: commit.id,

@@ -14,7 +14,6 @@ use crate::source::{Depth, Need, Staged};
 
 /// The target as a route sees it.
 pub(super) struct Inventory<'a> {
-    pub(super) session: &'a Session,
     pub(super) scanner: &'a Scanner<'a>,
     pub(super) policy: &'a Policy,
     pub(super) depth: Depth,
@@ -42,10 +41,6 @@ impl Need for Inventory<'_> {
 
     fn lists_only(&self) -> bool {
         self.depth == Depth::Listing
-    }
-
-    fn last_tree(&self) -> Option<&Tree> {
-        self.session.last_tree()
     }
 
     fn content(&self, id: BlobId) -> Option<Vec<u8>> {

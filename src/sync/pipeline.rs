@@ -124,7 +124,6 @@ impl SyncPipeline<'_> {
             SyncMode::Apply | SyncMode::DryRun => Depth::Content,
         };
         let need = Inventory {
-            session: self.session,
             scanner: self.scanner,
             policy: &policy,
             depth,

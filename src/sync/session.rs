@@ -143,7 +143,7 @@ impl Session {
                 entries: self.entries,
             };
             let read = |id: TreeId| self.store.read(ObjectKind::Tree, id.0).ok_or(());
-            Tree::walk(self.index()?.point.tree, None, bounds, read).ok()
+            Tree::walk(self.index()?.point.tree, bounds, read).ok()
         };
         self.tree.get_or_init(walk).as_ref()
     }

@@ -24,7 +24,7 @@ fn raw(entries: &[(&str, &[u8])]) -> Vec<u8> {
 
 fn walk_one(raw: &[u8]) -> Result<Tree, TreeFault> {
     let root = TreeId(Oid::of(ObjectKind::Tree, raw).unwrap());
-    Tree::walk(root, None, ANY, |_| Ok::<_, ()>(raw.to_vec())).map_err(|error| match error {
+    Tree::walk(root, ANY, |_| Ok::<_, ()>(raw.to_vec())).map_err(|error| match error {
         WalkError::Fault(fault) => fault,
         WalkError::Read(()) => unreachable!(),
     })
@@ -48,7 +48,7 @@ fn walks_from_the_root_and_keeps_every_kind() {
         entry(0o100_644, "a0", blob),
     ]);
     let root = TreeId(Oid::of(ObjectKind::Tree, &outer).unwrap());
-    let tree = Tree::walk(root, None, ANY, |id| {
+    let tree = Tree::walk(root, ANY, |id| {
         if id == root {
             Ok::<_, ()>(outer.clone())
         } else {
@@ -84,7 +84,7 @@ fn the_empty_tree_is_a_tree() {
 fn refuses_objects_that_are_not_what_they_were_asked_for() {
     let good = raw(&[("100644", b"a")]);
     let root = TreeId(Oid::of(ObjectKind::Tree, b"").unwrap());
-    let walked = Tree::walk(root, None, ANY, |_| Ok::<_, ()>(good.clone()));
+    let walked = Tree::walk(root, ANY, |_| Ok::<_, ()>(good.clone()));
     assert!(matches!(
         walked,
         Err(WalkError::Fault(TreeFault::OtherId { .. }))
@@ -168,7 +168,7 @@ fn stops_at_the_limit_even_where_a_tree_repeats_itself() {
     }
     let root = TreeId(Oid::of(ObjectKind::Tree, &level).unwrap());
     objects.insert(root, level);
-    let walked = Tree::walk(root, None, ANY, |id| objects.get(&id).cloned().ok_or(()));
+    let walked = Tree::walk(root, ANY, |id| objects.get(&id).cloned().ok_or(()));
     assert!(matches!(
         walked,
         Err(WalkError::Fault(TreeFault::TooLarge { limit: 1000 }))
@@ -273,21 +273,14 @@ fn write(paths: &[&[&str]], objects: &mut HashMap<TreeId, Vec<u8>>) -> TreeId {
     id
 }
 
-/// The tree of files at these paths, walked beside another, and the objects that were read for it.
-fn tree_of(
-    paths: &[Vec<&'static str>],
-    known: Option<&Tree>,
-) -> Result<(Tree, Vec<TreeId>), TreeFault> {
+/// The tree of files at these paths.
+fn tree_of(paths: &[Vec<&'static str>]) -> Result<Tree, TreeFault> {
     let mut objects = HashMap::new();
-    let mut read = Vec::new();
     let paths: Vec<&[&str]> = paths.iter().map(Vec::as_slice).collect();
     let root = write(&paths, &mut objects);
-    let tree = Tree::walk(root, known, ANY, |id| {
-        read.push(id);
-        objects.get(&id).cloned().ok_or(())
-    });
+    let tree = Tree::walk(root, ANY, |id| objects.get(&id).cloned().ok_or(()));
     match tree {
-        Ok(tree) => Ok((tree, read)),
+        Ok(tree) => Ok(tree),
         Err(WalkError::Fault(fault)) => Err(fault),
         Err(WalkError::Read(())) => unreachable!(),
     }
@@ -346,7 +339,7 @@ proptest! {
     fn a_tree_has_the_paths_it_was_made_of_and_the_pairs_among_them(
         paths in proptest::collection::vec(proptest::collection::vec(any_name(), 1..4), 0..12),
     ) {
-        let Ok((tree, _)) = tree_of(&paths, None) else {
+        let Ok(tree) = tree_of(&paths) else {
             return Ok(());
         };
         let is_above = |path: &Vec<&str>| paths.iter().any(|other| other.len() > path.len() && other.starts_with(path));
@@ -366,36 +359,4 @@ proptest! {
         }
         prop_assert_eq!(tree.case_collisions(), pairs);
     }
-
-    #[test]
-    fn a_known_tree_changes_what_is_read_and_nothing_else(
-        old in proptest::collection::vec(proptest::collection::vec(any_name(), 1..5), 0..12),
-        added in proptest::collection::vec(proptest::collection::vec(any_name(), 1..5), 0..3),
-        removed in 0..2_usize,
-    ) {
-        let new: Vec<_> = old.iter().skip(removed).chain(&added).cloned().collect();
-        let (Ok((known, _)), Ok((alone, all))) = (tree_of(&old, None), tree_of(&new, None)) else {
-            return Ok(());
-        };
-        let (beside, read) = tree_of(&new, Some(&known)).unwrap();
-        prop_assert_eq!(&beside, &alone);
-        prop_assert!(read.len() <= all.len());
-        let same = |(path, id): &(&RelPath, &TreeId)| known.directories().get(*path) == Some(id);
-        let is_below = |path: &RelPath, above: &RelPath| path.starts_with(above);
-        let kept: Vec<_> = alone.directories().iter().filter(same).map(|(path, _)| path).collect();
-        let changed = alone.directories().keys().filter(|path| !kept.iter().any(|above| is_below(path, above)));
-        let root = usize::from(known.root() != alone.root());
-        prop_assert_eq!(read.len(), changed.count() + root);
-    }
-}
-
-#[test]
-fn what_is_known_counts_towards_the_limit() {
-    let (known, _) = tree_of(&[vec!["aa", "aa"], vec!["aa", "a0"]], None).unwrap();
-    let few = Bounds { entries: 2 };
-    let walked = Tree::walk(known.root(), Some(&known), few, |_| Err(()));
-    assert!(matches!(
-        walked,
-        Err(WalkError::Fault(TreeFault::TooLarge { limit: 2 }))
-    ));
 }

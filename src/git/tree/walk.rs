@@ -1,7 +1,4 @@
-//! The way from the id of a root to its tree.
-
-use std::collections::BTreeMap;
-use std::ops::Bound;
+//! Reads a tree from the id of its root.
 
 use super::object::{Listed, parse};
 use super::{Bounds, File, Tree, TreeFault, WalkError};
@@ -13,11 +10,9 @@ use crate::git::{BlobId, TreeId};
 impl Tree {
     /// Reads the tree below `root` through `read`, which yields raw tree objects by id.
     ///
-    /// Every object is hashed, every entry checked; the first fault refuses the whole tree. A directory that `known`
-    /// has at the same path by the same id is not read again: all below it was proven when `known` was.
+    /// Every object is hashed, every entry checked; the first fault refuses the whole tree.
     pub fn walk<E>(
         root: TreeId,
-        known: Option<&Self>,
         bounds: Bounds,
         read: impl FnMut(TreeId) -> Result<Vec<u8>, E>,
     ) -> Result<Self, WalkError<E>> {
@@ -29,11 +24,6 @@ impl Tree {
             directories: Vec::new(),
             gitlinks: Vec::new(),
         };
-        if let Some(known) = known.filter(|known| known.root == root) {
-            let entries = known.files.len() + known.directories.len() + known.gitlinks.len();
-            walk.count(entries)?;
-            return Ok(known.clone());
-        }
         // Depth first in git's order is the order of files' whole paths: their map is made of what is sorted already. Of
         // directories it is not: git has `a-b/` before `a/`.
         let mut opened = vec![walk.open(None, root)?];
@@ -48,10 +38,7 @@ impl Tree {
                 }
                 Some((path, EntryMode::Tree, id)) => {
                     let id = TreeId(id);
-                    match known.filter(|known| known.directories.get(&path) == Some(&id)) {
-                        Some(known) => walk.take(known, &path)?,
-                        None => opened.push(walk.open(Some(&path), id)?),
-                    }
+                    opened.push(walk.open(Some(&path), id)?);
                     walk.directories.push((path, id));
                 }
                 Some((path, EntryMode::Gitlink, id)) => walk.gitlinks.push((path, id)),
@@ -95,27 +82,6 @@ impl<R> TreeWalk<R> {
         let listed = parse(id, place, &raw)?;
         self.count(listed.len())?;
         Ok(listed.into_iter())
-    }
-
-    /// Takes over what `known` has below a directory.
-    fn take(&mut self, known: &Tree, directory: &RelPath) -> Result<(), TreeFault> {
-        fn copy<V: Copy>(
-            all: &BTreeMap<RelPath, V>,
-            (from, to): (&str, &str),
-            into: &mut Vec<(RelPath, V)>,
-        ) -> usize {
-            let before = into.len();
-            let below = all.range::<str, _>((Bound::Excluded(from), Bound::Excluded(to)));
-            into.extend(below.map(|(path, value)| (path.clone(), *value)));
-            into.len() - before
-        }
-        // `0` is what comes after `/`.
-        let (from, to) = (format!("{directory}/"), format!("{directory}0"));
-        let range = (from.as_str(), to.as_str());
-        let entries = copy(&known.files, range, &mut self.files)
-            + copy(&known.directories, range, &mut self.directories)
-            + copy(&known.gitlinks, range, &mut self.gitlinks);
-        self.count(entries)
     }
 
     fn count(&mut self, entries: usize) -> Result<(), TreeFault> {

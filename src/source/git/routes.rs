@@ -248,8 +248,7 @@ impl GitSource {
                     self.incomplete(id, "commit", id.0)
                 }
             })?;
-        let known = need.last_tree();
-        let tree = walk(store, &commit, known, self.options.limits, &self.remote)?;
+        let tree = walk(store, &commit, self.options.limits, &self.remote)?;
         let needed = need.missing(&tree)?;
         Ok(Walked {
             commit,
