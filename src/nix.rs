@@ -1,19 +1,17 @@
-//! What is specific to Nix.
+//! The formats of Nix.
 //!
-//! Everything here reads files as data: nothing is evaluated and no Nix is run. What cannot be told without evaluating
-//! is said to be unknown, never guessed.
+//! Files are read as data: nothing is evaluated and Nix is not run. What only an evaluation can determine is reported as
+//! unknown.
 
 mod attrs;
 pub mod conf;
 pub mod flake;
-pub mod layout;
 pub mod lock;
 pub mod names;
 pub mod nar;
 pub mod syntax;
 
-pub use flake::Flake;
-pub use layout::Layout;
+pub use flake::{Flake, Layout};
 pub use lock::FlakeLock;
 pub use names::Names;
 pub use nar::NarHash;

@@ -1,7 +1,7 @@
 //! Other programs: the one place that finds and starts them.
 //!
-//! A program is found by one rule ([`SearchPath`]), runs in a process group of its own and gets an environment that is whole
-//! ([`Environment`]: what its list lets through). Two forms: a [`Runner`] runs one to its end, with a time limit, until
+//! A program is found by one rule ([`SearchPath`]), runs in its own process group and with a fixed environment
+//! ([`Environment`]). Two forms: a [`Runner`] runs one to its end, with a time limit, until
 //! a signal asks us to stop, and with a bound for what it prints; a [`Child`] is spoken to by whoever started it, and
 //! dies with its owner.
 //!
@@ -25,12 +25,10 @@ use crate::text::decode;
 mod child;
 mod environment;
 mod runner;
-mod search;
 
 pub(crate) use child::{Child, Pipes};
-pub use environment::Environment;
+pub use environment::{Environment, SearchPath};
 pub use runner::SystemRunner;
-pub use search::SearchPath;
 
 /// A flag that a signal sets; long work checks it between steps.
 pub type Interrupt = Arc<AtomicBool>;
@@ -45,59 +43,59 @@ pub struct Command<'a> {
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<OsString>,
-    /// Its environment, whole.
+    /// Its complete environment.
     pub environment: &'a Environment,
     /// Its working directory.
     pub directory: &'a Path,
-    /// Its standard input; nothing without it.
+    /// Its standard input; `/dev/null` if `None`.
     pub input: Option<&'a File>,
-    /// What becomes of its output.
+    /// Where its output goes.
     pub output: Output,
-    /// How long it may take.
+    /// The time limit.
     pub timeout: Duration,
-    /// Whether it may be killed when it does not stop by itself.
+    /// Whether it is killed if it ignores SIGTERM.
     pub kill: Kill,
-    /// Whether it is stopped when a signal asks us to stop.
+    /// Whether a signal that stops us stops it too.
     pub stop: Stop,
 }
 
-/// What a signal to us is to a program.
+/// The effect of a signal to us on a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// It is asked to stop too.
+    /// It is stopped too.
     WithUs,
-    /// It goes on: a short question whose answer is needed to stop well.
+    /// It continues: a short query whose output is needed for a clean stop.
     Never,
 }
 
-/// What happens to a program that was asked to stop and does not.
+/// The treatment of a program that ignores SIGTERM.
 #[derive(Debug, Clone, Copy)]
 pub enum Kill {
     /// It is killed.
     Yes,
-    /// It is killed unless this holds by then, else it is left to itself.
+    /// It is killed, unless this returns true; then it continues.
     Unless(fn(&dyn Runner, &Environment) -> bool),
 }
 
-/// What becomes of a program's output. What goes to standard error is kept for the error message in any case.
+/// Where a program's output goes. Standard error is also kept for the error message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
     /// Everything is shown.
     Shown,
-    /// Standard error is shown, standard output is the answer.
+    /// Standard error is shown, standard output is returned.
     Answer,
-    /// Nothing is shown, standard output is the answer.
+    /// Nothing is shown, standard output is returned.
     Quiet,
 }
 
 /// How a program ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finished {
-    /// The end itself.
+    /// How it ended.
     pub end: End,
-    /// What it printed to standard output, unless that was shown.
+    /// Its standard output, unless that was shown.
     pub answer: Vec<u8>,
-    /// The end of what it printed otherwise, without control characters.
+    /// The last of its shown output, without control characters.
     pub tail: String,
 }
 
@@ -106,11 +104,11 @@ pub struct Finished {
 pub enum End {
     /// With an exit code.
     Exited(i32),
-    /// By a signal that was not ours.
+    /// By a signal that we did not send.
     Killed(i32),
-    /// It took too long and was asked to stop.
+    /// It exceeded its time limit and was stopped.
     TimedOut,
-    /// A signal asked us to stop, and we asked it.
+    /// A signal stopped us, and so the program.
     Interrupted,
 }
 
@@ -126,7 +124,7 @@ impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exited(code) => write!(f, "exit code {code}"),
-            // Nobody else sends it to a program of ours.
+            // Only the kernel sends it to our children.
             Self::Killed(9) => f.write_str("killed by signal 9, probably because memory ran out"),
             Self::Killed(signal) => write!(f, "killed by signal {signal}"),
             Self::TimedOut => f.write_str("timed out"),
@@ -145,19 +143,19 @@ impl From<ExitStatus> for End {
 }
 
 impl Finished {
-    /// The answer as text.
+    /// The standard output as text.
     #[must_use]
     pub fn text(&self) -> String {
         decode(&self.answer).into_owned()
     }
 }
 
-/// The machine's programs and its clock.
+/// Runs programs and waits.
 pub trait Runner {
     /// Runs a program to its end.
     fn run(&self, command: &Command<'_>) -> io::Result<Finished>;
 
-    /// Waits. `false` where a signal asks us to stop meanwhile.
+    /// Waits. Returns `false` if a signal stops us meanwhile.
     fn pause(&self, time: Duration) -> bool;
 
     /// The absolute path of a program in the search path of `environment`.
@@ -167,7 +165,7 @@ pub trait Runner {
 }
 
 impl<'a> Command<'a> {
-    /// A program with arguments, its output shown.
+    /// A program with arguments whose output is shown.
     pub fn new<A: AsRef<OsStr>>(
         program: impl Into<PathBuf>,
         args: impl IntoIterator<Item = A>,
@@ -188,7 +186,7 @@ impl<'a> Command<'a> {
         }
     }
 
-    /// With another treatment of its output.
+    /// With another destination of its output.
     #[must_use]
     pub fn output(mut self, output: Output) -> Self {
         self.output = output;
@@ -202,7 +200,7 @@ impl<'a> Command<'a> {
         self
     }
 
-    /// A program that is not killed, even where it does not stop, if `is_needed` says so.
+    /// A program that is not killed while `is_needed` returns true.
     #[must_use]
     pub fn unless(mut self, is_needed: fn(&dyn Runner, &Environment) -> bool) -> Self {
         self.kill = Kill::Unless(is_needed);
@@ -217,8 +215,7 @@ impl<'a> Command<'a> {
     }
 }
 
-/// The end of a text, at a line's begin, without the control characters with which a builder could play tricks on a
-/// terminal.
+/// The last whole lines of an output, without control characters, which a builder could use to manipulate a terminal.
 fn tail(bytes: &[u8]) -> String {
     let cut = bytes.len().saturating_sub(TAIL_BYTES);
     let mut kept = &bytes[cut..];

@@ -1,28 +1,30 @@
-//! Whether somebody who is trusted has signed a commit: `trust.signers`.
+//! Verifies that a trusted key has signed a commit: `trust.signers`.
 //!
 //! The setting names a file of keys, and everything is decided on this machine with that file alone: an OpenSSH
 //! `allowed_signers` file or an OpenPGP keyring (binary, armored or a keybox), distinguished by content. It is read once,
-//! before anything is asked of the remote. The signatures themselves are checked by `ssh-keygen` and `gpgv`, as git
-//! does; no crate for either format stays without a second copy of half our cryptography.
+//! before the first request. The signatures themselves are checked by `ssh-keygen` and `gpgv`, as git
+//! does, because the crates for these formats would duplicate half of our cryptography.
 //!
-//! What is checked is the commit that is to be written, no other: its id covers its whole tree and all its ancestors,
-//! so its signer answers for them. Who may follow on whom is the policy for rewinds, not this one.
+//! Only the commit that is to be written is checked: its id covers its whole tree and all its ancestors, so its signature
+//! covers them too. The order of commits is checked by the policy for rewinds.
 //!
 //! Where git is lenient, this is not: one commit has one signature by one key; an OpenPGP signature covers the bytes
-//! as they are, with a hash that is not broken; the file of keys cannot be written by others. Where git has a rule,
-//! it is the same: an SSH key's time of validity is held against the commit's own time, an OpenPGP key's against the
-//! clock. A key is revoked by taking it out of the file, or by the revocation that the keyring carries.
+//! exactly, with a hash that is not broken; the file of keys must not be writable by others. Otherwise git's rules apply:
+//! the validity of an SSH key is compared with the time of the commit, that of an OpenPGP key with the clock. A key is
+//! revoked by its removal from the file, or by a revocation in the keyring.
 
 use std::path::Path;
 use std::time::Duration;
 
+use secrecy::zeroize::Zeroizing;
+
 use crate::git::Commit;
 use crate::process::Interrupt;
 use crate::settings::Env;
+use crate::vetted::{self, FileRequirements, Owner, TrustedFile, Untrusted};
 
 mod armor;
 mod error;
-mod file;
 mod openpgp;
 mod program;
 mod signed;
@@ -32,7 +34,7 @@ pub use error::Error;
 
 use signed::{SignatureFormat, Signed};
 
-/// Whose signature is good enough.
+/// The trusted keys.
 #[derive(Debug)]
 pub struct Signers {
     keys: TrustedKeys,
@@ -45,10 +47,10 @@ enum TrustedKeys {
     OpenPgp(openpgp::Keyring),
 }
 
-/// Who has signed a commit.
+/// The signer of a commit.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Signer {
-    /// As the file of keys calls them: the principals of the key's line, or the key's user id.
+    /// The name in the file of keys: the principals of the key's line, or the key's user id.
     pub name: String,
     /// The key's fingerprint.
     pub key: String,
@@ -58,11 +60,11 @@ impl Signers {
     /// Reads the file of keys.
     ///
     /// It must be a regular file of root's or the running user's that nobody else can write; symlinks to it are
-    /// followed, for that is how NixOS lays out `/etc`.
+    /// followed, because NixOS makes them in `/etc`.
     ///
-    /// `interrupt` ends a check that is going on.
+    /// `interrupt` stops a running check.
     pub fn load(path: &Path, env: &Env, interrupt: &Interrupt) -> Result<Self, Error> {
-        let content = file::read(path)?;
+        let content = read_keys(path)?;
         let refuse = |problem| Error::Content {
             path: path.to_owned(),
             problem,
@@ -104,9 +106,9 @@ impl Signers {
         }
     }
 
-    /// Whether one of them has signed `commit`, whose proven bytes are `raw`.
+    /// Checks that one of the keys has signed `commit`, whose proven bytes are `raw`.
     ///
-    /// `scratch` is an empty directory that only we can enter; what is left in it is no secret.
+    /// `scratch` is an empty private directory; the files left in it are not secret.
     pub fn check(&self, commit: &Commit, raw: &[u8], scratch: &Path) -> Result<Signer, Error> {
         let id = commit.id;
         let signed = Signed::parse(raw).ok_or(Error::Unsigned { commit: id })?;
@@ -132,6 +134,48 @@ impl Signers {
                     TrustedKeys::OpenPgp(_) => "OpenPGP keys",
                 },
             }),
+        }
+    }
+}
+
+/// Symlinks are followed, because NixOS makes them in `/etc`.
+const REQUIREMENTS: FileRequirements = FileRequirements {
+    symlink: true,
+    closed: 0o022,
+    owner: Owner::Known { also: None },
+    above: true,
+    // The keyring of a large distribution's developers has 10 MiB.
+    limit: 16 << 20,
+};
+
+/// The content of the file of keys.
+fn read_keys(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let content = vetted::read(path, &REQUIREMENTS).map_err(|refusal| Untrusted {
+        file: TrustedFile::Signers,
+        path: path.to_owned(),
+        refusal,
+    });
+    Ok(content?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vetted::judgement;
+
+    #[test]
+    fn only_root_and_this_user_may_choose_the_keys() {
+        for (mode, uid) in [(0o100_644, 0), (0o100_444, 0), (0o100_600, 1000)] {
+            assert!(
+                judgement(mode, uid, &REQUIREMENTS).is_ok(),
+                "{mode:o} {uid}"
+            );
+        }
+        for (mode, uid) in [(0o100_664, 0), (0o100_646, 0), (0o100_644, 1001)] {
+            assert!(
+                judgement(mode, uid, &REQUIREMENTS).is_err(),
+                "{mode:o} {uid}"
+            );
         }
     }
 }

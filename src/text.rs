@@ -27,13 +27,11 @@ use unicode_normalization::char::is_combining_mark;
 
 mod amount;
 mod lines;
-mod list;
 mod secrets;
 mod unicode;
 
 pub use amount::Amount;
 pub use lines::Lines;
-pub use list::{LISTED, first, list};
 pub use secrets::keep_secret;
 pub(crate) use secrets::{SECRETS, TOKENS};
 pub use unicode::{code_point, is_blank, is_invisible};
@@ -258,6 +256,35 @@ impl Cut {
             self.room = self.text.len();
         }
         true
+    }
+}
+
+/// How many items are listed before the rest is counted.
+pub const LISTED: usize = 20;
+
+/// The first items, and the count of the others in words: `and 3 more`.
+///
+/// A single item more than `listed` is listed, because the words would take as much space.
+#[must_use]
+pub fn first<T>(things: impl IntoIterator<Item = T>, listed: usize) -> (Vec<T>, Option<String>) {
+    let mut things: Vec<T> = things.into_iter().collect();
+    if things.len() <= listed.saturating_add(1) {
+        return (things, None);
+    }
+    let more = things.len() - listed;
+    things.truncate(listed);
+    (things, Some(format!("and {more} more")))
+}
+
+/// A list on one line.
+#[must_use]
+pub fn list<T: AsRef<str>>(shown: impl IntoIterator<Item = T>) -> String {
+    let (shown, more) = first(shown, LISTED);
+    let names: Vec<&str> = shown.iter().map(AsRef::as_ref).collect();
+    let text = names.join(", ");
+    match more {
+        None => text,
+        Some(more) => format!("{text} {more}"),
     }
 }
 

@@ -1,11 +1,11 @@
-//! Checks the installation: what every configuration repository needs, and what the settings name.
+//! Checks the installation: what every configuration needs, and what the settings name.
 //!
 //! The checks are a [table](CHECKS) of small functions over one [`Probe`](probe::Probe): the settings, the target by
 //! descriptor and the rest of the system below a root directory, which tests choose. Each check reports what it found,
-//! line by line, and what to do about it; all of them run whatever one finds. What can be put right without guessing is
-//! repaired on request, and then everything is checked again.
+//! line by line, and what to do about it; a failure does not stop the others. Safe repairs are made on request, and then
+//! everything is checked again.
 //!
-//! Nothing is evaluated and the network is not used; of other programs only `systemctl` is asked.
+//! Nothing is evaluated, the network is not used, and of other programs only `systemctl` is run.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,6 @@ use crate::nix::syntax::Position;
 use crate::process::Runner;
 use crate::settings::{Env, Settings};
 
-mod content;
 mod error;
 mod findings;
 mod flake;
@@ -31,9 +30,7 @@ mod probe;
 mod records;
 mod repair;
 mod syntax;
-mod system;
 mod table;
-mod tools;
 
 pub use error::Error;
 pub use preflight::preflight;
@@ -43,25 +40,25 @@ pub use table::{CHECKS, Check};
 use findings::Findings;
 use probe::Probe;
 
-/// What the checks inspect.
+/// The input of a validation.
 #[derive(Clone, Copy)]
 pub struct CheckContext<'a> {
-    /// What is to be so.
+    /// The settings.
     pub settings: &'a Settings,
     /// Search path, homes, Nix's variables.
     pub env: &'a Env,
-    /// Asks systemd.
+    /// Runs `systemctl`.
     pub runner: &'a dyn Runner,
-    /// The root directory, `/` but in tests: absolute paths of the settings are read below it.
+    /// The root directory, `/` except in tests: absolute paths of the settings are read below it.
     pub root: &'a Path,
 }
 
 /// How thorough a run is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Only checks that take no time.
+    /// Only fast checks.
     pub quick: bool,
-    /// Only checks that see clearly from inside the sandboxed unit.
+    /// Only checks that work inside the sandboxed unit.
     pub sandboxed: bool,
     /// Repairs what can be repaired safely, and checks again.
     pub fix: bool,
@@ -71,7 +68,7 @@ pub struct Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
-    /// Something to know; the system works all the same.
+    /// The system works nevertheless.
     Warning,
     /// A sync or a rebuild would not work, or not be safe.
     Critical,
@@ -81,9 +78,9 @@ pub enum Severity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CheckStatus {
-    /// There was nothing to check, or no way to.
+    /// There was nothing to check, or it cannot be checked.
     Skipped,
-    /// All as it should be.
+    /// No problem.
     Passed,
     /// A warning.
     Warned,
@@ -91,7 +88,7 @@ pub enum CheckStatus {
     Failed,
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug, Clone, Serialize)]
 pub struct Outcome {
     /// The check.
@@ -102,7 +99,7 @@ pub struct Outcome {
     pub severity: Severity,
     /// The worst it has found.
     pub status: CheckStatus,
-    /// What it found, line by line.
+    /// The findings, line by line.
     #[serde(rename = "detail")]
     pub details: Vec<Detail>,
     /// What to do about it.
@@ -110,14 +107,14 @@ pub struct Outcome {
     pub hints: Vec<String>,
 }
 
-/// One line of what a check found.
+/// One line of a check's findings.
 #[derive(Debug, Clone, Serialize)]
 pub struct Detail {
-    /// Whether it is as it should be.
+    /// How this line ended.
     pub status: CheckStatus,
-    /// In words.
+    /// The text.
     pub text: String,
-    /// The place in a file, where it is about one.
+    /// The position in a file, if it is about one.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub place: Option<FilePosition>,
 }
@@ -130,7 +127,7 @@ pub struct FilePosition {
     /// Line and column.
     #[serde(flatten)]
     pub position: Position,
-    /// The bytes it is about.
+    /// The range of bytes.
     #[serde(skip)]
     pub span: Range<usize>,
     /// The file's text.
@@ -143,18 +140,18 @@ pub struct FilePosition {
 pub struct Repaired {
     /// The check it is for.
     pub id: &'static str,
-    /// What was to be done.
+    /// The repair.
     pub text: String,
-    /// Why it could not be done; `None`: it was.
+    /// Why it failed; `None` if it succeeded.
     pub error: Option<String>,
 }
 
-/// What all checks found.
+/// The result of all checks.
 #[derive(Debug, Clone, Serialize)]
 pub struct Validation {
     /// The checks, in the order of the table.
     checks: Vec<Outcome>,
-    /// What was repaired before.
+    /// The repairs that were tried first.
     repairs: Vec<Repaired>,
 }
 
@@ -212,13 +209,13 @@ impl Check {
 }
 
 impl Validation {
-    /// What each check found, in the order of the table.
+    /// The result of each check, in the order of the table.
     #[must_use]
     pub fn checks(&self) -> &[Outcome] {
         &self.checks
     }
 
-    /// What was repaired before the last look.
+    /// The repairs that were tried before the last check.
     #[must_use]
     pub fn repairs(&self) -> &[Repaired] {
         &self.repairs

@@ -1,4 +1,4 @@
-//! The attributes of a set or of a `let`, as far as they stand in the source.
+//! The attributes of a set or of a `let`, as far as they are literal.
 //!
 //! `a.b = 1; a = { c = 2; };` is read as Nix reads it: one attribute `a` with two of its own.
 
@@ -38,7 +38,7 @@ pub(super) enum Value {
 }
 
 impl Attrs {
-    /// Reads a node; `None` where it is neither a set nor a `let`.
+    /// Reads a node; `None` if it is neither a set nor a `let`.
     pub(super) fn read(source: &str, node: &SyntaxNode) -> Result<Option<Self>, SyntaxError> {
         let mut attrs = Self::default();
         if let Some(set) = cast::<ast::AttrSet>(node.clone()) {
@@ -58,7 +58,7 @@ impl Attrs {
         self.named.get(name).map(|attr| &attr.value)
     }
 
-    /// The named attributes in the order they stand in the source.
+    /// The named attributes in the order of the source.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         let mut all: Vec<_> = self.named.iter().collect();
         all.sort_by_key(|(_, attr)| attr.span.start);
@@ -66,7 +66,7 @@ impl Attrs {
             .map(|(name, attr)| (name.as_str(), &attr.value))
     }
 
-    /// The nodes that were read, also those of the sets within.
+    /// The nodes that were read, including nested sets.
     pub(super) fn into_nodes(self) -> Vec<SyntaxNode> {
         let mut nodes = self.nodes;
         for attr in self.named.into_values() {
@@ -188,7 +188,7 @@ pub(super) fn unwrapped(mut expr: ast::Expr) -> ast::Expr {
     expr
 }
 
-/// The name of an attribute, where it is written out.
+/// The name of an attribute, if it is literal.
 pub(super) fn literal_name(attr: &ast::Attr) -> Option<String> {
     match attr {
         ast::Attr::Ident(ident) => Some(node(ident).text().to_string()),

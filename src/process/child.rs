@@ -1,4 +1,4 @@
-//! A child: started in a process group of its own, which ends with it.
+//! A child process in its own process group.
 
 use std::ffi::OsString;
 use std::io;
@@ -12,7 +12,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::{End, Environment};
 
-/// A program that runs. Dropped before its end, it is killed with all that it started.
+/// A running program. Dropped before its end, it is killed with its whole process group.
 #[derive(Debug)]
 pub(crate) struct Child {
     process: std::process::Child,
@@ -31,7 +31,7 @@ impl Child {
     /// Starts a program by its absolute path.
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one place where a program is started: by its path, with an environment that is whole"
+        reason = "the one place where a program is started: by its path, with a complete environment"
     )]
     pub(crate) fn spawn(
         program: &Path,
@@ -48,7 +48,7 @@ impl Child {
             .stdin(pipes.stdin)
             .stdout(pipes.stdout)
             .stderr(pipes.stderr)
-            // Its own group, so that a stop reaches what it started, and the terminal's Ctrl-C reaches only us.
+            // Its own group, so that a stop reaches its children, and the terminal's Ctrl-C reaches only us.
             .process_group(0)
             .spawn()?;
         Ok(Self {
@@ -58,7 +58,7 @@ impl Child {
         })
     }
 
-    /// The ends of its pipes, once; `None` where one is not piped.
+    /// Takes its pipes, once; `None` if one is not piped.
     pub(crate) fn take_pipes(&mut self) -> Option<(ChildStdin, ChildStdout, ChildStderr)> {
         let process = &mut self.process;
         Some((
@@ -68,28 +68,28 @@ impl Child {
         ))
     }
 
-    /// A descriptor that is readable when the program has ended, whoever still holds its pipes.
+    /// A descriptor that is readable when the program has ended, even if its pipes are still open.
     pub(super) fn descriptor(&self) -> io::Result<OwnedFd> {
         Ok(pidfd_open(self.group, PidfdFlags::empty())?)
     }
 
-    /// Signals the program and what it started.
+    /// Signals the process group of the program.
     pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
         match kill_process_group(self.group, signal) {
-            // Gone already: its end is what is seen next.
+            // It has ended already.
             Ok(()) | Err(Errno::SRCH) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
     }
 
-    /// Waits for its end. What it has left running in the background goes on.
+    /// Waits for its end. Background processes that it has started continue.
     pub(super) fn wait(&mut self) -> io::Result<End> {
         let status = self.process.wait()?;
         self.is_over = true;
         Ok(status.into())
     }
 
-    /// Leaves it to itself.
+    /// Lets it continue without us.
     pub(super) fn leave(mut self) {
         self.is_over = true;
     }
@@ -98,7 +98,7 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         if !self.is_over {
-            // It may have ended by itself; what matters is that it is gone.
+            // It may have ended already.
             let _ = self.signal(Signal::KILL);
             let _ = self.process.wait();
         }

@@ -1,4 +1,4 @@
-//! Programs that run to their end on the real machine.
+//! Runs programs to their end on this machine.
 
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,13 +13,13 @@ use rustix::process::Signal;
 
 use super::{Child, Command, End, Finished, Kill, Output, Pipes, Runner, Stop, TAIL_BYTES, tail};
 
-/// How long a program that was asked to stop may take: `nix` cleans up its builds in this time, and systemd gives a
-/// service three times as much.
+/// How long a program may take to stop: `nix` cleans up its builds in this time, and systemd gives a service three times
+/// as much.
 const GRACE: Duration = Duration::from_secs(30);
 /// How often the flag that a signal sets is checked.
 const TICK: Duration = Duration::from_millis(100);
-/// The most that an answer may be; `nix flake metadata` of a large lock file is well below.
-const ANSWER_BYTES: usize = 64 << 20;
+/// The maximum size of a returned output; that of `nix flake metadata` is well below.
+const OUTPUT_MAX: usize = 64 << 20;
 
 /// Where output goes as it comes.
 type Show = Box<dyn Fn(&[u8]) + Send + Sync>;
@@ -32,7 +32,7 @@ pub struct SystemRunner {
 }
 
 impl SystemRunner {
-    /// `interrupt` is set by a signal; `show` is given what programs print, as it comes.
+    /// `interrupt` is set by a signal; `show` is called with the output of programs as it arrives.
     pub fn new(interrupt: Arc<AtomicBool>, show: impl Fn(&[u8]) + Send + Sync + 'static) -> Self {
         Self {
             interrupt,
@@ -41,7 +41,7 @@ impl SystemRunner {
         }
     }
 
-    /// With another time for a program that was asked to stop.
+    /// With another time for a program to stop.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
@@ -57,7 +57,7 @@ impl Runner for SystemRunner {
     fn run(&self, command: &Command<'_>) -> io::Result<Finished> {
         let (errors, to_errors) = io::pipe()?;
         let (answer, to_answer) = if command.output == Output::Shown {
-            // Into one pipe, so that the order is kept in which the two were written.
+            // One pipe for both, which preserves the order.
             (None, Stdio::from(to_errors.try_clone()?))
         } else {
             let (answer, to_answer) = io::pipe()?;
@@ -91,7 +91,7 @@ impl Runner for SystemRunner {
         };
         let end = watch.watch(child, &mut streams)?;
         if watch.open_line {
-            // What is printed next begins a line of its own.
+            // So that later output starts on a new line.
             (self.show)(b"\n");
         }
         Ok(Finished {
@@ -142,7 +142,7 @@ struct RunningProgram<'a> {
     command: &'a Command<'a>,
     tail: Vec<u8>,
     answer: Vec<u8>,
-    /// Whether what was shown last ends in the middle of a line.
+    /// Whether the shown output ends in the middle of a line.
     open_line: bool,
 }
 
@@ -183,7 +183,7 @@ impl RunningProgram<'_> {
         }
     }
 
-    /// Passes on what is printed until something happens. Whether the process has ended.
+    /// Forwards output until an event or the next tick. Returns whether the process has ended.
     fn wait(
         &mut self,
         process: &OwnedFd,
@@ -209,7 +209,7 @@ impl RunningProgram<'_> {
         Ok(ended)
     }
 
-    /// Passes on all that is in the pipes now.
+    /// Forwards everything that is in the pipes now.
     fn drain(&mut self, streams: &mut [OutputPipe; 2]) -> io::Result<()> {
         let mut buffer = [0; 8192];
         for stream in streams {
@@ -228,10 +228,10 @@ impl RunningProgram<'_> {
 
     fn take(&mut self, stream: &OutputPipe, bytes: &[u8]) -> io::Result<()> {
         if stream.answer {
-            if self.answer.len() + bytes.len() > ANSWER_BYTES {
+            if self.answer.len() + bytes.len() > OUTPUT_MAX {
                 return Err(io::Error::other(format!(
                     "its output exceeds {} MiB",
-                    ANSWER_BYTES >> 20
+                    OUTPUT_MAX >> 20
                 )));
             }
             self.answer.extend_from_slice(bytes);

@@ -1,10 +1,10 @@
-//! Binary data written as text: a line that begins it, headers, base64, a line that ends it.
+//! ASCII armor: a begin line, headers, base64, and an end line.
 
 use data_encoding::BASE64;
 
-/// The content of every block `label`, one after the other. `None` where one of them is broken.
+/// The concatenated content of all blocks `label`. `None` if one of them is broken.
 ///
-/// What stands between the blocks is ignored, and so is the checksum of OpenPGP, as RFC 9580 asks.
+/// Text between the blocks is ignored, and so is the checksum of OpenPGP, as RFC 9580 requires.
 pub(super) fn decode(text: &str, label: &str) -> Option<Vec<u8>> {
     let begin = format!("-----BEGIN {label}-----");
     let end = format!("-----END {label}-----");

@@ -1,11 +1,11 @@
-//! `ssh-keygen` and `gpgv`: started with a fixed environment, in a directory that only we can enter.
+//! Runs `ssh-keygen` and `gpgv` with a fixed environment, in a private directory.
 //!
-//! They see files that we laid down, never the caller's home, agent or configuration. The time zone is the system's,
-//! by which `allowed_signers` is written, whatever the caller's is.
+//! They read files that we wrote, never the caller's home, agent or configuration. The time zone is the system's, which
+//! applies to the times in `allowed_signers`, and not the caller's.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "lays down and opens what the programs read, in a private directory"
+    reason = "writes and opens the input of the programs, in a private directory"
 )]
 
 use std::fs::{self, File};
@@ -17,7 +17,7 @@ use crate::process::Interrupt;
 use crate::process::{Command, End, Environment, Finished, Output, Runner as _, SystemRunner};
 use crate::settings::Env;
 
-/// One signature takes milliseconds; on the slowest machine with the largest keyring, a second.
+/// One check takes milliseconds, and a second on the slowest machine with the largest keyring.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// They have nothing to clean up.
 const GRACE: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ pub(super) fn package(program: &str) -> &'static str {
 pub(super) struct Programs {
     environment: Environment,
     interrupt: Interrupt,
-    /// How long one of them may take.
+    /// The time limit of one program.
     pub(super) time_limit: Duration,
 }
 
@@ -49,7 +49,7 @@ impl Programs {
     }
 }
 
-/// Where the programs work.
+/// The directory of one check and its programs.
 pub(super) struct Workplace<'a> {
     /// The directory with their files.
     pub(super) directory: &'a Path,
@@ -57,13 +57,13 @@ pub(super) struct Workplace<'a> {
 }
 
 impl Workplace<'_> {
-    /// Lays down a file.
+    /// Writes a file.
     pub(super) fn write(&self, name: &str, content: &[u8]) -> Result<(), Error> {
         let path = self.directory.join(name);
         fs::write(&path, content).map_err(|source| Error::Scratch { path, source })
     }
 
-    /// Runs a program to its own end, the file `input` of the directory as its standard input.
+    /// Runs a program to its end, with the file `input` of the directory as its standard input.
     pub(super) fn run(
         &self,
         program: &'static str,

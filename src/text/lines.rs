@@ -1,20 +1,20 @@
-//! The output of a child process, as it comes.
+//! The output of a child process, line by line.
 
 use std::mem;
 
 use super::{MESSAGE_MAX, decode, message};
 
-/// More than this is not kept of a line that does not end: the rest of it is left out.
+/// The maximum length of a line; the rest of it is dropped.
 const LINE_MAX: usize = 4 * MESSAGE_MAX;
 
-/// Takes bytes in pieces and gives back whole lines that are fit to print.
+/// Collects bytes and returns whole lines in printable form.
 #[derive(Debug, Default)]
 pub struct Lines {
     open: Vec<u8>,
 }
 
 impl Lines {
-    /// The lines that these bytes end.
+    /// The lines that these bytes complete.
     #[must_use]
     pub fn take(&mut self, bytes: &[u8]) -> String {
         let mut text = String::new();
@@ -30,7 +30,7 @@ impl Lines {
         text
     }
 
-    /// What came of a line that has not ended.
+    /// The incomplete last line.
     #[must_use]
     pub fn end(&mut self) -> String {
         let open = mem::take(&mut self.open);
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_come_out_whole_however_the_bytes_come_in() {
+    fn lines_are_whole_however_the_bytes_arrive() {
         let bytes = "one\r\ntw\u{1b}[2Jo \u{202e}x\n\nünï".as_bytes();
         for size in 1..bytes.len() {
             let mut lines = Lines::default();
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_an_end_is_not_kept() {
+    fn an_endless_line_is_bounded() {
         let mut lines = Lines::default();
         for _ in 0..1000 {
             assert_eq!(lines.take(&[b'x'; 8192]), "");

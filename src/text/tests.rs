@@ -152,3 +152,11 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<String>(&printed).unwrap(), text.as_ref());
     }
 }
+
+#[test]
+fn of_very_many_only_the_first_are_named() {
+    assert_eq!(first(0..0, 2), (vec![], None));
+    assert_eq!(first(0..3, 2), (vec![0, 1, 2], None));
+    assert_eq!(first(0..4, 2), (vec![0, 1], Some("and 2 more".to_owned())));
+    assert_eq!(first(0..4, usize::MAX).0.len(), 4);
+}

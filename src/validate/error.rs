@@ -1,4 +1,4 @@
-//! What stops an update because of the state of the machine.
+//! The errors of a validation that stops an update.
 
 use std::path::PathBuf;
 
@@ -7,14 +7,14 @@ use miette::Diagnostic;
 use crate::exit::Exit;
 use crate::text::{self, Amount};
 
-/// The machine is not in a state for what was asked.
+/// The installation does not allow a sync or a rebuild.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Error {
     /// The target could not be opened.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Target(#[from] crate::fs::Error),
-    /// The state directory is not to be trusted, or not readable.
+    /// The state directory is not trusted, or not readable.
     #[error(transparent)]
     #[diagnostic(transparent)]
     State(#[from] crate::state::Error),
@@ -27,7 +27,7 @@ pub enum Error {
         )
     )]
     ReadOnly {
-        /// What should be written.
+        /// The directory.
         path: PathBuf,
     },
     /// This user may not write.
@@ -37,10 +37,10 @@ pub enum Error {
         help("run as root, or as the user who owns it; nothing was written")
     )]
     NotWritable {
-        /// What should be written.
+        /// The directory.
         path: PathBuf,
     },
-    /// There is hardly any room.
+    /// There is too little free space.
     #[error("the file system of `{}` has only {} free", text::path(.path), Amount::Bytes(*.free))]
     #[diagnostic(
         code(hyper_sync::validate::no_room),
@@ -49,7 +49,7 @@ pub enum Error {
         )
     )]
     NoRoom {
-        /// What should be written.
+        /// The directory.
         path: PathBuf,
         /// How much is free.
         free: u64,
@@ -69,7 +69,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code of a run that it ends.
+    /// The exit class.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {

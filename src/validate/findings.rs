@@ -1,4 +1,4 @@
-//! What a check finds while it runs.
+//! The findings of a running check.
 
 use super::{Check, CheckStatus, Detail, FilePosition, Outcome, Severity};
 use crate::text::{LISTED, first, message};
@@ -20,29 +20,35 @@ impl Findings {
         }
     }
 
-    /// There is nothing to check, or no way to.
+    /// Adds that the check was skipped, and why.
     pub(super) fn skip(&mut self, why: impl Into<String>) {
         self.add(CheckStatus::Skipped, &why.into());
     }
 
-    /// As it should be.
+    /// Adds a passed line.
     pub(super) fn pass(&mut self, text: impl Into<String>) {
         self.add(CheckStatus::Passed, &text.into());
     }
 
-    /// Something to know, whatever the check's severity.
+    /// Adds a warning, whatever the check's severity.
     pub(super) fn warn(&mut self, text: impl Into<String>, hint: impl Into<String>) {
         self.add(CheckStatus::Warned, &text.into());
         self.hint(&hint.into());
     }
 
-    /// What the check is there to find, as bad as its severity says.
+    /// Adds a failure with the check's severity.
     pub(super) fn fault(&mut self, text: impl Into<String>, hint: impl Into<String>) {
         self.add(self.worst(), &text.into());
         self.hint(&hint.into());
     }
 
-    /// A fault, or a warning, with its place in a file.
+    /// Adds an error with its help.
+    pub(super) fn error(&mut self, error: &(impl miette::Diagnostic + ?Sized)) {
+        let help = error.help().map(|help| help.to_string());
+        self.fault(error.to_string(), help.unwrap_or_default());
+    }
+
+    /// Adds a fault or a warning with its position in a file.
     pub(super) fn place(
         &mut self,
         is_fault: bool,
@@ -63,7 +69,7 @@ impl Findings {
         self.hint(&hint.into());
     }
 
-    /// A warning, or a fault, about each of several things; of very many, only some are listed.
+    /// Adds a fault or a warning for each thing; of very many, only the first are listed.
     pub(super) fn each<T>(
         &mut self,
         is_fault: bool,
@@ -85,7 +91,7 @@ impl Findings {
         }
     }
 
-    /// Whether anything was found that is not as it should be.
+    /// Whether there are no warnings and no failures.
     pub(super) fn is_clean(&self) -> bool {
         self.details
             .iter()

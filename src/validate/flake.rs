@@ -1,4 +1,4 @@
-//! The machine's flake: it can be read, has hosts, and leads to the target; its lock file is whole.
+//! The host flake: it can be read, has hosts and reaches the target; its lock file is complete.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,8 +61,7 @@ fn list(names: &[String]) -> String {
     text::list(names.iter().map(|name| format!("`{}`", text::name(name))))
 }
 
-/// The three ways from a flake to the target that are in the field: it is the target, has it as an input, or names its
-/// files by their paths.
+/// The flake reaches the target by one of the layouts.
 fn reach(probe: &Probe<'_>, flake: &Flake, findings: &mut Findings) {
     let settings = probe.settings();
     let (directory, target) = (&settings.rebuild.flake, &settings.target);
@@ -87,7 +86,7 @@ fn elsewhere(flake: &Flake, directory: &Path, target: &Path, findings: &mut Find
     }
 }
 
-/// Whether it is made of other local files too, which may lead to the target.
+/// Whether it reads other local files, which may lead to the target.
 fn leads_elsewhere(flake: &Flake, directory: &Path) -> bool {
     flake
         .inputs
@@ -96,7 +95,7 @@ fn leads_elsewhere(flake: &Flake, directory: &Path) -> bool {
         || flake.paths.iter().any(|path| path.is_relative())
 }
 
-/// `flake.lock` is whole and has the flake's inputs.
+/// `flake.lock` can be parsed and has the flake's inputs.
 pub(super) fn lock(probe: &Probe<'_>, findings: &mut Findings) {
     let directory = &probe.settings().rebuild.flake;
     let path = directory.join("flake.lock");

@@ -1,4 +1,4 @@
-//! The machine: Nix, virtualisation, network, services, disks.
+//! The machine: Nix, programs, virtualisation, network, services, disks.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,13 +6,16 @@ use std::time::Duration;
 use super::findings::Findings;
 use super::probe::Probe;
 use crate::nix::conf::experimental_features;
+use crate::process::Interrupt;
 use crate::process::{Command, Environment, Output};
+use crate::settings::Repo;
+use crate::signature::Signers;
 use crate::text::{self, Amount};
 
 /// What Nix needs for a flake on the command line.
 const FEATURES: [&str; 2] = ["nix-command", "flakes"];
 
-/// Nix is there, and flakes are on.
+/// Nix is installed and flakes are enabled.
 pub(super) fn nix(probe: &Probe<'_>, findings: &mut Findings) {
     let Some(path) = probe.find_program("nix") else {
         return findings.fault(
@@ -37,7 +40,7 @@ pub(super) fn nix(probe: &Probe<'_>, findings: &mut Findings) {
     }
 }
 
-/// The features that are on, from the files and variables Nix reads, in its order.
+/// The enabled features, from the files and variables that Nix reads, in its order.
 fn features(probe: &Probe<'_>) -> Vec<String> {
     let env = probe.env();
     let system = env
@@ -47,7 +50,7 @@ fn features(probe: &Probe<'_>) -> Vec<String> {
     let mut files = vec![system];
     if let Some(list) = env.get("NIX_USER_CONF_FILES") {
         let list: Vec<_> = std::env::split_paths(list).collect();
-        // Nix reads the last first, so that the first has the last word.
+        // Nix reads the last file first, so that the first one has precedence.
         files.extend(list.into_iter().rev());
     } else {
         let config = env.path("XDG_CONFIG_HOME").map(Path::to_owned);
@@ -68,7 +71,7 @@ fn features(probe: &Probe<'_>) -> Vec<String> {
     on
 }
 
-/// Virtual machines can run with the processor's help.
+/// Hardware virtualisation is available.
 pub(super) fn virtualisation(probe: &Probe<'_>, findings: &mut Findings) {
     if !probe.settings().validate.kvm {
         return findings.skip("not asked for: `validate.kvm` is false");
@@ -90,7 +93,7 @@ pub(super) fn virtualisation(probe: &Probe<'_>, findings: &mut Findings) {
     }
 }
 
-/// Whether the processor has VT-x or AMD-V; `None` where it does not say, as on ARM.
+/// Whether the processor has VT-x or AMD-V; `None` if `cpuinfo` has no flags, as on ARM.
 fn has_virtualisation(cpuinfo: &str) -> Option<bool> {
     let flags = cpuinfo
         .lines()
@@ -102,7 +105,7 @@ fn has_virtualisation(cpuinfo: &str) -> Option<bool> {
     )
 }
 
-/// The bridge is there, and there is a way out.
+/// The bridge and a default route exist.
 pub(super) fn network(probe: &Probe<'_>, findings: &mut Findings) {
     if let Some(bridge) = &probe.settings().validate.bridge {
         if probe
@@ -135,7 +138,7 @@ pub(super) fn network(probe: &Probe<'_>, findings: &mut Findings) {
     }
 }
 
-/// `/proc/net/route`: interface, destination, gateway, flags, …, the numbers hexadecimal, below a headline.
+/// `/proc/net/route`: a header line, then interface, destination, gateway, flags, …, the numbers hexadecimal.
 fn has_default_v4(table: &str) -> bool {
     table.lines().skip(1).any(|line| {
         let words: Vec<_> = line.split_ascii_whitespace().collect();
@@ -155,10 +158,10 @@ fn has_default_v6(table: &str) -> bool {
     })
 }
 
-/// A question to systemd is answered at once, or systemd is not there to answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// systemd responds at once, or it is not running.
+const SYSTEMCTL_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The configured units run, or start when they are needed.
+/// The configured units run, or are started by their socket.
 pub(super) fn services(probe: &Probe<'_>, findings: &mut Findings) {
     let services = &probe.settings().validate.services;
     if services.is_empty() {
@@ -218,7 +221,13 @@ fn states(probe: &Probe<'_>, units: &[String]) -> Option<Vec<UnitState>> {
     let systemctl = runner.find("systemctl", &environment)?;
     let mut args = vec!["show", "--property=Id,LoadState,ActiveState", "--"];
     args.extend(units.iter().map(String::as_str));
-    let command = Command::new(systemctl, args, &environment, Path::new("/"), PATIENCE);
+    let command = Command::new(
+        systemctl,
+        args,
+        &environment,
+        Path::new("/"),
+        SYSTEMCTL_TIMEOUT,
+    );
     let finished = runner.run(&command.output(Output::Quiet)).ok()?;
     finished
         .end
@@ -226,7 +235,7 @@ fn states(probe: &Probe<'_>, units: &[String]) -> Option<Vec<UnitState>> {
         .then(|| parse_states(&finished.text()))
 }
 
-/// One block of `Name=value` lines a unit.
+/// Parses one block of `Name=value` lines per unit.
 fn parse_states(text: &str) -> Vec<UnitState> {
     let block = |block: &str| {
         let mut state = UnitState::default();
@@ -247,18 +256,18 @@ fn parse_states(text: &str) -> Vec<UnitState> {
 /// hundred megabytes in all, so that `min_free` would be no measure there.
 const BOOT_MIN: u64 = 100 << 20;
 
-/// There is room where a sync and a rebuild write.
+/// The file systems that a sync and a rebuild write to have free space.
 pub(super) fn disk_space(probe: &Probe<'_>, findings: &mut Findings) {
     let settings = probe.settings();
     let min = settings.validate.min_free;
-    let places: [(PathBuf, u64); 4] = [
+    let minima: [(PathBuf, u64); 4] = [
         (settings.target.clone(), min),
         (settings.state_dir.clone(), min),
         ("/nix".into(), min),
         ("/boot".into(), BOOT_MIN),
     ];
-    let mut seen = Vec::new();
-    for (path, min) in places {
+    let mut devices = Vec::new();
+    for (path, min) in minima {
         let ours = path == settings.target || path == settings.state_dir;
         if !ours && !probe.system.exists(&path) {
             continue;
@@ -266,11 +275,11 @@ pub(super) fn disk_space(probe: &Probe<'_>, findings: &mut Findings) {
         let Some(space) = probe.system.space(&path) else {
             continue;
         };
-        // A `/boot` that is no file system of its own is measured with its own need, which is the smaller.
-        if seen.contains(&space.device) {
+        // A `/boot` on the root file system needs no check of its own, because its minimum is smaller.
+        if devices.contains(&space.device) {
             continue;
         }
-        seen.push(space.device);
+        devices.push(space.device);
         let shown = text::path(&path);
         let free = Amount::Bytes(space.free);
         let hint = "make room, for example with `nix-collect-garbage --delete-older-than 30d`; `validate.min_free` is the bound";
@@ -296,12 +305,77 @@ pub(super) fn disk_space(probe: &Probe<'_>, findings: &mut Findings) {
     }
 }
 
+const REBUILD: &str = "nixos-rebuild";
+
+/// The programs that hyper-sync runs, and those of `validate.tools`, are installed.
+pub(super) fn tools(probe: &Probe<'_>, findings: &mut Findings) {
+    let settings = probe.settings();
+    rebuild(probe, findings);
+    let mut needed = Vec::new();
+    match settings.repo {
+        Repo::Ssh(_) => needed.push(("ssh", "the repository is reached through it")),
+        Repo::Local(_) => needed.push(("git", "the repository is read through it")),
+        Repo::GitHub { .. } | Repo::Http(_) => {}
+    }
+    if let Some(path) = &settings.trust.signers {
+        let path = probe.system.real(path);
+        match Signers::load(&path, probe.env(), &Interrupt::default()) {
+            Ok(signers) => needed.push((signers.program(), "`trust.signers` needs it")),
+            Err(error) => findings.error(&error),
+        }
+    }
+    for (name, why) in &needed {
+        match probe.find_program(name) {
+            Some(_) => findings.pass(format!("`{name}` is there")),
+            None => findings.fault(
+                format!("`{name}` is not in the search path, but {why}"),
+                "install it, or add its directory to `PATH`",
+            ),
+        }
+    }
+    for name in &settings.validate.tools {
+        let is_reported = name == REBUILD || needed.iter().any(|(needed, _)| needed == name);
+        if is_reported {
+            continue;
+        }
+        if probe.find_program(name).is_some() {
+            findings.pass(format!("`{name}` is there"));
+        } else {
+            findings.warn(
+                format!("`{name}` is not in the search path"),
+                "add it to `environment.systemPackages`, or take it out of `validate.tools`",
+            );
+        }
+    }
+}
+
+/// A rebuild is possible: by `nixos-rebuild`, or by the programs that it runs.
+fn rebuild(probe: &Probe<'_>, findings: &mut Findings) {
+    if probe.find_program(REBUILD).is_some() {
+        findings.pass(format!("`{REBUILD}` is there"));
+        return;
+    }
+    let missing = ["nix", "nix-env"].map(|name| (name, probe.find_program(name)));
+    match missing.iter().find(|(_, found)| found.is_none()) {
+        None => findings.warn(
+            format!(
+                "`{REBUILD}` is not in the search path: a rebuild does without it, but not where the build cannot be pinned to a snapshot"
+            ),
+            "install it, or add its directory to `PATH`",
+        ),
+        Some((name, _)) => findings.fault(
+            format!("neither `{REBUILD}` nor `{name}` is in the search path, and a rebuild needs either"),
+            "install one of them, or add its directory to `PATH`",
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_a_processor_offers() {
+    fn virtualisation_is_read_from_the_processor_flags() {
         assert_eq!(
             has_virtualisation("model name\t: x\nflags\t\t: fpu vmx sse\n"),
             Some(true)
@@ -312,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_default_route_is_one_to_everywhere() {
+    fn a_default_route_is_recognized() {
         let head =
             "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n";
         let local = "eth0\t0002000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n";
@@ -331,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_blocks_of_systemctl() {
+    fn the_blocks_of_systemctl_are_parsed() {
         let states = parse_states(
             "Id=a.service\nLoadState=loaded\nActiveState=active\n\nId=a.socket\nLoadState=not-found\nActiveState=inactive\n",
         );

@@ -1,11 +1,10 @@
-//! Who may change what root builds the system from, and who may read the token.
+//! Owners and modes: who may change the files that root builds the system from, and who may read the token.
 
 use std::path::{Path, PathBuf};
 
 use super::findings::Findings;
-use super::probe::Probe;
+use super::probe::{Probe, SystemPath};
 use super::repair::Repair;
-use super::system::SystemPath;
 use crate::fs::{FileKind, Stat};
 use crate::git::RelPath;
 use crate::text;
@@ -15,7 +14,7 @@ use crate::vetted::{Untrusted, UntrustedReason};
 const WRITABLE_BY_OTHERS: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 
-/// Owners, directories others may write into, and the token's file.
+/// Checks owners, world-writable files and the token file.
 pub(super) fn permissions(probe: &Probe<'_>, findings: &mut Findings) {
     above(probe, findings);
     inside(probe, findings);
@@ -25,7 +24,7 @@ pub(super) fn permissions(probe: &Probe<'_>, findings: &mut Findings) {
     }
 }
 
-/// What is too open is closed to others; nothing else about it is changed.
+/// Removes excess permissions, and changes nothing else.
 pub(super) fn close(probe: &Probe<'_>) -> Vec<Repair> {
     let above = open_above(probe).into_iter();
     let mut repairs: Vec<_> = above
@@ -39,7 +38,7 @@ pub(super) fn close(probe: &Probe<'_>) -> Vec<Repair> {
         Repair::set_mode(path, stat.mode & !(WRITABLE_BY_OTHERS | excess))
     }));
     repairs.extend(
-        odd_modes(probe)
+        excess_modes(probe)
             .into_iter()
             .map(|(path, stat)| Repair::set_mode(target.join(path), stat.mode & !stat.excess())),
     );
@@ -57,8 +56,8 @@ pub(super) fn close(probe: &Probe<'_>) -> Vec<Repair> {
     repairs
 }
 
-/// The directories on the way to what root reads and writes.
-fn on_the_way(probe: &Probe<'_>) -> Vec<(PathBuf, SystemPath)> {
+/// The target, the flake, the state directory and all directories above them.
+fn ancestors(probe: &Probe<'_>) -> Vec<(PathBuf, SystemPath)> {
     let settings = probe.settings();
     let mut paths: Vec<&Path> = Vec::new();
     for path in [
@@ -82,7 +81,7 @@ fn on_the_way(probe: &Probe<'_>) -> Vec<(PathBuf, SystemPath)> {
 fn open_above(probe: &Probe<'_>) -> Vec<(PathBuf, SystemPath)> {
     let is_open =
         |node: &SystemPath| node.mode & WRITABLE_BY_OTHERS != 0 && node.mode & STICKY == 0;
-    let nodes = on_the_way(probe).into_iter();
+    let nodes = ancestors(probe).into_iter();
     nodes
         .filter(|(path, node)| is_open(node) && *path != probe.settings().target)
         .collect()
@@ -96,7 +95,7 @@ fn above(probe: &Probe<'_>, findings: &mut Findings) {
         );
     }
     let us = rustix::process::geteuid().as_raw();
-    for (path, node) in on_the_way(probe) {
+    for (path, node) in ancestors(probe) {
         if node.uid != 0 && node.uid != us {
             findings.warn(
                 format!("`{}` belongs to the user with id {}", text::path(&path), node.uid),
@@ -106,7 +105,7 @@ fn above(probe: &Probe<'_>, findings: &mut Findings) {
     }
 }
 
-/// The target and the files in it that everybody may write.
+/// The target and the files in it that are world-writable.
 fn open_inside(probe: &Probe<'_>) -> Vec<(Option<RelPath>, Stat)> {
     let Ok(target) = &probe.target else {
         return Vec::new();
@@ -115,7 +114,7 @@ fn open_inside(probe: &Probe<'_>) -> Vec<(Option<RelPath>, Stat)> {
     let walk = probe.walk().map(|walk| &walk.entries).into_iter().flatten();
     let inside = walk.map(|(path, stat)| (Some(path.clone()), *stat));
     let is_open = |stat: &Stat| {
-        // The bits of a symlink mean nothing.
+        // The mode of a symlink has no effect.
         matches!(stat.kind, FileKind::File | FileKind::Directory)
             && stat.mode & WRITABLE_BY_OTHERS != 0
     };
@@ -125,13 +124,13 @@ fn open_inside(probe: &Probe<'_>) -> Vec<(Option<RelPath>, Stat)> {
         .collect()
 }
 
-/// Managed files with modes that no sync writes, but for those that everybody may write, which are reported as that.
-fn odd_modes(probe: &Probe<'_>) -> Vec<(RelPath, Stat)> {
+/// Managed files with modes that no sync writes, except world-writable ones, which are reported separately.
+fn excess_modes(probe: &Probe<'_>) -> Vec<(RelPath, Stat)> {
     let walk = probe.walk().map(|walk| &walk.entries).into_iter().flatten();
-    let is_odd = |stat: &Stat| {
+    let has_excess = |stat: &Stat| {
         stat.kind == FileKind::File && stat.excess() != 0 && stat.mode & WRITABLE_BY_OTHERS == 0
     };
-    walk.filter(|(path, stat)| is_odd(stat) && is_managed(probe, path))
+    walk.filter(|(path, stat)| has_excess(stat) && is_managed(probe, path))
         .map(|(path, stat)| (path.clone(), *stat))
         .collect()
 }
@@ -156,7 +155,7 @@ fn inside(probe: &Probe<'_>, findings: &mut Findings) {
     );
     findings.each(
         false,
-        &odd_modes(probe),
+        &excess_modes(probe),
         |(path, stat)| {
             format!(
                 "`{path}` has the mode {:04o}, which no sync writes",
@@ -180,12 +179,11 @@ fn inside(probe: &Probe<'_>, findings: &mut Findings) {
 
 fn token(probe: &Probe<'_>, findings: &mut Findings) {
     if let Some(error) = token_problem(probe) {
-        let help = miette::Diagnostic::help(&error).map(|help| help.to_string());
-        findings.fault(error.to_string(), help.unwrap_or_default());
+        findings.error(&error);
     }
 }
 
-/// Why the token that a sync would use must not be used; its content is never printed.
+/// Why the token of a sync must not be used. The content of the token is never printed.
 fn token_problem(probe: &Probe<'_>) -> Option<token::Error> {
     let search = TokenSearch::of(probe.settings(), probe.env())?;
     let file = search.token_file.map(|path| probe.system.real(path));

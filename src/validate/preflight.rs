@@ -1,20 +1,20 @@
-//! What would make a sync unsafe; everything else it may be the repair of.
+//! The checks before a sync: only what makes it unsafe, because a sync may repair everything else.
 
 use std::path::Path;
 
 use rustix::fs::{self as sys, Access, AtFlags};
 use rustix::io::Errno;
 
-use super::system::System;
+use super::probe::System;
 use super::{CheckContext, Error};
 use crate::fs::Target;
 use crate::state::{Index, StateDir};
 
-/// An update of any size keeps its own account of the room it needs; with less than this, not even the record of a
-/// failure could be written.
+/// The minimum free space, in which the record of a failure can be written. An update itself checks the space that it
+/// needs.
 const ROOM_MIN: u64 = 16 << 20;
 
-/// Finds out, before a sync, whether its target and its state can be written and trusted. Writes nothing.
+/// Checks, before a sync, that its target and its state can be written and trusted. Writes nothing.
 pub fn preflight(context: &CheckContext<'_>) -> Result<(), Error> {
     let settings = context.settings;
     let system = System::new(context.root);

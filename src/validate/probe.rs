@@ -1,24 +1,31 @@
-//! What the checks see, opened once for all of them.
+//! The target, the state directory and the rest of the system, opened once for all checks.
+//!
+//! The system outside the target is read below a root directory. Symlinks are followed as if that directory were `/`
+//! (`RESOLVE_IN_ROOT`), so that they do not lead out of the root of a test. FIFOs are not opened for reading.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::CheckContext;
-use super::system::{NOT_REGULAR, System};
 use crate::fs::{self, FileKind, PathTarget, Stat, Target, content};
 use crate::git::RelPath;
 use crate::patterns::Patterns;
 use crate::process::SearchPath;
 use crate::settings::{Env, HYPER_NIXOS_TARGET, Settings};
 use crate::state::{self, Found, Index, StateDir};
+use rustix::fs::{self as sys, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
+use rustix::io::Errno;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 
-/// How many names of the target are inspected: what lies unmanaged in it may be any number.
+/// How many entries of the target are inspected: it may contain any number of unmanaged files.
 const WALK_MAX: usize = 200_000;
-/// No text file of a configuration comes near it.
+/// The maximum size of a text file in the target.
 const READ_MAX: u64 = 16 << 20;
 
-/// The surroundings of one look.
+/// The input of the checks.
 pub(super) struct Probe<'a> {
     pub(super) context: &'a CheckContext<'a>,
     pub(super) system: System<'a>,
@@ -33,7 +40,7 @@ pub(super) struct Probe<'a> {
 pub(super) enum Part {
     /// The target itself.
     Whole,
-    /// What lies below it.
+    /// A path below it.
     Below(RelPath),
 }
 
@@ -41,7 +48,7 @@ pub(super) enum Part {
 #[derive(Debug, Default)]
 pub(super) struct TargetWalk {
     pub(super) entries: BTreeMap<RelPath, Stat>,
-    /// There is more than was inspected.
+    /// Whether there are more entries than were inspected.
     pub(super) is_cut: bool,
 }
 
@@ -72,7 +79,7 @@ impl<'a> Probe<'a> {
         self.settings().target == Path::new(HYPER_NIXOS_TARGET)
     }
 
-    /// What of the target a path is; `None` where it lies elsewhere.
+    /// The part of the target that a path is; `None` if it is outside.
     pub(super) fn in_target(&self, path: &Path) -> Option<Part> {
         let below = path.strip_prefix(&self.settings().target).ok()?;
         if below.as_os_str().is_empty() {
@@ -82,7 +89,7 @@ impl<'a> Probe<'a> {
         Some(Part::Below(below))
     }
 
-    /// The path below the target, where it is one.
+    /// The path relative to the target; `None` if it is not below it.
     pub(super) fn below_target(&self, path: &Path) -> Option<RelPath> {
         match self.in_target(path)? {
             Part::Below(below) => Some(below),
@@ -94,7 +101,7 @@ impl<'a> Probe<'a> {
         self.settings().exclude.matches(path)
     }
 
-    /// The text of a file of the target, or of one that a symlink leads to in it; `None` where nothing is there.
+    /// The text of a file of the target, following symlinks inside the target; `None` if it is missing.
     pub(super) fn read_target(&self, path: &RelPath) -> std::io::Result<Option<String>> {
         let Ok(target) = &self.target else {
             return Ok(None);
@@ -106,7 +113,7 @@ impl<'a> Probe<'a> {
         }
     }
 
-    /// The text of a file, in the target or elsewhere; `None` where nothing is there.
+    /// The text of a file, in the target or elsewhere; `None` if it is missing.
     pub(super) fn read(&self, path: &Path) -> std::io::Result<Option<String>> {
         match self.below_target(path) {
             Some(below) => self.read_target(&below),
@@ -114,12 +121,12 @@ impl<'a> Probe<'a> {
         }
     }
 
-    /// `lstat` in the target; `None` also where it cannot be inspected.
+    /// `lstat` in the target; `None` also if it fails.
     pub(super) fn target_stat(&self, path: &RelPath) -> Option<Stat> {
         self.target.as_ref().ok()?.stat(path).ok()?
     }
 
-    /// What is at a path, through symlinks; one that leads out of the target is not followed.
+    /// The kind of file at a path, following symlinks, but none that leads out of the target.
     pub(super) fn kind(&self, path: &Path) -> Option<FileKind> {
         match self.below_target(path) {
             Some(below) => {
@@ -130,7 +137,7 @@ impl<'a> Probe<'a> {
         }
     }
 
-    /// What the last sync wrote, where that is known.
+    /// The index of the last sync, if it can be read.
     pub(super) fn index(&self) -> Option<&Index> {
         match self.load_index() {
             Ok(Found::Whole(index)) => Some(index),
@@ -141,7 +148,7 @@ impl<'a> Probe<'a> {
     pub(super) fn load_index(&self) -> Result<&Found<Index>, &state::Error> {
         let load = || match &self.state {
             Ok(Some(state)) => Index::load(state),
-            // The state has a check of its own.
+            // The check `state` reports it.
             Ok(None) | Err(_) => Ok(Found::Absent),
         };
         self.index.get_or_init(load).as_ref()
@@ -181,7 +188,7 @@ fn walk(target: &Target, exclude: &Patterns) -> Result<TargetWalk, fs::Error> {
     let mut pending = vec![None];
     while let Some(directory) = pending.pop() {
         for name in target.list(directory.as_ref())? {
-            // A name that no tree can have is nobody's that we know.
+            // A name that is not valid in a tree is not managed.
             let Ok(path) = RelPath::join(directory.as_ref(), &name) else {
                 continue;
             };
@@ -208,4 +215,127 @@ fn walk(target: &Target, exclude: &Patterns) -> Result<TargetWalk, fs::Error> {
         }
     }
     Ok(walk)
+}
+
+/// The maximum size of a text file outside the target.
+const SYSTEM_READ_MAX: u64 = 8 << 20;
+
+pub(super) const NOT_REGULAR: &str = "it is not a regular file";
+
+/// The system outside the target, read-only.
+pub(super) struct System<'a> {
+    root: &'a Path,
+    fd: Option<OwnedFd>,
+}
+
+/// What is at a path.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SystemPath {
+    pub(super) kind: FileKind,
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+}
+
+impl SystemPath {
+    fn of(stat: &sys::Stat) -> Self {
+        Self {
+            kind: match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile => FileKind::File,
+                FileType::Directory => FileKind::Directory,
+                FileType::Symlink => FileKind::Symlink,
+                _ => FileKind::Special,
+            },
+            mode: stat.st_mode & 0o7777,
+            uid: stat.st_uid,
+        }
+    }
+}
+
+/// A file system.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Space {
+    /// Bytes that this user can still write.
+    pub(super) free: u64,
+    pub(super) read_only: bool,
+    /// Identifies the file system.
+    pub(super) device: u64,
+}
+
+impl<'a> System<'a> {
+    pub(super) fn new(root: &'a Path) -> Self {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Self {
+            root,
+            fd: sys::open(root, flags, Mode::empty()).ok(),
+        }
+    }
+
+    /// A path of the system, below the root directory.
+    pub(super) fn real(&self, path: &Path) -> PathBuf {
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// `stat` of a path; `None` if it fails.
+    pub(super) fn stat(&self, path: &Path) -> Option<SystemPath> {
+        let stat = sys::fstat(self.open(path, OFlags::PATH).ok()?).ok()?;
+        Some(SystemPath::of(&stat))
+    }
+
+    pub(super) fn exists(&self, path: impl AsRef<Path>) -> bool {
+        self.stat(path.as_ref()).is_some()
+    }
+
+    /// The text of a regular file; `None` if it is missing.
+    pub(super) fn read(&self, path: &Path) -> std::io::Result<Option<String>> {
+        // Checked before opening, because opening some devices has an effect, and after, because it may be another file.
+        let is_regular = |node: SystemPath| match node.kind {
+            FileKind::File => Ok(()),
+            FileKind::Symlink | FileKind::Directory | FileKind::Special => {
+                Err(std::io::Error::other(NOT_REGULAR))
+            }
+        };
+        match self.stat(path) {
+            None => return Ok(None),
+            Some(node) => is_regular(node)?,
+        }
+        let fd = self.open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
+        is_regular(SystemPath::of(&sys::fstat(&fd)?))?;
+        content::text(&File::from(fd), SYSTEM_READ_MAX).map(Some)
+    }
+
+    /// The file system of a path, or of the nearest directory above it that exists.
+    pub(super) fn space(&self, path: &Path) -> Option<Space> {
+        let fd = path
+            .ancestors()
+            .find_map(|path| self.open(path, OFlags::PATH).ok())?;
+        let space = sys::fstatvfs(&fd).ok()?;
+        Some(Space {
+            free: space.f_bavail.saturating_mul(space.f_frsize),
+            read_only: space.f_flag.contains(StatVfsMountFlags::RDONLY),
+            device: sys::fstat(&fd).ok()?.st_dev,
+        })
+    }
+
+    fn open(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let root = self.fd.as_ref().ok_or(Errno::NOENT)?;
+        let below = path.strip_prefix("/").unwrap_or(path);
+        let below = if below.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            below
+        };
+        loop {
+            match sys::openat2(
+                root,
+                below.as_os_str().as_bytes(),
+                flags | OFlags::CLOEXEC,
+                Mode::empty(),
+                ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+            ) {
+                // A rename elsewhere on the system raced with the lookup (openat2(2)).
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                other => return other,
+            }
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! The target against the last sync, and the state that remembers it.
+//! Whether the target is as the last sync wrote it, and the state directory.
 
 use super::findings::Findings;
 use super::probe::Probe;
@@ -8,7 +8,7 @@ use crate::scan::{Belief, Local, Scanner};
 use crate::state::{Found, SyncState, TX};
 use crate::text;
 
-/// Every managed file is what the last sync wrote.
+/// Every managed file is as the last sync wrote it.
 pub(super) fn integrity(probe: &Probe<'_>, findings: &mut Findings) {
     let Ok(target) = &probe.target else {
         return findings.skip("there is no target to check");
@@ -69,17 +69,17 @@ pub(super) fn integrity(probe: &Probe<'_>, findings: &mut Findings) {
     }
 }
 
-/// What a reader should know about the commit, which a sync reports once.
+/// The notices of the commit, which a sync reports once.
 fn notices(probe: &Probe<'_>) -> Vec<String> {
     let Ok(Some(state)) = &probe.state else {
         return Vec::new();
     };
-    // The check of the state reports one that cannot be read.
+    // The check `state` reports an unreadable file.
     let last = SyncState::load(state).ok().flatten();
     last.map(|last| last.notices).unwrap_or_default()
 }
 
-/// Whether the commit's own bytes say that its tree is what was written.
+/// Whether the commit in the object store has the tree that was written.
 fn is_proven(probe: &Probe<'_>) -> bool {
     let (Some(index), Ok(Some(state))) = (probe.index(), &probe.state) else {
         return false;
@@ -88,14 +88,13 @@ fn is_proven(probe: &Probe<'_>) -> bool {
     commit_tree(state.path(), index.point.commit, limit) == Some(index.point.tree)
 }
 
-/// The state directory is ours alone and readable.
+/// The state directory is private and readable.
 pub(super) fn state(probe: &Probe<'_>, findings: &mut Findings) {
     let state = match &probe.state {
         Ok(Some(state)) => state,
         Ok(None) => return findings.pass("nothing was synced yet"),
         Err(error) => {
-            let help = miette::Diagnostic::help(error).map(|help| help.to_string());
-            return findings.fault(error.to_string(), help.unwrap_or_default());
+            return findings.error(error);
         }
     };
     let shown = text::path(&probe.settings().state_dir);
@@ -128,8 +127,7 @@ pub(super) fn state(probe: &Probe<'_>, findings: &mut Findings) {
             "the next sync compares every file with the commit and writes it anew; what differs counts as edited",
         ),
         Err(error) => {
-            let help = miette::Diagnostic::help(error).map(|help| help.to_string());
-            findings.fault(error.to_string(), help.unwrap_or_default());
+            findings.error(error);
         }
     }
     sync_state(probe, findings);
@@ -138,7 +136,7 @@ pub(super) fn state(probe: &Probe<'_>, findings: &mut Findings) {
     }
 }
 
-/// `sync-state.json`, where people and programs read how the last sync went.
+/// `sync-state.json` can be parsed.
 fn sync_state(probe: &Probe<'_>, findings: &mut Findings) {
     let settings = probe.settings();
     let private = settings.state_dir.join("sync-state.json");
@@ -157,14 +155,14 @@ fn sync_state(probe: &Probe<'_>, findings: &mut Findings) {
     }
 }
 
-/// The state directory is closed to others.
+/// Makes the state directory private.
 pub(super) fn close(probe: &Probe<'_>) -> Vec<Repair> {
     let open =
         open_mode(probe).map(|_| Repair::set_mode(probe.settings().state_dir.clone(), 0o700));
     open.into_iter().collect()
 }
 
-/// The mode of a state directory that others may look into.
+/// The mode of the state directory, if others may read it.
 fn open_mode(probe: &Probe<'_>) -> Option<u32> {
     let state = probe.state.as_ref().ok()?.as_ref()?;
     let mode = state.directory().own_stat().ok()?.mode;

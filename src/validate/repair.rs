@@ -1,4 +1,4 @@
-//! Repairs that lose nothing: directories that are missing, permission bits that are too many or too few.
+//! Repairs that lose nothing: missing directories, and wrong permission bits.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ enum RepairAction {
 }
 
 impl Repair {
-    /// Makes a directory of the system or of the target, and what is missing above it.
+    /// Creates a directory of the system or of the target, and the missing ones above it.
     pub(super) fn make_directory(path: PathBuf) -> Self {
         Self {
             path,
@@ -37,9 +37,9 @@ impl Repair {
         }
     }
 
-    /// Makes the repair; why it could not be made.
+    /// Makes the repair. The error is the reason of a failure.
     pub(super) fn make(&self, probe: &Probe<'_>) -> Result<(), String> {
-        // What lies in a target that can be opened is reached through it, so that no symlink leads out of it.
+        // Paths in the target are opened through its descriptor, so that no symlink leads out of it.
         let inside = probe.target.as_ref().ok().zip(probe.in_target(&self.path));
         let real = probe.system.real(&self.path);
         match (self.action, inside) {
@@ -75,7 +75,7 @@ impl fmt::Display for Repair {
     }
 }
 
-/// Above the last name symlinks are the administrator's, and followed.
+/// The directory of a path and its last name. Symlinks above it are the administrator's, and are followed.
 fn parent(path: &Path) -> Result<(Directory, &str), Failure> {
     let invalid = || Failure::from_io("open", path, std::io::ErrorKind::InvalidInput.into());
     let parent = path.parent().ok_or_else(invalid)?;

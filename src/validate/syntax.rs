@@ -1,8 +1,8 @@
-//! The syntax of every managed Nix file, and of every other that the configuration is seen to read.
+//! The syntax of every managed Nix file, and of all other files that the configuration names.
 //!
-//! A fault in a file that the configuration surely reads is critical. Repositories also hold modules that nobody
-//! imports, and Nix never reads those: a fault there is a warning, or a machine could never be rebuilt for the sake of
-//! a file it does not use. What is read is followed from the flake through the paths that files name.
+//! A fault in a file that the configuration reads is critical. Repositories also contain modules that nobody imports, and
+//! Nix does not read those: a fault there is a warning, so that an unused file cannot block every rebuild. The files that
+//! are read are found from the flake, through the paths that files name.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -59,7 +59,7 @@ enum FileSyntax {
     Parsed(Names),
     Broken(Arc<str>, SyntaxError),
     Unreadable(std::io::Error),
-    /// Nothing, or no regular file, which other checks report.
+    /// Missing, or not a regular file, which other checks report.
     Absent,
 }
 
@@ -106,13 +106,13 @@ fn is_nix(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "nix")
 }
 
-/// The machine's flake, whose syntax is a check of its own.
+/// The host flake, whose syntax is checked by `flake`.
 fn flake(probe: &Probe<'_>) -> PathBuf {
     probe.settings().rebuild.flake.join("flake.nix")
 }
 
-/// The files that are read, followed from where reading begins: the flakes of the machine and of the target, the files
-/// that must be there, and then all that they name.
+/// The files that the configuration reads: the flakes of the host and of the target, the required files, and all files
+/// that these name.
 fn used(probe: &Probe<'_>) -> BTreeMap<PathBuf, Text> {
     let settings = probe.settings();
     let flake = flake(probe);
@@ -141,11 +141,11 @@ fn used(probe: &Probe<'_>) -> BTreeMap<PathBuf, Text> {
 fn named(probe: &Probe<'_>, directory: &Path, names: &Names) -> Vec<PathBuf> {
     let target = &probe.settings().target;
     let paths = names.paths.iter().map(|path| resolved(directory, path));
-    // Below what an input or `self` is: that may be the target.
+    // Relative to an input or `self`, which may be the target.
     let below = names.below.iter().map(|path| resolved(target, path));
     paths
         .chain(below)
-        // What the store holds was read by Nix before.
+        // Nix has read the files of the store before.
         .filter(|path| !path.starts_with("/nix"))
         .filter_map(|path| match probe.kind(&path)? {
             FileKind::File => Some(path),

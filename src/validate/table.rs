@@ -3,7 +3,7 @@
 use super::findings::Findings;
 use super::probe::Probe;
 use super::repair::Repair;
-use super::{Severity, content, flake, machine, permissions, places, records, syntax, tools};
+use super::{Severity, flake, machine, permissions, places, records, syntax};
 
 /// One check.
 pub struct Check {
@@ -13,9 +13,9 @@ pub struct Check {
     pub title: &'static str,
     /// The worst it can find.
     pub severity: Severity,
-    /// Whether it takes no time.
+    /// Whether it is fast.
     pub quick: bool,
-    /// Whether it sees clearly from inside the sandboxed unit, which has no devices, no homes and little of `/proc`.
+    /// Whether it works inside the sandboxed unit, which has no devices, no homes and little of `/proc`.
     pub sandbox_ok: bool,
     pub(super) run: fn(&Probe<'_>, &mut Findings),
     pub(super) fix: Option<fn(&Probe<'_>) -> Vec<Repair>>,
@@ -92,8 +92,8 @@ pub const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         quick: true,
         sandbox_ok: true,
-        run: content::scripts,
-        fix: Some(content::make_executable),
+        run: places::scripts,
+        fix: Some(places::make_executable),
     },
     Check {
         id: "users",
@@ -101,7 +101,7 @@ pub const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         quick: true,
         sandbox_ok: true,
-        run: content::users,
+        run: places::users,
         fix: None,
     },
     Check {
@@ -110,7 +110,7 @@ pub const CHECKS: &[Check] = &[
         severity: Severity::Warning,
         quick: true,
         sandbox_ok: true,
-        run: content::system,
+        run: places::system,
         fix: None,
     },
     Check {
@@ -118,7 +118,7 @@ pub const CHECKS: &[Check] = &[
         title: "Nix",
         severity: Severity::Critical,
         quick: true,
-        // `~/.config/nix` is not to be seen.
+        // `~/.config/nix` is hidden.
         sandbox_ok: false,
         run: machine::nix,
         fix: None,
@@ -128,7 +128,7 @@ pub const CHECKS: &[Check] = &[
         title: "virtualisation",
         severity: Severity::Critical,
         quick: true,
-        // Neither `/dev/kvm` nor `/proc/cpuinfo` is to be seen.
+        // `/dev/kvm` and `/proc/cpuinfo` are hidden.
         sandbox_ok: false,
         run: machine::virtualisation,
         fix: None,
@@ -138,7 +138,7 @@ pub const CHECKS: &[Check] = &[
         title: "network",
         severity: Severity::Warning,
         quick: false,
-        // `/proc/net` is not to be seen.
+        // `/proc/net` is hidden.
         sandbox_ok: false,
         run: machine::network,
         fix: None,
@@ -148,7 +148,7 @@ pub const CHECKS: &[Check] = &[
         title: "services",
         severity: Severity::Warning,
         quick: false,
-        // The unit may not ask systemd.
+        // The unit may not connect to systemd.
         sandbox_ok: false,
         run: machine::services,
         fix: None,
@@ -160,7 +160,7 @@ pub const CHECKS: &[Check] = &[
         quick: true,
         // The search path of the unit is its own.
         sandbox_ok: false,
-        run: tools::tools,
+        run: machine::tools,
         fix: None,
     },
     Check {
@@ -177,7 +177,7 @@ pub const CHECKS: &[Check] = &[
         title: "permissions",
         severity: Severity::Critical,
         quick: false,
-        // Homes are not to be seen, and the token is a credential there.
+        // Homes are hidden, and the token is a credential there.
         sandbox_ok: false,
         run: permissions::permissions,
         fix: Some(permissions::close),

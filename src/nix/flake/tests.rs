@@ -199,3 +199,43 @@ fn a_fault_has_its_place() {
     assert_eq!(error.to_string(), "1:31: unexpected `}`, expected `;`");
     assert_eq!(error.span, 30..31);
 }
+
+fn layout(source: &str, directory: &str) -> Option<Layout> {
+    let flake = Flake::parse(source).unwrap();
+    Layout::of(&flake, Path::new(directory), Path::new(TARGET))
+}
+
+#[test]
+fn an_older_install_has_the_target_as_an_input_whatever_its_name() {
+    let source = r#"{ inputs.hv.url = "path:/etc/hypervisor/src";
+        outputs = { self, hv }: { nixosConfigurations.vm = import (hv + "/profiles/minimal.nix"); }; }"#;
+    let names = vec!["hv".to_owned()];
+    assert_eq!(
+        layout(source, "/etc/hypervisor"),
+        Some(Layout::Input { names })
+    );
+}
+
+#[test]
+fn an_install_since_october_2025_names_absolute_paths() {
+    let source = r"{ inputs.nixpkgs.url = github:NixOS/nixpkgs/nixos-24.05;
+        outputs = { self, nixpkgs }: { nixosConfigurations.vm = nixpkgs.lib.nixosSystem {
+          modules = [ /etc/nixos/hardware-configuration.nix /etc/hypervisor/src/profiles/minimal.nix ]; }; }; }";
+    assert_eq!(layout(source, "/etc/hypervisor"), Some(Layout::Literal));
+}
+
+#[test]
+fn a_target_that_holds_the_flake_is_its_own() {
+    let source = "{ outputs = { self }: { }; }";
+    assert_eq!(layout(source, TARGET), Some(Layout::Own));
+    assert_eq!(
+        layout(source, "/etc/hypervisor/src/hosts/a"),
+        Some(Layout::Own)
+    );
+}
+
+#[test]
+fn a_flake_that_goes_elsewhere_has_no_layout() {
+    let source = r#"{ inputs.hv.url = "path:/etc/hypervisor/src2"; outputs = { self, hv }: { x = /etc/hypervisor/srcs/a.nix; }; }"#;
+    assert_eq!(layout(source, "/etc/hypervisor"), None);
+}

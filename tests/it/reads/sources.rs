@@ -60,8 +60,8 @@ const KNOWN: &[(&str, &str, &str)] = &[
         "asks the kernel where a handle of ours leads",
     ),
     ("objects/writer.rs", "File::create_new(", STORE),
-    ("process/search.rs", "fs::metadata(", NAMES),
-    ("process/search.rs", ".is_file()", NAMES),
+    ("process/environment.rs", "fs::metadata(", NAMES),
+    ("process/environment.rs", ".is_file()", NAMES),
     (
         "rebuild/key.rs",
         "fs::read_dir(",
@@ -101,12 +101,12 @@ const KNOWN: &[(&str, &str, &str)] = &[
         "a small file of the state directory, which is ours, 0700",
     ),
     (
-        "validate/system.rs",
+        "validate/probe.rs",
         "openat2(",
         "stats it first, then opens it without blocking and stats it again",
     ),
     (
-        "validate/system.rs",
+        "validate/probe.rs",
         "sys::open(",
         "the directory that is used as `/`",
     ),
