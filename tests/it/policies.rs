@@ -16,14 +16,15 @@ use crate::common::repo::Repo;
 use crate::common::snapshot::{Node, TreeSnapshot};
 use table::{Before, Known, Policy, Row, What, rows};
 
-/// A repository, a target and its state, with the settings that the paths of the rows need.
-struct World {
+/// A repository, a target and its state, with the settings that the paths of the rows need. Its
+/// commands have the policy as an option.
+struct PolicyRun {
     sandbox: Sandbox,
     repo: Repo,
     policy: Policy,
 }
 
-impl World {
+impl PolicyRun {
     fn new(policy: Policy) -> Self {
         let sandbox = Sandbox::new();
         sandbox.config(
@@ -148,7 +149,7 @@ fn proves_the_cells_that_go_through(policy: Policy, known: Known) {
         .iter()
         .filter(|row| row.known == known && !row.stops(policy))
         .collect();
-    let world = World::new(policy);
+    let world = PolicyRun::new(policy);
     for row in &rows {
         world.stage(row, &What::Nothing, &row.base);
     }
@@ -228,7 +229,7 @@ fn proves_the_cells_that_stop(policy: Policy, known: Known) {
         .iter()
         .filter(|row| row.known == known && row.stops(policy))
         .collect();
-    let world = World::new(policy);
+    let world = PolicyRun::new(policy);
     for row in &rows {
         world.stage(row, &What::Nothing, &row.base);
     }

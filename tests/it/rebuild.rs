@@ -9,11 +9,11 @@ use hyper_sync::rebuild::{ErrorKind, RebuildNote, RebuildStatus, Repeat, Unpinne
 use hyper_sync::settings::Action;
 use hyper_sync::state::SyncState;
 
-use world::World;
+use world::FakeSystem;
 
 #[test]
 fn calls_nixos_rebuild_with_the_arguments_of_the_guide() {
-    let world = World::new();
+    let world = FakeSystem::new();
     let outcome = world.request(Action::Switch).run().unwrap();
     assert_eq!(outcome.status, RebuildStatus::Switched);
     assert_eq!(outcome.host, "vm");
@@ -31,7 +31,7 @@ fn calls_nixos_rebuild_with_the_arguments_of_the_guide() {
 
 #[test]
 fn verbose_asks_nix_for_a_trace() {
-    let world = World::new();
+    let world = FakeSystem::new();
     world.request(Action::Test).verbose().run().unwrap();
     let arguments = world.arguments("nixos-rebuild");
     assert_eq!(arguments.last().unwrap(), "--show-trace");
@@ -39,7 +39,7 @@ fn verbose_asks_nix_for_a_trace() {
 
 #[test]
 fn programs_get_a_fixed_environment() {
-    let world = World::new();
+    let world = FakeSystem::new();
     world
         .request(Action::Switch)
         .with("GITHUB_TOKEN", "canary")
@@ -66,7 +66,7 @@ fn programs_get_a_fixed_environment() {
 
 #[test]
 fn shows_what_the_program_prints_on_both_streams() {
-    let world = World::new();
+    let world = FakeSystem::new();
     world.script(
         "nixos-rebuild",
         "echo to stdout; echo to stderr >&2; printf 'and no end'",
@@ -78,7 +78,7 @@ fn shows_what_the_program_prints_on_both_streams() {
 
 #[test]
 fn a_failed_build_says_where_the_tree_and_the_system_are() {
-    let world = World::new();
+    let world = FakeSystem::new();
     world.switches_to("nixos-rebuild", "old");
     world.request(Action::Switch).run().unwrap();
     world.script(
@@ -101,7 +101,7 @@ fn a_failed_build_says_where_the_tree_and_the_system_are() {
 
 #[test]
 fn a_build_killed_by_the_kernel_is_explained_by_lack_of_memory() {
-    let world = World::new();
+    let world = FakeSystem::new();
     world.script("nixos-rebuild", "kill -9 $$");
     let error = world.request(Action::Switch).run().unwrap_err();
     let rendered = world.rendered(&error);
@@ -114,7 +114,7 @@ fn a_build_killed_by_the_kernel_is_explained_by_lack_of_memory() {
 
 #[test]
 fn a_failed_activation_is_distinguished_from_a_failed_build() {
-    let world = World::new();
+    let world = FakeSystem::new();
     world.script("nixos-rebuild", "exit 2");
     let error = world.request(Action::Switch).run().unwrap_err();
     assert!(matches!(
@@ -128,7 +128,7 @@ fn a_failed_activation_is_distinguished_from_a_failed_build() {
 
 #[test]
 fn a_unit_that_failed_before_is_a_note() {
-    let world = World::new();
+    let world = FakeSystem::new();
     world.write("failed", "old.service\n");
     world.script("nixos-rebuild", "exit 4");
     let outcome = world.request(Action::Switch).run().unwrap();
@@ -140,7 +140,7 @@ fn a_unit_that_failed_before_is_a_note() {
 
 #[test]
 fn a_unit_that_failed_just_now_is_named() {
-    let world = World::new();
+    let world = FakeSystem::new();
     world.write("failed", "old.service\n");
     world.script(
         "nixos-rebuild",
@@ -180,7 +180,7 @@ fn a_service_that_keeps_failing_fails_a_rebuild_whose_activation_succeeded() {
         (waiting(0, "b"), waiting(0, "b"), ""),
         (running(4, "b"), service("failed", 5, "c"), "web.service\n"),
     ] {
-        let world = World::new();
+        let world = FakeSystem::new();
         world.write("services.2", &first);
         world.write("services.3", &second);
         world.write("failed.3", failed);
@@ -195,7 +195,7 @@ fn a_service_that_keeps_failing_fails_a_rebuild_whose_activation_succeeded() {
 #[test]
 fn a_service_that_systemd_restarted_successfully_is_not_reported() {
     for first in [service("running", 1, "b"), service("auto-restart", 0, "a")] {
-        let world = World::new();
+        let world = FakeSystem::new();
         world.write("services.2", &first);
         world.write("services.3", &service("running", 1, "b"));
         world.script("nixos-rebuild", "exit 0");
@@ -218,7 +218,7 @@ fn restarts_before_the_switch_do_not_count() {
             service("auto-restart", 4, "b"),
         ),
     ] {
-        let world = World::new();
+        let world = FakeSystem::new();
         world.write("services.1", &before);
         world.write("services", &after);
         world.script("nixos-rebuild", "exit 0");
@@ -231,7 +231,7 @@ fn restarts_before_the_switch_do_not_count() {
 
 #[test]
 fn a_timer_does_not_activate_a_system_without_itself() {
-    let world = World::new();
+    let world = FakeSystem::new();
     world.switches_to("nixos-rebuild", "new");
     world.write("store/old/etc/systemd/system/hyper-sync.timer", "");
     let call = || {
@@ -252,7 +252,7 @@ fn a_timer_does_not_activate_a_system_without_itself() {
 
 #[test]
 fn an_interrupted_activation_is_repeated_though_the_links_are_right() {
-    let world = World::new();
+    let world = FakeSystem::new();
     world.switches_to("nixos-rebuild", "new");
     let status = || world.request(Action::Switch).run().unwrap().status;
     assert_eq!(status(), RebuildStatus::Switched);
@@ -267,12 +267,12 @@ fn an_interrupted_activation_is_repeated_though_the_links_are_right() {
 
 #[test]
 fn the_result_of_a_rebuild_is_in_the_sync_state() {
-    let ended = |world: &World| {
+    let ended = |world: &FakeSystem| {
         let state = SyncState::load(&world.state()).unwrap().unwrap();
         (state.rebuild, state.nar_hash)
     };
     let text = |text: &str| Some(text.to_owned());
-    let world = World::pinned();
+    let world = FakeSystem::pinned();
     world.switches_to("nixos-rebuild", "new");
     world.synced(&"1".repeat(40));
     assert_eq!(ended(&world), (None, None));
@@ -289,13 +289,13 @@ fn the_result_of_a_rebuild_is_in_the_sync_state() {
     assert!(other.is_some());
 
     // Which tree was built is not known where the build read the live tree.
-    let world = World::new();
+    let world = FakeSystem::new();
     world.synced(&"1".repeat(40));
     let _ = world.request(Action::Switch).run().unwrap();
     assert_eq!(ended(&world), (text("switched"), None));
 
     // A sync to another commit has written it since.
-    let world = World::pinned();
+    let world = FakeSystem::pinned();
     world.switches_to("nixos-rebuild", "new");
     world.synced(&"2".repeat(40));
     let _ = world.request(Action::Switch).run().unwrap();
@@ -304,7 +304,7 @@ fn the_result_of_a_rebuild_is_in_the_sync_state() {
 
 #[test]
 fn reports_that_the_build_was_not_pinned_and_why() {
-    let world = World::new();
+    let world = FakeSystem::new();
     let outcome = world.request(Action::Switch).run().unwrap();
     assert_eq!(outcome.nar_hash, None);
     let reason = UnpinnedReason::NoNamespace;
@@ -313,7 +313,7 @@ fn reports_that_the_build_was_not_pinned_and_why() {
 
 #[test]
 fn another_init_needs_a_reboot_and_fails_a_test() {
-    let world = World::new();
+    let world = FakeSystem::new();
     world.script("nixos-rebuild", "exit 100");
     let outcome = world.request(Action::Switch).run().unwrap();
     assert_eq!(outcome.status, RebuildStatus::RebootNeeded);
@@ -325,7 +325,7 @@ fn another_init_needs_a_reboot_and_fails_a_test() {
 
 #[test]
 fn a_held_lock_is_waited_for() {
-    let world = World::new();
+    let world = FakeSystem::new();
     world.script(
         "nixos-rebuild.1",
         "echo 'Could not acquire lock' >&2; exit 11",
@@ -341,7 +341,7 @@ fn a_held_lock_is_waited_for() {
 
 #[test]
 fn a_lock_that_stays_held_is_reported() {
-    let world = World::new();
+    let world = FakeSystem::new();
     world.script(
         "nixos-rebuild",
         "echo 'Could not acquire lock' >&2; exit 11",
@@ -352,7 +352,7 @@ fn a_lock_that_stays_held_is_reported() {
 
 #[test]
 fn a_running_activation_is_named_and_not_interrupted() {
-    let world = World::new();
+    let world = FakeSystem::new();
     // Some versions append a number to the name.
     world.write(
         "active",
@@ -371,7 +371,7 @@ fn a_running_activation_is_named_and_not_interrupted() {
 
 #[test]
 fn the_unit_of_an_earlier_failed_activation_is_reset() {
-    let world = World::new();
+    let world = FakeSystem::new();
     world.script(
         "nixos-rebuild.1",
         "echo 'Unit nixos-rebuild-switch-to-configuration.service was already loaded' >&2; exit 1",
@@ -386,7 +386,7 @@ fn the_unit_of_an_earlier_failed_activation_is_reset() {
 
 #[test]
 fn a_rebuild_is_skipped_only_while_its_effect_holds() {
-    let world = World::new();
+    let world = FakeSystem::new();
     world.switches_to("nixos-rebuild", "new");
     let status = |action| world.request(action).run().unwrap().status;
     assert_eq!(status(Action::Build), RebuildStatus::Built);
@@ -404,7 +404,7 @@ fn a_rebuild_is_skipped_only_while_its_effect_holds() {
 
 #[test]
 fn a_rebuild_is_not_skipped_after_a_change_of_its_inputs() {
-    let world = World::new();
+    let world = FakeSystem::new();
     world.switches_to("nixos-rebuild", "new");
     let status = || world.request(Action::Switch).run().unwrap().status;
     assert_eq!(status(), RebuildStatus::Switched);
@@ -421,7 +421,7 @@ fn a_rebuild_is_not_skipped_after_a_change_of_its_inputs() {
 
 #[test]
 fn a_reboot_undoes_a_test_and_a_person_may_undo_a_switch() {
-    let world = World::new();
+    let world = FakeSystem::new();
     world.switches_to("nixos-rebuild", "new");
     let status = |action| world.request(action).run().unwrap().status;
     assert_eq!(status(Action::Test), RebuildStatus::Activated);
@@ -434,7 +434,7 @@ fn a_reboot_undoes_a_test_and_a_person_may_undo_a_switch() {
 
 #[test]
 fn a_system_that_waits_for_a_reboot_is_not_built_at_every_run() {
-    let world = World::new();
+    let world = FakeSystem::new();
     world.link("current", "old");
     world.link("booted", "old");
     world.script(
@@ -453,7 +453,7 @@ fn a_system_that_waits_for_a_reboot_is_not_built_at_every_run() {
 
 #[test]
 fn the_mark_of_a_pending_rebuild_outlives_a_crash() {
-    let world = World::new();
+    let world = FakeSystem::new();
     hyper_sync::rebuild::mark_pending(&world.state(), None, Action::Test).unwrap();
     assert_eq!(world.record().pending.unwrap().action, "test");
     // The program ends in the middle, as in a crash: by a signal.
@@ -467,7 +467,7 @@ fn the_mark_of_a_pending_rebuild_outlives_a_crash() {
 
 #[test]
 fn a_rebuild_that_takes_too_long_is_stopped() {
-    let world = World::new();
+    let world = FakeSystem::new();
     world.script("nixos-rebuild", "exec sleep 1000");
     let request = world
         .request(Action::Build)
@@ -479,7 +479,7 @@ fn a_rebuild_that_takes_too_long_is_stopped() {
 
 #[test]
 fn a_signal_stops_the_whole_process_group() {
-    let world = World::new();
+    let world = FakeSystem::new();
     // The child would hold the pipe open for ever.
     world.script("nixos-rebuild", "sleep 1000 & echo started; wait");
     let request = world.request(Action::Build).interrupted_at("started");
@@ -492,7 +492,7 @@ fn a_signal_stops_the_whole_process_group() {
 
 #[test]
 fn an_activation_that_continues_after_a_signal_is_named() {
-    let world = World::new();
+    let world = FakeSystem::new();
     let unit = "nixos-rebuild-switch-to-configuration.service";
     world.script(
         "nixos-rebuild",
@@ -508,10 +508,10 @@ fn an_activation_that_continues_after_a_signal_is_named() {
 
 #[test]
 fn a_program_that_does_not_stop_is_killed_unless_it_activates_a_system() {
-    let world = World::new();
+    let world = FakeSystem::new();
     let stubborn = "trap '' TERM; echo $$ >\"$world/pid\"; while :; do sleep 1; done";
     world.script("nixos-rebuild", stubborn);
-    let stopped = |world: &World, timeout| {
+    let stopped = |world: &FakeSystem, timeout| {
         let request = world.request(Action::Switch);
         let error = request.timeout(timeout).run().unwrap_err();
         match error.kind {
@@ -535,7 +535,7 @@ fn a_program_that_does_not_stop_is_killed_unless_it_activates_a_system() {
 
 #[test]
 fn a_daemon_that_keeps_the_pipe_open_does_not_block_the_run() {
-    let world = World::new();
+    let world = FakeSystem::new();
     world.script("nixos-rebuild", "sleep 1000 & echo $! >\"$world/daemon\"");
     let outcome = world.request(Action::Build).run().unwrap();
     assert_eq!(outcome.status, RebuildStatus::Built);
@@ -544,7 +544,7 @@ fn a_daemon_that_keeps_the_pipe_open_does_not_block_the_run() {
 
 #[test]
 fn a_missing_program_is_found_before_anything_is_done() {
-    let world = World::new();
+    let world = FakeSystem::new();
     let request = world.request(Action::Switch);
     let error = request
         .without("nix")
@@ -562,7 +562,7 @@ fn a_missing_program_is_found_before_anything_is_done() {
 
 #[test]
 fn a_missing_flake_is_found_before_anything_is_done() {
-    let world = World::new();
+    let world = FakeSystem::new();
     world.request(Action::Switch).preflight().unwrap();
     std::fs::remove_file(world.flake().join("flake.nix")).unwrap();
     let error = world.request(Action::Switch).preflight().unwrap_err();
@@ -571,7 +571,7 @@ fn a_missing_flake_is_found_before_anything_is_done() {
 
 #[test]
 fn of_several_hosts_the_configured_one_or_the_one_with_the_host_name_is_built() {
-    let world = World::new();
+    let world = FakeSystem::new();
     world.script("nix", r#"echo '["a","machine","b c"]'"#);
     let host = |set: Option<&str>| {
         world
@@ -605,7 +605,7 @@ fn of_several_hosts_the_configured_one_or_the_one_with_the_host_name_is_built() 
 
 #[test]
 fn a_pinned_build_is_activated_by_its_path_where_nixos_rebuild_can() {
-    let world = World::pinned();
+    let world = FakeSystem::pinned();
     world.switches_to("nixos-rebuild", "new");
     let outcome = world.request(Action::Switch).run().unwrap();
     assert_eq!(outcome.status, RebuildStatus::Switched);
@@ -631,7 +631,7 @@ fn a_pinned_build_is_activated_by_its_path_where_nixos_rebuild_can() {
 
 #[test]
 fn a_system_is_activated_without_a_nixos_rebuild_that_takes_store_paths() {
-    let world = World::pinned().with_systemd();
+    let world = FakeSystem::pinned().with_systemd();
     world.script("nixos-rebuild", "echo \"unknown option $1\" >&2; exit 1");
     let request = world.request(Action::Switch);
     assert_eq!(request.run().unwrap().status, RebuildStatus::Switched);
@@ -652,7 +652,7 @@ fn a_system_is_activated_without_a_nixos_rebuild_that_takes_store_paths() {
 
 #[test]
 fn a_test_leaves_the_profile_alone() {
-    let world = World::pinned();
+    let world = FakeSystem::pinned();
     world.script("nixos-rebuild", "exit 1");
     world.request(Action::Test).run().unwrap();
     assert_eq!(world.calls("nix-env") + world.calls("systemd-run"), 0);
@@ -664,7 +664,7 @@ fn a_test_leaves_the_profile_alone() {
 
 #[test]
 fn a_build_that_read_another_tree_is_not_activated() {
-    let world = World::pinned();
+    let world = FakeSystem::pinned();
     world.script(
         "nix",
         r#"echo '{"locked":{"narHash":"sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}}'"#,
@@ -676,7 +676,7 @@ fn a_build_that_read_another_tree_is_not_activated() {
 
 #[test]
 fn a_build_of_a_modified_snapshot_is_not_activated() {
-    let world = World::pinned();
+    let world = FakeSystem::pinned();
     world.script(
         "nix",
         "case $1 in build) for file in state/snapshots/tree-*; do echo >$file/late; done; \

@@ -1,70 +1,40 @@
 //! History, rollback, the hold, and restored local edits.
 
-use crate::common::env::{Output, Sandbox};
+use crate::common::env::Sandbox;
 use crate::common::forge::{Forge, OWNER_NAME};
 use crate::common::git;
-use crate::common::repo::Repo;
-use crate::common::snapshot::TreeSnapshot;
+use crate::common::world::World;
 
-struct World {
-    sandbox: Sandbox,
-    repo: Repo,
-}
-
-impl World {
-    /// A target at the second of two commits.
-    fn new() -> Self {
-        let (sandbox, repo) = (Sandbox::new(), Repo::small());
-        sandbox.follow(&repo, "");
-        let world = Self { sandbox, repo };
-        let _ = world.sync(&[]).ok();
-        world
-            .repo
-            .write("modules/base.nix", "{ second = true; }\n")
-            .write("modules/new.nix", "{ }\n")
-            .remove("scripts/run.sh")
-            .commit("second");
-        let _ = world.sync(&[]).ok();
-        world
-    }
-
-    fn sync(&self, args: &[&str]) -> Output {
-        self.run("sync", args)
-    }
-
-    fn run(&self, command: &str, args: &[&str]) -> Output {
-        self.sandbox.run(&[&[command], args].concat())
-    }
-
-    fn is_at(&self, revision: &str) {
-        self.sandbox
-            .target_tree()
-            .assert_same(&TreeSnapshot::of_commit(&self.repo, revision));
-    }
-
-    fn read(&self, path: &str) -> String {
-        std::fs::read_to_string(self.sandbox.target().join(path)).unwrap()
-    }
+/// A target at the second of two commits.
+fn at_the_second_commit() -> World {
+    let world = World::small().synced();
+    world
+        .repo
+        .write("modules/base.nix", "{ second = true; }\n")
+        .write("modules/new.nix", "{ }\n")
+        .remove("scripts/run.sh")
+        .commit("second");
+    world.synced()
 }
 
 #[test]
 fn a_rollback_restores_bytes_modes_and_deletions_without_the_network() {
-    let world = World::new();
+    let world = at_the_second_commit();
     let gone = world.repo.path().with_extension("away");
     std::fs::rename(world.repo.path(), &gone).unwrap();
-    let _ = world.run("rollback", &["--dry-run"]).ok();
-    let output = world.run("rollback", &[]).ok();
+    let _ = world.run(&["rollback", "--dry-run"]).ok();
+    let output = world.run(&["rollback"]).ok();
     assert!(output.stderr.contains("is held"), "{}", output.masked());
     std::fs::rename(&gone, world.repo.path()).unwrap();
-    world.is_at("main~1");
-    let _ = world.run("rollback", &[]).ok();
-    world.is_at("main");
+    world.assert_at("main~1");
+    let _ = world.run(&["rollback"]).ok();
+    world.assert_at("main");
 }
 
 #[test]
 fn a_commit_that_was_rolled_back_from_is_held_until_the_branch_moves_on() {
-    let world = World::new();
-    let _ = world.run("rollback", &[]).ok();
+    let world = at_the_second_commit();
+    let _ = world.run(&["rollback"]).ok();
     for _ in 0..2 {
         let held = world.sync(&[]).ok();
         assert!(
@@ -72,7 +42,7 @@ fn a_commit_that_was_rolled_back_from_is_held_until_the_branch_moves_on() {
             "{}",
             held.masked()
         );
-        world.is_at("main~1");
+        world.assert_at("main~1");
     }
     world
         .repo
@@ -84,13 +54,13 @@ fn a_commit_that_was_rolled_back_from_is_held_until_the_branch_moves_on() {
         "{}",
         after.masked()
     );
-    world.is_at("main");
+    world.assert_at("main");
 }
 
 #[test]
 fn a_branch_that_goes_back_to_a_held_commit_between_two_requests_is_held() {
-    let world = World::new();
-    let _ = world.run("rollback", &[]).ok();
+    let world = at_the_second_commit();
+    let _ = world.run(&["rollback"]).ok();
     let held = world.repo.id("main");
     world
         .repo
@@ -98,7 +68,7 @@ fn a_branch_that_goes_back_to_a_held_commit_between_two_requests_is_held() {
         .commit("third");
     let forge = Forge::serve(&world.repo);
     let repo = format!("repo = 'http://{}/{OWNER_NAME}.git'\n", forge.host());
-    world.sandbox.config(&repo);
+    world.config(&repo);
     forge.after_each_request(move |repo| {
         repo.update_ref("refs/heads/main", &held);
         git::succeeds(repo.git().args(["gc", "--quiet", "--prune=now"]));
@@ -109,75 +79,73 @@ fn a_branch_that_goes_back_to_a_held_commit_between_two_requests_is_held() {
         "{}",
         output.masked()
     );
-    world.is_at("main~1");
+    world.assert_at("main~1");
     assert!(forge.count() > 2, "it was asked for once more");
 }
 
 #[test]
 fn a_held_commit_is_synced_again_on_demand() {
-    let world = World::new();
-    let _ = world.run("rollback", &[]).ok();
+    let world = at_the_second_commit();
+    let _ = world.run(&["rollback"]).ok();
     let _ = world.sync(&["--resume"]).ok();
-    world.is_at("main");
+    world.assert_at("main");
     let _ = world.sync(&[]).ok();
-    world.is_at("main");
+    world.assert_at("main");
 }
 
 #[test]
 fn a_commit_can_be_named_by_a_prefix_and_one_that_is_not_kept_is_refused() {
-    let world = World::new();
+    let world = at_the_second_commit();
     world
         .repo
         .write("modules/base.nix", "{ third = true; }\n")
         .commit("third");
     let _ = world.sync(&[]).ok();
     let first = world.repo.id("main~2");
-    let before = world.sandbox.target_tree();
-    let _ = world.run("rollback", &["ffffffff"]).code(1);
-    let _ = world.run("rollback", &["9"]).code(1);
-    world.sandbox.target_tree().assert_same(&before);
-    let _ = world.run("rollback", &[&first[..10]]).ok();
-    world.is_at("main~2");
+    let before = world.target_tree();
+    let _ = world.run(&["rollback", "ffffffff"]).code(1);
+    let _ = world.run(&["rollback", "9"]).code(1);
+    world.target_tree().assert_same(&before);
+    let _ = world.run(&["rollback", &first[..10]]).ok();
+    world.assert_at("main~2");
 }
 
 #[test]
 fn a_replaced_edit_comes_back_with_the_rollback_and_is_an_edit_again() {
-    let world = World::new();
-    world.sandbox.edit("modules/base.nix", "{ mine = true; }\n");
+    let world = at_the_second_commit();
+    world.edit("modules/base.nix", "{ mine = true; }\n");
     world
         .repo
         .write("modules/base.nix", "{ third = true; }\n")
         .commit("third");
     let _ = world.sync(&["--local-edits", "replace"]).ok();
-    let _ = world.run("rollback", &[]).ok();
+    let _ = world.run(&["rollback"]).ok();
     assert_eq!(world.read("modules/base.nix"), "{ mine = true; }\n");
-    let status = world.run("status", &["--json"]).ok().json();
+    let status = world.run(&["status", "--json"]).ok().json();
     assert_eq!(status["local_edits"][0]["path"], "modules/base.nix");
     assert_eq!(status["commit"], world.repo.id("main~1"));
 }
 
 #[test]
 fn a_later_edit_conflicts_with_a_rollback_as_with_a_sync() {
-    let world = World::new();
-    world
-        .sandbox
-        .edit("modules/base.nix", "{ later = true; }\n");
-    let before = world.sandbox.target_tree();
-    let _ = world.run("rollback", &[]).code(8);
-    world.sandbox.target_tree().assert_same(&before);
-    let _ = world.run("rollback", &["--local-edits", "keep"]).ok();
+    let world = at_the_second_commit();
+    world.edit("modules/base.nix", "{ later = true; }\n");
+    let before = world.target_tree();
+    let _ = world.run(&["rollback"]).code(8);
+    world.target_tree().assert_same(&before);
+    let _ = world.run(&["rollback", "--local-edits", "keep"]).ok();
     assert_eq!(world.read("modules/base.nix"), "{ later = true; }\n");
-    assert!(world.sandbox.target().join("scripts/run.sh").exists());
+    assert!(world.target().join("scripts/run.sh").exists());
 }
 
 #[test]
 fn restore_puts_an_edit_back_and_the_next_sync_sees_it_as_one() {
-    let world = World::new();
-    world.sandbox.edit("modules/base.nix", "{ mine = true; }\n");
-    world.sandbox.edit("flake.nix", "{ mine = true; }\n");
+    let world = at_the_second_commit();
+    world.edit("modules/base.nix", "{ mine = true; }\n");
+    world.edit("flake.nix", "{ mine = true; }\n");
     let _ = world.sync(&["--local-edits", "replace"]).ok();
-    world.is_at("main");
-    let output = world.run("restore", &["modules"]).ok();
+    world.assert_at("main");
+    let output = world.run(&["restore", "modules"]).ok();
     assert!(
         output.stdout.contains("modules/base.nix"),
         "{}",
@@ -195,21 +163,18 @@ fn restore_puts_an_edit_back_and_the_next_sync_sees_it_as_one() {
         "{}",
         kept.masked()
     );
-    let _ = world.run("restore", &["modules/new.nix"]).code(1);
-    let _ = world.run("restore", &[]).code(64);
+    let _ = world.run(&["restore", "modules/new.nix"]).code(1);
+    let _ = world.run(&["restore"]).code(64);
 }
 
 #[test]
 fn history_lists_what_can_be_undone() {
-    let world = World::new();
+    let world = at_the_second_commit();
     let (first, second) = (world.repo.id("main~1"), world.repo.id("main"));
-    world
-        .sandbox
-        .mask_id(&first, "first")
-        .mask_id(&second, "second");
-    world.sandbox.edit("flake.nix", "{ mine = true; }\n");
+    world.mask_id(&first, "first").mask_id(&second, "second");
+    world.edit("flake.nix", "{ mine = true; }\n");
     let _ = world.sync(&["--local-edits", "replace"]).ok();
-    insta::assert_snapshot!(world.run("history", &[]).masked(), @r#"
+    insta::assert_snapshot!(world.run(&["history"]).masked(), @r#"
     exit: 0
     --- stdout
     000003  [date]  at [second] (main)  1 file, 1 local edit replaced
@@ -217,7 +182,7 @@ fn history_lists_what_can_be_undone() {
     000002  [date]  [first] -> [second] (main)  3 files
     000001  [date]  nothing -> [first] (main)  3 files
     "#);
-    let updates = world.run("history", &["--json"]).ok().json();
+    let updates = world.run(&["history", "--json"]).ok().json();
     assert_eq!(updates[0]["edits"][0], "flake.nix");
     assert_eq!(updates.as_array().unwrap().len(), 3);
 }
@@ -232,21 +197,21 @@ fn a_branch_that_is_not_synced_yet_has_no_history() {
 
 #[test]
 fn rolling_back_further_keeps_the_commits_left_before_on_hold() {
-    let world = World::new();
+    let world = at_the_second_commit();
     world
         .repo
         .write("modules/base.nix", "{ bad = true; }\n")
         .commit("third");
     let _ = world.sync(&[]).ok();
-    let _ = world.run("rollback", &[]).ok();
-    world.is_at("main~1");
+    let _ = world.run(&["rollback"]).ok();
+    world.assert_at("main~1");
     let first = world.repo.id("main~2");
-    let _ = world.run("rollback", &[&first[..10]]).ok();
+    let _ = world.run(&["rollback", &first[..10]]).ok();
     for _ in 0..2 {
         let _ = world.sync(&[]).ok();
-        world.is_at("main~2");
+        world.assert_at("main~2");
     }
-    let status = world.run("status", &["--json"]).ok().json();
+    let status = world.run(&["status", "--json"]).ok().json();
     let held = [world.repo.id("main"), world.repo.id("main~1")];
     assert_eq!(status["held"].as_array().unwrap().len(), 2);
     assert!(
@@ -254,18 +219,18 @@ fn rolling_back_further_keeps_the_commits_left_before_on_hold() {
             .all(|id| status["held"].to_string().contains(id))
     );
     // The commit that it is at now is not held any more: the person has chosen it.
-    let _ = world.run("rollback", &[]).ok();
-    world.is_at("main~1");
-    let status = world.run("status", &["--json"]).ok().json();
+    let _ = world.run(&["rollback"]).ok();
+    world.assert_at("main~1");
+    let status = world.run(&["status", "--json"]).ok().json();
     assert!(!status["held"].to_string().contains(&held[1]), "{status}");
 }
 
 #[test]
 fn a_rollback_that_is_refused_holds_nothing() {
-    let world = World::new();
-    world.sandbox.edit("modules/base.nix", "{ mine = true; }\n");
-    let _ = world.run("rollback", &[]).code(8);
-    let status = world.run("status", &["--json"]).ok().json();
+    let world = at_the_second_commit();
+    world.edit("modules/base.nix", "{ mine = true; }\n");
+    let _ = world.run(&["rollback"]).code(8);
+    let status = world.run(&["status", "--json"]).ok().json();
     assert_eq!(status["held"], serde_json::json!([]));
     let after = world.sync(&[]).ok();
     assert!(!after.stderr.contains("is held"), "{}", after.masked());
@@ -273,31 +238,31 @@ fn a_rollback_that_is_refused_holds_nothing() {
 
 #[test]
 fn a_sync_to_another_branch_ends_no_hold() {
-    let world = World::new();
+    let world = at_the_second_commit();
     world.repo.branch("feature");
-    let _ = world.run("rollback", &[]).ok();
+    let _ = world.run(&["rollback"]).ok();
     world
         .repo
         .checkout("feature")
         .write("feature.nix", "{ }\n")
         .commit("feature");
     let _ = world.sync(&["--ref", "feature"]).ok();
-    world.is_at("feature");
+    world.assert_at("feature");
     let held = world.sync(&["--ref", "main"]).ok();
     assert!(held.stderr.contains("is held"), "{}", held.masked());
 }
 
 #[test]
 fn an_edit_whose_place_was_taken_comes_back_with_a_rollback() {
-    let world = World::new();
-    world.sandbox.edit("modules/base.nix", "{ mine = true; }\n");
+    let world = at_the_second_commit();
+    world.edit("modules/base.nix", "{ mine = true; }\n");
     world
         .repo
         .remove("modules")
         .write("modules", "now a file\n")
         .commit("third");
     let _ = world.sync(&["--local-edits", "replace"]).ok();
-    let refused = world.run("restore", &["modules"]).code(8);
+    let refused = world.run(&["restore", "modules"]).code(8);
     assert!(
         refused
             .stderr
@@ -305,14 +270,14 @@ fn an_edit_whose_place_was_taken_comes_back_with_a_rollback() {
         "{}",
         refused.masked()
     );
-    let _ = world.run("rollback", &[]).ok();
+    let _ = world.run(&["rollback"]).ok();
     assert_eq!(world.read("modules/base.nix"), "{ mine = true; }\n");
 }
 
 #[test]
 fn edits_are_kept_longer_than_the_updates_that_replaced_nothing() {
-    let world = World::new();
-    world.sandbox.edit("flake.nix", "{ mine = true; }\n");
+    let world = at_the_second_commit();
+    world.edit("flake.nix", "{ mine = true; }\n");
     let _ = world.sync(&["--local-edits", "replace"]).ok();
     for number in 0..12 {
         world
@@ -321,20 +286,20 @@ fn edits_are_kept_longer_than_the_updates_that_replaced_nothing() {
             .commit("more");
         let _ = world.sync(&[]).ok();
     }
-    let updates = world.run("history", &["--json"]).ok().json();
+    let updates = world.run(&["history", "--json"]).ok().json();
     assert_eq!(updates.as_array().unwrap().len(), 11);
-    let _ = world.run("restore", &["flake.nix"]).ok();
+    let _ = world.run(&["restore", "flake.nix"]).ok();
     assert_eq!(world.read("flake.nix"), "{ mine = true; }\n");
 }
 
 #[test]
 fn restoring_over_an_edit_keeps_that_edit_too() {
-    let world = World::new();
-    world.sandbox.edit("flake.nix", "{ first = true; }\n");
+    let world = at_the_second_commit();
+    world.edit("flake.nix", "{ first = true; }\n");
     let _ = world.sync(&["--local-edits", "replace"]).ok();
-    world.sandbox.edit("flake.nix", "{ second = true; }\n");
+    world.edit("flake.nix", "{ second = true; }\n");
     for expected in ["{ first = true; }\n", "{ second = true; }\n"] {
-        let output = world.run("restore", &["flake.nix"]).ok();
+        let output = world.run(&["restore", "flake.nix"]).ok();
         assert!(
             output.stdout.contains("swaps them again"),
             "{}",
@@ -342,76 +307,76 @@ fn restoring_over_an_edit_keeps_that_edit_too() {
         );
         assert_eq!(world.read("flake.nix"), expected);
     }
-    let output = world.run("restore", &["flake.nix"]).ok();
+    let output = world.run(&["restore", "flake.nix"]).ok();
     assert!(!output.stderr.contains("replaces it again"), "it does not");
-    world.sandbox.follow(
+    world.follow(
         &world.repo,
         "local_edits = 'replace'\nprotect = ['*-local.nix']",
     );
-    let output = world.run("restore", &["flake.nix"]).ok();
+    let output = world.run(&["restore", "flake.nix"]).ok();
     assert!(
         output.stderr.contains("replaces it again"),
         "{}",
         output.masked()
     );
-    world.sandbox.follow(
+    world.follow(
         &world.repo,
         "local_edits = 'replace'\nprotect = ['flake.nix']",
     );
-    let output = world.run("restore", &["flake.nix"]).ok();
+    let output = world.run(&["restore", "flake.nix"]).ok();
     assert_eq!(output.stderr, "");
-    let report = world.run("restore", &["--json", "flake.nix"]).ok().json();
+    let report = world.run(&["restore", "--json", "flake.nix"]).ok().json();
     assert_eq!(report["displaced"][0], "flake.nix");
 }
 
 #[test]
 fn an_edit_that_does_not_fit_into_the_earlier_commit_is_reported_and_stays_kept() {
-    let world = World::new();
+    let world = at_the_second_commit();
     world.repo.remove("modules").write("modules", "a file\n");
     world.repo.commit("third");
     let _ = world.sync(&[]).ok();
     world.repo.remove("modules").write("modules/a.nix", "{ }\n");
     world.repo.commit("fourth");
     let _ = world.sync(&[]).ok();
-    world.sandbox.edit("modules/a.nix", "{ mine = true; }\n");
+    world.edit("modules/a.nix", "{ mine = true; }\n");
     world
         .repo
         .write("modules/a.nix", "{ fifth = true; }\n")
         .commit("fifth");
     let _ = world.sync(&["--local-edits", "replace"]).ok();
-    let back = world.run("rollback", &["2"]).ok();
-    world.is_at("main~2");
+    let back = world.run(&["rollback", "2"]).ok();
+    world.assert_at("main~2");
     assert!(
         back.stderr.contains("`modules/a.nix` is not put back"),
         "{}",
         back.masked()
     );
     let _ = world.sync(&["--resume"]).ok();
-    let _ = world.run("restore", &["modules"]).ok();
+    let _ = world.run(&["restore", "modules"]).ok();
     assert_eq!(world.read("modules/a.nix"), "{ mine = true; }\n");
 }
 
 #[test]
 fn a_commit_that_the_store_has_lost_is_named_with_the_command_that_fetches_it() {
-    let world = World::new();
-    std::fs::remove_dir_all(world.sandbox.state().join("objects.git")).unwrap();
-    let before = world.sandbox.target_tree();
-    let refused = world.run("rollback", &[]).code(1);
+    let world = at_the_second_commit();
+    std::fs::remove_dir_all(world.state().join("objects.git")).unwrap();
+    let before = world.target_tree();
+    let refused = world.run(&["rollback"]).code(1);
     let way = format!("`hyper-sync sync --ref {}`", world.repo.id("main~1"));
     assert!(refused.stderr.contains(&way), "{}", refused.masked());
-    world.sandbox.target_tree().assert_same(&before);
+    world.target_tree().assert_same(&before);
     let _ = world.sync(&["--ref", &world.repo.id("main~1")]).ok();
-    world.is_at("main~1");
+    world.assert_at("main~1");
 }
 
 #[test]
 fn a_held_commit_stays_held_when_the_index_is_lost() {
-    let world = World::new();
-    let _ = world.run("rollback", &[]).ok();
-    std::fs::remove_file(world.sandbox.state().join("index")).unwrap();
+    let world = at_the_second_commit();
+    let _ = world.run(&["rollback"]).ok();
+    std::fs::remove_file(world.state().join("index")).unwrap();
     let held = world.sync(&[]).ok();
     assert!(held.stderr.contains("is held"), "{}", held.masked());
-    world.is_at("main~1");
-    let status = world.run("status", &["--json"]).ok().json();
+    world.assert_at("main~1");
+    let status = world.run(&["status", "--json"]).ok().json();
     assert_eq!(status["commit"], world.repo.id("main~1"));
 }

@@ -26,17 +26,17 @@ use crate::common::git;
 use crate::common::repo::Repo;
 use crate::common::snapshot::TreeSnapshot;
 
-/// The time of the commits that [`World::commit`] makes; see `tests/common/repo.rs`.
+/// The time of the commits that [`SignedRepo::commit`] makes; see `tests/common/repo.rs`.
 const COMMITTED: &str = "2025-10-09T08:54:20Z";
 
 /// A repository, keys, and a store that commits of the repository are staged in.
-struct World {
+struct SignedRepo {
     repo: Repo,
     directory: tempfile::TempDir,
     store: Store,
 }
 
-impl World {
+impl SignedRepo {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&directory.path().join("state"), Limits::default().blob).unwrap();
@@ -234,7 +234,7 @@ fn code(error: &dyn miette::Diagnostic) -> String {
     code.strip_prefix("hyper_sync::signature::").unwrap().into()
 }
 
-fn fingerprint(world: &World, key: &str) -> String {
+fn fingerprint(world: &SignedRepo, key: &str) -> String {
     let mut list = Command::new("ssh-keygen");
     let line = git::line(list.arg("-lf").arg(world.path(key)));
     line.split(' ').nth(1).unwrap().to_owned()
@@ -242,7 +242,7 @@ fn fingerprint(world: &World, key: &str) -> String {
 
 #[test]
 fn a_commit_signed_by_a_listed_key_passes() {
-    let world = World::new();
+    let world = SignedRepo::new();
     let (ada, bob) = (world.key("ada"), world.key("bob"));
     let signers = format!(
         "# people\n\nbob@example.org {bob}\n\"ada@example.org\" namespaces=\"file,git\" {ada} laptop\n"
@@ -265,7 +265,7 @@ fn a_commit_signed_by_a_listed_key_passes() {
 
 #[test]
 fn without_signers_no_signature_is_checked() {
-    let world = World::new();
+    let world = SignedRepo::new();
     let commit = world.commit(|_| "-----BEGIN SSH SIGNATURE-----\nnonsense".to_owned());
     let forge = Forge::honest(&world.repo);
     let staged = world.stage_with(commit, None, &forge).unwrap();
@@ -274,7 +274,7 @@ fn without_signers_no_signature_is_checked() {
 
 #[test]
 fn an_unsigned_commit_is_refused_also_when_the_store_has_it_already() {
-    let world = World::new();
+    let world = SignedRepo::new();
     let key = world.key("ada");
     let commit: CommitId = world.repo.tip().unwrap().parse().unwrap();
     let forge = Forge::honest(&world.repo);
@@ -287,7 +287,7 @@ fn an_unsigned_commit_is_refused_also_when_the_store_has_it_already() {
 
 #[test]
 fn a_key_that_is_not_listed_is_named() {
-    let world = World::new();
+    let world = SignedRepo::new();
     let (ada, _) = (world.key("ada"), world.key("mallory"));
     let signers = world.signers(format!("* {ada}")).unwrap();
     let commit = world.signed_by("mallory");
@@ -303,7 +303,7 @@ fn a_key_that_is_not_listed_is_named() {
 
 #[test]
 fn a_signature_of_something_else_is_bad() {
-    let world = World::new();
+    let world = SignedRepo::new();
     let signers = world.signers(format!("ada {}", world.key("ada"))).unwrap();
     let altered = world.commit(|payload| {
         let text = String::from_utf8(payload.to_vec()).unwrap();
@@ -318,7 +318,7 @@ fn a_signature_of_something_else_is_bad() {
 
 #[test]
 fn a_signature_made_for_files_is_bad_for_a_commit() {
-    let world = World::new();
+    let world = SignedRepo::new();
     let signers = world.signers(format!("ada {}", world.key("ada"))).unwrap();
     let commit = world.commit(|payload| world.sign("ada", "file", payload));
     let (code, message) = refusal(world.stage(commit, &signers));
@@ -330,7 +330,7 @@ fn a_signature_made_for_files_is_bad_for_a_commit() {
 
 #[test]
 fn a_key_listed_for_files_signs_no_commits() {
-    let world = World::new();
+    let world = SignedRepo::new();
     let key = world.key("ada");
     let signers = world
         .signers(format!("\nada namespaces=\"file\" {key}"))
@@ -346,7 +346,7 @@ fn a_key_listed_for_files_signs_no_commits() {
 
 #[test]
 fn validity_is_checked_at_the_commits_time_as_git_does() {
-    let world = World::new();
+    let world = SignedRepo::new();
     let key = world.key("ada");
     let commit = world.signed_by("ada");
     let when = git::line(world.repo.git().args([
@@ -385,7 +385,7 @@ fn validity_is_checked_at_the_commits_time_as_git_does() {
 
 #[test]
 fn an_expired_key_is_distinguished_from_an_unlisted_one() {
-    let world = World::new();
+    let world = SignedRepo::new();
     let key = world.key("ada");
     let signers = format!("# ada has left\nada valid-before=\"20240101Z\" {key}");
     let signers = world.signers(signers).unwrap();
@@ -401,7 +401,7 @@ fn an_expired_key_is_distinguished_from_an_unlisted_one() {
 
 #[test]
 fn a_commit_with_several_signatures_is_refused() {
-    let world = World::new();
+    let world = SignedRepo::new();
     let (ada, bob) = (world.key("ada"), world.key("bob"));
     let signers = world.signers(format!("ada {ada}\nbob {bob}")).unwrap();
     let commit = world
@@ -420,7 +420,7 @@ fn a_commit_with_several_signatures_is_refused() {
 
 #[test]
 fn the_signature_of_the_sha256_form_is_left_out_of_what_is_signed_as_git_does() {
-    let world = World::new();
+    let world = SignedRepo::new();
     let signers = world.signers(format!("ada {}", world.key("ada"))).unwrap();
     let raw = String::from_utf8(world.repo.cat(&world.signed_by("ada").to_string())).unwrap();
     let twin = raw.replace("gpgsig -", "gpgsig-sha256 x\n y\ngpgsig -");
@@ -438,7 +438,7 @@ fn the_signature_of_the_sha256_form_is_left_out_of_what_is_signed_as_git_does() 
 
 #[test]
 fn a_commit_that_git_signed_passes() {
-    let world = World::new();
+    let world = SignedRepo::new();
     let signers = world.signers(format!("ada {}", world.key("ada"))).unwrap();
     let sign = format!("user.signingKey={}", world.path("ada").display());
     let commit = git::line(world.repo.git().args([
@@ -465,7 +465,7 @@ fn a_commit_that_git_signed_passes() {
 
 #[test]
 fn damaged_signatures_are_bad() {
-    let world = World::new();
+    let world = SignedRepo::new();
     let signers = world.signers(format!("ada {}", world.key("ada"))).unwrap();
     let begin = "-----BEGIN SSH SIGNATURE-----\n";
     let end = "-----END SSH SIGNATURE-----";
@@ -493,7 +493,7 @@ fn damaged_signatures_are_bad() {
 
 #[test]
 fn signatures_of_another_kind_are_named() {
-    let world = World::new();
+    let world = SignedRepo::new();
     let ssh = world.signers(format!("ada {}", world.key("ada"))).unwrap();
     let pgp = world.commit(|_| data("good.asc"));
     let (code, message) = refusal(world.stage(pgp, &ssh));
@@ -513,7 +513,7 @@ fn signatures_of_another_kind_are_named() {
 
 #[test]
 fn a_commit_without_its_own_bytes_is_refused() {
-    let world = World::new();
+    let world = SignedRepo::new();
     let signers = world.signers(format!("ada {}", world.key("ada"))).unwrap();
     let commit = world.signed_by("ada");
     let forge = Forge {
@@ -528,7 +528,7 @@ fn a_commit_without_its_own_bytes_is_refused() {
 
 #[test]
 fn a_signers_file_that_is_not_a_trusted_file_is_refused() {
-    let world = World::new();
+    let world = SignedRepo::new();
     let key = world.key("ada");
     let load = |path: &Path| {
         let error = Signers::load(path, &env(), &Interrupt::default()).unwrap_err();
@@ -562,11 +562,11 @@ fn a_signers_file_that_is_not_a_trusted_file_is_refused() {
 }
 
 /// A commit and its signers for each of the two kinds of key, with this script as `ssh-keygen` and `gpgv`.
-fn with_programs(script: &str) -> (Sandbox, [(World, CommitId, Signers, &'static str); 2]) {
+fn with_programs(script: &str) -> (Sandbox, [(SignedRepo, CommitId, Signers, &'static str); 2]) {
     let machine = Sandbox::new();
     machine.tool("ssh-keygen", script).tool("gpgv", script);
     let env = Env::empty().with("PATH", machine.root().join("bin"));
-    let ssh = World::new();
+    let ssh = SignedRepo::new();
     let key = ssh.key("ada");
     let commit = ssh.signed_by("ada");
     ssh.signers(format!("ada {key}")).unwrap();
@@ -633,8 +633,8 @@ fn data(name: &str) -> String {
 }
 
 /// The commit that the signatures of `tests/data/openpgp` are for, with one of them.
-fn with_openpgp(name: &str) -> (World, CommitId) {
-    let world = World::new();
+fn with_openpgp(name: &str) -> (SignedRepo, CommitId) {
+    let world = SignedRepo::new();
     let commit = world.commit(|payload| {
         let expected = fs::read("tests/data/openpgp/payload").unwrap();
         assert_eq!(
@@ -705,7 +705,7 @@ fn every_other_openpgp_signature_is_refused() {
 
 #[test]
 fn an_altered_commit_has_a_bad_openpgp_signature() {
-    let world = World::new();
+    let world = SignedRepo::new();
     let tree = world.repo.id("main^{tree}");
     let commit = world
         .repo
@@ -728,7 +728,7 @@ fn an_altered_commit_has_a_bad_openpgp_signature() {
 
 #[test]
 fn a_sync_applies_signed_commits_and_refuses_all_others() {
-    let world = World::new();
+    let world = SignedRepo::new();
     let repo = &world.repo;
     let sandbox = Sandbox::new();
     sandbox.link_tool("ssh-keygen");

@@ -11,12 +11,13 @@ use hyper_sync::state::{
     Damage, Error, FileCounts, Found, Index, Owned, StatData, StateDir, SyncPoint, SyncState,
 };
 
-struct World {
+/// A state directory that is opened by the library, without a repository or a target.
+struct StateDirectory {
     _directory: tempfile::TempDir,
     path: PathBuf,
 }
 
-impl World {
+impl StateDirectory {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a/b/state");
@@ -84,7 +85,7 @@ fn damage(state: &StateDir) -> Damage {
 
 #[test]
 fn makes_the_directory_private_and_finds_it_again() {
-    let world = World::new();
+    let world = StateDirectory::new();
     assert!(
         StateDir::find(&world.path, Path::new("/etc/nixos"))
             .unwrap()
@@ -104,7 +105,7 @@ fn makes_the_directory_private_and_finds_it_again() {
 
 #[test]
 fn refuses_a_directory_that_others_could_have_written() {
-    let world = World::new();
+    let world = StateDirectory::new();
     world.open();
     for bad in [0o770, 0o707, 0o1777] {
         fs::set_permissions(&world.path, fs::Permissions::from_mode(bad)).unwrap();
@@ -128,7 +129,7 @@ fn refuses_a_directory_that_others_could_have_written() {
 
 #[test]
 fn refuses_a_symlink_or_a_file_in_its_place() {
-    let world = World::new();
+    let world = StateDirectory::new();
     world.open();
     let link = world.path.with_file_name("link");
     symlink(&world.path, &link).unwrap();
@@ -147,7 +148,7 @@ fn refuses_a_symlink_or_a_file_in_its_place() {
 
 #[test]
 fn the_index_comes_back_as_it_was() {
-    let world = World::new();
+    let world = StateDirectory::new();
     let state = world.open();
     assert!(matches!(Index::load(&state).unwrap(), Found::Absent));
     for _ in 0..2 {
@@ -164,7 +165,7 @@ fn the_index_comes_back_as_it_was() {
 
 #[test]
 fn an_index_of_version_one_still_loads() {
-    let world = World::new();
+    let world = StateDirectory::new();
     let state = world.open();
     fs::copy("tests/data/state/index-v1", world.file("index")).unwrap();
     match Index::load(&state).unwrap() {
@@ -175,7 +176,7 @@ fn an_index_of_version_one_still_loads() {
 
 #[test]
 fn an_index_of_version_two_still_loads() {
-    let world = World::new();
+    let world = StateDirectory::new();
     let state = world.open();
     let expected = Index {
         point: SyncPoint {
@@ -200,7 +201,7 @@ fn an_index_of_version_two_still_loads() {
 
 #[test]
 fn the_record_of_the_target_is_written_once_and_still_loads() {
-    let world = World::new();
+    let world = StateDirectory::new();
     let state = world.open();
     state.keep_for(Path::new("/etc/nixos")).unwrap();
     let written = fs::read(world.file("target")).unwrap();
@@ -221,7 +222,7 @@ fn the_record_of_the_target_is_written_once_and_still_loads() {
 
 #[test]
 fn a_damaged_index_is_reported_and_set_aside() {
-    let world = World::new();
+    let world = StateDirectory::new();
     let state = world.open();
     index().save(&state).unwrap();
     let whole = fs::read(world.file("index")).unwrap();
@@ -250,7 +251,7 @@ fn a_damaged_index_is_reported_and_set_aside() {
 
 #[test]
 fn only_a_file_of_our_own_is_read_as_the_index() {
-    let world = World::new();
+    let world = StateDirectory::new();
     let state = world.open();
     index().save(&state).unwrap();
     let path = world.file("index");
@@ -293,7 +294,7 @@ fn only_a_file_of_our_own_is_read_as_the_index() {
 
 #[test]
 fn an_index_of_a_newer_format_stops_the_run_and_stays() {
-    let world = World::new();
+    let world = StateDirectory::new();
     let state = world.open();
     fs::copy(
         "tests/data/state/index-from-the-future",
@@ -331,7 +332,7 @@ fn sync_state() -> SyncState {
 
 #[test]
 fn sync_state_has_the_documented_fields_first_and_a_copy_for_all() {
-    let world = World::new();
+    let world = StateDirectory::new();
     let state = world.open();
     let published = world
         .path
@@ -410,7 +411,7 @@ fn docs_state_lists_the_fields_of_the_sync_state() {
 
 #[test]
 fn a_sync_state_with_many_files_that_stay_can_be_read() {
-    let world = World::new();
+    let world = StateDirectory::new();
     let state = world.open();
     let mut known = sync_state();
     let path = |number| RelPath::new(format!("a/directory/file-{number}.nix").as_bytes()).unwrap();
@@ -426,7 +427,7 @@ fn a_sync_state_with_many_files_that_stay_can_be_read() {
 
 #[test]
 fn an_unreadable_sync_state_counts_as_none() {
-    let world = World::new();
+    let world = StateDirectory::new();
     let state = world.open();
     assert_eq!(SyncState::load(&state).unwrap(), None);
     for text in ["", "{", "[]", "{\"last_sync\": 3}"] {

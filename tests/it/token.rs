@@ -22,11 +22,11 @@ fn refusal(error: &Error) -> Option<&UntrustedReason> {
 const CANARY: &str = "ghp_canary0123456789";
 
 /// A root directory with a home in it, and an environment without anything else.
-struct World {
+struct FakeRoot {
     root: TempDir,
 }
 
-impl World {
+impl FakeRoot {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("home")).unwrap();
@@ -84,7 +84,7 @@ fn read(path: &Path) -> Result<Token, Error> {
 
 #[test]
 fn the_first_place_that_has_a_token_decides() {
-    let world = World::new();
+    let world = FakeRoot::new();
     let mut env = world.env();
     let nothing: Option<(String, String)> = None;
     assert_eq!(world.find(&env), nothing);
@@ -180,7 +180,7 @@ fn the_first_place_that_has_a_token_decides() {
 
 #[test]
 fn a_token_of_github_is_not_found_for_another_host() {
-    let world = World::new();
+    let world = FakeRoot::new();
     world.write("home/.config/github/token", 0o600, CANARY);
     world.write(
         "home/.netrc",
@@ -215,7 +215,7 @@ fn a_token_of_github_is_not_found_for_another_host() {
 
 #[test]
 fn other_hosts_have_their_own_places() {
-    let world = World::new();
+    let world = FakeRoot::new();
     world.write(
         "home/.netrc",
         0o600,
@@ -253,7 +253,7 @@ fn other_hosts_have_their_own_places() {
 #[test]
 fn a_file_that_others_may_read_is_refused_with_the_command_that_repairs_it() {
     use miette::Diagnostic;
-    let world = World::new();
+    let world = FakeRoot::new();
     for mode in [0o644, 0o640, 0o604, 0o660, 0o666, 0o620] {
         let path = world.write("token", mode, CANARY);
         let error = read(&path).unwrap_err();
@@ -272,7 +272,7 @@ fn a_file_that_others_may_read_is_refused_with_the_command_that_repairs_it() {
 
 #[test]
 fn what_is_not_a_regular_file_is_refused_without_waiting() {
-    let world = World::new();
+    let world = FakeRoot::new();
     let file = world.write("token", 0o600, CANARY);
     let link = world.path("link");
     symlink(&file, &link).unwrap();
@@ -312,7 +312,7 @@ fn what_is_not_a_regular_file_is_refused_without_waiting() {
 
 #[test]
 fn content_that_is_not_a_token_is_refused_and_never_shown() {
-    let world = World::new();
+    let world = FakeRoot::new();
     let large = CANARY.repeat(60_000);
     for content in [
         "",
@@ -350,7 +350,7 @@ fn content_that_is_not_a_token_is_refused_and_never_shown() {
 
 #[test]
 fn a_found_token_is_shown_by_its_place_only() {
-    let world = World::new();
+    let world = FakeRoot::new();
     let path = world.write("token", 0o600, CANARY);
     let token = read(&path).unwrap();
     assert_eq!(token.secret().expose_secret(), CANARY);
@@ -363,7 +363,7 @@ fn a_found_token_is_shown_by_its_place_only() {
 
 #[test]
 fn a_place_in_a_bad_state_is_an_error_and_is_not_skipped() {
-    let world = World::new();
+    let world = FakeRoot::new();
     world.write("home/.config/github/token", 0o644, CANARY);
     world.write(
         "etc/nix/netrc",
@@ -393,7 +393,7 @@ fn a_place_in_a_bad_state_is_an_error_and_is_not_skipped() {
 
 #[test]
 fn under_sudo_the_callers_token_is_used_if_it_is_the_callers() {
-    let world = World::new();
+    let world = FakeRoot::new();
     let home = world.path("users/ada");
     fs::create_dir_all(&home).unwrap();
     let uid = fs::metadata(&home).unwrap().uid();

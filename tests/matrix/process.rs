@@ -29,8 +29,8 @@ const MINE: &str = "{ mine = true; }\n";
 const SYNC: &[&str] = &["sync"];
 const ROLLBACK: &[&str] = &["rollback"];
 
-/// A target at the second of three commits, where an edit was replaced and another is made, and a copy of all that. Both are in
-/// a directory over which a small file system is mounted.
+/// A target at the second of three commits, where an edit was replaced and another is made, and a copy of all that.
+/// Both are in a directory over which a small file system is mounted.
 struct SmallDisk {
     world: World,
     disk: PathBuf,

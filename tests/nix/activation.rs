@@ -3,11 +3,11 @@
 use hyper_sync::rebuild::{ErrorKind, RebuildNote, RebuildStatus};
 use hyper_sync::settings::Action;
 
-use super::world::{Way, World, is_text};
+use super::world::{NixHost, Way, is_text};
 
 #[test]
 fn each_action_leaves_the_links_it_should() {
-    let world = World::new(Way::Literal);
+    let world = NixHost::new(Way::Literal);
     world.text(Action::Switch);
     let one = world.link("current").unwrap();
     world.sync("two");
@@ -55,7 +55,7 @@ fn each_action_leaves_the_links_it_should() {
 
 #[test]
 fn a_system_that_runs_already_is_not_activated_again() {
-    let world = World::new(Way::Input);
+    let world = NixHost::new(Way::Input);
     world.text(Action::Switch);
     world.sync("two");
     world.text(Action::Switch);
@@ -78,7 +78,7 @@ fn a_system_that_runs_already_is_not_activated_again() {
 
 #[test]
 fn the_exit_codes_of_the_activation_are_reported() {
-    let world = World::new(Way::Own);
+    let world = NixHost::new(Way::Own);
     world.text(Action::Switch);
     // What runs already is not activated again.
     let switch = |code: &str| {
@@ -98,7 +98,7 @@ fn the_exit_codes_of_the_activation_are_reported() {
 /// A full `/boot`: the profile would name a system that cannot be booted.
 #[test]
 fn an_activation_that_did_not_start_restores_the_boot_default() {
-    let world = World::new(Way::Literal);
+    let world = NixHost::new(Way::Literal);
     world.text(Action::Switch);
     let one = world.link("profile").unwrap();
     world.sync("two");
@@ -117,7 +117,7 @@ fn an_activation_that_did_not_start_restores_the_boot_default() {
 /// Another activation holds the lock: the boot default must not name a system that was never activated.
 #[test]
 fn an_activation_blocked_by_another_restores_the_boot_default() {
-    let world = World::new(Way::Literal);
+    let world = NixHost::new(Way::Literal);
     world.text(Action::Switch);
     let one = world.link("profile").unwrap();
     world.sync("two");
@@ -132,7 +132,7 @@ fn an_activation_blocked_by_another_restores_the_boot_default() {
 
 #[test]
 fn a_failed_build_leaves_everything_as_it_was() {
-    let world = World::new(Way::Input);
+    let world = NixHost::new(Way::Input);
     world.text(Action::Switch);
     let one = world.link("current").unwrap();
     world.write("target/module.nix", "{ text = throw \"no such thing\"; }");
@@ -148,7 +148,7 @@ fn a_failed_build_leaves_everything_as_it_was() {
 /// Nix prints its trace first, and the message below a bare `error:`.
 #[test]
 fn the_text_of_a_failed_assertion_and_the_end_of_a_log_are_printed() {
-    let world = World::new(Way::Own);
+    let world = NixHost::new(Way::Own);
     let throws =
         r#"{ text = throw "\nFailed assertions:\n- `services.x` is a\n  and b.\n- second"; }"#;
     world.write("target/module.nix", throws);
@@ -176,7 +176,7 @@ fn the_text_of_a_failed_assertion_and_the_end_of_a_log_are_printed() {
 
 #[test]
 fn a_timer_does_not_activate_a_system_without_itself() {
-    let world = World::new(Way::Own);
+    let world = NixHost::new(Way::Own);
     world.write("running/etc/systemd/system/hyper-sync.timer", "");
     std::os::unix::fs::symlink(world.path("running"), world.path("current")).unwrap();
     let error = world
@@ -194,7 +194,7 @@ fn a_timer_does_not_activate_a_system_without_itself() {
 
 #[test]
 fn the_hosts_of_a_computed_set_are_found_in_what_was_synced() {
-    let world = World::new(Way::Literal);
+    let world = NixHost::new(Way::Literal);
     let flake = world.read("flake/flake.nix");
     let flake = flake.replace(
         "nixosConfigurations.vm.config.system.build.toplevel",

@@ -3,12 +3,12 @@
 use hyper_sync::rebuild::{ErrorKind, RebuildNote, RebuildStatus, UnpinnedReason};
 use hyper_sync::settings::Action;
 
-use super::world::{WAYS, Way, World, is_text};
+use super::world::{NixHost, WAYS, Way, is_text};
 
 #[test]
 fn each_layout_builds_and_activates_what_was_synced() {
     for way in WAYS {
-        let world = World::new(way);
+        let world = NixHost::new(way);
         assert_eq!(world.text(Action::Switch), "one dep-1", "{way:?}");
         world.sync("two");
         assert_eq!(world.text(Action::Switch), "two dep-1", "{way:?}");
@@ -31,7 +31,7 @@ fn each_layout_builds_and_activates_what_was_synced() {
 /// Nix itself builds the old tree here, and reports success.
 #[test]
 fn a_lock_file_older_than_the_tree_does_not_build_the_old_tree() {
-    let world = World::new(Way::Input);
+    let world = NixHost::new(Way::Input);
     world.text(Action::Build);
     world.sync("two");
     assert!(is_text(&world.by_hand(), "one dep-1"));
@@ -43,7 +43,7 @@ fn a_lock_file_older_than_the_tree_does_not_build_the_old_tree() {
 #[test]
 fn an_edit_during_the_build_is_not_built_and_not_lost() {
     for way in WAYS {
-        let world = World::new(way);
+        let world = NixHost::new(way);
         std::fs::hard_link(world.path("target/text.nix"), world.path("alias")).unwrap();
         let alias = world.path("alias");
         world.write(
@@ -66,7 +66,7 @@ fn an_edit_during_the_build_is_not_built_and_not_lost() {
 #[test]
 fn a_fifo_in_the_target_does_not_stop_the_build() {
     for way in WAYS {
-        let world = World::new(way);
+        let world = NixHost::new(way);
         world.fifo("target/pipe");
         let outcome = world.rebuild(Action::Build).unwrap();
         let system = outcome.system.unwrap();
@@ -82,7 +82,7 @@ fn a_fifo_in_the_target_does_not_stop_the_build() {
 #[test]
 fn a_fifo_beside_the_hosts_flake_does_not_stop_the_build() {
     for way in [Way::Input, Way::Literal] {
-        let world = World::new(way);
+        let world = NixHost::new(way);
         world.fifo("flake/pipe");
         assert_eq!(world.text(Action::Build), "one dep-1", "{way:?}");
     }
@@ -91,7 +91,7 @@ fn a_fifo_beside_the_hosts_flake_does_not_stop_the_build() {
 /// As in Hyper-NixOS: the target is in the directory of the flake, which Nix copies as a whole.
 #[test]
 fn a_target_inside_the_directory_of_the_flake_is_frozen_in_its_place() {
-    let world = World::new(Way::Literal);
+    let world = NixHost::new(Way::Literal);
     let flake = world.read("flake/flake.nix");
     let inner = world.target().join("host").display().to_string();
     std::fs::create_dir_all(&inner).unwrap();
@@ -111,7 +111,7 @@ fn a_target_inside_the_directory_of_the_flake_is_frozen_in_its_place() {
 
 #[test]
 fn what_is_excluded_is_not_built() {
-    let world = World::new(Way::Own);
+    let world = NixHost::new(Way::Own);
     world.write("target/var/secret", "canary");
     world.write(
         "target/module.nix",
@@ -123,7 +123,7 @@ fn what_is_excluded_is_not_built() {
 #[test]
 fn a_build_that_needs_an_excluded_file_fails_with_that_cause() {
     for way in WAYS {
-        let world = World::new(way);
+        let world = NixHost::new(way);
         world.write("target/var/text", "x");
         world.write(
             "target/module.nix",
@@ -139,7 +139,7 @@ fn a_build_that_needs_an_excluded_file_fails_with_that_cause() {
 
 #[test]
 fn the_flake_of_a_git_checkout_sees_files_that_git_does_not_know() {
-    let world = World::new(Way::Own);
+    let world = NixHost::new(Way::Own);
     world.text(Action::Build);
     let git = |args: &[&str]| {
         let status = std::process::Command::new("git")
@@ -157,7 +157,7 @@ fn the_flake_of_a_git_checkout_sees_files_that_git_does_not_know() {
 
 #[test]
 fn a_flake_deeper_in_the_target_reaches_the_whole_of_it() {
-    let world = World::new(Way::Own);
+    let world = NixHost::new(Way::Own);
     let flake = world.read("target/flake.nix");
     world.write(
         "target/hosts/vm/flake.nix",
@@ -175,14 +175,14 @@ fn a_flake_deeper_in_the_target_reaches_the_whole_of_it() {
 #[test]
 fn a_state_directory_with_a_space_is_escaped_for_nix() {
     for way in WAYS {
-        let world = World::new(way).with_state_dir("a state");
+        let world = NixHost::new(way).with_state_dir("a state");
         assert_eq!(world.text(Action::Build), "one dep-1", "{way:?}");
     }
 }
 
 #[test]
 fn a_linked_flake_is_built_at_its_real_path() {
-    let world = World::new(Way::Input);
+    let world = NixHost::new(Way::Input);
     std::fs::create_dir(world.path("etc")).unwrap();
     std::os::unix::fs::symlink(world.path("flake/flake.nix"), world.path("etc/flake.nix")).unwrap();
     let outcome = world
@@ -197,12 +197,12 @@ fn a_linked_flake_is_built_at_its_real_path() {
 #[test]
 fn without_a_namespace_only_path_literals_are_not_pinned() {
     for way in [Way::Own, Way::Input] {
-        let world = World::new(way).without("unshare");
+        let world = NixHost::new(way).without("unshare");
         world.text(Action::Build);
         world.sync("two");
         assert_eq!(world.text(Action::Build), "two dep-1", "{way:?}");
     }
-    let world = World::new(Way::Literal).without("unshare");
+    let world = NixHost::new(Way::Literal).without("unshare");
     // The fallback is `nixos-rebuild`, which is not here.
     let error = world.rebuild(Action::Build).unwrap_err();
     assert_eq!(
@@ -213,7 +213,7 @@ fn without_a_namespace_only_path_literals_are_not_pinned() {
 
 #[test]
 fn an_override_of_an_input_that_is_not_there_is_an_error() {
-    let world = World::new(Way::Literal);
+    let world = NixHost::new(Way::Literal);
     let error = world
         .rebuild_with(Action::Build, |settings| {
             let target = format!("path:{}", world.target().display());
@@ -229,7 +229,7 @@ fn an_override_of_an_input_that_is_not_there_is_an_error() {
 
 #[test]
 fn an_override_of_our_own_input_is_an_error() {
-    let world = World::new(Way::Input);
+    let world = NixHost::new(Way::Input);
     world.write(
         "elsewhere/flake.nix",
         "{ outputs = { self }: { text = \"elsewhere\"; }; }",
@@ -246,7 +246,7 @@ fn an_override_of_our_own_input_is_an_error() {
 
 #[test]
 fn an_argument_of_nixos_rebuild_alone_leaves_the_build_to_it() {
-    let world = World::new(Way::Input);
+    let world = NixHost::new(Way::Input);
     let rebuild = |argument: &str| {
         world.rebuild_with(Action::Build, |settings| {
             settings.rebuild.extra_args = vec![argument.to_owned()];

@@ -4,7 +4,7 @@ use hyper_sync::nix::NarHash;
 use hyper_sync::rebuild::{LockChange, Outcome, RebuildNote};
 use hyper_sync::settings::Action;
 
-use super::world::{WAYS, Way, World, is_text};
+use super::world::{NixHost, WAYS, Way, is_text};
 
 fn changes(outcome: &Outcome) -> Vec<LockChange> {
     let changes = outcome.notes.iter().filter_map(|note| match note {
@@ -18,7 +18,7 @@ fn changes(outcome: &Outcome) -> Vec<LockChange> {
 #[test]
 fn a_missing_lock_file_is_made_once_and_reported() {
     for way in WAYS {
-        let world = World::new(way);
+        let world = NixHost::new(way);
         let outcome = world.rebuild(Action::Build).unwrap();
         assert_eq!(changes(&outcome), [LockChange::Made], "{way:?}");
         world.write(
@@ -35,7 +35,7 @@ fn a_missing_lock_file_is_made_once_and_reported() {
 /// A flake of its own belongs to the tree, and the tree to the commit.
 #[test]
 fn the_lock_file_of_a_tree_that_has_none_is_kept_outside_it() {
-    let world = World::new(Way::Own);
+    let world = NixHost::new(Way::Own);
     world.text(Action::Build);
     assert!(!world.path("target/flake.lock").exists());
     assert!(world.path("state/flake.lock").exists());
@@ -52,7 +52,7 @@ fn the_lock_file_of_a_tree_that_has_none_is_kept_outside_it() {
 
 #[test]
 fn an_input_that_a_commit_adds_is_locked_and_the_others_stay() {
-    let world = World::new(Way::Input);
+    let world = NixHost::new(Way::Input);
     world.text(Action::Build);
     world.write(
         "dep/flake.nix",
@@ -90,7 +90,7 @@ fn an_input_that_a_commit_adds_is_locked_and_the_others_stay() {
 #[test]
 fn another_input_that_is_behind_stays_where_it_is_locked() {
     for way in WAYS {
-        let world = World::new(way);
+        let world = NixHost::new(way);
         world.text(Action::Build);
         let lock = world.flake().join("flake.lock");
         let before = std::fs::read_to_string(&lock).unwrap_or_default();
@@ -107,7 +107,7 @@ fn another_input_that_is_behind_stays_where_it_is_locked() {
 
 #[test]
 fn our_own_hash_is_refreshed_so_that_a_rebuild_by_hand_agrees() {
-    let world = World::new(Way::Input);
+    let world = NixHost::new(Way::Input);
     world.text(Action::Build);
     world.sync("two");
     let outcome = world.rebuild(Action::Build).unwrap();
@@ -122,7 +122,7 @@ fn our_own_hash_is_refreshed_so_that_a_rebuild_by_hand_agrees() {
 /// `--skip-rebuild`, then a rebuild by hand, as the guide says.
 #[test]
 fn after_a_sync_alone_a_rebuild_by_hand_finds_the_new_tree() {
-    let world = World::new(Way::Input);
+    let world = NixHost::new(Way::Input);
     world.text(Action::Build);
     world.sync("two");
     let refresh = || hyper_sync::rebuild::refresh_lock(&world.settings(), &world.target());
@@ -131,7 +131,7 @@ fn after_a_sync_alone_a_rebuild_by_hand_finds_the_new_tree() {
     assert_eq!(refresh(), None);
     assert!(is_text(&world.by_hand(), "two dep-1"));
     for way in [Way::Own, Way::Literal] {
-        let world = World::new(way);
+        let world = NixHost::new(way);
         let note = hyper_sync::rebuild::refresh_lock(&world.settings(), &world.target());
         assert_eq!(note, None, "{way:?}");
     }
@@ -139,7 +139,7 @@ fn after_a_sync_alone_a_rebuild_by_hand_finds_the_new_tree() {
 
 #[test]
 fn a_lock_file_that_cannot_be_written_is_reported_and_the_build_is_still_right() {
-    let world = World::new(Way::Input);
+    let world = NixHost::new(Way::Input);
     world.text(Action::Build);
     world.sync("two");
     let lock = world.path("flake/flake.lock");
@@ -174,7 +174,7 @@ fn a_lock_file_that_cannot_be_written_is_reported_and_the_build_is_still_right()
 
 #[test]
 fn the_hash_of_a_tree_is_the_one_that_nix_computes() {
-    let world = World::new(Way::Own);
+    let world = NixHost::new(Way::Own);
     world.write("odd/empty", "");
     world.write("odd/eight by", "12345678");
     world.write("odd/a/b/c/deep", "x");

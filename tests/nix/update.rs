@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use super::world::{WAYS, Way, World, is_text};
+use super::world::{NixHost, WAYS, Way, is_text};
 
-fn git(world: &World, args: &[&str]) {
+fn git(world: &NixHost, args: &[&str]) {
     let status = Command::new("git")
         .arg("-C")
         .arg(world.path("repo"))
@@ -15,7 +15,7 @@ fn git(world: &World, args: &[&str]) {
 }
 
 /// Commits what is in the target of the world to a new repository.
-fn commit(world: &World) {
+fn commit(world: &NixHost) {
     let copied = Command::new("cp")
         .args(["-r", "--no-target-directory"])
         .args([world.path("target"), world.path("repo")])
@@ -25,7 +25,7 @@ fn commit(world: &World) {
     git(world, &["commit", "--quiet", "--message", "change"]);
 }
 
-fn update(world: &World) {
+fn update(world: &NixHost) {
     // Validation requires one; a pinned build does not need it.
     let nixos_rebuild = world.program("bin/nixos-rebuild", "#!/bin/sh\nexit 1\n");
     let mut path = nixos_rebuild.parent().unwrap().as_os_str().to_owned();
@@ -60,7 +60,7 @@ fn update(world: &World) {
 #[test]
 fn an_update_builds_the_commit_it_brought() {
     for way in WAYS {
-        let world = World::new(way);
+        let world = NixHost::new(way);
         std::fs::create_dir(world.path("repo")).unwrap();
         git(&world, &["init", "--quiet", "--initial-branch=main"]);
         commit(&world);

@@ -27,7 +27,8 @@ pub(super) enum Way {
 /// All of them.
 pub(super) const WAYS: [Way; 3] = [Way::Own, Way::Input, Way::Literal];
 
-pub(super) struct World {
+/// A machine with real Nix and fake systems, rebuilt by the library.
+pub(super) struct NixHost {
     root: tempfile::TempDir,
     pub(super) way: Way,
     state: PathBuf,
@@ -36,7 +37,7 @@ pub(super) struct World {
     shown: Arc<Mutex<Vec<u8>>>,
 }
 
-impl World {
+impl NixHost {
     /// A machine whose target is at the first commit, not built yet.
     pub(super) fn new(way: Way) -> Self {
         let root = tempfile::tempdir().unwrap();

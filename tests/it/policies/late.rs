@@ -10,12 +10,13 @@ use crate::common::env::Sandbox;
 use crate::common::repo::Repo;
 use crate::common::snapshot::TreeSnapshot;
 
-struct World {
+/// A machine whose sync can be stopped by strace between its commit point and its end.
+struct LateEdit {
     sandbox: Sandbox,
     repo: Repo,
 }
 
-impl World {
+impl LateEdit {
     /// A target at the first of two commits.
     fn new() -> Self {
         let (sandbox, repo) = (Sandbox::new(), Repo::small());
@@ -96,7 +97,7 @@ impl World {
 
 #[test]
 fn a_late_edit_is_kept_and_reported_and_the_target_is_the_commit() {
-    let world = World::new();
+    let world = LateEdit::new();
     let (code, text) = world.edited_meanwhile(&[], || world.edit());
     assert_eq!(code, Some(8), "{text}");
     let kept = world.sandbox.state().join("conflicts/000002");
@@ -126,7 +127,7 @@ fn a_late_edit_is_kept_and_reported_and_the_target_is_the_commit() {
 
 #[test]
 fn json_lists_late_edits_by_path() {
-    let world = World::new();
+    let world = LateEdit::new();
     let (code, text) = world.edited_meanwhile(&["--json"], || world.edit());
     assert_eq!(code, Some(8), "{text}");
     let state: serde_json::Value = serde_json::from_str(&text).unwrap();

@@ -40,7 +40,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-struct World {
+/// A machine on which the steps of one sequence are done, with the edits that must not be lost.
+struct Sequence {
     sandbox: Sandbox,
     repo: Repo,
     /// Every edit that exists somewhere, by its content.
@@ -48,7 +49,7 @@ struct World {
     count: usize,
 }
 
-impl World {
+impl Sequence {
     fn new() -> Self {
         let (sandbox, repo) = (Sandbox::new(), Repo::small());
         sandbox.config("protect = ['*-local.nix']");
@@ -177,7 +178,7 @@ proptest! {
     fn no_edit_is_lost_and_a_refused_run_changes_nothing(
         steps in prop::collection::vec(step(), 4..16),
     ) {
-        let mut world = World::new();
+        let mut world = Sequence::new();
         world.take(&Step::Sync("refuse"));
         for step in &steps {
             world.take(step);

@@ -9,7 +9,8 @@ use std::process::Command;
 use crate::common::env::Sandbox;
 use crate::common::repo::Repo;
 
-struct World {
+/// A synced machine with fakes of all that the commands of the unit call.
+struct RebootUnit {
     sandbox: Sandbox,
     repo: Repo,
 }
@@ -26,7 +27,7 @@ const SWITCH: Module = Module {
     window: None,
 };
 
-impl World {
+impl RebootUnit {
     fn new() -> Self {
         let world = Self {
             sandbox: Sandbox::new(),
@@ -135,7 +136,7 @@ impl World {
 
 #[test]
 fn the_same_kernel_is_switched_to_at_once() {
-    let world = World::new().built(None);
+    let world = RebootUnit::new().built(None);
     let (calls, _) = world.tick(SWITCH, "1200");
     assert_eq!(calls, ["rebuild boot", "rebuild switch"]);
     assert_eq!(world.pending(), None);
@@ -147,7 +148,7 @@ fn the_same_kernel_is_switched_to_at_once() {
 #[test]
 fn another_kernel_is_rebooted_into() {
     for part in ["kernel", "initrd", "kernel-modules"] {
-        let world = World::new().built(Some(part));
+        let world = RebootUnit::new().built(Some(part));
         let (calls, _) = world.tick(SWITCH, "1200");
         assert_eq!(calls, ["rebuild boot", "shutdown -r +1"], "{part}");
         // The machine has booted it: no rebuild waits any more.
@@ -164,7 +165,7 @@ fn another_kernel_is_rebooted_into() {
 
 #[test]
 fn a_system_without_an_initial_ram_disk_is_compared_too() {
-    let world = World::new();
+    let world = RebootUnit::new();
     for system in ["old", "new"] {
         fs::remove_file(world.system(system).join("initrd")).unwrap();
     }
@@ -184,7 +185,7 @@ fn a_reboot_waits_for_its_window() {
             window: Some(window),
             ..SWITCH
         };
-        let world = World::new().built(Some("kernel"));
+        let world = RebootUnit::new().built(Some("kernel"));
         for now in outside {
             let (calls, said) = world.tick(module, now);
             assert!(
@@ -206,7 +207,7 @@ fn a_reboot_waits_for_its_window() {
 
 #[test]
 fn with_action_boot_nothing_is_switched() {
-    let world = World::new().built(None);
+    let world = RebootUnit::new().built(None);
     let module = Module {
         action: "boot",
         window: None,
@@ -214,7 +215,7 @@ fn with_action_boot_nothing_is_switched() {
     let (calls, _) = world.tick(module, "1200");
     assert_eq!(calls, ["rebuild boot"]);
     assert_eq!(world.pending(), None);
-    let world = World::new().built(Some("kernel"));
+    let world = RebootUnit::new().built(Some("kernel"));
     let (calls, _) = world.tick(module, "1200");
     assert_eq!(calls, ["rebuild boot", "shutdown -r +1"]);
 }

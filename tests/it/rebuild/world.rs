@@ -13,12 +13,13 @@ use hyper_sync::rebuild::{self, Error, Machine, Outcome, RebuildRecord, RebuildR
 use hyper_sync::settings::{Action, Env, Rebuild};
 use hyper_sync::state::{FileCounts, StateDir, SyncPoint, SyncState};
 
-pub(super) struct World {
+/// A machine with fake Nix, systemd and systems, rebuilt by the library.
+pub(super) struct FakeSystem {
     root: tempfile::TempDir,
     flake: &'static str,
 }
 
-impl World {
+impl FakeSystem {
     pub(super) fn new() -> Self {
         let world = Self {
             root: tempfile::tempdir().unwrap(),
@@ -256,7 +257,7 @@ impl World {
 
 /// One rebuild in the world.
 pub(super) struct Call<'a> {
-    world: &'a World,
+    world: &'a FakeSystem,
     settings: Rebuild,
     commit: CommitId,
     verbose: bool,

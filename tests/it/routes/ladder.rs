@@ -8,13 +8,13 @@ use crate::common::forge::pack::{change_pack, pkt_line};
 use crate::common::repo::Entry;
 
 /// A GitHub with commits that a machine does not have yet.
-struct World {
+struct OutdatedMachine {
     forge: Forge,
     machine: Machine,
     news: u32,
 }
 
-impl World {
+impl OutdatedMachine {
     fn new() -> Self {
         Self::with(|forge, repo| Machine::github(forge, repo, "auto"))
     }
@@ -118,7 +118,7 @@ fn api() -> When {
 }
 
 /// Each case in a line of its own.
-fn table(world: &mut World, cases: Vec<(&str, Vec<(When, Action)>)>) -> String {
+fn table(world: &mut OutdatedMachine, cases: Vec<(&str, Vec<(When, Action)>)>) -> String {
     let lines = cases.into_iter().map(|(name, faults)| {
         let outcome = world.outcome(faults);
         format!("{name} -> {outcome}\n")
@@ -132,7 +132,7 @@ fn slow_table(cases: Vec<(&str, Vec<(When, Action)>)>) -> String {
         let outcomes: Vec<_> = cases
             .into_iter()
             .map(|(name, faults)| {
-                scope.spawn(move || table(&mut World::new(), vec![(name, faults)]))
+                scope.spawn(move || table(&mut OutdatedMachine::new(), vec![(name, faults)]))
             })
             .collect();
         outcomes
@@ -144,7 +144,7 @@ fn slow_table(cases: Vec<(&str, Vec<(When, Action)>)>) -> String {
 
 #[test]
 fn where_git_is_blocked_the_api_is_used() {
-    let mut world = World::new();
+    let mut world = OutdatedMachine::new();
     let elsewhere = world.forge.other_host();
     let to = Action::RedirectOrigin {
         code: 307,
@@ -218,7 +218,7 @@ fn where_git_is_blocked_the_api_is_used() {
 
 #[test]
 fn a_fetch_that_fails_after_the_name_was_resolved_falls_back_to_the_api() {
-    let mut world = World::new();
+    let mut world = OutdatedMachine::new();
     let refused = |words: &str| Action::ReplaceBody(pkt_line(format!("ERR {words}")));
     let dies = [
         pkt_line("packfile\n"),
@@ -327,7 +327,7 @@ fn where_the_api_is_blocked_a_full_pack_is_fetched() {
         let refused = pkt_line("ERR not today");
         (When::any().test(sends_all), Action::ReplaceBody(refused))
     };
-    let mut world = World::new();
+    let mut world = OutdatedMachine::new();
     world.forge.configure(|config| config.rate.limit = 60);
     let cases = vec![
         (
@@ -383,8 +383,8 @@ fn where_the_api_is_blocked_a_full_pack_is_fetched() {
 
 #[test]
 fn a_download_that_the_quota_does_not_cover_is_not_started() {
-    let mut world = World::new();
-    let quota = |world: &World, remaining| {
+    let mut world = OutdatedMachine::new();
+    let quota = |world: &OutdatedMachine, remaining| {
         world.forge.configure(|config| {
             config.rate.limit = 60;
             config.rate.remaining = remaining;
@@ -405,7 +405,7 @@ fn a_download_that_the_quota_does_not_cover_is_not_started() {
     insta::assert_snapshot!(world.outcome(blocked()), @r#"delta: [forge] does not answer like a git host: status 200, <!DOCTYPE html>\n<html><head><title>Sign in</title></head><body><form action="/…; select-api"#);
 
     // Where the API is all there may be, the quota is reported before it is used up.
-    let mut world = World::with(|forge, repo| Machine::github(forge, repo, "api"));
+    let mut world = OutdatedMachine::with(|forge, repo| Machine::github(forge, repo, "api"));
     quota(&world, 4);
     insta::assert_snapshot!(world.outcome(vec![]), @r#"exit 5: rate_limited"#);
     let lines = world.forge.request_lines();
@@ -420,7 +420,7 @@ fn a_download_that_the_quota_does_not_cover_is_not_started() {
 
 #[test]
 fn a_definite_refusal_ends_the_run_at_once() {
-    let mut world = World::new();
+    let mut world = OutdatedMachine::new();
     let json = |code, words: &str| {
         let body = format!("{{\"message\":\"{words}\"}}");
         Action::status_with(code, "content-type", "application/json", body)
@@ -478,7 +478,7 @@ fn a_definite_refusal_ends_the_run_at_once() {
 
 #[test]
 fn a_pack_that_was_proven_wrong_has_no_fallback() {
-    let mut world = World::new();
+    let mut world = OutdatedMachine::new();
     let bit = Action::mutate_pack(|mut pack| {
         let place = pack.len() / 2;
         pack[place] ^= 4;
@@ -512,7 +512,7 @@ fn a_pack_that_was_proven_wrong_has_no_fallback() {
 
 #[test]
 fn an_answer_of_the_api_that_was_proven_wrong_has_no_fallback() {
-    let mut world = World::new();
+    let mut world = OutdatedMachine::new();
     let rows = |change: fn(&mut Vec<serde_json::Value>)| {
         Action::mutate_json(move |listing| change(listing["tree"].as_array_mut().unwrap()))
     };
@@ -565,7 +565,7 @@ fn an_answer_of_the_api_that_was_proven_wrong_has_no_fallback() {
 
 #[test]
 fn where_every_route_is_blocked_the_usual_one_is_reported() {
-    let mut world = World::new();
+    let mut world = OutdatedMachine::new();
     let limit = |time: &str| Action::status_with(429, "retry-after", time, "slow down");
     let cases = vec![
         ("limits", vec![(git(), limit("3600")), (api(), limit("60"))]),
@@ -607,7 +607,7 @@ fn where_every_route_is_blocked_the_usual_one_is_reported() {
 fn where_git_was_chosen_there_is_no_fallback() {
     let limit = || Action::status_with(429, "retry-after", "3600", "slow down");
     for plain in [false, true] {
-        let mut world = World::with(|forge, repo| {
+        let mut world = OutdatedMachine::with(|forge, repo| {
             if plain {
                 Machine::git(forge, repo)
             } else {
@@ -651,7 +651,7 @@ fn where_git_was_chosen_there_is_no_fallback() {
 
 #[test]
 fn a_run_without_time_left_starts_no_other_route() {
-    let mut world = World::new();
+    let mut world = OutdatedMachine::new();
     world.machine.world.config("[limits]\ntime = \"1s\"\n");
     insta::assert_snapshot!(world.outcome(vec![(When::fetch(), Action::Silence)]), @r#"exit 3: timeout"#);
     let lines = world.forge.request_lines();
