@@ -201,6 +201,12 @@ let
         ref = "main";
         target = "/etc/hypervisor/src";
         failure_grace = "24h";
+        health = {
+          remote = false;
+          timeout = "10s";
+          units = true;
+          within = "2min";
+        };
         rebuild = {
           action = "switch";
           flake = "/etc/hypervisor";
@@ -214,6 +220,12 @@ let
         ref = "main";
         target = "/etc/nixos";
         failure_grace = "24h";
+        health = {
+          remote = false;
+          timeout = "10s";
+          units = true;
+          within = "2min";
+        };
         protect = [ "local.nix" ];
         token_file = "/run/secrets/token";
         ssh_key_file = "/root/.ssh/id_ed25519";
@@ -405,6 +417,32 @@ let
         ''"${lib.getExe package}" "overdue"''
       ]
       (enabled { rebuildAction = null; }).config.systemd.services.hyper-sync.serviceConfig.ExecStart
+    ];
+    "checks of any module reach the file, without what is not set" = [
+      {
+        database.tcp = "localhost:5432";
+        web = {
+          url = "http://localhost/health";
+          status = 401;
+        };
+      }
+      (
+        let
+          inherit
+            ((nixos {
+              imports = [ { services.hyper-sync.health.checks.database.tcp = "localhost:5432"; } ];
+              services.hyper-sync = {
+                enable = true;
+                health.checks.web.url = "http://localhost/health";
+                settings.health.checks.web.status = 401;
+              };
+            }).config
+            )
+            services
+            ;
+        in
+        services.hyper-sync.settings.health.checks
+      )
     ];
     "the grace reaches the file" = [
       "7d"

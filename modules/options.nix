@@ -26,6 +26,10 @@ let
     exclude = "exclude";
     failureGrace = "failure_grace";
     flake = "rebuild.flake";
+    health.remote = "health.remote";
+    health.timeout = "health.timeout";
+    health.units = "health.units";
+    health.within = "health.within";
     host = "rebuild.host";
     knownHostsFile = "known_hosts_file";
     metricsFile = "metrics_file";
@@ -43,12 +47,22 @@ in
   # What is written into `settings` itself wins.
   config.services.hyper-sync.settings = lib.mkIf cfg.enable (
     lib.mkMerge (
-      lib.mapAttrsToList (
-        option: setting:
-        lib.mkIf (cfg.${option} != null) (
-          lib.setAttrByPath (lib.splitString "." setting) (lib.mkDefault cfg.${option})
-        )
-      ) settingOf
+      lib.collect (entry: entry ? _type) (
+        lib.mapAttrsRecursive (
+          option: setting:
+          let
+            value = lib.getAttrFromPath option cfg;
+          in
+          lib.mkIf (value != null) (lib.setAttrByPath (lib.splitString "." setting) (lib.mkDefault value))
+        ) settingOf
+      )
+      ++ lib.singleton (
+        lib.mkIf (cfg.health.checks != { }) {
+          health.checks = lib.mapAttrs (
+            _: check: lib.mapAttrs (_: lib.mkDefault) (lib.filterAttrs (_: value: value != null) check)
+          ) cfg.health.checks;
+        }
+      )
     )
   );
 
@@ -299,6 +313,94 @@ in
         the first sync that failed so since the last that ended well. Until then the update ends well, metrics and
         {command}`hyper-sync status` show how often it was tried, and, with a timer, the next try comes after a few
         minutes. Everything else is a failure at once.
+      '';
+    };
+
+    health.units = mkOption {
+      type = types.bool;
+      default = true;
+      description = ''
+        Whether {command}`hyper-sync health` fails when a unit has failed that had not failed before the running system
+        was activated, or fails again and again.
+      '';
+    };
+
+    health.remote = mkOption {
+      type = types.bool;
+      default = false;
+      description = ''
+        Whether {command}`hyper-sync health` fails when the repository cannot be reached: such a machine gets no update
+        any more.
+      '';
+    };
+
+    health.within = mkOption {
+      type = types.singleLineStr;
+      default = "2min";
+      example = "10min";
+      description = "How long all checks together may be tried again.";
+    };
+
+    health.timeout = mkOption {
+      type = types.singleLineStr;
+      default = "10s";
+      description = "How long one try may take, for checks that have no `timeout` of their own.";
+    };
+
+    health.checks = mkOption {
+      type = types.attrsOf (
+        types.submodule {
+          options = {
+            command = mkOption {
+              type = types.nullOr (types.listOf types.str);
+              default = null;
+              example = [
+                "pg_isready"
+                "--quiet"
+              ];
+              description = "A program and its arguments, without a shell; it passes with exit code 0.";
+            };
+            url = mkOption {
+              type = types.nullOr types.singleLineStr;
+              default = null;
+              example = "http://localhost:8080/health";
+              description = "An address that answers a `GET` with 2xx or 3xx; no redirect is followed.";
+            };
+            status = mkOption {
+              type = types.nullOr (types.ints.between 100 599);
+              default = null;
+              example = 401;
+              description = "The one status that `url` is to answer with.";
+            };
+            tcp = mkOption {
+              type = types.nullOr types.singleLineStr;
+              default = null;
+              example = "localhost:5432";
+              description = "A host and a port that accepts a connection.";
+            };
+            unit = mkOption {
+              type = types.nullOr types.singleLineStr;
+              default = null;
+              example = "nginx.service";
+              description = "A systemd unit that is active.";
+            };
+            timeout = mkOption {
+              type = types.nullOr types.singleLineStr;
+              default = null;
+              example = "30s";
+              description = "How long one try may take; `null`: `health.timeout`.";
+            };
+          };
+        }
+      );
+      default = { };
+      example = {
+        web.url = "http://localhost:8080/health";
+        database.tcp = "localhost:5432";
+      };
+      description = ''
+        The checks of {command}`hyper-sync health` by their names. Each has one of `command`, `url`, `tcp` and `unit`. Any
+        module of the configuration may add one: [health checks](safe-updates.md#health-checks).
       '';
     };
 

@@ -20,6 +20,7 @@ mod args;
 mod completions;
 mod config;
 mod diff;
+mod health;
 mod history;
 mod man;
 mod metrics;
@@ -120,6 +121,7 @@ fn run(cli: &Cli, env: &Env, interrupt: &Interrupt, report: &mut Report) -> Resu
         Some(args::Subcommands::Validate(command)) => command,
         Some(args::Subcommands::Status(command)) => command,
         Some(args::Subcommands::Overdue(command)) => command,
+        Some(args::Subcommands::Health(command)) => command,
         Some(args::Subcommands::Diff(command)) => command,
         Some(args::Subcommands::History(command)) => command,
         Some(args::Subcommands::Rollback(command)) => command,

@@ -73,6 +73,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Sync(#[from] crate::sync::Error),
+    /// The health checks.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Health(#[from] crate::health::Error),
     /// The rebuild.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -102,6 +106,7 @@ impl Error {
             Self::Apply(error) => error.exit(),
             Self::Undo(error) => error.exit(),
             Self::Sync(error) => error.exit(),
+            Self::Health(error) => error.exit(),
             Self::Rebuild(error) => error.exit(),
             Self::Validate(error) => error.exit(),
         }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// Done, or nothing to do.
     Done = 0,
-    /// Validation found critical failures, or hyper-sync itself failed.
+    /// Validation found critical failures, a health check failed, or hyper-sync itself did.
     Failure = 1,
     /// A setting is wrong; for `validate`: warnings only.
     Configuration = 2,
@@ -47,7 +47,10 @@ impl Exit {
     /// Every code, in order, with the words the documentation prints.
     pub const TABLE: &[(Self, &str)] = &[
         (Self::Done, "done, or nothing to do"),
-        (Self::Failure, "failure: validation, or hyper-sync itself"),
+        (
+            Self::Failure,
+            "failure: validation, a health check, or hyper-sync itself",
+        ),
         (
             Self::Configuration,
             "configuration (for `validate`: warnings only)",

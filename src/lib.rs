@@ -34,6 +34,7 @@ pub mod fs;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod git;
+pub mod health;
 pub mod lock;
 pub mod memory;
 pub mod metrics;

@@ -21,6 +21,7 @@ use crate::text;
 pub mod diff;
 mod error;
 mod events;
+pub mod health;
 pub mod sync;
 pub mod validate;
 

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 
 use super::{
-    completions, config, diff, history, man, overdue, rebuild, restore, rollback, status, sync,
-    update, validate,
+    completions, config, diff, health, history, man, overdue, rebuild, restore, rollback, status,
+    sync, update, validate,
 };
 use crate::report::{Color, OutputFormat, Verbosity};
 use crate::settings::Overrides;
@@ -47,6 +47,7 @@ pub(super) enum Subcommands {
     Validate(validate::Arguments),
     Status(status::Arguments),
     Overdue(overdue::Arguments),
+    Health(health::Arguments),
     Diff(diff::Arguments),
     History(history::Arguments),
     Rollback(rollback::Arguments),

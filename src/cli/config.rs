@@ -115,7 +115,7 @@ fn to_toml(entries: &[ResolvedSetting]) -> String {
     // TOML wants the keys without a section first.
     let (top, rest): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| !entry.name.contains('.'));
     for entry in top.into_iter().chain(rest) {
-        let (in_section, key) = entry.name.split_once('.').unwrap_or(("", entry.name));
+        let (in_section, key) = entry.name.split_once('.').unwrap_or(("", &entry.name));
         if in_section != section {
             section = in_section;
             let _ = write!(text, "\n[{section}]\n");
@@ -132,7 +132,7 @@ fn to_toml(entries: &[ResolvedSetting]) -> String {
 fn to_json(entries: &[ResolvedSetting], token: &str) -> serde_json::Value {
     let settings = entries.iter().map(|entry| {
         let value = serde_json::json!({ "value": entry.value, "origin": entry.origin.to_string() });
-        (entry.name.to_owned(), value)
+        (entry.name.to_string(), value)
     });
     let settings: serde_json::Map<_, _> = settings.collect();
     serde_json::json!({ "settings": settings, "token": token })

@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 
 use super::context::RebuildContext;
 use super::error::ErrorKind;
-use super::machine::{self, ACTIVATION};
+use super::machine;
 use super::outcome::RebuildStatus;
 use super::output::Verdict;
+use crate::health::systemd::ACTIVATION;
 use crate::process::{Command, Finished, Output};
 use crate::settings::Action;
 

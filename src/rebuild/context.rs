@@ -3,6 +3,7 @@
 //! The caller may have set anything (`sudo -E`, a token, `GIT_DIR`, `LD_PRELOAD`); none of it reaches Nix, git or the
 //! system being activated. Only variables that Nix needs on this machine, or a person needs to read its output, pass.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use super::RebuildRequest;
 use super::error::{Error, ErrorKind, RunningSystem, SystemState};
 use super::machine::{Machine, Systemctl};
 use super::record::RebuildRecord;
+use crate::health::Baseline;
 use crate::process::{Command, End, Environment, Finished, Runner};
 use crate::settings::Env;
 
@@ -91,6 +93,17 @@ impl<'a> RebuildContext<'a> {
     pub(super) fn is_impure(&self) -> bool {
         let args = &self.request.settings.extra_args;
         args.iter().any(|arg| arg == "--impure")
+    }
+
+    /// How the units are now.
+    pub(super) fn baseline(&self) -> Baseline {
+        Baseline::take(self.runner, &self.environment)
+    }
+
+    /// The units that have failed since `before` and still fail; without systemd, none.
+    pub(super) fn failed_since(&self, before: &Baseline) -> BTreeSet<String> {
+        let failed = before.failed_since(self.runner, &self.environment);
+        failed.unwrap_or_default()
     }
 
     pub(super) fn systemctl(&self) -> Systemctl<'_> {

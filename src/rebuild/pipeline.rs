@@ -212,10 +212,10 @@ impl RebuildPipeline<'_> {
             self.record.set_begun();
             self.save()?;
         }
-        let before = self.context.systemctl().health();
+        let before = self.context.baseline();
         let (verdict, finished) = retry_while_busy(self.context, attempt)?;
         let newly_failed = if starts_units(self.context.request.settings.action, verdict) {
-            self.context.systemctl().failed_since(&before)
+            self.context.failed_since(&before)
         } else {
             BTreeSet::new()
         };
@@ -242,6 +242,13 @@ impl RebuildPipeline<'_> {
         } = activated;
         let action = self.context.request.settings.action;
         let status = RebuildStatus::of(verdict, action, newly_failed.is_empty());
+        if let Some(system) = &system
+            && starts_units(action, verdict)
+        {
+            let commit = self.context.request.commit;
+            self.record.remember(system, commit, key.clone());
+            self.record.set_failed_before(system, failed_before.clone());
+        }
         self.finish(key, status, system.as_deref())?;
         match status {
             RebuildStatus::Failed => return Err(verdict.into_error(action, finished)),

@@ -80,6 +80,9 @@ pub struct Build {
     pub commit: Option<CommitId>,
     /// What the build depends on.
     pub key: Option<String>,
+    /// The units that had failed before it was activated, if it was. Older versions did not write this.
+    #[serde(default)]
+    pub failed_before: Option<Vec<String>>,
 }
 
 impl RebuildRecord {
@@ -101,6 +104,21 @@ impl RebuildRecord {
     pub fn commit_of(&self, system: &Path) -> Option<CommitId> {
         let build = self.builds.iter().find(|build| build.out == system)?;
         build.commit
+    }
+
+    /// The units that had failed before a system was activated, if that is known.
+    #[must_use]
+    pub fn failed_before(&self, system: &Path) -> Option<&[String]> {
+        let build = self.builds.iter().find(|build| build.out == system)?;
+        build.failed_before.as_deref()
+    }
+
+    /// Records which units had failed before a system was activated.
+    pub(super) fn set_failed_before(&mut self, system: &Path, units: Vec<String>) {
+        let mut builds = self.builds.iter_mut();
+        if let Some(build) = builds.find(|build| build.out == system) {
+            build.failed_before = Some(units);
+        }
     }
 
     /// The system that was built with this key.
@@ -212,13 +230,15 @@ impl RebuildRecord {
         commit: Option<CommitId>,
         key: Option<String>,
     ) {
-        self.builds.retain(|known| known.out != system);
+        let known = self.builds.iter().position(|known| known.out == system);
+        let known = known.map(|place| self.builds.remove(place));
         self.builds.insert(
             0,
             Build {
                 out: system.to_owned(),
                 commit,
                 key,
+                failed_before: known.and_then(|known| known.failed_before),
             },
         );
         self.builds.truncate(BUILDS);

@@ -3,6 +3,7 @@
 //! All problems are found before one is reported, so that a file is corrected in one round. Nothing is written in
 //! this stage, and no error shows a credential: the text of a file is kept masked (`redact`).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -116,11 +117,13 @@ pub enum Error {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnknownKeyHelp {
     /// It is nearly one that exists.
-    Similar(&'static str),
+    Similar(String),
     /// It looks like a secret.
     Secret,
     /// It is a section, written as a value.
     Section(String),
+    /// Nothing is near; it stands in a table whose keys are these.
+    Among(Vec<String>),
     /// Nothing is near.
     Unlike,
 }
@@ -129,7 +132,7 @@ pub enum UnknownKeyHelp {
 #[derive(Debug)]
 pub struct ValueError {
     /// The setting's name.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// The layer.
     pub origin: Origin,
     /// What is wrong.
@@ -180,6 +183,7 @@ impl fmt::Display for UnknownKeyHelp {
                 "a secret does not belong in this file: put it into a file of its own and give its path as `token_file`",
             ),
             Self::Section(name) => write!(formatter, "`{name}` is a section: write `[{name}]` and its keys below"),
+            Self::Among(keys) => write!(formatter, "write one of `{}`", keys.join("`, `")),
             Self::Unlike => formatter.write_str("`hyper-sync config show` lists all there are"),
         }
     }

@@ -31,6 +31,8 @@ pub struct ConfigFile {
 
 /// A key: its value and the place of its name.
 pub(super) struct KeyEntry<'file> {
+    /// The parts of its name.
+    pub(super) path: Vec<String>,
     pub(super) at: Range<usize>,
     pub(super) value: Spanned<DeValue<'file>>,
 }
@@ -104,7 +106,7 @@ impl ConfigFile {
         match DeTable::parse(&self.text) {
             Ok(table) => {
                 let mut keys = KeyTable::new();
-                flatten("", table.into_inner(), &mut keys);
+                flatten(&[], table.into_inner(), &mut keys);
                 Ok(keys)
             }
             Err(error) => {
@@ -135,16 +137,16 @@ impl ConfigFile {
 }
 
 /// An empty section stays as a key of its own, so that an unknown one is found too.
-fn flatten<'file>(prefix: &str, table: DeTable<'file>, keys: &mut KeyTable<'file>) {
+fn flatten<'file>(above: &[String], table: DeTable<'file>, keys: &mut KeyTable<'file>) {
     for (key, mut value) in table {
-        let name = format!("{prefix}{}", key.get_ref());
+        let path = [above, &[key.get_ref().to_string()]].concat();
         match value.get_mut() {
             DeValue::Table(section) if !section.is_empty() => {
-                flatten(&format!("{name}."), std::mem::take(section), keys);
+                flatten(&path, std::mem::take(section), keys);
             }
             _ => {
                 let at = key.span();
-                keys.insert(name, KeyEntry { at, value });
+                keys.insert(path.join("."), KeyEntry { path, at, value });
             }
         }
     }

@@ -3,17 +3,20 @@
 //! A setting is defined by one call of [`Layers::value`] or [`Layers::optional`]: it gives name, type and default.
 //! The name alone gives the key of the file (`rebuild.action`) and the variable (`HYPER_SYNC_REBUILD_ACTION`), and
 //! what no call has asked for is an unknown key. Problems are collected, so that all are reported at once.
+//!
+//! A table whose keys are tables with names of the user's own ([`Layers::tables`]) is in the file only.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::error::{UnknownKeyHelp, ValueError};
-use super::file::KeyTable;
+use super::file::{KeyEntry, KeyTable};
 use super::paths::PathBase;
-use super::value::{Placed, Value};
+use super::value::{Placed, Value, type_of};
 use super::{ConfigFile, Env, Error, Problem, redact};
 
 /// Where a value comes from.
@@ -76,12 +79,15 @@ impl Overrides {
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResolvedSetting {
     /// Its name, with its section.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Its value; `None`: not set.
     pub value: Option<toml::Value>,
     /// The layer that decided.
     pub origin: Origin,
 }
+
+/// How alike a name must be to be suggested: the measure and the bound that clap uses for its own suggestions.
+const NEAR: f64 = 0.7;
 
 /// The variable of a setting.
 #[must_use]
@@ -95,6 +101,10 @@ pub(super) struct Layers<'a> {
     env: &'a Env,
     file: Option<(&'a ConfigFile, KeyTable<'a>)>,
     entries: Vec<ResolvedSetting>,
+    /// Tables whose keys are tables with names of the user's own.
+    tables: Vec<&'static str>,
+    /// The keys that such a table may have.
+    keys: BTreeSet<String>,
     problems: Vec<Error>,
 }
 
@@ -113,6 +123,8 @@ impl<'a> Layers<'a> {
             env,
             file,
             entries: Vec::new(),
+            tables: Vec::new(),
+            keys: BTreeSet::new(),
             problems: Vec::new(),
         })
     }
@@ -141,17 +153,90 @@ impl<'a> Layers<'a> {
         value
     }
 
-    /// Refuses a value that has been looked up.
-    pub(super) fn refuse(&mut self, name: &'static str, problem: Problem) {
-        let entry = self.entries.iter().find(|entry| entry.name == name);
-        let origin = entry.map_or(Origin::Default, |entry| entry.origin.clone());
-        let place = match (&origin, &self.file) {
-            (Origin::File { .. }, Some((file, keys))) => {
-                keys.get(name).map(|key| (file.source(), key.value.span()))
-            }
-            _ => None,
+    /// The names of the tables in a table, such as `web` of `[health.checks.web]`.
+    pub(super) fn tables(&mut self, table: &'static str) -> BTreeSet<String> {
+        self.tables.push(table);
+        let Some((file, keys)) = &self.file else {
+            return BTreeSet::new();
         };
-        self.add(name, origin, problem, place);
+        let above: Vec<&str> = table.split('.').collect();
+        let mut names = BTreeSet::new();
+        let mut values = Vec::new();
+        for (name, key) in keys {
+            let (Some((first, rest)), true) = (
+                key.path.get(above.len()..).and_then(<[_]>::split_first),
+                key.path
+                    .iter()
+                    .zip(&above)
+                    .all(|(part, above)| part == above),
+            ) else {
+                continue;
+            };
+            if rest.is_empty() && !key.value.get_ref().is_table() {
+                let problem = Problem::WrongType {
+                    takes: "a section",
+                    found: type_of(&key.value),
+                };
+                let place = Some((file.source(), key.value.span()));
+                values.push((name.clone(), file.origin(&key.at), problem, place));
+            } else {
+                names.insert(first.clone());
+            }
+        }
+        for (name, origin, problem, place) in values {
+            self.keys.insert(name.clone());
+            self.add(name, origin, problem, place);
+        }
+        names
+    }
+
+    /// Looks up a key of such a table.
+    pub(super) fn key<T: Value>(&mut self, name: String) -> Option<T> {
+        self.keys.insert(name.clone());
+        let (value, origin) = self.find_in_file::<T>(&name)?;
+        if let Some(value) = &value {
+            self.record(name, Some(value.show()), origin);
+        }
+        value
+    }
+
+    /// Looks up a key of such a table that always has a value.
+    pub(super) fn key_or<T: Value>(&mut self, name: String, default: T) -> T {
+        self.key(name.clone()).unwrap_or_else(|| {
+            self.record(name, Some(default.show()), Origin::Default);
+            default
+        })
+    }
+
+    /// Whether the file has this key, right or wrong.
+    pub(super) fn is_given(&self, name: &str) -> bool {
+        let keys = self.file.as_ref().map(|(_, keys)| keys);
+        keys.is_some_and(|keys| keys.contains_key(name))
+    }
+
+    /// Refuses a value that has been looked up, or a table.
+    pub(super) fn refuse(&mut self, name: &str, problem: Problem) {
+        let entry = self.entries.iter().find(|entry| entry.name == name);
+        let mut origin = entry.map_or(Origin::Default, |entry| entry.origin.clone());
+        let mut place = None;
+        if let Some((file, keys)) = &self.file {
+            if let Some(key) = keys.get(name) {
+                if origin == Origin::Default || matches!(origin, Origin::File { .. }) {
+                    let is_table = key.value.get_ref().is_table();
+                    let at = if is_table {
+                        key.at.clone()
+                    } else {
+                        key.value.span()
+                    };
+                    origin = file.origin(&key.at);
+                    place = Some((file.source(), at));
+                }
+            } else if let Some(key) = first_below(keys, name) {
+                origin = file.origin(&key.at);
+                place = Some((file.source(), key.at.clone()));
+            }
+        }
+        self.add(name.to_owned(), origin, problem, place);
     }
 
     /// Everything that was looked up, if nothing was wrong and nothing in the file is left over; and the variables
@@ -175,7 +260,8 @@ impl<'a> Layers<'a> {
                 || self
                     .entries
                     .iter()
-                    .any(|entry| variable(entry.name) == name)
+                    .filter(|entry| !self.keys.contains(entry.name.as_ref()))
+                    .any(|entry| variable(&entry.name) == name)
         };
         let names = self.env.iter().filter_map(|(name, _)| name.to_str());
         names
@@ -199,6 +285,11 @@ impl<'a> Layers<'a> {
             let origin = Origin::Environment(variable);
             return Some(self.read(name, text, PathBase::None, origin));
         }
+        self.find_in_file(name)
+    }
+
+    /// What the file says.
+    fn find_in_file<T: Value>(&mut self, name: &str) -> Option<(Option<T>, Origin)> {
         let (file, keys) = self.file.as_ref()?;
         let key = keys.get(name)?;
         let origin = file.origin(&key.at);
@@ -206,7 +297,7 @@ impl<'a> Layers<'a> {
             Ok(value) => Some(value),
             Err((problem, span)) => {
                 let place = Some((file.source(), span));
-                self.add(name, origin.clone(), problem, place);
+                self.add(name.to_owned(), origin.clone(), problem, place);
                 None
             }
         };
@@ -230,9 +321,14 @@ impl<'a> Layers<'a> {
         }
     }
 
-    fn record(&mut self, name: &'static str, value: Option<toml::Value>, origin: Origin) {
+    fn record(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: Option<toml::Value>,
+        origin: Origin,
+    ) {
         self.entries.push(ResolvedSetting {
-            name,
+            name: name.into(),
             value,
             origin,
         });
@@ -240,13 +336,13 @@ impl<'a> Layers<'a> {
 
     fn add(
         &mut self,
-        name: &'static str,
+        name: impl Into<Cow<'static, str>>,
         origin: Origin,
         problem: Problem,
         place: Option<(Arc<miette::NamedSource<String>>, std::ops::Range<usize>)>,
     ) {
         self.problems.push(Error::Value(Box::new(ValueError {
-            name,
+            name: name.into(),
             origin,
             problem,
             place,
@@ -257,7 +353,7 @@ impl<'a> Layers<'a> {
         let Some((file, keys)) = &self.file else {
             return Vec::new();
         };
-        let is_known = |key: &str| self.entries.iter().any(|entry| entry.name == key);
+        let is_known = |key: &str| self.names().any(|name| name == key);
         let mut unknown: Vec<_> = keys.iter().filter(|(key, _)| !is_known(key)).collect();
         unknown.sort_by_key(|(_, key)| key.at.start);
         unknown
@@ -273,9 +369,34 @@ impl<'a> Layers<'a> {
             .collect()
     }
 
+    /// The names that a file may have.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let entries = self.entries.iter().map(|entry| entry.name.as_ref());
+        entries.chain(self.keys.iter().map(String::as_str))
+    }
+
     fn is_section(&self, name: &str) -> bool {
-        let mut names = self.entries.iter().map(|entry| entry.name);
-        !name.is_empty() && names.any(|known| split(known).0 == name)
+        let is_below = |known: &str| {
+            let rest = known.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with('.'))
+        };
+        !name.is_empty() && (self.tables.contains(&name) || self.names().any(is_below))
+    }
+
+    /// A name in a table of the user's own whose name is misspelt.
+    fn in_table(&self, unknown: &str) -> Option<String> {
+        self.tables.iter().find_map(|table| {
+            let depth = table.split('.').count();
+            let parts: Vec<&str> = unknown.splitn(depth + 1, '.').collect();
+            let [above @ .., rest] = parts.as_slice() else {
+                return None;
+            };
+            let given = above.join(".");
+            let is_meant =
+                above.len() == depth && given != *table && split(&given).0 == split(table).0;
+            let is_near = strsim::jaro(split(&given).1, split(table).1) > NEAR;
+            (is_meant && is_near).then(|| format!("{table}.{rest}"))
+        })
     }
 
     fn help_for(&self, unknown: &str) -> UnknownKeyHelp {
@@ -285,8 +406,10 @@ impl<'a> Layers<'a> {
         if self.is_section(unknown) {
             return UnknownKeyHelp::Section(unknown.to_owned());
         }
+        if let Some(meant) = self.in_table(unknown) {
+            return UnknownKeyHelp::Similar(meant);
+        }
         let (section, key) = split(unknown);
-        // The measure and the bound clap uses for its own suggestions.
         let nearness = |name: &str| match split(name) {
             (same, other) if same == section => strsim::jaro(other, key),
             // In the wrong section, or in none.
@@ -294,17 +417,33 @@ impl<'a> Layers<'a> {
             _ if section.is_empty() || self.is_section(section) => 0.0,
             _ => strsim::jaro(name, unknown),
         };
-        let names = self.entries.iter().map(|entry| entry.name);
-        names
-            .filter(|name| nearness(name) > 0.7)
-            .max_by(|one, other| nearness(one).total_cmp(&nearness(other)))
-            .map_or(UnknownKeyHelp::Unlike, UnknownKeyHelp::Similar)
+        let near = self.names().filter(|name| nearness(name) > NEAR);
+        let nearest = near.max_by(|one, other| nearness(one).total_cmp(&nearness(other)));
+        if let Some(name) = nearest {
+            return UnknownKeyHelp::Similar(name.to_owned());
+        }
+        let keys = self.keys.iter().filter(|name| split(name).0 == section);
+        let keys: Vec<String> = keys.map(|name| split(name).1.to_owned()).collect();
+        if keys.is_empty() {
+            UnknownKeyHelp::Unlike
+        } else {
+            UnknownKeyHelp::Among(keys)
+        }
     }
 }
 
 /// Section and key of a name.
 fn split(name: &str) -> (&str, &str) {
-    name.split_once('.').unwrap_or(("", name))
+    name.rsplit_once('.').unwrap_or(("", name))
+}
+
+/// The first key of a table, as it stands in the file.
+fn first_below<'a, 'file>(keys: &'a KeyTable<'file>, table: &str) -> Option<&'a KeyEntry<'file>> {
+    let below = keys.iter().filter(|(name, _)| {
+        let rest = name.strip_prefix(table);
+        rest.is_some_and(|rest| rest.starts_with('.'))
+    });
+    below.map(|(_, key)| key).min_by_key(|key| key.at.start)
 }
 
 /// Reads the empty text as no value.

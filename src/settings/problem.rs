@@ -8,7 +8,7 @@ use crate::git::path;
 use crate::patterns::NotAPattern;
 use crate::text;
 
-use super::repo;
+use super::{health, repo};
 
 /// Why a value is refused. The text continues "`name` …"; the error around it knows the layer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Diagnostic)]
@@ -172,6 +172,10 @@ pub enum Problem {
         /// The path.
         path: PathBuf,
     },
+    /// A health check that cannot be done.
+    #[error("{0}")]
+    #[diagnostic(code(hyper_sync::settings::health_check), help("{}; nothing was written", .0.help()))]
+    Check(health::CheckFault),
     /// Nowhere to keep state.
     #[error("has no default here: neither `XDG_STATE_HOME` nor `HOME` is set to an absolute path")]
     #[diagnostic(

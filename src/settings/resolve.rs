@@ -14,12 +14,12 @@ use crate::patterns::Patterns;
 
 use super::amount::{Count, Size};
 use super::layers::Layers;
-use super::paths;
 use super::value::{ApiUrl, Argument, CheckedPath, Pattern, Reference};
 use super::{
-    Action, ConfigFile, Env, Error, HYPER_NIXOS_TARGET, LocalEdits, Overrides, Problem, Repo,
-    ResolvedSettings, Symlinks, Transport,
+    Action, ConfigFile, Env, Error, HYPER_NIXOS_TARGET, Health, LocalEdits, Overrides, Problem,
+    Repo, ResolvedSettings, Symlinks, Transport,
 };
+use super::{health, paths};
 
 /// State of the machine's own target.
 const STATE_DIR: &str = "/var/lib/hyper-sync";
@@ -76,6 +76,8 @@ pub struct Settings {
     pub known_hosts_file: Option<PathBuf>,
     /// A CA bundle (PEM) in place of the system's.
     pub ca_file: Option<PathBuf>,
+    /// When the machine is healthy.
+    pub health: Health,
     /// The rebuild stage.
     pub rebuild: Rebuild,
     /// The validate stage.
@@ -170,6 +172,7 @@ fn settings(layers: &mut Layers<'_>, env: &Env) -> Settings {
         ssh_key_file: layers.optional("ssh_key_file", None),
         known_hosts_file: layers.optional("known_hosts_file", None),
         ca_file: layers.optional("ca_file", None),
+        health: health::resolve(layers),
         rebuild: rebuild(layers, &target, of),
         validate: validate(layers, of),
         limits: limits(layers),

@@ -42,7 +42,7 @@ fn entry(resolved: &ResolvedSettings, name: &str) -> ResolvedSetting {
 
 /// A line of TOML in the type that the default of the setting has.
 fn line(default: &ResolvedSetting, text: &str) -> String {
-    let (_, key) = default.name.rsplit_once('.').unwrap_or(("", default.name));
+    let (_, key) = default.name.rsplit_once('.').unwrap_or(("", &default.name));
     match &default.value {
         Some(toml::Value::Boolean(_) | toml::Value::Integer(_)) => format!("{key} = {text}\n"),
         Some(toml::Value::Array(_)) => format!("{key} = ['{text}']\n"),
@@ -64,7 +64,7 @@ fn each_layer_beats_the_next_for_every_setting() {
     assert!(defaults.len() > 30);
     for default in defaults {
         assert_eq!(default.origin, Origin::Default);
-        let name = default.name;
+        let name: &'static str = default.name.clone().into_owned().leak();
         let fits = |sample: &&[&str; 3]| from_file(&document(&default, sample[0])).is_ok();
         let [in_file, in_env, in_flag] = SAMPLES
             .iter()
@@ -233,6 +233,52 @@ fn each_mistake_has_its_code() {
         ("repo = 'ext::sh -c x'", "repository"),
         ("repo = ''", "empty"),
         ("api_url = 'example.org'", "repository"),
+        ("health = true", "unknown_key"),
+        ("health.checks = true", "unknown_key"),
+        ("health.checks.web = 'x'", "wrong_type"),
+        ("[[health.checks.web]]\nurl = 'x'", "wrong_type"),
+        ("[health.checks.web]", "health_check"),
+        ("[health.checks.web]\ntimeout = '5s'", "health_check"),
+        ("[health.checks.'a b']\ntcp = 'h:1'", "health_check"),
+        ("[health.checks.'a.b']\ntcp = 'h:1'", "health_check"),
+        ("[health.checks.units]\ntcp = 'h:1'", "health_check"),
+        (
+            "[health.checks.web]\ntcp = 'h:1'\nunit = 'a'",
+            "health_check",
+        ),
+        (
+            "[health.checks.web]\ntcp = 'h:1'\nstatus = 200",
+            "health_check",
+        ),
+        ("[health.checks.web]\nurl = 'ftp://h'", "health_check"),
+        ("[health.checks.web]\nurl = 'h:8080'", "health_check"),
+        ("[health.checks.web]\nurl = 'http://u:p@h/'", "health_check"),
+        (
+            "[health.checks.web]\nurl = 'http://h/'\nstatus = 42",
+            "health_check",
+        ),
+        (
+            "[health.checks.web]\nurl = 'http://h/'\nstatus = 'ok'",
+            "wrong_type",
+        ),
+        (
+            "[health.checks.web]\ncommand = ['bin/check']",
+            "health_check",
+        ),
+        ("[health.checks.web]\ncommand = 'check'", "wrong_type"),
+        ("[health.checks.web]\ncommand = []", "empty"),
+        ("[health.checks.web]\ncommand = ['']", "empty"),
+        ("[health.checks.web]\ntcp = 'h'", "not_a_value"),
+        ("[health.checks.web]\ntcp = 'h:0'", "not_a_value"),
+        ("[health.checks.web]\ntcp = '::1:80'", "not_a_value"),
+        ("[health.checks.web]\nunit = 'a b'", "not_a_value"),
+        ("[health.checks.web]\nunit = '--now'", "not_a_value"),
+        (
+            "[health.checks.web]\ntcp = 'h:1'\ntimeout = 0",
+            "not_a_value",
+        ),
+        ("[health.checks.web]\ntcp = 'h:1'\nport = 1", "unknown_key"),
+        ("[health.check.web]\ntcp = 'h:1'", "unknown_key"),
     ] {
         assert_eq!(code(from_file(text)), expected, "{text}");
     }
@@ -241,6 +287,95 @@ fn each_mistake_has_its_code() {
         code(resolve(&Overrides::none(), &nowhere, "")),
         "no_state_dir"
     );
+}
+
+#[test]
+fn checks_are_named_by_the_file_and_each_value_has_its_line() {
+    let text = "[health]\ntimeout = '5s'\n\
+        [health.checks.web]\nurl = 'http://localhost:8080/up?full'\nstatus = 401\n\
+        [health.checks.db]\ntcp = '[::1]:5432'\ntimeout = '1min'\n\
+        [health.checks]\nssh.unit = 'sshd'\nbackup.command = ['restic', 'check', '']\n";
+    let resolved = from_file(text).unwrap();
+    let check = |name: &str, probe: Probe, seconds| HealthCheck {
+        name: name.to_owned(),
+        probe,
+        timeout: std::time::Duration::from_secs(seconds),
+    };
+    let strings = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+    assert_eq!(
+        resolved.settings.health.checks,
+        [
+            check(
+                "backup",
+                Probe::Command(strings(&["restic", "check", ""])),
+                5
+            ),
+            check(
+                "db",
+                Probe::Tcp {
+                    host: "::1".to_owned(),
+                    port: 5432
+                },
+                60
+            ),
+            check("ssh", Probe::Unit("sshd.service".to_owned()), 5),
+            check(
+                "web",
+                Probe::Url {
+                    url: "http://localhost:8080/up?full".to_owned(),
+                    status: Some(401),
+                },
+                5
+            ),
+        ]
+    );
+    let checks = resolved.entries.iter();
+    let checks = checks.filter(|entry| entry.name.starts_with("health.checks."));
+    let shown: Vec<String> = checks
+        .map(|entry| {
+            format!(
+                "{} = {} {}",
+                entry.name,
+                entry.value.as_ref().unwrap(),
+                entry.origin
+            )
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            r#"health.checks.backup.command = ["restic", "check", ""] /etc/hyper-sync/config.toml:11"#,
+            r#"health.checks.backup.timeout = "5s" default"#,
+            r#"health.checks.db.tcp = "[::1]:5432" /etc/hyper-sync/config.toml:7"#,
+            r#"health.checks.db.timeout = "1m" /etc/hyper-sync/config.toml:8"#,
+            r#"health.checks.ssh.unit = "sshd.service" /etc/hyper-sync/config.toml:10"#,
+            r#"health.checks.ssh.timeout = "5s" default"#,
+            r#"health.checks.web.url = "http://localhost:8080/up?full" /etc/hyper-sync/config.toml:4"#,
+            "health.checks.web.status = 401 /etc/hyper-sync/config.toml:5",
+            r#"health.checks.web.timeout = "5s" default"#,
+        ]
+    );
+    assert!(
+        from_file("[health.checks]")
+            .unwrap()
+            .settings
+            .health
+            .checks
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_variable_names_no_check() {
+    let env = root().with("HYPER_SYNC_HEALTH_CHECKS_WEB_URL", "http://other");
+    let file = "[health.checks.web]\nurl = 'http://localhost/'";
+    let resolved = resolve(&Overrides::none(), &env, file).unwrap();
+    assert_eq!(
+        resolved.unknown_variables,
+        ["HYPER_SYNC_HEALTH_CHECKS_WEB_URL"]
+    );
+    let value = entry(&resolved, "health.checks.web.url").value.unwrap();
+    assert_eq!(value.as_str(), Some("http://localhost/"));
 }
 
 #[test]
@@ -258,6 +393,22 @@ fn all_mistakes_are_reported_at_once() {
             "`limits.files` (/etc/hyper-sync/config.toml:4) must be a whole number, such as `50000`, not text",
         ]
     );
+
+    let text = "[health.checks.a]\ntcp = 'h'\nunit = '-'\nurll = ''\n[health.checks.b]\n";
+    let Error::Several { problems } = from_file(text).unwrap_err() else {
+        panic!("one mistake only");
+    };
+    let shown: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        shown,
+        [
+            "/etc/hyper-sync/config.toml:4 has the unknown key `health.checks.a.urll`",
+            "`health.checks.a.tcp` (/etc/hyper-sync/config.toml:2) is `h`, which is not a host and a port, such as `localhost:5432` or `[::1]:22`",
+            "`health.checks.a.unit` (/etc/hyper-sync/config.toml:3) is `-`, which is not the name of a unit, such as `nginx.service`",
+            "`health.checks.a` (/etc/hyper-sync/config.toml:2) has `tcp` and `unit` at the same time",
+            "`health.checks.b` (/etc/hyper-sync/config.toml:5) does not say what is checked",
+        ]
+    );
 }
 
 #[test]
@@ -271,6 +422,19 @@ fn an_unknown_key_is_told_what_it_may_be() {
         help("[rebiuld]\naction = 'x'"),
         "write `rebuild.action` if that was meant; nothing was written"
     );
+    assert_eq!(
+        help("[health.check.web]\nurl = 'http://h/'"),
+        "write `health.checks.web.url` if that was meant; nothing was written"
+    );
+    assert_eq!(
+        help("[health.checks.web]\ntcp = 'h:1'\ntimout = 1"),
+        "write `health.checks.web.timeout` if that was meant; nothing was written"
+    );
+    assert_eq!(
+        help("[health.checks.web]\ntcp = 'h:1'\nport = 1"),
+        "write one of `command`, `status`, `tcp`, `timeout`, `unit`, `url`; nothing was written"
+    );
+    assert!(help("health.checks = 1").contains("`[health.checks]`"));
     assert!(help("token = 'x'").starts_with("a secret does not belong"));
     assert!(help("limits = 1").contains("`[limits]`"));
     for text in ["zzz = 1", "[rebuild]\ngate = 'build'"] {
@@ -311,6 +475,8 @@ fn no_error_shows_a_secret() {
         "# ghp_canary\nrepo = 'https://canary@example.org/o/n'\nref = '-x'",
         "repo = 'https://u:canary@example.org:port/o/n'",
         "password = 'canary'\nref =",
+        "[health.checks.web]\nurl = 'https://u:canary@example.org:port/'",
+        "[health.checks.web]\nurl = 'https://u:canary@example.org/'",
     ] {
         let error = from_file(text).unwrap_err();
         let mut shown = String::new();

@@ -10,7 +10,7 @@ use crate::git::RelPath;
 use crate::patterns::Patterns;
 
 use super::paths::{self, PathBase};
-use super::{Action, LocalEdits, Problem, Repo, Symlinks, Transport, reference, repo};
+use super::{Action, LocalEdits, Problem, Repo, Symlinks, Transport, health, reference, repo};
 
 /// A problem with its place in the file.
 pub(super) type Placed = (Problem, Range<usize>);
@@ -47,15 +47,20 @@ pub(super) trait Value: Sized {
 pub(super) fn wrong_type<T: Value>(value: &Spanned<DeValue<'_>>) -> Problem {
     Problem::WrongType {
         takes: T::TAKES,
-        found: match value.get_ref() {
-            DeValue::String(_) => "text",
-            DeValue::Integer(_) => "a whole number",
-            DeValue::Float(_) => "a fraction",
-            DeValue::Boolean(_) => "true or false",
-            DeValue::Datetime(_) => "a date",
-            DeValue::Array(_) => "a list",
-            DeValue::Table(_) => "a section",
-        },
+        found: type_of(value),
+    }
+}
+
+/// What stands in the file, in words.
+pub(super) fn type_of(value: &Spanned<DeValue<'_>>) -> &'static str {
+    match value.get_ref() {
+        DeValue::String(_) => "text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a section",
     }
 }
 
@@ -200,6 +205,10 @@ checked_text! {
     };
     /// The base of a REST API.
     ApiUrl, "an `https://` address", repo::parse_api_url;
+    /// What a health check asks for.
+    CheckUrl, "an `http://` or `https://` address", health::parse_url;
+    /// A systemd unit.
+    UnitName, "the name of a unit, such as `nginx.service`", health::parse_unit;
     /// An argument, which may be empty.
     Argument, "text", |text| Ok(text.to_owned());
 }

@@ -170,6 +170,14 @@ impl Client {
         self.send_within(request, &mut retry::Tries::none())
     }
 
+    /// The status that an address answers a `GET` with, whatever it is: nothing is sent again, no redirect is followed
+    /// and no body is read.
+    pub fn status(&self, url: &Url) -> Result<StatusCode, Error> {
+        let request = Request::get(url.clone());
+        self.check(&request)?;
+        Ok(self.ask(&request, url)?.status())
+    }
+
     /// Sends a request and reads the whole answer; a broken body is asked for again too.
     pub fn fetch(&self, request: &Request) -> Result<Reply, Error> {
         self.fetch_as(request, Response::into_reply)
@@ -300,8 +308,8 @@ impl Client {
         self.0.pause(pause, "the network")
     }
 
-    /// One request and the head of its answer.
-    fn exchange(&self, request: &Request, url: &Url) -> Result<Response, Error> {
+    /// Sends one request.
+    fn ask(&self, request: &Request, url: &Url) -> Result<reqwest::Response, Error> {
         let inner = &self.0;
         let mut built = reqwest::Request::new(request.method.clone(), url.clone());
         *built.headers_mut() = request.headers.clone();
@@ -326,12 +334,16 @@ impl Client {
             .fetch_add(request.body.len() as u64, Ordering::Relaxed);
         let remote = authority(url);
         tracing::debug!(method = %request.method, %url, "request");
-        let answer = inner
+        inner
             .drive(inner.http.execute(built), &remote)?
-            .map_err(|error| response::broken(&remote, error))?;
+            .map_err(|error| response::broken(&remote, error))
+    }
+
+    /// One request and the head of its answer.
+    fn exchange(&self, request: &Request, url: &Url) -> Result<Response, Error> {
         Response::new(
-            inner.clone(),
-            answer,
+            self.0.clone(),
+            self.ask(request, url)?,
             url.clone(),
             request.cap.clone(),
             request.credentials.clone(),

@@ -21,8 +21,8 @@ pub struct Opening<'a> {
     pub env: &'a Env,
     /// Set by a signal.
     pub interrupt: &'a Interrupt,
-    /// Stores what each host turned out to require.
-    pub state: &'a StateDir,
+    /// Stores what each host turned out to require; `None`: nothing is read or written.
+    pub state: Option<&'a StateDir>,
     /// A commit that the name may still point to; a host need not count a conditional request that names it.
     pub known: Option<CommitId>,
     /// Whether one self-contained download is asked for.
@@ -114,7 +114,7 @@ impl Web {
     }
 
     fn git(&self, opening: &Opening<'_>, options: Options) -> GitSource {
-        let memory = Some(opening.state.path());
+        let memory = opening.state.map(StateDir::path);
         GitSource::http(
             self.client.clone(),
             &self.url,

@@ -45,7 +45,7 @@ pub fn run(context: &SyncContext<'_>, options: &Options) -> Result<Outcome, crat
     let opening = Opening {
         env: context.env,
         interrupt: context.interrupt,
-        state: session.state(),
+        state: Some(session.state()),
         // Not that of the index, which is not read yet; most often it is the same.
         known: session.store().commits().last().copied(),
         force_full: options.force_full,

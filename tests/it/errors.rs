@@ -48,6 +48,7 @@ const STAGES: &[Stage] = &[
     ("sync", "a policy about commits", update::sync),
     ("apply", "the change of the target", update::apply),
     ("undo", "what past updates replaced", update::undo),
+    ("health", "the health checks", local::health),
     ("rebuild", "the rebuild", update::rebuild),
     ("validate", "the state of the machine", local::validate),
 ];
@@ -198,7 +199,7 @@ fn exits(error: &Error) -> BTreeSet<Exit> {
         let environment = Origin::Environment("HYPER_SYNC_X".to_owned());
         for origin in [Origin::Flag("--x"), environment] {
             let value = settings::ValueError {
-                name: value.name,
+                name: value.name.clone(),
                 origin,
                 problem: value.problem.clone(),
                 place: None,

@@ -17,7 +17,7 @@ fn of_the_update() {
 
 #[test]
 fn of_the_update_in_short() {
-    insta::assert_snapshot!(help(&["-h"]), @r#"
+    insta::assert_snapshot!(help(&["-h"]), @r"
     Keep a NixOS configuration equal to a commit of a git repository, and rebuild from it
 
     Usage: hyper-sync [OPTIONS] [COMMAND]
@@ -27,6 +27,7 @@ fn of_the_update_in_short() {
       validate     Check the installation: files, flake, Nix, tools, integrity, disk space
       status       Show which commit the target, the built and the running system are at
       overdue      Fail where syncs have not reached the repository for longer than `failure_grace`
+      health       Run the health checks of this machine
       diff         Show local edits as a diff, or what a sync would change
       history      List the updates that can be undone, newest first
       rollback     Bring the target back to an earlier commit, without the network
@@ -73,7 +74,7 @@ fn of_the_update_in_short() {
       -v, --verbose            Print more, and let a rebuild show its traces
 
     See `hyper-sync help COMMAND` for one command, and `--help` for examples and exit codes.
-    "#);
+    ");
 }
 
 /// Without the global options, which every command has the same.

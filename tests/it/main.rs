@@ -24,6 +24,7 @@ mod diff; // the command `diff`
 mod docs; // documents and tables against the program: links, layers, state directory, this list
 mod errors; // each error as it is printed; a new error needs an example here
 mod forge; // the forge and its repositories against real git: tests of the fixtures
+mod health; // the command `health`, and each kind of check
 mod help; // what `--help` prints, word for word
 mod hostile; // a choice of `cargo test --test hostile`
 mod http; // the HTTP client: redirects, retries, limits, proxies, TLS

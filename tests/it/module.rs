@@ -116,7 +116,7 @@ fn defaults(target: &str) -> Vec<(String, Value)> {
 }
 
 /// Every setting by its name, from a configuration file of these lines.
-fn program(settings: &[(String, Value)]) -> Vec<(&'static str, Option<toml::Value>)> {
+fn program(settings: &[(String, Value)]) -> Vec<(String, Option<toml::Value>)> {
     let line = |(setting, value): &(String, Value)| match value {
         // Takes a default away.
         Value::Null => format!("{setting} = ''\n"),
@@ -127,7 +127,9 @@ fn program(settings: &[(String, Value)]) -> Vec<(&'static str, Option<toml::Valu
     let root = Env::empty().as_root(true).with("HOME", "/root");
     let resolved = Settings::resolve(&Overrides::none(), &root, Some(&file)).unwrap();
     let entries = resolved.entries.into_iter();
-    entries.map(|entry| (entry.name, entry.value)).collect()
+    entries
+        .map(|entry| (entry.name.into_owned(), entry.value))
+        .collect()
 }
 
 #[test]

@@ -48,6 +48,12 @@ fn shows_every_setting_with_its_origin() {
     # known_hosts_file is not set                 # default
     # ca_file is not set                          # default
 
+    [health]
+    units = true                                  # default
+    remote = false                                # default
+    within = "2m"                                 # default
+    timeout = "[time]"                               # default
+
     [rebuild]
     action = "boot"                               # HYPER_SYNC_REBUILD_ACTION
     flake = "/etc/hypervisor"                     # default

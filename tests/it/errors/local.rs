@@ -3,7 +3,7 @@
 use hyper_sync::Error;
 use hyper_sync::fs::Failure;
 use hyper_sync::vetted::{TrustedFile, Untrusted, UntrustedReason};
-use hyper_sync::{fs, lock, objects, scan, state, token, validate};
+use hyper_sync::{fs, health, lock, objects, scan, state, token, validate};
 
 use super::denied;
 
@@ -137,6 +137,28 @@ pub(super) fn scan() -> Vec<Error> {
         },
         fs::Error::UnsupportedKernel.into(),
     ])
+}
+
+pub(super) fn health() -> Vec<Error> {
+    use health::{CheckKind, CheckResult, Error as E, HealthReport};
+    let check = |name: &str, kind, cause: Option<&str>| CheckResult {
+        name: name.to_owned(),
+        kind,
+        passed: cause.is_none(),
+        tries: 1,
+        seconds: 0,
+        cause: cause.map(str::to_owned),
+        lines: Vec::new(),
+    };
+    let refused = Some("Connection refused (os error 111)");
+    let report = HealthReport {
+        checks: vec![
+            check("db", CheckKind::Tcp, refused),
+            check("web", CheckKind::Url, None),
+            check("units", CheckKind::Units, Some("failed: nginx.service")),
+        ],
+    };
+    errors(vec![E::Unhealthy { report }, E::Interrupted])
 }
 
 pub(super) fn validate() -> Vec<Error> {

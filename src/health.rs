@@ -1,0 +1,324 @@
+//! Whether this machine is healthy: the checks of `[health]`, one after the other.
+//!
+//! First the checks of the settings in the order of their names, then `remote`, and `units` last, so that a unit that
+//! fails late is seen. A check that fails is tried again until the time of all of them is over; each is tried at least
+//! once, and each is in the report. A check that has passed is not asked again.
+//!
+//! Limits: the checks run beside the machine's own work and know only what they ask. A unit that fails after the last
+//! try is not seen. A try that has begun may take its own time beyond that of the run.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::process::{Environment, Runner};
+use crate::settings::{Env, Probe, Settings};
+use crate::source::Interrupt;
+
+mod error;
+mod probe;
+pub(crate) mod systemd;
+mod units;
+
+pub use error::Error;
+pub use units::Baseline;
+
+use probe::{Attempt, ProbeContext};
+
+/// The first pause before another try; each later one is twice as long.
+const PAUSE: Duration = Duration::from_secs(2);
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(15);
+/// What the programs of checks get of the caller's environment: how the network is reached, and the language.
+const PASSED: &[&str] = &[
+    "ALL_PROXY",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "LANG",
+    "LC_ALL",
+    "LOCALE_ARCHIVE",
+    "NIX_SSL_CERT_FILE",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "TZ",
+    "TZDIR",
+    "all_proxy",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
+
+/// What the checks are done with.
+#[derive(Clone, Copy)]
+pub struct HealthContext<'a> {
+    /// The settings: `health`, and for `remote` those of the repository.
+    pub settings: &'a Settings,
+    /// The caller's environment.
+    pub env: &'a Env,
+    /// Runs programs and waits.
+    pub runner: &'a dyn Runner,
+    /// Set by a signal.
+    pub interrupt: &'a Interrupt,
+}
+
+/// How every check went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HealthReport {
+    /// Each check, in the order in which they were done.
+    pub checks: Vec<CheckResult>,
+}
+
+/// How a check went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CheckResult {
+    /// Its name.
+    pub name: String,
+    /// What was asked.
+    pub kind: CheckKind,
+    /// Whether the last try passed.
+    pub passed: bool,
+    /// How often it was tried.
+    pub tries: u32,
+    /// How long that took, with the pauses.
+    pub seconds: u64,
+    /// Why the last try failed, in one line.
+    pub cause: Option<String>,
+    /// The last lines of what the program, or the units that failed, have printed.
+    pub lines: Vec<String>,
+}
+
+/// What a check asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckKind {
+    /// A program.
+    Command,
+    /// An address of HTTP.
+    Url,
+    /// A port.
+    Tcp,
+    /// One unit.
+    Unit,
+    /// The repository.
+    Remote,
+    /// All units.
+    Units,
+}
+
+impl CheckKind {
+    /// Its word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Command => "command",
+            Self::Url => "url",
+            Self::Tcp => "tcp",
+            Self::Unit => "unit",
+            Self::Remote => "remote",
+            Self::Units => "units",
+        }
+    }
+}
+
+impl HealthReport {
+    /// Whether every check passed.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.checks.iter().all(|check| check.passed)
+    }
+
+    /// The error that this report is, where the machine is not healthy.
+    pub fn into_result(self) -> Result<Self, Error> {
+        if self.is_healthy() {
+            Ok(self)
+        } else {
+            Err(Error::Unhealthy { report: self })
+        }
+    }
+}
+
+/// Runs every check. With a baseline, a unit that had failed before is no failure of `units`.
+///
+/// Whatever fails is in the report; the error is that a signal asked to stop.
+pub fn run(context: &HealthContext<'_>, baseline: &Baseline) -> Result<HealthReport, Error> {
+    let health = &context.settings.health;
+    let environment = environment(context.env);
+    let probe = ProbeContext {
+        context,
+        environment: &environment,
+    };
+    let mut tries = Tries {
+        runner: context.runner,
+        within: health.within,
+        spent: Duration::ZERO,
+    };
+    let mut checks = Vec::new();
+    for check in &health.checks {
+        let kind = match &check.probe {
+            Probe::Command(_) => CheckKind::Command,
+            Probe::Url { .. } => CheckKind::Url,
+            Probe::Tcp { .. } => CheckKind::Tcp,
+            Probe::Unit(_) => CheckKind::Unit,
+        };
+        checks.push(tries.of(&check.name, kind, || probe.check(check))?);
+    }
+    if health.remote {
+        checks.push(tries.of("remote", CheckKind::Remote, || probe.remote())?);
+    }
+    if health.units {
+        checks.push(tries.of("units", CheckKind::Units, || probe.units(baseline))?);
+    }
+    Ok(HealthReport { checks })
+}
+
+/// What programs of checks, and systemd's, get of the caller's environment.
+#[must_use]
+pub fn environment(env: &Env) -> Environment {
+    let environment = Environment::new(env, PASSED);
+    let home = match env.get("HOME") {
+        Some(home) if !env.is_root() => home.to_owned(),
+        // As for a rebuild: a check does not depend on who has typed `sudo`.
+        _ => "/root".into(),
+    };
+    environment.with("HOME", home)
+}
+
+/// The tries of all checks, and the time that they have taken together.
+///
+/// A pause counts as long as it was asked for, so that the number of tries does not depend on the runner's clock.
+struct Tries<'a> {
+    runner: &'a dyn Runner,
+    within: Duration,
+    spent: Duration,
+}
+
+impl Tries<'_> {
+    /// Tries one check until it passes or the time is over.
+    fn of(
+        &mut self,
+        name: &str,
+        kind: CheckKind,
+        mut attempt: impl FnMut() -> Attempt,
+    ) -> Result<CheckResult, Error> {
+        let before = self.spent;
+        let mut pause = PAUSE;
+        let mut tries = 0;
+        let failure = loop {
+            tries += 1;
+            let begun = Instant::now();
+            let attempt = attempt();
+            self.spent += begun.elapsed();
+            let failure = match attempt {
+                Attempt::Passed => break None,
+                Attempt::Interrupted => return Err(Error::Interrupted),
+                Attempt::Failed(failure) => failure,
+            };
+            if self.spent + pause >= self.within {
+                break Some(failure);
+            }
+            if !self.runner.pause(pause) {
+                return Err(Error::Interrupted);
+            }
+            self.spent += pause;
+            pause = (2 * pause).min(PAUSE_MAX);
+        };
+        let passed = failure.is_none();
+        let (cause, lines) = failure.map_or((None, Vec::new()), |failure| {
+            (Some(failure.cause), failure.lines)
+        });
+        Ok(CheckResult {
+            name: name.to_owned(),
+            kind,
+            passed,
+            tries,
+            seconds: self.spent.saturating_sub(before).as_secs(),
+            cause,
+            lines,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::io;
+
+    use super::*;
+    use crate::process::{Command, Finished};
+
+    /// Notes the pauses, and is stopped in the one of this number.
+    struct Pauses {
+        taken: RefCell<Vec<u64>>,
+        stopped_in: usize,
+    }
+
+    impl Pauses {
+        fn new(stopped_in: usize) -> Self {
+            Self {
+                taken: RefCell::default(),
+                stopped_in,
+            }
+        }
+    }
+
+    impl Runner for Pauses {
+        fn run(&self, _: &Command<'_>) -> io::Result<Finished> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn pause(&self, time: Duration) -> bool {
+            let mut taken = self.taken.borrow_mut();
+            taken.push(time.as_secs());
+            taken.len() != self.stopped_in
+        }
+    }
+
+    fn failed(cause: &str) -> Attempt {
+        Attempt::failed(cause)
+    }
+
+    fn tries(runner: &Pauses) -> Tries<'_> {
+        Tries {
+            runner,
+            within: Duration::from_secs(60),
+            spent: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn a_check_is_tried_again_until_it_passes() {
+        let runner = Pauses::new(0);
+        let mut causes = vec![failed("one"), failed("two")];
+        let result = tries(&runner)
+            .of("web", CheckKind::Url, || {
+                causes.pop().unwrap_or(Attempt::Passed)
+            })
+            .unwrap();
+        assert!(result.passed && result.cause.is_none());
+        assert_eq!((result.tries, result.seconds), (3, 6));
+        assert_eq!(*runner.taken.borrow(), [2, 4]);
+    }
+
+    #[test]
+    fn all_checks_share_the_time_and_each_has_a_try() {
+        let runner = Pauses::new(0);
+        let mut tries = tries(&runner);
+        let first = tries.of("a", CheckKind::Tcp, || failed("closed")).unwrap();
+        assert_eq!((first.passed, first.tries, first.seconds), (false, 7, 59));
+        assert_eq!(*runner.taken.borrow(), [2, 4, 8, 15, 15, 15]);
+        assert_eq!(first.cause.as_deref(), Some("closed"));
+        let second = tries.of("b", CheckKind::Tcp, || failed("closed")).unwrap();
+        assert_eq!((second.passed, second.tries), (false, 1));
+        let third = tries.of("c", CheckKind::Tcp, || Attempt::Passed).unwrap();
+        assert!(third.passed);
+    }
+
+    #[test]
+    fn a_signal_ends_the_checks_in_a_pause_and_in_a_try() {
+        let runner = Pauses::new(2);
+        let stopped = tries(&runner).of("a", CheckKind::Tcp, || failed("closed"));
+        assert!(matches!(stopped, Err(Error::Interrupted)));
+        let stopped = tries(&runner).of("a", CheckKind::Tcp, || Attempt::Interrupted);
+        assert!(matches!(stopped, Err(Error::Interrupted)));
+    }
+}

@@ -1,0 +1,57 @@
+//! How the checks can end otherwise than well.
+
+use miette::Diagnostic;
+
+use super::{CheckResult, HealthReport};
+use crate::exit::Exit;
+use crate::text;
+
+/// The machine is not healthy, or that is not known.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum Error {
+    /// Checks have failed until the time was over.
+    #[error("{}", unhealthy(.report))]
+    #[diagnostic(
+        code(hyper_sync::health::unhealthy),
+        help(
+            "correct the cause, or the checks in the section `[health]` of the configuration file, and run `hyper-sync health` again; nothing was written"
+        )
+    )]
+    Unhealthy {
+        /// How every check went.
+        report: HealthReport,
+    },
+    /// A signal came first.
+    #[error("stopped before all health checks were done")]
+    #[diagnostic(
+        code(hyper_sync::health::interrupted),
+        help("run `hyper-sync health` again; nothing was written")
+    )]
+    Interrupted,
+}
+
+impl Error {
+    /// The exit code of a run that it ends.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Unhealthy { .. } => Exit::Failure,
+            Self::Interrupted => Exit::Interrupted,
+        }
+    }
+}
+
+fn unhealthy(report: &HealthReport) -> String {
+    let failed = report.checks.iter().filter(|check| !check.passed);
+    let why = |check: &CheckResult| {
+        let cause = check.cause.as_deref().unwrap_or_default();
+        format!("{} ({})", check.name, text::words(cause))
+    };
+    let failed: Vec<String> = failed.map(why).collect();
+    format!(
+        "{} of {} health checks failed: {}",
+        failed.len(),
+        report.checks.len(),
+        text::list(failed)
+    )
+}

@@ -1,0 +1,125 @@
+//! Which units have failed that had not failed before.
+//!
+//! A service that fails over and over (`Restart=`) is not in the failed state in between, and for a moment it even
+//! runs. It is found by its counter of restarts, and by a second question after some seconds: one that systemd has
+//! mended in the meantime has not failed, one that goes on failing has. A service that first fails after both
+//! questions is not seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::systemd::{self, ACTIVATION, OWN};
+use crate::process::{Environment, Runner};
+
+/// How long a service that was restarted may take to run or to fail for good: with systemd's defaults (a try each
+/// 100 ms, five tries) one that cannot run has failed for good in one second.
+const SETTLING: Duration = Duration::from_secs(5);
+
+/// How the units were before something was changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Baseline {
+    /// Those in a failed state.
+    failed: BTreeSet<String>,
+    /// Those that wait to be started again because they failed.
+    restarting: BTreeSet<String>,
+    /// How often systemd has restarted a service by itself, and which of its runs this is; only of those it has.
+    restarts: BTreeMap<String, (u64, String)>,
+}
+
+impl Baseline {
+    /// How the units are now. Where systemd does not answer, none has failed.
+    #[must_use]
+    pub fn take(runner: &dyn Runner, environment: &Environment) -> Self {
+        Self::inspect(runner, environment).unwrap_or_default()
+    }
+
+    /// By what is remembered: the units that had failed.
+    #[must_use]
+    pub fn of(failed: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            failed: failed.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Those that fail, or try again.
+    #[must_use]
+    pub fn failing(&self) -> BTreeSet<String> {
+        self.failed.union(&self.restarting).cloned().collect()
+    }
+
+    /// The units that have failed since, and do so still; or why systemd cannot be asked.
+    pub fn failed_since(
+        &self,
+        runner: &dyn Runner,
+        environment: &Environment,
+    ) -> Result<BTreeSet<String>, String> {
+        let known = self.failing();
+        let first = Self::inspect(runner, environment)?;
+        let mut unsettled = first.tried_again_since(self);
+        unsettled.retain(|unit| !known.contains(unit));
+        let mut failed = first.failed.clone();
+        if !unsettled.is_empty() {
+            // Asked to stop meanwhile, it reports what is known now.
+            runner.pause(SETTLING);
+            let second = Self::inspect(runner, environment)?;
+            unsettled.retain(|unit| second.goes_on_since(&first, unit));
+            failed.extend(unsettled);
+            failed.extend(second.failed);
+        }
+        failed.retain(|unit| !known.contains(unit));
+        Ok(failed)
+    }
+
+    /// Asks systemd.
+    fn inspect(runner: &dyn Runner, environment: &Environment) -> Result<Self, String> {
+        let mut failed = systemd::list(runner, environment, &["--state=failed"])?;
+        // How it ended is reported by its starter; its unit is there for a moment longer.
+        failed.retain(|unit| !unit.starts_with(ACTIVATION) && !OWN.contains(&unit.as_str()));
+        let mut states = Self {
+            failed,
+            ..Self::default()
+        };
+        let show = [
+            "show",
+            "--property=Id,SubState,Result,NRestarts,InvocationID",
+            "--no-pager",
+            "*.service",
+        ];
+        for service in systemd::ask(runner, environment, &show)?.split("\n\n") {
+            let value = |name: &str| {
+                let mut pairs = service.lines().filter_map(|line| line.split_once('='));
+                pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+            };
+            let Some(id) = value("Id") else { continue };
+            // One that ended well and is started again and again is meant to be so.
+            if value("SubState").is_some_and(|state| state.starts_with("auto-restart"))
+                && value("Result") != Some("success")
+            {
+                states.restarting.insert(id.to_owned());
+            }
+            let restarts = value("NRestarts").and_then(|count| count.parse().ok());
+            if let Some(count @ 1..) = restarts {
+                let run = value("InvocationID").unwrap_or_default().to_owned();
+                states.restarts.insert(id.to_owned(), (count, run));
+            }
+        }
+        Ok(states)
+    }
+
+    /// Whether a service still waits for another try, or has had more of them than the one it waited for.
+    fn goes_on_since(&self, before: &Self, unit: &str) -> bool {
+        let count = |states: &Self| states.restarts.get(unit).map_or(0, |(count, _)| *count);
+        self.restarting.contains(unit)
+            || count(self) > count(before) + u64::from(before.restarting.contains(unit))
+    }
+
+    /// Those that wait for another try, or have been restarted by systemd since `before`. A start by somebody else
+    /// begins the count anew.
+    fn tried_again_since(&self, before: &Self) -> BTreeSet<String> {
+        let counts = self.restarts.iter();
+        let restarted = counts.filter(|(unit, run)| before.restarts.get(*unit) != Some(run));
+        let restarted = restarted.map(|(unit, _)| unit.clone());
+        self.restarting.iter().cloned().chain(restarted).collect()
+    }
+}
