@@ -179,6 +179,24 @@ fn of_validate() {
 }
 
 #[test]
+fn of_health() {
+    insta::assert_snapshot!(own(&["health"]), @"
+    Run the health checks of this machine
+
+    The checks are those of the section `[health]`: programs, addresses, ports and units of your own,
+    whether the repository is reached, and whether no unit has failed that had not failed before the
+    running system was activated. A check that fails is tried again until `health.within` is over. Exit
+    code 0: all passed; 1: one has failed, and every result is printed.
+
+    Usage: hyper-sync health [OPTIONS]
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+    ");
+}
+
+#[test]
 fn of_status() {
     insta::assert_snapshot!(own(&["status"]), @"
     Show which commit the target, the built and the running system are at

@@ -139,6 +139,24 @@ fn a_unit_that_failed_before_is_a_note() {
 }
 
 #[test]
+fn what_had_failed_before_an_activation_is_recorded_with_the_system() {
+    let world = FakeSystem::pinned();
+    let new = std::fs::canonicalize(world.state_dir().join("../store/new")).unwrap();
+    world.write("failed", "old.service\n");
+    let _ = world.request(Action::Build).run().unwrap();
+    assert_eq!(world.record().failed_before(&new), None);
+    let _ = world.request(Action::Switch).run().unwrap();
+    let known = Some(&["old.service".to_owned()][..]);
+    assert_eq!(world.record().failed_before(&new), known);
+
+    // A build of the same system activates nothing.
+    world.write("failed", "old.service\nlater.service\n");
+    let again = world.request(Action::Build).repeat(Repeat::Build);
+    let _ = again.at("2").run().unwrap();
+    assert_eq!(world.record().failed_before(&new), known);
+}
+
+#[test]
 fn a_unit_that_failed_just_now_is_named() {
     let world = FakeSystem::new();
     world.write("failed", "old.service\n");
