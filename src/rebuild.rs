@@ -29,6 +29,7 @@ mod pinned;
 mod pipeline;
 mod record;
 mod snapshot;
+mod switch_check;
 
 pub use error::{Error, ErrorKind, RunningSystem, SystemState};
 pub use machine::{Machine, Systems};

@@ -60,8 +60,8 @@ impl Activator {
         &self,
         context: &RebuildContext<'_>,
         system: &Path,
+        action: Action,
     ) -> Result<(Verdict, Finished), ErrorKind> {
-        let action = context.request.settings.action;
         match self {
             Self::StorePath { nixos_rebuild } => {
                 let mut args: Vec<OsString> = vec![action.as_str().into(), "--store-path".into()];
@@ -97,12 +97,46 @@ impl Activator {
     }
 }
 
+/// The number of the profile's generation, from the name of its link (`system-42-link`).
+pub(super) fn generation(context: &RebuildContext<'_>) -> Option<u64> {
+    let link = rustix::fs::readlink(&context.machine.profile, Vec::new()).ok()?;
+    let link = link.into_string().ok()?;
+    let profile = context.machine.profile.file_name()?.to_str()?;
+    let name = Path::new(&link).file_name()?.to_str()?;
+    let number = name.strip_prefix(profile)?.strip_prefix('-')?;
+    number.strip_suffix("-link")?.parse().ok()
+}
+
 /// Makes the former system the boot default again after an activation that did not begin: if the boot loader cannot be
 /// written (a full `/boot`), the profile names a system that cannot be booted.
-pub(super) fn restore_profile(context: &RebuildContext<'_>, former: &Path) {
-    if let Ok(nix_env) = context.find("nix-env") {
-        // The error of the activation is the one to report; `status` shows the profile as it is.
-        let _ = context.runner.run(&set_profile(context, &nix_env, former));
+///
+/// If the `generation` before the activation is known, the one that the activation made is deleted: a run that fails
+/// every half hour would fill the boot menu, and `configurationLimit` would remove the systems that do boot.
+pub(super) fn restore_profile(
+    context: &RebuildContext<'_>,
+    former: &Path,
+    generation_before: Option<u64>,
+) {
+    let Ok(nix_env) = context.find("nix-env") else {
+        return;
+    };
+    let profile = |args: &[&str]| {
+        let mut all: Vec<OsString> =
+            vec!["--profile".into(), context.machine.profile.clone().into()];
+        all.extend(args.iter().map(OsString::from));
+        let finished = context.runner.run(&context.command(&nix_env, all));
+        finished.is_ok_and(|finished| finished.end.is_success())
+    };
+    // The error of the activation is the one to report; `status` shows the profile as it is.
+    match (generation_before, generation(context)) {
+        (Some(before), Some(made)) if made > before => {
+            if profile(&["--switch-generation", &before.to_string()]) {
+                profile(&["--delete-generations", &made.to_string()]);
+            }
+        }
+        _ => {
+            let _ = context.runner.run(&set_profile(context, &nix_env, former));
+        }
     }
 }
 

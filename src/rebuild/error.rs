@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use miette::Diagnostic;
 
+use super::outcome::because_of;
 use super::output;
 use crate::exit::Exit;
 use crate::git::{CommitId, RelPath};
@@ -201,12 +202,29 @@ pub enum ErrorKind {
         units: Vec<String>,
     },
     /// The new system needs a reboot, and the action is `test`.
-    #[error("the running system cannot be switched to the new one without a reboot")]
+    #[error("the running system cannot be switched to the new one without a reboot{}", because_of(.inhibitors))]
     #[diagnostic(
         code(hyper_sync::rebuild::reboot_needed),
         help("use `--rebuild-action boot` and reboot")
     )]
-    RebootNeeded,
+    RebootNeeded {
+        /// The components that cannot be replaced while the system runs, if the systems name them.
+        inhibitors: Vec<String>,
+    },
+    /// A check that the new system makes before a switch failed.
+    #[error("the pre-switch check `{}` of the new system failed{}", text::name(.name), stderr_summary(.tail))]
+    #[diagnostic(
+        code(hyper_sync::rebuild::pre_switch_check),
+        help(
+            "correct what the check names (`system.preSwitchChecks` of the configuration); nothing was activated"
+        )
+    )]
+    PreSwitchCheck {
+        /// The name of the check.
+        name: String,
+        /// The end of its output.
+        tail: String,
+    },
     /// The time limit was reached.
     #[error("the rebuild took more than {}s and was stopped{}", .after.as_secs(), still(.activating))]
     #[diagnostic(
@@ -303,7 +321,8 @@ impl ErrorKind {
             | Self::SelfRemoval { .. }
             | Self::Activation { .. }
             | Self::Degraded { .. }
-            | Self::RebootNeeded
+            | Self::RebootNeeded { .. }
+            | Self::PreSwitchCheck { .. }
             | Self::TimedOut { .. }
             | Self::Interrupted { .. } => Exit::Rebuild,
             Self::Busy { .. } => Exit::Busy,
@@ -368,7 +387,11 @@ fn after(cause: Option<String>) -> String {
 /// with no fixed word.
 fn stderr_summary(tail: &str) -> String {
     // Progress, and the command that `nixos-rebuild` ran.
-    let is_noise = |line: &str| line.ends_with("...") || line.contains("non-zero exit status");
+    let is_noise = |line: &str| {
+        line.ends_with("...")
+            || line.contains("non-zero exit status")
+            || line.starts_with("Pre-switch check")
+    };
     let lines = tail.lines().map(str::trim);
     let lines = lines.filter(|line| !line.is_empty() && !is_noise(line));
     let lines: Vec<String> = lines.map(text::words).collect();

@@ -105,7 +105,11 @@ pub enum RebuildNote {
         units: Vec<String>,
     },
     /// The system becomes active at the next boot.
-    RebootNeeded,
+    RebootNeeded {
+        /// The components that cannot be replaced while the system runs, if the systems name them.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        inhibitors: Vec<String>,
+    },
     /// The build read the live tree.
     NotPinned {
         /// Why.
@@ -170,6 +174,17 @@ impl fmt::Display for RebuildStatus {
     }
 }
 
+/// The reason for a reboot, where it is known.
+pub(super) fn because_of(inhibitors: &[String]) -> String {
+    if inhibitors.is_empty() {
+        return String::new();
+    }
+    let names = inhibitors
+        .iter()
+        .map(|name| format!("`{}`", text::name(name)));
+    format!(", because these change: {}", text::list(names))
+}
+
 impl fmt::Display for UnpinnedReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -214,8 +229,10 @@ impl fmt::Display for RebuildNote {
                 "units that had failed before still fail: {}",
                 text::list(units.iter().map(text::name))
             ),
-            Self::RebootNeeded => f.write_str(
-                "the running system cannot be switched to the new one; reboot to run it",
+            Self::RebootNeeded { inhibitors } => write!(
+                f,
+                "the running system cannot be switched to the new one{}; reboot to run it",
+                because_of(inhibitors)
             ),
             Self::NotPinned { reason } => write!(
                 f,

@@ -81,7 +81,9 @@ impl Verdict {
     pub(super) fn into_error(self, action: Action, finished: Finished) -> ErrorKind {
         let Finished { end, tail, .. } = finished;
         match self {
-            Self::RebootNeeded => ErrorKind::RebootNeeded,
+            Self::RebootNeeded => ErrorKind::RebootNeeded {
+                inhibitors: Vec::new(),
+            },
             Self::Busy => ErrorKind::Busy { unit: None },
             Self::NotBuilt => ErrorKind::Build { end, tail },
             Self::NotActivated | Self::Done | Self::UnitsFailed => ErrorKind::Activation {

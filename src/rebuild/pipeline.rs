@@ -13,7 +13,7 @@ use super::output::Verdict;
 use super::pinned::{self, Pin};
 use super::record::RebuildRecord;
 use super::snapshot::{self, Filter, Snapshot};
-use super::{Repeat, flake, key, machine};
+use super::{Repeat, flake, key, machine, switch_check};
 use crate::fs::Target;
 use crate::nix::NarHash;
 use crate::process::Finished;
@@ -50,6 +50,19 @@ struct Activated {
     failed_before: Vec<String>,
     /// Units that have failed since.
     newly_failed: Vec<String>,
+    /// The components that cannot be replaced while the system runs: the new system became the boot default only.
+    inhibitors: Vec<String>,
+}
+
+impl Activated {
+    /// Marks an activation that made the system the boot default because of `inhibitors`, if there are any.
+    fn inhibited(mut self, inhibitors: Vec<String>) -> Self {
+        if !inhibitors.is_empty() && self.verdict == Verdict::Done {
+            self.verdict = Verdict::RebootNeeded;
+        }
+        self.inhibitors = inhibitors;
+        self
+    }
 }
 
 /// Rebuilds.
@@ -141,9 +154,16 @@ impl RebuildPipeline<'_> {
             return self.unchanged(Some(system), key);
         }
         self.keeps_timer(&system)?;
+        let inhibitors = if matches!(action, Action::Test | Action::Switch) {
+            switch_check::inhibitors(context, &system)
+        } else {
+            Vec::new()
+        };
+        let action = self.allowed_action(action, &system, &inhibitors)?;
         let activator = Activator::find(context)?;
         let before = context.machine.systems();
-        let activated = self.activate(|| activator.activate(context, &system));
+        let generation = activate::generation(context);
+        let activated = self.activate(action, || activator.activate(context, &system, action));
         let after = context.machine.systems();
         let is_over = match &activated {
             Ok(activated) => activated.verdict == Verdict::NotActivated,
@@ -157,9 +177,32 @@ impl RebuildPipeline<'_> {
             && after.current.as_ref() != Some(&system)
             && after.profile.as_ref() == Some(&system);
         if did_not_begin && let Some(former) = before.profile.filter(|former| *former != system) {
-            activate::restore_profile(context, &former);
+            activate::restore_profile(context, &former, generation);
         }
-        self.conclude(activated?, key, Some(system))
+        self.conclude(activated?.inhibited(inhibitors), key, Some(system))
+    }
+
+    /// The action that is possible with a system: one that the running system cannot be switched to becomes the boot
+    /// default.
+    fn allowed_action(
+        &mut self,
+        action: Action,
+        system: &Path,
+        inhibitors: &[String],
+    ) -> Result<Action, ErrorKind> {
+        let checked = match action {
+            Action::Switch if !inhibitors.is_empty() => return Ok(Action::Boot),
+            Action::Test if !inhibitors.is_empty() => Err(ErrorKind::RebootNeeded {
+                inhibitors: inhibitors.to_vec(),
+            }),
+            Action::Test | Action::Switch => switch_check::run(self.context, system),
+            Action::Build | Action::Boot | Action::DryActivate => Ok(()),
+        };
+        if let Err(error) = checked {
+            self.finish(None, RebuildStatus::Failed, Some(system))?;
+            return Err(error);
+        }
+        Ok(action)
     }
 
     /// `nixos-rebuild` on the live tree.
@@ -189,7 +232,15 @@ impl RebuildPipeline<'_> {
             }
         }
         let host = self.host.clone();
-        let activated = self.activate(|| activate::nixos_rebuild(context, &host, action))?;
+        let mut activated =
+            self.activate(action, || activate::nixos_rebuild(context, &host, action))?;
+        if action == Action::Switch
+            && let Some(inhibitors) = switch_check::printed_inhibitors(&activated.finished)
+        {
+            let boot = Action::Boot;
+            activated = self.activate(boot, || activate::nixos_rebuild(context, &host, boot))?;
+            activated = activated.inhibited(inhibitors);
+        }
         let status =
             RebuildStatus::of(activated.verdict, action, activated.newly_failed.is_empty());
         let system = status
@@ -206,15 +257,16 @@ impl RebuildPipeline<'_> {
     /// Activates a system, after other activations have ended.
     fn activate(
         &mut self,
+        action: Action,
         attempt: impl FnMut() -> Result<(Verdict, Finished), ErrorKind>,
     ) -> Result<Activated, ErrorKind> {
-        if activates(self.context.request.settings.action) {
+        if activates(action) {
             self.record.set_begun();
             self.save()?;
         }
         let before = self.context.baseline();
         let (verdict, finished) = retry_while_busy(self.context, attempt)?;
-        let newly_failed = if starts_units(self.context.request.settings.action, verdict) {
+        let newly_failed = if starts_units(action, verdict) {
             self.context.failed_since(&before)
         } else {
             BTreeSet::new()
@@ -222,6 +274,7 @@ impl RebuildPipeline<'_> {
         Ok(Activated {
             verdict,
             finished,
+            inhibitors: Vec::new(),
             newly_failed: newly_failed.into_iter().collect(),
             failed_before: before.failing().into_iter().collect(),
         })
@@ -239,6 +292,7 @@ impl RebuildPipeline<'_> {
             finished,
             failed_before,
             newly_failed,
+            inhibitors,
         } = activated;
         let action = self.context.request.settings.action;
         let status = RebuildStatus::of(verdict, action, newly_failed.is_empty());
@@ -257,7 +311,9 @@ impl RebuildPipeline<'_> {
                     units: newly_failed,
                 });
             }
-            RebuildStatus::RebootNeeded => self.notes.push(RebuildNote::RebootNeeded),
+            RebuildStatus::RebootNeeded => {
+                self.notes.push(RebuildNote::RebootNeeded { inhibitors });
+            }
             _ if verdict == Verdict::UnitsFailed => self.notes.push(RebuildNote::StillFailing {
                 units: failed_before,
             }),
@@ -276,7 +332,11 @@ impl RebuildPipeline<'_> {
         let status = self.record.last.as_ref().map(|last| last.status);
         if request.settings.action == Action::Switch && status == Some(RebuildStatus::RebootNeeded)
         {
-            self.notes.push(RebuildNote::RebootNeeded);
+            let inhibitors = match &system {
+                Some(system) => switch_check::inhibitors(self.context, system),
+                None => Vec::new(),
+            };
+            self.notes.push(RebuildNote::RebootNeeded { inhibitors });
         }
         let mut after = self.record.clone();
         after.pending = None;

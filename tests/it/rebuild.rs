@@ -1,6 +1,7 @@
 //! The rebuild against fake programs: their arguments and environment, and what their results mean.
 
 mod reboot;
+mod switch_check;
 mod world;
 
 use std::time::Duration;
@@ -335,10 +336,14 @@ fn another_init_needs_a_reboot_and_fails_a_test() {
     world.script("nixos-rebuild", "exit 100");
     let outcome = world.request(Action::Switch).run().unwrap();
     assert_eq!(outcome.status, RebuildStatus::RebootNeeded);
-    assert!(outcome.notes.contains(&RebuildNote::RebootNeeded));
+    assert!(
+        outcome
+            .notes
+            .contains(&RebuildNote::RebootNeeded { inhibitors: vec![] })
+    );
     world.write("flake/src/module.nix", "{ } # other");
     let error = world.request(Action::Test).run().unwrap_err();
-    assert!(matches!(error.kind, ErrorKind::RebootNeeded));
+    assert!(matches!(error.kind, ErrorKind::RebootNeeded { .. }));
 }
 
 #[test]
@@ -463,7 +468,10 @@ fn a_system_that_waits_for_a_reboot_is_not_built_at_every_run() {
     assert_eq!(status(), RebuildStatus::RebootNeeded);
     let again = world.request(Action::Switch).run().unwrap();
     assert_eq!(again.status, RebuildStatus::Unchanged);
-    assert_eq!(again.notes, [RebuildNote::RebootNeeded]);
+    assert_eq!(
+        again.notes,
+        [RebuildNote::RebootNeeded { inhibitors: vec![] }]
+    );
     // After the reboot the old system may run again (a person chose it): now a switch is due.
     world.link("booted", "other");
     assert_eq!(status(), RebuildStatus::RebootNeeded);
@@ -660,7 +668,7 @@ fn a_system_is_activated_without_a_nixos_rebuild_that_takes_store_paths() {
     assert!(world.arguments("systemd-run").iter().any(|arg| arg == unit));
     assert_eq!(
         world.arguments("store/new/bin/switch-to-configuration"),
-        ["switch"]
+        ["check", "switch"]
     );
     assert_eq!(
         (world.system("current"), world.system("profile")),

@@ -91,7 +91,11 @@ fn the_exit_codes_of_the_activation_are_reported() {
     assert_eq!(switch("4").unwrap().status, RebuildStatus::Switched);
     let outcome = switch("100").unwrap();
     assert_eq!(outcome.status, RebuildStatus::RebootNeeded);
-    assert!(outcome.notes.contains(&RebuildNote::RebootNeeded));
+    assert!(
+        outcome
+            .notes
+            .contains(&RebuildNote::RebootNeeded { inhibitors: vec![] })
+    );
     assert_eq!(switch("0").unwrap().status, RebuildStatus::Switched);
 }
 

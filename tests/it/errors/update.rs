@@ -302,7 +302,14 @@ fn the_activation() -> Vec<ErrorKind> {
         E::Degraded {
             units: vec!["a.service".to_owned(), "b.service".to_owned()],
         },
-        E::RebootNeeded,
+        E::RebootNeeded {
+            inhibitors: vec!["dbus-implementation".to_owned()],
+        },
+        E::PreSwitchCheck {
+            name: "disk".to_owned(),
+            tail: "/var is full\nPre-switch check 'disk' failed\nPre-switch checks failed\n"
+                .to_owned(),
+        },
         E::TimedOut {
             after: Duration::from_secs(14400),
             activating: vec![unit],

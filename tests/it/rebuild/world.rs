@@ -84,7 +84,7 @@ impl FakeSystem {
         );
         world.script(
             "store/new/bin/switch-to-configuration",
-            "ln -sfn \"${world%/bin}\" \"$world/../../../current\"",
+            "case $1 in test|switch) ln -sfn \"${world%/bin}\" \"$world/../../../current\";; esac",
         );
         for link in ["current", "booted", "profile"] {
             world.link(link, "old");
@@ -125,7 +125,7 @@ impl FakeSystem {
         system.file_name().unwrap().to_str().unwrap().to_owned()
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
     }
 

@@ -9,6 +9,7 @@ def scenario(world):
     machine = world.machine
     world.publish("one")
     world.start()
+    first = machine.succeed("ls /nix/var/nix/profiles")
 
     machine.write("/srv/install-boot-loader", FULL, mode="0755")
     world.publish("two")
@@ -18,9 +19,12 @@ def scenario(world):
     assert error["code"] == "hyper_sync::rebuild::activation", error
     assert "No space left on device; Failed to install bootloader" in error["message"], error
     world.is_at("one", tree="two")
+    assert machine.succeed("ls /nix/var/nix/profiles") == first
     # It is tried again by each run, and told each time.
     machine.fail("systemctl start hyper-sync.service")
     assert world.exit_code("hyper-sync.service") == 11
+    # A generation each time would fill the boot menu, and push the good ones out of it.
+    assert machine.succeed("ls /nix/var/nix/profiles") == first
     world.is_at("one", tree="two")
 
     machine.succeed("rm /srv/install-boot-loader")
