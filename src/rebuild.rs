@@ -42,8 +42,10 @@ use flake::{FlakeError, HostFlake};
 /// The input of a rebuild.
 #[derive(Debug, Clone)]
 pub struct RebuildRequest<'a> {
-    /// Action, flake, host, arguments, time limit.
+    /// Flake, host, arguments, time limit, and the action whose effect is wanted in the end.
     pub settings: &'a settings::Rebuild,
+    /// What is done now; a person may want to build or test first.
+    pub action: Action,
     /// The directory that was synced.
     pub target: &'a Path,
     /// The state directory.

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::{CliCommand, Run, validate};
 use crate::Error;
 use crate::exit::Exit;
+use crate::git::CommitId;
 use crate::lock::{self, RunLock};
 use crate::metrics::Stage;
 use crate::process::SystemRunner;
@@ -15,7 +16,7 @@ use crate::rebuild::{
     self, Machine, Outcome, RebuildRecord, RebuildRequest, RebuildStatus, Repeat,
 };
 use crate::report::{self, OutputFormat, Verbosity};
-use crate::settings::{Action, Overrides, Settings};
+use crate::settings::{Action, Settings};
 use crate::state::{Found, Index, StateDir};
 
 /// Rebuild the system from the target as it is
@@ -36,19 +37,23 @@ pub(super) struct Arguments {
 #[derive(Args, Default)]
 pub(super) struct Activation {
     /// What to do with the system that is built [default: switch]
-    #[arg(long, value_name = "ACTION", value_parser = PossibleValuesParser::new(Action::WORDS))]
-    rebuild_action: Option<String>,
+    #[arg(long, value_name = "ACTION", value_parser = action_parser())]
+    rebuild_action: Option<Action>,
     /// Activate also a system that has no hyper-sync timer any more, in a run started by that timer
     #[arg(long)]
     allow_self_removal: bool,
 }
 
 impl Activation {
-    /// With the settings that these options give.
-    pub(super) fn overrides(&self, overrides: Overrides) -> Overrides {
-        let action = self.rebuild_action.as_ref();
-        overrides.with("rebuild.action", "--rebuild-action", action)
+    /// What is to be done now. The setting stays what is wanted in the end, also by the timer.
+    pub(super) fn action(&self, settings: &Settings) -> Action {
+        self.rebuild_action.unwrap_or(settings.rebuild.action)
     }
+}
+
+fn action_parser() -> impl TypedValueParser<Value = Action> {
+    PossibleValuesParser::new(Action::WORDS)
+        .try_map(|word| Action::from_word(&word).ok_or("it is not an action"))
 }
 
 /// The unit that starts updates by itself.
@@ -59,44 +64,45 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How a rebuild came about, and what follows from that.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RebuildPolicy {
+    action: Action,
     repeat: Repeat,
     timer: Option<&'static str>,
-    /// The action that still waits when this one is done.
-    then: Option<Action>,
 }
 
 impl RebuildPolicy {
     /// After a sync: nothing is done twice.
-    pub(super) const UPDATE: Self = Self {
-        repeat: Repeat::IfNeeded,
-        timer: None,
-        then: None,
-    };
+    pub(super) const fn after_sync(action: Action) -> Self {
+        Self {
+            action,
+            repeat: Repeat::IfNeeded,
+            timer: None,
+        }
+    }
 
     fn of(args: &Arguments, settings: &Settings) -> Self {
+        let action = args.activation.action(settings);
         if !args.if_pending {
             // A person who asks for a rebuild may have changed what no key knows.
             return Self {
+                action,
                 repeat: Repeat::Build,
                 timer: None,
-                then: None,
             };
         }
-        let action = settings.rebuild.action;
         Self {
+            action: if args.boot_first {
+                Action::Boot
+            } else {
+                action
+            },
             repeat: Repeat::IfNeeded,
             // So does the unit ask, and nobody inspects what it does.
             timer: (!args.activation.allow_self_removal).then_some(TIMER),
-            then: (args.boot_first && action != Action::Boot).then_some(action),
         }
     }
 }
 
 impl CliCommand for Arguments {
-    fn overrides(&self, global: Overrides) -> Overrides {
-        self.activation.overrides(global)
-    }
-
     fn may_change(&self) -> bool {
         true
     }
@@ -106,7 +112,9 @@ impl CliCommand for Arguments {
         let state = StateDir::open(&settings.state_dir)?;
         state.refuse_other(&settings.target)?;
         if self.if_pending {
-            if RebuildRecord::load(&state)?.pending.is_none() {
+            let record = RebuildRecord::load(&state)?;
+            let (commit, wanted) = (commit(&state)?, settings.rebuild.action);
+            if !record.is_due(commit, wanted, &Machine::here().systems()) {
                 match run.report.format() {
                     OutputFormat::Human => run.report.note("no rebuild waits"),
                     OutputFormat::Json => run.report.json(&None::<Outcome>),
@@ -116,14 +124,7 @@ impl CliCommand for Arguments {
             // The sandbox of the sync before it has hidden some of what is inspected here.
             validate::before_rebuild(settings, run)?;
         }
-        let cause = RebuildPolicy::of(self, settings);
-        let outcome = if self.boot_first {
-            let mut first = settings.clone();
-            first.rebuild.action = Action::Boot;
-            rebuild(cause, &first, &state, run)
-        } else {
-            rebuild(cause, settings, &state, run)
-        }?;
+        let outcome = rebuild(RebuildPolicy::of(self, settings), settings, &state, run)?;
         if run.report.format() == OutputFormat::Json {
             run.report.json(&outcome);
         }
@@ -132,11 +133,15 @@ impl CliCommand for Arguments {
 }
 
 /// Finds out whether a rebuild could begin at all, and opens the state directory for it.
-pub(super) fn preflight(settings: &Settings, run: &mut Run<'_>) -> Result<StateDir, Error> {
+pub(super) fn preflight(
+    policy: RebuildPolicy,
+    settings: &Settings,
+    run: &mut Run<'_>,
+) -> Result<StateDir, Error> {
     let state = StateDir::open(&settings.state_dir)?;
     state.refuse_other(&settings.target)?;
     rebuild::preflight(
-        &request(RebuildPolicy::UPDATE, settings, &state, run)?,
+        &request(policy, settings, &state, run)?,
         &Machine::here(),
         run.env,
         &runner(run),
@@ -146,7 +151,7 @@ pub(super) fn preflight(settings: &Settings, run: &mut Run<'_>) -> Result<StateD
 
 /// Rebuilds, and prints how it went.
 pub(super) fn rebuild(
-    cause: RebuildPolicy,
+    policy: RebuildPolicy,
     settings: &Settings,
     state: &StateDir,
     run: &mut Run<'_>,
@@ -154,20 +159,17 @@ pub(super) fn rebuild(
     // Before the commit is looked up: a sync that is under way would change it.
     let _lock = RunLock::acquire(state, PATIENCE, run.interrupt)?;
     let outcome = rebuild::run(
-        &request(cause, settings, state, run)?,
+        &request(policy, settings, state, run)?,
         &Machine::here(),
         run.env,
         &runner(run),
     )?;
-    if let Some(action) = cause.then {
-        rebuild::mark_pending(state, outcome.commit, action)?;
-    }
     for note in &outcome.notes {
         print_note(note, run);
     }
     if run.report.format() == OutputFormat::Human {
         run.report
-            .text(&format!("{}\n", summary(&outcome, settings)));
+            .text(&format!("{}\n", summary(&outcome, policy.action)));
     }
     Ok(outcome)
 }
@@ -195,25 +197,30 @@ fn print_note(note: &rebuild::RebuildNote, run: &mut Run<'_>) {
 }
 
 fn request<'a>(
-    cause: RebuildPolicy,
+    policy: RebuildPolicy,
     settings: &'a Settings,
     state: &'a StateDir,
     run: &Run<'_>,
 ) -> Result<RebuildRequest<'a>, Error> {
-    let commit = match Index::load(state)? {
-        Found::Whole(index) => Some(index.point.commit),
-        Found::Absent | Found::Damaged(_) => None,
-    };
     Ok(RebuildRequest {
         settings: &settings.rebuild,
+        action: policy.action,
         target: &settings.target,
         state,
         state_file: settings.state_file.as_deref(),
-        commit,
+        commit: commit(state)?,
         verbose: run.report.verbosity() == Verbosity::Verbose,
         exclude: &settings.exclude,
-        timer: cause.timer,
-        repeat: cause.repeat,
+        timer: policy.timer,
+        repeat: policy.repeat,
+    })
+}
+
+/// The commit the tree is at.
+fn commit(state: &StateDir) -> Result<Option<CommitId>, Error> {
+    Ok(match Index::load(state)? {
+        Found::Whole(index) => Some(index.point.commit),
+        Found::Absent | Found::Damaged(_) => None,
     })
 }
 
@@ -221,12 +228,11 @@ fn runner(run: &Run<'_>) -> SystemRunner {
     SystemRunner::new(run.interrupt.clone(), report::pass_through())
 }
 
-fn summary(outcome: &Outcome, settings: &Settings) -> String {
+fn summary(outcome: &Outcome, action: Action) -> String {
     let what = match outcome.status {
-        RebuildStatus::Unchanged => format!(
-            "nothing to do, `{}` of this tree holds already",
-            settings.rebuild.action
-        ),
+        RebuildStatus::Unchanged => {
+            format!("nothing to do, `{action}` of this tree holds already")
+        }
         RebuildStatus::Built => "the system is built and not activated".to_owned(),
         RebuildStatus::Previewed => {
             "the system is built; what its activation would do is shown above".to_owned()

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::rebuild::Activation;
+use super::rebuild::{Activation, RebuildPolicy};
 use super::sync::Remote;
 use super::{CliCommand, Run, rebuild, sync, validate};
 use crate::Error;
@@ -41,7 +41,7 @@ struct Document<'a> {
 
 impl CliCommand for Arguments {
     fn overrides(&self, global: Overrides) -> Overrides {
-        self.activation.overrides(self.remote.overrides(global))
+        self.remote.overrides(global)
     }
 
     fn may_change(&self) -> bool {
@@ -52,10 +52,11 @@ impl CliCommand for Arguments {
         let options = sync::options(&self.remote);
         let applies = options.mode == SyncMode::Apply;
         let rebuilds = applies && !self.skip_rebuild;
+        let policy = RebuildPolicy::after_sync(self.activation.action(settings));
         run.progress.begin(Stage::Sync);
         // Found out now, while nothing has changed.
         let state = rebuilds
-            .then(|| rebuild::preflight(settings, run))
+            .then(|| rebuild::preflight(policy, settings, run))
             .transpose()?;
         let checked = if applies {
             Some(validate::before_sync(
@@ -78,8 +79,7 @@ impl CliCommand for Arguments {
         let rebuilt = if let Some(state) = state.filter(|_| exit == Exit::Done) {
             run.progress.begin(Stage::Rebuild);
             validate::before_rebuild(settings, run)?;
-            let cause = rebuild::RebuildPolicy::UPDATE;
-            Some(rebuild::rebuild(cause, settings, &state, run)?)
+            Some(rebuild::rebuild(policy, settings, &state, run)?)
         } else {
             None
         };

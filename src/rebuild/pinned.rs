@@ -51,7 +51,7 @@ impl<'a> Pin<'a> {
     ) -> Result<Self, UnpinnedReason> {
         let request = context.request;
         let nix = context.find("nix").map_err(|_| UnpinnedReason::NoNix)?;
-        if !context.is_root && request.settings.action != Action::Build {
+        if !context.is_root && request.action != Action::Build {
             return Err(UnpinnedReason::NotRoot);
         }
         let mut args = build_arguments(&request.settings.extra_args)?;
@@ -86,7 +86,7 @@ impl<'a> Pin<'a> {
     pub(super) fn build(&mut self, host: &str) -> Result<PathBuf, ErrorKind> {
         self.snapshot_flake();
         self.check_tree_hash()?;
-        let action = self.context.request.settings.action;
+        let action = self.context.request.action;
 
         let installable = format!(
             "{}#{HOSTS}.\"{host}\".config.system.build.toplevel",
@@ -200,7 +200,7 @@ impl<'a> Pin<'a> {
     fn check_tree_hash(&self) -> Result<(), ErrorKind> {
         let finished = self.metadata()?;
         if !finished.end.is_success() {
-            let action = self.context.request.settings.action;
+            let action = self.context.request.action;
             return Err(Verdict::NotBuilt.into_error(action, finished));
         }
         if finished.tail.contains(NO_SUCH_INPUT) {

@@ -91,7 +91,7 @@ pub(super) fn run(context: &RebuildContext<'_>) -> Result<Outcome, ErrorKind> {
         notes,
     };
 
-    let action = context.request.settings.action;
+    let action = context.request.action;
     if context.request.repeat == Repeat::IfNeeded
         && let Some(key) = pipeline.key()
         && pipeline
@@ -101,7 +101,8 @@ pub(super) fn run(context: &RebuildContext<'_>) -> Result<Outcome, ErrorKind> {
         let system = pipeline.record.built(&key).map(Path::to_owned);
         return pipeline.unchanged(system, Some(key));
     }
-    pipeline.record.set_pending(context.request.commit, action);
+    let wanted = context.request.settings.action;
+    pipeline.record.set_pending(context.request.commit, wanted);
     pipeline.save()?;
     match pin {
         Ok(pin) => pipeline.pinned(pin),
@@ -125,7 +126,7 @@ impl RebuildPipeline<'_> {
     /// Builds the snapshot, and activates exactly the result.
     fn pinned(mut self, mut pin: Pin<'_>) -> Result<Outcome, ErrorKind> {
         let context = self.context;
-        let action = context.request.settings.action;
+        let action = context.request.action;
         pin.update_lock(&mut self.notes);
         let key = self.key();
         let system = match pin.build(&self.host) {
@@ -208,7 +209,7 @@ impl RebuildPipeline<'_> {
     /// `nixos-rebuild` on the live tree.
     fn live(mut self, reason: UnpinnedReason) -> Result<Outcome, ErrorKind> {
         let context = self.context;
-        let action = context.request.settings.action;
+        let action = context.request.action;
         context.find("nixos-rebuild")?;
         self.notes.push(RebuildNote::NotPinned { reason });
         match pinned::refresh_lock(self.flake) {
@@ -294,7 +295,7 @@ impl RebuildPipeline<'_> {
             newly_failed,
             inhibitors,
         } = activated;
-        let action = self.context.request.settings.action;
+        let action = self.context.request.action;
         let status = RebuildStatus::of(verdict, action, newly_failed.is_empty());
         if let Some(system) = &system
             && starts_units(action, verdict)
@@ -330,8 +331,7 @@ impl RebuildPipeline<'_> {
     ) -> Result<Outcome, ErrorKind> {
         let request = self.context.request;
         let status = self.record.last.as_ref().map(|last| last.status);
-        if request.settings.action == Action::Switch && status == Some(RebuildStatus::RebootNeeded)
-        {
+        if request.action == Action::Switch && status == Some(RebuildStatus::RebootNeeded) {
             let inhibitors = match &system {
                 Some(system) => switch_check::inhibitors(self.context, system),
                 None => Vec::new(),
@@ -339,11 +339,11 @@ impl RebuildPipeline<'_> {
             self.notes.push(RebuildNote::RebootNeeded { inhibitors });
         }
         let mut after = self.record.clone();
-        after.pending = None;
         // A newer commit may have the same system.
         if let Some(system) = &system {
             after.remember(system, request.commit, key);
         }
+        after.end_pending(request, system.as_deref(), &self.context.machine.systems());
         if after != self.record {
             self.record = after;
             self.save()?;

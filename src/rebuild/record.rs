@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::RebuildRequest;
 use super::context::RebuildContext;
 use super::machine::{self, Systems};
 use super::outcome::RebuildStatus;
@@ -205,22 +206,64 @@ impl RebuildRecord {
         system: Option<&Path>,
     ) {
         let commit = context.request.commit;
-        if status.is_done() {
-            self.pending = None;
-        }
+        let systems = context.machine.systems();
         if let Some(system) = system {
             self.remember(system, commit, key.clone());
         }
         self.last = Some(LastRebuild {
             commit,
             host: host.to_owned(),
-            action: context.request.settings.action.as_str().to_owned(),
+            action: context.request.action.as_str().to_owned(),
             status,
             key,
             out: system.map(Path::to_owned),
-            booted: context.machine.systems().booted,
+            booted: systems.booted.clone(),
             at: state::now(),
         });
+        if status.is_done() {
+            self.end_pending(context.request, system, &systems);
+        }
+    }
+
+    /// Removes the pending mark after an action that succeeded, if the effect of the configured action holds by it: after a
+    /// `build` or `test` by hand, the configured `switch` is still to be done.
+    pub(super) fn end_pending(
+        &mut self,
+        request: &RebuildRequest<'_>,
+        system: Option<&Path>,
+        systems: &Systems,
+    ) {
+        let Some(pending) = &mut self.pending else {
+            return;
+        };
+        // No activation was cut off.
+        pending.begun = false;
+        let wanted = request.settings.action;
+        let holds = match system {
+            Some(system) if systems.current.is_some() && wanted != Action::DryActivate => {
+                self.holds_of(wanted, system, systems)
+            }
+            _ => request.action == wanted || implies(request.action.as_str(), wanted),
+        };
+        if holds {
+            self.pending = None;
+        }
+    }
+
+    /// Whether a rebuild is to be done: one is pending, or the effect of `wanted` does not hold for the system that was
+    /// built from the commit of the tree.
+    #[must_use]
+    pub fn is_due(&self, commit: Option<CommitId>, wanted: Action, systems: &Systems) -> bool {
+        if self.pending.is_some() {
+            return true;
+        }
+        let of_commit = |build: &&Build| commit.is_some() && build.commit == commit;
+        let built = self.builds.iter().find(of_commit);
+        built.is_some_and(|build| {
+            systems.current.is_some()
+                && wanted != Action::DryActivate
+                && !self.holds_of(wanted, &build.out, systems)
+        })
     }
 
     /// Records what a system was built from.

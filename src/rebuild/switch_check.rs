@@ -13,8 +13,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::error::ErrorKind;
 use super::context::RebuildContext;
+use super::error::ErrorKind;
 use crate::process::{End, Finished, Output};
 use crate::vetted::{self, FileRequirements};
 

@@ -246,6 +246,15 @@ macro_rules! choices {
                     $(Self::$variant => $word,)*
                 }
             }
+
+            /// What a word stands for.
+            #[must_use]
+            pub fn from_word(word: &str) -> Option<Self> {
+                match word {
+                    $($word => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
         }
 
         impl std::fmt::Display for $type {
@@ -258,13 +267,10 @@ macro_rules! choices {
             const TAKES: &'static str = "text";
 
             fn parse(text: &str, _: PathBase<'_>) -> Result<Self, Problem> {
-                match text {
-                    $($word => Ok(Self::$variant),)*
-                    _ => Err(Problem::Choice {
-                        given: text.to_owned(),
-                        choices: Self::WORDS.to_vec(),
-                    }),
-                }
+                Self::from_word(text).ok_or_else(|| Problem::Choice {
+                    given: text.to_owned(),
+                    choices: Self::WORDS.to_vec(),
+                })
             }
 
             fn show(&self) -> toml::Value {

@@ -2,6 +2,7 @@
 
 mod reboot;
 mod switch_check;
+mod wanted;
 mod world;
 
 use std::time::Duration;

@@ -54,7 +54,9 @@ fn an_inhibited_switch_makes_the_system_the_boot_default() {
 fn an_inhibited_test_names_what_needs_the_reboot() {
     let world = with_inhibitors(r#"{"dbus":"dbus"}"#, r#"{"dbus":"broker"}"#);
     let error = world.request(Action::Test).run().unwrap_err();
-    assert!(matches!(&error.kind, ErrorKind::RebootNeeded { inhibitors, .. } if inhibitors == &["dbus"]));
+    assert!(
+        matches!(&error.kind, ErrorKind::RebootNeeded { inhibitors, .. } if inhibitors == &["dbus"])
+    );
     assert_eq!(world.calls(SWITCH), 0);
     assert_eq!(world.system("current"), "old");
 }

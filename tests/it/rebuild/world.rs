@@ -244,6 +244,7 @@ impl FakeSystem {
                 extra_args: vec!["--impure".to_owned()],
                 timeout: Duration::from_secs(600),
             },
+            action,
             commit: "1".repeat(40).parse().unwrap(),
             verbose: false,
             repeat: Repeat::IfNeeded,
@@ -259,6 +260,7 @@ impl FakeSystem {
 pub(super) struct Call<'a> {
     world: &'a FakeSystem,
     settings: Rebuild,
+    action: Action,
     commit: CommitId,
     verbose: bool,
     repeat: Repeat,
@@ -282,6 +284,12 @@ impl Call<'_> {
     /// At the commit whose id is this digit, forty times.
     pub(super) fn at(mut self, digit: &str) -> Self {
         self.commit = digit.repeat(40).parse().unwrap();
+        self
+    }
+
+    /// Where the configuration wants another action in the end.
+    pub(super) fn wanted(mut self, wanted: Action) -> Self {
+        self.settings.action = wanted;
         self
     }
 
@@ -338,6 +346,7 @@ impl Call<'_> {
         let target = world.path("flake/src");
         let request = RebuildRequest {
             settings: &self.settings,
+            action: self.action,
             target: &target,
             state: &state,
             state_file: None,

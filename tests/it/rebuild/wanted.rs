@@ -1,0 +1,93 @@
+//! A rebuild stays to be done until its effect holds: another action by hand, or a reboot, does not end the wait.
+
+use hyper_sync::rebuild::{RebuildRecord, Systems};
+use hyper_sync::settings::Action;
+
+use super::world::World;
+
+fn systems(world: &World) -> Systems {
+    let link = |name| std::fs::canonicalize(world.path(name)).ok();
+    Systems {
+        current: link("current"),
+        booted: link("booted"),
+        profile: link("profile"),
+    }
+}
+
+fn is_due(world: &World, commit: &str, wanted: Action) -> bool {
+    let commit = commit.repeat(40).parse().ok();
+    world.record().is_due(commit, wanted, &systems(world))
+}
+
+#[test]
+fn another_action_by_hand_leaves_the_switch_to_be_done() {
+    for action in [
+        Action::Build,
+        Action::DryActivate,
+        Action::Test,
+        Action::Boot,
+    ] {
+        let world = World::pinned();
+        world.script("nixos-rebuild", "exit 1");
+        let by_hand = world.request(action).wanted(Action::Switch);
+        by_hand.run().unwrap();
+        let pending = world.record().pending.unwrap();
+        assert_eq!((pending.action.as_str(), pending.begun), ("switch", false));
+        assert!(is_due(&world, "1", Action::Switch), "{action}");
+
+        world.request(Action::Switch).run().unwrap();
+        assert_eq!(world.record().pending, None);
+        assert!(!is_due(&world, "1", Action::Switch), "{action}");
+    }
+}
+
+#[test]
+fn a_build_by_hand_does_not_end_the_wait_of_a_switch_that_failed() {
+    let world = World::pinned();
+    world.script("nixos-rebuild", "exit 1");
+    world.script("nix-env", "exit 1");
+    world.request(Action::Switch).run().unwrap_err();
+    let by_hand = world.request(Action::Build).wanted(Action::Switch);
+    by_hand.run().unwrap();
+    assert!(is_due(&world, "1", Action::Switch));
+}
+
+#[test]
+fn an_action_that_does_more_than_is_wanted_ends_the_wait() {
+    for wanted in [Action::Build, Action::Test, Action::Boot] {
+        let world = World::pinned();
+        world.script("nixos-rebuild", "exit 1");
+        let by_hand = world.request(Action::Switch).wanted(wanted);
+        by_hand.run().unwrap();
+        assert_eq!(world.record().pending, None, "{wanted}");
+    }
+}
+
+#[test]
+fn what_a_reboot_or_a_person_has_undone_is_due_without_a_mark() {
+    let world = World::pinned();
+    world.script("nixos-rebuild", "exit 1");
+    world.request(Action::Switch).run().unwrap();
+    for (link, wanted) in [("current", Action::Test), ("profile", Action::Boot)] {
+        assert!(!is_due(&world, "1", wanted));
+        world.link(link, "old");
+        assert!(is_due(&world, "1", wanted), "{link}");
+        assert!(is_due(&world, "1", Action::Switch), "{link}");
+        world.link(link, "new");
+    }
+    assert!(!is_due(&world, "1", Action::Switch));
+    assert!(
+        !is_due(&world, "2", Action::Switch),
+        "never built: only a mark says so"
+    );
+}
+
+#[test]
+fn without_systems_to_compare_only_the_mark_counts() {
+    let world = World::pinned();
+    world.script("nixos-rebuild", "exit 1");
+    world.request(Action::Switch).run().unwrap();
+    let record: RebuildRecord = world.record();
+    let commit = "1".repeat(40).parse().ok();
+    assert!(!record.is_due(commit, Action::Switch, &Systems::default()));
+}
