@@ -3,19 +3,19 @@
 use hyper_sync::rebuild::{ErrorKind, RebuildNote, RebuildStatus};
 use hyper_sync::settings::Action;
 
-use super::world::World;
+use super::world::FakeSystem;
 
 const SWITCH: &str = "store/new/bin/switch-to-configuration";
 
 /// A machine whose `nixos-rebuild` is too old to activate a system that is built.
-fn machine() -> World {
-    let world = World::pinned();
+fn machine() -> FakeSystem {
+    let world = FakeSystem::pinned();
     world.script("nixos-rebuild", "exit 1");
     world
 }
 
 /// A machine whose running and new systems have these tables of inhibitors.
-fn with_inhibitors(running: &str, new: &str) -> World {
+fn with_inhibitors(running: &str, new: &str) -> FakeSystem {
     let world = machine();
     world.write("store/old/switch-inhibitors", running);
     world.write("store/new/switch-inhibitors", new);
@@ -114,7 +114,7 @@ fn a_system_that_does_not_know_the_check_is_activated() {
 
 #[test]
 fn nixos_rebuild_that_meets_an_inhibitor_is_asked_for_the_boot_default() {
-    let world = World::new();
+    let world = FakeSystem::new();
     world.switches_to("nixos-rebuild", "new");
     world.script(
         "nixos-rebuild.1",

@@ -3,9 +3,9 @@
 use hyper_sync::rebuild::{RebuildRecord, Systems};
 use hyper_sync::settings::Action;
 
-use super::world::World;
+use super::world::FakeSystem;
 
-fn systems(world: &World) -> Systems {
+fn systems(world: &FakeSystem) -> Systems {
     let link = |name| std::fs::canonicalize(world.path(name)).ok();
     Systems {
         current: link("current"),
@@ -14,7 +14,7 @@ fn systems(world: &World) -> Systems {
     }
 }
 
-fn is_due(world: &World, commit: &str, wanted: Action) -> bool {
+fn is_due(world: &FakeSystem, commit: &str, wanted: Action) -> bool {
     let commit = commit.repeat(40).parse().ok();
     world.record().is_due(commit, wanted, &systems(world))
 }
@@ -27,7 +27,7 @@ fn another_action_by_hand_leaves_the_switch_to_be_done() {
         Action::Test,
         Action::Boot,
     ] {
-        let world = World::pinned();
+        let world = FakeSystem::pinned();
         world.script("nixos-rebuild", "exit 1");
         let by_hand = world.request(action).wanted(Action::Switch);
         by_hand.run().unwrap();
@@ -43,7 +43,7 @@ fn another_action_by_hand_leaves_the_switch_to_be_done() {
 
 #[test]
 fn a_build_by_hand_does_not_end_the_wait_of_a_switch_that_failed() {
-    let world = World::pinned();
+    let world = FakeSystem::pinned();
     world.script("nixos-rebuild", "exit 1");
     world.script("nix-env", "exit 1");
     world.request(Action::Switch).run().unwrap_err();
@@ -55,7 +55,7 @@ fn a_build_by_hand_does_not_end_the_wait_of_a_switch_that_failed() {
 #[test]
 fn an_action_that_does_more_than_is_wanted_ends_the_wait() {
     for wanted in [Action::Build, Action::Test, Action::Boot] {
-        let world = World::pinned();
+        let world = FakeSystem::pinned();
         world.script("nixos-rebuild", "exit 1");
         let by_hand = world.request(Action::Switch).wanted(wanted);
         by_hand.run().unwrap();
@@ -65,7 +65,7 @@ fn an_action_that_does_more_than_is_wanted_ends_the_wait() {
 
 #[test]
 fn what_a_reboot_or_a_person_has_undone_is_due_without_a_mark() {
-    let world = World::pinned();
+    let world = FakeSystem::pinned();
     world.script("nixos-rebuild", "exit 1");
     world.request(Action::Switch).run().unwrap();
     for (link, wanted) in [("current", Action::Test), ("profile", Action::Boot)] {
@@ -84,7 +84,7 @@ fn what_a_reboot_or_a_person_has_undone_is_due_without_a_mark() {
 
 #[test]
 fn without_systems_to_compare_only_the_mark_counts() {
-    let world = World::pinned();
+    let world = FakeSystem::pinned();
     world.script("nixos-rebuild", "exit 1");
     world.request(Action::Switch).run().unwrap();
     let record: RebuildRecord = world.record();
