@@ -29,25 +29,20 @@ use crate::state::StateDir;
 use crate::threads;
 
 mod conflicts;
-mod copies;
 mod error;
 mod execute;
-mod finish;
 mod inspect;
 mod order;
 mod preflight;
 mod recover;
-mod stage;
 mod staging;
 mod transaction;
 pub mod undo;
-mod update;
 
 pub use conflicts::kept as late_edits;
 pub use error::{ContentError, Error, RecoveryProblem};
 pub use recover::{Recovered, is_active, recover};
-pub use transaction::{Change, Image, NotATx, Transaction, TxId};
-pub use update::Update;
+pub use transaction::{Change, Image, NotATx, Transaction, TxId, Update};
 
 use staging::Staging;
 
@@ -203,7 +198,7 @@ impl Prepared<'_> {
             made,
         } = staged;
         match self.activate(record) {
-            Ok(()) => finish::run(
+            Ok(()) => execute::run(
                 execute::Execution::new(self.target, self.state, &transaction, staging),
                 self.on_progress,
             )
@@ -269,20 +264,20 @@ impl Prepared<'_> {
         let total = transaction.changes.len() as u64;
         let staging = Staging::open(target)?;
         preflight::check_case(&staging, transaction)?;
-        let mut kept = copies::Copies::begin(state, transaction.id)?;
+        let mut kept = undo::Copies::begin(state, transaction.id)?;
         for (number, operation) in self.update.plan.operations().iter().enumerate() {
             let change = &transaction.changes[number];
             kept.copy(target, operation, &change.before, self.interrupt)?;
-            stage::write(&staging, number, change, content)?;
+            staging::write(&staging, number, change, content)?;
             (self.on_progress)(number as u64 + 1, total);
             self.heed()?;
         }
-        stage::directories(&staging, target, transaction)?;
+        staging::directories(&staging, target, transaction)?;
         let record = recover::RecordDirectory::write(state, transaction, &kept)?;
         // Everything was written before the first of it is waited for. The root, so that the staging directory has its name.
         let root = target.directory(None)?;
         let mut unsynced: Vec<Unsynced<'_>> = kept.unsynced().collect();
-        unsynced.extend(stage::unsynced(&staging, transaction));
+        unsynced.extend(staging::unsynced(&staging, transaction));
         unsynced.push(record.unsynced());
         unsynced.extend(root.as_ref().map(Unsynced::Names));
         sync_all(&unsynced)?;

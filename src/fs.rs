@@ -27,7 +27,6 @@ mod directory;
 mod error;
 mod faults;
 mod flush;
-mod permissions;
 mod replace;
 mod stat;
 mod write;

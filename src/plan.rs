@@ -25,14 +25,14 @@ use crate::settings::LocalEdits;
 pub use crate::state::{Kept, SkipReason};
 
 mod error;
-mod losses;
 mod planner;
-mod put_back;
 
 pub use error::{Conflict, Error};
-pub use put_back::InTheWay;
 
 use planner::Planner;
+
+/// Fewer lost files than this are no mass deletion, however small the tree is.
+const MANY: usize = 10;
 
 /// What the plan goes by besides the three trees.
 #[derive(Debug, Clone)]
@@ -68,6 +68,15 @@ pub struct Plan {
     index: Arc<BTreeMap<RelPath, File>>,
     counts: Counts,
     in_the_way: Vec<InTheWay>,
+}
+
+/// Work that cannot be put back, for something else is where it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InTheWay {
+    /// Where it was.
+    pub path: RelPath,
+    /// What stands there: a file above it, or a directory with files in its place.
+    pub by: RelPath,
 }
 
 /// One path that changes.
@@ -129,6 +138,73 @@ impl Plan {
             ..Self::default()
         }
     }
+
+    /// Puts somebody's work back: afterwards it counts as a local edit, for what is ours stays the commit's.
+    ///
+    /// A path where there is work of today (one that the plan keeps) is left alone, and so is one whose place is taken
+    /// once the plan is carried out: see [`in_the_way`](Self::in_the_way).
+    pub fn put_back(
+        &mut self,
+        files: &BTreeMap<RelPath, File>,
+        base: &BTreeMap<RelPath, File>,
+        local: &BTreeMap<RelPath, Local>,
+    ) {
+        for (path, file) in files {
+            if self.kept.iter().any(|kept| kept.path == *path) {
+                continue;
+            }
+            if let Some(by) = self.taken(path, local) {
+                self.in_the_way.push(InTheWay {
+                    path: path.clone(),
+                    by,
+                });
+                continue;
+            }
+            self.operations.retain(|operation| operation.path != *path);
+            let here = local.get(path).unwrap_or(&Local::Missing);
+            if !here.is(file) {
+                let edited =
+                    *here != Local::Missing && !base.get(path).is_some_and(|ours| here.is(ours));
+                self.operations.push(Operation {
+                    path: path.clone(),
+                    before: here.clone(),
+                    after: Some(*file),
+                    edited,
+                });
+            }
+        }
+        self.operations.sort_by(|a, b| a.path.cmp(&b.path));
+    }
+
+    /// What could not be put back.
+    #[must_use]
+    pub fn in_the_way(&self) -> &[InTheWay] {
+        &self.in_the_way
+    }
+
+    /// What takes the place of a file at `path` once the plan is carried out.
+    fn taken(&self, path: &RelPath, local: &BTreeMap<RelPath, Local>) -> Option<RelPath> {
+        let planned = |path: &RelPath| self.operations.iter().find(|known| known.path == *path);
+        let is_file = |path: &RelPath| match planned(path) {
+            Some(operation) => operation.after.is_some(),
+            None => local
+                .get(path)
+                .is_some_and(|local| !matches!(local, Local::Missing | Local::Directory { .. })),
+        };
+        let above = path.ancestors().into_iter().find(is_file);
+        let comes_below = || {
+            let mut created = self.operations.iter().filter(|known| known.after.is_some());
+            created.any(|known| known.path != *path && known.path.starts_with(path))
+        };
+        let stays_below = || match local.get(path) {
+            Some(Local::Directory { below, .. }) => {
+                below.foreign.is_some() || below.paths.iter().any(is_file)
+            }
+            Some(Local::Special { .. }) => planned(path).is_none(),
+            _ => false,
+        };
+        above.or_else(|| (comes_below() || stays_below()).then(|| path.clone()))
+    }
 }
 
 /// The files of a commit that are managed, as they should be on disk.
@@ -156,7 +232,18 @@ pub fn check_required(
     policy: &Policy,
     leads_to_file: &dyn Fn(&RelPath) -> Option<bool>,
 ) -> Result<(), Error> {
-    losses::check_links(remote, policy, leads_to_file)
+    if policy.mass_delete == MassDelete::Allow {
+        return Ok(());
+    }
+    let is_link = |path: &RelPath| {
+        let file = remote.get(path);
+        file.is_some_and(|file| file.mode == FileMode::Symlink)
+    };
+    let mut links = policy.require.iter().filter(|path| is_link(path));
+    match links.find(|path| leads_to_file(path) == Some(false)) {
+        Some(path) => Err(Error::RequiredGone { path: path.clone() }),
+        None => Ok(()),
+    }
 }
 
 /// Plans the way from `local` to `remote`.
@@ -169,8 +256,34 @@ pub fn plan(
     remote: &Arc<BTreeMap<RelPath, File>>,
     policy: &Policy,
 ) -> Result<Plan, Error> {
-    losses::check(base, remote, policy)?;
+    check_losses(base, remote, policy)?;
     Planner::new(base, local, remote, policy).run()
+}
+
+/// Refuses a commit that would, unless that is allowed.
+fn check_losses(
+    base: &BTreeMap<RelPath, File>,
+    remote: &BTreeMap<RelPath, File>,
+    policy: &Policy,
+) -> Result<(), Error> {
+    if policy.mass_delete == MassDelete::Allow {
+        return Ok(());
+    }
+    let mut required = policy.require.iter();
+    if let Some(path) =
+        required.find(|path| base.contains_key(*path) && !remote.contains_key(*path))
+    {
+        return Err(Error::RequiredGone { path: path.clone() });
+    }
+    let lost = base.len().saturating_sub(remote.len());
+    let most = lost >= MANY && remote.len() * 2 < base.len();
+    if most || (remote.is_empty() && !base.is_empty()) {
+        return Err(Error::MassDelete {
+            before: base.len(),
+            after: remote.len(),
+        });
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@ use crate::settings::{Env, Settings};
 use crate::source::Interrupt;
 
 mod error;
-mod followed;
 mod guard;
 mod hold;
 mod inventory;
@@ -22,7 +21,6 @@ mod restore;
 mod rollback;
 mod session;
 mod stand_ins;
-mod sync_state;
 mod unreached;
 
 pub use error::Error;

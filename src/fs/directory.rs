@@ -246,6 +246,21 @@ impl Directory {
             .map_err(|errno| self.failure("create", name, errno))
     }
 
+    /// Sets the permission bits of a file or directory inside. No symlink is followed.
+    pub(crate) fn set_mode(&self, name: &str, mode: u32) -> Result<(), Failure> {
+        let failure = |errno| self.failure("set the mode of", name, errno);
+        // By descriptor: a name could be swapped for a symlink between an `lstat` of it and `chmod`.
+        let fd = sys::openat(&self.fd, name, READ, Mode::empty()).map_err(failure)?;
+        let stat = sys::fstat(&fd).map_err(failure)?;
+        match Stat::from_sys(&stat).kind {
+            FileKind::File | FileKind::Directory => {}
+            FileKind::Symlink | FileKind::Special => return Err(failure(Errno::INVAL)),
+        }
+        self.check("chmod", name.as_ref(), About::Mode(mode))
+            .and_then(|()| sys::fchmod(&fd, Mode::from_raw_mode(mode)))
+            .map_err(failure)
+    }
+
     /// Moves a name, over whatever file is there.
     pub(crate) fn rename(
         &self,

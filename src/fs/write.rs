@@ -1,13 +1,15 @@
 //! The write half of the target: its directories, opened for change, and what stands against a change.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{
     self as sys, Access, AtFlags, Mode, StatVfsMountFlags, StatxAttributes, StatxFlags,
 };
 use rustix::io::Errno;
 
-use super::{Directory, Error, Failure, Faults, LIST, Target, is_absent};
+use super::directory::READ;
+use super::faults::About;
+use super::{Directory, Error, Failure, Faults, LIST, Stat, Target, is_absent};
 use crate::git::RelPath;
 
 /// Why a path cannot be changed, found before anything is.
@@ -103,6 +105,65 @@ impl Target {
                 Err(Failure::new("open", &shown, errno))
             }
         }
+    }
+
+    /// Sets the permission bits of a file or directory (`None`: the target itself). No symlink is followed.
+    pub(crate) fn set_mode(&self, path: Option<&RelPath>, mode: u32) -> Result<(), Error> {
+        let (parent, name) = match path {
+            None => (None, "."),
+            Some(path) => (path.parent(), path.name()),
+        };
+        let shown = path.map_or(".", RelPath::as_str);
+        let opened = match &parent {
+            None => self.reopen_root(LIST),
+            Some(parent) => self.resolve(parent, LIST),
+        };
+        let fd = opened.map_err(|errno| Error::io_at("set the mode of", shown, errno))?;
+        self.at(fd, parent.as_ref())
+            .set_mode(name, mode)
+            .map_err(|failure| Error::of(shown, failure))
+    }
+
+    /// Takes the [bits](Stat::excess) from a file that no file of ours has, if it still looks as it did: false if not.
+    pub(crate) fn close(&self, path: &RelPath, seen: &Stat) -> Result<bool, Error> {
+        let io = |errno| Error::io("set the mode of", path, errno);
+        let fd = match self.resolve(path, READ) {
+            Ok(fd) => fd,
+            Err(errno) if is_absent(errno) => return Ok(false),
+            Err(errno) => return Err(io(errno)),
+        };
+        let stat = sys::fstat(&fd).map_err(io)?;
+        if Stat::from_sys(&stat) != *seen {
+            return Ok(false);
+        }
+        let mode = seen.mode & !seen.excess();
+        let shown = self.path.join(path);
+        self.faults
+            .check("chmod", &shown, Path::new(""), About::Mode(mode))
+            .and_then(|()| sys::fchmod(&fd, Mode::from_raw_mode(mode)))
+            .map_err(io)?;
+        Ok(true)
+    }
+
+    /// Makes a directory of the target, and what is missing above it.
+    pub(crate) fn make_directories(&self, path: &RelPath) -> Result<(), Failure> {
+        let root = self.reopen_root(LIST);
+        let root = root.map_err(|errno| Failure::new("open", &self.path, errno))?;
+        let mut here = Directory::from_fd(root, self.path.clone(), self.faults.clone());
+        for name in path.components() {
+            here = here.make_child(name, 0o755)?;
+        }
+        Ok(())
+    }
+
+    /// `lstat` of the target itself; `None` where it does not exist.
+    pub(crate) fn own_stat(&self) -> Result<Option<Stat>, Error> {
+        let Some(root) = self.root() else {
+            return Ok(None);
+        };
+        sys::fstat(root)
+            .map(|stat| Some(Stat::from_sys(&stat)))
+            .map_err(|errno| Error::io_at("inspect", ".", errno))
     }
 
     /// For one path after the other.

@@ -1,16 +1,16 @@
 //! The index: what we wrote into the target, the base of the three-way plan and a cache of hashes.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
+use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::sealed::{self, Found, SealedFormat};
 use super::{Error, StateDir};
 use crate::fs::{Durability, Stat, Unsynced};
 use crate::git::{BlobId, CommitId, File, FileMode, RelPath, TreeId};
-
-mod time;
 
 const NAME: &str = "index";
 const FORMAT: SealedFormat = SealedFormat {
@@ -96,10 +96,10 @@ pub struct StatData {
     /// Size in bytes.
     pub size: u64,
     /// Last change of content, nanoseconds since 1970.
-    #[serde(deserialize_with = "time::read")]
+    #[serde(deserialize_with = "read_time")]
     pub mtime: i128,
     /// Last change of the inode, nanoseconds since 1970.
-    #[serde(deserialize_with = "time::read")]
+    #[serde(deserialize_with = "read_time")]
     pub ctime: i128,
     /// Inode number.
     pub ino: u64,
@@ -116,7 +116,7 @@ impl Serialize for Owned {
 /// As an array, as above.
 impl Serialize for StatData {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let [mtime, ctime] = [self.mtime, self.ctime].map(time::Written);
+        let [mtime, ctime] = [self.mtime, self.ctime].map(Nanoseconds);
         (self.size, mtime, ctime, self.ino).serialize(serializer)
     }
 }
@@ -191,6 +191,51 @@ impl Owned {
     }
 }
 
+/// Nanoseconds since 1970, in JSON.
+///
+/// `serde_json` reads and writes an `i64` several times as fast as an `i128`, and it covers the years 1678 to 2261. A
+/// time beyond them is written all the same; it is read as one near to it, so that its file is hashed again.
+struct Nanoseconds(i128);
+
+impl Serialize for Nanoseconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match i64::try_from(self.0) {
+            Ok(time) => serializer.serialize_i64(time),
+            Err(_) => serializer.serialize_i128(self.0),
+        }
+    }
+}
+
+fn read_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i128, D::Error> {
+    struct Time;
+
+    impl Visitor<'_> for Time {
+        type Value = i128;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("nanoseconds since 1970")
+        }
+
+        fn visit_i64<E: de::Error>(self, time: i64) -> Result<i128, E> {
+            Ok(time.into())
+        }
+
+        fn visit_u64<E: de::Error>(self, time: u64) -> Result<i128, E> {
+            Ok(time.into())
+        }
+
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a time that no file has will do"
+        )]
+        fn visit_f64<E: de::Error>(self, time: f64) -> Result<i128, E> {
+            Ok(time as i128)
+        }
+    }
+
+    deserializer.deserialize_i64(Time)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,5 +267,33 @@ mod tests {
         let coarse = 1_700_000_000_000_000_000;
         assert!(StatData::of(&stat(0, coarse), coarse + 2_000_000_001).is_some());
         assert!(StatData::of(&stat(0, coarse), coarse + 1_999_999_999).is_none());
+    }
+
+    fn round_trip(time: i128) -> i128 {
+        let json = serde_json::to_string(&Nanoseconds(time)).unwrap();
+        assert_eq!(json, time.to_string());
+        read_time(&mut serde_json::Deserializer::from_str(&json)).unwrap()
+    }
+
+    #[test]
+    fn a_time_comes_back() {
+        for time in [
+            0,
+            1,
+            -1,
+            1_700_000_000_123_456_789,
+            i64::MIN.into(),
+            u64::MAX.into(),
+        ] {
+            assert_eq!(round_trip(time), time);
+        }
+    }
+
+    #[test]
+    fn a_time_beyond_all_years_comes_back_as_some_other_time() {
+        let beyond = i128::from(i64::MAX) * 1_000_000_000 + 7;
+        for time in [beyond, -beyond, beyond + 1] {
+            assert_ne!(round_trip(time), time);
+        }
     }
 }

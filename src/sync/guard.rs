@@ -1,11 +1,15 @@
 //! What keeps a sync from a commit that its name refers to: a rollback from it, or a tag that was set anew.
 
-use super::followed::{Followed, Name};
+use serde::{Deserialize, Serialize};
+
 use super::pipeline::Goal;
 use super::restore::Edits;
-use super::{Hold, Options, Session, StateNote, SyncContext, SyncMode};
+use super::{Error, Hold, Options, Session, StateNote, SyncContext, SyncMode};
 use crate::git::CommitId;
+use crate::settings::Trust;
 use crate::source::{RefKind, ResolvedRef, Source};
+use crate::state::sealed::{self, Found, SealedFormat};
+use crate::state::{self, StateDir};
 
 /// What is known of the name and of past rollbacks.
 pub(super) struct Guard<'a> {
@@ -99,5 +103,112 @@ impl<'a> Guard<'a> {
             Hold::replace(self.session.state(), None)?;
         }
         Ok(self.followed.clone().remember(self.session.state(), name)?)
+    }
+}
+
+const NAME: &str = "followed";
+const FORMAT: SealedFormat = SealedFormat {
+    kind: "followed",
+    version: 1,
+};
+
+/// So many names are kept; the one that was not asked for the longest goes first.
+const NAMES_MAX: usize = 100;
+
+/// What names stood for, the last one that was asked for at the end.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Followed {
+    names: Vec<Name>,
+}
+
+/// A name of a repository, and what it stood for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Name {
+    /// As it was asked for.
+    reference: String,
+    /// The repository, without credentials.
+    repository: String,
+    /// How the name was understood.
+    kind: RefKind,
+    /// The commit of a tag. That of a branch is the index's, and not written once more at each update.
+    tag: Option<CommitId>,
+}
+
+impl Name {
+    /// What a name refers to.
+    fn new(reference: &str, repository: String, resolved: &ResolvedRef) -> Self {
+        Self {
+            reference: reference.to_owned(),
+            repository,
+            kind: resolved.kind,
+            tag: (resolved.kind == RefKind::Tag).then_some(resolved.commit),
+        }
+    }
+
+    /// Whether both are the same tag, which may be asked for by its whole name too.
+    fn is_same_tag(&self, other: &Self) -> bool {
+        let short = |name: &Self| {
+            let reference = name.reference.as_str();
+            let short = reference.strip_prefix("refs/tags/").unwrap_or(reference);
+            (name.kind == RefKind::Tag).then(|| short.to_owned())
+        };
+        short(self).is_some() && short(self) == short(other)
+    }
+}
+
+impl Followed {
+    /// Reads it. A damaged one counts as none, as for a name that is followed for the first time.
+    fn load(state: &StateDir) -> Result<Self, state::Error> {
+        Ok(match sealed::read(state.directory(), NAME, FORMAT)? {
+            Found::Whole(followed) => followed,
+            Found::Absent => Self::default(),
+            Found::Damaged(damage) => {
+                tracing::warn!(%damage, "which commits the followed tags were is not known any more");
+                Self::default()
+            }
+        })
+    }
+
+    /// Takes over what a name refers to, durable, where that is not known yet.
+    fn remember(mut self, state: &StateDir, now: Name) -> Result<(), state::Error> {
+        if self.names.contains(&now) {
+            return Ok(());
+        }
+        self.names.retain(|known| {
+            let is_same = known.reference == now.reference || known.is_same_tag(&now);
+            known.repository != now.repository || !is_same
+        });
+        self.names.push(now);
+        let given_up = self.names.len().saturating_sub(NAMES_MAX);
+        self.names.drain(..given_up);
+        sealed::write(state.directory(), NAME, FORMAT, &self)
+    }
+
+    /// An error where a name refers to another kind of thing now, or is a tag of another commit.
+    fn check(&self, now: &Name, trust: &Trust) -> Result<(), Error> {
+        let names = self.names.iter();
+        for known in names.filter(|known| known.repository == now.repository) {
+            let reference = || now.reference.clone();
+            if known.reference == now.reference && known.kind != now.kind {
+                return Err(Error::RefKind {
+                    reference: reference(),
+                    was: known.kind,
+                    is: now.kind,
+                });
+            }
+            match (known.tag, now.tag) {
+                (Some(from), Some(to))
+                    if known.is_same_tag(now) && from != to && !trust.moving_tags =>
+                {
+                    return Err(Error::MovedTag {
+                        reference: reference(),
+                        from,
+                        to,
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }

@@ -11,7 +11,7 @@ use super::restore::Edits;
 use super::stand_ins::ObservedContent;
 use super::{
     Error, OpenMode, Options, Outcome, Session, StateNote, Step, SyncContext, SyncMode, modes,
-    outcome, sync_state,
+    outcome,
 };
 use crate::apply::{self, Applied, Content};
 use crate::git::{CommitId, RelPath, Tree};
@@ -193,7 +193,7 @@ impl SyncPipeline<'_> {
             let modes = self.close_modes(&planned);
             let outcome = self.outcome(&staged, point, planned, applied, modes)?;
             if mode == SyncMode::Apply {
-                sync_state::write(self.context, self.session, &outcome)?;
+                outcome::write_state(self.context, self.session, &outcome)?;
             }
             // A check brings listings too.
             repack(store);
