@@ -25,6 +25,7 @@
 //! | `undo/<id>/transaction` | sealed, `transaction 2` | what a past transaction changed |
 //! | `undo/<id>/<object>` | bytes | a file that it replaced, under the id of its blob |
 //! | `undo/<id>/edited` | empty | it replaced local edits |
+//! | `undo/<id>/bytes-<number>` | empty | the size of its copies |
 //! | `conflicts/<id>/` | directory tree | edits made while that transaction was carried out |
 //!
 //! While a run works, and after one that was killed, also these; the next run finishes or removes what it finds.

@@ -1,8 +1,11 @@
-//! What past updates replaced: `undo/<id>`, the record of the transaction and every replaced content under its id.
+//! Copies of the files that updates replaced: `undo/<id>` has the transaction's record, and each content under its id.
 //!
-//! Every content is hashed when it is read: a damaged one is never used.
+//! They are made before an update changes anything, in `undo/<id>.part`, which is renamed when the update is finished.
+//! The last ten are kept, and older ones that replaced local edits, because there is no other copy of those. Together
+//! they take a gigabyte at most. Each content is hashed when it is read: a damaged one is never used.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,20 +22,24 @@ use crate::state::{self, CONFLICTS, Found, StateDir, TX, UNDO, sealed};
 
 const RECORD: &str = "transaction";
 const PART: &str = ".part";
-/// An empty file beside the copies of an update that has replaced local edits, so that no record need be read to know.
+/// An empty file beside the copies of an update that replaced local edits. It saves reading up to a hundred records,
+/// each with the whole index, after every update.
 const EDITED: &str = "edited";
+
+/// An empty file beside them whose name has the bytes of all copies.
+const BYTES: &str = "bytes-";
 
 /// How many transactions are kept.
 const KEPT: usize = 10;
-/// Among how many those that have replaced local edits are kept: putting edits back one by one makes many.
+/// Among how many those that replaced local edits are kept: restoring edits one by one makes many.
 const KEPT_EDITED: usize = 100;
-/// How many bytes they may take together; the last one stays in any case.
+/// The bytes that they may take together; the newest is always kept.
 const KEPT_BYTES: u64 = 1 << 30;
 
-/// What an update replaced cannot be had back.
+/// A replaced content cannot be restored.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Error {
-    /// It was too long ago, or never was.
+    /// The update is too old, or never existed.
     #[error("update {id} is not kept any more")]
     #[diagnostic(
         code(hyper_sync::undo::gone),
@@ -108,7 +115,7 @@ impl From<Failure> for Error {
     }
 }
 
-/// The updates that are kept, newest first. Of a damaged one the record is reported as damaged when it is loaded.
+/// The updates that are kept, newest first. A damaged record is reported when it is loaded.
 pub fn list(state: &StateDir) -> Result<Vec<TxId>, Error> {
     let mut kept = numbers(state, UNDO)?;
     kept.reverse();
@@ -180,7 +187,7 @@ pub(super) fn numbers(state: &StateDir, directory: &str) -> Result<Vec<TxId>, st
     Ok(numbers)
 }
 
-/// The number of the next transaction: no directory of an earlier one is ever written into again.
+/// The number of the next transaction: the directory of an earlier one is never written to again.
 pub(super) fn next_id(state: &StateDir) -> Result<TxId, super::Error> {
     let mut last = 0;
     for name in [UNDO, CONFLICTS, TX] {
@@ -191,12 +198,13 @@ pub(super) fn next_id(state: &StateDir) -> Result<TxId, super::Error> {
     Ok(TxId(last + 1))
 }
 
-/// The copies an update makes before it changes anything.
+/// The copies that an update makes before it changes anything.
 #[derive(Debug)]
 pub(super) struct Copies {
     undo: Directory,
     directory: Directory,
     copied: BTreeSet<BlobId>,
+    bytes: u64,
 }
 
 impl Copies {
@@ -206,10 +214,11 @@ impl Copies {
             directory: undo.make_child(format!("{id}{PART}"), 0o700)?,
             undo,
             copied: BTreeSet::new(),
+            bytes: 0,
         })
     }
 
-    /// Copies what an operation will replace or remove. What is not any more what the plan saw makes the plan stale.
+    /// Copies the file that an operation replaces or removes. If it differs from what the plan saw, the plan is stale.
     pub(super) fn copy(
         &mut self,
         target: &Target,
@@ -261,6 +270,7 @@ impl Copies {
             return Err(stale());
         }
         self.copied.insert(id);
+        self.bytes = self.bytes.saturating_add(size);
         Ok(())
     }
 
@@ -273,10 +283,12 @@ impl Copies {
         if transaction.changes.iter().any(|change| change.edited) {
             self.directory.create(EDITED)?;
         }
+        let bytes = self.bytes.saturating_add(sealed.size());
+        self.directory.create(format!("{BYTES}{bytes}"))?;
         Ok(sealed.put(&self.directory, RECORD)?)
     }
 
-    /// What of it is to be made durable.
+    /// The files and directories to flush.
     pub(super) fn unsynced(&self) -> impl Iterator<Item = Unsynced<'_>> {
         let names = self.copied.iter().map(ToString::to_string);
         names
@@ -289,7 +301,7 @@ impl Copies {
     }
 }
 
-/// Gives on what it reads.
+/// A reader that also writes what it reads to a copy.
 struct Tee<'a> {
     reader: &'a mut dyn Read,
     write: &'a mut dyn FnMut(&[u8]) -> std::io::Result<()>,
@@ -303,7 +315,7 @@ impl Read for Tee<'_> {
     }
 }
 
-/// The record of the one update whose copies have no name yet; `None` where that is not clear.
+/// The record of the only update with copies in a `.part` directory; `None` if there is not exactly one.
 pub(super) fn unfinished(state: &StateDir) -> Result<Option<Transaction>, super::Error> {
     let Some(undo) = state.directory().child(UNDO)? else {
         return Ok(None);
@@ -323,8 +335,7 @@ pub(super) fn unfinished(state: &StateDir) -> Result<Option<Transaction>, super:
     )
 }
 
-/// Gives the copies of a finished update their name, durable with the directory that is returned. Done already, it does
-/// nothing.
+/// Renames the copies of a finished update, durable once the returned directory is flushed. May be called again.
 pub(super) fn publish(state: &StateDir, id: TxId) -> Result<Directory, super::Error> {
     let undo = state.make(UNDO)?;
     let part = format!("{id}{PART}");
@@ -335,7 +346,7 @@ pub(super) fn publish(state: &StateDir, id: TxId) -> Result<Directory, super::Er
     Ok(undo)
 }
 
-/// Gives all copies a name, as far as they have none, though their record may be damaged.
+/// Renames all `.part` directories, even those with a damaged record.
 pub(super) fn publish_all(state: &StateDir) -> Result<(), super::Error> {
     let undo = state.make(UNDO)?;
     for part in parts(&undo)? {
@@ -346,7 +357,7 @@ pub(super) fn publish_all(state: &StateDir) -> Result<(), super::Error> {
     Ok(undo.sync()?)
 }
 
-/// Whether copies without a name hold this content.
+/// Whether a `.part` directory has this content.
 pub(super) fn has(state: &StateDir, id: BlobId) -> Result<bool, super::Error> {
     let Some(undo) = state.directory().child(UNDO)? else {
         return Ok(false);
@@ -361,7 +372,7 @@ pub(super) fn has(state: &StateDir, id: BlobId) -> Result<bool, super::Error> {
     Ok(false)
 }
 
-/// Removes the copies of updates that never came to their commit point.
+/// Removes the copies of updates that did not reach their commit point.
 pub(super) fn sweep(state: &StateDir) -> Result<(), super::Error> {
     let Some(undo) = state.directory().child(UNDO)? else {
         return Ok(());
@@ -396,7 +407,7 @@ fn parts(undo: &Directory) -> Result<Vec<String>, Failure> {
     Ok(parts.filter(|name| name.ends_with(PART)).collect())
 }
 
-/// What is to be known of an update to keep it or not.
+/// What decides whether an update is kept.
 #[derive(Debug, Default)]
 struct Summary {
     bytes: u64,
@@ -409,10 +420,15 @@ impl Summary {
             return Ok(Self::default());
         };
         let names = directory.list()?;
-        let bytes = names.iter().try_fold(0, |total, name| {
-            let size = directory.stat(name)?.map_or(0, |stat| stat.size);
-            Ok::<u64, Failure>(total + size)
-        })?;
+        let recorded = |name: &OsString| name.to_str()?.strip_prefix(BYTES)?.parse().ok();
+        let bytes = match names.iter().find_map(recorded) {
+            Some(bytes) => bytes,
+            // An early version made it.
+            None => names.iter().try_fold(0, |total, name| {
+                let size = directory.stat(name)?.map_or(0, |stat| stat.size);
+                Ok::<u64, Failure>(total + size)
+            })?,
+        };
         Ok(Self {
             bytes,
             edited: names.iter().any(|name| name == EDITED),

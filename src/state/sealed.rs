@@ -124,6 +124,8 @@ pub(crate) fn seal<'a, T: Serialize>(
 /// is in memory at no time.
 pub(crate) struct Sealed<'a, T> {
     header: String,
+    /// Bytes of the text.
+    length: u64,
     value: &'a T,
 }
 
@@ -132,11 +134,17 @@ impl<'a, T: Serialize> Sealed<'a, T> {
         let what = format!("hyper-sync {} {}", format.kind, format.version);
         let mut sum = BufWriter::with_capacity(BUFFER, Sum::of(&what));
         serde_json::to_writer(&mut sum, value)?;
-        let Sum(hasher) = sum.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let Sum { hasher, length } = sum.into_inner().map_err(io::IntoInnerError::into_error)?;
         Ok(Self {
             header: line(&what, hasher),
+            length,
             value,
         })
+    }
+
+    /// Bytes of the file.
+    pub(crate) fn size(&self) -> u64 {
+        self.header.len() as u64 + self.length
     }
 
     /// Writes it as `name`, not durable.
@@ -166,18 +174,23 @@ impl<'a, T: Serialize> Sealed<'a, T> {
     }
 }
 
-/// The checksum of a text.
-struct Sum(Sha256);
+/// The checksum of a text, and its length.
+struct Sum {
+    hasher: Sha256,
+    length: u64,
+}
 
 impl Sum {
     fn of(what: &str) -> Self {
-        Self(Sha256::new().chain_update(what).chain_update("\n"))
+        let hasher = Sha256::new().chain_update(what).chain_update("\n");
+        Self { hasher, length: 0 }
     }
 }
 
 impl Write for Sum {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
+        self.hasher.update(bytes);
+        self.length += bytes.len() as u64;
         Ok(bytes.len())
     }
 
@@ -276,7 +289,7 @@ fn open<'a>(bytes: &'a [u8], kind: &str) -> Option<(u32, &'a [u8])> {
         .strip_prefix("hyper-sync ")?
         .strip_prefix(kind)?
         .strip_prefix(' ')?;
-    if sum != digest(Sum::of(what).0.chain_update(body)) {
+    if sum != digest(Sum::of(what).hasher.chain_update(body)) {
         return None;
     }
     Some((version.parse().ok()?, body))
@@ -289,7 +302,7 @@ mod tests {
 
     fn seal(version: u32, body: &[u8]) -> Vec<u8> {
         let what = format!("hyper-sync index {version}");
-        let mut bytes = line(&what, Sum::of(&what).0.chain_update(body)).into_bytes();
+        let mut bytes = line(&what, Sum::of(&what).hasher.chain_update(body)).into_bytes();
         bytes.extend_from_slice(body);
         bytes
     }
@@ -301,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_what_it_sealed_whatever_its_length() {
+    fn writes_what_it_sealed_in_as_many_bytes_as_it_said() {
         let format = SealedFormat {
             kind: "index",
             version: 7,
@@ -311,6 +324,7 @@ mod tests {
             let sealed = Sealed::new(format, &value).unwrap();
             let mut bytes = Vec::new();
             sealed.write(&mut bytes).unwrap();
+            assert_eq!(bytes.len() as u64, sealed.size());
             let body = format!("\"{value}\"").into_bytes();
             assert_eq!(open(&bytes, "index"), Some((7, body.as_slice())));
         }

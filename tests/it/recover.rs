@@ -523,28 +523,31 @@ fn the_last_ten_updates_can_be_undone() {
 
 #[test]
 fn kept_updates_take_a_gigabyte_together_at_most() {
-    let world = LibraryTarget::new();
-    for number in 0..5 {
-        let tree = tree([("a", file(&format!("version {number}")))]);
-        world.sync(&tree, &Run::default()).unwrap();
+    let told = "000003/bytes-1073741824";
+    let looked_at = "000004/0000000000000000000000000000000000000000";
+    for (large, size) in [(told, 0), (looked_at, 1 << 30)] {
+        let world = LibraryTarget::new();
+        for number in 0..5 {
+            let tree = tree([("a", file(&format!("version {number}")))]);
+            world.sync(&tree, &Run::default()).unwrap();
+        }
+        let undo = world.state.join("undo");
+        let update = undo.join(large.split_once('/').unwrap().0);
+        let own = fs::read_dir(&update).unwrap();
+        let own = own.map(|entry| entry.unwrap().path());
+        let own = own.filter(|path| path.to_str().unwrap().contains("bytes-"));
+        own.for_each(|path| fs::remove_file(path).unwrap());
+        let file = fs::File::create(undo.join(large)).unwrap();
+        file.set_len(size).unwrap();
+        world.sync(&new(), &Run::default()).unwrap();
+        let kept: Vec<u64> = undo::list(&world.open_state())
+            .unwrap()
+            .into_iter()
+            .map(|id| id.0)
+            .collect();
+        let first: u64 = large[..6].parse().unwrap();
+        assert_eq!(kept, (first + 1..=6).rev().collect::<Vec<_>>(), "{large}");
     }
-    let large = "undo/000003/0000000000000000000000000000000000000000";
-    let large = fs::File::create(world.state.join(large)).unwrap();
-    large.set_len(1 << 30).unwrap();
-    // Earlier versions wrote the size into a name.
-    let marker = world.state.join("undo/000004/bytes-1073741824");
-    fs::write(marker, "").unwrap();
-    world.sync(&new(), &Run::default()).unwrap();
-    let kept = undo::list(&world.open_state()).unwrap();
-    assert_eq!(kept, [TxId(6), TxId(5), TxId(4)]);
-}
-
-#[test]
-fn a_transaction_number_is_never_used_twice() {
-    let (world, _) = edited_then_synced();
-    fs::create_dir_all(world.state.join("conflicts/000041")).unwrap();
-    let id = world.sync(&old(), &Run::default()).unwrap().id;
-    assert_eq!(id, Some(TxId(42)));
 }
 
 #[test]
