@@ -1,6 +1,6 @@
 //! Carries out a plan: in place, one file at a time, so that after any crash the target is the old commit or the new.
 //!
-//! 1. Preflight: nothing is begun that is known to fail (read-only, immutable, mount points, permissions, room).
+//! 1. Preflight: an update that would fail is not started (read-only, immutable, mount points, permissions, room).
 //! 2. Everything that will be replaced is copied to `undo/<id>`, everything new is written to a staging directory
 //!    inside the target (the one place that is surely on the same mount), all of it made durable.
 //! 3. The target is inspected once more; if it is not what the plan was made from, the plan is stale.
@@ -10,8 +10,8 @@
 //!    edited it meanwhile, and it is kept in `conflicts/<id>`.
 //! 6. Directories are made durable, everything is hashed again, the index is saved, the record is retired.
 //!
-//! Why not exchange the whole directory: people, activation scripts and open editors write in it, and what they write
-//! through open handles would vanish.
+//! The whole directory is not exchanged, because people, activation scripts and editors write in it, and what they write
+//! through open handles would be lost.
 //!
 //! Limits: a program that walks the tree while it is applied may see files of both commits (leaf files come first,
 //! `flake.nix` and `flake.lock` last); who needs one state reads a snapshot. File systems that cannot exchange files
@@ -46,7 +46,7 @@ pub use transaction::{Change, Image, NotATx, Transaction, TxId, Update};
 
 use staging::Staging;
 
-/// Where the content of files comes from. Nothing here needs the network.
+/// Provides the content of files, without the network.
 pub trait Content: Sync {
     /// The content with this id.
     fn blob(&self, id: BlobId) -> Result<Vec<u8>, ContentError>;
@@ -56,8 +56,8 @@ pub trait Content: Sync {
         self.blob(id).map(|content| content.len() as u64)
     }
 
-    /// Waits until all else is durable that the update or its recovery relies on. Called once, while files are copied
-    /// and staged, and waited for before the commit point.
+    /// Flushes everything else that the update or its recovery needs. Called once, while files are copied and staged;
+    /// it returns before the commit point.
     fn make_durable(&self) -> Result<(), Error> {
         Ok(())
     }
@@ -96,8 +96,7 @@ pub enum Fate {
     Blocked,
 }
 
-/// Called as an update goes on, with how many paths are done and of how many. It counts three times: paths are staged,
-/// put in place, and hashed again.
+/// Progress: how many paths of how many are done. It counts three times: staging, exchanging, and hashing again.
 pub type OnProgress<'a> = &'a dyn Fn(u64, u64);
 
 /// Carries out an update: [`prepare`], and at once [`Prepared::commit`].
@@ -112,7 +111,7 @@ pub fn apply(
     prepare(target, state, update, content, interrupt, on_progress)?.commit()
 }
 
-/// An update that only waits for its commit point: everything it needs is staged and durable, and nothing has changed.
+/// An update before its commit point: everything it needs is staged and durable, and nothing has changed.
 pub struct Prepared<'a> {
     target: &'a Target,
     state: &'a StateDir,
@@ -134,7 +133,7 @@ struct StagedUpdate {
 
 /// Everything up to the commit point. The caller holds the [lock](crate::lock) and has called [`recover`].
 ///
-/// `interrupt` is heeded until the commit point. An [`Error::Stale`] asks the caller to look and plan again.
+/// `interrupt` is obeyed until the commit point. After an [`Error::Stale`], the caller scans and plans again.
 pub fn prepare<'a>(
     target: &'a Target,
     state: &'a StateDir,
@@ -203,7 +202,7 @@ impl Prepared<'_> {
                 self.on_progress,
             )
             .map_err(|source| unfinished(transaction.id, source)),
-            // In doubt: the record is there, though perhaps not yet for good. The next run carries it out.
+            // The record is there, though perhaps not durable: the next run carries it out.
             Err(error) if is_active(self.state).unwrap_or(true) => {
                 Err(unfinished(transaction.id, error))
             }
@@ -214,7 +213,7 @@ impl Prepared<'_> {
         }
     }
 
-    /// Takes everything back, as well as it can be done now; the next run does what remains.
+    /// Removes what was staged; the next run removes what this cannot.
     pub fn discard(mut self, because: &Error) {
         if let Some(StagedUpdate { made, .. }) = self.staged.take() {
             self.clean_up(made, because);
@@ -228,7 +227,7 @@ impl Prepared<'_> {
         }
     }
 
-    fn heed(&self) -> Result<(), Error> {
+    fn check_interrupt(&self) -> Result<(), Error> {
         if self.interrupt.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
         }
@@ -236,7 +235,7 @@ impl Prepared<'_> {
     }
 
     fn activate(&self, record: recover::RecordDirectory) -> Result<(), Error> {
-        self.heed()?;
+        self.check_interrupt()?;
         preflight::recheck(self.target, self.update)?;
         record.activate()
     }
@@ -254,7 +253,7 @@ impl Prepared<'_> {
         })
     }
 
-    /// Copies what goes and writes what comes, all of it durable when this returns.
+    /// Copies the old files and writes the new ones, durable when this returns.
     fn write(
         &self,
         transaction: &Transaction,
@@ -270,11 +269,11 @@ impl Prepared<'_> {
             kept.copy(target, operation, &change.before, self.interrupt)?;
             staging::write(&staging, number, change, content)?;
             (self.on_progress)(number as u64 + 1, total);
-            self.heed()?;
+            self.check_interrupt()?;
         }
         staging::directories(&staging, target, transaction)?;
         let record = recover::RecordDirectory::write(state, transaction, &kept)?;
-        // Everything was written before the first of it is waited for. The root, so that the staging directory has its name.
+        // Everything is written before the first flush. The root is flushed for the name of the staging directory.
         let root = target.directory(None)?;
         let mut unsynced: Vec<Unsynced<'_>> = kept.unsynced().collect();
         unsynced.extend(staging::unsynced(&staging, transaction));

@@ -1,4 +1,4 @@
-//! The target directory, touched by descriptor and nowhere else in the program.
+//! The target directory, accessed by descriptor and only here.
 //!
 //! A [`Target`] is opened once and pinned; from then on every path is a [`RelPath`] resolved below that descriptor by
 //! `openat2` with `BENEATH | NO_SYMLINKS | NO_XDEV`: no symlink is ever followed, no mount point crossed, and nobody
@@ -75,7 +75,7 @@ impl Target {
             faults: Faults::default(),
         };
         target.open_root()?;
-        // Whoever owns the target can put anything into it anyway, and gains nothing by swapping it.
+        // The owner of the target can write anything into it, and gains nothing by replacing it.
         let own = target.root.get().map(|root| {
             sys::fstat(root)
                 .map(|stat| stat.st_uid)
@@ -228,7 +228,7 @@ impl Target {
                 Mode::empty(),
                 beneath,
             ) {
-                // A rename elsewhere on the system raced with the lookup (openat2(2)); it says nothing about the path.
+                // A rename elsewhere on the system raced with the lookup (openat2(2)); the path is not the cause.
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 // Another file system is mounted there, or the directory was moved out of the target at the very
                 // moment; only the first stays so.
@@ -239,13 +239,13 @@ impl Target {
     }
 }
 
-/// How often a path that leads to another mount is looked up before that is believed.
+/// How often a path that leads to another mount is resolved before that is taken as an error.
 const CROSSINGS: u32 = 16;
 
 /// Opens the directory above `path`, checking every component on the way.
 ///
-/// Each is opened below the one before, so what was checked is what is used. Also tells which of them belong to
-/// neither root nor this user.
+/// Each is opened below the one before, so what was checked is what is used. Also returns which of them belong to
+/// another user than root.
 fn open_parent(path: &Path) -> Result<(OwnedFd, OsString, Owners), Error> {
     let io = |errno| Error::open_target(path, errno);
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -287,8 +287,8 @@ fn open_parent(path: &Path) -> Result<(OwnedFd, OsString, Owners), Error> {
 /// Directories that belong to another user, with that user.
 type Owners = Vec<(PathBuf, u32)>;
 
-/// Whether somebody else could swap what is in a directory that root is about to go through: refused where a group or
-/// everybody could, told where it is one other user.
+/// Whether other users could change the entries of a directory that root goes through: an error if a group or everybody
+/// could, and the owner if that is another user.
 fn check_exposure(directory: &OwnedFd, path: &Path) -> Result<Option<(PathBuf, u32)>, Error> {
     let stat = sys::fstat(directory).map_err(|errno| Error::open_target(path, errno))?;
     match above::exposure(&stat) {
@@ -305,7 +305,7 @@ const LIST: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC)
     .union(OFlags::NOFOLLOW);
 
-/// Nothing there, or something on the way that is no directory (a file, or a symlink, which we do not follow).
+/// Nothing is there, or something above is not a directory (a file, or a symlink, which is not followed).
 fn is_absent(errno: Errno) -> bool {
     matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
 }

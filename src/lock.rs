@@ -1,10 +1,10 @@
 //! One run at a time: a lock on a file of the state directory.
 //!
-//! `flock`, so the kernel lets go when the holder dies, however it dies: a file that is left behind means nothing.
-//! What stands in the file only names the holder to others. Child processes do not inherit the descriptor.
+//! `flock`: the kernel releases it when the holder dies, so a file that is left behind has no meaning. Its content only
+//! names the holder to others. Child processes do not inherit the descriptor.
 //!
-//! That line is all that a run writes when there is nothing to do. It is written by one call over the line of the run
-//! before, so that nobody ever reads a part of it, and it is not made durable: it means nothing after a crash.
+//! That line is all that a run writes when there is nothing to do. One call overwrites the line of the last run, so that
+//! no reader sees a part of it. It is not made durable, because it has no meaning after a crash.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -25,11 +25,11 @@ use crate::text::{self, words};
 
 const NAME: &str = "lock";
 
-/// How often a waiting run looks again; a sync takes about a second.
+/// The interval at which a waiting run tries again; a sync takes about a second.
 const POLL: Duration = Duration::from_millis(100);
 
-/// How often, and how long apart, the file is read until it names a living process: between taking the lock and
-/// saying so is one system call.
+/// How often, and how long apart, the file is read until it names a running process: the holder writes it one system call
+/// after it takes the lock.
 const READS: u32 = 20;
 const READ_AGAIN: Duration = Duration::from_millis(5);
 
@@ -43,13 +43,13 @@ pub struct RunLock {
 }
 
 impl Drop for RunLock {
-    /// Closing would do it, but not while a child is between `fork` and `exec`, where it has our descriptors.
+    /// Closing is not enough while a child between `fork` and `exec` has the descriptor.
     fn drop(&mut self) {
         let _ = self.file.unlock();
     }
 }
 
-/// The lock is not to be had.
+/// The lock was not taken.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Error {
     /// Another run holds it.
@@ -59,10 +59,10 @@ pub enum Error {
         help("wait for it to end and run again; nothing was written")
     )]
     Busy {
-        /// What it says of itself.
+        /// The line by which it names itself.
         holder: Option<String>,
     },
-    /// The user or the system wants it to stop.
+    /// A signal asked it to stop.
     #[error("interrupted while another run is active")]
     #[diagnostic(
         code(hyper_sync::lock::interrupted),
@@ -80,7 +80,7 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -122,7 +122,7 @@ impl RunLock {
         }
     }
 
-    /// Whether somebody holds it now. Takes nothing and makes nothing.
+    /// Whether a run holds it now. Takes and creates nothing.
     pub fn is_held(state: &StateDir) -> Result<bool, Error> {
         let directory = state.directory();
         let flags =
@@ -143,7 +143,7 @@ impl RunLock {
         }
     }
 
-    /// When the last run began, as far as it said so. It may be under way.
+    /// When the last run began, if it recorded that. It may still be active.
     #[must_use]
     pub fn last(state: &StateDir) -> Option<jiff::Timestamp> {
         let (file, _) = state.directory().open_file(NAME).ok()??;
@@ -179,7 +179,7 @@ impl RunLock {
                 }
                 Err(TryLockError::Error(source)) => return Err(error(source)),
             }
-            // Who waited for a file that was removed meanwhile has locked what nobody else will inspect.
+            // If the file was removed while this run waited, the lock is on a file that no other run will open.
             let locked = file.metadata().map_err(error)?.ino();
             let named = directory
                 .stat(NAME)
@@ -192,7 +192,7 @@ impl RunLock {
     }
 }
 
-/// Tells others who holds the lock. A full disk must not stop a run that may be about to free it.
+/// Names the holder to others. A full disk must not stop a run that may be about to free it.
 fn announce(file: &File) {
     let pid = std::process::id();
     let since = state::now();
@@ -200,7 +200,7 @@ fn announce(file: &File) {
     let _ = file.write_all_at(format!("{text:<WIDTH$}\n").as_bytes(), 0);
 }
 
-/// Who says that it holds the lock. What a run before it has left is believed only if nothing better comes.
+/// The line that names the holder. That of an earlier run is returned only if no other appears.
 fn holder(file: &File) -> Option<String> {
     let mut text = None;
     for attempt in 0..READS {
@@ -223,12 +223,12 @@ fn line(file: &File) -> Option<String> {
     (!line.is_empty()).then(|| line.to_owned())
 }
 
-/// Whether a line names a process that lives, as far as can be seen from here.
+/// Whether a line names a running process of this process namespace.
 fn names_a_process(line: &str) -> bool {
     let pid = line
         .strip_prefix("process ")
         .and_then(|rest| rest.split(',').next()?.parse().ok())
         .and_then(Pid::from_raw);
-    // Without permission to signal it, it is there all the same.
+    // Without permission to signal it, it is running all the same.
     pid.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
 }

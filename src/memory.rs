@@ -1,13 +1,13 @@
-//! The memory of this process is nobody else's: it holds the token.
+//! Protects the memory of this process, which has the token.
 //!
 //! No core is written when it crashes (`core(5)`), and no other process of the user may read its memory or attach to it
-//! (`PR_SET_DUMPABLE`, `ptrace(2)`). What is started from here inherits the bound on cores; the other ends with `exec`.
+//! (`PR_SET_DUMPABLE`, `ptrace(2)`). Child processes inherit the limit on cores; the other ends with `exec`.
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
-/// Keeps this process's memory to itself, for as long as it runs. For the begin of the program, before it reads anything.
+/// Disables core dumps and `ptrace` for this process. To be called before the program reads anything.
 ///
-/// A kernel that refuses either is no reason to stop: neither is needed for anything that is done.
+/// A kernel that refuses either is ignored, because the program works without.
 pub fn keep() {
     let none = Rlimit {
         current: Some(0),
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_kept_from_others_and_from_cores() {
+    fn core_dumps_and_ptrace_are_disabled() {
         let before = dumpable_behavior().unwrap();
         keep();
         let kept = dumpable_behavior().unwrap();

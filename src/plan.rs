@@ -1,4 +1,4 @@
-//! The three-way plan: what is done at each path, from what we wrote, what is there, and what the commit has.
+//! The three-way plan: what is done at each path, by the last sync (base), the target (local) and the commit (remote).
 //!
 //! Pure: no files, no network, no clock. The rules:
 //!
@@ -12,8 +12,8 @@
 //! | not ours, in the way | wanted | equal: adopted; else as edited |
 //! | not ours | not wanted | never read |
 //!
-//! In protected paths a local edit always wins. What never happens under any policy: a file of somebody else inside a
-//! directory is removed because a file should stand there, or a path is written through a symlink.
+//! In protected paths a local edit always wins. Under no policy is an unmanaged file in a directory removed to put a file
+//! in the directory's place, or a path written through a symlink.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,10 +31,10 @@ pub use error::{Conflict, Error};
 
 use planner::Planner;
 
-/// Fewer lost files than this are no mass deletion, however small the tree is.
+/// Fewer lost files than this are not a mass deletion, however small the tree is.
 const MANY: usize = 10;
 
-/// What the plan goes by besides the three trees.
+/// The policy of a plan.
 #[derive(Debug, Clone)]
 pub struct Policy {
     /// What happens to local edits.
@@ -70,12 +70,12 @@ pub struct Plan {
     in_the_way: Vec<InTheWay>,
 }
 
-/// Work that cannot be put back, for something else is where it was.
+/// A local edit that cannot be put back, because its path is taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InTheWay {
-    /// Where it was.
+    /// The path of the edit.
     pub path: RelPath,
-    /// What stands there: a file above it, or a directory with files in its place.
+    /// What takes the path: a file above it, or a directory with files in its place.
     pub by: RelPath,
 }
 
@@ -88,7 +88,7 @@ pub struct Operation {
     pub before: Local,
     /// What is there afterwards; `None`: nothing.
     pub after: Option<File>,
-    /// Whether what is there is somebody's work that no commit holds.
+    /// Whether it replaces a local edit, which no commit has.
     pub edited: bool,
 }
 
@@ -116,7 +116,7 @@ impl Plan {
         &self.kept
     }
 
-    /// What is ours after the operations: the base of the next plan.
+    /// The managed files after the operations: the base of the next plan.
     #[must_use]
     pub fn index(&self) -> &BTreeMap<RelPath, File> {
         &self.index
@@ -130,7 +130,7 @@ impl Plan {
 }
 
 impl Plan {
-    /// Nothing is done, and what is ours stays ours.
+    /// A plan without operations, with this base.
     #[must_use]
     pub fn unchanged(base: &BTreeMap<RelPath, File>) -> Self {
         Self {
@@ -139,10 +139,10 @@ impl Plan {
         }
     }
 
-    /// Puts somebody's work back: afterwards it counts as a local edit, for what is ours stays the commit's.
+    /// Puts local edits back. They stay local edits, because the base stays the commit's.
     ///
-    /// A path where there is work of today (one that the plan keeps) is left alone, and so is one whose place is taken
-    /// once the plan is carried out: see [`in_the_way`](Self::in_the_way).
+    /// A path with a newer edit (one that the plan keeps) is not changed, nor is one that something else takes once the
+    /// plan is carried out: see [`in_the_way`](Self::in_the_way).
     pub fn put_back(
         &mut self,
         files: &BTreeMap<RelPath, File>,
@@ -176,7 +176,7 @@ impl Plan {
         self.operations.sort_by(|a, b| a.path.cmp(&b.path));
     }
 
-    /// What could not be put back.
+    /// The edits that cannot be put back.
     #[must_use]
     pub fn in_the_way(&self) -> &[InTheWay] {
         &self.in_the_way
@@ -225,8 +225,8 @@ pub fn managed(tree: &Tree, policy: &Policy) -> BTreeMap<RelPath, File> {
         .collect()
 }
 
-/// Refuses a commit whose required files are symlinks that lead to none. `leads_to_file` tells that of a path, or
-/// nothing where the commit's content is not here.
+/// Refuses a commit in which a required file is a symlink that does not lead to a file. `leads_to_file` returns `None`
+/// if the commit's content is not here.
 pub fn check_required(
     remote: &BTreeMap<RelPath, File>,
     policy: &Policy,
@@ -246,9 +246,9 @@ pub fn check_required(
     }
 }
 
-/// Plans the way from `local` to `remote`.
+/// Plans how `local` becomes `remote`.
 ///
-/// `base` is what we wrote last, `local` a [`survey`](crate::scan::Scanner::survey) of every path of both. `remote` is
+/// `base` is what the last sync wrote, `local` a [`survey`](crate::scan::Scanner::survey) of every path of both. `remote` is
 /// shared with the plan, which as a rule makes all of it ours.
 pub fn plan(
     base: &BTreeMap<RelPath, File>,

@@ -1,9 +1,9 @@
 //! What is in the target now: `lstat` and, where that is not enough, the hash.
 //!
-//! Only paths that are asked for are inspected, so a target may hold gigabytes that are not ours. Content is hashed
-//! unless the index knows the very same inode, size and times (and the index forgets those of a file that changed in
-//! the tick in which it was inspected: "racy", as in git's own index). One whose size is not that of what was written is
-//! not hashed either: it is edited, however large it has become.
+//! Only requested paths are inspected, so a target may have gigabytes of unmanaged files. Content is hashed unless the
+//! index has the same inode, size and times (it has none of a file that changed in the clock tick in which it was
+//! inspected: "racy", as in git's index). A file whose size differs from the written one is not hashed either: it is
+//! edited, however large it has become.
 //! Symlinks are never followed, FIFOs never opened for their content.
 //!
 //! What one scan has found is kept, so that a run inspects and hashes each path once.
@@ -70,12 +70,12 @@ pub struct Below {
     pub foreign: Option<String>,
 }
 
-/// How far the index is believed.
+/// Which `lstat` data must be equal for a hash of the index to be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Belief {
-    /// Inode, size, mtime and ctime must be the same. The index remembers only what is old enough to be believed.
+    /// Inode, size, mtime and ctime.
     Unchanged,
-    /// Size and mtime are enough.
+    /// Size and mtime.
     SizeAndTime,
 }
 
@@ -95,7 +95,7 @@ pub enum Error {
     Read {
         /// Relative to the target.
         path: String,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
 }
@@ -111,16 +111,16 @@ impl Error {
     }
 }
 
-/// Looks at the target, remembering what it saw for the time of a run.
+/// Scans the target, and keeps the results for the time of a run.
 #[derive(Debug)]
 pub struct Scanner<'a> {
     target: &'a Target,
-    /// Hashes that need not be computed again while the files look the same.
+    /// Hashes that are valid while the `lstat` data is the same.
     remembered: Option<&'a BTreeMap<RelPath, Owned>>,
     belief: Belief,
     /// The largest file that a commit may have, in bytes: what is larger is not hashed.
     largest: u64,
-    /// Held for the whole of a scan: a second one finds what the first one saw.
+    /// Locked for a whole scan: a second one uses the results of the first.
     seen: Mutex<FileObservation>,
 }
 
@@ -129,12 +129,12 @@ struct FileObservation {
     /// Not later than the first `lstat`.
     since: Timestamp,
     by_path: BTreeMap<RelPath, Local>,
-    /// Made where it is asked for: most runs never do.
+    /// Made on first use: most runs never need it.
     by_id: Option<HashMap<BlobId, RelPath>>,
 }
 
 impl<'a> Scanner<'a> {
-    /// A scanner over `target` that believes the index, where there is one, as far as `belief` goes.
+    /// A scanner of `target` that uses the hashes of the index, if there is one.
     #[must_use]
     pub fn new(target: &'a Target, index: Option<&'a Index>, belief: Belief) -> Self {
         Self {
@@ -146,18 +146,18 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// With the bytes of the largest file that a commit may have.
+    /// Sets the bytes of the largest file that a commit may have.
     #[must_use]
     pub fn largest(self, largest: u64) -> Self {
         Self { largest, ..self }
     }
 
-    /// When the first of what is remembered may have been seen, in nanoseconds since 1970, as files' times are.
+    /// A time not later than the first `lstat` whose result is kept, in nanoseconds since 1970.
     pub fn since(&self) -> i128 {
         self.seen().since.as_nanosecond()
     }
 
-    /// Looks at each path, in parallel; a path that was seen before is not inspected again.
+    /// Inspects each path, in parallel; a path that was inspected before is not inspected again.
     pub fn inspect<'p>(
         &self,
         paths: impl IntoIterator<Item = &'p RelPath>,
@@ -171,7 +171,7 @@ impl<'a> Scanner<'a> {
         Ok(found.collect())
     }
 
-    /// Looks at each path, for later looks to find what was seen.
+    /// Inspects each path, for later calls to use the results.
     pub fn look_ahead<'p>(
         &self,
         paths: impl IntoIterator<Item = &'p RelPath>,
@@ -179,8 +179,8 @@ impl<'a> Scanner<'a> {
         self.see(&mut self.seen(), &sorted(paths))
     }
 
-    /// The hash of what is at the place of each of the files, in their order; inspected as by [`inspect`](Self::inspect). What
-    /// was not hashed, for its size says that it is edited, is hashed if it may be that very file.
+    /// The hash of what is at the path of each file, in their order, inspected as by [`inspect`](Self::inspect). A file
+    /// that was not hashed because its size shows that it is edited is hashed if it may be equal to the given one.
     pub fn hashes(&self, files: &BTreeMap<RelPath, File>) -> Result<Vec<Option<BlobId>>, Error> {
         let paths: Vec<&RelPath> = files.keys().collect();
         let mut seen = self.seen();
@@ -201,8 +201,8 @@ impl<'a> Scanner<'a> {
         Ok(paths.into_iter().map(hash).collect())
     }
 
-    /// Looks at each path, and where one is missing also at what may stand in its way: a file or symlink at the
-    /// place of a directory above it is part of the answer.
+    /// Inspects each path and, for missing ones, the directories above: a file or symlink in the place of one of those is
+    /// part of the result.
     pub fn survey<'p>(
         &self,
         paths: impl IntoIterator<Item = &'p RelPath>,
@@ -221,9 +221,9 @@ impl<'a> Scanner<'a> {
         Ok(found)
     }
 
-    /// What of `base` is not as it was written: each such path with what is there now.
+    /// The files of `base` that are not as they were written: each path with what is there now.
     ///
-    /// Where `executable` matches, the execute bit is ours to set, and a file that differs in nothing else is no edit.
+    /// Where `executable` matches, a file that differs only in its execute bit is not edited.
     pub fn edits(
         &self,
         base: &BTreeMap<RelPath, File>,
@@ -239,12 +239,12 @@ impl<'a> Scanner<'a> {
         Ok(local)
     }
 
-    /// Forgets what was seen, so that the next scan is fresh.
+    /// Drops all results, so that the next scan starts anew.
     pub fn forget(&self) {
         *self.seen() = FileObservation::nothing();
     }
 
-    /// The content behind an id, from a file that was seen to hash to it and still does.
+    /// The content with this id, from a file that hashed to it and still does.
     pub fn content(&self, id: BlobId) -> Option<Vec<u8>> {
         let path = self.seen().holder(id)?;
         self.read(&path, id)
@@ -259,15 +259,15 @@ impl<'a> Scanner<'a> {
         (Oid::of(crate::git::id::ObjectKind::Blob, &content).ok()? == id.0).then_some(content)
     }
 
-    /// The content of the file at `path` that was not hashed, if it still looks as it did; `None` too where it is larger
-    /// than any file of a commit.
+    /// The content of the file at `path` that was not hashed, if its `lstat` is the same; `None` also if it is larger than
+    /// any file of a commit.
     pub fn read_edited(&self, path: &RelPath, stat: &Stat) -> Option<Vec<u8>> {
         let (file, now) = self.target.open_file(path).ok()??;
         let content = content::read(&file, self.largest).ok()?;
         (now == *stat && content.len() as u64 == stat.size).then_some(content)
     }
 
-    /// Looks at those of the paths, which are sorted, that were not seen before.
+    /// Inspects those of the sorted paths that were not inspected before.
     fn see(&self, seen: &mut FileObservation, paths: &[&RelPath]) -> Result<(), Error> {
         let unseen: Vec<&RelPath> = paths
             .iter()

@@ -1,20 +1,20 @@
-//! Signals that ask a run to stop: they set a flag, and the run stops where that is safe.
+//! SIGINT, SIGTERM and SIGHUP set a flag, and the run stops where that is safe.
 //!
 //! Before the commit point of an apply nothing has changed; after it the apply is finished first, which takes a moment.
-//! A second signal changes nothing, for stopping in the middle is what must not happen.
+//! A second signal changes nothing, because a run must not stop in the middle.
 //!
-//! What is ignored when the program starts stays ignored: `nohup` asks for that, and a shell does for what it runs in
-//! the background. The programs that a rebuild starts inherit it.
+//! A signal that is ignored when the program starts stays ignored: `nohup` needs that, and a shell for its background
+//! jobs. The programs that a rebuild starts inherit it.
 #![expect(
     clippy::disallowed_methods,
-    reason = "the process is asked what it ignores, before anything is run"
+    reason = "which signals are ignored is read before anything is run"
 )]
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::source::Interrupt;
 
-/// Sets `interrupt` when the process is asked to stop.
+/// Sets `interrupt` on a signal.
 pub fn watch(interrupt: &Interrupt) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     for signal in [SIGINT, SIGTERM, SIGHUP] {

@@ -1,6 +1,6 @@
 //! Late edits, kept in `conflicts/<id>` under the path they had.
 //!
-//! Nothing here is ever removed: it may be the only copy.
+//! They are never removed: each may be the only copy.
 
 use std::ffi::OsStr;
 use std::io::Read as _;
@@ -14,7 +14,7 @@ use crate::git::RelPath;
 use crate::git::path::RESERVED_PREFIX;
 use crate::state::{self, CONFLICTS, StateDir};
 
-/// The directories with late edits that nobody has taken away yet, in the order of their updates.
+/// The directories with late edits, in the order of their updates.
 pub fn kept(state: &StateDir) -> Result<Vec<PathBuf>, state::Error> {
     let Some(directory) = state.directory().child(CONFLICTS)? else {
         return Ok(Vec::new());
@@ -40,8 +40,8 @@ pub(super) fn keep(
     let own = make(&conflicts, &id.to_string())?;
     let mut place = 1;
     loop {
-        // A second edit of the same path, or of one that needs the first one's place for a directory, goes into a
-        // directory of its own. The name is one that no path can have.
+        // A second edit of the same path, or of a path below it, gets a separate directory, whose name no path can
+        // have.
         let top = if place == 1 {
             None
         } else {
@@ -54,7 +54,7 @@ pub(super) fn keep(
     }
 }
 
-/// Makes durable what a run that died has kept: it may have died before that was.
+/// Flushes late edits of a run that died, which may not have flushed them.
 pub(super) fn make_durable(state: &StateDir, id: TxId) -> Result<(), Error> {
     fn inside(directory: &Directory) -> Result<(), Failure> {
         for name in directory.list()? {

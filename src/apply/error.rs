@@ -12,7 +12,7 @@ use crate::objects;
 use crate::state;
 use crate::text::{self, Amount};
 
-/// What the owner of the content said.
+/// Why content is not available.
 pub type ContentError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The update was not applied, or not finished.

@@ -1,7 +1,8 @@
-//! Puts staged files in place and takes old ones away, so that every displaced byte comes to the staging directory.
+//! From the commit point to the end: exchanges files, flushes, hashes again, saves the index, removes the record.
 //!
-//! Nothing here assumes that nobody else writes: a file that appears, vanishes or changes between two calls is met by
-//! the call that returns it, not by a check before. Each step may be done again after a crash.
+//! Every displaced file is moved to the staging directory. Other programs may write at the same time: a file that appears,
+//! vanishes or changes between two calls is detected by the result of the call that meets it, not by a check before. Each
+//! step may be repeated after a crash.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
@@ -22,7 +23,7 @@ mod directories;
 /// How often a step is tried again when somebody changes the directories above it at the very moment.
 const ATTEMPTS: u32 = 64;
 
-/// The file whose time is the target's file system's "now".
+/// A file that is created to read the clock of the target's file system.
 const CLOCK: &str = "now";
 
 /// Carries out a transaction that has passed its commit point.
@@ -36,13 +37,13 @@ pub(super) fn run(
         ..Applied::default()
     };
     let index = verify(&mut execution, &mut applied, on_progress)?;
-    // Until the record is retired, recovery makes all of this anew: so the order within it does not matter.
+    // Until the record is removed, recovery repeats all of this, so the order does not matter.
     let undo = undo::publish(execution.state, execution.transaction.id)?;
     let mut unsynced: Vec<Unsynced<'_>> = execution.unsynced().collect();
     unsynced.extend(index.replace(execution.state)?);
     unsynced.push(Unsynced::Names(&undo));
     sync_all(&unsynced)?;
-    // Whoever had an old file open may have written to it after it was displaced.
+    // A program that had an old file open may have written to it after it was displaced.
     for number in 0..execution.transaction.changes.len() {
         execution.keep_displaced(number)?;
     }
@@ -52,7 +53,7 @@ pub(super) fn run(
     Ok(applied)
 }
 
-/// Hashes everything that changed once more, and makes the index of it.
+/// Hashes every changed path again, and makes the index.
 fn verify(
     execution: &mut Execution<'_>,
     applied: &mut Applied,
@@ -68,10 +69,10 @@ fn verify(
             None => is_gone(execution, change, there),
         };
         if !in_place {
-            let told = execution.late.iter().any(|late| {
+            let is_reported = execution.late.iter().any(|late| {
                 late.path == change.path && matches!(late.fate, Fate::InPlace | Fate::Blocked)
             });
-            if !told {
+            if !is_reported {
                 execution.report(&change.path, Fate::InPlace);
             }
         } else if change.after.is_some() {
@@ -106,7 +107,7 @@ fn is_gone(execution: &Execution<'_>, change: &Change, there: inspect::There) ->
     }
 }
 
-/// The time by the clock that stamps the target's files: on a network file system not ours.
+/// The time by the clock that stamps the target's files: on a network file system, the server's.
 fn now(execution: &Execution<'_>) -> Result<i128, Error> {
     let staging = execution.staging.directory();
     staging.unlink(CLOCK)?;
@@ -114,13 +115,13 @@ fn now(execution: &Execution<'_>) -> Result<i128, Error> {
     Ok(staging.stat(CLOCK)?.map_or(0, |stat| stat.mtime))
 }
 
-/// Removes what nobody needs any more. What fails here is done by the next run.
+/// Removes the staging directory and old copies. The next run repeats what fails here.
 fn clean_up(execution: &Execution<'_>) {
-    let tidied = staging::remove(execution.target).and_then(|()| undo::prune(execution.state));
-    if let Err(error) = tidied {
+    let result = staging::remove(execution.target).and_then(|()| undo::prune(execution.state));
+    if let Err(error) = result {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
-            "tidying up is left to the next run"
+            "the next run cleans up"
         );
     }
 }
@@ -133,7 +134,7 @@ pub(super) struct Execution<'a> {
     pub(super) transaction: &'a Transaction,
     pub(super) staging: Staging,
     pub(super) late: Vec<Late>,
-    /// Changes that are not carried out: done already, or given up.
+    /// Changes that are not carried out: done already, or edited since.
     skipped: BTreeSet<usize>,
     /// Directories whose names changed; `None`: the root.
     touched: BTreeSet<Option<RelPath>>,
@@ -164,7 +165,7 @@ impl<'a> Execution<'a> {
         self.skipped.insert(number);
     }
 
-    /// Has every directory made durable that a run before may have changed.
+    /// Marks every directory that an earlier run may have changed to be flushed.
     pub(super) fn touch_all(&mut self) {
         let changes = self.transaction.changes.iter();
         let above = RelPath::above(changes.map(|change| &change.path));
@@ -172,7 +173,7 @@ impl<'a> Execution<'a> {
         self.touched.extend(above.chain([None]));
     }
 
-    /// Tells of a late edit, once.
+    /// Reports a late edit, once.
     pub(super) fn report(&mut self, path: &RelPath, fate: Fate) {
         let late = Late {
             path: path.clone(),
@@ -214,14 +215,14 @@ impl<'a> Execution<'a> {
         self.remove_empty_directories()
     }
 
-    /// The directories whose names are to be made durable. The staging directory may lose names: what was displaced to it
-    /// is in `undo`, or kept as a late edit.
+    /// The directories to flush. The staging directory may lose names: displaced files are in `undo`, or kept as late
+    /// edits.
     pub(super) fn unsynced(&self) -> impl Iterator<Item = Unsynced<'_>> {
         let touched = self.touched.iter();
         touched.map(|path| Unsynced::NamesIn(self.target, path.as_ref()))
     }
 
-    /// Looks at what a change displaced, by whatever name it is in the staging directory, and keeps what is a late edit.
+    /// Keeps what a change displaced, under either of its names in the staging directory, if it is a late edit.
     pub(super) fn keep_displaced(&mut self, number: usize) -> Result<(), Error> {
         for name in [file_name(number), displaced_name(number)] {
             self.keep_if_unknown(number, &name)?;
@@ -259,7 +260,7 @@ impl<'a> Execution<'a> {
                     if self.keep_if_unknown(number, &displaced)? {
                         return Ok(());
                     }
-                    // Not a file: somebody put a directory or a socket there. It goes back.
+                    // Not a file: a directory or a socket appeared there. It is moved back.
                     self.put_back(number, &displaced, &directory)?;
                     self.report(&change.path, Fate::InPlace);
                     return Ok(());
@@ -284,12 +285,12 @@ impl<'a> Execution<'a> {
             staging.rename_new(&staged, directory, name)?;
         } else {
             staging.link(&staged, directory, name)?;
-            // The second name does no harm; it goes with the staging directory.
+            // The second name is removed with the staging directory.
         }
         Ok(Displaced::Nothing)
     }
 
-    /// Moves a staged file to where another one is, and that one here.
+    /// Exchanges a staged file with the one in its place.
     fn exchange(&self, number: usize, directory: &Directory) -> Result<Displaced, Errno> {
         let staging = self.staging.directory();
         let (staged, name) = (file_name(number), self.change(number).path.name());
@@ -365,7 +366,7 @@ impl<'a> Execution<'a> {
         }
         let staging = self.staging.directory();
         let displaced = displaced_name(number);
-        // Left by a run that died and inspected by recovery: one that was taken away before somebody put another there.
+        // Left by a run that died after removing a file, and already inspected by recovery; another file is there now.
         staging.unlink(&displaced)?;
         match directory.rename(name, staging, &displaced) {
             Ok(()) => {}
@@ -382,8 +383,8 @@ impl<'a> Execution<'a> {
         Ok(())
     }
 
-    /// Keeps what is in the staging directory by this name if it is neither what the plan saw nor what the commit has.
-    /// False where it is no file or symlink.
+    /// Keeps this name of the staging directory if it is neither what the plan saw nor what the commit has. False if it
+    /// is not a file or symlink.
     fn keep_if_unknown(&mut self, number: usize, name: &str) -> Result<bool, Error> {
         let change = self.change(number);
         let staging = self.staging.directory();
@@ -402,10 +403,10 @@ impl<'a> Execution<'a> {
     }
 }
 
-/// What was at a path when something was put there.
+/// What a new file displaced.
 enum Displaced {
     Nothing,
-    /// It is in the staging directory by this name.
+    /// A file that has this name in the staging directory.
     As(String),
     /// Something that cannot be displaced.
     InTheWay,

@@ -13,7 +13,7 @@ use super::{Error, Image};
 /// What is at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum There {
-    /// What a transaction knows of.
+    /// A file, a directory, or nothing.
     Image(Image),
     /// A socket, FIFO or device.
     Special,
@@ -38,7 +38,7 @@ pub(super) fn entry(directory: &Directory, name: &str) -> Result<(There, Option<
         FileKind::Symlink => content(directory, name)?.map(|id| (FileMode::Symlink, id)),
         FileKind::File => content(directory, name)?.map(|id| (mode(&stat), id)),
     };
-    // It was another kind of thing a moment later; a change that fast is found by the next scan.
+    // Its kind changed in between; the next scan finds that.
     let Some((mode, id)) = file else {
         return Ok((There::Special, None));
     };
@@ -46,7 +46,7 @@ pub(super) fn entry(directory: &Directory, name: &str) -> Result<(There, Option<
     Ok((There::Image(Image::File(File { mode, id })), unchanged))
 }
 
-/// Hashes a file of the target that looks like this; `None` where it does not any more. It may be of any size.
+/// Hashes a file of the target, of any size; `None` if its `lstat` differs from `seen`.
 pub(super) fn unhashed(
     target: &Target,
     path: &RelPath,
@@ -68,7 +68,7 @@ pub(super) fn unhashed(
         .map(|id| Image::File(File { mode, id })))
 }
 
-/// A file that is read no further once the flag is set.
+/// A reader that fails once the flag is set.
 pub(super) struct Heeding<'a> {
     pub(super) file: fs::File,
     pub(super) interrupt: &'a AtomicBool,
@@ -83,10 +83,10 @@ impl Read for Heeding<'_> {
     }
 }
 
-/// How often a file is read again that is being written to.
+/// How often a file that is being written to is read again.
 const ATTEMPTS: u32 = 16;
 
-/// The id of a file or symlink; `None` where neither is there, or one that does not hold still.
+/// The id of a file or symlink; `None` if neither is there, or if its size keeps changing.
 pub(super) fn content(directory: &Directory, name: &str) -> Result<Option<BlobId>, Failure> {
     let failure = |error| Failure::from_io("read", &directory.path().join(name), error);
     match directory.stat(name)?.map(|stat| stat.kind) {

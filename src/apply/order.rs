@@ -1,14 +1,14 @@
-//! In which order paths change, so that a reader in between meets the least surprise.
+//! The order in which paths change, so that a reader meanwhile finds as few dangling references as possible.
 
 use std::collections::BTreeSet;
 
 use super::{Change, Image, Transaction};
 use crate::git::RelPath;
 
-/// The changes by when they are carried out, as numbers.
+/// The numbers of the changes, by phase.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Phases {
-    /// Removals that make room for what is put.
+    /// Removals that make room for new files.
     pub(super) room: Vec<usize>,
     /// Creations, then replacements, each with leaf files first.
     pub(super) put: Vec<usize>,
@@ -61,7 +61,7 @@ impl Phases {
     }
 }
 
-/// What is changed later has the higher rank: a file is never referred to before it is there.
+/// Files of a higher rank are changed later, so that no file is referred to before it is there.
 fn rank(path: &RelPath) -> u8 {
     let is_nix = || {
         std::path::Path::new(path.name())

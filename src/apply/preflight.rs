@@ -1,4 +1,4 @@
-//! What is known to go wrong is found before anything is begun, and what changed meanwhile before the commit point.
+//! Detects what would make an update fail before it starts, and what changed meanwhile before the commit point.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,10 +12,10 @@ use crate::scan::Local;
 use crate::state::StateDir;
 use crate::text::Amount;
 
-/// What the record and the index take for each path, generously.
+/// An upper estimate of the bytes that the record and the index take for each path.
 const RECORD_BYTES: u64 = 1024;
 
-/// Finds what stands against the update before anything is written.
+/// Refuses an update that would fail, before anything is written.
 pub(super) fn check(
     target: &Target,
     state: &StateDir,
@@ -39,7 +39,7 @@ pub(super) fn check(
     check_room(target, state, update, content)
 }
 
-/// Looks at everything that will change once more, right before the commit point.
+/// Compares everything that will change again, right before the commit point.
 pub(super) fn recheck(target: &Target, update: &Update<'_>) -> Result<(), Error> {
     if !target.is_in_place()? {
         return Err(Error::TargetReplaced {
@@ -49,7 +49,7 @@ pub(super) fn recheck(target: &Target, update: &Update<'_>) -> Result<(), Error>
     compare(target, update)
 }
 
-/// Two paths that are one on a file system that ignores case would overwrite each other.
+/// Refuses two paths that a file system without case sensitivity would overwrite with each other.
 pub(super) fn check_case(staging: &Staging, transaction: &Transaction) -> Result<(), Error> {
     if staging.can().tell_case {
         return Ok(());
@@ -103,7 +103,7 @@ fn compare(target: &Target, update: &Update<'_>) -> Result<(), Error> {
     }
 }
 
-/// Whether a directory holds nothing but what will be deleted.
+/// Whether a directory has only files that will be deleted.
 fn is_cleared(
     target: &Target,
     directory: &RelPath,
@@ -148,7 +148,7 @@ impl SpaceNeeded {
         }
     }
 
-    /// What is lacking, with a margin of a tenth: how much is needed, how much there is.
+    /// The needed and the free amount, if there is not enough with a margin of a tenth.
     fn lacks(self, room: &Room) -> Option<(Amount, Amount)> {
         let margin = |need: u64| need.saturating_add(need / 10);
         let bytes = margin(self.bytes);

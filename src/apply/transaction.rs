@@ -1,8 +1,8 @@
-//! A transaction: everything an update changes, in one record.
+//! A transaction, and the update that it is made from: everything that changes, in one record.
 //!
 //! The same record is the journal (`tx/active`) while it is carried out and the table of contents of `undo/<id>`
-//! afterwards. It is read as if an enemy had written it: paths and ids are checked by their types, and that the rest
-//! makes sense is checked by [`Transaction::check`].
+//! afterwards. It is read as untrusted input: the types check paths and ids, and
+//! [`Transaction::check`] the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -66,13 +66,13 @@ pub struct Change {
     pub before: Image,
     /// What is there afterwards; `None`: nothing.
     pub after: Option<File>,
-    /// Whether what was there was somebody's work that no commit holds.
+    /// Whether it replaces a local edit, which no commit has.
     pub edited: bool,
-    /// Whether what is put there is somebody's work, and not what the commit has.
+    /// Whether it restores a local edit, instead of the commit's content.
     #[serde(default)]
     pub puts_back: bool,
-    /// Written by earlier versions and read by none. A journal of theirs may still have to be carried out, and with an
-    /// unknown name in it would count as damaged.
+    /// Written by earlier versions and never read. Without it, their journals would have an unknown field and count as
+    /// damaged.
     #[serde(default, skip_serializing, deserialize_with = "ignored")]
     pub(super) base: (),
 }
@@ -97,12 +97,12 @@ pub struct Transaction {
     pub after: SyncPoint,
     /// The paths, sorted.
     pub changes: Vec<Change>,
-    /// All that is ours afterwards. What changes has not been seen there yet.
+    /// The index afterwards. Files that change have no `lstat` data in it yet.
     pub index: BTreeMap<RelPath, Owned>,
 }
 
 impl Transaction {
-    /// Whether the record makes sense for `target`, however it came about.
+    /// Whether the record is consistent.
     pub(crate) fn check(&self) -> bool {
         let leaf_is_safe = |path: &RelPath, file: &File| {
             path::check_leaf(path, EntryMode::File(file.mode)).is_ok()
@@ -128,7 +128,7 @@ impl Transaction {
             })
     }
 
-    /// Whether the index says of a change what the change says.
+    /// Whether a change agrees with the index.
     fn agrees(&self, change: &Change) -> bool {
         let owned = self.index.get(&change.path).map(Owned::file);
         (owned == change.after) != change.puts_back
@@ -138,7 +138,7 @@ impl Transaction {
         Path::new(&self.target) == target
     }
 
-    /// The index once everything is in place, but for what `seen` has.
+    /// The index after the update, without the `lstat` data of files that change.
     pub(crate) fn index(&self) -> Index {
         Index {
             point: self.after.clone(),
@@ -148,7 +148,7 @@ impl Transaction {
 }
 
 impl Image {
-    /// The image of what a plan saw; `None` for what no plan changes, and for a file that was not hashed.
+    /// The image of what a plan saw; `None` for a socket, FIFO or device, and for a file that was not hashed.
     pub(crate) fn of(local: &Local) -> Option<Self> {
         match local {
             Local::Missing => Some(Self::Missing),
@@ -174,8 +174,7 @@ impl Change {
         self.after.map_or(Image::Missing, Image::File)
     }
 
-    /// Whether content that was displaced here is kept elsewhere already: it is what the plan knew, or what the commit
-    /// has.
+    /// Whether displaced content is kept elsewhere already: it is what the plan saw, or what the commit has.
     pub(crate) fn knows(&self, id: BlobId) -> bool {
         self.before.file().is_some_and(|file| file.id == id)
             || self.after.is_some_and(|file| file.id == id)
@@ -208,7 +207,7 @@ pub struct Update<'a> {
     pub plan: &'a Plan,
     /// What the plan was made from.
     pub local: &'a BTreeMap<RelPath, Local>,
-    /// When the first of it was inspected, or a little earlier; nanoseconds since 1970.
+    /// A time not later than the first `lstat` of the scan; nanoseconds since 1970.
     pub looked_at: i128,
     /// The index that the plan was made from.
     pub before: Option<&'a Index>,
@@ -217,7 +216,7 @@ pub struct Update<'a> {
 }
 
 impl Update<'_> {
-    /// Saves the index where no file has to change, if it says something new.
+    /// Saves the index if no file has to change and the index differs from the last one.
     pub(super) fn remember(&self, state: &StateDir) -> Result<(), state::Error> {
         let index = self.index();
         if self.before.is_none_or(|before| differs(before, &index)) {
@@ -226,7 +225,7 @@ impl Update<'_> {
         Ok(())
     }
 
-    /// The index after the update; what changes is not seen yet.
+    /// The index after the update, without the `lstat` data of files that change.
     fn index(&self) -> Index {
         let seen = |path: &RelPath, id: BlobId| match self.local.get(path)? {
             local @ (Local::File { stat, .. } | Local::Symlink { stat, .. })
@@ -266,13 +265,13 @@ impl Update<'_> {
         let mut changes = Vec::new();
         for operation in self.plan.operations() {
             let image = match &operation.before {
-                // Edited, as its size shows; to be kept aside it needs a name.
+                // Edited, as its size shows. Its copy is named by its hash.
                 Local::File { id: None, stat, .. } => {
                     inspect::unhashed(target, &operation.path, stat, interrupt)?
                 }
                 before => Image::of(before),
             };
-            // No plan replaces a socket; if one came here, looking again is the right answer.
+            // No plan replaces a socket: it appeared after the scan.
             let image = image.ok_or_else(|| Error::Stale {
                 paths: vec![operation.path.clone()],
             })?;
@@ -297,7 +296,7 @@ impl Update<'_> {
     }
 }
 
-/// Whether an index says something else, apart from how files looked.
+/// Whether two indexes differ in more than `lstat` data.
 fn differs(before: &Index, after: &Index) -> bool {
     fn base(index: &Index) -> impl Iterator<Item = (&RelPath, File)> {
         let entries = index.entries.iter();

@@ -1,8 +1,8 @@
-//! The directories above something that root relies on: nobody else may be able to change what is in them.
+//! Checks the directories above a file that root relies on: no other user may be able to change their entries.
 //!
-//! Whoever may write into a directory can put another one in the place of any that is in it, whatever the modes of that.
-//! So each is judged on the way from `/`, by the handle through which the next one is then opened. For anybody but root
-//! nothing is judged: they can only harm themselves, and homes are laid out in many ways.
+//! A user who may write into a directory can replace any directory in it, whatever its mode. So each directory is
+//! checked from `/` on, by the descriptor through which the next one is opened. For other users than root nothing is
+//! checked: they can only harm themselves, and home directories are set up in many ways.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -17,14 +17,14 @@ const HOPS: u32 = 40;
 
 const LOOK: OFlags = OFlags::PATH.union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
-/// Who else could change what is in a directory.
+/// Which other users could change the entries of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exposure {
-    /// Nobody, or this is not judged.
+    /// None, or it is not checked.
     None,
     /// A group, or everybody.
     Others,
-    /// This user, to whom it belongs.
+    /// The user who owns it.
     User(u32),
 }
 
@@ -44,58 +44,58 @@ pub(super) fn exposure(stat: &sys::Stat) -> Exposure {
     }
 }
 
-/// A place that nobody else can exchange.
+/// A path that no other user can replace.
 #[derive(Debug)]
 pub(crate) struct TrustedParent {
     /// The directory it is in, for looking up names.
     pub(crate) directory: OwnedFd,
-    /// Its name there, at which perhaps nothing is.
+    /// Its name there, which may not exist.
     pub(crate) name: OsString,
 }
 
-/// Whether a symlink at the very place is followed; those above it are.
+/// Whether a symlink at the path itself is followed; those above are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LastSymlink {
     Followed,
     Kept,
 }
 
-/// Why a place is not relied on.
+/// Why a path is not trusted.
 #[derive(Debug)]
 pub(crate) enum UnsafeParent {
-    /// This, which is above it or a symlink on the way, can be changed by somebody else.
+    /// This directory above it, or symlink in the path, can be changed by another user.
     Exposed(PathBuf),
     /// The system refuses, or something above it is not there.
     Io(Errno),
 }
 
-/// Goes the way to a path. What is on it may belong to root and to `also`.
+/// Walks a path and checks each component, which may belong to root and to `also`.
 pub(crate) fn judged(
     path: &Path,
     last: LastSymlink,
     also: Option<u32>,
 ) -> Result<TrustedParent, UnsafeParent> {
     let path = std::path::absolute(path).map_err(|_| UnsafeParent::Io(Errno::INVAL))?;
-    let mut way = PathWalk {
+    let mut walk = PathWalk {
         stack: Vec::new(),
         also,
     };
     let root = sys::open("/", LOOK | OFlags::DIRECTORY, Mode::empty()).map_err(UnsafeParent::Io)?;
-    way.enter(root, PathBuf::from("/"))?;
+    walk.enter(root, PathBuf::from("/"))?;
     let mut pending = components(&path);
     let mut hops = 0;
     while let Some(name) = pending.pop() {
         if name == ".." {
-            way.stack.truncate((way.stack.len() - 1).max(1));
+            walk.stack.truncate((walk.stack.len() - 1).max(1));
             continue;
         }
         let is_last = pending.is_empty();
-        let Some((here, at)) = way.stack.last() else {
+        let Some((here, at)) = walk.stack.last() else {
             break;
         };
         let found = match sys::openat(here, &name, LOOK, Mode::empty()) {
             Ok(found) => found,
-            Err(Errno::NOENT) if is_last => return way.arrived(name),
+            Err(Errno::NOENT) if is_last => return walk.arrived(name),
             Err(errno) => return Err(UnsafeParent::Io(errno)),
         };
         let stat = sys::fstat(&found).map_err(UnsafeParent::Io)?;
@@ -106,7 +106,7 @@ pub(crate) fn judged(
                 if hops > HOPS {
                     return Err(UnsafeParent::Io(Errno::LOOP));
                 }
-                // In a directory where everybody may make names, it can lead to another place at any time.
+                // In a directory where everybody may create names, its owner can change where it leads.
                 let is_root = rustix::process::geteuid().is_root();
                 if is_root && stat.st_uid != 0 && Some(stat.st_uid) != also {
                     return Err(UnsafeParent::Exposed(at));
@@ -114,17 +114,17 @@ pub(crate) fn judged(
                 let text = sys::readlinkat(&found, "", Vec::new()).map_err(UnsafeParent::Io)?;
                 let text = PathBuf::from(OsString::from_vec(text.into_bytes()));
                 if text.is_absolute() {
-                    way.stack.truncate(1);
+                    walk.stack.truncate(1);
                 }
                 pending.extend(components(&text));
             }
-            _ if is_last => return way.arrived(name),
-            FileType::Directory => way.enter(found, at)?,
+            _ if is_last => return walk.arrived(name),
+            FileType::Directory => walk.enter(found, at)?,
             _ => return Err(UnsafeParent::Io(Errno::NOTDIR)),
         }
     }
     // `/` itself, or a link that ends in `..`: a directory.
-    way.arrived(OsString::from("."))
+    walk.arrived(OsString::from("."))
 }
 
 struct PathWalk {

@@ -1,4 +1,4 @@
-//! Whether the target's file system takes names that differ only in case for one.
+//! Whether the target's file system ignores case.
 
 use rustix::fs::{self as sys, AtFlags};
 
@@ -8,9 +8,9 @@ use super::{Error, Target};
 const IGNORING: [u64; 2] = [0x4d44, 0x2011_bab0];
 
 impl Target {
-    /// Looks for one of its own names under the other case; writes nothing.
+    /// Searches for one of its entries in the other case; writes nothing.
     ///
-    /// A directory without a name that has letters tells nothing: then the type of the file system decides, and a
+    /// If no name has a letter, the type of the file system decides, and a
     /// directory of ext4 with case folding goes unnoticed until it has a first file.
     pub fn ignores_case(&self) -> Result<bool, Error> {
         let Some(root) = self.root() else {

@@ -1,4 +1,4 @@
-//! Content that is read whole, by people whose files may be anything: never without a bound.
+//! Reads whole files whose size is not known, always with a limit.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -10,7 +10,7 @@ use super::{Error, FileKind, Stat, Target, is_absent};
 use crate::git::RelPath;
 use crate::text;
 
-/// The content of a file that is open, if it has no more than `limit` bytes.
+/// The content of an open file, if it has at most `limit` bytes.
 pub(crate) fn read(file: &File, limit: u64) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     file.take(limit.saturating_add(1))

@@ -309,7 +309,7 @@ impl Directory {
         sys::linkat(&self.fd, name, &to.fd, to_name, AtFlags::empty())
     }
 
-    /// Removes a name that is no directory; no error where nothing is there.
+    /// Removes a name that is not a directory; no error if nothing is there.
     pub(crate) fn unlink(&self, name: impl AsRef<OsStr>) -> Result<(), Failure> {
         let name = name.as_ref();
         match self
@@ -343,7 +343,7 @@ impl Directory {
             .map_err(|errno| Failure::new("make durable", &self.path, errno))
     }
 
-    /// Who is asked before each call.
+    /// The hook before each call.
     pub(super) fn faults(&self) -> &Faults {
         &self.faults
     }

@@ -17,7 +17,7 @@ pub struct Failure {
     pub verb: &'static str,
     /// On what.
     pub path: PathBuf,
-    /// What the system said.
+    /// The system's error.
     #[source]
     pub source: std::io::Error,
 }
@@ -116,7 +116,7 @@ pub enum Error {
     TargetIo {
         /// As it was set.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// Another file system inside the target.
@@ -151,7 +151,7 @@ pub enum Error {
         verb: &'static str,
         /// Relative to the target.
         path: String,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
 }

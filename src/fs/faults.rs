@@ -1,8 +1,8 @@
 //! A hook before every call that changes a file system, for the crash tests.
 //!
 //! Every such call of the program goes through [`Directory`](super::Directory) and [`NewFile`](super::NewFile), and
-//! each asks here first. A hook that fails one call plays a full disk; one that fails every call from some point on
-//! plays death, for nothing can be changed any more, cleanup included. Without a hook this is one branch on `None`.
+//! each calls the hook first. A hook that fails one call simulates a full disk; one that fails every call from some point on
+//! simulates death, because nothing can be changed any more, cleanup included. Without a hook this is one branch on `None`.
 
 use std::fmt;
 use std::path::Path;
@@ -17,7 +17,7 @@ pub struct Call<'a> {
     pub name: &'static str,
     /// What it is about.
     pub path: &'a Path,
-    /// Where it leads, for `rename`, `exchange` and `link`; what it says, for `symlink`.
+    /// The new name, for `rename`, `exchange` and `link`; the text, for `symlink`.
     pub to: Option<&'a Path>,
     /// The bytes, for `write`.
     pub bytes: &'a [u8],
@@ -25,7 +25,7 @@ pub struct Call<'a> {
     pub mode: Option<u32>,
 }
 
-/// What becomes of a call.
+/// What happens to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// It is made.
@@ -36,7 +36,7 @@ pub enum Outcome {
     Torn(Errno),
 }
 
-/// What else there is to say about a call.
+/// The arguments of a call besides its path.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum About<'a> {
     Nothing,
@@ -51,7 +51,7 @@ type Hook = dyn Fn(&Call<'_>) -> Outcome + Send + Sync;
 pub struct Faults(Option<Arc<Hook>>);
 
 impl Faults {
-    /// Asks `hook` before every call.
+    /// Calls `hook` before every call.
     #[must_use]
     pub fn new(hook: impl Fn(&Call<'_>) -> Outcome + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(hook)))
@@ -61,7 +61,7 @@ impl Faults {
         self.0.is_some()
     }
 
-    /// Asks about a call on the name `name` in `directory`.
+    /// Calls the hook for a call on the name `name` in `directory`.
     pub(super) fn check(
         &self,
         call: &'static str,
@@ -89,7 +89,7 @@ impl Faults {
         }
     }
 
-    /// Asks about a write: how many of the bytes are written, and the error that follows.
+    /// Calls the hook for a write: how many of the bytes are written, and the error that follows.
     pub(super) fn check_write(&self, path: &Path, bytes: &[u8]) -> (usize, Option<Errno>) {
         let Some(hook) = &self.0 else {
             return (bytes.len(), None);

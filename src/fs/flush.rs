@@ -1,9 +1,8 @@
 //! Many files and directories made durable together.
 //!
-//! One fsync after the other waits for the disk once for each. Issued at the same time they share: the file system
-//! commits its journal once, and the disk empties its cache once, for all that wait. Where there are many, even that is
-//! a call and a turn in the queue for each, and one `syncfs` takes their place. It also waits for what others are
-//! writing on that file system, such as a build, which is why few files do without it.
+//! Each fsync in a sequence waits for the disk. Issued in parallel they share: the file system commits its journal once,
+//! and the disk flushes its cache once, for all that wait. For many files, one `syncfs` replaces that many calls. It also
+//! waits for what others are writing on that file system, such as a build, so it is not used for few files.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -31,10 +30,10 @@ pub(crate) enum Unsynced<'a> {
     NamesIn(&'a Target, Option<&'a RelPath>),
 }
 
-/// How many wait at a time: enough to share, few enough to cost nothing.
+/// How many threads flush at a time.
 const TOGETHER: usize = 16;
 
-/// From how many on one call for the whole file system is taken.
+/// From how many on one `syncfs` is used.
 const MANY: usize = 64;
 
 /// File systems whose `syncfs` does for all files what `fsync` does for one (statfs(2), `linux/magic.h`): ext4, xfs,
@@ -76,7 +75,7 @@ impl Unsynced<'_> {
     }
 }
 
-/// Makes all of it durable, in no order.
+/// Flushes all, in no order.
 pub(crate) fn sync_all(pending: &[Unsynced<'_>]) -> Result<(), Failure> {
     if pending.len() >= MANY
         && let Some(done) = sync_file_systems(pending)
@@ -87,19 +86,19 @@ pub(crate) fn sync_all(pending: &[Unsynced<'_>]) -> Result<(), Failure> {
     let work = || {
         while let Some(one) = pending.get(next.fetch_add(1, Ordering::Relaxed)) {
             if let Err(failure) = one.sync() {
-                // The others need not begin any more.
+                // The other threads stop.
                 next.store(pending.len(), Ordering::Relaxed);
                 return Err(failure);
             }
         }
         Ok(())
     };
-    // A hook sees the same calls, one after the other.
+    // Under a hook, the same calls one after the other.
     let is_hooked = pending.iter().any(|one| one.faults().is_hooked());
     let together = if is_hooked { 1 } else { TOGETHER };
     let helpers = together.min(pending.len()).saturating_sub(1);
     thread::scope(|scope| {
-        // Where no thread can be made, there is still this one.
+        // Without further threads, this one does all.
         let spawn = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
         let helpers: Vec<_> = (0..helpers).map_while(spawn).collect();
         let own = work();
@@ -110,7 +109,7 @@ pub(crate) fn sync_all(pending: &[Unsynced<'_>]) -> Result<(), Failure> {
     })
 }
 
-/// Makes everything on these file systems durable; `None` where there is one that cannot be trusted with it.
+/// Flushes these file systems; `None` if `syncfs` of one of them is not known to be sufficient.
 fn sync_file_systems(pending: &[Unsynced<'_>]) -> Option<Result<(), Failure>> {
     let mut places = BTreeMap::new();
     for one in pending {

@@ -1,7 +1,7 @@
 //! Replacing a file whole: written under a second name, then renamed over the first.
 //!
-//! A reader sees the old file or the new one, and nothing between. What a power cut leaves is another matter, and said
-//! by name: see [`Durability`].
+//! A reader sees the old file or the new one, and nothing between. What outlives a power cut is a
+//! parameter: see [`Durability`].
 
 use std::ffi::OsStr;
 use std::path::Path;

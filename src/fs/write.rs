@@ -1,4 +1,4 @@
-//! The write half of the target: its directories, opened for change, and what stands against a change.
+//! Changes in the target: its directories, opened for writing, permission bits, and obstacles to a change.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ use crate::git::RelPath;
 pub(crate) enum Obstacle {
     /// `chattr +i` or `+a`, on the path or on the directory that holds it.
     Immutable,
-    /// Another file system is mounted there, or on the way.
+    /// Another file system is mounted there, or above.
     Mount,
     /// This user may not write in the directory that holds it.
     Denied,
@@ -174,7 +174,7 @@ impl Target {
         }
     }
 
-    /// Who is asked before each call.
+    /// The hook before each call.
     pub(super) fn faults(&self) -> &Faults {
         &self.faults
     }
@@ -187,7 +187,7 @@ impl Target {
     }
 }
 
-/// What stands against changes, one path after the other: neighbours share the directory.
+/// Finds obstacles, one path after the other: neighbours share the open directory.
 #[derive(Debug)]
 pub(crate) struct Obstacles<'a> {
     target: &'a Target,
@@ -196,7 +196,7 @@ pub(crate) struct Obstacles<'a> {
 }
 
 impl Obstacles<'_> {
-    /// What stands against changing `path`.
+    /// The obstacle to a change of `path`.
     pub(crate) fn of(&mut self, path: &RelPath) -> Result<Option<Obstacle>, Failure> {
         let parent = path.parent();
         let above = match &mut self.above {
@@ -220,8 +220,8 @@ impl Obstacles<'_> {
 }
 
 impl Target {
-    /// A directory (`None`: the root), if nothing stands against changing what it holds. `Ok(None)` where it will be
-    /// made, or what stands there will be taken away, in one above against which nothing stands.
+    /// A directory (`None`: the root), or the obstacle to a change of its entries. `Ok(None)` if it will be created, or
+    /// replaces a file, in a directory above without an obstacle.
     fn changeable(
         &self,
         path: Option<&RelPath>,
@@ -244,7 +244,7 @@ impl Target {
             return Ok(Err(Obstacle::Immutable));
         }
         let access = Access::WRITE_OK | Access::EXEC_OK;
-        // EROFS is told for the file system as a whole; a system without the call tells at the write.
+        // A read-only file system is detected as a whole; without this system call, the write fails.
         if let Err(Errno::ACCESS | Errno::PERM) =
             sys::accessat(directory.fd(), ".", access, AtFlags::EACCESS)
         {
@@ -285,7 +285,7 @@ fn attributes(
     ) {
         Ok(stat) => Ok(Some(stat.stx_attributes & stat.stx_attributes_mask)),
         Err(Errno::NOENT) => Ok(None),
-        // No `statx`: the write itself will tell.
+        // Without `statx`, the write fails.
         Err(Errno::NOSYS) => Ok(Some(StatxAttributes::empty())),
         Err(errno) => Err(directory.failure("inspect", name.unwrap_or("."), errno)),
     }

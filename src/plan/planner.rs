@@ -1,4 +1,4 @@
-//! What is done at each path, in the order in which one decides about another.
+//! The decision for each path, removals first because other decisions depend on them.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -16,10 +16,10 @@ pub(super) struct Planner<'a> {
     policy: &'a Policy,
     plan: Plan,
     conflicts: Vec<Conflict>,
-    /// What the plan takes away.
+    /// The paths that the plan deletes.
     deleted: HashSet<&'a RelPath>,
-    /// What is not taken away though the commit has nothing there, and whether it stays whatever is wanted below it.
-    /// No path of a commit is above another, so nothing else can be in the way of a directory.
+    /// Files that stay though the commit does not have them. Only these can take the path of a directory, because no path
+    /// of a commit is above another.
     obstructions: BTreeMap<&'a RelPath, Stays>,
 }
 
@@ -68,8 +68,7 @@ impl<'a> Planner<'a> {
 
     /// Plans every path.
     pub(super) fn run(mut self) -> Result<Plan, Error> {
-        // What goes comes first: whether a directory can make room for a file, and a file for a directory, depends on
-        // it.
+        // Removals first: whether a directory can make room for a file, and a file for a directory, depends on them.
         let mut wanted = Vec::with_capacity(self.remote.len());
         let known = self.base.keys().chain(self.local.keys());
         let paths: BTreeSet<&RelPath> = known.chain(self.remote.keys()).collect();
@@ -82,11 +81,11 @@ impl<'a> Planner<'a> {
             };
             match row.remote {
                 Some(file) => wanted.push((row, *file)),
-                None => self.leave(row),
+                None => self.plan_removed(row),
             }
         }
         for (row, file) in wanted {
-            self.want(row, file);
+            self.plan_wanted(row, file);
         }
         let Self {
             mut plan,
@@ -104,9 +103,9 @@ impl<'a> Planner<'a> {
     }
 
     /// A path that the commit does not have.
-    fn leave(&mut self, row: PathStates<'a>) {
+    fn plan_removed(&mut self, row: PathStates<'a>) {
         if matches!(row.local, Local::Missing | Local::Directory { .. }) {
-            // Somebody made a directory of it: that is not ours, and nothing is wanted here.
+            // A directory there is not managed, and the commit needs nothing at this path.
             return;
         }
         let Some(base) = row.base else {
@@ -134,7 +133,7 @@ impl<'a> Planner<'a> {
     }
 
     /// A path that the commit has.
-    fn want(&mut self, row: PathStates<'a>, file: File) {
+    fn plan_wanted(&mut self, row: PathStates<'a>, file: File) {
         if self.blocked(row.path) {
             return;
         }
@@ -157,14 +156,14 @@ impl<'a> Planner<'a> {
                 if cleared {
                     self.operate(row, Some(file), false);
                 } else {
-                    self.stand_in_the_way(
+                    self.obstruct(
                         row,
                         "a directory with local files stands where the commit has a file",
                     );
                 }
             }
             Local::Special { .. } => {
-                self.stand_in_the_way(
+                self.obstruct(
                     row,
                     "a socket, FIFO or device stands where the commit has a file",
                 );
@@ -185,7 +184,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// What is done about somebody's work at a path, which the update `touches` or not.
+    /// The policy's decision about a local edit, at a path that the update changes (`touches`) or not.
     fn verdict(&self, path: &RelPath, touches: bool) -> Decision {
         if self.policy.protect.matches(path) {
             return Decision::Keep(SkipReason::Protected);
@@ -198,8 +197,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Something that is never taken away, whatever the policy says about edits.
-    fn stand_in_the_way(&mut self, row: PathStates<'_>, problem: &'static str) {
+    /// Something that no policy removes.
+    fn obstruct(&mut self, row: PathStates<'_>, problem: &'static str) {
         match self.verdict(row.path, true) {
             Decision::Keep(reason) => self.keep(row, reason),
             Decision::Replace | Decision::Refuse => self.conflict(row.path, problem),
@@ -258,7 +257,7 @@ impl<'a> Planner<'a> {
 
     fn keep(&mut self, row: PathStates<'_>, reason: SkipReason) {
         if row.base.is_none() {
-            // Never ours, so it does not become ours by staying: or a later commit could delete it.
+            // It was not managed and stays so, or a later commit could delete it.
             self.disown(row.path);
         }
         self.plan.kept.push(Kept {

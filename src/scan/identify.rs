@@ -11,7 +11,7 @@ use crate::state::Owned;
 use crate::text;
 
 impl Scanner<'_> {
-    /// Looks at paths, which are sorted, one after the other.
+    /// Inspects sorted paths, one after the other.
     pub(super) fn look_at_each(&self, paths: &[&RelPath]) -> Result<Vec<(RelPath, Local)>, Error> {
         let mut stats = self.target.stats();
         let look = |&path: &&RelPath| {
@@ -37,7 +37,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// What is at a path of which `lstat` returned this.
+    /// What is at a path with this `lstat`.
     fn identify(&self, path: &RelPath, stat: Stat, known: Option<&Owned>) -> Result<Local, Error> {
         Ok(match stat.kind {
             FileKind::File => match known {
@@ -60,13 +60,13 @@ impl Scanner<'_> {
         })
     }
 
-    /// Whether the size alone shows that a file is not what was written there, or no file of any commit.
+    /// Whether the size alone shows that a file is not what was written there, or not in any commit.
     fn is_edited(&self, known: Option<&Owned>, stat: &Stat) -> bool {
         let written = known.and_then(|known| known.seen);
         written.is_some_and(|seen| seen.size != stat.size) || stat.size > self.largest
     }
 
-    /// Hashes what was taken for edited by its size alone, where it may be what is wanted there now.
+    /// Hashes a file that counted as edited by its size, if it may be equal to the wanted file.
     pub(super) fn hash_if_wanted(
         &self,
         path: &RelPath,
@@ -144,7 +144,7 @@ fn file(id: Option<BlobId>, stat: Stat) -> Local {
 
 /// Hashes as git does, with a plain SHA-1: the content is local, nobody gains by a collision here.
 ///
-/// `size` bytes must come, no more and no fewer.
+/// The content must have exactly `size` bytes.
 pub(crate) fn hash(size: u64, content: &mut dyn Read) -> std::io::Result<BlobId> {
     let mut hasher = Sha1::new();
     hasher.update(format!("blob {size}\0"));

@@ -1,4 +1,4 @@
-//! The index: what we wrote into the target, the base of the three-way plan and a cache of hashes.
+//! The index: what the last sync wrote. It is the base of the three-way plan, and a cache of hashes.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -122,7 +122,7 @@ impl Serialize for StatData {
 }
 
 impl Index {
-    /// Reads the index. A damaged one is not touched; see [`set_aside`](Self::set_aside).
+    /// Reads the index. A damaged one stays in its place; see [`set_aside`](Self::set_aside).
     pub fn load(state: &StateDir) -> Result<Found<Self>, Error> {
         sealed::read(state.directory(), NAME, FORMAT)
     }
@@ -161,11 +161,11 @@ impl Index {
 
 impl StatData {
     /// What to remember of a file that was hashed at `looked_at` (nanoseconds since 1970, not later than the `lstat`);
-    /// `None` where it changed in the same tick of its file system's clock, so that a second change in that tick could
-    /// not be told (git calls this "racy").
+    /// `None` where it changed in the same tick of its file system's clock, so that a second change in that tick would
+    /// not show (git calls this "racy").
     #[must_use]
     pub fn of(stat: &Stat, looked_at: i128) -> Option<Self> {
-        // `ctime` cannot be set, so it shows how fine the clock is; whole milliseconds are no accident.
+        // `ctime` cannot be set, so it shows the resolution of the clock: whole milliseconds are unlikely by chance.
         let tick = if stat.ctime % 1_000_000 == 0 {
             COARSE_TICK
         } else {

@@ -89,7 +89,7 @@ pub enum SkipReason {
 pub struct LastSync {
     /// The commit.
     pub commit_sha: CommitId,
-    /// The name it was asked for by.
+    /// The branch, tag or id by which it was requested.
     #[serde(rename = "ref")]
     pub reference: String,
     /// When: RFC 3339, UTC, whole seconds, as the tool before wrote it.
@@ -163,8 +163,8 @@ impl SyncState {
         }
     }
 
-    /// Sees to it that the copy at `published` is there, where nothing has changed since it was written: the place may
-    /// be a new one, or one that does not outlive a boot.
+    /// Writes the copy at `published` if it is missing: the path may be new, or on a file system that does not outlive a
+    /// boot.
     pub fn keep_published(&self, state: &StateDir, published: &Path) -> Result<(), Error> {
         let text = self.text(state)?;
         if is_published(published, text.as_bytes(), state.faults()) {

@@ -1,10 +1,10 @@
-//! Whose state a directory holds.
+//! The target to which a state directory belongs.
 //!
-//! The default gives each target a directory of its own; `state_dir` may give two of them the same one, and then each
-//! would take what was written into the other for what it wrote itself. So the first update that is applied leaves the
-//! target's path, and from then on the directory is of no use to another one. A file of its own rather than a field of
-//! the index: it is inspected before anything is recovered, and whoever has moved a target removes it and keeps the
-//! rest. A directory without it, from before there was one, is whoever's comes first.
+//! By default each target has its own state directory. With `state_dir`, two targets could share one, and each would
+//! take the index of the other for its own. So the first update that is applied records the target's path, and another
+//! target is refused from then on. This is a separate file because it is checked before anything is recovered, and
+//! because it can be removed by hand after a target was moved. A directory of an older version does not have it, and
+//! becomes that of the first target that uses it.
 
 use std::path::{Path, PathBuf};
 
@@ -31,7 +31,7 @@ impl StateDir {
         self.is_known_for(target).map(|_| ())
     }
 
-    /// Makes it this target's. The caller holds the lock.
+    /// Records the target. The caller holds the lock.
     pub fn keep_for(&self, target: &Path) -> Result<(), Error> {
         if self.is_known_for(target)? {
             return Ok(());
@@ -42,7 +42,7 @@ impl StateDir {
         sealed::write(self.directory(), NAME, FORMAT, &record)
     }
 
-    /// Whether it is known to be this target's; false where nobody's is known.
+    /// Whether this target is recorded; false if none is.
     fn is_known_for(&self, target: &Path) -> Result<bool, Error> {
         match sealed::read::<TargetRecord>(self.directory(), NAME, FORMAT)? {
             Found::Whole(known) if known.target == target => Ok(true),

@@ -1,4 +1,12 @@
-//! What keeps a sync from a commit that its name refers to: a rollback from it, or a tag that was set anew.
+//! Refuses a commit that a rollback has left, a tag that was moved, and a name that changed its kind.
+//!
+//! A branch moves, and its commits prove that it moves forward. A tag has no such proof: one that was moved, or a branch
+//! that took a tag's name, would bring other files under a name that somebody has reviewed.
+//!
+//! A tag is pinned to its commit, not to the tag object: an annotated tag that was recreated on the same commit brings
+//! the same files, signatures are checked on commits, and by the API the object would cost a request in each run.
+//!
+//! The file `followed` is separate from the index because a rollback changes the index, and not what a tag was.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +19,7 @@ use crate::source::{RefKind, ResolvedRef, Source};
 use crate::state::sealed::{self, Found, SealedFormat};
 use crate::state::{self, StateDir};
 
-/// What is known of the name and of past rollbacks.
+/// The names that were followed, and the hold of a rollback.
 pub(super) struct Guard<'a> {
     context: &'a SyncContext<'a>,
     options: &'a Options,
@@ -20,7 +28,7 @@ pub(super) struct Guard<'a> {
     hold: Option<Hold>,
 }
 
-/// Where a run may go.
+/// The commit that a run may apply.
 pub(super) struct Admitted<'a> {
     pub(super) goal: Goal<'a>,
     pub(super) notes: Vec<StateNote>,
@@ -49,7 +57,7 @@ impl<'a> Guard<'a> {
         !self.options.resume && hold.is_some_and(|hold| hold.commits.contains(&commit))
     }
 
-    /// Where the run goes: to the commit that the name refers to, or, where that is held, to where the target is.
+    /// The commit to apply: the one that the name refers to or, if that is held, the one that the target is at.
     pub(super) fn admit(
         &self,
         source: &dyn Source,
@@ -69,7 +77,7 @@ impl<'a> Guard<'a> {
             reference,
             edits: Edits::default(),
         };
-        // Without an index, back to where the rollback led.
+        // Without an index, the commit that the rollback led to.
         let here = index.map(|index| index.point.commit);
         let here = here.or(self.hold.as_ref().and_then(|hold| hold.at));
         if is_held && let Some(commit) = here {
@@ -79,7 +87,7 @@ impl<'a> Guard<'a> {
                 kind: RefKind::Commit,
                 is_tag_too: false,
             };
-            // It stays where it is, which is not what was asked for.
+            // The target stays at its commit, whose reference may not be the requested one.
             goal.reference = index.map_or(reference, |index| &index.point.reference);
         } else if !self.options.allow_rewind {
             self.followed.check(&name, &settings.trust)?;
@@ -92,7 +100,7 @@ impl<'a> Guard<'a> {
         })
     }
 
-    /// After a sync that took the commit: its name is known by it, and a hold that it has moved on from ends.
+    /// After a commit was applied: records what its name refers to, and ends a hold that the branch has left behind.
     pub(super) fn write(&self, name: Name, is_held: bool) -> Result<(), crate::Error> {
         if self.options.mode != SyncMode::Apply || is_held {
             return Ok(());
@@ -112,25 +120,25 @@ const FORMAT: SealedFormat = SealedFormat {
     version: 1,
 };
 
-/// So many names are kept; the one that was not asked for the longest goes first.
+/// How many names are kept; the one that was requested least recently goes first.
 const NAMES_MAX: usize = 100;
 
-/// What names stood for, the last one that was asked for at the end.
+/// What each name referred to, the most recently requested last.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Followed {
     names: Vec<Name>,
 }
 
-/// A name of a repository, and what it stood for.
+/// A branch, tag or id of a repository, and what it referred to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Name {
-    /// As it was asked for.
+    /// As it was requested.
     reference: String,
     /// The repository, without credentials.
     repository: String,
     /// How the name was understood.
     kind: RefKind,
-    /// The commit of a tag. That of a branch is the index's, and not written once more at each update.
+    /// The commit of a tag. That of a branch is in the index, and is not written again at each update.
     tag: Option<CommitId>,
 }
 
@@ -145,7 +153,7 @@ impl Name {
         }
     }
 
-    /// Whether both are the same tag, which may be asked for by its whole name too.
+    /// Whether both are the same tag, which may also be requested by its full name.
     fn is_same_tag(&self, other: &Self) -> bool {
         let short = |name: &Self| {
             let reference = name.reference.as_str();
@@ -157,7 +165,7 @@ impl Name {
 }
 
 impl Followed {
-    /// Reads it. A damaged one counts as none, as for a name that is followed for the first time.
+    /// Reads the file. A damaged one counts as absent: each name is then followed as if for the first time.
     fn load(state: &StateDir) -> Result<Self, state::Error> {
         Ok(match sealed::read(state.directory(), NAME, FORMAT)? {
             Found::Whole(followed) => followed,
@@ -169,7 +177,7 @@ impl Followed {
         })
     }
 
-    /// Takes over what a name refers to, durable, where that is not known yet.
+    /// Records what a name refers to, durable when this returns, unless it is recorded already.
     fn remember(mut self, state: &StateDir, now: Name) -> Result<(), state::Error> {
         if self.names.contains(&now) {
             return Ok(());
@@ -184,7 +192,7 @@ impl Followed {
         sealed::write(state.directory(), NAME, FORMAT, &self)
     }
 
-    /// An error where a name refers to another kind of thing now, or is a tag of another commit.
+    /// An error if a name changed its kind, or if it is a tag of another commit now.
     fn check(&self, now: &Name, trust: &Trust) -> Result<(), Error> {
         let names = self.names.iter();
         for known in names.filter(|known| known.repository == now.repository) {
