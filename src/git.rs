@@ -1,6 +1,6 @@
 //! The git object model as this program needs it: ids, modes, paths, trees and commits.
 //!
-//! Pure: no files, no network. Everything that comes from outside passes through here before any other part sees
+//! Pure: no files, no network. Everything from outside passes through here before any other part sees
 //! it, so the types carry the proof: a [`RelPath`] cannot leave the tree, a [`Tree`] was recomputed from its root.
 //!
 //! Limits: SHA-1 repositories only, names must be UTF-8.

@@ -65,7 +65,7 @@ const CONFIG: &str = "[core]\n\trepositoryformatversion = 1\n\tbare = true\n\
 #[derive(Debug)]
 pub struct Store {
     place: StoreDirectory,
-    /// The way in through its handle.
+    /// Its path through its handle.
     root: PathBuf,
     blob_limit: u64,
     packs: RwLock<Vec<Pack>>,
@@ -91,7 +91,7 @@ impl Store {
             if !is_misshapen(&error) {
                 return Err(error);
             }
-            tracing::warn!(path = %text::path(place.path()), %error, "the object store is no repository; starting anew");
+            tracing::warn!(path = %text::path(place.path()), %error, "the object store is not a repository; starting anew");
             empty(&root)?;
             prepare(&root)?;
             rebuilt = true;
@@ -135,7 +135,7 @@ impl Store {
             .map(|(_, content)| content)
     }
 
-    /// An object of whatever kind, proven as [`Store::read`] does.
+    /// An object of any kind, proven as [`Store::read`] does.
     #[must_use]
     pub fn object(&self, id: Oid) -> Option<(ObjectKind, Vec<u8>)> {
         self.find(id, |object| (object.kind, object.content))
@@ -315,7 +315,7 @@ fn prepare(root: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// For want of something that may be there the next time.
+/// Whether the cause may be gone the next time.
 fn is_passing(error: &Error) -> bool {
     let Error::Io { source, .. } = error;
     is_refused(source)
@@ -325,7 +325,7 @@ fn is_passing(error: &Error) -> bool {
         )
 }
 
-/// The system does not let us look, which says nothing of what is there.
+/// Whether the system denies access, which does not show what is there.
 fn is_refused(error: &io::Error) -> bool {
     use rustix::io::Errno;
     matches!(

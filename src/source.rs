@@ -1,4 +1,4 @@
-//! Where commits come from: one trait, several routes, the same objects at the end.
+//! Fetching commits: one trait, several routes, the same objects at the end.
 //!
 //! A [`Source`] resolves a name to a commit id once; from there on everything is content-addressed. `obtain` brings
 //! the commit's objects into the store and may take any [`Route`]; whichever it took, [`stage`] then walks the commit
@@ -39,7 +39,7 @@ pub struct ResolvedRef {
     pub is_tag_too: bool,
 }
 
-/// The kinds of name a commit can be asked for by.
+/// The kinds of name that a commit can be requested by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RefKind {
@@ -73,7 +73,7 @@ pub enum Route {
     SelectApi,
     /// One self-contained pack.
     Full,
-    /// Nothing was asked for: the store had it all.
+    /// Nothing was requested: the store had all of it.
     Store,
 }
 
@@ -89,7 +89,7 @@ impl fmt::Display for Route {
     }
 }
 
-/// A route that was given up, and why; shown to the user.
+/// A route that failed and was fallen back from; shown to the user.
 #[derive(Debug, Clone)]
 pub struct Fallback {
     /// The route that failed.
@@ -98,7 +98,7 @@ pub struct Fallback {
     pub cause: String,
 }
 
-/// What a run has moved over the network so far.
+/// What a run has transferred over the network so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Traffic {
     /// Requests sent.
@@ -154,14 +154,14 @@ impl Provenance {
     }
 }
 
-/// What the machine already has, asked by a route before it downloads.
+/// What the machine already has; a route checks it before it downloads.
 pub trait Need: Sync {
     /// The blobs of `tree` that are managed and that no unedited file of the target holds, each once.
     ///
-    /// Whether the store has them is the route's to ask.
+    /// The route checks whether the store has them.
     fn missing(&self, tree: &Tree) -> Result<Vec<BlobId>, crate::scan::Error>;
 
-    /// Whether commit and trees are all that is needed: then no content is asked for.
+    /// Whether commit and trees are all that is needed: then no content is requested.
     fn lists_only(&self) -> bool {
         false
     }
@@ -191,7 +191,7 @@ pub trait Source: Send + Sync {
     /// Whether `new` descends from `old`. Costs a request or two, none where the commits in the store suffice.
     fn descends(&self, new: &Commit, old: CommitId, store: &Store) -> Result<bool, Error>;
 
-    /// What was moved over the network so far.
+    /// What was transferred over the network so far.
     fn traffic(&self) -> Traffic;
 
     /// The repository in words for the user, without credentials.
@@ -203,7 +203,7 @@ pub trait Source: Send + Sync {
         None
     }
 
-    /// Forgets what was found out about the host in earlier runs: the next one asks the address that was given.
+    /// Forgets what earlier runs learned about the host: the next one requests the configured address.
     fn forget(&self) {}
 }
 

@@ -14,7 +14,7 @@ pub struct Commit {
     pub tree: TreeId,
     /// Its parents, first parent first.
     pub parents: Vec<CommitId>,
-    /// Seconds since 1970 at which it was committed, as its committer says.
+    /// Seconds since 1970 at which it was committed, by the committer's clock.
     pub time: i64,
     /// The first line of its message, made fit to print (`text::words`).
     pub subject: String,
@@ -89,7 +89,7 @@ mod tests {
         committer C <c@example.org> 1700000100 -0230\n\nSubject line\n\nBody\n";
 
     #[test]
-    fn reads_what_its_id_proves() {
+    fn a_commit_with_its_id_is_read() {
         let id = CommitId(Oid::of(ObjectKind::Commit, RAW).unwrap());
         let commit = Commit::verify(id, RAW).unwrap();
         assert_eq!(
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_other_bytes() {
+    fn bytes_with_another_id_are_refused() {
         let id = CommitId(Oid::of(ObjectKind::Commit, RAW).unwrap());
         let mut other = RAW.to_vec();
         other[6] ^= 1;

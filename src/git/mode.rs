@@ -28,7 +28,7 @@ pub enum FileMode {
 }
 
 impl EntryMode {
-    /// Parses the mode as it stands in a raw tree object, and only in the spellings git writes.
+    /// Parses the mode as written in a raw tree object, and only in the spellings git writes.
     ///
     /// `100664` is accepted as a regular file: old versions of git wrote it, `git fsck` tolerates it, and the id of
     /// the tree is taken over the raw bytes all the same.

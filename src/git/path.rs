@@ -65,7 +65,7 @@ pub enum PathFault {
     /// A backslash, a separator elsewhere.
     #[error("has a backslash")]
     Backslash,
-    /// Not UTF-8, or already mangled to U+FFFD on its way.
+    /// Not UTF-8, or already mangled to U+FFFD in transit.
     #[error("is not UTF-8")]
     NotUtf8,
     /// A component of more than 255 bytes.
@@ -83,7 +83,7 @@ pub enum PathFault {
 }
 
 impl RelPath {
-    /// Checks a whole path, as it stands in a listing.
+    /// Checks a whole path, as written in a listing.
     pub fn new(path: &[u8]) -> Result<Self, PathFault> {
         let text = std::str::from_utf8(path).map_err(|_| PathFault::NotUtf8)?;
         for component in text.split('/') {
@@ -92,7 +92,7 @@ impl RelPath {
         Self::of(text)
     }
 
-    /// Checks one component, as it stands in a tree object, and puts it below `parent`.
+    /// Checks one component, as written in a tree object, and puts it below `parent`.
     pub fn join(parent: Option<&Self>, name: &[u8]) -> Result<Self, PathFault> {
         ParentPath::of(parent).join(name)
     }
@@ -142,7 +142,7 @@ impl RelPath {
         self.ancestors_str().map(|directory| Self(directory.into()))
     }
 
-    /// The directories above this path, as text, top first: what a map by path is asked with.
+    /// The directories above this path, as text, top first: the keys to look up in a map by path.
     pub fn ancestors_str(&self) -> impl Iterator<Item = &str> {
         self.0.match_indices('/').map(|(at, _)| &self.0[..at])
     }
@@ -162,7 +162,7 @@ impl RelPath {
         above
     }
 
-    /// Whether this path is `directory` or lies below it.
+    /// Whether this path is `directory` or below it.
     #[must_use]
     pub fn starts_with(&self, directory: &Self) -> bool {
         self.0

@@ -2,7 +2,7 @@
 //!
 //! There is one way to a [`Tree`]: [`Tree::walk`] reads raw tree objects by id, hashes each, and checks every entry.
 //! A route that has only a listing (the REST API) first writes the tree objects that the listing describes, by
-//! [`encode`], and then comes the same way: a lying listing yields other ids and so a missing object.
+//! [`encode`], and is then walked likewise: a wrong listing yields other ids and so a missing object.
 
 use std::collections::BTreeMap;
 
@@ -46,10 +46,10 @@ pub struct Bounds {
 /// Why a tree is refused. `exit` gives each one its exit code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TreeFault {
-    /// Bytes that hash to another id than the one they were asked by.
+    /// Bytes that hash to another id than the requested one.
     #[error("tree {id} hashes to {actual}")]
     OtherId {
-        /// The id it was asked by.
+        /// The requested id.
         id: TreeId,
         /// The id it hashes to.
         actual: Oid,
@@ -57,7 +57,7 @@ pub enum TreeFault {
     /// Part of a collision attack.
     #[error("tree {id}: {source}")]
     Collision {
-        /// The id it was asked by.
+        /// The requested id.
         id: TreeId,
         /// What was found.
         source: Collision,
@@ -101,7 +101,7 @@ pub enum TreeFault {
     Mode {
         /// The path, lossily decoded.
         path: String,
-        /// The mode as it stands there.
+        /// The mode as written there.
         mode: String,
     },
     /// The id of all zeros.

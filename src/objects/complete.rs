@@ -75,7 +75,7 @@ impl CompleteCommits {
 
 impl Store {
     /// Notes that every object of the commit's tree is in the store, except blobs that are left out on purpose
-    /// where `left_out` says so. The commit becomes the newest. [`Store::make_durable`] writes it down.
+    /// where `left_out` says so. The commit becomes the newest. [`Store::make_durable`] writes the mark.
     pub fn mark_complete(&self, commit: CommitId, left_out: bool) -> Result<(), Error> {
         if left_out {
             self.set_promisor()?;

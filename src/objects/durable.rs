@@ -22,7 +22,7 @@ use crate::fs::{Durability, replace_at};
 /// Begins the names of files that are not complete yet.
 pub(super) const TEMPORARY: &str = ".tmp-";
 
-/// Replaces a file, durable as far as it is asked for.
+/// Replaces a file, with the durability that is given.
 pub(super) fn write(path: &Path, content: &[u8], durability: Durability) -> Result<(), Error> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = format!("{TEMPORARY}{name}");

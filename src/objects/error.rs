@@ -25,7 +25,7 @@ pub enum Error {
         action: &'static str,
         /// Where.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }

@@ -54,7 +54,7 @@ pub struct Ingested {
 /// Finds bases of deltas that the store does not have.
 type BaseLookup<'a> = dyn Fn(Oid) -> Option<(ObjectKind, Vec<u8>)> + 'a;
 
-/// A pack that was looked into and is not kept.
+/// A pack that is read and not kept.
 #[derive(Debug)]
 pub struct Transient {
     pack: Option<Pack>,
@@ -161,7 +161,7 @@ impl Store {
                 let missed = lookup.missed.into_inner();
                 let cause = stream.end.take().or_else(|| stream.stopped());
                 let error = cause.unwrap_or_else(|| self.classify(&error, &missed, directory));
-                // A flipped bit in a count or a size asks for more than there may be, too.
+                // A flipped bit in a count or a size exceeds the limit, too.
                 let is_damaged = matches!(error, IngestError::ObjectTooLarge { .. })
                     && !stream.is_whole().unwrap_or(false);
                 return Err(if is_damaged {
@@ -222,8 +222,8 @@ impl Store {
     }
 }
 
-/// What the system said, where the disk has failed. What is wrong with the stream shows as its end or as data that does
-/// not inflate, and neither comes from the system.
+/// The error of the system, where the disk has failed. A broken stream shows as its end or as data that does not
+/// inflate, and neither is an error of the system.
 fn of_disk(error: &io::Error) -> Option<io::Error> {
     if let Some(code) = error.raw_os_error() {
         return Some(io::Error::from_raw_os_error(code));
@@ -424,15 +424,15 @@ mod tests {
 
     #[test]
     fn a_failed_disk_is_distinguished_from_a_damaged_stream() {
-        let told = |error: io::Error| of_disk(&error).map(|told| told.kind());
+        let kind = |error: io::Error| of_disk(&error).map(|error| error.kind());
         for full in [
             io::Error::from_raw_os_error(28),
             io::Error::new(ErrorKind::StorageFull, "at path `x`"),
         ] {
-            assert_eq!(told(full), Some(ErrorKind::StorageFull));
+            assert_eq!(kind(full), Some(ErrorKind::StorageFull));
         }
         for damaged in [ErrorKind::UnexpectedEof, ErrorKind::InvalidData] {
-            assert_eq!(told(damaged.into()), None);
+            assert_eq!(kind(damaged.into()), None);
         }
     }
 }

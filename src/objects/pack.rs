@@ -1,4 +1,4 @@
-//! One pack with its index: opened with suspicion, read with proof.
+//! One pack with its index: checked when it is opened, and every object hashed when it is read.
 
 #![expect(
     clippy::disallowed_methods,
@@ -52,11 +52,11 @@ pub(super) enum Reading<'a> {
 pub(super) struct Object<'a> {
     pub(super) kind: ObjectKind,
     pub(super) content: Vec<u8>,
-    /// Header and compressed content as they lie in the pack. Nothing for a delta, which says nothing elsewhere.
+    /// Header and compressed content as they lie in the pack. `None` for a delta, which is meaningless elsewhere.
     pub(super) entry: Option<&'a [u8]>,
 }
 
-/// Where an object lies.
+/// The place of an object in its pack.
 pub(super) struct PackedObject {
     pub(super) id: Oid,
     /// What it takes, compressed and as a delta where it is one.

@@ -20,7 +20,7 @@ use crate::git::{CommitId, Oid};
 use super::pack::Pack;
 use super::{Error, Store};
 
-/// More packs than this are combined. Every lookup asks each pack, and each keeps two files mapped.
+/// More packs than this are combined. Every lookup searches each pack, and each keeps two files mapped.
 const PACKS_MAX: usize = 20;
 /// So many may stay, or the bound would be met again at once. What halves from one to the next never is so many.
 const STAYING_MAX: usize = PACKS_MAX / 2;

@@ -1,4 +1,4 @@
-//! Where the store is: a directory that is opened once, through whose handle everything in it is reached.
+//! The directory of the store: it is opened once, and everything in it is reached through its handle.
 //!
 //! The libraries that write and read packs take paths. They are given that of the handle in `/proc` (`proc_pid_fd(5)`), so
 //! that a store whose directory is exchanged meanwhile is still the one that was opened. Messages name the real path.
@@ -39,7 +39,7 @@ impl StoreDirectory {
         Ok((Self { directory }, is_new))
     }
 
-    /// The way in through the handle, good as long as this, or a clone of it, lives.
+    /// The path through the handle, valid as long as this, or a clone of it, lives.
     pub(super) fn root(&self) -> PathBuf {
         handle(self.directory.fd())
     }
@@ -54,7 +54,7 @@ fn handle(fd: BorrowedFd<'_>) -> PathBuf {
     Path::new(HANDLES).join(fd.as_raw_fd().to_string())
 }
 
-/// A path as people know it.
+/// The real path, for messages.
 #[expect(
     clippy::disallowed_methods,
     reason = "asks the kernel where a handle of ours leads"

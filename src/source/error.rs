@@ -61,7 +61,7 @@ pub enum Error {
         /// The HTTP status.
         status: u16,
     },
-    /// An answer that a forge does not give: a login page, a captive portal, a broken proxy.
+    /// A response that a forge does not give: a login page, a captive portal, a broken proxy.
     #[error("{remote} does not answer like a git host: {}", text::words(.answer))]
     #[diagnostic(
         code(hyper_sync::source::not_a_forge),
@@ -72,7 +72,7 @@ pub enum Error {
     NotAForge {
         /// Host or repository.
         remote: String,
-        /// The begin of the answer, or what is odd about it.
+        /// The begin of the response, or what is odd about it.
         answer: String,
     },
     /// A redirect that is not followed.
@@ -84,7 +84,7 @@ pub enum Error {
     Redirect {
         /// Host or repository.
         remote: String,
-        /// The address, without credentials and query; `None` where the answer names none.
+        /// The address, without credentials and query; `None` where the response names none.
         to: Option<String>,
         /// The value of `repo` for that address, where it is one of a repository.
         repo: Option<String>,
@@ -100,7 +100,7 @@ pub enum Error {
     LoginPage {
         /// Host or repository.
         remote: String,
-        /// The page, without credentials and query, where the answer names one.
+        /// The page, without credentials and query, where the response names one.
         page: Option<String>,
     },
     /// An address that cannot or must not be asked.
@@ -155,7 +155,7 @@ pub enum Error {
         /// The server's own words, where it gives any.
         words: Option<String>,
     },
-    /// The credentials are good, and access is refused all the same: by a policy that only the answer's text names.
+    /// The credentials are good, and access is refused all the same: by a policy that only the response's text names.
     #[error("{remote} forbids access {}{}", with(.token), quoted(.words.as_deref()))]
     #[diagnostic(
         code(hyper_sync::source::forbidden),
@@ -209,7 +209,7 @@ pub enum Error {
     RateLimited {
         /// Host or repository.
         remote: String,
-        /// When it takes requests again, where the remote says so.
+        /// When it takes requests again, where the remote reports it.
         retry: Option<RetryAt>,
         /// Which token was used, by its origin, or "none".
         token: String,
@@ -223,7 +223,7 @@ pub enum Error {
     UnknownRef {
         /// Host or repository.
         remote: String,
-        /// As it was asked for.
+        /// As it was requested.
         reference: String,
         /// What the remote has in its place.
         instead: Box<Instead>,
@@ -239,7 +239,7 @@ pub enum Error {
     UnknownCommit {
         /// Host or repository.
         remote: String,
-        /// As it was asked for.
+        /// As it was requested.
         commit: CommitId,
     },
     /// No commit at all.
@@ -262,7 +262,7 @@ pub enum Error {
         /// Host or repository.
         remote: String,
     },
-    /// The answer has parts that cannot be.
+    /// The response has parts that cannot be.
     #[error("{remote} sent something that git's protocol does not allow: {}", text::words(.detail))]
     #[diagnostic(
         code(hyper_sync::source::protocol),
@@ -274,7 +274,7 @@ pub enum Error {
         /// What was wrong.
         detail: String,
     },
-    /// An answer of the API in the right form with the wrong content.
+    /// A response of the API in the right form with the wrong content.
     #[error("{remote} sent a {what} that cannot be: {}", text::words(.problem))]
     #[diagnostic(
         code(hyper_sync::source::malformed_answer),
@@ -285,7 +285,7 @@ pub enum Error {
     Malformed {
         /// Host or repository.
         remote: String,
-        /// What was asked for: `commit`, `listing`, `blob`.
+        /// What was requested: `commit`, `listing`, `blob`.
         what: &'static str,
         /// What is wrong with it.
         problem: String,
@@ -390,7 +390,7 @@ pub enum Error {
     NoSuchRoute {
         /// The repository.
         remote: String,
-        /// What was asked for.
+        /// What was requested.
         transport: &'static str,
     },
     /// `git` or `ssh`, which local and ssh repositories need, cannot be started.

@@ -3,15 +3,14 @@
 //! Three routes, tried in this order, end in the same objects (docs/architecture.md, Routes):
 //!
 //! - **delta**: a thin pack against the last commit. `done` is left out, because a server that does not know our
-//!   commit would answer it with everything; without it, it says so in fifty bytes.
+//!   commit would send everything; without it, the server reports that in fifty bytes.
 //! - **select**: commit and trees by a filter, then the missing blobs by their ids.
 //! - **full**: one self-contained pack.
 //!
-//! A route that fails is reported, and the next one is tried. What the server says about its commit is
-//! never believed: after each route the commit is walked out of the store, and every needed blob read.
+//! A route that fails is reported, and the next one is tried. What the server reports about its commit is
+//! never trusted: after each route the commit is walked out of the store, and every needed blob read.
 //!
-//! Limits: no bundle URIs, no packfile URIs; git's own authentication helpers are not
-//! asked.
+//! Limits: no bundle URIs, no packfile URIs; git's own credential helpers are not called.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, ErrorKind};
@@ -49,7 +48,7 @@ use answer::{BoundedReader, Fetched, ResponseError};
 use request::Fetch;
 use session::{ProcessConnection, Timeouts};
 
-/// The rungs of the ladder that git has.
+/// The routes of git, in the order they are tried.
 const LADDER: &[Route] = &[Route::Delta, Route::SelectGit, Route::Full];
 
 /// A year: longer than any run.
@@ -100,7 +99,7 @@ pub struct GitSource {
     connection: Mutex<Box<dyn Connection>>,
     remote: String,
     options: Options,
-    /// Answers of [`Source::descends`], which may be asked more than once in a run.
+    /// Results of [`Source::descends`], which may be called more than once in a run.
     descends: Mutex<HashMap<(CommitId, CommitId), bool>>,
 }
 
@@ -114,7 +113,7 @@ enum FetchReply<T> {
     Nothing,
     /// A thin pack against something we do not have.
     BaseMissing,
-    /// The server says that it does not have this object, which was wanted.
+    /// The server reports that it does not have this object, which was requested.
     NotOurRef(Option<Oid>),
 }
 
@@ -155,7 +154,7 @@ impl GitSource {
     }
 
     /// `http://…` or `https://…`, by the one client. The token goes nowhere but to its own host; `state_dir` is where
-    /// the address is remembered that the host turned out to want.
+    /// the address is stored that the host turned out to require.
     #[must_use]
     pub fn http(
         client: Client,
@@ -175,7 +174,7 @@ impl GitSource {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends one fetch and hands its pack to `take`; once more, where the answer breaks off.
+    /// Sends one fetch and hands its pack to `take`; once more, where the response breaks off.
     fn fetch<T>(
         &self,
         fetch: &Fetch<'_>,
@@ -205,7 +204,7 @@ impl GitSource {
         }
     }
 
-    /// What went wrong with an answer. The connection begins afresh.
+    /// What went wrong with a response. The connection begins afresh.
     fn explain(&self, connection: &mut dyn Connection, trouble: ResponseError) -> Classified {
         let known = connection.reset();
         let remote = self.remote.clone();
@@ -225,7 +224,7 @@ impl GitSource {
                 retry: None,
                 token: connection.token(),
             },
-            // What git's pack-objects says of an object that is damaged or gone.
+            // The message of git's pack-objects about an object that is damaged or gone.
             ResponseError::Refused(message) if message.contains("repository corruption") => {
                 Error::DamagedRepository { remote, message }
             }
@@ -256,7 +255,7 @@ impl GitSource {
     }
 }
 
-/// Whether a server refuses because too much was asked.
+/// Whether a server refuses because of too many requests.
 fn limits_rate(message: &str) -> bool {
     let message = message.to_lowercase();
     let words = ["rate limit", "too many requests"];
@@ -275,10 +274,10 @@ enum Classified {
     Error(Error),
 }
 
-/// An answer that ended or broke, where the connection does not know more.
+/// A response that ended or broke, where the connection does not know more.
 fn broken(remote: String, error: &io::Error) -> Error {
     let detail = match error.kind() {
-        // So ends a `git http-backend` whose git does not like a line of the request.
+        // This is how a `git http-backend` ends whose git rejects a line of the request.
         ErrorKind::UnexpectedEof => "the answer ends too early",
         answer::EXCEEDED => "the answer has no end",
         _ => "",
@@ -367,7 +366,7 @@ pub(crate) mod fuzzing {
     use super::version_0::{Preamble, Translation};
 
     /// Reads what a server sends before any command; whether it offers filters. What it lists in version 0 can be read as
-    /// the answer of version 2.
+    /// the response of version 2.
     pub fn greeting(bytes: &[u8]) -> Option<bool> {
         match answer::greeting(bytes).ok()? {
             Greeting::Version2(lines) => Some(Capabilities::of(&lines).filters),
@@ -381,7 +380,7 @@ pub(crate) mod fuzzing {
         }
     }
 
-    /// Reads an answer to a fetch of version 0 as one of version 2, to its end.
+    /// Reads a response to a fetch of version 0 as one of version 2, to its end.
     pub fn translated(bytes: &[u8]) -> io::Result<Vec<u8>> {
         let mut all = Vec::new();
         for preamble in Preamble::ALL {

@@ -1,8 +1,8 @@
 //! Commits by GitHub's REST API: a listing, then the missing blobs ([`Route::SelectApi`]).
 //!
-//! Nothing that the API says is trusted. The commit is rebuilt to the bytes that hash to its id, the tree objects
+//! Nothing that the API returns is trusted. The commit is rebuilt to the bytes that hash to its id, the tree objects
 //! are rebuilt from the listing and must have the ids they are listed under, and every blob is hashed as it arrives. A
-//! name is resolved once; from there on everything is asked for by its id, so a branch that moves meanwhile changes
+//! name is resolved once; from there on everything is requested by its id, so a branch that moves meanwhile changes
 //! nothing.
 //!
 //! Cost: one request where nothing has changed, `3 + k` for `k` changed files, and one more where several commits have
@@ -41,11 +41,11 @@ use trees::Trees;
 
 /// The API of github.com itself.
 const API: &str = "https://api.github.com";
-/// The version every GitHub knows; a newer one is refused by older Enterprise servers.
+/// The version that every GitHub supports; older Enterprise servers refuse a newer one.
 const VERSION: &str = "2022-11-28";
 const JSON: &str = "application/vnd.github+json";
 
-/// A repository, asked by the REST API.
+/// A repository, read by the REST API.
 pub struct GitHub {
     client: Client,
     credentials: Option<Credentials>,
@@ -134,7 +134,7 @@ impl GitHub {
         })
     }
 
-    /// A renamed repository answers under its number: what is asked next goes there at once.
+    /// A renamed repository responds under its number: later requests go there at once.
     fn follow(&self, from: &Url, to: &Url) {
         let mut base = self.base();
         let Some(tail) = from.path().strip_prefix(base.path()) else {
@@ -145,7 +145,7 @@ impl GitHub {
         }
     }
 
-    /// The error of an answer that is not the one hoped for. A forge refuses in JSON; what does not is none.
+    /// The error of a response that is not the one hoped for. A forge refuses in JSON; anything else is not a forge.
     fn refusal(&self, reply: &Reply) -> Error {
         let is_client_error = reply.status.is_client_error();
         if is_client_error && reply.status != 401 && !reply.media_type().contains("json") {
@@ -269,7 +269,7 @@ impl GitHub {
 }
 
 impl GitHub {
-    /// As [`Source::obtain`]; whether the forge's word is enough is the caller's to say.
+    /// As [`Source::obtain`]; the caller decides whether an unproven commit is accepted.
     pub(super) fn obtain_with(
         &self,
         commit: CommitId,
@@ -297,7 +297,7 @@ impl GitHub {
         let mut missing = need.missing(&tree)?;
         missing.retain(|id| store.read(ObjectKind::Blob, id.0).is_none());
         let brought = self.blobs(commit.id, &tree, &missing, &trees, &mut writer);
-        // Kept even if not all came: it is proven, and the next try or route need not ask for it again.
+        // Kept even if not all came: it is proven, and the next attempt or route need not request it again.
         writer.finish()?;
         brought?;
         let asked = self.client.traffic().requests > before;

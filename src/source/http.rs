@@ -7,8 +7,8 @@
 //! - **Redirects** are followed by our own code, for `GET` only, at most five of them, within the same
 //!   host (a renamed repository); the token goes with them only within one origin. A `POST` is never redirected.
 //! - **Time**: a stall ends a request, the run's time ends them all, and a signal does so at once.
-//! - **Size**: every answer has a cap, on decoded bytes.
-//! - **Retries** are few, for broken connections and 5xx only, and never for what a person has to mend.
+//! - **Size**: every response has a cap, on decoded bytes.
+//! - **Retries** are few, for broken connections and 5xx only, and never for what a person has to correct.
 //!
 //! Limits: no HTTP/3, and no content encoding but gzip.
 
@@ -46,7 +46,7 @@ pub use setup::{Options, SetupError};
 const PARALLEL: usize = 8;
 /// How often a wait checks the clock and for a signal.
 const TICK: Duration = Duration::from_millis(100);
-/// The most that is read of an answer that only explains a refusal.
+/// The most that is read of a response that only explains a refusal.
 const EXPLANATION_MAX: u64 = 64 << 10;
 
 /// The client. Clones share connections, gate, deadline and counts.
@@ -157,9 +157,9 @@ impl Client {
         self.0.gate.quota(&authority(url))
     }
 
-    /// Sends a request and returns as soon as the answer begins.
+    /// Sends a request and returns as soon as the response begins.
     ///
-    /// Statuses that are an answer to the question come back as they are: 2xx, 304, 4xx, and for a `POST` 3xx.
+    /// Statuses that answer the request are returned as they are: 2xx, 304, 4xx, and for a `POST` 3xx.
     /// [`Response::refusal`] turns one that is of no use into its error.
     pub fn send(&self, request: &Request) -> Result<Response, Error> {
         self.send_within(request, &mut retry::Tries::new(&self.0.options))
@@ -170,20 +170,20 @@ impl Client {
         self.send_within(request, &mut retry::Tries::none())
     }
 
-    /// The status that an address answers a `GET` with, whatever it is: nothing is sent again, no redirect is followed
-    /// and no body is read.
+    /// The status of the response to a `GET`, whatever it is: there is no retry, no redirect is followed and no body is
+    /// read.
     pub fn status(&self, url: &Url) -> Result<StatusCode, Error> {
         let request = Request::get(url.clone());
         self.check(&request)?;
-        Ok(self.ask(&request, url)?.status())
+        Ok(self.send_once(&request, url)?.status())
     }
 
-    /// Sends a request and reads the whole answer; a broken body is asked for again too.
+    /// Sends a request and reads the whole response; a broken body is requested again too.
     pub fn fetch(&self, request: &Request) -> Result<Reply, Error> {
         self.fetch_as(request, Response::into_reply)
     }
 
-    /// As [`fetch`](Self::fetch), for an answer that is not to be in memory as it comes.
+    /// As [`fetch`](Self::fetch), for a response that is not to be kept in memory as it arrived.
     pub fn fetch_as<T>(
         &self,
         request: &Request,
@@ -214,7 +214,7 @@ impl Client {
                 result => result?,
             };
             let status = response.status;
-            // What a server does not know, it will not know the next time either, and a login is a person's.
+            // A server that does not implement a request will not do so the next time either, and a login needs a person.
             if status.is_server_error()
                 && !matches!(
                     status,
@@ -309,7 +309,7 @@ impl Client {
     }
 
     /// Sends one request.
-    fn ask(&self, request: &Request, url: &Url) -> Result<reqwest::Response, Error> {
+    fn send_once(&self, request: &Request, url: &Url) -> Result<reqwest::Response, Error> {
         let inner = &self.0;
         let mut built = reqwest::Request::new(request.method.clone(), url.clone());
         *built.headers_mut() = request.headers.clone();
@@ -343,7 +343,7 @@ impl Client {
     fn exchange(&self, request: &Request, url: &Url) -> Result<Response, Error> {
         Response::new(
             self.0.clone(),
-            self.ask(request, url)?,
+            self.send_once(request, url)?,
             url.clone(),
             request.cap.clone(),
             request.credentials.clone(),

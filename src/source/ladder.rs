@@ -1,7 +1,7 @@
 //! A repository on GitHub, by git and by the REST API, as the table in docs/architecture.md (Routes) says.
 //!
-//! delta → select (git) → select (API) → full. A rung is left where the way is blocked: no connection, a broken
-//! server, a rate limit, something that is not a forge. It is not left where the answer was clear: refused credentials,
+//! delta → select (git) → select (API) → full. The next rung is tried where the transport failed: no connection, a broken
+//! server, a rate limit, something that is not a forge. It is not tried where the error is final: refused credentials,
 //! a name that does not exist, bytes that fail verification. Every rung ends in the same proof; only when none is left
 //! and the settings trust the forge is a commit taken whose bytes could not be had.
 
@@ -50,7 +50,7 @@ impl Source for Ladder {
                     *self.blocked() = Some(error.to_string());
                     Ok(resolved)
                 }
-                // Both ways are blocked: the first error is that of the usual way.
+                // Both transports failed: the first error is that of the usual one.
                 Err(second) if is_transport_failure(&second) => Err(error),
                 Err(second) => Err(second),
             },
@@ -163,7 +163,7 @@ fn with(mut obtained: Obtained, fallbacks: Vec<Fallback>) -> Obtained {
     obtained
 }
 
-/// Whether the way itself is blocked, so that another one may be free.
+/// Whether the transport itself failed, so that another one may work.
 fn is_transport_failure(error: &Error) -> bool {
     matches!(
         error,
@@ -182,7 +182,7 @@ fn is_transport_failure(error: &Error) -> bool {
     )
 }
 
-/// Whether another way to the objects is worth trying.
+/// Whether another route to the objects is worth trying.
 fn should_fall_back(error: &Error) -> bool {
     is_transport_failure(error)
         || matches!(

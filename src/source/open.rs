@@ -1,4 +1,4 @@
-//! Which source a repository is read by.
+//! Opens the source of a repository.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::settings::{Env, Repo, Settings, Transport};
 use crate::state::StateDir;
 use crate::token::{Token, TokenSearch};
 
-/// The longest that a rate limit is waited out where there is another way meanwhile.
+/// The longest that a rate limit is waited out where there is another route.
 const ASIDE: Duration = Duration::from_secs(5);
 
 /// What a source is opened with besides the settings.
@@ -25,11 +25,11 @@ pub struct Opening<'a> {
     pub state: Option<&'a StateDir>,
     /// A commit that the name may still point to; a host need not count a conditional request that names it.
     pub known: Option<CommitId>,
-    /// Whether one self-contained download is asked for.
+    /// Whether one self-contained download is required.
     pub force_full: bool,
 }
 
-/// Opens the repository that the settings name, by the ways that they allow. Nothing is asked of it yet.
+/// Opens the repository that the settings name, by the transports that they allow. No request is sent yet.
 pub fn open(settings: &Settings, opening: &Opening<'_>) -> Result<Box<dyn Source>, Error> {
     let options = Options {
         force_full: opening.force_full,
@@ -92,7 +92,7 @@ pub fn open(settings: &Settings, opening: &Opening<'_>) -> Result<Box<dyn Source
     }
 }
 
-/// What both ways over HTTP share.
+/// What git over HTTP and the API share.
 struct Web {
     client: Client,
     url: Url,
@@ -125,7 +125,7 @@ impl Web {
     }
 }
 
-/// Only GitHub has an API that is spoken here.
+/// Only the API of GitHub is implemented.
 fn no_api(settings: &Settings) -> Result<(), Error> {
     match settings.transport {
         Transport::Api => Err(Error::NoSuchRoute {

@@ -1,4 +1,4 @@
-//! The gate between what a route brought and everything that may use it.
+//! Verification: the step between what a route fetched and everything that uses it.
 //!
 //! Whatever route it was, the commit is walked here from its id: the commit's bytes, every tree, every name, every
 //! symlink, and that each managed blob is in the store. [`Staged`] has no other maker, so a plan can only be carried
@@ -30,7 +30,7 @@ pub struct Staged<'a> {
     notices: Vec<Notice>,
 }
 
-/// What is wanted of a commit.
+/// How much of a commit is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
     /// All of it, to be applied.
@@ -39,7 +39,7 @@ pub enum Depth {
     Listing,
 }
 
-/// What [`stage`] goes by.
+/// What [`prove`] requires of a commit.
 pub struct VerificationPolicy<'a> {
     /// Bounds of what is accepted.
     pub limits: Limits,
@@ -53,7 +53,7 @@ pub struct VerificationPolicy<'a> {
     pub managed: &'a dyn Fn(&Tree) -> Arc<BTreeMap<RelPath, File>>,
 }
 
-/// Something about a commit that does not stop it and that its reader should know.
+/// Something about a commit that does not stop it and that a reader should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
     /// A submodule, which is not followed.
@@ -84,7 +84,7 @@ impl Staged<'_> {
         matches!(self.obtained.commit, Provenance::Verified(_))
     }
 
-    /// Who has signed it, where a signature was asked for.
+    /// The signer, where a signature is required.
     #[must_use]
     pub fn signer(&self) -> Option<&Signer> {
         self.signer.as_ref()
@@ -164,7 +164,7 @@ pub fn prove<'a>(
     let mut notices = Vec::new();
     let commit = obtained.commit.commit().clone();
     let id = commit.id;
-    // The store's bytes decide, not what the route says about them.
+    // The store's bytes decide, not what the route reports.
     let signer = match store.read(ObjectKind::Commit, id.0) {
         Some(raw) => {
             let commit = Commit::verify(id, &raw)

@@ -14,7 +14,7 @@ use crate::text::{self, words};
 pub struct RetryAt {
     /// The time, in the zone of this machine.
     pub time: Zoned,
-    /// How long it was until then when the answer came.
+    /// How long it was until then when the response came.
     pub wait: Duration,
 }
 

@@ -83,7 +83,7 @@ pub enum VerificationError {
     Blob {
         /// A path that has the blob, or the id where no path is known.
         path: String,
-        /// What was asked for.
+        /// What was requested.
         expected: BlobId,
         /// What came.
         actual: Oid,
@@ -97,7 +97,7 @@ pub enum VerificationError {
         )
     )]
     Collision {
-        /// What was asked for.
+        /// What was requested.
         expected: BlobId,
     },
     /// The remote did not send all of the commit: a listing that lies by omission ends here.

@@ -1,4 +1,4 @@
-//! Answers of protocol version 2, read as they come and up to a bound: what a server sends beside the pack (progress,
+//! Responses of protocol version 2, read as they come and up to a bound: what a server sends beside the pack (progress,
 //! keep-alives, sections) counts too.
 
 use std::cell::RefCell;
@@ -17,7 +17,7 @@ use super::connection::Capabilities;
 use super::version_0::Advertisement;
 
 /// More lines than this are not a valid response. A mirror of a large forge has some hundred thousand refs, and
-/// a server may list them all whatever was asked for.
+/// a server may list them all, regardless of the request.
 const LINES_MAX: usize = 4_000_000;
 
 const ENDS: &[PacketLineRef<'static>] = &[PacketLineRef::Flush, PacketLineRef::Delimiter];
@@ -27,9 +27,9 @@ const ENDS: &[PacketLineRef<'static>] = &[PacketLineRef::Flush, PacketLineRef::D
 pub(super) enum ResponseError {
     /// The stream ended or broke.
     Stream(io::Error),
-    /// The server says why it will not.
+    /// The server refuses with a reason.
     Refused(String),
-    /// The answer is none.
+    /// The response does not follow the protocol.
     Protocol(String),
     /// The pack was not taken.
     Pack(IngestError),
@@ -54,7 +54,7 @@ pub(super) struct Ref {
     pub(super) id: String,
     /// Where an annotated tag leads in the end.
     pub(super) peeled: Option<String>,
-    /// The target of a symbolic ref, where that was asked for.
+    /// The target of a symbolic ref, where that was requested.
     pub(super) symref: Option<String>,
 }
 
@@ -210,7 +210,7 @@ pub(super) fn refs(
     Ok((refs, listed))
 }
 
-/// Reads the answer to a fetch and hands its pack, if there is one, to `take`.
+/// Reads the response to a fetch and hands its pack, if there is one, to `take`.
 pub(super) fn fetch<T>(
     read: impl Read,
     mut take: impl FnMut(&mut dyn BufRead) -> Result<T, IngestError>,
@@ -271,7 +271,7 @@ fn pack<R: Read, T>(
         ControlFlow::Continue(())
     });
     let taken = take(&mut stream);
-    // The connection is only usable again when the answer was read to its end, and the server may complain there.
+    // The connection is only usable again when the answer was read to its end, and the server may report an error there.
     let drained = taken.is_err() || drain(&mut stream).is_ok();
     drop(stream);
     if let Some(message) = fatal.into_inner() {
@@ -286,7 +286,7 @@ fn pack<R: Read, T>(
     Ok(taken)
 }
 
-/// Whether these bytes are nothing but packets by which a server says that it is at work: an empty one of the pack's
+/// Whether these bytes are nothing but packets by which a server shows that it is at work: an empty one of the pack's
 /// sideband, every five seconds (`uploadpack.keepAlive`), or progress. The last one may be cut.
 pub(super) fn is_at_work(mut bytes: &[u8]) -> bool {
     while !bytes.is_empty() {
@@ -315,13 +315,13 @@ fn drain(stream: &mut dyn BufRead) -> io::Result<()> {
     Err(ErrorKind::InvalidData.into())
 }
 
-/// The kind of error that ends an answer at its bound.
+/// The kind of error that ends a response at its bound.
 pub(super) const EXCEEDED: ErrorKind = ErrorKind::FileTooLarge;
 
 /// Room for what is not the pack: the packets around it, and words.
 const BESIDE: u64 = 64 << 20;
 
-/// Reads an answer up to its bound.
+/// Reads a response up to its bound.
 pub(super) struct BoundedReader<R> {
     answer: R,
     left: u64,
@@ -337,7 +337,7 @@ impl<R> BoundedReader<R> {
     }
 }
 
-/// The bytes of an answer with a pack of so many bytes at most.
+/// The bytes of a response with a pack of so many bytes at most.
 pub(super) fn with_packets(pack: u64) -> u64 {
     pack.saturating_add(pack / 100).saturating_add(BESIDE)
 }
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_refused() {
+    fn an_invalid_response_is_refused() {
         for lines in [
             &[b"0000".as_slice()] as &[&[u8]],
             &[b"wanted-refs\n", b"0000"],
@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_says_that_the_server_is_at_work_is_known() {
+    fn keep_alives_are_recognised() {
         for at_work in [
             &b"0005\x01"[..],
             b"0005\x010005\x01",
@@ -496,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn a_greeting_is_of_one_of_the_versions() {
+    fn a_greeting_is_of_version_0_1_or_2() {
         let version_2 = packets(&[b"version 2\n", b"fetch=shallow filter\n", b"0000"]);
         assert!(matches!(
             greeting(version_2.as_slice()).unwrap(),

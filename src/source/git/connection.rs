@@ -1,11 +1,11 @@
-//! What the routes need of a way to a server.
+//! The connection to a server, as the routes use it.
 
 use std::io::Read;
 
 use crate::source::error::NONE;
 use crate::source::{Error, Traffic};
 
-/// One way to a repository's `upload-pack`.
+/// A connection to a repository's `upload-pack`.
 pub trait Connection: Send {
     /// The repository in words for the user, without credentials.
     fn describe(&self) -> String;
@@ -13,18 +13,18 @@ pub trait Connection: Send {
     /// What was moved so far.
     fn traffic(&self) -> Traffic;
 
-    /// Whether the server takes filters; `None` where it has not been asked, which may cost a request.
+    /// Whether the server supports filters; `None` where its capabilities are not known, which would cost a request.
     fn filters(&mut self) -> Result<Option<bool>, Error>;
 
     /// Sends one request of protocol version 2 (packet lines, the flush at the end included) and returns as soon as
-    /// the answer begins; the answer comes as it is read.
+    /// the response begins; the response comes as it is read.
     ///
     /// An error while reading is an `io::Error`, which parsers can carry; its cause is returned by
     /// [`Connection::reset`].
     fn command(&mut self, request: &[u8]) -> Result<Box<dyn Read + '_>, Error>;
 
     /// Ends the conversation, so that the next command opens a new one, and returns why the last answer ended or broke,
-    /// where that is known. To be called whenever an answer was not read to its end.
+    /// where that is known. To be called whenever a response was not read to its end.
     fn reset(&mut self) -> Option<Error>;
 
     /// Where the repository is, if that is another address than the one that was given.
@@ -37,7 +37,7 @@ pub trait Connection: Send {
         NONE.to_owned()
     }
 
-    /// Forgets what was found out about the host in earlier runs.
+    /// Forgets what earlier runs learned about the host.
     fn forget(&mut self) {}
 }
 

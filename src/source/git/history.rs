@@ -13,7 +13,7 @@ use super::{FetchReply, GitSource};
 const BYTES_MAX: u64 = 8 << 20;
 
 impl GitSource {
-    /// Checks the parents, then the commits in the store, and only then asks the server for those between.
+    /// Checks the parents, then the commits in the store, and only then requests those between from the server.
     pub(super) fn is_descendant(
         &self,
         new: &Commit,
@@ -41,7 +41,7 @@ impl GitSource {
         }
     }
 
-    /// The commits that `new` has and `old` has not; `None` where the server knows of no way between them.
+    /// The commits that `new` has and `old` has not; `None` where the server finds no path between them.
     fn between(
         &self,
         new: CommitId,
@@ -60,12 +60,12 @@ impl GitSource {
         };
         let mut reply = self.look_into(&fetch, store);
         if filters && matches!(reply, Err(Error::Protocol { .. } | Error::Refused { .. })) {
-            // It was not asked whether it takes filters, and died of one.
+            // Its capabilities were not requested, and it exited on a filter.
             fetch.filter = None;
             reply = self.look_into(&fetch, store);
         }
         if matches!(reply, Ok(Some(FetchReply::Common))) {
-            // A clock that went backwards hides the way from the server's shortcut; `done` makes it look closely.
+            // Commit dates out of order defeat the server's shortcut; `done` makes it search in full.
             fetch.done = true;
             reply = self.look_into(&fetch, store);
         }

@@ -1,7 +1,7 @@
 //! Git over HTTP: a bare `POST …/git-upload-pack` for every command.
 //!
 //! The discovery that git itself begins with (`GET …/info/refs`) is left out, because it is one of three round trips
-//! and returns nothing that is needed. It is sent after all, once, where a host refuses the bare POST, or answers it with
+//! and returns nothing that is needed. It is sent after all, once, where a host refuses the bare POST, or responds with
 //! something else: there the repository has another address (GitLab wants `.git`, a renamed one has moved), or the
 //! host insists on the order of things. What was found out is remembered for the next run.
 
@@ -25,8 +25,8 @@ use super::version_0::Advertisement;
 const REQUEST: &str = "application/x-git-upload-pack-request";
 const RESULT: &str = "application/x-git-upload-pack-result";
 const ADVERTISEMENT: &str = "application/x-git-upload-pack-advertisement";
-/// GitHub, Bitbucket, Azure DevOps and others answer clients whose agent does not begin with `git/` with 404 or a login
-/// page.
+/// GitHub, Bitbucket, Azure DevOps and others send 404 or a login page to clients whose agent does not begin with
+/// `git/`.
 const AGENT: &str = concat!("git/hyper-sync-", env!("CARGO_PKG_VERSION"));
 /// What has to change where version 2 is not spoken: `git http-backend` reads `GIT_PROTOCOL`, and only since 2.34 the
 /// header's own variable too.
@@ -37,8 +37,8 @@ const CHANGE_FOR_VERSION_2: &str = "the server needs git 2.18 or newer and must 
 const SERVICE: &str = "git";
 /// The name of the memory in the state directory.
 const MEMORY: &str = "git-base";
-/// How long a redirect is followed before the configured address is asked again: whoever holds the old name of a repository
-/// that was renamed must not be followed for ever.
+/// How long a redirect is followed before the configured address is requested again: the redirect of a renamed
+/// repository must not be followed for ever, because somebody else may take over the old name.
 const BELIEVED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A repository on a host that is reached by HTTP.
@@ -48,16 +48,16 @@ pub(super) struct Http {
     asked: Url,
     credentials: Option<Credentials>,
     place: RemoteAddress,
-    /// What the server can do, if it was asked in this run.
+    /// The server's capabilities, if they were requested in this run.
     capabilities: Option<Capabilities>,
-    /// What it said then, if it does not have version 2.
+    /// What it advertised then, if it does not have version 2.
     older: Option<Arc<Advertisement>>,
     /// A command was answered.
     spoken: bool,
     /// Discovery is not to be retried: it follows an error for which the retries were spent.
     once: bool,
     memory: Option<PathBuf>,
-    /// The most bytes of an answer.
+    /// The most bytes of a response.
     bytes: u64,
     failure: Option<BodyFailure>,
 }
@@ -71,7 +71,7 @@ struct RemoteAddress {
 }
 
 impl Http {
-    /// `state_dir` is where the address is remembered that a host turned out to want.
+    /// `state_dir` is where the address is stored that a host turned out to require.
     pub(super) fn new(
         client: Client,
         url: &Url,
@@ -156,7 +156,7 @@ impl Http {
         Ok(())
     }
 
-    /// Whether a server turns out not to have version 2. Its `info/refs` is asked once, without retries.
+    /// Whether a server turns out not to have version 2. Its `info/refs` is requested once, without retries.
     fn is_older(&mut self) -> bool {
         self.once = true;
         let discovered = self.discover();
@@ -196,7 +196,7 @@ impl Http {
                     words,
                 }
             }
-            // Hosts ask for credentials where there is no such repository, too: they do not reveal which.
+            // Hosts request credentials for a repository that does not exist, too: they do not reveal which it is.
             Error::Unauthorized { token, .. } if self.credentials.is_none() => {
                 Error::NoPermission {
                     remote: self.describe(),
@@ -247,7 +247,7 @@ impl Http {
         Ok(Some(response))
     }
 
-    /// Takes the answer's first bytes, none where it is empty.
+    /// Takes the response's first bytes, none where it is empty.
     fn begin(&mut self, response: Response) -> Result<(Vec<u8>, Body), Error> {
         let mut body = response.body;
         body.at_work(answer::is_at_work);
@@ -287,7 +287,7 @@ impl Http {
 
     /// `None` where the error is that of a server without version 2.
     fn unless_older<T>(&mut self, error: Error) -> Result<Option<T>, Error> {
-        // 503 means that a server, or a proxy, cannot answer anything now.
+        // 503 means that a server, or a proxy, cannot serve any request now.
         let is_reason = match error {
             Error::ServerError { status, .. } => status != 503,
             Error::Timeout { .. } => true,
@@ -345,7 +345,7 @@ impl Connection for Http {
         self.asked.to_string()
     }
 
-    /// What the client has moved, for whomever.
+    /// What the client has transferred, for all its users.
     fn traffic(&self) -> Traffic {
         self.client.traffic()
     }
@@ -374,7 +374,7 @@ impl Connection for Http {
 
     fn moved_to(&self) -> Option<String> {
         let base = self.place.base.as_str();
-        // That a host wants the suffix is its habit, and no move.
+        // A host that requires the suffix has not moved the repository.
         let is_same = base.trim_end_matches(".git") == self.asked.as_str().trim_end_matches(".git");
         (!is_same).then(|| base.to_owned())
     }
@@ -411,8 +411,8 @@ fn is(response: &Response, media_type: &str) -> bool {
     response.status == 200 && response.media_type() == media_type
 }
 
-/// Whether the repository may be at another address, or the host wants another order of things (a server of files
-/// knows no `POST`: 501). A refusal for good (403) or a strange status is not a reason to ask again.
+/// Whether the repository may be at another address, or the host requires another order of requests (a file server does
+/// not implement `POST`: 501). A permanent refusal (403) or an unexpected status is not a reason to try again.
 fn may_be_elsewhere(response: &Response) -> bool {
     !response.leaves_host()
         && matches!(

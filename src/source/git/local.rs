@@ -24,7 +24,7 @@ impl LocalEndpoint {
     }
 }
 
-/// What git may know: its own program path and what keeps it from reading, asking or fetching anything else.
+/// The environment of git: its program path, and what keeps it from reading, prompting for or fetching anything else.
 const ENVIRONMENT: &[(&str, &str)] = &[
     ("GIT_PROTOCOL", "version=2"),
     ("GIT_CONFIG_NOSYSTEM", "1"),
@@ -71,7 +71,7 @@ impl Endpoint for LocalEndpoint {
 
     fn explain(&self, said: &str) -> Error {
         let remote = self.describe();
-        // The others are what git says of a file.
+        // The others are git's messages about a file.
         let no_repository = [
             "does not appear to be a git repository",
             "invalid gitfile format",

@@ -63,7 +63,7 @@ impl GitSource {
         })
     }
 
-    /// What `HEAD` points to, if the server says so; errors are ignored, because it is only for a message.
+    /// What `HEAD` points to, if the server reports it; errors are ignored, because it is only for a message.
     fn head(&self, exists: bool) -> Head {
         if exists {
             let head = self.ask_for_refs(&request::head(), |name| name == "HEAD");

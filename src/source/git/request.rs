@@ -1,6 +1,6 @@
 //! Requests of protocol version 2 (gitprotocol-v2(5)).
 //!
-//! Capabilities are not sent along: a server dies of one that it does not know, and every value we would send is the
+//! Capabilities are not sent along: a server exits on one that it does not know, and every value we would send is the
 //! default.
 
 use gix_packetline::blocking_io::encode;

@@ -1,4 +1,4 @@
-//! The routes: what is asked for, and what is done when it does not come.
+//! The routes: what each requests, and what follows when it fails.
 
 use crate::git::id::ObjectKind;
 use crate::git::{BlobId, Commit, CommitId, Oid, Tree};
@@ -107,7 +107,7 @@ impl GitSource {
             fetch.filter = Some(NO_CONTENT);
         }
         let mut reply = match self.fetch_pack(&fetch, store, need, bytes) {
-            // Most servers are not asked what they can do, and one without filters dies of the word.
+            // Most servers are not asked for their capabilities, and one without filters exits on the word.
             Err(error) if fetch.filter.is_some() && may_be_of_the_filter(&error) => {
                 fetch.filter = None;
                 self.fetch_pack(&fetch, store, need, bytes)
@@ -115,7 +115,7 @@ impl GitSource {
             reply => reply,
         }?;
         if matches!(reply, FetchReply::Common) {
-            // The server knows our commit but sees no way from it: with `done` it sends a pack all the same.
+            // The server has our commit but finds no path from it: with `done` it sends a pack all the same.
             fetch.done = true;
             reply = self.fetch_pack(&fetch, store, need, bytes)?;
         }
@@ -197,7 +197,7 @@ impl GitSource {
         self.complete(walked, Route::Full, blobs.len())
     }
 
-    /// A fetch to which a pack is the only answer.
+    /// A fetch whose only valid response is a pack.
     fn pack(
         &self,
         commit: CommitId,
@@ -320,8 +320,8 @@ fn base(commit: CommitId, last: Option<CommitId>, store: &Store) -> Option<Commi
         .find(|base| *base != commit && store.is_complete(*base))
 }
 
-/// Whether a server may have answered so because it does not know filters; a program in front of it calls its death an
-/// error of the server.
+/// Whether a server without filters may have failed this way; a program in front of it reports the exit as an error of
+/// the server.
 fn may_be_of_the_filter(error: &Error) -> bool {
     allows_next_route(error) || matches!(error, Error::ServerError { .. })
 }

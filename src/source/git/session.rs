@@ -1,7 +1,7 @@
 //! One `upload-pack` in a child process, spoken to over its pipes: requests one after the other, as over ssh.
 //!
 //! Every wait is a `poll` with a tick, so that a signal, the deadline and a stall end it; the child is killed whenever
-//! an answer was not read to its end, and with the session.
+//! a response was not read to its end, and with the session.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -26,9 +26,9 @@ use super::version_0::Advertisement;
 const TICK: Duration = Duration::from_millis(100);
 /// The longest silence. A server that computes sends a keep-alive every five seconds (`uploadpack.keepAlive`).
 const STALL: Duration = Duration::from_secs(30);
-/// How long a child may take to end and to say why, once it has closed its output.
+/// How long a child may take to exit and to report why, once it has closed its output.
 const EXIT_GRACE: Duration = Duration::from_secs(2);
-/// The most that is kept of what a child says on stderr.
+/// The most that is kept of a child's stderr.
 const STDERR_MAX: usize = 8 << 10;
 
 /// How a repository's `upload-pack` is started.
@@ -53,7 +53,7 @@ pub(super) trait Endpoint: Send {
     /// What has to change where version 2 is not spoken.
     fn change_for_version_2(&self) -> &'static str;
 
-    /// What its last words mean, when it ended without an answer.
+    /// The error for its stderr, when it exited without a response.
     fn explain(&self, said: &str) -> Error;
 }
 
@@ -185,7 +185,7 @@ impl ProcessConnection {
                 stdout: Stdio::piped(),
                 stderr: Stdio::piped(),
             };
-            // Nothing that it reads may depend on where the caller stands.
+            // Nothing that it reads may depend on the caller's working directory.
             let mut child = Child::spawn(&path, arguments, environment, Path::new("/"), pipes)?;
             let pipes = child.take_pipes().ok_or(io::ErrorKind::BrokenPipe)?;
             // A request can be larger than the pipe, and a child that hangs would hang us in the write.
@@ -206,7 +206,7 @@ impl ProcessConnection {
         })
     }
 
-    /// What the end of the conversation means before there was an answer.
+    /// The error for a connection that ended before there was a response.
     fn connection_error(&mut self, trouble: ResponseError) -> Error {
         let known = self.reset();
         let remote = self.endpoint.describe();
@@ -236,7 +236,7 @@ impl ProcessConnection {
                     self.traffic.sent += written as u64;
                 }
                 Err(error) if is_passing(&error) => {}
-                // It has ended; why, it said on stderr.
+                // It has exited; the reason is on stderr.
                 Err(_) => return Err(self.exit_error()),
             }
         }
@@ -304,7 +304,7 @@ impl ProcessConnection {
 }
 
 /// Whether a server has ended because of the command that it was given: git-shell and gitolite run only a command that
-/// begins with a name they know. ssh's own messages about a failed network are not such an answer.
+/// begins with a name they have. ssh's own messages about a failed network are not such a response.
 fn rejects(error: &Error) -> bool {
     match error {
         Error::Refused { .. } | Error::NoPermission { .. } | Error::Protocol { .. } => true,
@@ -354,7 +354,7 @@ impl Connection for ProcessConnection {
     }
 }
 
-/// The child's output as an answer.
+/// The child's output as a response.
 struct ChildOutput<'a> {
     session: &'a mut ProcessConnection,
 }
@@ -413,7 +413,7 @@ impl RunningChild {
         }
     }
 
-    /// What it said until it ended.
+    /// Its stderr until it exited.
     fn drain_stderr(mut self) -> String {
         let end = Instant::now() + EXIT_GRACE;
         while self.stderr.is_some() && Instant::now() < end {
@@ -430,7 +430,7 @@ fn is_passing(error: &io::Error) -> bool {
     )
 }
 
-/// The line of a program's output that says the most: git ends with `fatal: …`, gitolite has `FATAL: …`, ssh speaks last,
+/// The most specific line of a program's output: git ends with `fatal: …`, gitolite has `FATAL: …`, ssh speaks last,
 /// and what is written in Java ends with the frames of its stack.
 pub(super) fn stderr_summary(said: &str) -> String {
     let lines = || said.lines().filter(|line| !line.trim().is_empty());

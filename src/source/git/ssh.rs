@@ -1,4 +1,4 @@
-//! `ssh://…` and `user@host:path`, through the system's `ssh`, which knows the user's keys, agents and hosts.
+//! `ssh://…` and `user@host:path`, by the system's `ssh`, which has the user's keys, agents and hosts.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -222,7 +222,7 @@ fn option(name: &str, path: &Path) -> OsString {
     option
 }
 
-/// For the remote shell, as git quotes; restricted shells of forges take it apart the same way.
+/// Quotes for the remote shell as git does; restricted shells of forges parse it the same way.
 fn quoted(path: &str) -> String {
     let mut text = String::from("'");
     for c in path.chars() {
@@ -235,10 +235,10 @@ fn quoted(path: &str) -> String {
     text
 }
 
-/// Why ssh does not get through to a host that answers.
+/// Why ssh cannot connect to a host that responds.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum SshError {
-    /// ssh does not know the host yet.
+    /// The host is not in `known_hosts`.
     #[error("the host key of {remote} is not known{}", and_words(.words.as_deref()))]
     #[diagnostic(
         code(hyper_sync::source::host_key_unknown),
@@ -249,10 +249,10 @@ pub enum SshError {
     HostKeyUnknown {
         /// Host or repository.
         remote: String,
-        /// What ssh says: the type of the key that it looked for.
+        /// ssh's message: the type of the key that is missing.
         words: Option<String>,
     },
-    /// ssh knows the host by another key.
+    /// `known_hosts` has another key for the host.
     #[error("the host key of {remote} has changed{}", and_words(.words.as_deref()))]
     #[diagnostic(
         code(hyper_sync::source::host_key),
@@ -263,7 +263,7 @@ pub enum SshError {
     HostKey {
         /// Host or repository.
         remote: String,
-        /// What ssh says: the type of the key and where the known one stands.
+        /// ssh's message: the type of the key, and the line of the known one.
         words: Option<String>,
     },
     /// The private key for ssh cannot be used.
@@ -291,7 +291,7 @@ pub enum SshError {
         remote: String,
         /// Which keys were tried.
         key: String,
-        /// Why ssh could not use a key, where it says so.
+        /// Why ssh could not use a key, where it reports that.
         words: Option<String>,
     },
 }
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_become_what_git_would_ask_of_ssh() {
+    fn addresses_become_the_arguments_git_gives_ssh() {
         for (address, tail) in [
             (
                 "git@example.org:acme/machines.git",

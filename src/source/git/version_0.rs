@@ -1,8 +1,8 @@
 //! Servers that have only versions 0 and 1 of git's protocol (gitprotocol-pack(5)), as Azure DevOps, JGit 4 and dulwich
 //! do, and git itself behind a front end that drops the request for version 2.
 //!
-//! Such a server begins with a list of all its refs, which answers every `ls-refs`, and takes one fetch after it. The
-//! commands of version 2 are translated to that and the answers back, so that the routes do not depend on the version.
+//! Such a server begins with a list of all its refs, which serves every `ls-refs`, and accepts one fetch after it. The
+//! commands of version 2 are translated to that and the responses back, so the routes do not depend on the version.
 //!
 //! Limits: `side-band-64k` (git 1.6.6, of 2009) is required. Only commits that a ref points to can be fetched, unless
 //! the server offers more.
@@ -35,18 +35,18 @@ pub(super) struct Advertisement {
 /// What becomes of a command of version 2.
 #[derive(Debug)]
 pub(super) enum Translation {
-    /// This is its answer.
+    /// This is its response.
     Answered(Vec<u8>),
-    /// This is to be sent, and the answer goes through [`Preamble::translate`].
+    /// This is to be sent, and the response goes through [`Preamble::translate`].
     Fetch(Vec<u8>, Preamble),
 }
 
-/// What comes before the pack of an answer.
+/// What comes before the pack of a response.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Preamble {
     /// Where the server has cut the history.
     shallow: bool,
-    /// Whether a server that lacks our commit is to say so, instead of sending everything.
+    /// Whether a server that lacks our commit is to report that, instead of sending everything.
     needs_base: bool,
 }
 
@@ -167,7 +167,7 @@ impl Advertisement {
         command.map(Some).map_err(ResponseError::Stream)
     }
 
-    /// As the answer to `ls-refs`.
+    /// As the response to `ls-refs`.
     fn listing(&self) -> io::Result<Vec<u8>> {
         let mut answer = Vec::new();
         for Ref {
@@ -261,7 +261,7 @@ impl Preamble {
         },
     ];
 
-    /// The answer as one of version 2.
+    /// The response as one of version 2.
     pub(super) fn translate<R: Read>(self, read: R) -> TranslatedAnswer<R> {
         TranslatedAnswer {
             read: Some(read),
@@ -291,7 +291,7 @@ impl Preamble {
             encode::text_to_write(b"NAK", &mut begin)?;
             encode::flush_to_write(&mut begin)?;
         } else {
-            // An error, or what is not an answer: as it is.
+            // An error, or not a response at all: passed on unchanged.
             encode::data_to_write(&line, &mut begin)?;
         }
         Ok((begin, is_pack))
@@ -308,7 +308,7 @@ fn next<R: Read>(lines: &mut StreamingPeekableIter<R>) -> io::Result<Option<Vec<
     Ok(line.as_text().map(|text| text.as_slice().to_vec()))
 }
 
-/// The answer to a fetch, translated as it is read.
+/// The response to a fetch, translated as it is read.
 pub(super) struct TranslatedAnswer<R> {
     /// What is still to come.
     read: Option<R>,
@@ -475,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_list_of_refs_is_refused() {
+    fn an_invalid_list_of_refs_is_refused() {
         let read = |first: &str| {
             let mut lines = PacketLines::new(&b"0000"[..]);
             Advertisement::read(Some(first.as_bytes().to_vec()), &mut lines)

@@ -1,6 +1,6 @@
 //! The missing blobs, by their ids, in parallel.
 //!
-//! What is in memory at once is bounded by what the listing says: an answer is cut where it is longer than the blob it
+//! What is in memory at once is bounded by what the listing says: a response is cut where it is longer than the blob it
 //! is asked for can be, several come at once only while they are small, and large ones come alone. Where no listing was
 //! asked for, because the store has the trees, a blob is taken for a small one until it turns out to be none.
 
@@ -21,10 +21,10 @@ const RAW: &str = "application/vnd.github.raw+json";
 const API_MAX: u64 = 100 << 20;
 /// Blobs above it come one at a time. Of eight that come at once, each may be there as JSON, as base64 and decoded.
 const LARGE: u64 = 2 << 20;
-/// Up to here an answer may be JSON, which hosts send that do not know the raw media type; of more than that there would
+/// Up to here a response may be JSON, which hosts send that do not support the raw media type; of more than that there would
 /// be too much in memory.
 const JSON_MAX: u64 = 32 << 20;
-/// What an answer in JSON has besides its content.
+/// What a response in JSON has besides its content.
 const ENVELOPE: u64 = 4 << 10;
 
 /// A blob that is wanted.
@@ -37,13 +37,13 @@ struct Want {
 }
 
 impl Want {
-    /// Whether it comes alone. What is not known is found out.
+    /// Whether it is downloaded alone. An unknown size is found out.
     fn is_large(&self) -> bool {
         self.size.is_some_and(|size| size > LARGE)
     }
 }
 
-/// A blob for hosts that do not know the raw media type. Those of Gitea leave the content of large ones out.
+/// A blob from hosts that do not support the raw media type. Those of Gitea leave the content of large ones out.
 #[derive(Deserialize)]
 struct BlobAnswer {
     sha: Option<BlobId>,
@@ -56,7 +56,7 @@ enum BlobContent {
     Right(Vec<u8>),
     Other(Oid),
     Collision,
-    /// An answer without it.
+    /// A response without it.
     Absent,
     /// More than was allowed for.
     Long,
@@ -108,7 +108,7 @@ impl GitHub {
         Ok(())
     }
 
-    /// What the listing says is enough to refuse before anything is downloaded.
+    /// The listing is enough to refuse before anything is downloaded.
     fn check_sizes(&self, wants: &[Want]) -> Result<(), Error> {
         let mut total: u64 = 0;
         for want in wants {
@@ -135,7 +135,7 @@ impl GitHub {
         Ok(())
     }
 
-    /// A download that would end half way is not begun: another way may bring it.
+    /// A download that would end half way is not begun: another route may bring it.
     fn check_quota(&self, requests: u64) -> Result<(), Error> {
         let base = self.base().clone();
         match self.client.quota(&base) {
@@ -272,7 +272,7 @@ fn content(reply: Reply, id: BlobId) -> BlobContent {
     }
 }
 
-/// The content of an answer in JSON, whose base64 comes in lines; `None`: it has none.
+/// The content of a response in JSON, whose base64 comes in lines; `None`: it has none.
 fn decoded(answer: BlobAnswer) -> Option<Vec<u8>> {
     let mut text = answer.content?;
     if answer.encoding.as_deref() != Some("base64") {

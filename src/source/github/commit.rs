@@ -14,7 +14,7 @@ mod search;
 
 pub(super) use search::Budget;
 
-/// An answer to `git/commits/{id}`. What GitHub's schema leaves out or lets be null in any answer with a commit is
+/// A response to `git/commits/{id}`. What GitHub's schema leaves out or lets be null in any answer with a commit is
 /// optional.
 #[derive(Debug, Deserialize)]
 pub(super) struct CommitAnswer {
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_answer_is_not_rebuilt() {
+    fn a_changed_response_is_not_rebuilt() {
         for (from, to) in [
             ("Add files", "Add file"),
             ("b09a1698", "b09a1699"),

@@ -19,15 +19,15 @@ use crate::objects::Store;
 use crate::source::VerificationError;
 use crate::source::ancestry::{Ancestry, search_ancestors};
 
-/// The most that the API lists in one answer.
+/// The most that the API lists in one response.
 const PAGE: u64 = 100;
-/// The most answers that are asked for: a thousand commits between two updates.
+/// The most responses that are requested: a thousand commits between two updates.
 const PAGES: u64 = 10;
 /// Bytes of a commit in a list: a few thousand around the message, and messages are short.
 const COMMIT_BYTES: u64 = 64 << 10;
 
 impl GitHub {
-    /// Checks the parents, then the commits in the store, and only then asks for those between.
+    /// Checks the parents, then the commits in the store, and only then requests those between.
     pub(super) fn is_descendant(
         &self,
         new: &Commit,
@@ -116,7 +116,7 @@ impl GitHub {
     }
 }
 
-/// An answer to `compare/{base}...{head}`. It is a convenience: one that lacks something is as good as none.
+/// A response to `compare/{base}...{head}`. It is a convenience: one that lacks something is as good as none.
 #[derive(Deserialize)]
 struct Comparison {
     status: Option<String>,
@@ -125,14 +125,14 @@ struct Comparison {
     base_commit: Option<Described>,
 }
 
-/// What the forge says about a new commit and an old one.
+/// What the forge reports about a new commit and an old one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hint {
-    /// The new one descends from the old one, and has so many commits more, where that was said.
+    /// The new one descends from the old one, and has so many more commits, where that was reported.
     Forward(Option<u64>),
     /// It does not.
     Elsewhere,
-    /// Nothing that would be known.
+    /// Not known.
     Nothing,
 }
 
@@ -142,7 +142,7 @@ pub(super) type Compared = (CommitId, CommitId, Hint);
 impl GitHub {
     /// The new commit, where it comes along with the comparison to the last one; what that hints at is remembered.
     ///
-    /// Asked from the new commit back: the answer holds its base whole, and after an update without a rewrite it
+    /// Asked from the new commit back: the response holds its base whole, and after an update without a rewrite it
     /// holds no changes, for the last commit has none that the new one lacks.
     pub(super) fn compare(
         &self,
@@ -185,7 +185,7 @@ impl GitHub {
         Ok(answer)
     }
 
-    /// What the forge says about two commits, remembered or asked for.
+    /// What the forge reports about two commits, remembered or requested.
     fn hint(&self, new: CommitId, old: CommitId) -> Result<Hint, Error> {
         let compared = *self.compared.lock().unwrap_or_else(PoisonError::into_inner);
         match compared {

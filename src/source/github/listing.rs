@@ -15,21 +15,21 @@ use crate::git::tree::{self, TreeEntry};
 use crate::git::{BlobId, Oid, TreeId};
 use crate::text;
 
-/// An answer to `git/trees/{id}`.
+/// A response to `git/trees/{id}`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Listing {
     /// The id that was asked for.
     pub(super) sha: TreeId,
-    /// Its entries; those of its directories too, where that was asked for.
+    /// Its entries; those of its directories too, where that was requested.
     pub(super) tree: Rows,
-    /// Whether it is more than one answer holds.
+    /// Whether it is more than one response holds.
     pub(super) truncated: bool,
 }
 
-/// The most entries that GitHub puts into one answer; a listing of more is cut off there, and says so.
+/// The most entries that GitHub puts into one response; a listing of more is cut off there, and says so.
 const ROWS_MAX: usize = 100_000;
 
-/// All rows of one answer.
+/// All rows of one response.
 #[derive(Debug)]
 pub(super) struct Rows(pub(super) Vec<ListingRow>);
 
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listing_that_lies_is_named_by_its_directory() {
+    fn a_wrong_listing_is_reported_by_its_directory() {
         let mismatch = |change: &dyn Fn(&mut Vec<ListingRow>)| {
             let (mut rows, _, root) = sample();
             change(&mut rows);
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_tree_may_have_is_a_lie_before_it_is_unsafe() {
+    fn an_impossible_path_is_refused_as_a_wrong_listing() {
         let fault = |index: usize, change: &dyn Fn(&mut ListingRow)| {
             let (mut rows, _, root) = sample();
             change(&mut rows[index]);
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_that_must_not_be_written_is_rebuilt_all_the_same() {
+    fn a_tree_that_must_not_be_written_is_rebuilt() {
         let blob: Oid = BLOB.parse().unwrap();
         let root = tree_id(vec![
             entry(0o104_755, "../x", blob),

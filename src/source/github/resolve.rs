@@ -167,7 +167,7 @@ pub(in crate::source) fn is_short_id(reference: &str) -> bool {
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// The answer to `GET /repos/owner/name`, as far as it is used: in messages only.
+/// The response to `GET /repos/owner/name`, as far as it is used: in messages only.
 #[derive(Deserialize)]
 struct RepositoryInfo {
     full_name: Option<String>,

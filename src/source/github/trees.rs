@@ -21,8 +21,8 @@ pub(super) struct Trees {
 }
 
 impl GitHub {
-    /// Lists the commit's tree: in one answer, or, where that is too large for the API, part by part. Parts that the
-    /// store has are not asked for.
+    /// Lists the commit's tree: in one response, or, where that is too large for the API, part by part. Parts that the
+    /// store has are not requested.
     pub(super) fn trees(&self, commit: &Commit, store: &Store) -> Result<Trees, Error> {
         let mut trees = Trees::default();
         let mut pending = vec![(None, commit.tree)];

@@ -1,4 +1,4 @@
-//! The body of an answer as a blocking reader.
+//! The body of a response as a blocking reader.
 
 use std::io::{self, Cursor, Read};
 use std::sync::atomic::Ordering;
@@ -12,9 +12,9 @@ use crate::text::Amount;
 
 use super::{Cap, Error, Inner, authority, response};
 
-/// The slowest that an answer may come, in bytes a second over one stall period.
+/// The slowest that a response may arrive, in bytes a second over one stall period.
 const SLOWEST: u64 = 1024;
-/// More than a server sends before it has begun with what was asked for, keep-alives for an hour included.
+/// More than a server sends before the response proper begins, keep-alives for an hour included.
 const PREFACE: u64 = 8 << 10;
 
 /// Reads the decoded body. An error that stops it is left with [`BodyFailure`], for readers that hide what they met.
@@ -26,7 +26,7 @@ pub struct Body {
     failure: BodyFailure,
 }
 
-/// What stopped a [`Body`], to be asked for after a parser in between has given up.
+/// What stopped a [`Body`], for the time after a parser in between has given up.
 #[derive(Clone, Default)]
 pub struct BodyFailure(Arc<Mutex<Option<Error>>>);
 
@@ -68,7 +68,7 @@ struct Wire {
     pace: Pace,
 }
 
-/// Whether a chunk of an answer, as it came, only says that the server is at work.
+/// Whether a chunk of a response, as it arrived, only shows that the server is at work.
 pub type AtWork = fn(&[u8]) -> bool;
 
 /// How fast bytes come, over the time spent waiting for them: a slow reader is not the server's fault.
@@ -78,7 +78,7 @@ struct Pace {
     bytes: u64,
     /// All that came.
     total: u64,
-    /// Whether a chunk only says that the server is at work.
+    /// Whether a chunk only shows that the server is at work.
     at_work: Option<AtWork>,
 }
 
@@ -148,7 +148,7 @@ impl Body {
         usize::try_from(expected.min(self.cap.bytes)).unwrap_or_default()
     }
 
-    /// By what the server says that it is at work: as long as it has not begun, the response does not count as slow.
+    /// How keep-alives of the server are recognised: before the response proper begins, it does not count as slow.
     pub fn at_work(&mut self, at_work: AtWork) {
         let pace = match &mut self.source {
             Decoding::Plain(wire) => &mut wire.pace,
@@ -164,10 +164,10 @@ impl Body {
         self.failure.clone()
     }
 
-    /// Reads up to `max` bytes into memory and goes on from there; the rest is dropped.
+    /// Reads up to `max` bytes into memory; the rest is dropped.
     pub(super) fn buffer(&mut self, max: u64) {
         let mut bytes = Vec::new();
-        // A refusal that breaks off has said enough.
+        // A refusal that breaks off is explained well enough.
         let _ = self.by_ref().take(max).read_to_end(&mut bytes);
         let _ = self.failure.take();
         self.left = bytes.len() as u64;
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn keep_alives_are_a_sign_of_life_until_the_answer_begins() {
+    fn keep_alives_count_until_the_response_begins() {
         let second = Duration::from_secs(1);
         let mut pace = Pace {
             at_work: Some(|chunk| chunk.starts_with(b"0005")),

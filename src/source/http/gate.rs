@@ -1,6 +1,6 @@
 //! The rate gate: one for each service of a host, shared by all requests.
 //!
-//! Going on while limited may get an account banned, so the first limited answer closes the gate for everybody.
+//! Further requests while limited may get an account banned, so the first limited response closes the gate for all.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -22,7 +22,7 @@ pub(super) const WAITS: u32 = 3;
 pub struct Quota {
     /// Requests left until the reset.
     pub remaining: u64,
-    /// How long until then, where the host said so.
+    /// How long until then, where the host reported it.
     pub reset: Option<Duration>,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Gate(Mutex<HashMap<String, Host>>);
 struct Host {
     /// Closed until then.
     open_at: Option<Instant>,
-    /// The host itself has said until when.
+    /// The host itself has given the time.
     stated: bool,
     /// Limits met in a row.
     consecutive_limits: u32,
@@ -68,7 +68,7 @@ impl Gate {
         })
     }
 
-    /// Takes in an answer to a request sent at `asked`; `Some`: it was a limit, and how long it holds.
+    /// Takes in a response to a request sent at `asked`; `Some`: it was a limit, and how long it holds.
     pub(super) fn note(
         &self,
         host: &str,
@@ -81,7 +81,7 @@ impl Gate {
         let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let host = hosts.entry(host.to_owned()).or_default();
         host.remember_quota(answer.headers, clock, now);
-        // Answers that were under way when the gate closed say nothing about what came of it.
+        // Responses that were under way when the gate closed do not show its effect.
         let sent_after_limit = host.open_at.is_none_or(|open_at| asked >= open_at);
         let consecutive_limits = host
             .consecutive_limits
@@ -145,7 +145,7 @@ mod tests {
     const PAUSE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn a_closed_gate_is_closed_for_its_host_only() {
+    fn a_limit_closes_the_gate_of_its_host_only() {
         let gate = Gate::default();
         let map = headers(&[("retry-after", "1000")]);
         let answer = LimitHeaders {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_request_of_a_quota_closes_the_gate_behind_it() {
+    fn the_last_request_of_a_quota_closes_the_gate() {
         let gate = Gate::default();
         let map = headers(&[
             ("x-ratelimit-remaining", "0"),
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_overtake_each_other_do_not_raise_the_quota() {
+    fn responses_out_of_order_do_not_raise_the_quota() {
         let gate = Gate::default();
         let note = |remaining: &str, reset: &str| {
             let map = headers(&[
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn doubling_counts_limits_that_follow_a_wait_and_not_parallel_ones() {
+    fn pauses_double_for_limits_after_a_wait_only() {
         let gate = Gate::default();
         let map = HeaderMap::new();
         let limited = LimitHeaders {

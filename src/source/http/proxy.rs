@@ -119,7 +119,7 @@ impl Variable {
     }
 }
 
-/// A proxy is sent its password, and may say it back.
+/// A proxy is sent its password, and may repeat it.
 fn keep_password(proxy: &Url) {
     let decoded = |text| percent_decode_str(text).decode_utf8_lossy();
     if let Some(password) = proxy.password() {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unusable_proxy_matters_only_to_what_would_go_through_it() {
+    fn an_unusable_proxy_stops_only_its_own_requests() {
         let proxies = with(&[
             ("https_proxy", "quic://p"),
             ("no_proxy", "internal.example,10.0.0.0/8"),

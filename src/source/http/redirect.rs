@@ -1,8 +1,8 @@
 //! Where a redirect may lead.
 //!
 //! A forge redirects within its own host when a repository was renamed. All else is refused rather than followed
-//! without the token: as root, we would fetch from wherever an answer points. What is refused is either the new
-//! address of a repository, which a person may take over, or a page that wants a login, on a host of its own.
+//! without the token: as root, we would fetch from wherever a response points. What is refused is either the new
+//! address of a repository, which a person may take over, or a login page, on a host of its own.
 
 use reqwest::Url;
 use reqwest::header::{HeaderMap, LOCATION};
@@ -49,7 +49,7 @@ pub(super) fn refused(from: &Url, headers: &HeaderMap) -> Error {
     }
 }
 
-/// Whether the answer leads to another host, which no other request to this one will change.
+/// Whether the response redirects to another host, which no other request to this one will change.
 pub(super) fn leaves_host(from: &Url, headers: &HeaderMap) -> bool {
     location(from, headers).is_some_and(|to| to.host() != from.host())
 }
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn stays_on_the_host() {
+    fn redirects_on_the_same_host_are_followed() {
         let api = "https://api.github.com/repos/a/b/commits/main";
         for (location, expected) in [
             ("/repositories/1", "https://api.github.com/repositories/1"),
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_everything_else() {
+    fn other_redirects_are_refused() {
         let api = "https://api.github.com/repos/a/b";
         for location in [
             "http://api.github.com/repos/a/b",
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn never_shows_what_opens_the_door() {
+    fn credentials_of_a_login_page_are_not_shown() {
         let signed = "https://u:canary@objects.example/x?token=canary";
         let Err(Error::LoginPage { page, .. }) = follow("https://api.github.com/", signed, 1)
         else {

@@ -1,23 +1,23 @@
-//! A request before it is sent, and which addresses may be asked at all.
+//! A request before it is sent, and which addresses are accepted at all.
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 
 use super::{Credentials, Error};
 
-/// The cap of an answer's decoded size, with the words for its error.
+/// The cap of a response's decoded size, with the words for its error.
 #[derive(Debug, Clone)]
 pub struct Cap {
     /// The most bytes.
     pub bytes: u64,
     /// What is too large if there are more.
     pub what: String,
-    /// The setting that holds the limit; `None`: no honest answer is as long.
+    /// The setting that holds the limit; `None`: no honest response is as long.
     pub setting: Option<&'static str>,
 }
 
 impl Cap {
-    /// For an answer whose length is bounded by what it is.
+    /// For a response whose length is bounded by its kind.
     #[must_use]
     pub fn fixed(bytes: u64, what: impl Into<String>) -> Self {
         Self {
@@ -27,7 +27,7 @@ impl Cap {
         }
     }
 
-    /// For answers that only say a few words.
+    /// For responses of a few words.
     #[must_use]
     pub fn small() -> Self {
         Self::fixed(1 << 20, "the answer")
@@ -97,7 +97,7 @@ impl Request {
         self
     }
 
-    /// With another cap of the answer's size.
+    /// With another cap of the response's size.
     #[must_use]
     pub fn cap(mut self, cap: Cap) -> Self {
         self.cap = cap;
@@ -127,7 +127,7 @@ impl Request {
     }
 }
 
-/// Parses an address and refuses what must not be asked: other schemes, credentials, fragments.
+/// Parses an address and refuses what must not be requested: other schemes, credentials, fragments.
 pub fn url(text: &str) -> Result<Url, Error> {
     let mut url = Url::parse(text).map_err(|_| Error::Address {
         url: text.to_owned(),

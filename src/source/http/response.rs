@@ -1,4 +1,4 @@
-//! An answer, and what its status and its type say.
+//! A response, and what its status and its type mean.
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
@@ -11,18 +11,18 @@ use serde::de::DeserializeOwned;
 use super::{Body, Cap, Credentials, Error, Inner, authority, redirect};
 use crate::text::{first_words, words};
 
-/// How much of an answer that is none of a forge is shown.
+/// How much of a response is shown that is not a forge's.
 const SHOWN: usize = 80;
-/// How much of an answer is read ahead for a parser.
+/// How much of a response is read ahead for a parser.
 const BUFFER: usize = 64 << 10;
 
-/// What a JSON answer says of a refusal; GitHub, GitLab, Gitea and their kin name it so.
+/// The message of a refusal in JSON, by the names that GitHub, GitLab, Gitea and others use.
 #[derive(serde::Deserialize)]
 struct ErrorBody {
     message: String,
 }
 
-/// The head of an answer, and its body to be read.
+/// The head of a response, and its body to be read.
 pub struct Response {
     /// Its status.
     pub status: StatusCode,
@@ -35,7 +35,7 @@ pub struct Response {
     credentials: Option<Credentials>,
 }
 
-/// A whole answer.
+/// A whole response.
 #[derive(Debug)]
 pub struct Reply {
     /// Its status.
@@ -106,7 +106,7 @@ impl Response {
         media_type(&self.headers)
     }
 
-    /// Reads a JSON answer as it comes; `what` names it in the error.
+    /// Reads a JSON response as it comes; `what` names it in the error.
     pub fn into_json<T: DeserializeOwned>(self, what: &'static str) -> Result<T, Error> {
         let failure = self.body.failure();
         let Self {
@@ -143,7 +143,7 @@ impl Response {
         self.status.is_redirection() && redirect::leaves_host(&self.url, &self.headers)
     }
 
-    /// The whole answer.
+    /// The whole response.
     pub fn into_reply(mut self) -> Result<Reply, Error> {
         if !self.status.is_success() {
             self.body.buffer(super::EXPLANATION_MAX);
@@ -203,7 +203,7 @@ impl Reply {
         media_type(&self.headers)
     }
 
-    /// Reads a JSON answer; `what` names it in the error.
+    /// Reads a JSON response; `what` names it in the error.
     pub fn json<T: DeserializeOwned>(&self, what: &'static str) -> Result<T, Error> {
         if !opens_json(&self.media_type(), &self.body) {
             return Err(self.not_a_forge());
@@ -241,7 +241,7 @@ impl Reply {
                 retry: None,
                 token: token(),
             },
-            // It was not asked whether we have something already.
+            // The request was not conditional.
             304 => self.not_a_forge(),
             300..=399 => redirect::refused(&self.url, &self.headers),
             511 => Error::LoginPage { remote, page: None },
@@ -250,7 +250,7 @@ impl Reply {
         }
     }
 
-    /// Why the server refuses, in its own words: the message of a JSON answer, or the first line of a text.
+    /// Why the server refuses, in its own words: the message of a JSON response, or the first line of a text.
     fn explanation(&self) -> Option<String> {
         let media_type = self.media_type();
         let text = if media_type == "application/json" || media_type.ends_with("+json") {
@@ -280,7 +280,7 @@ impl Reply {
         is_web.then(|| words(url.as_str()))
     }
 
-    /// The error for an answer of a strange kind, with its first words.
+    /// The error for a response of an unexpected type, with its first words.
     #[must_use]
     pub fn not_a_forge(&self) -> Error {
         let words = first_words(&self.body, SHOWN);
@@ -326,7 +326,7 @@ pub(super) fn broken(remote: &str, error: reqwest::Error) -> Error {
             cause: root(&error).to_string(),
             remote,
         },
-        // Once a connection stands, the same is damage on the way.
+        // Once a connection is established, the same is damage in transit.
         Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType))
             if error.is_connect() =>
         {
@@ -344,9 +344,9 @@ fn root<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error
     error.source().map_or(error, root)
 }
 
-/// What TLS says of it, if it was TLS that failed.
+/// The error of TLS, if it was TLS that failed.
 fn tls_fault<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
-    // The source of an `io::Error` is that of what it holds, so what it holds is asked itself.
+    // The source of an `io::Error` is that of what it holds, so the inner error is checked itself.
     let held = || error.downcast_ref().and_then(std::io::Error::get_ref);
     error
         .downcast_ref()

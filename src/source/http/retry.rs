@@ -19,7 +19,7 @@ impl Tries {
         }
     }
 
-    /// The first answer counts.
+    /// The first response counts.
     pub(super) fn none() -> Self {
         Self {
             left: 0,

@@ -22,7 +22,7 @@ pub enum LinkFault {
     /// A target that deceives a terminal or a reader.
     #[error("has the target `{}`, which {fault}", text::name(.target))]
     Target {
-        /// As it stands there.
+        /// As it is written there.
         target: Vec<u8>,
         /// What is wrong with it.
         fault: path::PathFault,
@@ -30,7 +30,7 @@ pub enum LinkFault {
     /// A target outside of the tree, where that is not allowed.
     #[error("is absolute or leaves the tree, with the target `{}`", text::name(.target))]
     Leaves {
-        /// As it stands there.
+        /// As it is written there.
         target: Vec<u8>,
     },
 }

@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_ends_however_long_the_text_is() {
+    fn a_search_ends_for_a_text_of_any_length() {
         let nothing = CommitId(Oid::of(ObjectKind::Commit, b"nothing").unwrap());
         let long = "x".repeat(1 << 20);
         for (name, message) in [("A", long.as_str()), (long.as_str(), "message")] {

@@ -1,4 +1,4 @@
-//! What an answer says about limits.
+//! What a response states about rate limits.
 //!
 //! The order of the signs is the one GitHub documents: `retry-after`, then an exhausted quota with its reset, then the
 //! words of a secondary limit. A 403 without any of them is a matter of permission, not of rate.
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
-/// The words by which answers without telling headers say that they are about a limit.
+/// The words that mark a response as a limit where its headers do not.
 const WORDS: [&[u8]; 3] = [
     b"secondary rate limit",
     b"rate limit exceeded",
@@ -25,7 +25,7 @@ pub(in crate::source::http) struct LimitHeaders<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::source::http) struct Limit {
     pub(in crate::source::http) wait: Duration,
-    /// The host says so; otherwise it is our own pause, and no promise.
+    /// The host states it; otherwise it is our own pause, which guarantees nothing.
     pub(in crate::source::http) stated: bool,
 }
 
@@ -35,7 +35,7 @@ impl Limit {
     }
 }
 
-/// Whether an answer is a limit, and how long to wait after so many in a row.
+/// Whether a response is a limit, and how long to wait after so many in a row.
 pub(super) fn limit(
     answer: &LimitHeaders<'_>,
     clock: SystemTime,
@@ -124,7 +124,7 @@ mod tests {
 
     const PAUSE: Duration = Duration::from_secs(60);
 
-    /// The clock stands at Sun, 06 Nov 1994 08:49:37 GMT.
+    /// The clock is at Sun, 06 Nov 1994 08:49:37 GMT.
     fn wait_after(
         status: u16,
         pairs: &[(&'static str, &str)],
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_host_says_is_stated() {
+    fn only_a_time_of_the_host_counts_as_stated() {
         let stated = |pairs: &[(&'static str, &str)]| {
             let headers = headers(pairs);
             let answer = LimitHeaders {
