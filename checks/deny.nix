@@ -1,4 +1,4 @@
-# Licences, sources and doubled dependencies. Advisories need a database from the network: the workflow asks for those.
+# Licences, sources and doubled dependencies. Advisories need a database from the network: the workflow checks those.
 { package, pkgs, ... }:
 package.overrideAttrs (old: {
   pname = "${old.pname}-deny";

@@ -1,4 +1,4 @@
-# docs/options.md is what the module's options say.
+# docs/options.md matches the descriptions of the module's options.
 #
 # It is rendered by Nix itself, so that the comparison needs no build. To write it anew:
 #   nix eval --raw .#checks.x86_64-linux.options-doc.text >docs/options.md
@@ -66,7 +66,7 @@ let
 in
 evaluated "options-doc"
   (lib.optional (text != builtins.readFile ../docs/options.md)
-    "docs/options.md is not what modules/options.nix says; write it anew as checks/options-doc.nix tells"
+    "docs/options.md differs from modules/options.nix; regenerate it as described in checks/options-doc.nix"
   )
   {
     inherit text;

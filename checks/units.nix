@@ -46,5 +46,5 @@ let
   differs = unit: text.${unit} != builtins.readFile (./units + "/${unit}");
 in
 evaluated "units" (map (
-  unit: "checks/units/${unit} is not what the module makes; write it anew as checks/units.nix tells"
+  unit: "checks/units/${unit} differs from the module's unit; regenerate it as described in checks/units.nix"
 ) (lib.filter differs (lib.attrNames text))) { inherit text; }

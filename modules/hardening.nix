@@ -1,7 +1,7 @@
 # The sandbox of `hyper-sync-fetch.service`: it talks to the network and writes the target, and nothing else.
 #
 # What is left out, and why:
-# - `User=`, `DynamicUser=`: the target belongs to root; without a single capability root is its owner and no more.
+# - `User=`, `DynamicUser=`: the target belongs to root; without a single capability root is only its owner.
 # - `PrivateNetwork=`, `IPAddressDeny=`: it has to reach the forge, which may be any host; link-local addresses serve as
 #   name servers in many homes.
 # - `PrivateUsers=`: files of other users would all look like nobody's, and an edit by their owner like a stranger's.
@@ -35,7 +35,7 @@
   RemoveIPC = true;
   KeyringMode = "private";
 
-  # AF_UNIX for the name service and the journal, AF_NETLINK for the resolver's look at the interfaces.
+  # AF_UNIX for the name service and the journal, AF_NETLINK because the resolver lists the interfaces.
   RestrictAddressFamilies = [
     "AF_INET"
     "AF_INET6"

@@ -14,11 +14,11 @@ let
   exe = lib.getExe cfg.package;
   format = pkgs.formats.toml { };
 
-  # What the configuration file says counts: `settings` may override any of the options that are written into it.
+  # The values in the configuration file count: `settings` may override any of the options that are written into it.
   inherit (cfg.settings) repo target;
   hyperNixosTarget = "/etc/hypervisor/src";
   stateDir = cfg.settings.state_dir or "/var/lib/hyper-sync";
-  # The place where the guide of Hyper-NixOS tells people to look.
+  # The path that the guide of Hyper-NixOS documents.
   stateFile =
     cfg.settings.state_file
       or (if target == hyperNixosTarget then "/var/lib/hypervisor/cache/sync-state.json" else null);
@@ -293,7 +293,7 @@ in
               ++ writable
             );
           # Validates first. Only what would make the sync unsafe stops it, for a sync is often the repair of the rest;
-          # what stops a rebuild is looked for again before the rebuild.
+          # what stops a rebuild is checked again before the rebuild.
           ExecStart = utils.escapeSystemdExecArgs [
             exe
             "--skip-rebuild"
@@ -374,7 +374,7 @@ in
             ];
           # 10: a run by hand holds the lock: it does what this one would have done. 75: the repository was not reached.
           SuccessExitStatus = "10 75";
-          # `rebuild.timeout` ends a build that hangs; killing an activation half way helps nobody.
+          # `rebuild.timeout` ends a build that hangs; an activation must not be killed half way.
           TimeoutStartSec = "infinity";
           # `nixos-rebuild build` leaves its `result` link in the working directory.
           WorkingDirectory = stateDir;

@@ -225,7 +225,7 @@ in
       description = ''
         A file of metrics for the textfile collector of Prometheus's node exporter, written by both units at the end of
         every run. Its directory is made if it is missing, and belongs to the collector: the sandboxed service may write
-        all of it. What stands in the file: [metrics](module.md#metrics).
+        all of it. What the file contains: [metrics](module.md#metrics).
       '';
     };
 
@@ -234,7 +234,7 @@ in
       default = "hourly";
       example = "*:0/15";
       description = ''
-        When the machine looks for a new commit, in the format of {manpage}`systemd.time(7)`. A look without news is one
+        When the machine checks for a new commit, in the format of {manpage}`systemd.time(7)`. A check without news is one
         request. `null`: no timer; `systemctl start hyper-sync` updates and waits for the result.
       '';
     };

@@ -52,7 +52,7 @@ rustPlatform.buildRustPackage {
     makeBinaryWrapper
   ];
 
-  # The tests compare with real git, ssh-keygen and gpgv, and look at system calls with strace; everything they start
+  # The tests compare with real git, ssh-keygen and gpgv, and trace system calls with strace; everything they start
   # stays on loopback. tests/nix needs root and a Nix of its own: the VM tests show the same on a whole system.
   nativeCheckInputs = [
     gitMinimal

@@ -1,4 +1,4 @@
-# modules/reboot.sh with what it needs to know; tests/it/rebuild/reboot.rs runs it.
+# modules/reboot.sh with its parameters; tests/it/rebuild/reboot.rs runs it.
 {
   config,
   lib,

@@ -1,6 +1,6 @@
 //! The command line: parses, resolves the settings, runs one command, turns its end into an exit code.
 //!
-//! This is where the stages are put together; none of them knows of it.
+//! This is where the stages are put together; none of them uses it.
 
 use std::ffi::OsString;
 
@@ -37,12 +37,11 @@ mod validate;
 mod watch;
 
 use args::{Cli, Global};
-pub use usage::Error as UsageError;
 use watch::ProgressView;
 
 /// Runs the program with these arguments, the program's name first.
 ///
-/// `interrupt` is set by whoever wants the run to stop where that is safe.
+/// `interrupt` is set to stop the run at the next safe point.
 pub fn main(
     args: impl IntoIterator<Item = OsString>,
     env: &Env,
@@ -87,7 +86,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Does work of the sync stage, showing how it goes on.
+    /// Does work of the sync stage and shows its progress.
     fn watched<T>(&mut self, settings: &Settings, work: impl FnOnce(&SyncContext<'_>) -> T) -> T {
         let watch = ProgressView::new(self.report);
         work(&SyncContext {
@@ -173,7 +172,7 @@ fn exit_of(error: &Error, cli: &Cli) -> Exit {
 fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
     let mut command = Cli::command();
     let matches = command.try_get_matches_from_mut(args)?;
-    // Without this, `hyper-sync --ref x sync` would sync another ref than it says.
+    // Without this, `hyper-sync --ref x sync` would sync another ref than the one given.
     if let Some((name, _)) = matches.subcommand() {
         let update = update::Arguments::augment_args(clap::Command::new("update"));
         let misplaced = update.get_arguments().find(|argument| {

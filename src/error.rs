@@ -1,13 +1,13 @@
 //! The one error of the library: each stage's own, wrapped.
 //!
-//! The rules, for whoever adds one:
+//! Rules for a new error:
 //!
-//! 1. A stage's `Error` stands beside its functions; fields hold data, not finished text.
+//! 1. A stage's `Error` is beside its functions; fields hold data, not finished text.
 //! 2. Every variant has a `code`, `hyper_sync::<stage>::<name>`, that never changes its meaning once released, and a
-//!    `help` that says what to do and what state things are in.
+//!    `help` with what to do and what state things are in.
 //! 3. Its exit code is decided beside it, in `fn exit`, by a `match` without a catch-all.
-//! 4. Words of others enter a message by `text::words`, `text::name` or `text::path`; secrets are not printed.
-//! 5. What a person or a server did wrong reads differently from our own fault: only the latter asks for a report.
+//! 4. Text from others enters a message by `text::words`, `text::name` or `text::path`; secrets are not printed.
+//! 5. What a person or a server did wrong reads differently from our own fault: only the latter requests a report.
 
 use miette::Diagnostic;
 
@@ -20,7 +20,7 @@ pub enum Error {
     /// The command line.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Usage(#[from] crate::cli::UsageError),
+    Usage(#[from] UsageError),
     /// A setting.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -87,6 +87,18 @@ pub enum Error {
     Validate(#[from] crate::validate::Error),
 }
 
+/// A command line that is wrong, as JSON; as text, with the usage beside it.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("{message}")]
+#[diagnostic(
+    code(hyper_sync::cli::usage),
+    help("`hyper-sync --help` lists the commands and their options; nothing was written")
+)]
+pub struct UsageError {
+    /// What is wrong, in one line.
+    pub message: String,
+}
+
 impl Error {
     /// The exit code of a run that it ends.
     #[must_use]
@@ -112,7 +124,7 @@ impl Error {
         }
     }
 
-    /// The local files that stand against an update, where that is what the error says.
+    /// The local files that conflict with an update, if the error is about them.
     #[must_use]
     pub fn conflicts(&self) -> Option<&[Conflict]> {
         match self {

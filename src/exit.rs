@@ -19,17 +19,17 @@ pub enum Exit {
     Authentication = 4,
     /// The remote's rate limit is used up.
     RateLimited = 5,
-    /// What the remote sent is not what its ids say, or not signed by whom it must be.
+    /// What the remote sent does not match its ids, or has no good signature by a required key.
     Verification = 6,
     /// The commit holds something that must not be written.
     UnsafeTree = 7,
-    /// Local files, or a policy about them, stand against the update.
+    /// Local files, or a policy about them, conflict with the update.
     Conflict = 8,
     /// The local file system refused.
     FileSystem = 9,
     /// Another run is active.
     Busy = 10,
-    /// The rebuild failed; the report says which commit the tree is at.
+    /// The rebuild failed; the report names the commit that the tree is at.
     Rebuild = 11,
     /// A broken state that needs a person.
     NeedsPerson = 12,

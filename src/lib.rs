@@ -8,7 +8,7 @@
 //!   state.index ──────────────────────────────────► base   ─┘   pure
 //! ```
 //!
-//! [`sync`] puts the stages together, [`cli`] the commands; no stage knows of them. Only [`source::prove`] makes a
+//! [`sync`] puts the stages together, [`cli`] the commands; no stage uses them. Only [`source::prove`] makes a
 //! [`source::Staged`] and only [`plan`] a [`plan::Plan`], so nothing that was not proven can be applied.
 //!
 //! `docs/architecture.md` has the layers, the formats on disk, the apply protocol and the reasons for all this.
@@ -59,4 +59,4 @@ pub mod token;
 pub mod validate;
 pub mod vetted;
 
-pub use error::Error;
+pub use error::{Error, UsageError};

@@ -1,13 +1,14 @@
 //! What monitoring reads: a file for the textfile collector of Prometheus's node exporter.
 //!
 //! The sync and the rebuild may be two processes (the two units of the NixOS module), and either rewrites the whole
-//! file. So nothing is read back from it: what a single run does not know is kept in `metrics` in the state directory,
-//! everything else is in the state anyway, and whoever comes last writes all of it. The lock is held meanwhile.
+//! file. So nothing is read back from it: what a single run cannot determine is kept in `metrics` in the state directory,
+//! everything else is in the state anyway, and the last writer writes all of it. The lock is held meanwhile.
 //!
 //! Without the setting `metrics_file` none of this happens. A run that finds another one active leaves both files
-//! alone, for the other one will write them; one that could not read its settings does not know where to write. An
+//! alone, because the other one will write them; one that could not read its settings has no path to write to. An
 //! alert on the age of the last success sees either.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -20,10 +21,6 @@ use crate::state::sealed::{self, SealedFormat};
 use crate::state::{Error, Found, Index, StateDir, SyncState, publish};
 use crate::sync::{Hold, Unreached};
 use crate::text;
-
-mod exposition;
-
-use exposition::{Family, MetricKind, Sample, render};
 
 const NAME: &str = "metrics";
 const FORMAT: SealedFormat = SealedFormat {
@@ -179,7 +176,7 @@ fn families(known: &MetricsInput, run: &RunMetrics<'_>) -> Vec<Family> {
     families
 }
 
-/// What is no number, in labels.
+/// What is not a number, in labels.
 fn info(run: &RunMetrics<'_>) -> Family {
     let sample = run.index.map(|index| Sample {
         labels: vec![
@@ -317,6 +314,69 @@ fn whole(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
+/// What a family's value does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MetricKind {
+    /// It may go up and down.
+    Gauge,
+    /// It only grows, until the state is lost.
+    Counter,
+}
+
+/// All samples of one name.
+#[derive(Debug, Clone)]
+struct Family {
+    name: &'static str,
+    kind: MetricKind,
+    help: &'static str,
+    samples: Vec<Sample>,
+}
+
+/// One value.
+#[derive(Debug, Clone)]
+struct Sample {
+    labels: Vec<(&'static str, String)>,
+    value: i64,
+}
+
+/// Renders the families in the text format of Prometheus, version 0.0.4; values are whole numbers. Families without a
+/// sample are left out.
+fn render(families: &[Family]) -> String {
+    let mut output = String::new();
+    for family in families.iter().filter(|family| !family.samples.is_empty()) {
+        let name = family.name;
+        let kind = match family.kind {
+            MetricKind::Gauge => "gauge",
+            MetricKind::Counter => "counter",
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(output, "# HELP {name} {}", escape(family.help, false));
+        let _ = writeln!(output, "# TYPE {name} {kind}");
+        for Sample { labels, value } in &family.samples {
+            let labels: Vec<String> = labels
+                .iter()
+                .map(|(name, value)| format!("{name}=\"{}\"", escape(&text::path(value), true)))
+                .collect();
+            let _ = writeln!(output, "{name}{{{}}} {value}", labels.join(","));
+        }
+    }
+    output
+}
+
+/// A help text has no quotes around it, and an escaped quote there would be read as two characters.
+fn escape(text: &str, quoted: bool) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\\' => escaped.push_str("\\\\"),
+            '\n' => escaped.push_str("\\n"),
+            '"' if quoted => escaped.push_str("\\\""),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -361,5 +421,37 @@ mod tests {
         let mut tally = Tally::default();
         tally.count(&run(&[]), Exit::Failure, 5);
         assert_eq!(tally, Tally::default());
+    }
+
+    fn family(samples: Vec<Sample>) -> Family {
+        Family {
+            name: "a_total",
+            kind: MetricKind::Counter,
+            help: "A \"b\" \\ c\nd",
+            samples,
+        }
+    }
+
+    #[test]
+    fn labels_and_help_are_escaped_each_in_its_way() {
+        let sample = Sample {
+            labels: vec![
+                ("ref", "a\"b\\c\nd".to_owned()),
+                ("commit", String::new()),
+                ("repository", "größe/\u{7f}".to_owned()),
+            ],
+            value: -1,
+        };
+        assert_eq!(
+            render(&[family(vec![sample])]),
+            "# HELP a_total A \"b\" \\\\ c\\nd\n\
+             # TYPE a_total counter\n\
+             a_total{ref=\"a\\\"b\\\\c\\\\nd\",commit=\"\",repository=\"größe/\\\\u{7f}\"} -1\n"
+        );
+    }
+
+    #[test]
+    fn a_family_without_samples_is_left_out() {
+        assert_eq!(render(&[family(Vec::new())]), "");
     }
 }

@@ -4,8 +4,8 @@
 //! a slash at its begin or inside is a path from the top, one with a slash at its end is a directory. `*` stays within
 //! a name, `**` crosses directories, and what matches a directory takes all below it.
 //!
-//! What git would read otherwise than this is an error that says how to write it: nobody should believe that a file is
-//! protected which is not. So there are no exceptions (`!x`): each list is one set, whatever its order.
+//! What git would read otherwise than this is an error with the right way to write it: a file must not
+//! be taken for protected when it is not. So there are no exceptions (`!x`): each list is one set, whatever its order.
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 

@@ -2,9 +2,9 @@
 //! there are settings, the progress of `cli/watch` and the log write there.
 //!
 //! Everything passes [`text`] once more on its way out, whatever was done to it before: what is for people is masked
-//! and escaped, JSON keeps its values and writes what a terminal would act on as escapes of its own. Only a difference
-//! that goes into a pipe is printed to the byte. Colour only adds: every line says the same without it. A reader that
-//! went away is no failure, and no failure to print stops a run in the middle.
+//! and escaped, JSON keeps its values and writes what a terminal would act on as escapes of JSON. Only a difference
+//! that goes into a pipe is printed to the byte. Colour only adds: every line has the same text without it. A closed
+//! pipe is not a failure, and no failure to print stops a run in the middle.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -86,7 +86,7 @@ impl Color {
 pub enum Verbosity {
     /// Warnings and errors.
     Quiet,
-    /// What a person wants to know.
+    /// Text for a person.
     #[default]
     Normal,
     /// What helps to find a mistake.
@@ -185,7 +185,7 @@ impl Report {
         }
     }
 
-    /// What was asked for, for a person: printed with `--quiet` too.
+    /// The requested result as text: printed with `--quiet` too.
     pub fn result(&mut self, text: &str) {
         self.data(&text::lines(text));
     }
@@ -205,7 +205,7 @@ impl Report {
         }
     }
 
-    /// A line that a person wants to know.
+    /// A line for a person.
     pub fn note(&mut self, text: &str) {
         if self.verbosity >= Verbosity::Normal {
             self.line(&text::message(text));
@@ -251,7 +251,7 @@ impl Report {
         }
     }
 
-    /// The exit code, once everything was said: data that got lost is a failure.
+    /// The exit code after all output: results that could not be printed are a failure.
     #[must_use]
     pub fn finish(self, exit: Exit) -> Exit {
         if self.lost && exit == Exit::Done {

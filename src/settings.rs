@@ -1,6 +1,6 @@
 //! What a run is to do: flags over environment over file over defaults, each value with its origin.
 //!
-//! [`Settings`] is the resolved value the rest of the program works with; it knows nothing of clap or TOML. Each
+//! [`Settings`] is the resolved value the rest of the program works with; it does not depend on clap or TOML. Each
 //! setting is defined once, in `resolve`, where also the defaults are decided that depend on the target.
 
 use std::path::PathBuf;
@@ -12,9 +12,7 @@ mod file;
 mod health;
 mod layers;
 mod paths;
-mod problem;
 mod redact;
-mod reference;
 mod repo;
 mod resolve;
 mod value;
@@ -23,25 +21,24 @@ mod value;
 mod tests;
 
 pub use env::Env;
-pub use error::{Error, UnknownKeyHelp, ValueError};
+pub use error::{Error, Problem, UnknownKeyHelp, ValueError};
 pub use file::{ConfigFile, DEFAULT_FILE};
 pub use health::{CheckFault, Health, HealthCheck, Probe};
 pub use layers::{Origin, Overrides, ResolvedSetting, variable};
-pub use problem::Problem;
 pub use repo::AddressFault as RepoFault;
 pub use resolve::{Limits, Rebuild, Settings, Trust, Validate};
 
 /// The target of Hyper-NixOS, for which its values are the defaults.
 pub const HYPER_NIXOS_TARGET: &str = "/etc/hypervisor/src";
 
-/// The settings, and where each comes from.
+/// The settings, and the origin of each.
 #[derive(Debug, Clone)]
 pub struct ResolvedSettings {
     /// For the program.
     pub settings: Settings,
     /// For people: every setting by its name, in the order of the documentation.
     pub entries: Vec<ResolvedSetting>,
-    /// Variables that begin like ours and are no setting, for a warning.
+    /// Variables that begin with `HYPER_SYNC_` and are not a setting, for a warning.
     pub unknown_variables: Vec<String>,
 }
 
@@ -85,7 +82,7 @@ pub enum LocalEdits {
     Refuse,
 }
 
-/// What `nixos-rebuild` is asked to do.
+/// What a rebuild does with the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {

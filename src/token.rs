@@ -1,4 +1,4 @@
-//! The token: where it is searched, what a place must be like to be trusted, and whom it may be shown.
+//! The token: where it is searched, what a place must be like to be trusted, and which host it may be sent to.
 //!
 //! A token belongs to one host. Nothing here prints its content, not even in an error about it, and no type that holds
 //! it has a `Debug` that would.
@@ -15,24 +15,24 @@
 //! A place that has a token in a state that must not be used is an error, not passed over: the next place could hold
 //! another identity, and nobody would notice.
 //!
-//! Limits: an `access-tokens` entry for one owner (`github.com/owner=…`) is not read, and users are looked up in
+//! Limits: an `access-tokens` entry for one owner (`github.com/owner=…`) is not read, and users are searched in
 //! `/etc/passwd` only.
 
 use std::fmt;
 use std::path::PathBuf;
 
+use miette::Diagnostic;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::exit::Exit;
 use crate::text::{self, keep_secret};
+use crate::vetted::Untrusted;
 
-mod error;
 mod file;
-mod netrc;
 mod nix;
 mod search;
 
-pub use error::Error;
 pub use search::TokenSearch;
 
 /// A token, its place and its host.
@@ -72,13 +72,13 @@ impl fmt::Display for TokenOrigin {
 const LOGIN: &str = "x-access-token";
 
 impl Token {
-    /// The secret. Whoever exposes it answers for where it goes.
+    /// The secret. The caller that exposes it must send it only where [`Token::belongs_to`] allows.
     #[must_use]
     pub fn secret(&self) -> &SecretString {
         &self.secret
     }
 
-    /// The name that goes with it where a name is asked for.
+    /// The login for where one is required.
     #[must_use]
     pub fn login(&self) -> &str {
         &self.login
@@ -121,12 +121,43 @@ impl fmt::Debug for Token {
     }
 }
 
-/// GitHub itself and its data residency hosts; a token of one is no token of the other.
+/// GitHub itself and its data residency hosts; a token of one is not valid at the other.
 fn is_github(host: &str) -> bool {
     host == "github.com"
         || host
             .strip_suffix(".ghe.com")
             .is_some_and(|tenant| !tenant.contains('.'))
+}
+
+/// A token that must not be used as it is.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum Error {
+    /// The file that holds it is not read.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    File(#[from] Untrusted),
+    /// No token in it, or something that cannot be one.
+    #[error("{place} {problem}")]
+    #[diagnostic(
+        code(hyper_sync::token::content),
+        help("write the token alone, on one line; nothing was sent or written")
+    )]
+    Content {
+        /// Where, in words.
+        place: String,
+        /// What is wrong; never what is there.
+        problem: &'static str,
+    },
+}
+
+impl Error {
+    /// The exit code of a run that it ends.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::File(_) | Self::Content { .. } => Exit::Configuration,
+        }
+    }
 }
 
 #[cfg(test)]

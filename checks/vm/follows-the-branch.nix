@@ -1,4 +1,4 @@
-# Validate, sync and rebuild, from a forge over TLS: the machine runs what the branch says, and nobody lost a root shell.
+# Validate, sync and rebuild, from a forge over TLS: the machine runs the branch's system, and no root shell was killed.
 {
   script = ''
     first = publish("one")

@@ -1,4 +1,4 @@
-# The host flakes of Hyper-NixOS reach the tree in two ways, and each builds what was synced, not what a stale lock says.
+# The host flakes of Hyper-NixOS reach the tree in two ways, and each builds what was synced, not what a stale lock names.
 let
   system = ''let path = builtins.readFile "''${tree}/system"; in builtins.appendContext path { ''${path} = { path = true; }; }'';
   literal = ''
@@ -19,7 +19,7 @@ in
       target = "/etc/hypervisor/src";
       settings = {
         local_edits = "replace";
-        # A test machine is no hypervisor.
+        # A test machine is not a hypervisor.
         validate = {
           directories = [ ];
           files = [ ];
@@ -41,7 +41,7 @@ in
             machine.succeed(f"rm -f /etc/hypervisor/flake.lock; cp /etc/hypervisor/{layout}.nix /etc/hypervisor/flake.nix")
             for system in ["one", "two", "three"]:
                 publish(system)
-                # Nix cannot copy a named pipe; one in the tree is in nobody's way.
+                # Nix cannot copy a named pipe; one in the tree does no harm.
                 machine.succeed("test -p /etc/hypervisor/src/pipe || mkfifo /etc/hypervisor/src/pipe")
                 machine.succeed("systemctl start hyper-sync.service")
                 t.assertEqual(running(), system)

@@ -1,4 +1,4 @@
-# A look without news asks the forge once, writes nothing and builds nothing.
+# Polling an unchanged branch sends one request, writes nothing and builds nothing.
 {
   script = ''
     publish("one")

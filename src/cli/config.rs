@@ -85,7 +85,7 @@ fn token(settings: &Settings, env: &Env) -> String {
 }
 
 /// Whether a file is right: as it would be read by root, for that is who runs an update, and without the
-/// environment, for the machine that checks it is not the one it is for.
+/// environment, because the machine that checks it is not the one that uses it.
 fn check(path: Option<&Path>, env: &Env, report: &mut Report) -> Result<(), Error> {
     let file = match path {
         Some(path) => Some(ConfigFile::read(path, env, Origin::Flag("FILE"))?),
@@ -108,11 +108,11 @@ fn check(path: Option<&Path>, env: &Env, report: &mut Report) -> Result<(), Erro
     Ok(())
 }
 
-/// A configuration file that says the same; what is not set stands there as a comment.
+/// A configuration file with the same settings; what is not set is a comment.
 fn to_toml(entries: &[ResolvedSetting]) -> String {
     let mut text = String::new();
     let mut section = "";
-    // TOML wants the keys without a section first.
+    // In TOML the keys without a section come first.
     let (top, rest): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| !entry.name.contains('.'));
     for entry in top.into_iter().chain(rest) {
         let (in_section, key) = entry.name.split_once('.').unwrap_or(("", &entry.name));

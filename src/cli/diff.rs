@@ -86,10 +86,10 @@ impl CliCommand for Arguments {
             });
         }
         let ours = session.index().map(Index::base).unwrap_or_default();
-        for asked in &only {
-            let is_below = |path: &RelPath| path.starts_with(asked);
+        for requested in &only {
+            let is_below = |path: &RelPath| path.starts_with(requested);
             if !ours.keys().any(is_below) && !entries.iter().any(|entry| is_below(&entry.path)) {
-                let text = format!("`{asked}` is not managed: no sync has written it");
+                let text = format!("`{requested}` is not managed: no sync has written it");
                 run.report.note(&text);
             }
         }

@@ -15,7 +15,7 @@ use crate::text::with_causes;
 /// How long a run that has begun since is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Writes them where that is asked for. What goes wrong here is reported, and is not a failure of the run.
+/// Writes them where `metrics_file` is set. An error is reported, and is not a failure of the run.
 pub(super) fn write(ended: &Result<Exit, Error>, settings: &Settings, run: &mut Run<'_>) {
     let Some(path) = &settings.metrics_file else {
         return;
@@ -45,7 +45,7 @@ fn attempt(path: &Path, exit: Exit, settings: &Settings, run: &Run<'_>) -> Resul
         Found::Whole(index) => Some(index),
         Found::Absent | Found::Damaged(_) => None,
     };
-    // What cannot be read now is left out; the run has said why.
+    // What cannot be read now is left out; the run has reported why.
     let edits = |index| status::edits(settings, index).ok();
     let local_edits = index.as_ref().and_then(edits);
     let run = metrics::RunMetrics {

@@ -16,7 +16,7 @@ pub(super) enum TargetPath {
     Absolute(PathBuf),
 }
 
-/// Reads a place; the text is what clap says about a mistake.
+/// Reads a place; the error text is printed by clap.
 pub(super) fn parse(text: &str) -> Result<TargetPath, String> {
     if text.starts_with('/') {
         return Ok(TargetPath::Absolute(PathBuf::from(text)));
@@ -30,7 +30,7 @@ pub(super) fn parse(text: &str) -> Result<TargetPath, String> {
         .map_err(|fault| format!("the path {fault}; it is relative to the target"))
 }
 
-/// The paths that were asked for; none is all of them.
+/// The requested paths; without any, all of them.
 pub(super) fn resolve(places: &[TargetPath], target: &Path) -> Result<Vec<RelPath>, Error> {
     let mut paths = Vec::new();
     for place in places {

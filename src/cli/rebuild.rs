@@ -58,7 +58,7 @@ fn action_parser() -> impl TypedValueParser<Value = Action> {
 
 /// The unit that starts updates by itself.
 const TIMER: &str = "hyper-sync.timer";
-/// How long a sync that is under way is waited for.
+/// How long to wait for a sync that is running.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How a rebuild came about, and what follows from that.
@@ -82,7 +82,7 @@ impl RebuildPolicy {
     fn of(args: &Arguments, settings: &Settings) -> Self {
         let action = args.activation.action(settings);
         if !args.if_pending {
-            // A person who asks for a rebuild may have changed what no key knows.
+            // A person who requests a rebuild may have changed something that no key covers.
             return Self {
                 action,
                 repeat: Repeat::Build,
@@ -156,7 +156,7 @@ pub(super) fn rebuild(
     state: &StateDir,
     run: &mut Run<'_>,
 ) -> Result<Outcome, Error> {
-    // Before the commit is looked up: a sync that is under way would change it.
+    // Before the commit is read: a running sync would change it.
     let _lock = RunLock::acquire(state, PATIENCE, run.interrupt)?;
     let outcome = rebuild::run(
         &request(policy, settings, state, run)?,
@@ -178,7 +178,7 @@ pub(super) fn rebuild(
 pub(super) fn refresh_lock(settings: &Settings, run: &mut Run<'_>) -> Result<(), Error> {
     let state = StateDir::open(&settings.state_dir)?;
     let _lock = match RunLock::acquire(&state, PATIENCE, run.interrupt) {
-        // The sync is done, whatever becomes of this; the next run, or a rebuild, refreshes it.
+        // The sync is done even if this fails; the next run, or a rebuild, refreshes it.
         Err(lock::Error::Busy { .. } | lock::Error::Interrupted) => return Ok(()),
         lock => lock?,
     };

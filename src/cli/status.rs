@@ -1,5 +1,7 @@
 //! `hyper-sync status`: which commit is where, and what waits.
 
+use std::fmt::Write as _;
+
 use clap::Args;
 use serde::Serialize;
 
@@ -11,15 +13,14 @@ use crate::git::{CommitId, RelPath};
 use crate::lock::RunLock;
 use crate::objects::commit_tree;
 use crate::plan::{Kept, SkipReason};
-use crate::rebuild::{Machine, RebuildRecord};
+use crate::rebuild::{Machine, RebuildRecord, RebuildStatus};
 use crate::report::OutputFormat;
+use crate::report::sync::because;
 use crate::scan::{Belief, Local, Scanner};
 use crate::settings::Settings;
 use crate::state::{Found, Index, StateDir, SyncState};
 use crate::sync::{Hold, Unreached};
 use crate::text;
-
-mod render;
 
 /// Show which commit the target, the built and the running system are at
 ///
@@ -32,7 +33,7 @@ pub(super) struct Arguments {}
 struct Document {
     target: std::path::PathBuf,
     commit: Option<CommitId>,
-    /// Whether the commit's own bytes say that its tree is what was brought; `None` where no commit is known.
+    /// Whether the stored commit has the tree that was applied; `None` where no commit is known.
     proven: Option<bool>,
     #[serde(rename = "ref")]
     reference: Option<String>,
@@ -65,7 +66,7 @@ impl CliCommand for Arguments {
         false
     }
 
-    /// Takes no lock and writes nothing: it may be asked while a sync runs.
+    /// Takes no lock and writes nothing, so it works while a sync runs.
     fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
         let document = inspect(settings, run)?;
         if document.commit.is_none() {
@@ -73,14 +74,14 @@ impl CliCommand for Arguments {
         }
         match run.report.format() {
             OutputFormat::Json => run.report.json(&document),
-            // What was asked for, and so render with `--quiet` too.
-            OutputFormat::Human => run.report.result(&render::render(&document)),
+            // The requested data: printed with `--quiet` too.
+            OutputFormat::Human => run.report.result(&render(&document)),
         }
         Ok(Exit::Done)
     }
 }
 
-/// That nothing is known here says little where the target is somebody else's: their state is elsewhere.
+/// Warns that the state of a target with another owner is kept in another directory, so nothing is known here.
 pub(super) fn warn_of_other_owner(settings: &Settings, run: &mut Run<'_>) {
     let owner = Directory::open_following(&settings.target, Faults::default())
         .and_then(|directory| directory.own_stat());
@@ -133,14 +134,14 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
         let tree = commit_tree(state.path(), index.point.commit, settings.limits.blob);
         document.proven = Some(tree == Some(index.point.tree));
         document.reference = Some(index.point.reference.clone());
-        let looked = edits(settings, &index)
+        let scanned = edits(settings, &index)
             .and_then(|edits| Ok((edits, kept(settings, &index, document.last_sync.as_ref())?)));
-        match looked {
+        match scanned {
             Ok((edits, kept)) => {
                 document.local_edits = Some(edits);
                 document.kept = kept;
             }
-            // Of all commands this one has something to tell all the same: the errors of the target refer to it.
+            // The errors of the target refer to this command, so it prints the rest.
             Err(error) => {
                 document.local_edits = None;
                 run.report.warning(&text::with_causes(&error));
@@ -193,4 +194,160 @@ fn kept(settings: &Settings, index: &Index, last: Option<&SyncState>) -> Result<
         }
     }
     Ok(kept)
+}
+
+/// Printed for a commit whose bytes are not in the store, or have another tree.
+const UNPROVEN: &str = "none: whether the files are those of this commit is not proven; the next sync by git proves or replaces them";
+
+/// The status as text: a line for each fact, its name first.
+fn render(document: &Document) -> String {
+    let mut lines = OutputLines::default();
+    lines.add("target", text::path(&document.target));
+    lines.commit(document);
+    lines.runs(document);
+    lines.systems(document);
+    lines.waits(document);
+    lines.files(document);
+    lines.0
+}
+
+#[derive(Default)]
+struct OutputLines(String);
+
+impl OutputLines {
+    fn add(&mut self, name: &str, value: impl std::fmt::Display) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.0, "{name:<10}{value}");
+    }
+
+    /// Which commit the target is at, since when.
+    fn commit(&mut self, document: &Document) {
+        let Some(id) = &document.commit else {
+            return match &document.last_sync {
+                None => self.add("commit", "none yet: nothing was synced here"),
+                Some(last) => self.add(
+                    "commit",
+                    format!(
+                        "unknown: the index is lost, and the next sync makes it anew; the last one brought {} ({} of {})",
+                        last.last_sync.commit_sha.short(),
+                        last.last_sync.reference,
+                        last.repository
+                    ),
+                ),
+            };
+        };
+        let last = document.last_sync.as_ref();
+        match last.filter(|last| last.last_sync.commit_sha == *id) {
+            Some(last) => {
+                let (name, repository) = (&last.last_sync.reference, &last.repository);
+                self.add("commit", format!("{} ({name} of {repository})", id.short()));
+                if let Some(read_from) = &last.read_from {
+                    let read_from = text::words(read_from);
+                    self.add(
+                        "read from",
+                        format!("{read_from}: the repository has moved"),
+                    );
+                }
+                let files = match last.stats.changed {
+                    1 => "1 file".to_owned(),
+                    count => format!("{count} files"),
+                };
+                self.add(
+                    "changed",
+                    format!("{:.0}, {files}", last.last_sync.timestamp),
+                );
+            }
+            None => self.add("commit", id.short()),
+        }
+        if document.proven == Some(false) {
+            self.add("proof", UNPROVEN);
+        }
+    }
+
+    /// When it was last run, and whether it runs now.
+    fn runs(&mut self, document: &Document) {
+        if let Some(time) = &document.last_run {
+            self.add("last run", time);
+        }
+        if let Some(record) = &document.unreached {
+            let (since, count, cause) = (record.since, record.count, &record.cause);
+            self.add(
+                "unreached",
+                format!("since {since:.0}, syncs: {count}, the last one: {cause}"),
+            );
+        }
+        if document.active {
+            self.add("active", "a run is under way");
+        } else if document.unfinished {
+            self.add(
+                "active",
+                "a run was interrupted; the next one finishes it, without the network",
+            );
+        }
+    }
+
+    /// The commits of the built, the running and the booted system.
+    fn systems(&mut self, document: &Document) {
+        for (name, commit) in [
+            ("built", &document.built_commit),
+            ("running", &document.running_commit),
+            ("booted", &document.booted_commit),
+        ] {
+            let known = commit.as_ref().map(CommitId::short);
+            self.add(name, known.as_deref().unwrap_or("unknown"));
+        }
+    }
+
+    /// What is still to be done, and what is not to be.
+    fn waits(&mut self, document: &Document) {
+        if let Some(pending) = &document.pending_rebuild {
+            let last = document.last_rebuild.as_ref();
+            let failed = last
+                .filter(|last| last.status == RebuildStatus::Failed)
+                .map(|last| format!("; the last one failed at {:.0}", last.at))
+                .unwrap_or_default();
+            let (action, since) = (&pending.action, pending.since);
+            self.add(
+                "rebuild",
+                format!("{action} waits since {since:.0}{failed}"),
+            );
+        }
+        for held in &document.held {
+            self.add(
+                "held",
+                format!(
+                    "{}: it was rolled back from; the next commit ends that, or `--resume`",
+                    held.short()
+                ),
+            );
+        }
+    }
+
+    /// Files that are not as in the commit.
+    fn files(&mut self, document: &Document) {
+        for place in &document.late_edits {
+            let place = text::path(place);
+            self.add(
+                "kept",
+                format!("late edits in {place}, until you remove it"),
+            );
+        }
+        let last = document.last_sync.iter();
+        for notice in last.flat_map(|last| &last.notices) {
+            self.add("notice", notice);
+        }
+        for Kept { path, reason } in &document.kept {
+            self.add("kept", format!("{path}: {}", because(*reason)));
+        }
+        match document.local_edits.as_deref() {
+            None => self.add("edits", "unknown: the target cannot be read"),
+            Some([]) => self.add("edits", "none"),
+            Some(edits) => {
+                self.add("edits", edits.len());
+                for Edit { path, edit } in edits {
+                    self.add("", format!("{edit:<9}{path}"));
+                }
+            }
+        }
+    }
 }

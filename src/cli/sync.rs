@@ -123,7 +123,7 @@ impl CliCommand for Arguments {
     }
 }
 
-/// What the options that `sync` and the update share ask for.
+/// The options that `sync` and the update share.
 pub(super) fn options(remote: &Remote) -> Options {
     Options {
         mode: if remote.check_only {

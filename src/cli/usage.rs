@@ -1,28 +1,16 @@
-//! Command lines that are wrong, and those that ask for help.
+//! Usage errors, `--help` and `--version`.
 
 use std::ffi::OsString;
 
 use clap::error::ErrorKind;
-use miette::Diagnostic;
 
+use crate::error::UsageError;
 use crate::exit::Exit;
 use crate::report::{Color, OutputFormat, Report, Stdio, Verbosity};
 use crate::settings::Env;
 use crate::text;
 
-/// A command line that is wrong, as JSON; as text, with the usage beside it.
-#[derive(Debug, thiserror::Error, Diagnostic)]
-#[error("{message}")]
-#[diagnostic(
-    code(hyper_sync::cli::usage),
-    help("`hyper-sync --help` lists the commands and their options; nothing was written")
-)]
-pub struct Error {
-    /// What is wrong, in one line.
-    pub message: String,
-}
-
-impl From<&clap::Error> for Error {
+impl From<&clap::Error> for UsageError {
     fn from(error: &clap::Error) -> Self {
         let message = if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
             "the command is not complete".to_owned()
@@ -36,7 +24,7 @@ impl From<&clap::Error> for Error {
     }
 }
 
-/// Whether these arguments ask for JSON, as far as arguments that make no sense show it.
+/// The output format that invalid arguments request, as far as that can be detected.
 pub(super) fn format(args: &[OsString]) -> OutputFormat {
     let mut options = args.iter().take_while(|argument| *argument != "--");
     if options.any(|argument| argument == "--json") {
@@ -46,20 +34,20 @@ pub(super) fn format(args: &[OsString]) -> OutputFormat {
     }
 }
 
-/// Help and version are what was asked for; everything else is a mistake, with a code that no stage has.
+/// Prints help and version to stdout, and everything else as a usage error, with its own exit code.
 pub(super) fn print(
     error: &clap::Error,
     format: OutputFormat,
     env: &Env,
     mut stdio: Stdio,
 ) -> Exit {
-    let asked_for = !error.use_stderr();
-    if format == OutputFormat::Json && !asked_for {
+    let is_help = !error.use_stderr();
+    if format == OutputFormat::Json && !is_help {
         let mut report = Report::new(stdio, format, Verbosity::Normal, Color::Auto, env);
-        report.error(&Error::from(error).into(), Exit::Usage);
+        report.error(&UsageError::from(error).into(), Exit::Usage);
         return report.finish(Exit::Usage);
     }
-    let is_terminal = if asked_for {
+    let is_terminal = if is_help {
         stdio.out_is_terminal
     } else {
         stdio.err_is_terminal
@@ -70,14 +58,14 @@ pub(super) fn print(
     } else {
         text::lines(&rendered.to_string())
     };
-    let stream = if asked_for {
+    let stream = if is_help {
         &mut stdio.out
     } else {
         &mut stdio.err
     };
-    // There is nobody to report to that the reader is gone.
+    // If the reader has closed the stream, there is nowhere to report it.
     let _ = stream
         .write_all(text.as_bytes())
         .and_then(|()| stream.flush());
-    if asked_for { Exit::Done } else { Exit::Usage }
+    if is_help { Exit::Done } else { Exit::Usage }
 }

@@ -1,4 +1,4 @@
-//! Shows how a run goes on: a bar where stderr is a terminal, a line a step with `--verbose` elsewhere.
+//! Shows the progress of a run: a bar if stderr is a terminal, otherwise one line a step with `--verbose`.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -14,15 +14,15 @@ pub(super) struct ProgressView<'a> {
     bar: Option<ProgressBar>,
 }
 
-/// A run that is over sooner than this shows no bar: one that only flashes is of no use.
-const PATIENCE: Duration = Duration::from_millis(150);
+/// A run that is over sooner than this shows no bar, because it would only flash.
+const BAR_DELAY: Duration = Duration::from_millis(150);
 
 impl<'a> ProgressView<'a> {
     pub(super) fn new(report: &'a mut Report) -> Self {
         let bar = report.shows_progress().then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
             bar.set_style(ProgressStyle::default_spinner());
-            bar.enable_steady_tick(PATIENCE);
+            bar.enable_steady_tick(BAR_DELAY);
             bar
         });
         Self {

@@ -7,7 +7,7 @@ use crate::text::escape;
 
 /// Lines around a change, as git shows by default.
 const CONTEXT: usize = 3;
-/// Where git looks for a NUL to take a file for binary (`FIRST_FEW_BYTES` in its `xdiff-interface.c`).
+/// How far git searches for a NUL that marks a file as binary (`FIRST_FEW_BYTES` in its `xdiff-interface.c`).
 const PROBE: usize = 8000;
 
 /// One state of a file.
@@ -30,7 +30,7 @@ impl Side {
     }
 }
 
-/// For whom a difference is.
+/// The reader of a difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Audience {
     /// A person at a terminal: what a file holds is escaped. A program gets every byte as it is.
@@ -45,7 +45,7 @@ pub fn unified(path: &RelPath, old: Option<&Side>, new: Option<&Side>, reader: A
     if let (Some(before), Some(after)) = (old, new)
         && (before.mode == FileMode::Symlink) != (after.mode == FileMode::Symlink)
     {
-        // A file does not become a symlink: one goes, the other comes. `git apply` knows it no other way.
+        // A file does not become a symlink: one goes, the other comes. `git apply` accepts nothing else.
         return unified(path, old, None, reader) + &unified(path, None, new, reader);
     }
     if old == new {

@@ -49,7 +49,7 @@ impl<'a> ErrorReport<'a> {
             "message": self.message,
             "causes": causes.map(|cause| &cause.message).collect::<Vec<_>>(),
             "help": self.help,
-            "related": self.related.iter().map(|told| told.json(exit)).collect::<Vec<_>>(),
+            "related": self.related.iter().map(|related| related.json(exit)).collect::<Vec<_>>(),
             "exit": exit.code(),
         })
     }
@@ -120,7 +120,7 @@ impl Diagnostic for ErrorReport<'_> {
     fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
         let related = self.related.iter();
         (!self.related.is_empty()).then(|| {
-            let related = related.map(|told| told as &dyn Diagnostic);
+            let related = related.map(|related| related as &dyn Diagnostic);
             Box::new(related) as Box<dyn Iterator<Item = &dyn Diagnostic>>
         })
     }

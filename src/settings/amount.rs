@@ -37,7 +37,7 @@ impl Value for Count {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Size(pub(super) u64);
 
-/// Units by their lower-case names; the decimal and the binary ones mean what IEC 80000-13 says.
+/// Units by their lower-case names; decimal and binary ones as in IEC 80000-13.
 const UNITS: &[(&str, u64)] = &[
     ("tib", 1 << 40),
     ("gib", 1 << 30),

@@ -1,6 +1,6 @@
 //! The process's surroundings as a value: variables, working directory, user.
 //!
-//! The library never asks the process itself, so that two runs can differ in one process and a test needs no lock.
+//! The library never reads the process's own, so that two runs can differ in one process and a test needs no lock.
 //! `main` takes [`Env::from_process`], everybody else is handed an `Env`.
 
 use std::collections::BTreeMap;
@@ -71,7 +71,7 @@ impl Env {
             .map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 
-    /// An absolute path from a variable; a relative one is ignored, as the XDG base directory specification asks.
+    /// An absolute path from a variable; a relative one is ignored, as the XDG base directory specification requires.
     #[must_use]
     pub fn path(&self, name: &str) -> Option<&Path> {
         self.get(name)

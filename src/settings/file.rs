@@ -16,7 +16,7 @@ use super::{Env, Error, Origin, redact};
 use crate::text;
 use crate::vetted::{self, FileRequirements, UntrustedReason};
 
-/// Where the file is looked for.
+/// The path of the file.
 pub const DEFAULT_FILE: &str = "/etc/hyper-sync/config.toml";
 /// Far above what a person writes, far below what memory minds.
 const SIZE_MAX: u64 = 1 << 20;

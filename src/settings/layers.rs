@@ -1,8 +1,8 @@
-//! The layers that a setting's value can come from, and the look-up through them.
+//! The layers that a setting's value can be from, and the lookup through them.
 //!
 //! A setting is defined by one call of [`Layers::value`] or [`Layers::optional`]: it gives name, type and default.
 //! The name alone gives the key of the file (`rebuild.action`) and the variable (`HYPER_SYNC_REBUILD_ACTION`), and
-//! what no call has asked for is an unknown key. Problems are collected, so that all are reported at once.
+//! a key that no call has read is unknown. Problems are collected, so that all are reported at once.
 //!
 //! A table whose keys are tables with names of the user's own ([`Layers::tables`]) is in the file only.
 
@@ -19,7 +19,7 @@ use super::paths::PathBase;
 use super::value::{Placed, Value, type_of};
 use super::{ConfigFile, Env, Error, Problem, redact};
 
-/// Where a value comes from.
+/// Where a value is from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// An option of the command line, as written there.
@@ -129,7 +129,7 @@ impl<'a> Layers<'a> {
         })
     }
 
-    /// Looks a setting up that always has a value.
+    /// Reads a setting that always has a value.
     pub(super) fn value<T: Value>(&mut self, name: &'static str, default: T) -> T {
         let (value, origin) = match self.find(name) {
             Some((value, origin)) => (value.unwrap_or(default), origin),
@@ -139,7 +139,7 @@ impl<'a> Layers<'a> {
         value
     }
 
-    /// Looks a setting up that may have none; set to empty text, it has none whatever its default is.
+    /// Reads an optional setting; empty text unsets it, even if it has a default.
     pub(super) fn optional<T: Value>(
         &mut self,
         name: &'static str,
@@ -239,7 +239,7 @@ impl<'a> Layers<'a> {
         self.add(name.to_owned(), origin, problem, place);
     }
 
-    /// Everything that was looked up, if nothing was wrong and nothing in the file is left over; and the variables
+    /// Everything that was read, if nothing was wrong and nothing in the file is left over; and the variables
     /// that are left over.
     pub(super) fn finish(mut self) -> Result<(Vec<ResolvedSetting>, Vec<String>), Error> {
         let mut problems = self.unknown_keys();
@@ -253,7 +253,7 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// No error, unlike a key: a variable may be there for another version, or for a script around.
+    /// Not an error, unlike a key: a variable may be there for another version, or for a script around.
     fn unknown_variables(&self) -> Vec<String> {
         let is_known = |name: &str| {
             name == "HYPER_SYNC_CONFIG"
@@ -270,7 +270,7 @@ impl<'a> Layers<'a> {
             .collect()
     }
 
-    /// What the first layer that has it says. A value that is refused is none.
+    /// The value of the first layer that sets it; `None` in place of a value that is refused.
     fn find<T: Value>(&mut self, name: &'static str) -> Option<(Option<T>, Origin)> {
         if let Some((flag, text)) = self.flags.0.get(name) {
             let base = self

@@ -1,7 +1,7 @@
 //! Masks what could be a secret in the text of a configuration file, byte for byte, so that places stay where they
 //! are.
 //!
-//! No secret has a place in that file; this is for the person who put one there and is told so.
+//! No secret belongs in that file; if there is one, the error about it must not print it.
 
 use crate::text::{SECRETS, TOKENS, is_printable};
 

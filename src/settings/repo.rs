@@ -96,7 +96,7 @@ impl Repo {
         parsed.map_err(Problem::Repository)
     }
 
-    /// What git is to be asked for: a URL, `user@host:path`, or a path.
+    /// The address for git: a URL, `user@host:path`, or a path.
     ///
     /// `api_url` is the setting of that name: `owner/name` lives on its host.
     #[must_use]
@@ -111,7 +111,7 @@ impl Repo {
         }
     }
 
-    /// The host that is asked over HTTP, where one is: whom a token would go to.
+    /// The host that is reached over HTTP, if any: a token would be sent to it.
     #[must_use]
     pub fn web_host(&self, api_url: Option<&str>) -> Option<String> {
         match self {

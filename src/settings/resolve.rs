@@ -23,7 +23,7 @@ use super::{health, paths};
 
 /// State of the machine's own target.
 const STATE_DIR: &str = "/var/lib/hyper-sync";
-/// Where the guide of Hyper-NixOS says to look for `sync-state.json`.
+/// The path of `sync-state.json` in the guide of Hyper-NixOS.
 const HYPER_NIXOS_STATE_FILE: &str = "/var/lib/hypervisor/cache/sync-state.json";
 /// The host flake of Hyper-NixOS.
 const HYPER_NIXOS_FLAKE: &str = "/etc/hypervisor";
@@ -36,10 +36,10 @@ const HYPER_NIXOS_MIN_FREE: u64 = 5 << 30;
 /// Room for the store, the undo copies and a build's small outputs.
 const MIN_FREE: u64 = 1 << 30;
 
-/// Everything a run needs to know, resolved.
+/// All settings of a run, resolved.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where the commits come from.
+    /// The repository of the commits.
     pub repo: Repo,
     /// Branch, tag or commit, as written.
     pub reference: String,
@@ -53,7 +53,7 @@ pub struct Settings {
     pub protect: Patterns,
     /// Globs of paths that are not managed at all.
     pub exclude: Patterns,
-    /// Globs of paths whose execute bit is ours to set.
+    /// Globs of paths whose execute bit is always set.
     pub executable: Patterns,
     /// Paths that must be regular files of the commit, or symlinks to such, and stay once they were there; or the update
     /// is refused.
@@ -64,7 +64,7 @@ pub struct Settings {
     pub state_file: Option<PathBuf>,
     /// Where metrics are written for the textfile collector of Prometheus's node exporter; `None`: nowhere.
     pub metrics_file: Option<PathBuf>,
-    /// How long a repository that is not reached is no failure of the machine.
+    /// How long an unreached repository is not a failure of the machine.
     pub failure_grace: Duration,
     /// A file that holds the token.
     pub token_file: Option<PathBuf>,
@@ -236,7 +236,7 @@ pub struct Validate {
     pub min_free: u64,
 }
 
-/// For Hyper-NixOS: what its validator looked for.
+/// For Hyper-NixOS: what its validator checked.
 fn validate(layers: &mut Layers<'_>, of: Defaults) -> Validate {
     let directories = of.either(
         &["/etc/hypervisor", HYPER_NIXOS_TARGET, "/var/lib/hypervisor"][..],
@@ -315,7 +315,7 @@ pub struct Trust {
     pub rewind: bool,
     /// Whether a tag may be set anew.
     pub moving_tags: bool,
-    /// Whether a forge's API is believed where its answers cannot be proven by the commit's id.
+    /// Whether a forge's API is trusted where its responses cannot be proven by the commit's id.
     pub forge: bool,
 }
 
@@ -329,7 +329,7 @@ fn trust(layers: &mut Layers<'_>) -> Trust {
     }
 }
 
-/// The default tells two targets apart, for two targets that shared a state directory would undo each other:
+/// The default differs by target, because two targets that shared a state directory would undo each other:
 /// root keeps the state of Hyper-NixOS's target in `/var/lib/hyper-sync` and that of another in
 /// `/var/lib/hyper-sync/targets/HASH`; anybody else in `$XDG_STATE_HOME/hyper-sync/HASH`.
 fn state_dir(layers: &mut Layers<'_>, target: &Path, env: &Env) -> PathBuf {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
+use gix_validate::reference::{name::Error as NameError, name_partial};
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -10,7 +11,7 @@ use crate::git::RelPath;
 use crate::patterns::Patterns;
 
 use super::paths::{self, PathBase};
-use super::{Action, LocalEdits, Problem, Repo, Symlinks, Transport, health, reference, repo};
+use super::{Action, LocalEdits, Problem, Repo, Symlinks, Transport, health, repo};
 
 /// A problem with its place in the file.
 pub(super) type Placed = (Problem, Range<usize>);
@@ -195,7 +196,7 @@ macro_rules! checked_text {
 checked_text! {
     /// Branch, tag or commit.
     Reference, "a branch, a tag or a commit", |text| {
-        reference::check(text)?;
+        check_reference(text)?;
         Ok(text.to_owned())
     };
     /// A glob.
@@ -304,6 +305,46 @@ choices! {
     }
 }
 
+/// Whether git could have a branch or tag of this name, by the rules of `git check-ref-format`.
+///
+/// Stricter in one way: a name that begins with `-` is refused, as `git branch` does.
+fn check_reference(name: &str) -> Result<(), Problem> {
+    let refuse = |cause| {
+        Err(Problem::Reference {
+            given: name.to_owned(),
+            cause,
+        })
+    };
+    if name.is_empty() {
+        return Err(Problem::Empty);
+    }
+    if name.starts_with('-') {
+        return refuse("it begins with `-`");
+    }
+    if name == "@" {
+        return refuse("it is `@` alone");
+    }
+    let Err(error) = name_partial(name.into()) else {
+        return Ok(());
+    };
+    refuse(match error {
+        NameError::ReflogPortion => "it has `@{` in it",
+        NameError::RepeatedDot => "it has `..` in it",
+        NameError::RepeatedSlash | NameError::StartsWithSlash | NameError::EndsWithSlash => {
+            "it has a slash at an end, or two in a row"
+        }
+        NameError::LockFileSuffix => "a part of it ends with `.lock`",
+        NameError::Asterisk => "it has `*` in it",
+        NameError::StartsWithDot => "a part of it begins with `.`",
+        NameError::EndsWithDot => "it ends with `.`",
+        NameError::Empty => "it is empty",
+        NameError::SomeLowercase | NameError::Reserved { .. } => "git keeps it for itself",
+        NameError::InvalidByte { .. } => "it has a space, or one of `~^:?[\\`, in it",
+        // The enum is open: what a later version finds is refused all the same.
+        _ => "git does not allow it",
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -343,5 +384,55 @@ mod tests {
             text::<Action>("Switch").unwrap_err().to_string(),
             "is `Switch`, which is none of `build`, `test`, `switch`, `boot`, `dry-activate`"
         );
+    }
+
+    #[test]
+    fn references_may_be_branches_tags_and_commits() {
+        for name in [
+            "main",
+            "feature/x",
+            "v2.1",
+            "refs/heads/main",
+            "HEAD",
+            "abc1234",
+            "b8c761200000000000000000000000000000dead",
+            "über",
+            "a@b",
+        ] {
+            assert_eq!(check_reference(name), Ok(()), "{name}");
+        }
+    }
+
+    #[test]
+    fn references_that_git_refuses_are_refused() {
+        for name in [
+            "",
+            "-x",
+            "--upload-pack=x",
+            "a..b",
+            "@{u}",
+            "main@{1}",
+            "@",
+            "a b",
+            "a~1",
+            "a^",
+            "a:b",
+            "a?",
+            "a[b",
+            "a*",
+            "a\\b",
+            "/a",
+            "a/",
+            "a//b",
+            ".a",
+            "a/.b",
+            "a.",
+            "a.lock",
+            "a.lock/b",
+            "a\nb",
+            "a\u{1b}b",
+        ] {
+            assert!(check_reference(name).is_err(), "{name:?}");
+        }
     }
 }

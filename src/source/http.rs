@@ -175,7 +175,7 @@ impl Client {
     pub fn status(&self, url: &Url) -> Result<StatusCode, Error> {
         let request = Request::get(url.clone());
         self.check(&request)?;
-        Ok(self.send_once(&request, url)?.status())
+        Ok(self.transmit(&request, url)?.status())
     }
 
     /// Sends a request and reads the whole response; a broken body is requested again too.
@@ -309,7 +309,7 @@ impl Client {
     }
 
     /// Sends one request.
-    fn send_once(&self, request: &Request, url: &Url) -> Result<reqwest::Response, Error> {
+    fn transmit(&self, request: &Request, url: &Url) -> Result<reqwest::Response, Error> {
         let inner = &self.0;
         let mut built = reqwest::Request::new(request.method.clone(), url.clone());
         *built.headers_mut() = request.headers.clone();
@@ -343,7 +343,7 @@ impl Client {
     fn exchange(&self, request: &Request, url: &Url) -> Result<Response, Error> {
         Response::new(
             self.0.clone(),
-            self.send_once(request, url)?,
+            self.transmit(request, url)?,
             url.clone(),
             request.cap.clone(),
             request.credentials.clone(),

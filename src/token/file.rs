@@ -11,7 +11,7 @@ use crate::vetted::{self, FileRequirements, Owner, TrustedFile, Untrusted, Untru
 
 /// Real tokens stay below 300 bytes; a JWT of an app may have 2000.
 const TOKEN_MAX: u64 = 4096;
-/// Settings of other programs that a token is looked for in.
+/// The largest file of another program that is searched for a token.
 const SETTINGS_MAX: u64 = 1 << 20;
 
 /// What a file must be like.

@@ -14,7 +14,7 @@ const FILES_MAX: u32 = 64;
 /// A host's entry.
 pub(super) struct NixToken {
     pub(super) secret: Zeroizing<String>,
-    /// The name that the kind of token asks for.
+    /// The login that the kind of token requires.
     pub(super) login: Option<&'static str>,
 }
 

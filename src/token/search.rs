@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
+use secrecy::zeroize::Zeroizing;
+
 use super::file::{self, TokenFileTrust};
-use super::{Error, LOGIN, Token, TokenOrigin, is_github, netrc, nix};
+use super::{Error, LOGIN, Token, TokenOrigin, is_github, nix};
 use crate::settings::{Env, Repo, Settings};
 use crate::vetted::{TrustedFile, Untrusted, UntrustedReason};
 
@@ -14,7 +16,7 @@ use crate::vetted::{TrustedFile, Untrusted, UntrustedReason};
 pub struct TokenSearch<'a> {
     /// The host of the repository, or of `api_url`.
     pub host: String,
-    /// `api_url` says that this host is a GitHub Enterprise.
+    /// Whether `api_url` marks this host as a GitHub Enterprise.
     pub enterprise: bool,
     /// The setting `token_file`.
     pub token_file: Option<&'a Path>,
@@ -193,7 +195,7 @@ impl<'a> TokenSearch<'a> {
             let Some(entry) = names
                 .into_iter()
                 .flatten()
-                .find_map(|name| netrc::find(&content, name))
+                .find_map(|name| find_in_netrc(&content, name))
             else {
                 continue;
             };
@@ -252,6 +254,47 @@ impl<'a> TokenSearch<'a> {
     }
 }
 
+/// A machine's entry in a netrc file.
+struct NetrcEntry {
+    login: Option<String>,
+    password: Zeroizing<String>,
+}
+
+/// The entry of exactly this machine in a netrc file: `machine HOST login NAME password SECRET`, words in any order and
+/// on any lines. `default` is not used: it would send the password to any host.
+fn find_in_netrc(content: &[u8], machine: &str) -> Option<NetrcEntry> {
+    let text = std::str::from_utf8(content).ok()?;
+    // A macro runs to the next empty line and may hold any word.
+    let mut in_macro = false;
+    let lines = text.lines().filter(|line| {
+        in_macro = (in_macro || line.trim_start().starts_with("macdef")) && !line.trim().is_empty();
+        !in_macro && !line.trim_start().starts_with('#')
+    });
+    let mut words = lines.flat_map(str::split_ascii_whitespace);
+    let mut ours = false;
+    let (mut login, mut password) = (None, None);
+    while let Some(word) = words.next() {
+        match word {
+            "machine" | "default" => {
+                if ours {
+                    break;
+                }
+                ours = word == "machine" && words.next()?.eq_ignore_ascii_case(machine);
+            }
+            "login" if ours => login = words.next().map(str::to_owned),
+            "password" if ours => password = words.next().map(str::to_owned),
+            "login" | "password" | "account" => {
+                words.next();
+            }
+            _ => {}
+        }
+    }
+    password.map(|password| NetrcEntry {
+        login,
+        password: Zeroizing::new(password),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -287,5 +330,36 @@ mod tests {
         );
         assert_eq!(found("git.example.org", false), None);
         assert_eq!(found("gitlab.com", false), None);
+    }
+
+    fn netrc(text: &str, machine: &str) -> Option<(Option<String>, String)> {
+        find_in_netrc(text.as_bytes(), machine)
+            .map(|entry| (entry.login, entry.password.to_string()))
+    }
+
+    #[test]
+    fn a_netrc_entry_is_found_by_the_whole_host_name() {
+        let text = "# machine github.com password commented\n\
+            machine other.example login a password wrong\n\
+            macdef init\nmachine github.com password macro\n\n\
+            machine github.com\n  login me\n  password right\n\
+            machine github.com login you password second\n\
+            default login any password anyone\n";
+        assert_eq!(
+            netrc(text, "github.com"),
+            Some((Some("me".into()), "right".into()))
+        );
+        assert_eq!(
+            netrc(text, "other.example"),
+            Some((Some("a".into()), "wrong".into()))
+        );
+        assert_eq!(netrc(text, "api.github.com"), None, "`default` is nobody's");
+        assert_eq!(
+            netrc("machine h password only", "h"),
+            Some((None, "only".into()))
+        );
+        assert_eq!(netrc("machine h login password password", "h"), None);
+        assert_eq!(netrc("machine", "h"), None);
+        assert_eq!(netrc("", "h"), None);
     }
 }

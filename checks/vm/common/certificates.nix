@@ -1,4 +1,4 @@
-# An authority that only the test's machines know, and the forge's certificate from it.
+# An authority that only the test's machines trust, and the forge's certificate from it.
 { openssl, runCommand }:
 runCommand "certificates" { nativeBuildInputs = [ openssl ]; } ''
   mkdir $out

@@ -44,7 +44,7 @@ fn several_given() -> Error {
 
 pub(super) fn cli() -> Vec<Error> {
     let message = "unexpected argument '--bogus' found".to_owned();
-    vec![hyper_sync::cli::UsageError { message }.into()]
+    vec![hyper_sync::UsageError { message }.into()]
 }
 
 pub(super) fn settings() -> Vec<Error> {
