@@ -11,14 +11,14 @@
 //! | `target` | sealed, `target 1` | the directory whose state this is |
 //! | `index` | sealed, `index 2` | what was written last: the base of the next plan ([`Index`]) |
 //! | `sync-state.json` | JSON, version 1 | how the last sync went, for people and programs ([`SyncState`]) |
-//! | `followed` | sealed, `followed 1` | what the followed names stood for: a tag does not move |
+//! | `followed` | sealed, `followed 1` | the commits of the followed names: a tag does not move |
 //! | `hold` | sealed, `hold 2` | the commits that a rollback left ([`Hold`](crate::sync::Hold)) |
 //! | `unreached` | sealed, `unreached 1` | syncs that did not reach the repository ([`Unreached`](crate::sync::Unreached)) |
 //! | `git-base` | four lines of text | the address that the host of the repository redirects to, for a day |
-//! | `metrics` | sealed, `metrics 1` | how the last runs ended, where metrics are asked for ([`crate::metrics`]) |
-//! | `rebuild.json` | sealed, `rebuild 1` | the pending rebuild, the last one, and known systems ([`Record`](crate::rebuild::Record)) |
+//! | `metrics` | sealed, `metrics 1` | how the last runs ended, where `metrics_file` is set ([`crate::metrics`]) |
+//! | `rebuild.json` | sealed, `rebuild 1` | the pending rebuild, the last one, and known systems ([`RebuildRecord`](crate::rebuild::RebuildRecord)) |
 //! | `result` | symlink | the last system that was built, kept from Nix's garbage collector |
-//! | `flake.lock` | flake.lock of Nix | the lock file of a flake in the target that has none of its own |
+//! | `flake.lock` | flake.lock of Nix | the lock file of a flake in the target that has none |
 //! | `objects.git/` | bare git repository | verified objects of the last commits ([`crate::objects`]) |
 //! | `snapshots/<name>-<hash>/` | directory tree | what the last rebuild read |
 //! | `tx/active` | sealed, `transaction 2` | the journal of the transaction that is carried out ([`Transaction`](crate::apply::Transaction)) |
