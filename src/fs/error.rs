@@ -91,7 +91,7 @@ pub enum Error {
     #[diagnostic(
         code(hyper_sync::fs::target_exposed),
         help(
-            "whoever may write there could swap the target while root writes into it: give it to root and take write access from group and others; nothing was written"
+            "a user who can write there could replace the target while root writes into it: give it to root and take write access from group and others; nothing was written"
         )
     )]
     TargetExposed {

@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::git::RelPath;
 use crate::text;
 
-/// A path that stands against the update.
+/// A path that conflicts with the update.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Conflict {
     /// Where.
@@ -77,8 +77,8 @@ impl Error {
 
 fn listed(conflicts: &[Conflict]) -> String {
     let mut text = match conflicts.len() {
-        1 => "1 local file stands against the update".to_owned(),
-        count => format!("{count} local files stand against the update"),
+        1 => "1 local file conflicts with the update".to_owned(),
+        count => format!("{count} local files conflict with the update"),
     };
     let (named, more) = text::first(conflicts, text::LISTED);
     let named = named.iter();

@@ -333,7 +333,7 @@ impl std::fmt::Display for Notice {
                 write!(f, "{both} are one name on a file system that ignores case")
             }
             Self::CommitFromForge => f.write_str(
-                "the commit is not proven: its bytes could not be had, and `trust.forge` takes the forge's word for what is in it",
+                "the commit is not proven: its bytes could not be had, and `trust.forge` trusts the forge for its content",
             ),
         }
     }

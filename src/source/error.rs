@@ -90,7 +90,7 @@ pub enum Error {
         repo: Option<String>,
     },
     /// Something between wants a login: status 511, or a redirect to a page on another host.
-    #[error("{remote} cannot be reached: something between wants a login{}", at_page(.page.as_deref()))]
+    #[error("{remote} cannot be reached: a proxy or portal requires a login{}", at_page(.page.as_deref()))]
     #[diagnostic(
         code(hyper_sync::source::login_page),
         help(
@@ -309,7 +309,7 @@ pub enum Error {
     #[diagnostic(
         code(hyper_sync::source::refused),
         help(
-            "these are the server's own words: correct what they name and run again; nothing was written"
+            "this is the server's own message: correct its cause and run again; nothing was written"
         )
     )]
     Refused {

@@ -40,7 +40,7 @@ pub enum Error {
     #[diagnostic(
         code(hyper_sync::state::writable),
         help(
-            "make sure that nobody put anything into it, then `chmod 700` it; nothing was written"
+            "check that it contains nothing unexpected, then `chmod 700` it; nothing was written"
         )
     )]
     Writable {
@@ -54,7 +54,7 @@ pub enum Error {
     #[diagnostic(
         code(hyper_sync::state::exposed),
         help(
-            "whoever may write there decides what root takes for its own state: give it to root and take write access from group and others, or set `state_dir` to another directory; nothing was written"
+            "a user who can write there controls the state that root uses: give it to root and take write access from group and others, or set `state_dir` to another directory; nothing was written"
         )
     )]
     Exposed {

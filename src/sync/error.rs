@@ -129,7 +129,7 @@ pub enum Error {
     #[diagnostic(
         code(hyper_sync::sync::overdue),
         help(
-            "run `hyper-sync sync` to see whether it still is so, and correct the cause; `failure_grace` is how long this is no failure; nothing was written"
+            "run `hyper-sync sync` to see whether it still is so, and correct the cause; `failure_grace` is how long this is not a failure; nothing was written"
         )
     )]
     Overdue(super::Unreached),
@@ -166,7 +166,7 @@ fn taken(path: &crate::git::RelPath, by: &crate::git::RelPath) -> String {
     if path == by {
         "there is a directory in its place now".to_owned()
     } else {
-        format!("`{by}` is no directory any more")
+        format!("`{by}` is not a directory any more")
     }
 }
 

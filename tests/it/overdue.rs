@@ -59,7 +59,7 @@ fn a_repository_that_is_not_reached_is_a_failure_after_the_grace_only() {
     hyper_sync::sync::overdue
 
       x no sync has ended well since [date]; 2 syncs did not reach the repository, the last one at [date] because [forge] does not answer like a git host: status 200, <title>Welcome</title>
-      help: run `hyper-sync sync` to see whether it still is so, and correct the cause; `failure_grace` is how long this is no failure; nothing was written
+      help: run `hyper-sync sync` to see whether it still is so, and correct the cause; `failure_grace` is how long this is not a failure; nothing was written
     ");
     let document = world.run(&["overdue", "--json"]).code(3).json();
     assert_eq!(document["error"]["code"], "hyper_sync::sync::overdue");

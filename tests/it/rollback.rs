@@ -266,7 +266,7 @@ fn an_edit_whose_place_was_taken_comes_back_with_a_rollback() {
     assert!(
         refused
             .stderr
-            .contains("`modules` is no directory any more"),
+            .contains("`modules` is not a directory any more"),
         "{}",
         refused.masked()
     );

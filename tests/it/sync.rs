@@ -102,7 +102,7 @@ fn prints_what_happened_to_local_edits() {
     --- stderr
     hyper_sync::plan::conflicts
 
-      x 1 local file stands against the update
+      x 1 local file conflicts with the update
       |   modules/base.nix: it was edited here, and the commit changes it
       help: put your changes into the repository, move them away, or choose with `--local-edits`: `keep` leaves them, `replace` keeps edited files aside and takes the commit's (what else is in the way is yours to move); nothing was written
     "#);

@@ -241,6 +241,7 @@ case $1 in test|switch) [ -e {root}/stays ] || ln -sfn "${{0%/bin/*}}" {root}/cu
         let commit: CommitId = "1".repeat(40).parse().unwrap();
         let request = RebuildRequest {
             settings: &settings.rebuild,
+            action,
             target: &target,
             state: &state,
             state_file: None,

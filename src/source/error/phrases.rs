@@ -81,7 +81,7 @@ pub(super) fn private(token: &str) -> String {
 pub(super) fn permit(token: &str, sso: Option<&str>) -> String {
     match sso {
         Some(url) => format!(
-            "the organisation wants single sign-on: authorise the token at {}",
+            "the organisation requires single sign-on: authorise the token at {}",
             words(url)
         ),
         None if token == NONE => GIVE.to_owned(),

@@ -33,7 +33,7 @@ pub enum VerificationError {
     #[diagnostic(
         code(hyper_sync::source::unproven),
         help(
-            "use git (`--transport git`, or `auto` when git gets through), which sends a commit's own bytes; `trust.forge = true` takes the forge's word for what is in it; nothing was written"
+            "use git (`--transport git`, or `auto` when git gets through), which sends a commit's own bytes; `trust.forge = true` trusts the forge for its content; nothing was written"
         )
     )]
     Unproven {
@@ -49,7 +49,7 @@ pub enum VerificationError {
     #[diagnostic(
         code(hyper_sync::source::unproven_descent),
         help(
-            "use git (`--transport git`, or `auto` when git gets through); `--allow-rewind` takes the commit whatever it descends from, `trust.forge = true` takes the forge's word; nothing was written"
+            "use git (`--transport git`, or `auto` when git gets through); `--allow-rewind` takes the commit whatever it descends from, `trust.forge = true` trusts the forge; nothing was written"
         )
     )]
     UnprovenDescent {
@@ -93,7 +93,7 @@ pub enum VerificationError {
     #[diagnostic(
         code(hyper_sync::source::collision),
         help(
-            "nobody makes such content by accident: find out who put it into the repository, and remove it; nothing was written"
+            "such content is not made by accident: find out who added it to the repository, and remove it; nothing was written"
         )
     )]
     Collision {

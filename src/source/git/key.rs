@@ -38,9 +38,9 @@ impl fmt::Display for KeyFault {
             Self::Mode(mode) => write!(f, "may be read by others (mode {mode:04o})"),
             Self::NoNewline => f.write_str("lacks the newline at its end"),
             Self::CarriageReturns => f.write_str("has line ends with carriage returns"),
-            Self::Passphrase => {
-                f.write_str("is protected by a passphrase, which nobody is asked for")
-            }
+            Self::Passphrase => f.write_str(
+                "is protected by a passphrase, and hyper-sync does not ask for passphrases",
+            ),
             Self::NotAKey => f.write_str("is not a private key"),
         }
     }

@@ -257,7 +257,7 @@ pub enum SshError {
     #[diagnostic(
         code(hyper_sync::source::host_key),
         help(
-            "somebody may be in between; if the host has announced a new key, put it in the place of the old one; nothing was written"
+            "the connection may be intercepted; if the host has announced a new key, put it in the place of the old one; nothing was written"
         )
     )]
     HostKey {

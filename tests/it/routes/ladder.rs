@@ -375,7 +375,7 @@ fn where_the_api_is_blocked_a_full_pack_is_fetched() {
     nothing -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] does not answer like a git host: status 204, nothing else; full
     the state of something that was not asked about -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] does not answer like a git host: status 304, nothing else; full
     no such blob -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: acme/machines did not send blob [id], which commit [id] needs; full
-    redirect elsewhere -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] cannot be reached: something between wants a login at https://example.org/login; full
+    redirect elsewhere -> delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: [forge] cannot be reached: a proxy or portal requires a login at https://example.org/login; full
     "#);
     world.forge.configure(|config| config.blob_bytes = 3);
     insta::assert_snapshot!(world.outcome(vec![poor()]), @r#"delta: http://[forge]/acme/machines.git refuses: not today; select-git: http://[forge]/acme/machines.git refuses: not today; select-api: acme/machines has a file that is too large for its API; full"#);

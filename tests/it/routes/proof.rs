@@ -129,7 +129,7 @@ fn an_unproven_commit_is_never_reported_as_equal() {
     select (git) was given up: [forge] answered with status 501
     select (api) was given up: commit [commit] cannot be proven: the API of acme/machines leaves parts of it out, or returns them wrong
     full was given up: [forge] answered with status 501
-    the commit is not proven: its bytes could not be had, and `trust.forge` takes the forge's word for what is in it
+    the commit is not proven: its bytes could not be had, and `trust.forge` trusts the forge for its content
     ");
     let status = || machine.world.run(&["status", "--json"]).ok().json()["proven"].clone();
     assert_eq!(status(), json!(false));
