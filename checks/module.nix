@@ -515,7 +515,7 @@ let
 
   refusals = lib.mapAttrs (_: case: fired case.system) refused;
   messages = map (assertion: assertion.message) (assertions (enabled { }));
-  # An interpolated path makes messages of one assertion differ: their first words tell which it is.
+  # An interpolated path makes messages of one assertion differ: their first words identify it.
   kind = message: lib.head (lib.splitString " is /" message);
   covered = map kind (lib.concatMap (map (assertion: assertion.message)) (lib.attrValues refusals));
 

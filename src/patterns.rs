@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn one_path_after_the_other_is_told_as_each_by_itself() {
+    fn a_sequence_of_paths_matches_as_each_path_alone() {
         let patterns =
             Patterns::new(&["/target/", "*.socket", "a/*/c", "**/b/", "result"]).unwrap();
         let names = ["a", "b", "c", "target", "x.socket", "result"];

@@ -2,7 +2,7 @@
 //!
 //! A program is found by one rule ([`SearchPath`]), runs in its own process group and with a fixed environment
 //! ([`Environment`]). Two forms: a [`Runner`] runs one to its end, with a time limit, until
-//! a signal asks us to stop, and with a bound for what it prints; a [`Child`] is spoken to by whoever started it, and
+//! a signal asks us to stop, and with a bound for what it prints; a [`Child`] talks to the code that started it, and
 //! dies with its owner.
 //!
 //! What a program prints goes to the user as it comes, if it is shown, and the end of it is kept for the error message.

@@ -22,20 +22,20 @@ pub use error::{TrustedFile, Untrusted, UntrustedReason};
 /// What a file must be like.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FileRequirements {
-    /// Whether a symlink may stand for it.
+    /// Whether a symlink is followed.
     pub(crate) symlink: bool,
     /// The permission bits that it must not have.
     pub(crate) closed: u32,
-    /// To whom it may belong.
+    /// The owners that it may have.
     pub(crate) owner: Owner,
     /// Whether the directories above it count: where root runs this, nobody else may be able to change what is in them
-    /// than those to whom the file may belong.
+    /// than the owners that the file may have.
     pub(crate) above: bool,
     /// How many bytes it may have.
     pub(crate) limit: u64,
 }
 
-/// To whom a file may belong.
+/// The owners that a file may have.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Owner {
     /// Anybody.
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_at_a_path_is_told_apart() {
+    fn file_types_at_a_path_are_distinguished() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         let terms = FileRequirements {

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn where_case_is_not_told_apart_all_removals_go_first() {
+    fn on_a_case_insensitive_file_system_removals_go_first() {
         let [room, put, rest] = order(&["README: f -> -", "readme: - -> f"], false);
         assert_eq!(room, ["README"]);
         assert_eq!(put, ["readme"]);

@@ -224,11 +224,11 @@ mod tests {
         assert_eq!(NarHash::of(root.path()).unwrap(), plain, "as Nix has it");
         let file = std::fs::File::create(path("sparse")).unwrap();
         file.set_len(BYTES_MAX + 1).unwrap();
-        let told = |()| NarHash::of(root.path()).unwrap_err().to_string();
-        assert_eq!(told(()), "it holds more than 4 GiB");
+        let error = |()| NarHash::of(root.path()).unwrap_err().to_string();
+        assert_eq!(error(()), "it holds more than 4 GiB");
         std::fs::remove_file(path("sparse")).unwrap();
         let mode = rustix::fs::Mode::RUSR;
         rustix::fs::mkfifoat(rustix::fs::CWD, path("pipe"), mode).unwrap();
-        assert!(told(()).ends_with("pipe` is a socket, a FIFO or a device"));
+        assert!(error(()).ends_with("pipe` is a socket, a FIFO or a device"));
     }
 }

@@ -14,11 +14,11 @@ use crate::text;
 pub struct Conflict {
     /// Where.
     pub path: RelPath,
-    /// What stands against it.
+    /// The conflict.
     pub problem: &'static str,
 }
 
-/// The update stands against local files, or against a policy about them.
+/// The update conflicts with local files, or against a policy about them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Diagnostic)]
 pub enum Error {
     /// Local files.

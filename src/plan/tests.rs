@@ -403,7 +403,7 @@ fn a_file_makes_room_for_a_directory_only_when_it_is_ours() {
 }
 
 #[test]
-fn conflicts_are_told_by_path_whatever_they_are_about() {
+fn conflicts_of_every_kind_are_sorted_by_path() {
     let base = files(&[("z", file(1)), ("m", file(1))]);
     let remote = files(&[("a", file(2)), ("m", file(2))]);
     let edited = locals(&[

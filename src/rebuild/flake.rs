@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn the_only_host_is_chosen_whatever_the_host_name() {
+    fn the_only_host_is_chosen_under_any_host_name() {
         assert_eq!(chosen(&["vm"], "hyper-nixos").as_deref(), Some("vm"));
     }
 

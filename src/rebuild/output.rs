@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_build_is_not_a_reboot_whatever_its_code() {
+    fn a_failed_build_with_code_100_is_not_a_reboot() {
         let text = "error: builder for '/nix/store/x.drv' failed with exit code 1";
         assert_eq!(Verdict::of_rebuild(100, text), Verdict::NotBuilt);
         assert_eq!(Verdict::of_rebuild(1, text), Verdict::NotBuilt);

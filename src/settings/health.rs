@@ -1,6 +1,6 @@
 //! The section `[health]`: when a machine counts as healthy.
 //!
-//! A check is a table of its own, `[health.checks.NAME]`. Its name is chosen by whoever writes it, so only the
+//! A check is a table of its own, `[health.checks.NAME]`. Its name is chosen by the user, so only the
 //! configuration file has checks: neither a variable nor an option can name one.
 
 use std::fmt;
@@ -79,7 +79,7 @@ pub enum Probe {
 pub enum CheckFault {
     /// A name that cannot be written everywhere.
     Name,
-    /// A name that stands for something else.
+    /// A name with another meaning.
     Reserved,
     /// Nothing is asked.
     Nothing,

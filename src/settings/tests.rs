@@ -412,7 +412,7 @@ fn all_mistakes_are_reported_at_once() {
 }
 
 #[test]
-fn an_unknown_key_is_told_what_it_may_be() {
+fn an_unknown_key_gets_a_suggestion() {
     let help = |text: &str| from_file(text).unwrap_err().help().unwrap().to_string();
     assert_eq!(
         help("targt = '/x'"),
@@ -446,7 +446,7 @@ fn an_unknown_key_is_told_what_it_may_be() {
 }
 
 #[test]
-fn a_variable_that_is_no_setting_is_told() {
+fn a_variable_without_a_setting_is_reported() {
     let env = root()
         .with("HYPER_SYNC_CONFIG", "/c")
         .with("HYPER_SYNC_REF", "x")

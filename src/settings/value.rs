@@ -248,7 +248,7 @@ macro_rules! choices {
                 }
             }
 
-            /// What a word stands for.
+            /// The value of a word.
             #[must_use]
             pub fn from_word(word: &str) -> Option<Self> {
                 match word {

@@ -1,4 +1,4 @@
-//! What stands against a commit's signature, or against the file of keys it is checked with.
+//! Why a commit's signature, or the file of keys, is refused.
 
 use std::path::PathBuf;
 

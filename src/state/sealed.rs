@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_a_newer_format_from_damage() {
+    fn a_newer_format_is_not_damage() {
         assert_eq!(
             open(&seal(u32::MAX, b"?"), "index"),
             Some((u32::MAX, &b"?"[..]))

@@ -1,7 +1,7 @@
 //! Modes that no file of a commit has: setuid, setgid, sticky, and the right of others to write.
 //!
 //! git knows of a mode only whether its owner may execute a file, so these are no edit and no reason for an update; but
-//! whoever may write what root builds from could have anything built. What a sync has written with a mode of its own it
+//! a user who can write the sources of a build by root controls what root builds. What a sync has written with a mode of its own it
 //! brings back to it. A file with a local edit that stays is left alone in this as well.
 
 use std::collections::{BTreeMap, BTreeSet};

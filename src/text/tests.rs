@@ -78,7 +78,7 @@ fn json_keeps_its_values_and_reaches_no_terminal_raw() {
 }
 
 #[test]
-fn twins_are_told_apart_by_their_code_points() {
+fn similar_characters_are_shown_by_their_code_points() {
     for (one, other, shown) in [
         ("café", "cafe\u{301}", ("caf\\u{e9}", "cafe\\u{301}")),
         (
@@ -127,7 +127,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn whatever_comes_in_a_printable_bounded_line_comes_out(bytes in bytes()) {
+    fn any_input_becomes_a_printable_bounded_line(bytes in bytes()) {
         for show in [|bytes: &[u8]| words(bytes), |bytes: &[u8]| name(bytes)] {
             let shown = show(&bytes);
             prop_assert!(shown.chars().all(is_printable), "{shown:?}");

@@ -91,7 +91,7 @@ fn above(probe: &Probe<'_>, findings: &mut Findings) {
     for (path, _) in open_above(probe) {
         findings.fault(
             format!("everybody may write into `{}`", text::path(&path)),
-            "whoever may write there can put their own configuration in place; `--fix` takes the right from them",
+            "a user who can write there can replace the configuration; `--fix` takes the right from them",
         );
     }
     let us = rustix::process::geteuid().as_raw();
@@ -151,7 +151,7 @@ fn inside(probe: &Probe<'_>, findings: &mut Findings) {
                 path.as_ref().map_or(".", RelPath::as_str)
             )
         },
-        "whoever may write it decides what is built as root; `--fix` takes the right from them",
+        "a user who can write it controls what root builds; `--fix` takes the right from them",
     );
     findings.each(
         false,

@@ -1,4 +1,4 @@
-//! Why a file is not read, and the error that this is for a file whose content decides whom this machine trusts.
+//! Why a file is not read, and the error for a file that this machine trusts.
 
 use std::fmt;
 use std::io;

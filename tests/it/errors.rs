@@ -216,7 +216,7 @@ fn list() -> String {
 
 Every error has a code that never changes its meaning, an exit code, and a help that says what to do and what state
 things are in. With `--json` they are `code`, `exit` and `help` of `error`; `conflicts` has the `path` and the `problem`
-of each local file that stands against an update. The messages here are examples; of a code with several, the first.
+of each local file that conflicts with an update. The messages here are examples; of a code with several, the first.
 
 - A wrong setting ends a run with 64 where it is one of the command line, and with 2 elsewhere.
 - `hyper_sync::source::tree_refused` is 6 where what came is no tree that git makes, and 7 where the tree is one that

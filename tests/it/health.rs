@@ -100,7 +100,7 @@ fn a_healthy_machine_passes_each_kind_of_check() {
 }
 
 #[test]
-fn every_check_that_fails_is_told_with_its_cause() {
+fn every_failed_check_is_reported_with_its_cause() {
     let (closed, broken) = (closed_port(), server("500 Broken"));
     let machine = machine(
         "hyper-sync.service\npostgresql.service\nworker.service\n",

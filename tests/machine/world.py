@@ -179,7 +179,7 @@ class World:
         return self.machine.execute("cat /nix/var/nix/profiles/system/etc/release-text 2>/dev/null")[1].strip()
 
     def boot_loader(self):
-        """The text of the system that the boot loader was told of last."""
+        """The text of the system that the boot loader was last set to."""
         return self.machine.execute("cat /boot-default/etc/release-text 2>/dev/null")[1].strip()
 
     def forge(self, token=None):

@@ -262,6 +262,6 @@ fn an_argument_of_nixos_rebuild_alone_leaves_the_build_to_it() {
     let argument = "--rollback".to_owned();
     assert_eq!(
         UnpinnedReason::Argument { argument }.to_string(),
-        "`--rollback` is for `nixos-rebuild` alone"
+        "`--rollback` is an argument of `nixos-rebuild` alone"
     );
 }

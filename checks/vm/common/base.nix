@@ -1,7 +1,7 @@
 # What the VM tests share: a forge, a machine that follows it, and a few Python functions.
 #
 # The systems that commits name are made with the test, so that nothing is evaluated or built in the VM: the repository's
-# flake only says which it is. A text tells them apart, in the system's own folder; where a test needs more than that, it
+# flake only names it. A text distinguishes them, in the system's own folder; where a test needs more than that, it
 # asks for a specialisation. (Every specialisation is a NixOS to evaluate, and `nix flake check` holds all of them in
 # memory.) vm-building/ is for tests that build in the VM.
 {

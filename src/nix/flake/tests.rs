@@ -206,7 +206,7 @@ fn layout(source: &str, directory: &str) -> Option<Layout> {
 }
 
 #[test]
-fn an_older_install_has_the_target_as_an_input_whatever_its_name() {
+fn an_older_install_has_the_target_as_an_input_of_any_name() {
     let source = r#"{ inputs.hv.url = "path:/etc/hypervisor/src";
         outputs = { self, hv }: { nixosConfigurations.vm = import (hv + "/profiles/minimal.nix"); }; }"#;
     let names = vec!["hv".to_owned()];

@@ -176,9 +176,9 @@ proptest! {
                 prop_assert!(above.keys().all(|path| !planned.index().contains_key(*path)));
             }
             Err(Error::Conflicts { conflicts }) => {
-                let told: Vec<&RelPath> = conflicts.iter().map(|conflict| &conflict.path).collect();
-                let once: BTreeSet<&RelPath> = told.iter().copied().collect();
-                prop_assert_eq!(told.len(), once.len(), "reported twice");
+                let reported: Vec<&RelPath> = conflicts.iter().map(|conflict| &conflict.path).collect();
+                let once: BTreeSet<&RelPath> = reported.iter().copied().collect();
+                prop_assert_eq!(reported.len(), once.len(), "reported twice");
                 let refused: BTreeSet<&RelPath> = above.values().filter(|at| !stays(at)).collect();
                 prop_assert!(refused.is_subset(&once));
                 let in_the_way = conflicts

@@ -224,14 +224,14 @@ mod tests {
             ("+0545", "-0330"),
             ("-0000", "+0100"),
         ] {
-            for (told, real) in [
+            for (reported, real) in [
                 ("s", "s\n"),
                 ("s", "s"),
                 ("s\n\nbody", "s\n\nbody\n"),
                 ("", ""),
             ] {
                 let raw = raw(zones, "", real);
-                let rebuilt = answer(id(&raw), told, &unsigned).rebuild(&mut Budget::default());
+                let rebuilt = answer(id(&raw), reported, &unsigned).rebuild(&mut Budget::default());
                 assert_eq!(rebuilt.unwrap().1, raw.as_bytes(), "{zones:?} {real:?}");
             }
         }
@@ -245,14 +245,14 @@ mod tests {
     fn a_signature_is_put_back() {
         let payload = raw(("+0200", "+0200"), "encoding x\n", "s\n\nbody\n");
         let signature = "-----BEGIN PGP SIGNATURE-----\n\nabc\n-----END PGP SIGNATURE-----";
-        for (header, told) in [
+        for (header, reported) in [
             (signature.to_owned(), signature.to_owned()),
             (signature.to_owned(), format!("{signature}\n")),
             (format!("{signature}\n"), format!("{signature}\n")),
         ] {
             let header = format!("encoding x\ngpgsig {}\n", header.replace('\n', "\n "));
             let raw = raw(("+0200", "+0200"), &header, "s\n\nbody\n");
-            let verification = serde_json::json!({ "signature": told, "payload": payload });
+            let verification = serde_json::json!({ "signature": reported, "payload": payload });
             let rebuilt =
                 answer(id(&raw), "s\n\nbody", &verification).rebuild(&mut Budget::default());
             assert_eq!(rebuilt.unwrap().1, raw.as_bytes());

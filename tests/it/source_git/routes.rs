@@ -90,7 +90,7 @@ fn a_change_costs_two_requests_and_little_more_than_itself() {
 }
 
 #[test]
-fn a_local_repository_offers_filters_whatever_its_configuration() {
+fn a_local_repository_offers_filters_under_any_configuration() {
     let repo = Repo::with_history(5);
     let mut machine = Machine::new();
     let first = machine.sync(&source(&repo), "main").unwrap();

@@ -20,7 +20,7 @@ def scenario(world):
     assert "No space left on device; Failed to install bootloader" in error["message"], error
     world.is_at("one", tree="two")
     assert machine.succeed("ls /nix/var/nix/profiles") == first
-    # It is tried again by each run, and told each time.
+    # Each run retries it and reports it.
     machine.fail("systemctl start hyper-sync.service")
     assert world.exit_code("hyper-sync.service") == 11
     # A generation each time would fill the boot menu, and push the good ones out of it.

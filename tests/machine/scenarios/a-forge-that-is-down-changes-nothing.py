@@ -1,4 +1,4 @@
-"""Without the forge nothing changes and nobody is alarmed, until that has lasted for too long; then a failure is passed
+"""Without the forge nothing changes and no unit fails, until that has lasted for too long; then a failure is passed
 on. The next run that reaches it works."""
 
 

@@ -3,7 +3,7 @@ timer ends with the new one as what runs and what is booted."""
 
 from world import TIMER_SOON
 
-# Where it is stopped, how, and what it boots then: the boot loader is told before anything is activated.
+# Where it is stopped, how, and what it boots then: the boot loader is written before anything is activated.
 STOPS = [
     ("build", "crash", "old"),
     ("build", "power_off", "old"),

@@ -1,4 +1,4 @@
-"""A tree whose system no longer has the timer is not activated by the timer: nobody would ever update again."""
+"""A tree whose system no longer has the timer is not activated by the timer: the machine would not be updated again."""
 
 
 def scenario(world):

@@ -1,4 +1,4 @@
-"""An activation script that fails is told, tried again by each run, and made up for by a commit that works."""
+"""An activation script that fails is reported, retried by each run, and repaired by a commit that works."""
 
 
 def scenario(world):

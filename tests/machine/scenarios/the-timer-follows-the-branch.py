@@ -26,7 +26,7 @@ def scenario(world):
     said = machine.journal("hyper-sync-fetch.service").splitlines()
     assert sum(line.startswith("validate: ") for line in said) == sum(line.startswith("Finished ") for line in said), said
 
-    # Where the guide of Hyper-NixOS says, for everybody; the rest of the state for nobody.
+    # At the path of the Hyper-NixOS guide, readable by all users; the rest of the state is private.
     state = machine.succeed("runuser -u nobody -- cat /var/lib/hypervisor/cache/sync-state.json")
     assert json.loads(state)["last_sync"]["commit_sha"] == second, state
     assert json.loads(state)["last_sync"]["ref"] == "main", state

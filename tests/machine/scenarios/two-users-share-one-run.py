@@ -1,4 +1,4 @@
-"""Who starts an update while the timer's is at work waits for that one; a second program is told that it is active."""
+"""An update that is started while the timer's runs waits for it; a second program reports that it is active."""
 
 import threading
 

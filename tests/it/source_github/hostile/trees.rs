@@ -117,7 +117,7 @@ fn a_listing_of_something_else_is_refused() {
 }
 
 #[test]
-fn a_row_that_is_not_proven_fails_verification_whatever_it_names() {
+fn an_unproven_row_fails_verification_under_any_name() {
     let liar = Liar::new();
     for path in [
         "../x",

@@ -7,7 +7,7 @@ def scenario(world):
     world.start()
     assert world.running() == "one"
 
-    # A system that does not build leaves the one that runs, and is told to whoever asked to know.
+    # A system that does not build leaves the one that runs, and is reported by the configured unit.
     world.publish("broken")
     machine.fail("systemctl start hyper-sync.service")
     assert world.exit_code("hyper-sync.service") == 11

@@ -33,8 +33,8 @@ def scenario(world):
     world.publish("three", files=failing)
     machine.fail("systemctl start hyper-sync.service")
     assert world.exit_code("hyper-sync.service") == 11
-    told = machine.journal("hyper-sync.service")
-    assert "units failed that had not failed before: fast.service, slow.service" in told, told
+    journal = machine.journal("hyper-sync.service")
+    assert "units failed that had not failed before: fast.service, slow.service" in journal, journal
     # It is the new system that runs; who comes next does nothing.
     world.is_at("three")
     world.start()

@@ -20,7 +20,7 @@ def scenario(world):
     machine.wait_until_succeeds("! systemctl is-active nixos-rebuild-switch-to-configuration.service")
     assert world.running() == world.boots() == "two"
     world.start()
-    # Whether all of it was activated nobody can tell: it is done once more.
+    # It is unknown whether all of it was activated, so it is done again.
     assert "activating the configuration..." in world.said("hyper-sync.service"), machine.journal()
     world.is_at("two")
     world.start()

@@ -1,4 +1,4 @@
-"""`hyper-sync health` tells a unit that failed, one that systemd restarts for ever, a port that is closed, an address that
+"""`hyper-sync health` reports a unit that failed, one that systemd restarts for ever, a port that is closed, an address that
 is not answered and a program that hangs, all of them at once; and it does not count what had failed before."""
 
 import json
@@ -64,5 +64,5 @@ def scenario(world):
     world.is_at("three")
     machine.wait_until_succeeds("hyper-sync health")
     machine.fail("systemd-run --unit=late --wait false")
-    told = machine.fail("hyper-sync health")
-    assert "failed: late.service" in told, told
+    journal = machine.fail("hyper-sync health")
+    assert "failed: late.service" in journal, journal

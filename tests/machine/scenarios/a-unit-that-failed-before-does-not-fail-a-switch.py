@@ -13,8 +13,8 @@ def scenario(world):
     world.start()
     world.is_at("one")
     machine.succeed("systemctl is-failed foreign.service")
-    told = machine.journal("hyper-sync.service")
-    assert "non-zero exit status 4" in told and "had failed before still fail: foreign.service" in told, told
+    journal = machine.journal("hyper-sync.service")
+    assert "non-zero exit status 4" in journal and "had failed before still fail: foreign.service" in journal, journal
 
     world.publish("two", files={"units/other.service": FAILS})
     machine.fail("systemctl start hyper-sync.service")

@@ -1,4 +1,4 @@
-"""A forge that says 429 is no failure of this machine: nothing changes, nobody is alarmed, a later run works."""
+"""A forge that says 429 is not a failure of this machine: nothing changes, no unit fails, a later run works."""
 
 
 def scenario(world):

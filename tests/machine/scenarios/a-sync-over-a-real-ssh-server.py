@@ -1,5 +1,5 @@
 """The sandboxed unit reaches a repository through the system's own ssh and a real sshd, with its key and the known
-hosts as credentials; what they refuse is told as what it is."""
+hosts as credentials; each refusal is reported with its cause."""
 
 import json
 
@@ -64,7 +64,7 @@ def scenario(world):
     world.is_at("two")
     assert cost() == ("delta", 2), cost()
 
-    # As sshd comes: the account's shell is told the protocol.
+    # The default of sshd: the account's shell gets the protocol variable.
     serve()
     world.publish("three")
     world.start()
