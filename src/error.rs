@@ -9,6 +9,10 @@
 //! 4. Text from others enters a message by `text::words`, `text::name` or `text::path`; secrets are not printed.
 //! 5. What a person or a server did wrong reads differently from our own fault: only the latter requests a report.
 
+mod sync;
+
+pub use sync::SyncError;
+
 use miette::Diagnostic;
 
 use crate::exit::Exit;
@@ -72,7 +76,7 @@ pub enum Error {
     /// A policy about commits.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Sync(#[from] crate::sync::Error),
+    Sync(#[from] SyncError),
     /// The health checks.
     #[error(transparent)]
     #[diagnostic(transparent)]

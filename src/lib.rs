@@ -59,4 +59,4 @@ pub mod token;
 pub mod validate;
 pub mod vetted;
 
-pub use error::{Error, UsageError};
+pub use error::{Error, SyncError, UsageError};

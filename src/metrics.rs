@@ -17,9 +17,10 @@ use serde::{Deserialize, Serialize};
 use crate::exit::Exit;
 use crate::rebuild::RebuildRecord;
 use crate::source::Traffic;
+use crate::state::Unreached;
 use crate::state::sealed::{self, SealedFormat};
 use crate::state::{Error, Found, Index, StateDir, SyncState, publish};
-use crate::sync::{Hold, Unreached};
+use crate::sync::Hold;
 use crate::text;
 
 const NAME: &str = "metrics";

@@ -13,7 +13,7 @@
 //! | `sync-state.json` | JSON, version 1 | how the last sync went, for people and programs ([`SyncState`]) |
 //! | `followed` | sealed, `followed 1` | the commits of the followed names: a tag does not move |
 //! | `hold` | sealed, `hold 2` | the commits that a rollback left ([`Hold`](crate::sync::Hold)) |
-//! | `unreached` | sealed, `unreached 1` | syncs that did not reach the repository ([`Unreached`](crate::sync::Unreached)) |
+//! | `unreached` | sealed, `unreached 1` | syncs that did not reach the repository ([`Unreached`]) |
 //! | `git-base` | four lines of text | the address that the host of the repository redirects to, for a day |
 //! | `metrics` | sealed, `metrics 1` | how the last runs ended, where `metrics_file` is set ([`crate::metrics`]) |
 //! | `rebuild.json` | sealed, `rebuild 1` | the pending rebuild, the last one, and known systems ([`RebuildRecord`](crate::rebuild::RebuildRecord)) |
@@ -56,12 +56,14 @@ mod publish;
 pub mod sealed;
 mod sync_state;
 mod target;
+mod unreached;
 
 pub use error::Error;
 pub use index::{Index, Owned, StatData, SyncPoint};
 pub(crate) use publish::{publish, replace};
 pub use sealed::{Damage, Found};
 pub use sync_state::{FileCounts, Kept, LastSync, SkipReason, SyncState};
+pub use unreached::Unreached;
 
 /// The state directory, opened and checked.
 #[derive(Debug)]

@@ -10,7 +10,6 @@ use crate::plan::MassDelete;
 use crate::settings::{Env, Settings};
 use crate::source::Interrupt;
 
-mod error;
 mod guard;
 mod hold;
 mod inventory;
@@ -21,19 +20,16 @@ mod restore;
 mod rollback;
 mod session;
 mod stand_ins;
-mod unreached;
 
-pub use error::Error;
 pub use hold::Hold;
 pub use inventory::never_ours;
 pub use modes::OpenMode;
 pub use outcome::Outcome;
 pub use pipeline::run;
 pub use restore::{Restored, restore};
-pub use rollback::{Back, history, rollback};
+pub use rollback::{history, rollback};
 pub use session::{Session, StateNote};
 pub use stand_ins::StandIn;
-pub use unreached::Unreached;
 
 /// What a sync is to do, beyond the settings.
 #[derive(Debug, Clone)]

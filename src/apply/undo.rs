@@ -36,6 +36,15 @@ const KEPT_EDITED: usize = 100;
 /// The bytes that they may take together; the newest is always kept.
 const KEPT_BYTES: u64 = 1 << 30;
 
+/// How far back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Back {
+    /// So many updates.
+    Updates(u64),
+    /// To a commit, by its id or the beginning of it.
+    Commit(String),
+}
+
 /// A replaced content cannot be restored.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Error {

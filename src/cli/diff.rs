@@ -118,7 +118,7 @@ fn differences(
     let committed = |path: &RelPath, file: &File| {
         let content = session.store().read(ObjectKind::Blob, file.id.0);
         let content =
-            content.ok_or_else(|| crate::sync::Error::ContentGone { path: path.clone() })?;
+            content.ok_or_else(|| crate::SyncError::ContentGone { path: path.clone() })?;
         Ok::<_, Error>(Side {
             mode: file.mode,
             content,

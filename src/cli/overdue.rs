@@ -7,13 +7,14 @@ use jiff::Timestamp;
 
 use super::{CliCommand, Run};
 use crate::Error;
+use crate::SyncError;
 use crate::exit::Exit;
 use crate::lock::{self, RunLock};
 use crate::metrics::{Progress, Stage};
 use crate::report::OutputFormat;
 use crate::settings::Settings;
+use crate::state::Unreached;
 use crate::state::{self, StateDir};
-use crate::sync::{self, Unreached};
 use crate::text::with_causes;
 
 /// Fail where syncs have not reached the repository for longer than `failure_grace`
@@ -41,7 +42,7 @@ impl CliCommand for Arguments {
         if let Some(record) = &record
             && record.is_overdue(Timestamp::now(), settings.failure_grace)
         {
-            return Err(sync::Error::Overdue(record.clone()).into());
+            return Err(SyncError::Overdue(record.clone()).into());
         }
         if run.report.format() == OutputFormat::Json {
             run.report.json(&record);

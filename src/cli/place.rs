@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::SyncError;
 use crate::git::RelPath;
-use crate::sync::Error;
 
 /// A place in the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,14 +31,14 @@ pub(super) fn parse(text: &str) -> Result<TargetPath, String> {
 }
 
 /// The requested paths; without any, all of them.
-pub(super) fn resolve(places: &[TargetPath], target: &Path) -> Result<Vec<RelPath>, Error> {
+pub(super) fn resolve(places: &[TargetPath], target: &Path) -> Result<Vec<RelPath>, SyncError> {
     let mut paths = Vec::new();
     for place in places {
         match place {
             TargetPath::Below(path) => paths.push(path.clone()),
             TargetPath::Everything => return Ok(Vec::new()),
             TargetPath::Absolute(path) => {
-                let outside = || Error::Outside {
+                let outside = || SyncError::Outside {
                     path: path.clone(),
                     target: target.to_owned(),
                 };

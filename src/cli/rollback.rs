@@ -5,10 +5,11 @@ use clap::builder::PossibleValuesParser;
 
 use super::{CliCommand, Run};
 use crate::Error;
+use crate::apply::undo::Back;
 use crate::exit::Exit;
 use crate::report::{OutputFormat, sync as render};
 use crate::settings::{LocalEdits, Overrides, Settings};
-use crate::sync::{self, Back, Options, SyncMode};
+use crate::sync::{self, Options, SyncMode};
 
 /// Bring the target back to an earlier commit, without the network
 ///

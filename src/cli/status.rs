@@ -18,8 +18,9 @@ use crate::report::OutputFormat;
 use crate::report::sync::because;
 use crate::scan::{Belief, Local, Scanner};
 use crate::settings::Settings;
+use crate::state::Unreached;
 use crate::state::{Found, Index, StateDir, SyncState};
-use crate::sync::{Hold, Unreached};
+use crate::sync::Hold;
 use crate::text;
 
 /// Show which commit the target, the built and the running system are at

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::pipeline::Goal;
 use super::restore::Edits;
-use super::{Error, Hold, Options, Session, StateNote, SyncContext, SyncMode};
+use super::{Hold, Options, Session, StateNote, SyncContext, SyncMode};
+use crate::SyncError;
 use crate::git::CommitId;
 use crate::settings::Trust;
 use crate::source::{RefKind, ResolvedRef, Source};
@@ -193,12 +194,12 @@ impl Followed {
     }
 
     /// An error if a name changed its kind, or if it is a tag of another commit now.
-    fn check(&self, now: &Name, trust: &Trust) -> Result<(), Error> {
+    fn check(&self, now: &Name, trust: &Trust) -> Result<(), SyncError> {
         let names = self.names.iter();
         for known in names.filter(|known| known.repository == now.repository) {
             let reference = || now.reference.clone();
             if known.reference == now.reference && known.kind != now.kind {
-                return Err(Error::RefKind {
+                return Err(SyncError::RefKind {
                     reference: reference(),
                     was: known.kind,
                     is: now.kind,
@@ -208,7 +209,7 @@ impl Followed {
                 (Some(from), Some(to))
                     if known.is_same_tag(now) && from != to && !trust.moving_tags =>
                 {
-                    return Err(Error::MovedTag {
+                    return Err(SyncError::MovedTag {
                         reference: reference(),
                         from,
                         to,

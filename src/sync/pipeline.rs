@@ -10,9 +10,9 @@ use super::inventory::{Inventory, UpdateContent, policy, survey};
 use super::restore::Edits;
 use super::stand_ins::ObservedContent;
 use super::{
-    Error, OpenMode, Options, Outcome, Session, StateNote, Step, SyncContext, SyncMode, modes,
-    outcome,
+    OpenMode, Options, Outcome, Session, StateNote, Step, SyncContext, SyncMode, modes, outcome,
 };
+use crate::SyncError;
 use crate::apply::{self, Applied, Content};
 use crate::git::{CommitId, RelPath, Tree};
 use crate::objects::Store;
@@ -320,9 +320,9 @@ impl SyncPipeline<'_> {
     }
 
     /// A branch only moves forward, or somebody has to say that it may not.
-    fn check_descent(&self, descends: bool, point: &SyncPoint) -> Result<(), Error> {
+    fn check_descent(&self, descends: bool, point: &SyncPoint) -> Result<(), SyncError> {
         match self.session.index() {
-            Some(last) if !descends => Err(Error::Rewind {
+            Some(last) if !descends => Err(SyncError::Rewind {
                 reference: point.reference.clone(),
                 from: last.point.commit,
                 to: point.commit,

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::inventory::UpdateContent;
 use super::pipeline::mark_pending_and_apply;
-use super::{Error, Options, Session, StateNote, SyncContext, history};
+use super::{Options, Session, StateNote, SyncContext, history};
+use crate::SyncError;
 use crate::apply::{Applied, Transaction, Update, undo};
 use crate::git::{BlobId, File, RelPath};
 use crate::plan::{InTheWay, Plan};
@@ -80,7 +81,7 @@ pub fn restore(
         if let Some(id) = damaged.first() {
             undo::load(session.state(), *id)?;
         }
-        return Err(Error::NoSuchEdit { path: missing }.into());
+        return Err(SyncError::NoSuchEdit { path: missing }.into());
     };
     let scanner = session.scanner(false);
     let base = index.base();
@@ -113,14 +114,14 @@ pub fn restore(
 }
 
 /// The error that says where the bytes are.
-fn in_the_way(state: &StateDir, kept: &[Transaction], what: &InTheWay) -> Error {
+fn in_the_way(state: &StateDir, kept: &[Transaction], what: &InTheWay) -> SyncError {
     let places = kept.iter().filter_map(|update| {
         let mut edited = update.changes.iter().filter(|change| change.edited);
         let change = edited.find(|change| change.path == what.path)?;
         let directory = state.undo().join(update.id.to_string());
         Some(directory.join(change.before.file()?.id.to_string()))
     });
-    Error::InTheWay {
+    SyncError::InTheWay {
         path: what.path.clone(),
         by: what.by.clone(),
         kept: { places }.next().unwrap_or_else(|| state.undo()),

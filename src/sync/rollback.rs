@@ -8,19 +8,12 @@ use std::time::Instant;
 
 use super::pipeline::{Goal, SyncPipeline};
 use super::restore::Edits;
-use super::{Error, Hold, Options, Outcome, Session, SyncContext, SyncMode};
-use crate::apply::{self, Transaction, TxId, undo};
+use super::{Hold, Options, Outcome, Session, SyncContext, SyncMode};
+use crate::SyncError;
+use crate::apply::undo::{self, Back};
+use crate::apply::{self, Transaction, TxId};
 use crate::source::{self, RefKind, ResolvedRef};
 use crate::state::StateDir;
-
-/// How far back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Back {
-    /// So many updates.
-    Updates(u64),
-    /// To a commit, by its id or the beginning of it.
-    Commit(String),
-}
 
 /// The updates that are kept, newest first. One whose record is damaged or missing is left out and reported.
 pub fn history(state: &StateDir) -> Result<(Vec<Transaction>, Vec<TxId>), undo::Error> {
@@ -57,7 +50,7 @@ pub fn rollback(
         .last()
         .and_then(|transaction| transaction.before.clone())
     else {
-        return Err(Error::NoSuchUpdate(back.clone()).into());
+        return Err(SyncError::NoSuchUpdate(back.clone()).into());
     };
     let mut edits = Edits::default();
     // As they were before the oldest of the updates.
@@ -89,7 +82,7 @@ pub fn rollback(
     let go_back = || match pipeline.run() {
         Err(crate::Error::Source(source::Error::UnknownCommit { .. })) => {
             let commit = point.commit;
-            Err(Error::CommitGone { commit }.into())
+            Err(SyncError::CommitGone { commit }.into())
         }
         other => other,
     };
@@ -110,7 +103,7 @@ pub fn rollback(
 }
 
 /// The updates to be undone, newest first; the last one began at where it goes back to.
-fn undone<'a>(kept: &'a [Transaction], back: &Back) -> Result<&'a [Transaction], Error> {
+fn undone<'a>(kept: &'a [Transaction], back: &Back) -> Result<&'a [Transaction], SyncError> {
     let moves = |transaction: &Transaction| {
         let before = transaction.before.as_ref();
         before.is_some_and(|before| before.commit != transaction.after.commit)
@@ -131,5 +124,5 @@ fn undone<'a>(kept: &'a [Transaction], back: &Back) -> Result<&'a [Transaction],
     };
     found
         .map(|last| &kept[..=last])
-        .ok_or_else(|| Error::NoSuchUpdate(back.clone()))
+        .ok_or_else(|| SyncError::NoSuchUpdate(back.clone()))
 }

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use hyper_sync::Error;
 use hyper_sync::apply::{self, TxId, undo};
 use hyper_sync::git::RelPath;
 use hyper_sync::nix::NarHash;
 use hyper_sync::process::End;
 use hyper_sync::rebuild::{self, ErrorKind, RunningSystem, SystemState};
 use hyper_sync::settings::Action;
-use hyper_sync::state::{self, Damage};
+use hyper_sync::state::{self, Damage, Unreached};
 use hyper_sync::text::Amount;
-use hyper_sync::{fs, plan, source, sync};
+use hyper_sync::{Error, SyncError};
+use hyper_sync::{fs, plan, source};
 
 use super::{missing, oid};
 
@@ -61,7 +61,7 @@ pub(super) fn plan() -> Vec<Error> {
 }
 
 pub(super) fn sync() -> Vec<Error> {
-    use sync::Error as E;
+    use SyncError as E;
     errors(vec![
         E::Rewind {
             reference: "main".to_owned(),
@@ -82,8 +82,8 @@ pub(super) fn sync() -> Vec<Error> {
             path: path("flake.nix"),
         },
         E::CommitGone { commit: oid('c') },
-        E::NoSuchUpdate(sync::Back::Updates(3)),
-        E::NoSuchUpdate(sync::Back::Commit("0a1b2c3d".to_owned())),
+        E::NoSuchUpdate(undo::Back::Updates(3)),
+        E::NoSuchUpdate(undo::Back::Commit("0a1b2c3d".to_owned())),
         E::NoSuchEdit {
             path: Some(path("flake.nix")),
         },
@@ -102,8 +102,8 @@ pub(super) fn sync() -> Vec<Error> {
     ])
 }
 
-fn overdue(rate_limited: bool, count: u32) -> sync::Error {
-    sync::Error::Overdue(sync::Unreached {
+fn overdue(rate_limited: bool, count: u32) -> SyncError {
+    SyncError::Overdue(Unreached {
         since: "2026-11-27T10:00:00Z".parse().unwrap(),
         last: "2026-11-28T10:00:00Z".parse().unwrap(),
         count,

@@ -1,15 +1,20 @@
 //! Errors of a sync that belong to no single stage.
+//!
+//! They are beside the union because a sync ends with an error of any stage: so `sync` uses `error`, and `error` does not
+//! use `sync`.
 
 use miette::Diagnostic;
 
+use crate::apply::undo::Back;
 use crate::exit::Exit;
 use crate::git::CommitId;
 use crate::source::RefKind;
+use crate::state::Unreached;
 use crate::text;
 
 /// A policy about commits, or the interplay of stages.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-pub enum Error {
+pub enum SyncError {
     /// The branch was rewritten, or the forge serves an old commit.
     #[error("`{}` moved from {} to {}, which does not descend from it", text::name(.reference), .from.short(), .to.short())]
     #[diagnostic(
@@ -87,7 +92,7 @@ pub enum Error {
         code(hyper_sync::sync::no_such_update),
         help("`hyper-sync history` lists what is kept; nothing was written")
     )]
-    NoSuchUpdate(super::Back),
+    NoSuchUpdate(Back),
     /// A path of somewhere else.
     #[error("`{}` is not in the target `{}`", text::path(.path), text::path(.target))]
     #[diagnostic(
@@ -132,10 +137,10 @@ pub enum Error {
             "run `hyper-sync sync` to see whether it still is so, and correct the cause; `failure_grace` is how long this is not a failure; nothing was written"
         )
     )]
-    Overdue(super::Unreached),
+    Overdue(Unreached),
 }
 
-impl Error {
+impl SyncError {
     /// The exit code of a run that it ends.
     #[must_use]
     pub fn exit(&self) -> Exit {
@@ -174,13 +179,13 @@ fn of(path: Option<&crate::git::RelPath>) -> String {
     path.map_or_else(String::new, |path| format!(" of `{path}`"))
 }
 
-fn no_such(back: &super::Back) -> String {
+fn no_such(back: &Back) -> String {
     match back {
-        super::Back::Updates(1) => "no update is kept that led here from another commit".to_owned(),
-        super::Back::Updates(count) => {
+        Back::Updates(1) => "no update is kept that led here from another commit".to_owned(),
+        Back::Updates(count) => {
             format!("fewer than {count} updates are kept that led from one commit to another")
         }
-        super::Back::Commit(begin) => {
+        Back::Commit(begin) => {
             format!("no update that is kept leads back to a commit `{begin}`")
         }
     }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::state::sealed::{self, Found, SealedFormat};
-use crate::state::{self, StateDir};
+use super::sealed::{self, Found, SealedFormat};
+use super::{Error, StateDir};
 
 const NAME: &str = "unreached";
 const FORMAT: SealedFormat = SealedFormat {
@@ -35,7 +35,7 @@ pub struct Unreached {
 
 impl Unreached {
     /// Reads the record. A damaged one counts as none: the next failure begins another.
-    pub fn load(state: &StateDir) -> Result<Option<Self>, state::Error> {
+    pub fn load(state: &StateDir) -> Result<Option<Self>, Error> {
         Ok(match sealed::read(state.directory(), NAME, FORMAT)? {
             Found::Whole(record) => Some(record),
             Found::Absent | Found::Damaged(_) => None,
@@ -64,7 +64,7 @@ impl Unreached {
     }
 
     /// Writes the record, durable, or removes it.
-    pub fn replace(state: &StateDir, record: Option<&Self>) -> Result<(), state::Error> {
+    pub fn replace(state: &StateDir, record: Option<&Self>) -> Result<(), Error> {
         match record {
             Some(record) => sealed::write(state.directory(), NAME, FORMAT, record),
             None => Ok(state.directory().unlink(NAME)?),
