@@ -59,7 +59,7 @@ pub fn never_ours(session: &Session, settings: &Settings) -> BTreeMap<RelPath, F
     let (Some(index), Some(tree)) = (index, session.last_tree()) else {
         return BTreeMap::new();
     };
-    let mut files = plan::managed(tree, &policy(settings, MassDelete::Allow));
+    let mut files = plan::managed(&tree, &policy(settings, MassDelete::Allow));
     files.retain(|path, file| !index.entries.contains_key(path) && store.contains(file.id.0));
     files
 }

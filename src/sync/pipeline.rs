@@ -58,7 +58,6 @@ pub fn run(context: &SyncContext<'_>, options: &Options) -> Result<Outcome, crat
             if let Some(index) = session.index() {
                 // What goes wrong here goes wrong again where it matters.
                 disk.spawn(|| drop(scanner.look_ahead(index.entries.keys())));
-                disk.spawn(|| session.last_tree());
             }
             let (source, resolved) = threads::join(answer)?;
             let (source, commit, kind) = (source.as_ref(), resolved.commit, resolved.kind);

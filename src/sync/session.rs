@@ -26,8 +26,6 @@ pub struct Session {
     entries: u64,
     /// The bytes of the largest file.
     largest: u64,
-    /// The tree that the index names, once it is asked for.
-    tree: OnceLock<Option<Tree>>,
     recovered: Option<Recovered>,
     state: StateDir,
     _lock: RunLock,
@@ -90,7 +88,6 @@ impl Session {
             index: OnceLock::new(),
             entries: settings.limits.files,
             largest: settings.limits.blob,
-            tree: OnceLock::new(),
             recovered,
             state,
             _lock: lock,
@@ -135,17 +132,13 @@ impl Session {
         self.index.get()?.index.as_ref()
     }
 
-    /// The tree of what we wrote last, proven out of the store, where that is known and there. Walked when it is asked
-    /// for first: while the network is waited for, if somebody asks then.
-    pub(super) fn last_tree(&self) -> Option<&Tree> {
-        let walk = || {
-            let bounds = Bounds {
-                entries: self.entries,
-            };
-            let read = |id: TreeId| self.store.read(ObjectKind::Tree, id.0).ok_or(());
-            Tree::walk(self.index()?.point.tree, bounds, read).ok()
+    /// The tree of what we wrote last, proven out of the store, where that is known and there.
+    pub(super) fn last_tree(&self) -> Option<Tree> {
+        let bounds = Bounds {
+            entries: self.entries,
         };
-        self.tree.get_or_init(walk).as_ref()
+        let read = |id: TreeId| self.store.read(ObjectKind::Tree, id.0).ok_or(());
+        Tree::walk(self.index()?.point.tree, bounds, read).ok()
     }
 
     /// What was finished or undone of an earlier run.
