@@ -19,7 +19,7 @@ use crate::rebuild::RebuildRecord;
 use crate::source::Traffic;
 use crate::state::Unreached;
 use crate::state::sealed::{self, SealedFormat};
-use crate::state::{Error, Found, Index, StateDir, SyncState, publish};
+use crate::state::{Error, Index, StateDir, SyncState, publish};
 use crate::sync::Hold;
 use crate::text;
 
@@ -119,10 +119,8 @@ struct Ends {
 
 impl Tally {
     fn load(state: &StateDir) -> Result<Self, Error> {
-        Ok(match sealed::read(state.directory(), NAME, FORMAT)? {
-            Found::Whole(tally) => tally,
-            Found::Absent | Found::Damaged(_) => Self::default(),
-        })
+        let found = sealed::read(state.directory(), NAME, FORMAT)?;
+        Ok(found.whole().unwrap_or_default())
     }
 
     fn save(&self, state: &StateDir) -> Result<(), Error> {

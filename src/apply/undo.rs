@@ -336,12 +336,7 @@ pub(super) fn unfinished(state: &StateDir) -> Result<Option<Transaction>, super:
     let Some(directory) = undo.child(part)? else {
         return Ok(None);
     };
-    Ok(
-        match sealed::read(&directory, RECORD, transaction::FORMAT)? {
-            Found::Whole(transaction) => Some(transaction),
-            Found::Absent | Found::Damaged(_) => None,
-        },
-    )
+    Ok(sealed::read(&directory, RECORD, transaction::FORMAT)?.whole())
 }
 
 /// Renames the copies of a finished update, durable once the returned directory is flushed. May be called again.

@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::lock::{self, RunLock};
 use crate::metrics;
 use crate::settings::Settings;
-use crate::state::{self, Found, Index, StateDir};
+use crate::state::{self, Index, StateDir};
 use crate::text::with_causes;
 
 /// How long a run that has begun since is waited for.
@@ -41,10 +41,7 @@ fn attempt(path: &Path, exit: Exit, settings: &Settings, run: &Run<'_>) -> Resul
     let state = StateDir::open(&settings.state_dir)?;
     state.refuse_other(&settings.target)?;
     let _lock = RunLock::acquire(&state, PATIENCE, run.interrupt)?;
-    let index = match Index::load(&state)? {
-        Found::Whole(index) => Some(index),
-        Found::Absent | Found::Damaged(_) => None,
-    };
+    let index = Index::load(&state)?.whole();
     // What cannot be read now is left out; the run has reported why.
     let edits = |index| status::edits(settings, index).ok();
     let local_edits = index.as_ref().and_then(edits);

@@ -17,7 +17,7 @@ use crate::rebuild::{
 };
 use crate::report::{self, OutputFormat, Verbosity};
 use crate::settings::{Action, Settings};
-use crate::state::{Found, Index, StateDir};
+use crate::state::{Index, StateDir};
 
 /// Rebuild the system from the target as it is
 #[derive(Args)]
@@ -218,10 +218,8 @@ fn request<'a>(
 
 /// The commit the tree is at.
 fn commit(state: &StateDir) -> Result<Option<CommitId>, Error> {
-    Ok(match Index::load(state)? {
-        Found::Whole(index) => Some(index.point.commit),
-        Found::Absent | Found::Damaged(_) => None,
-    })
+    let index = Index::load(state)?.whole();
+    Ok(index.map(|index| index.point.commit))
 }
 
 fn runner(run: &Run<'_>) -> SystemRunner {

@@ -51,6 +51,16 @@ pub enum Found<T> {
     Damaged(Damage),
 }
 
+impl<T> Found<T> {
+    /// The record if it is whole, for those whose loss costs no more than their absence.
+    pub fn whole(self) -> Option<T> {
+        match self {
+            Self::Whole(record) => Some(record),
+            Self::Absent | Self::Damaged(_) => None,
+        }
+    }
+}
+
 /// No file of ours comes near this: an index of 200,000 paths of 100 bytes has 60 MB.
 const SIZE_MAX: u64 = 256 << 20;
 
@@ -68,6 +78,20 @@ pub(crate) fn write<T: Serialize>(
     value: &T,
 ) -> Result<(), Error> {
     replace(directory, name, Durability::Full, format, value)
+}
+
+/// Writes a record durably, or removes the file if there is none any more.
+pub(crate) fn write_or_remove<T: Serialize>(
+    directory: &Directory,
+    name: &str,
+    format: SealedFormat,
+    record: Option<&T>,
+) -> Result<(), Error> {
+    match record {
+        Some(record) => write(directory, name, format, record),
+        None if directory.stat(name)?.is_some() => Ok(directory.unlink(name)?),
+        None => Ok(()),
+    }
 }
 
 /// Writes `value` as `name`, durable as far as it is asked for.

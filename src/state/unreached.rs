@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::sealed::{self, Found, SealedFormat};
+use super::sealed::{self, SealedFormat};
 use super::{Error, StateDir};
 
 const NAME: &str = "unreached";
@@ -36,10 +36,7 @@ pub struct Unreached {
 impl Unreached {
     /// Reads the record. A damaged one counts as none: the next failure begins another.
     pub fn load(state: &StateDir) -> Result<Option<Self>, Error> {
-        Ok(match sealed::read(state.directory(), NAME, FORMAT)? {
-            Found::Whole(record) => Some(record),
-            Found::Absent | Found::Damaged(_) => None,
-        })
+        Ok(sealed::read(state.directory(), NAME, FORMAT)?.whole())
     }
 
     /// The record with another failure in it, `now` in whole seconds.
@@ -65,10 +62,7 @@ impl Unreached {
 
     /// Writes the record, durable, or removes it.
     pub fn replace(state: &StateDir, record: Option<&Self>) -> Result<(), Error> {
-        match record {
-            Some(record) => sealed::write(state.directory(), NAME, FORMAT, record),
-            None => Ok(state.directory().unlink(NAME)?),
-        }
+        sealed::write_or_remove(state.directory(), NAME, FORMAT, record)
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::git::CommitId;
-use crate::state::sealed::{self, Found, SealedFormat};
+use crate::state::sealed::{self, SealedFormat};
 use crate::state::{self, Index, StateDir, SyncPoint};
 
 const NAME: &str = "hold";
@@ -34,10 +34,7 @@ pub struct Hold {
 impl Hold {
     /// Reads the mark. A damaged one counts as none: it protects from a repetition, not from harm.
     pub fn load(state: &StateDir) -> Result<Option<Self>, state::Error> {
-        Ok(match sealed::read(state.directory(), NAME, FORMAT)? {
-            Found::Whole(hold) => Some(hold),
-            Found::Absent | Found::Damaged(_) => None,
-        })
+        Ok(sealed::read(state.directory(), NAME, FORMAT)?.whole())
     }
 
     /// What is held once the target has gone from all commits that were `left` back to a `point`.
@@ -67,13 +64,7 @@ impl Hold {
 
     /// Sets the mark, durable, or removes it.
     pub fn replace(state: &StateDir, hold: Option<&Self>) -> Result<(), state::Error> {
-        match hold {
-            Some(hold) => sealed::write(state.directory(), NAME, FORMAT, hold),
-            None if state.directory().stat(NAME)?.is_some() => {
-                Ok(state.directory().unlink(NAME)?)
-            }
-            None => Ok(()),
-        }
+        sealed::write_or_remove(state.directory(), NAME, FORMAT, hold)
     }
 }
 
