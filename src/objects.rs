@@ -21,13 +21,14 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{RwLock, RwLockReadGuard};
 
 use crate::fs::Durability;
 use crate::git::commit;
 use crate::git::id::ObjectKind;
 use crate::git::{Commit, CommitId, Oid, TreeId};
 use crate::text;
+use crate::threads;
 
 mod complete;
 mod durable;
@@ -238,7 +239,7 @@ impl Store {
     }
 
     fn packs(&self) -> RwLockReadGuard<'_, Vec<Pack>> {
-        self.packs.read().unwrap_or_else(PoisonError::into_inner)
+        threads::read(&self.packs)
     }
 
     fn quarantine(&self) -> Result<tempfile::TempDir, Error> {
@@ -254,7 +255,7 @@ impl Store {
         let name = pack.path().file_name().unwrap_or_default();
         let target = self.pack_dir().join(name);
         self.publish_in_background(quarantine, pack.path(), &target)?;
-        let mut packs = self.packs.write().unwrap_or_else(PoisonError::into_inner);
+        let mut packs = threads::write(&self.packs);
         packs.retain(|known| known.path() != target);
         packs.push(pack.named(&target));
         Ok(target)

@@ -8,10 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
 
 use crate::fs::Durability;
 use crate::git::CommitId;
+use crate::threads;
 
 use super::{Error, Store, durable};
 
@@ -80,7 +80,7 @@ impl Store {
         if left_out {
             self.set_promisor()?;
         }
-        let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
+        let mut marks = threads::write(&self.marks);
         if marks.newest() == Some(commit) {
             return Ok(());
         }
@@ -98,7 +98,7 @@ impl Store {
 
     /// Writes what [`Store::mark_complete`] noted, and returns the files, which are not durable yet.
     pub(super) fn write_marks(&self) -> Result<Vec<PathBuf>, Error> {
-        let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
+        let mut marks = threads::write(&self.marks);
         if marks.unwritten.is_empty() {
             return Ok(Vec::new());
         }
@@ -125,7 +125,7 @@ impl Store {
 
     /// What they mark may not be here.
     pub(super) fn forget_unwritten_marks(&self) {
-        let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
+        let mut marks = threads::write(&self.marks);
         for number in std::mem::take(&mut marks.unwritten) {
             marks.commits.remove(&number);
         }
@@ -134,20 +134,20 @@ impl Store {
     /// Whether the commit was marked, and no damage was seen since: only then may it be sent to a server as `have`.
     #[must_use]
     pub fn is_complete(&self, commit: CommitId) -> bool {
-        let marks = self.marks.read().unwrap_or_else(PoisonError::into_inner);
+        let marks = threads::read(&self.marks);
         marks.contains(commit) && !self.is_damaged()
     }
 
     /// The marked commits, newest last.
     #[must_use]
     pub fn commits(&self) -> Vec<CommitId> {
-        let marks = self.marks.read().unwrap_or_else(PoisonError::into_inner);
+        let marks = threads::read(&self.marks);
         marks.commits().collect()
     }
 
     /// Forgets every mark but these.
     pub(super) fn keep_marks(&self, keep: &[CommitId]) -> Result<(), Error> {
-        let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
+        let mut marks = threads::write(&self.marks);
         for number in numbers(&marks, |known| !keep.contains(&known)) {
             super::remove(&mark(&self.root, number))?;
             marks.commits.remove(&number);
@@ -159,7 +159,7 @@ impl Store {
     /// Makes `shallow` and `HEAD` (the newest commit, so that `git log` needs no name) what the marks say. Every open
     /// does, so neither has to survive a power cut.
     pub(super) fn write_entry_points(&self) -> Result<(), Error> {
-        let marks = self.marks.read().unwrap_or_else(PoisonError::into_inner);
+        let marks = threads::read(&self.marks);
         self.write_shallow(&marks)
     }
 

@@ -13,11 +13,12 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::thread::{Builder, JoinHandle};
 
 use super::{Error, Store};
 use crate::fs::{Durability, replace_at};
+use crate::threads;
 
 /// Begins the names of files that are not complete yet.
 pub(super) const TEMPORARY: &str = ".tmp-";
@@ -118,7 +119,7 @@ impl Store {
         let thread = Builder::new()
             .spawn(work)
             .map_err(|source| Error::io("write in the background in", &self.root, source))?;
-        lock(threads).push(thread);
+        threads::lock(threads).push(thread);
         Ok(())
     }
 }
@@ -138,15 +139,11 @@ impl Drop for Store {
 }
 
 fn join(threads: &Mutex<Vec<FlushThread>>) -> Result<(), Error> {
-    let threads = std::mem::take(&mut *lock(threads));
+    let threads = std::mem::take(&mut *threads::lock(threads));
     // Waits for all, even if one fails.
     let results = threads.into_iter().map(|thread| match thread.join() {
         Ok(result) => result,
         Err(panic) => std::panic::resume_unwind(panic),
     });
     results.fold(Ok(()), Result::and)
-}
-
-fn lock(threads: &Mutex<Vec<FlushThread>>) -> MutexGuard<'_, Vec<FlushThread>> {
-    threads.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use gix_pack::cache::DecodeEntry;
@@ -20,6 +20,7 @@ use crate::fs::Durability;
 use crate::git::Oid;
 use crate::git::id::ObjectKind;
 use crate::text;
+use crate::threads;
 
 use super::{Error, durable};
 
@@ -191,7 +192,7 @@ impl Pack {
 
     /// `None` where the reader panicked; the decoder begins afresh then.
     fn decode<T>(&self, decode: impl FnOnce(&mut Decoder) -> T) -> Option<T> {
-        let mut decoder = self.decoder.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut decoder = threads::lock(&self.decoder);
         let result = catch_unwind(AssertUnwindSafe(|| decode(&mut decoder)));
         if result.is_err() {
             *decoder = Decoder::default();

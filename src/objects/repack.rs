@@ -12,10 +12,10 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::PoisonError;
 
 use crate::git::id::ObjectKind;
 use crate::git::{CommitId, Oid};
+use crate::threads;
 
 use super::pack::Pack;
 use super::{Error, Store};
@@ -186,7 +186,7 @@ impl Store {
 
     /// Removes every pack but these from disk.
     fn keep_packs(&self, keep: &HashSet<PathBuf>) -> Result<(), Error> {
-        let mut packs = self.packs.write().unwrap_or_else(PoisonError::into_inner);
+        let mut packs = threads::write(&self.packs);
         for pack in packs.iter().filter(|pack| !keep.contains(pack.path())) {
             pack.unlink()?;
         }

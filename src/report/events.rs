@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::Verbosity;
 use crate::text::{self, Lines, message};
+use crate::threads;
 
 /// Lets the library's own events reach stderr: what went wrong and was mended, and with `--verbose` each step.
 ///
@@ -58,7 +59,7 @@ struct ProgramOutput(Mutex<Lines>);
 
 impl ProgramOutput {
     fn pass(&self, bytes: &[u8]) {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = threads::lock(&self.0);
         // There is nobody left to report to that stderr is closed.
         let _ = io::stderr().write_all(lines.take(bytes).as_bytes());
     }

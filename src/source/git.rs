@@ -15,13 +15,14 @@
 use std::collections::HashMap;
 use std::io::{self, BufRead, ErrorKind};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::git::{Commit, CommitId, Oid};
 use crate::objects::{IngestBounds, IngestError, Store};
 use crate::settings::{Env, Limits};
 use crate::text::Amount;
+use crate::threads;
 use crate::token::Token;
 
 use super::http::{Client, Url};
@@ -169,9 +170,7 @@ impl GitSource {
     }
 
     fn connection(&self) -> MutexGuard<'_, Box<dyn Connection>> {
-        self.connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        threads::lock(&self.connection)
     }
 
     /// Sends one fetch and hands its pack to `take`; once more, where the response breaks off.
@@ -351,7 +350,7 @@ impl Source for GitSource {
 
 impl GitSource {
     fn answers(&self) -> MutexGuard<'_, HashMap<(CommitId, CommitId), bool>> {
-        self.descends.lock().unwrap_or_else(PoisonError::into_inner)
+        threads::lock(&self.descends)
     }
 }
 

@@ -11,7 +11,7 @@
 //! Limits: a commit with headers that the API does not return is refused ([`VerificationError::Unproven`]), unless `trust.forge` says
 //! that the forge's word is enough. Blobs over 100 MB do not come this way ([`Error::Unsuited`]).
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use reqwest::header::{HeaderName, HeaderValue};
 
@@ -26,6 +26,7 @@ use crate::git::tree::Bounds;
 use crate::git::{Commit, CommitId, Tree, TreeId};
 use crate::objects::Store;
 use crate::settings::Limits;
+use crate::threads;
 use crate::token::Token;
 
 mod blobs;
@@ -103,7 +104,7 @@ impl GitHub {
     }
 
     fn base(&self) -> MutexGuard<'_, Url> {
-        self.base.lock().unwrap_or_else(PoisonError::into_inner)
+        threads::lock(&self.base)
     }
 
     /// A request for something of the repository.

@@ -5,7 +5,7 @@
 //! a name that does not exist, bytes that fail verification. Every rung ends in the same proof; only when none is left
 //! and the settings trust the forge is a commit taken whose bytes could not be had.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use super::git::GitSource;
 use super::github::{GitHub, is_short_id};
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::git::{Commit, CommitId};
 use crate::objects::Store;
+use crate::threads;
 
 /// The rungs, first to last.
 pub(super) struct Ladder {
@@ -38,7 +39,7 @@ impl Ladder {
     }
 
     fn blocked(&self) -> MutexGuard<'_, Option<String>> {
-        self.blocked.lock().unwrap_or_else(PoisonError::into_inner)
+        threads::lock(&self.blocked)
     }
 }
 

@@ -8,7 +8,6 @@
 //! What it says about them counts only where it leads to a refusal.
 
 use std::collections::HashMap;
-use std::sync::PoisonError;
 
 use serde::Deserialize;
 
@@ -18,6 +17,7 @@ use crate::git::{Commit, CommitId};
 use crate::objects::Store;
 use crate::source::VerificationError;
 use crate::source::ancestry::{Ancestry, search_ancestors};
+use crate::threads;
 
 /// The most that the API lists in one response.
 const PAGE: u64 = 100;
@@ -180,14 +180,14 @@ impl GitHub {
             404 if is_json(&reply) => (Hint::Elsewhere, None),
             _ => (Hint::Nothing, None),
         };
-        let mut compared = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut compared = threads::lock(&self.compared);
         *compared = Some((new, last, hint));
         Ok(answer)
     }
 
     /// What the forge reports about two commits, remembered or requested.
     fn hint(&self, new: CommitId, old: CommitId) -> Result<Hint, Error> {
-        let compared = *self.compared.lock().unwrap_or_else(PoisonError::into_inner);
+        let compared = *threads::lock(&self.compared);
         match compared {
             Some((head, base, hint)) if (head, base) == (new, old) && hint != Hint::Nothing => {
                 return Ok(hint);

@@ -2,13 +2,14 @@
 
 use std::io::{self, Cursor, Read};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use flate2::read::MultiGzDecoder;
 use reqwest::Url;
 
 use crate::text::Amount;
+use crate::threads;
 
 use super::{Cap, Error, Inner, authority, response};
 
@@ -34,21 +35,18 @@ impl BodyFailure {
     /// The error, once.
     #[must_use]
     pub fn take(&self) -> Option<Error> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        threads::lock(&self.0).take()
     }
 
     /// Keeps the error and returns an `io::Error` in its place.
     fn keep(&self, error: Error) -> io::Error {
         let text = io::Error::other(error.to_string());
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        *threads::lock(&self.0) = Some(error);
         text
     }
 
     fn is_set(&self) -> bool {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_some()
+        threads::lock(&self.0).is_some()
     }
 }
 

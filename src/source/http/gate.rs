@@ -3,7 +3,7 @@
 //! Further requests while limited may get an account banned, so the first limited response closes the gate for all.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
 use reqwest::header::HeaderMap;
@@ -12,6 +12,7 @@ mod limit;
 
 pub(super) use limit::{Limit, LimitHeaders, retry_after};
 
+use crate::threads;
 use limit::{limit, number, until_reset};
 
 /// How often one request waits for a limit before it gives up, however short the waits are.
@@ -49,7 +50,7 @@ struct QuotaReading {
 impl Gate {
     /// How long the host's gate stays closed; `None`: it is open.
     pub(super) fn closed_for(&self, host: &str) -> Option<Limit> {
-        let hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let hosts = threads::lock(&self.0);
         let host = hosts.get(host)?;
         let wait = host.open_at?.saturating_duration_since(Instant::now());
         let stated = host.stated;
@@ -57,7 +58,7 @@ impl Gate {
     }
 
     pub(super) fn quota(&self, host: &str) -> Option<Quota> {
-        let hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let hosts = threads::lock(&self.0);
         let seen = hosts.get(host)?.quota.as_ref()?;
         let now = Instant::now();
         Some(Quota {
@@ -78,7 +79,7 @@ impl Gate {
     ) -> Option<Limit> {
         let clock = SystemTime::now();
         let now = Instant::now();
-        let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hosts = threads::lock(&self.0);
         let host = hosts.entry(host.to_owned()).or_default();
         host.remember_quota(answer.headers, clock, now);
         // Responses that were under way when the gate closed do not show its effect.
