@@ -7,6 +7,7 @@
 //! Limits: the checks run beside the machine's own work and know only what they ask. A unit that fails after the last
 //! try is not seen. A try that has begun may take its own time beyond that of the run.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -105,17 +106,19 @@ pub enum CheckKind {
     Units,
 }
 
-impl CheckKind {
-    /// Its word.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Command => "command",
-            Self::Url => "url",
-            Self::Tcp => "tcp",
-            Self::Unit => "unit",
-            Self::Remote => "remote",
-            Self::Units => "units",
+impl fmt::Display for CheckKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+impl From<&Probe> for CheckKind {
+    fn from(probe: &Probe) -> Self {
+        match probe {
+            Probe::Command(_) => Self::Command,
+            Probe::Url { .. } => Self::Url,
+            Probe::Tcp { .. } => Self::Tcp,
+            Probe::Unit(_) => Self::Unit,
         }
     }
 }
@@ -154,12 +157,7 @@ pub fn run(context: &HealthContext<'_>, baseline: &Baseline) -> Result<HealthRep
     };
     let mut checks = Vec::new();
     for check in &health.checks {
-        let kind = match &check.probe {
-            Probe::Command(_) => CheckKind::Command,
-            Probe::Url { .. } => CheckKind::Url,
-            Probe::Tcp { .. } => CheckKind::Tcp,
-            Probe::Unit(_) => CheckKind::Unit,
-        };
+        let kind = CheckKind::from(&check.probe);
         checks.push(tries.of(&check.name, kind, || probe.check(check))?);
     }
     if health.remote {
@@ -174,13 +172,7 @@ pub fn run(context: &HealthContext<'_>, baseline: &Baseline) -> Result<HealthRep
 /// What programs of checks, and systemd's, get of the caller's environment.
 #[must_use]
 pub fn environment(env: &Env) -> Environment {
-    let environment = Environment::new(env, PASSED);
-    let home = match env.get("HOME") {
-        Some(home) if !env.is_root() => home.to_owned(),
-        // As for a rebuild: a check does not depend on who has typed `sudo`.
-        _ => "/root".into(),
-    };
-    environment.with("HOME", home)
+    Environment::new(env, PASSED).with_home(env)
 }
 
 /// The tries of all checks, and the time that they have taken together.

@@ -7,7 +7,7 @@ use jiff::fmt::friendly::SpanPrinter;
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 
-use super::systemd::{ask, last_lines};
+use super::systemd::{Systemctl, property};
 use super::{Baseline, HealthContext};
 use crate::git::CommitId;
 use crate::process::{Command, End, Environment, Output};
@@ -71,6 +71,13 @@ pub(super) struct ProbeContext<'a> {
 }
 
 impl ProbeContext<'_> {
+    fn systemctl(&self) -> Systemctl<'_> {
+        Systemctl {
+            runner: self.context.runner,
+            environment: self.environment,
+        }
+    }
+
     /// A check of the settings.
     pub(super) fn check(&self, check: &HealthCheck) -> Attempt {
         match &check.probe {
@@ -170,7 +177,7 @@ impl ProbeContext<'_> {
 
     /// Whether a unit is active.
     fn unit(&self, unit: &str) -> Attempt {
-        let runner = self.context.runner;
+        let systemctl = self.systemctl();
         let show = [
             "show",
             "--property=LoadState,ActiveState,SubState,Result",
@@ -178,15 +185,11 @@ impl ProbeContext<'_> {
             "--",
             unit,
         ];
-        let answer = match ask(runner, self.environment, &show) {
+        let answer = match systemctl.ask(&show) {
             Ok(answer) => answer,
             Err(cause) => return Attempt::failed(cause),
         };
-        let value = |name: &str| {
-            let mut pairs = answer.lines().filter_map(|line| line.split_once('='));
-            let found = pairs.find(|(key, _)| *key == name);
-            found.map_or("unknown", |(_, value)| value)
-        };
+        let value = |name| property(&answer, name).unwrap_or("unknown");
         let state = value("ActiveState");
         if matches!(state, "active" | "reloading" | "refreshing") {
             return Attempt::Passed;
@@ -198,7 +201,7 @@ impl ProbeContext<'_> {
             ("loaded", result) => format!("`{unit}` is {state} ({result})"),
             (load, _) => format!("`{unit}` is {state}: {load}"),
         };
-        Attempt::with_lines(cause, last_lines(runner, self.environment, unit))
+        Attempt::with_lines(cause, systemctl.last_lines(unit))
     }
 
     /// Whether the repository can be asked. Nothing is remembered of the answer.
@@ -249,7 +252,7 @@ impl ProbeContext<'_> {
         };
         let mut lines = Vec::new();
         for unit in failed.iter().take(UNITS) {
-            let printed = last_lines(runner, self.environment, unit);
+            let printed = self.systemctl().last_lines(unit);
             lines.extend(printed.into_iter().map(|line| format!("{unit}: {line}")));
         }
         let cause = format!("failed: {}", crate::text::list(&failed));

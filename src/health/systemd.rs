@@ -18,67 +18,80 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// How many lines of a unit's journal are shown.
 const LINES: &str = "--lines=10";
 
-/// The units that `systemctl list-units` names with these arguments.
-pub(crate) fn list(
-    runner: &dyn Runner,
-    environment: &Environment,
-    args: &[&str],
-) -> Result<BTreeSet<String>, String> {
-    let fixed = [
-        "list-units",
-        "--all",
-        "--full",
-        "--plain",
-        "--no-legend",
-        "--no-pager",
-    ];
-    let answer = ask(runner, environment, &[&fixed, args].concat())?;
-    let units = answer
-        .lines()
-        .filter_map(|line| line.split_whitespace().find(|word| word.contains('.')));
-    Ok(units.map(str::to_owned).collect())
+/// Access to systemd and its journal.
+#[derive(Clone, Copy)]
+pub(crate) struct Systemctl<'a> {
+    pub(crate) runner: &'a dyn Runner,
+    pub(crate) environment: &'a Environment,
 }
 
-/// What `systemctl` answers, or why it does not.
-pub(crate) fn ask(
-    runner: &dyn Runner,
-    environment: &Environment,
-    args: &[&str],
-) -> Result<String, String> {
-    let answer = run(runner, environment, "systemctl", args);
-    answer.map_err(|cause| format!("systemd cannot be asked: {cause}"))
-}
-
-/// The last lines that a unit has printed; none where the journal cannot be read.
-pub(super) fn last_lines(
-    runner: &dyn Runner,
-    environment: &Environment,
-    unit: &str,
-) -> Vec<String> {
-    let unit = format!("--unit={unit}");
-    let args = [&unit, LINES, "--output=cat", "--no-pager", "--quiet"];
-    let printed = run(runner, environment, "journalctl", &args).unwrap_or_default();
-    printed.lines().map(str::to_owned).collect()
-}
-
-fn run(
-    runner: &dyn Runner,
-    environment: &Environment,
-    program: &str,
-    args: &[&str],
-) -> Result<String, String> {
-    let Some(path) = runner.find(program, environment) else {
-        return Err(format!("`{program}` is not in the search path"));
-    };
-    let command = Command::new(path, args, environment, Path::new("/"), TIMEOUT)
-        .output(Output::Quiet)
-        .regardless();
-    match runner.run(&command) {
-        Ok(finished) if finished.end.is_success() => Ok(finished.text()),
-        Ok(finished) if finished.end == End::TimedOut || finished.tail.is_empty() => {
-            Err(format!("`{program}`: {}", finished.end))
-        }
-        Ok(finished) => Err(format!("`{program}`: {}", text::words(finished.tail))),
-        Err(error) => Err(format!("`{program}`: {error}")),
+impl Systemctl<'_> {
+    /// The units that `systemctl list-units` names with these arguments.
+    pub(super) fn list(self, args: &[&str]) -> Result<BTreeSet<String>, String> {
+        let fixed = [
+            "list-units",
+            "--all",
+            "--full",
+            "--plain",
+            "--no-legend",
+            "--no-pager",
+        ];
+        let answer = self.ask(&[&fixed, args].concat())?;
+        let units = answer
+            .lines()
+            .filter_map(|line| line.split_whitespace().find(|word| word.contains('.')));
+        Ok(units.map(str::to_owned).collect())
     }
+
+    /// What `systemctl` answers, or why it does not.
+    pub(super) fn ask(self, args: &[&str]) -> Result<String, String> {
+        let answer = self.run("systemctl", args);
+        answer.map_err(|cause| format!("systemd cannot be asked: {cause}"))
+    }
+
+    /// The last lines that a unit has printed; none where the journal cannot be read.
+    pub(super) fn last_lines(self, unit: &str) -> Vec<String> {
+        let unit = format!("--unit={unit}");
+        let args = [&unit, LINES, "--output=cat", "--no-pager", "--quiet"];
+        let printed = self.run("journalctl", &args).unwrap_or_default();
+        printed.lines().map(str::to_owned).collect()
+    }
+
+    /// The units that are activating a system now; none without systemd.
+    pub(crate) fn activating(self) -> Vec<String> {
+        let pattern = format!("{ACTIVATION}*.service");
+        let states = "--state=active,activating,deactivating,reloading";
+        let units = self.list(&[states, &pattern]);
+        units.unwrap_or_default().into_iter().collect()
+    }
+
+    /// Resets failed activation units: a new unit of the same name could not be started.
+    pub(crate) fn reset_failed_activation(self) {
+        let pattern = format!("{ACTIVATION}*.service");
+        // A unit that cannot be reset fails the next activation, whose error names it.
+        let _ = self.ask(&["reset-failed", &pattern]);
+    }
+
+    fn run(self, program: &str, args: &[&str]) -> Result<String, String> {
+        let Some(path) = self.runner.find(program, self.environment) else {
+            return Err(format!("`{program}` is not in the search path"));
+        };
+        let command = Command::new(path, args, self.environment, Path::new("/"), TIMEOUT)
+            .output(Output::Quiet)
+            .regardless();
+        match self.runner.run(&command) {
+            Ok(finished) if finished.end.is_success() => Ok(finished.text()),
+            Ok(finished) if finished.end == End::TimedOut || finished.tail.is_empty() => {
+                Err(format!("`{program}`: {}", finished.end))
+            }
+            Ok(finished) => Err(format!("`{program}`: {}", text::words(finished.tail))),
+            Err(error) => Err(format!("`{program}`: {error}")),
+        }
+    }
+}
+
+/// A property of one unit in what `systemctl show` answers.
+pub(super) fn property<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
+    let mut pairs = answer.lines().filter_map(|line| line.split_once('='));
+    pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
 }

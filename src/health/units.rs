@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::systemd::{self, ACTIVATION, OWN};
+use super::systemd::{ACTIVATION, OWN, Systemctl, property};
 use crate::process::{Environment, Runner};
 
 /// How long a service that was restarted may take to run or to fail for good: with systemd's defaults (a try each
@@ -73,7 +73,11 @@ impl Baseline {
 
     /// Asks systemd.
     fn inspect(runner: &dyn Runner, environment: &Environment) -> Result<Self, String> {
-        let mut failed = systemd::list(runner, environment, &["--state=failed"])?;
+        let systemctl = Systemctl {
+            runner,
+            environment,
+        };
+        let mut failed = systemctl.list(&["--state=failed"])?;
         // How it ended is reported by its starter; its unit is there for a moment longer.
         failed.retain(|unit| !unit.starts_with(ACTIVATION) && !OWN.contains(&unit.as_str()));
         let mut states = Self {
@@ -86,11 +90,8 @@ impl Baseline {
             "--no-pager",
             "*.service",
         ];
-        for service in systemd::ask(runner, environment, &show)?.split("\n\n") {
-            let value = |name: &str| {
-                let mut pairs = service.lines().filter_map(|line| line.split_once('='));
-                pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
-            };
+        for service in systemctl.ask(&show)?.split("\n\n") {
+            let value = |name| property(service, name);
             let Some(id) = value("Id") else { continue };
             // One that ended well and is started again and again is meant to be so.
             if value("SubState").is_some_and(|state| state.starts_with("auto-restart"))

@@ -36,6 +36,17 @@ impl Environment {
         Self { variables, search }
     }
 
+    /// With the caller's home, and for root its own: `sudo -E` keeps the user's, where root would create files that the
+    /// user cannot remove, and what a program does should not depend on who typed `sudo`.
+    #[must_use]
+    pub fn with_home(self, env: &Env) -> Self {
+        let home = match env.get("HOME") {
+            Some(home) if !env.is_root() => home,
+            _ => OsStr::new("/root"),
+        };
+        self.with("HOME", home)
+    }
+
     /// With a variable set.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<OsString>) -> Self {

@@ -7,7 +7,7 @@
 //! [`nixos_rebuild`] builds and activates the live tree, as by hand, if a build cannot be pinned. An edit made meanwhile
 //! may be in the system or not, and if the tree is a flake input, an outdated lock file makes it build the old tree.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::context::RebuildContext;
@@ -84,7 +84,8 @@ impl Activator {
                 systemd_run,
             } => {
                 if matches!(action, Action::Switch | Action::Boot) {
-                    let (code, finished) = context.run(&set_profile(context, nix_env, system))?;
+                    let set = profile_command(context, nix_env, "--set", system.as_ref());
+                    let (code, finished) = context.run(&set)?;
                     if code != 0 {
                         return Ok((Verdict::NotActivated, finished));
                     }
@@ -120,32 +121,36 @@ pub(super) fn restore_profile(
     let Ok(nix_env) = context.find("nix-env") else {
         return;
     };
-    let profile = |args: &[&str]| {
-        let mut all: Vec<OsString> =
-            vec!["--profile".into(), context.machine.profile.clone().into()];
-        all.extend(args.iter().map(OsString::from));
-        let finished = context.runner.run(&context.command(&nix_env, all));
+    let run = |option: &str, value: &OsStr| {
+        let command = profile_command(context, &nix_env, option, value);
+        let finished = context.runner.run(&command);
         finished.is_ok_and(|finished| finished.end.is_success())
     };
     // The error of the activation is the one to report; `status` shows the profile as it is.
     match (generation_before, generation(context)) {
         (Some(before), Some(made)) if made > before => {
-            if profile(&["--switch-generation", &before.to_string()]) {
-                profile(&["--delete-generations", &made.to_string()]);
+            if run("--switch-generation", before.to_string().as_ref()) {
+                run("--delete-generations", made.to_string().as_ref());
             }
         }
         _ => {
-            let _ = context.runner.run(&set_profile(context, &nix_env, former));
+            run("--set", former.as_ref());
         }
     }
 }
 
-fn set_profile<'a>(context: &'a RebuildContext<'_>, nix_env: &Path, system: &Path) -> Command<'a> {
+/// `nix-env` on the profile of the system.
+fn profile_command<'a>(
+    context: &'a RebuildContext<'_>,
+    nix_env: &Path,
+    option: &str,
+    value: &OsStr,
+) -> Command<'a> {
     let args: Vec<OsString> = vec![
         "--profile".into(),
         context.machine.profile.clone().into(),
-        "--set".into(),
-        system.into(),
+        option.into(),
+        value.into(),
     ];
     context.command(nix_env, args)
 }

@@ -4,15 +4,16 @@
 //! system being activated. Only variables that Nix needs on this machine, or a person needs to read its output, pass.
 
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::RebuildRequest;
 use super::error::{Error, ErrorKind, RunningSystem, SystemState};
-use super::machine::{Machine, Systemctl};
+use super::machine::Machine;
 use super::record::RebuildRecord;
 use crate::health::Baseline;
+use crate::health::systemd::Systemctl;
 use crate::process::{Command, End, Environment, Finished, Runner};
 use crate::settings::Env;
 
@@ -177,22 +178,19 @@ const FEATURES: &str = "extra-experimental-features = nix-command flakes";
 /// The environment of Nix, `nixos-rebuild` and the system being activated.
 fn environment(env: &Env) -> Environment {
     let environment = Environment::new(env, PASSED);
-    let home = match env.get("HOME") {
-        Some(home) if !env.is_root() => home,
-        // `sudo -E` keeps the user's home, where root would create files that the user cannot remove.
-        _ => OsStr::new("/root"),
-    };
     let mut config = OsString::new();
     if let Some(given) = environment.get("NIX_CONFIG") {
         config.push(given);
         config.push("\n");
     }
     config.push(FEATURES);
-    environment.with("HOME", home).with("NIX_CONFIG", config)
+    environment.with_home(env).with("NIX_CONFIG", config)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use super::*;
 
     fn clean(caller: &[(&str, &str)], is_root: bool) -> Vec<(String, String)> {

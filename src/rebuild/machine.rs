@@ -8,7 +8,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::health::systemd::{self, ACTIVATION};
+use crate::health::systemd::Systemctl;
 use crate::process::{Environment, Runner};
 
 /// Where NixOS keeps the links to its systems, and the name of the machine.
@@ -75,30 +75,6 @@ pub(super) fn system(link: &Path) -> Option<PathBuf> {
 /// Whether a path exists: a part of a system, or a file that Nix did not find. No file is opened by this.
 pub(super) fn exists(path: &Path) -> bool {
     path.exists()
-}
-
-/// Access to systemd.
-#[derive(Clone, Copy)]
-pub(super) struct Systemctl<'a> {
-    pub(super) runner: &'a dyn Runner,
-    pub(super) environment: &'a Environment,
-}
-
-impl Systemctl<'_> {
-    /// The units that are activating a system now.
-    pub(super) fn activating(self) -> Vec<String> {
-        let pattern = format!("{ACTIVATION}*.service");
-        let states = "--state=active,activating,deactivating,reloading";
-        let units = systemd::list(self.runner, self.environment, &[states, &pattern]);
-        units.unwrap_or_default().into_iter().collect()
-    }
-
-    /// Resets failed activation units: a new unit of the same name could not be started.
-    pub(super) fn reset_failed_activation(self) {
-        let pattern = format!("{ACTIVATION}*.service");
-        // A unit that cannot be reset fails the next activation, whose error names it.
-        let _ = systemd::ask(self.runner, self.environment, &["reset-failed", &pattern]);
-    }
 }
 
 /// Whether a system is being activated. An activation must not be killed halfway, because the machine would then run

@@ -15,7 +15,7 @@ use super::machine::{self, Systems};
 use super::outcome::RebuildStatus;
 use crate::git::CommitId;
 use crate::settings::Action;
-use crate::state::sealed::{self, Found, SealedFormat};
+use crate::state::sealed::{self, SealedFormat};
 use crate::state::{self, StateDir};
 
 /// The file's name in the state directory.
@@ -89,10 +89,8 @@ pub struct Build {
 impl RebuildRecord {
     /// Reads the record; empty if it is missing or damaged.
     pub fn load(state: &StateDir) -> Result<Self, state::Error> {
-        Ok(match sealed::read(state.directory(), FILE, FORMAT)? {
-            Found::Whole(record) => record,
-            Found::Absent | Found::Damaged(_) => Self::default(),
-        })
+        let found = sealed::read(state.directory(), FILE, FORMAT)?;
+        Ok(found.whole().unwrap_or_default())
     }
 
     /// Writes the record durably.
@@ -103,15 +101,17 @@ impl RebuildRecord {
     /// The commit a system was built from.
     #[must_use]
     pub fn commit_of(&self, system: &Path) -> Option<CommitId> {
-        let build = self.builds.iter().find(|build| build.out == system)?;
-        build.commit
+        self.build_of(system)?.commit
     }
 
     /// The units that had failed before a system was activated, if that is known.
     #[must_use]
     pub fn failed_before(&self, system: &Path) -> Option<&[String]> {
-        let build = self.builds.iter().find(|build| build.out == system)?;
-        build.failed_before.as_deref()
+        self.build_of(system)?.failed_before.as_deref()
+    }
+
+    fn build_of(&self, system: &Path) -> Option<&Build> {
+        self.builds.iter().find(|build| build.out == system)
     }
 
     /// Records which units had failed before a system was activated.

@@ -50,20 +50,20 @@ pub(super) fn run(context: &RebuildContext<'_>, system: &Path) -> Result<(), Err
     }
     let program = system.join("bin/switch-to-configuration");
     let command = context.command(&program, vec!["check".into()]);
-    let (code, finished) = context.run(&command.output(Output::Quiet))?;
+    let (_, finished) = context.run(&command.output(Output::Quiet))?;
     match failed_check(&finished) {
-        Some(name) if code != 0 => Err(ErrorKind::PreSwitchCheck {
+        Some(name) => Err(ErrorKind::PreSwitchCheck {
             name,
             tail: finished.tail,
         }),
         // Another activation holds the lock, or an older program that does not know `check`: neither says anything
         // against the switch.
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
 /// The check that failed, from the output of `switch-to-configuration`, where one did.
-pub(super) fn failed_check(finished: &Finished) -> Option<String> {
+fn failed_check(finished: &Finished) -> Option<String> {
     if finished.end == End::Exited(0) {
         return None;
     }

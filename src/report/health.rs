@@ -37,7 +37,7 @@ fn about(text: &mut String, check: &CheckResult, width: usize) {
     } = check;
     let word = if *passed { "passed" } else { "failed" };
     // Writing to a string cannot fail.
-    let _ = write!(text, "{word}   {name:width$}  {:7}", kind.as_str());
+    let _ = write!(text, "{word}   {name:width$}  {:7}", kind.to_string());
     if *tries > 1 {
         let _ = write!(text, "  {tries} tries in {seconds} s");
     }
