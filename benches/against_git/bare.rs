@@ -88,6 +88,8 @@ async fn post(client: &Client, url: &str, lines: &[&str]) -> Vec<u8> {
             header::CONTENT_TYPE,
             "application/x-git-upload-pack-request",
         )
+        // A host answers the endpoints of git to git alone.
+        .header(header::USER_AGENT, "git/bare")
         .header("git-protocol", "version=2")
         .body(body);
     let answer = request.send().await.unwrap().error_for_status().unwrap();
