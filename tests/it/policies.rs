@@ -11,60 +11,46 @@ mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::common::env::{Output, Sandbox};
+use crate::common::env::Output;
 use crate::common::repo::Repo;
 use crate::common::snapshot::{Node, TreeSnapshot};
+use crate::common::world::World;
 use table::{Before, Known, Policy, Row, What, rows};
 
-/// A repository, a target and its state, with the settings that the paths of the rows need. Its
-/// commands have the policy as an option.
+/// A world with the settings that the paths of the rows need, whose syncs have the policy as an option.
 struct PolicyRun {
-    sandbox: Sandbox,
-    repo: Repo,
+    world: World,
     policy: Policy,
 }
 
 impl PolicyRun {
     fn new(policy: Policy) -> Self {
-        let sandbox = Sandbox::new();
-        sandbox.config(
+        let repo = Repo::new();
+        repo.write("flake.nix", "{ }");
+        let world = World::local(&repo).with(
             r#"
             protect = ["modules/*-local.nix"]
             executable = ["scripts/**/*.sh"]
             exclude = ["/var/"]
             "#,
         );
-        let repo = Repo::new();
-        repo.write("flake.nix", "{ }");
-        Self {
-            sandbox,
-            repo,
-            policy,
-        }
-    }
-
-    fn run(&self, command: &str, args: &[&str]) -> Output {
-        let path = self.repo.path().display().to_string();
-        let words = [&[command, "--repo", &path], args].concat();
-        self.sandbox.run(&words)
+        Self { world, policy }
     }
 
     fn sync(&self, args: &[&str]) -> Output {
-        self.run(
-            "sync",
-            &[&["--local-edits", self.policy.word()], args].concat(),
-        )
+        let policy = ["--local-edits", self.policy.word()];
+        self.world.sync(&[&policy, args].concat())
     }
 
     /// Stages in the repository what the commit has at the path of a row, in place of `was`.
     fn stage(&self, row: &Row, was: &What, what: &What) {
         if was != what {
-            self.repo.remove(&row.path);
+            self.world.repo.remove(&row.path);
             for (path, node) in what.nodes(row) {
                 match node {
-                    Node::File(0o755, content) => self.repo.write_exec(path, content),
-                    Node::File(_, content) => self.repo.write(path, content),
-                    Node::Link(to) => self.repo.symlink(path, to),
+                    Node::File(0o755, content) => self.world.repo.write_exec(path, content),
+                    Node::File(_, content) => self.world.repo.write(path, content),
+                    Node::Link(to) => self.world.repo.symlink(path, to),
                     Node::Directory(_) | Node::Special => continue,
                 };
             }
@@ -73,14 +59,14 @@ impl PolicyRun {
 
     /// What is at the path of a row.
     fn at(&self, row: &Row) -> BTreeMap<String, Node> {
-        at(&self.sandbox.target_tree(), row)
+        at(&self.world.target_tree(), row)
     }
 
     /// Makes the path of a row what its column `here` says; does nothing where it is so already.
     fn edit(&self, row: &Row) {
         let wanted = row.local.nodes(row);
         if self.at(row) != wanted {
-            let target = self.sandbox.target();
+            let target = self.world.target();
             remove(&target.join(&row.path));
             for (path, node) in wanted {
                 write(&target.join(path), &node);
@@ -90,7 +76,7 @@ impl PolicyRun {
 
     /// The local edits that the newest update has replaced.
     fn replaced(&self) -> BTreeSet<String> {
-        let history = self.run("history", &["--json"]).ok().json();
+        let history = self.world.json(&["history"]);
         let edits = history[0]["edits"].as_array().unwrap().iter();
         edits
             .map(|path| path.as_str().unwrap().to_owned())
@@ -149,25 +135,25 @@ fn proves_the_cells_that_go_through(policy: Policy, known: Known) {
         .iter()
         .filter(|row| row.known == known && !row.stops(policy))
         .collect();
-    let world = PolicyRun::new(policy);
+    let run = PolicyRun::new(policy);
     for row in &rows {
-        world.stage(row, &What::Nothing, &row.base);
+        run.stage(row, &What::Nothing, &row.base);
     }
     if known == Known::Base {
-        world.repo.commit("base");
-        let _ = world.sync(&[]).ok();
+        run.world.repo.commit("base");
+        let _ = run.sync(&[]).ok();
     }
     for row in &rows {
-        world.stage(row, &row.base, &row.remote);
+        run.stage(row, &row.base, &row.remote);
     }
-    world.repo.commit("remote");
+    run.world.repo.commit("remote");
     for row in &rows {
-        world.edit(row);
+        run.edit(row);
     }
 
     // Without it only the first ones are named.
-    let output = world.sync(&["--verbose"]).ok();
-    let after = world.sandbox.target_tree();
+    let output = run.sync(&["--verbose"]).ok();
+    let after = run.world.target_tree();
     let mut wrong = Vec::new();
     let mut kept = BTreeMap::new();
     for row in &rows {
@@ -180,7 +166,7 @@ fn proves_the_cells_that_go_through(policy: Policy, known: Known) {
             kept.insert(row.local.edited_path(row), *row);
         }
     }
-    let replaced = world.replaced();
+    let replaced = run.replaced();
     for path in replaced.symmetric_difference(&kept.keys().cloned().collect()) {
         wrong.push(format!("{path} was kept: {}", replaced.contains(path)));
     }
@@ -190,25 +176,25 @@ fn proves_the_cells_that_go_through(policy: Policy, known: Known) {
             wrong.push(format!("{path} is not named"));
         }
     }
-    let again = world.sync(&[]).ok();
+    let again = run.sync(&[]).ok();
     assert!(again.stdout.contains("nothing to do"), "{}", again.masked());
-    world.sandbox.target_tree().assert_same(&after);
+    run.world.target_tree().assert_same(&after);
 
     let (safe, displaced): (BTreeMap<_, _>, BTreeMap<_, _>) = kept
         .into_iter()
         .partition(|(_, row)| row.outcome(policy).before == Before::Kept);
     if !safe.is_empty() {
         let paths: Vec<&str> = safe.keys().map(String::as_str).collect();
-        let _ = world.run("restore", &paths).ok();
+        let _ = run.world.run(&[&["restore"], &paths[..]].concat()).ok();
     }
     for row in safe.values() {
-        let found = world.at(row);
+        let found = run.at(row);
         if found != row.local.nodes(row) {
             wrong.push(format!("{row}: {found:?} restored"));
         }
     }
     for (path, row) in displaced {
-        let output = world.run("restore", &[&path]).code(8);
+        let output = run.world.run(&["restore", &path]).code(8);
         let kept = output
             .stderr
             .split('`')
@@ -217,7 +203,7 @@ fn proves_the_cells_that_go_through(policy: Policy, known: Known) {
             panic!("{row}");
         };
         assert_eq!(std::fs::read(kept.unwrap()).unwrap(), edit, "{row}");
-        assert_eq!(world.at(row), row.outcome(policy).what.nodes(row), "{row}");
+        assert_eq!(run.at(row), row.outcome(policy).what.nodes(row), "{row}");
     }
     assert!(wrong.is_empty(), "{policy:?}:\n{}", wrong.join("\n"));
 }
@@ -229,23 +215,23 @@ fn proves_the_cells_that_stop(policy: Policy, known: Known) {
         .iter()
         .filter(|row| row.known == known && row.stops(policy))
         .collect();
-    let world = PolicyRun::new(policy);
+    let run = PolicyRun::new(policy);
     for row in &rows {
-        world.stage(row, &What::Nothing, &row.base);
+        run.stage(row, &What::Nothing, &row.base);
     }
-    world.repo.commit("base");
+    run.world.repo.commit("base");
     if known == Known::Base {
-        let _ = world.sync(&[]).ok();
+        let _ = run.sync(&[]).ok();
     }
     for row in rows {
         let branch = format!("row-{}", row.number);
-        world.repo.branch(&branch).checkout(&branch);
-        world.stage(row, &row.base, &row.remote);
-        world.repo.commit(&branch);
-        world.repo.checkout("main");
-        world.edit(row);
-        let before = world.sandbox.target_tree();
-        let stopped = world.sync(&["--ref", &branch]).code(8);
+        run.world.repo.branch(&branch).checkout(&branch);
+        run.stage(row, &row.base, &row.remote);
+        run.world.repo.commit(&branch);
+        run.world.repo.checkout("main");
+        run.edit(row);
+        let before = run.world.target_tree();
+        let stopped = run.sync(&["--ref", &branch]).code(8);
         let named: Vec<&str> = stopped
             .stderr
             .lines()
@@ -256,8 +242,8 @@ fn proves_the_cells_that_stop(policy: Policy, known: Known) {
             "{row}: {}",
             stopped.masked()
         );
-        world.sandbox.target_tree().assert_same(&before);
-        let target = world.sandbox.target();
+        run.world.target_tree().assert_same(&before);
+        let target = run.world.target();
         remove(&target.join(&row.path));
         for (path, node) in row.base.nodes(row) {
             write(&target.join(path), &node);

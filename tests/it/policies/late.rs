@@ -6,23 +6,18 @@ use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::common::env::Sandbox;
-use crate::common::repo::Repo;
 use crate::common::snapshot::TreeSnapshot;
+use crate::common::world::World;
 
-/// A machine whose sync can be stopped by strace between its commit point and its end.
-struct LateEdit {
-    sandbox: Sandbox,
-    repo: Repo,
-}
+/// A world whose sync can be stopped by strace between its commit point and its end.
+struct LateEdit(World);
 
 impl LateEdit {
     /// A target at the first of two commits.
     fn new() -> Self {
-        let (sandbox, repo) = (Sandbox::new(), Repo::small());
-        sandbox.link_tool("strace");
-        let world = Self { sandbox, repo };
-        let _ = world.sandbox.run(&world.sync(&[])).ok();
+        let world = World::small();
+        world.link_tool("strace");
+        let world = world.synced();
         world
             .repo
             .write("flake.nix", "{ second = true; }\n")
@@ -30,20 +25,15 @@ impl LateEdit {
             .write("modules/base.nix", "{ second = true; }\n")
             .remove("scripts/run.sh")
             .commit("second");
-        world
-    }
-
-    fn sync<'a>(&'a self, args: &[&'a str]) -> Vec<&'a str> {
-        let repo = self.repo.path().to_str().unwrap();
-        [&["sync", "--repo", repo], args].concat()
+        Self(world)
     }
 
     /// The system call that is the commit point, and its number among the calls of its kind.
     fn commit_point(&self) -> (String, usize) {
-        let log = self.sandbox.root().join("renames");
+        let log = self.0.root().join("renames");
         let trace = "trace=rename,renameat,renameat2";
         let strace = ["strace", "-qq", "-o", log.to_str().unwrap(), "-e", trace];
-        let output = self.sandbox.process(&strace, &self.sync(&[])).output();
+        let output = self.0.process(&strace, &["sync"]).output();
         assert!(output.unwrap().status.success());
         let log = std::fs::read_to_string(log).unwrap();
         let name = |line: &str| line.split_once('(').map(|(name, _)| name.to_owned());
@@ -59,15 +49,15 @@ impl LateEdit {
     /// A sync whose target is edited once it has passed its commit point: its exit code, and what it printed.
     fn edited_meanwhile(&self, args: &[&str], edit: impl FnOnce()) -> (Option<i32>, String) {
         let (call, when) = Self::new().commit_point();
-        let log = self.sandbox.root().join("log");
+        let log = self.0.root().join("log");
         rustix::fs::mkfifoat(rustix::fs::CWD, &log, 0o600.into()).unwrap();
         let trace = format!("trace={call}");
         let inject = format!("inject={call}:signal=SIGSTOP:when={when}");
         let log = log.to_str().unwrap();
         let strace = ["strace", "-qq", "-o", log, "-e", &trace, "-e", &inject];
         let run = self
-            .sandbox
-            .process(&strace, &self.sync(args))
+            .0
+            .process(&strace, &[&["sync"], args].concat())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
@@ -87,7 +77,7 @@ impl LateEdit {
     }
 
     fn edit(&self) {
-        self.sandbox
+        self.0
             .edit("modules/base.nix", "{ late = true; }\n")
             .edit("scripts/run.sh", "late\n")
             .edit("new.nix", "{ late = 2; }\n")
@@ -100,7 +90,7 @@ fn a_late_edit_is_kept_and_reported_and_the_target_is_the_commit() {
     let world = LateEdit::new();
     let (code, text) = world.edited_meanwhile(&[], || world.edit());
     assert_eq!(code, Some(8), "{text}");
-    let kept = world.sandbox.state().join("conflicts/000002");
+    let kept = world.0.state().join("conflicts/000002");
     for (path, content) in [
         ("modules/base.nix", "{ late = true; }\n"),
         ("scripts/run.sh", "late\n"),
@@ -114,14 +104,14 @@ fn a_late_edit_is_kept_and_reported_and_the_target_is_the_commit() {
         );
         assert!(text.contains(&line), "{path}: {text}");
     }
-    let tree = world.sandbox.target_tree();
+    let tree = world.0.target_tree();
     assert!(tree.get("mine.nix").is_some(), "it was in nobody's way");
     tree.without(|path| path == "mine.nix")
-        .assert_same(&TreeSnapshot::of_commit(&world.repo, "main"));
-    let status = world.sandbox.run(&["status"]).ok();
+        .assert_same(&TreeSnapshot::of_commit(&world.0.repo, "main"));
+    let status = world.0.run(&["status"]).ok();
     let line = format!("kept      late edits in {}", kept.display());
     assert!(status.stdout.contains(&line), "{}", status.masked());
-    let again = world.sandbox.run(&world.sync(&[])).ok();
+    let again = world.0.sync(&[]).ok();
     assert!(again.stdout.contains("nothing to do"), "{}", again.masked());
 }
 

@@ -8,9 +8,8 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::remove;
-use crate::common::env::Sandbox;
-use crate::common::repo::Repo;
 use crate::common::snapshot::{Node, TreeSnapshot};
+use crate::common::world::World;
 
 const PATHS: [&str; 6] = ["a", "d", "d/a", "d/e/f", "d/e", "x-local.nix"];
 
@@ -40,10 +39,9 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A machine on which the steps of one sequence are done, with the edits that must not be lost.
+/// A world in which the steps of one sequence are done, with the edits that must not be lost.
 struct Sequence {
-    sandbox: Sandbox,
-    repo: Repo,
+    world: World,
     /// Every edit that exists somewhere, by its content.
     edits: BTreeSet<Vec<u8>>,
     count: usize,
@@ -51,11 +49,8 @@ struct Sequence {
 
 impl Sequence {
     fn new() -> Self {
-        let (sandbox, repo) = (Sandbox::new(), Repo::small());
-        sandbox.config("protect = ['*-local.nix']");
         Self {
-            sandbox,
-            repo,
+            world: World::small().with("protect = ['*-local.nix']"),
             edits: BTreeSet::new(),
             count: 0,
         }
@@ -63,8 +58,8 @@ impl Sequence {
 
     /// All contents in the target and in what the program has kept.
     fn contents(&self) -> BTreeSet<Vec<u8>> {
-        let aside = ["undo", "conflicts"].map(|name| self.sandbox.state().join(name));
-        [self.sandbox.target(), aside[0].clone(), aside[1].clone()]
+        let aside = ["undo", "conflicts"].map(|name| self.world.state().join(name));
+        [self.world.target(), aside[0].clone(), aside[1].clone()]
             .iter()
             .flat_map(|root| TreeSnapshot::of(root).nodes().clone())
             .filter_map(|(_, node)| match node {
@@ -76,7 +71,7 @@ impl Sequence {
 
     fn take(&mut self, step: &Step) {
         self.count += 1;
-        let target = self.sandbox.target();
+        let target = self.world.target();
         match step {
             Step::Edit(path) => {
                 let content = format!("edit {}", self.count);
@@ -90,34 +85,33 @@ impl Sequence {
                 self.forget_what_somebody_destroyed();
             }
             Step::Commit(path, is_there) => {
-                self.repo.remove(path);
+                self.world.repo.remove(path);
                 if *is_there {
                     // In git a file takes the place of a directory, and the other way round.
                     for above in ["d", "d/e"].iter().filter(|above| path.len() > above.len()) {
                         if self.is_file_in_repo(above) {
-                            self.repo.remove(above);
+                            self.world.repo.remove(above);
                         }
                     }
-                    self.repo.write(path, format!("commit {}", self.count));
+                    self.world
+                        .repo
+                        .write(path, format!("commit {}", self.count));
                 }
-                self.repo.commit(&format!("step {}", self.count));
+                self.world.repo.commit(&format!("step {}", self.count));
             }
             Step::Sync(policy) => {
                 let anything = ["--allow-mass-delete", "--resume"];
-                self.run(
-                    "sync",
-                    &[&["--local-edits", policy], &anything[..]].concat(),
-                );
+                self.run(&[&["sync", "--local-edits", policy], &anything[..]].concat());
             }
             Step::Rollback(count, policy) => {
-                self.run("rollback", &[&count.to_string(), "--local-edits", policy]);
+                self.run(&["rollback", &count.to_string(), "--local-edits", policy]);
             }
-            Step::Restore(path) => self.run("restore", &[path]),
+            Step::Restore(path) => self.run(&["restore", path]),
         }
     }
 
     fn is_file_in_repo(&self, path: &str) -> bool {
-        let rows = self.repo.ls_tree("main");
+        let rows = self.world.repo.ls_tree("main");
         rows.iter().any(|row| row.path == path.as_bytes())
     }
 
@@ -127,26 +121,21 @@ impl Sequence {
         self.edits.retain(|edit| contents.contains(edit));
     }
 
-    fn run(&self, command: &str, args: &[&str]) {
-        let path = self.repo.path().display().to_string();
-        let before = self.sandbox.target_tree();
-        let words = [&[command, "--repo", &path], args].concat();
-        let output = self.sandbox.run(&words);
+    fn run(&self, args: &[&str]) {
+        let before = self.world.target_tree();
+        let output = self.world.run(args);
         match output.code {
             Some(0) => {}
             // A conflict, or nothing that could be undone or put back.
-            Some(8 | 1) => self.sandbox.target_tree().assert_same(&before),
-            _ => panic!("{command} {args:?}: {}", output.masked()),
+            Some(8 | 1) => self.world.target_tree().assert_same(&before),
+            _ => panic!("{args:?}: {}", output.masked()),
         }
         let contents = self.contents();
         for edit in &self.edits {
             let edit_text = String::from_utf8_lossy(edit);
-            assert!(
-                contents.contains(edit),
-                "{command} {args:?} lost `{edit_text}`"
-            );
+            assert!(contents.contains(edit), "{args:?} lost `{edit_text}`");
         }
-        let left = self.sandbox.target_tree().files();
+        let left = self.world.target_tree().files();
         assert!(
             !left.iter().any(|name| name.contains(".hyper-sync")),
             "{left:?}"
