@@ -156,7 +156,7 @@ fn resolve(
     let file = ConfigFile::find(global.config.as_deref(), env)?;
     let resolved = Settings::resolve(overrides, env, file.as_ref())?;
     for name in &resolved.unknown_variables {
-        report.warning(&format!("`{name}` is set, but is no setting"));
+        report.warning(&format!("`{name}` is set, but is not a setting"));
     }
     Ok(resolved)
 }

@@ -1,7 +1,7 @@
-//! Words of others, made fit to print: one place for everything that a remote, another program or a file says.
+//! Makes text from a remote, another program or a file safe to print.
 //!
 //! Such text may hold a secret that was echoed, escape sequences for a terminal, characters that hide or reorder what
-//! is read, bytes that are no text, and twenty megabytes of them. The rules, for every output (stderr, stdout, JSON,
+//! is read, bytes that are not text, and any amount of them. The rules, for every output (stderr, stdout, JSON,
 //! the journal, metrics):
 //!
 //! - **Words and names** in a message or a field for people pass [`words`], [`name`] or [`path`] where they enter it:
@@ -36,7 +36,7 @@ pub use secrets::keep_secret;
 pub(crate) use secrets::{SECRETS, TOKENS};
 pub use unicode::{code_point, is_blank, is_invisible};
 
-/// The most characters of somebody else's words in a message.
+/// The most characters of text from others in a message.
 pub const WORDS_MAX: usize = 300;
 /// The most characters of a message of our own, with all the words in it.
 pub const MESSAGE_MAX: usize = 8000;
@@ -56,13 +56,13 @@ pub fn as_words<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Er
     serializer.serialize_str(&words(text))
 }
 
-/// As [`words`], at most `max` characters: of what is no message and only shows what kind of thing came.
+/// As [`words`], at most `max` characters: for content that is not a message and only shows what kind of response came.
 #[must_use]
 pub fn first_words(text: impl AsRef<[u8]>, max: usize) -> String {
     line(text.as_ref().trim_ascii(), max, &|c| !is_printable(c))
 }
 
-/// A name that was refused or is not ours: as [`words`], and with every gap that is no space shown for what it is.
+/// A name that was refused or is not ours: as [`words`], and with every gap that is not a space escaped.
 #[must_use]
 pub fn name(name: impl AsRef<[u8]>) -> String {
     line(name.as_ref(), WORDS_MAX, &|c| {
@@ -91,7 +91,7 @@ pub fn decode(bytes: &[u8]) -> Cow<'_, str> {
     text.into()
 }
 
-/// A message of our own, with whatever got into it: masked, escaped and cut; its lines and tabs stay.
+/// A message of this program, with the text of others in it: masked, escaped and cut; its lines and tabs stay.
 #[must_use]
 pub fn message(text: &str) -> String {
     line(text.as_bytes(), MESSAGE_MAX, &|c| {
@@ -175,7 +175,7 @@ pub fn twins(one: &str, other: &str) -> String {
         let differs = before..length.saturating_sub(after).max(before);
         let mut shown = String::new();
         for (at, c) in text.chars().enumerate() {
-            // A mark that stands by itself would be drawn on what precedes it.
+            // A combining mark without a base would be drawn on the character before it.
             if !c.is_ascii() && (differs.contains(&at) || is_combining_mark(c)) {
                 shown.extend(c.escape_unicode());
             } else {

@@ -1,8 +1,9 @@
-//! Reading a file by its path, whole, if it is what it should be and nobody had a hand in it who should not.
+//! Reads a file by its path, whole, if its kind, owner and mode are as required, so that no other user can have changed
+//! it.
 //!
-//! What is judged is the file that was opened, so it cannot be exchanged for another one in between. Only regular files
-//! are read, never without a bound, and opening one does not wait. What is something else is not even opened, as far as
-//! an `lstat` before can prevent: for some devices that would have an effect.
+//! The file that was opened is checked, so it cannot be exchanged for another one in between. Only regular files
+//! are read, never without a bound, and opening one does not wait. Anything else is not even opened, as far
+//! as an `lstat` before can prevent it, because opening some devices has an effect.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -19,7 +20,7 @@ mod error;
 
 pub use error::{TrustedFile, Untrusted, UntrustedReason};
 
-/// What a file must be like.
+/// The requirements on a file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FileRequirements {
     /// Whether a symlink is followed.
@@ -45,7 +46,7 @@ pub(crate) enum Owner {
 }
 
 impl FileRequirements {
-    /// For a file that anybody may have laid down, as the administrator pleases: of at most `limit` bytes.
+    /// For a file of any owner: of at most `limit` bytes.
     pub(crate) const fn anyone(limit: u64) -> Self {
         Self {
             symlink: true,
@@ -149,7 +150,7 @@ fn kind(stat: &Stat) -> Result<(), UntrustedReason> {
     }
 }
 
-/// The judgement of user 1000 on a file of this mode and owner.
+/// The result of the check by user 1000 of a file of this mode and owner.
 #[cfg(test)]
 pub(crate) fn judgement(
     mode: u32,

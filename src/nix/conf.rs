@@ -3,7 +3,7 @@
 /// How many files are included, all in all; they may include themselves, and more than once.
 const INCLUDES_MAX: u32 = 64;
 
-/// The features a text turns on, upon those that are on already.
+/// The features that are on: those of the text added to those that were on already.
 ///
 /// `include` gives the text of an included file by its name, as written.
 pub fn experimental_features(
@@ -33,7 +33,7 @@ fn read(
                     read(&text, on, include, left);
                 }
             }
-            // Nix wants spaces around the sign.
+            // Nix requires spaces around the sign.
             (Some("experimental-features"), Some("=")) => {
                 *on = words.map(str::to_owned).collect();
             }

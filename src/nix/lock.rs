@@ -4,8 +4,8 @@
 //! reported before a build, with its place.
 //!
 //! Where the target is an input, Nix builds the copy whose hash is in the lock file, whatever lies in the target
-//! now: a lock file that is older than the tree builds the old tree and reports success. Only that hash is ours to
-//! write, and it is put into the file directly, since `nix flake update` would also move what the target itself
+//! now: a lock file that is older than the tree builds the old tree and reports success. Only that hash is
+//! written, directly into the file, since `nix flake update` would also move what the target itself
 //! depends on, nixpkgs with it. Nix writes its lock files sorted and indented by two, and so do we.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use crate::text;
 /// The formats Nix reads (`src/libflake/lockfile.cc`); it writes the last one.
 const VERSIONS: std::ops::RangeInclusive<u32> = 5..=7;
 /// How many `follows` lead from an input to its node, all in all, before they count as circular. Each may name several
-/// inputs that follow others, so that a bound on their depth alone would be none on the time they take.
+/// inputs that follow others, so that a limit of their depth alone would not limit the time.
 const FOLLOWS_MAX: u32 = 1000;
 
 /// A lock file. What is not read here is kept, so that it is written back whole.
@@ -42,7 +42,7 @@ pub struct FlakeInput {
     /// What it is locked to; the root is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub locked: Option<Locked>,
-    /// What the flake asks for.
+    /// The reference as the flake declares it.
     #[serde(skip_serializing_if = "Option::is_none")]
     original: Option<Value>,
     /// Absent means true.
@@ -74,7 +74,7 @@ enum Reference {
     Follows(Vec<String>),
 }
 
-/// Why Nix would not take a lock file.
+/// Why Nix would refuse a lock file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LockFault {
     /// It is not JSON, or not that of a lock file.
@@ -102,7 +102,7 @@ pub enum LockFault {
     /// An input that is locked to nothing.
     #[error("`{}` is not locked", text::name(.0))]
     Unlocked(String),
-    /// A hash that is none.
+    /// A value that is not a hash.
     #[error("the `narHash` of `{}` is not a SHA-256 hash", text::name(.0))]
     NarHash(String),
 }
@@ -113,7 +113,7 @@ impl FlakeLock {
         let lock: Self = serde_json::from_str(text).map_err(|error| LockFault::Json {
             position: Position {
                 line: error.line(),
-                // At the very begin of the text serde counts from zero.
+                // serde counts from zero at the start of the text.
                 column: error.column().max(1),
             },
             cause: cause(&error),
@@ -179,7 +179,7 @@ impl FlakeLock {
         }
     }
 
-    /// Whether everything that `other` locks, but for `ours`, is locked to the same here.
+    /// Whether everything that `other` locks, except `ours`, is locked to the same here.
     #[must_use]
     pub fn keeps(&self, other: &Self, ours: &[String]) -> bool {
         let ours: Vec<&str> = ours.iter().filter_map(|name| other.key(name)).collect();

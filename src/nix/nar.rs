@@ -3,7 +3,7 @@
 //! A NAR is the directory as one stream (Dolstra's thesis, figure 5.2): every name and content with its length before it,
 //! padded to eight bytes, names in the order of their bytes. It is written here because what is hashed may be a
 //! directory that others write in: each entry is opened below the directory it was found in, no symlink is followed,
-//! nothing waits, and there is a bound.
+//! no call blocks, and the amount is limited.
 //!
 //! Limits: only what a NAR can hold may lie there (no FIFO, socket or device).
 
@@ -22,7 +22,7 @@ use crate::text;
 /// The most that is hashed: a directory that Nix copies to its store at every build is far smaller.
 const BYTES_MAX: u64 = 4 << 30;
 const ENTRIES_MAX: u64 = 1_000_000;
-/// As deep as a path can be at all (`PATH_MAX`) with names of some length.
+/// Deeper than a path with names of usual length can be (`PATH_MAX`).
 const DEPTH_MAX: u32 = 256;
 
 /// The NAR hash of a file tree.
@@ -77,7 +77,7 @@ impl Serialize for NarHash {
     }
 }
 
-/// A NAR on its way into the hash.
+/// Writes a NAR into the hash.
 struct Archive {
     hasher: Sha256,
     bytes: u64,

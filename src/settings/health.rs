@@ -20,7 +20,7 @@ const CHECKS: &str = "health.checks";
 const RESERVED: &[&str] = &["units", "remote"];
 /// Longer names do not fit into a table of results.
 const NAME_MAX: usize = 60;
-/// A service that starts slowly, a certificate that is fetched first; what takes longer is no healthy machine.
+/// A service that starts slowly, a certificate that is fetched first; a machine that takes longer is not healthy.
 const WITHIN: Duration = Duration::from_secs(2 * 60);
 /// An answer of the machine itself takes milliseconds, one of another machine seconds.
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -307,7 +307,8 @@ fn limits(layers: &mut Layers<'_>) -> Limits {
 /// What is accepted from the remote.
 #[derive(Debug, Clone)]
 pub struct Trust {
-    /// Whose signature the commit that is synced needs (OpenSSH `allowed_signers` or a GPG keyring); `None`: nobody's.
+    /// Whose signature the commit that is synced needs (OpenSSH `allowed_signers` or a GPG keyring); `None`: none is
+    /// required.
     pub signers: Option<PathBuf>,
     /// Whether symlinks may lead out of the tree.
     pub symlinks: Symlinks,

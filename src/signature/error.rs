@@ -62,7 +62,7 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
-    /// `ssh-keygen` or `gpgv` was ended before it could say anything.
+    /// `ssh-keygen` or `gpgv` was ended before it printed a result.
     #[error("`{program}` did not check the signature: {end}")]
     #[diagnostic(
         code(hyper_sync::signature::unfinished),
@@ -84,7 +84,7 @@ pub enum Error {
         help("nothing was written; run again to go on")
     )]
     Interrupted,
-    /// The files that it reads cannot be laid down.
+    /// The files that it reads cannot be written.
     #[error("cannot write `{}`", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::signature::scratch),
@@ -93,7 +93,7 @@ pub enum Error {
     Scratch {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// No signature at all.
@@ -124,7 +124,7 @@ pub enum Error {
         /// What is listed.
         listed: &'static str,
     },
-    /// More than one signature: which one counts would be a matter of taste.
+    /// More than one signature: nothing defines which one counts.
     #[error("commit {commit} has more than one signature")]
     #[diagnostic(
         code(hyper_sync::signature::several),
@@ -134,7 +134,7 @@ pub enum Error {
         /// The commit.
         commit: CommitId,
     },
-    /// The signature does not hold.
+    /// The signature is not valid.
     #[error("commit {commit} has a bad signature: {}", text::words(.cause))]
     #[diagnostic(
         code(hyper_sync::signature::bad),

@@ -1,8 +1,8 @@
 //! OpenPGP signatures, checked by `gpgv` against a keyring of our own.
 //!
-//! `gpgv` asks no network, no agent and no web of trust: what is in the keyring is trusted. Its exit code says only
-//! that the signature adds up, also where the key is expired or revoked; so its status lines decide, and exactly one
-//! verdict is taken. It does not read armored keyrings, hence [`Keyring::detect`].
+//! `gpgv` uses no network, no agent and no web of trust: what is in the keyring is trusted. Its exit code is 0 for a
+//! valid signature even if the key is expired or revoked; so its status lines decide, and exactly one verdict is
+//! accepted. It does not read armored keyrings, hence [`Keyring::detect`].
 
 use super::program::Workplace;
 use super::signed::Signed;
@@ -10,15 +10,15 @@ use super::{Error, Signer, armor};
 use crate::git::CommitId;
 use crate::text::words;
 
-/// What checks these signatures.
+/// The program that checks these signatures.
 pub(super) const PROGRAM: &str = "gpgv";
-/// What begins each status line (`doc/DETAILS` of `GnuPG`).
+/// The prefix of each status line (`doc/DETAILS` of `GnuPG`).
 const STATUS: &str = "[GNUPG:] ";
 /// SHA-256, 384, 512, 224 and SHA3-256, 512 (RFC 9580 §9.5). The others are MD5, SHA-1 and RIPEMD-160.
 const HASHES: &[&str] = &["8", "9", "10", "11", "12", "14"];
-/// A signature of bytes as they are. That of a text (`01`) leaves line ends open.
+/// A signature of the exact bytes. One of text (`01`) does not cover how lines end.
 const CLASS_BINARY: &str = "00";
-/// What `ERRSIG` gives as its cause where the key is unknown.
+/// The cause in `ERRSIG` where the key is unknown.
 const CAUSE_NO_KEY: &str = "9";
 
 /// A keyring as `gpgv` reads it: transferable public keys one after the other, or a keybox.
@@ -70,7 +70,7 @@ impl Keyring {
             &[
                 "--homedir",
                 ".",
-                // With a slash, for a bare name is looked for in the home directory.
+                // With a slash, because `gpgv` searches for a bare name in the home directory.
                 "--keyring",
                 "./keyring",
                 "--status-fd",
@@ -126,7 +126,7 @@ fn read_status(
             .as_ref()
             .and_then(|fields| fields.get(number).copied())
     };
-    // The primary key's, by which people know it, where a subkey has signed.
+    // The primary key's where a subkey has signed: it is the one that people publish.
     let key = field(9).or(field(0)).unwrap_or(id).to_owned();
     let refused = |cause: &str| Error::KeyRefused {
         commit,
@@ -151,7 +151,7 @@ fn read_status(
         }
     }
     if field(8) != Some(CLASS_BINARY) {
-        return Err(bad("it is no signature of bytes as they are".to_owned()));
+        return Err(bad("it does not sign the exact bytes".to_owned()));
     }
     if !field(7).is_some_and(|hash| HASHES.contains(&hash)) {
         return Err(bad("its hash algorithm is broken".to_owned()));
@@ -162,7 +162,7 @@ fn read_status(
     })
 }
 
-/// The last thing that `gpgv` says is what stopped it.
+/// The last line that `gpgv` prints is the cause of its failure.
 fn complaint(said: &str) -> String {
     let line = said.lines().last().unwrap_or("no reason was given").trim();
     words(line.strip_prefix("gpgv: ").unwrap_or(line))

@@ -1,8 +1,8 @@
 //! SSH signatures, checked by `ssh-keygen -Y verify`.
 //!
-//! The `allowed_signers` file is read here too: a line that `ssh-keygen` would pass over in silence is an error of
-//! configuration, and the key that is in a signature is looked up, so that each refusal can say what it is about.
-//! `ssh-keygen` decides alone whether a signature holds and whether a line's options let it pass. It is not asked for the
+//! The `allowed_signers` file is read here too: a line that `ssh-keygen` would skip without a message is an error of
+//! configuration, and the key that is in a signature is looked up, so that each error can name it.
+//! Only `ssh-keygen` decides whether a signature is valid and whether a line's options allow it. It is not asked for the
 //! principals first (`-Y find-principals`), as git does: it succeeds past a broken line, and fails for a key that has
 //! expired in the same way as for one that is not listed.
 //!
@@ -17,9 +17,9 @@ use super::{Error, Signer, armor};
 use crate::git::Commit;
 use crate::text::words;
 
-/// What checks these signatures.
+/// The program that checks these signatures.
 pub(super) const PROGRAM: &str = "ssh-keygen";
-/// What git signs under, so that a signature made for something else does not pass for a commit's.
+/// The namespace of git's signatures, so that a signature made for another purpose is not accepted for a commit.
 const NAMESPACE: &str = "git";
 /// The name of every signer in the file that `ssh-keygen` gets.
 const PRINCIPAL: &str = "signer";
@@ -116,7 +116,7 @@ impl AllowedSigners {
                 key,
             });
         }
-        // Is it the signature, or what the file says about its key?
+        // Distinguishes a bad signature from a key that the file does not allow.
         let intact = workplace.run(
             PROGRAM,
             &["-Y", "check-novalidate", "-n", NAMESPACE, "-s", "signature"],
@@ -269,7 +269,7 @@ fn verify_time(seconds: i64) -> Option<String> {
     (seconds > 0).then(|| format!("-Overify-time={text}"))
 }
 
-/// The first line of what `ssh-keygen` says is the most telling.
+/// The first line that `ssh-keygen` prints names the cause.
 fn complaint(said: &str) -> String {
     let line = said.lines().next().unwrap_or("no reason was given").trim();
     match line.strip_prefix("signers:") {

@@ -26,7 +26,7 @@ const MASK: &str = "***";
 const SECRET_MIN: usize = 6;
 /// As much of a secret's beginning is taken for it where the text is cut off.
 const BEGINNING_MIN: usize = 8;
-/// A prefix of [`TOKENS`] with less behind it is somebody who writes about tokens.
+/// A prefix of [`TOKENS`] with fewer characters after it is not a token.
 const TOKEN_MIN: usize = 6;
 /// What an address in a text ends with, besides white space: none of it is part of one, but for quotes that stand around.
 const ENDS: &[char] = &['"', '`', '<', '>', '\\', '…'];
@@ -101,7 +101,7 @@ fn tokens(text: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// User and password of an address, and the values of its query that open a door.
+/// User and password of an address, and the values of its query that give access.
 fn addresses(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     for (colon, separator) in text.match_indices("://") {

@@ -1,4 +1,4 @@
-//! Characters that a reader does not see, or sees in another place than they stand.
+//! Characters that are invisible, or are displayed in another place than they are in the text.
 
 /// `Default_Ignorable_Code_Point`, from `DerivedCoreProperties.txt` of the Unicode Character Database, the same in all
 /// versions from 14.0.0 to 18.0.0. What is reserved for more of the kind is part of it, so that a new version rarely

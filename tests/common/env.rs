@@ -213,7 +213,7 @@ esac"#,
 }
 
 /// What a run printed, and how it ended.
-#[must_use = "a run that is not looked at proves nothing"]
+#[must_use = "a run whose result is not checked proves nothing"]
 pub struct Output {
     /// The exit code; `None` after a signal.
     pub code: Option<i32>,

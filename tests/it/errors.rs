@@ -219,7 +219,7 @@ things are in. With `--json` they are `code`, `exit` and `help` of `error`; `con
 of each local file that conflicts with an update. The messages here are examples; of a code with several, the first.
 
 - A wrong setting ends a run with 64 where it is one of the command line, and with 2 elsewhere.
-- `hyper_sync::source::tree_refused` is 6 where what came is no tree that git makes, and 7 where the tree is one that
+- `hyper_sync::source::tree_refused` is 6 where what came is not a tree of git, and 7 where the tree is one that
   must not be written.
 - `hyper-sync validate` ends with 1 where 2 stands here: its own 2 means warnings only.
 

@@ -11,7 +11,7 @@
     reason = "a test that cannot set up its world has failed"
 )]
 
-/// What several areas share. A function that no area uses yet is no mistake here.
+/// What several areas share. A function that no area uses yet is not a mistake here.
 #[path = "../common/mod.rs"]
 mod common;
 

@@ -10,7 +10,7 @@ use crate::common::forge::Forge;
 use crate::common::git;
 use crate::common::repo::{Entry, Repo};
 
-/// One of each kind: invisible, of another direction, a gap that is no space, a control character.
+/// One of each kind: invisible, of another direction, a gap that is not a space, a control character.
 const DECEIVING: &str = "\u{ad}\u{34f}\u{61c}\u{115f}\u{180e}\u{200b}\u{200d}\u{2028}\u{202e}\u{2066}\u{3164}\u{fe0f}\u{feff}\u{ffa0}\u{fff0}\u{fffb}\u{1d173}\u{e0041}\u{e0100}\u{a0}\u{1680}\u{2003}\u{202f}\u{3000}\u{2800}\u{85}\u{9b}";
 
 /// A repository whose commits are made of raw trees.

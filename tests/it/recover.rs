@@ -523,9 +523,9 @@ fn the_last_ten_updates_can_be_undone() {
 
 #[test]
 fn kept_updates_take_a_gigabyte_together_at_most() {
-    let told = "000003/bytes-1073741824";
-    let looked_at = "000004/0000000000000000000000000000000000000000";
-    for (large, size) in [(told, 0), (looked_at, 1 << 30)] {
+    let named_size = "000003/bytes-1073741824";
+    let measured = "000004/0000000000000000000000000000000000000000";
+    for (large, size) in [(named_size, 0), (measured, 1 << 30)] {
         let world = LibraryTarget::new();
         for number in 0..5 {
             let tree = tree([("a", file(&format!("version {number}")))]);

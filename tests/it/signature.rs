@@ -694,7 +694,7 @@ fn every_other_openpgp_signature_is_refused() {
     revoked: key_refused: commit [id] is signed by [key], which may not sign it: the key is revoked
     expired: key_refused: commit [id] is signed by [key], which may not sign it: the key has expired
     sha1: bad: commit [id] has a bad signature: its hash algorithm is broken
-    text: bad: commit [id] has a bad signature: it is no signature of bytes as they are
+    text: bad: commit [id] has a bad signature: it does not sign the exact bytes
     two: several: commit [id] has more than one signature
     ");
     // A signed message of the signer is not a signature of this commit.

@@ -123,7 +123,7 @@ pub(crate) fn attack(go_on: impl Fn(usize, usize) -> bool) -> usize {
     let mut now = world.read();
     assert_eq!(now.remove("d/mine"), Some(file("mine")));
     now.retain(|path, node| {
-        // A file that the commit had dropped while it was out of sight is nobody's afterwards, and stays.
+        // A file that the commit had dropped while it was moved away belongs to no commit afterwards, and stays.
         let left_behind = !new.contains_key(path) && old.get(path) == Some(node);
         !left_behind
     });

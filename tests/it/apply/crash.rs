@@ -122,7 +122,7 @@ impl<'a> Trial<'a> {
         let at = |world: &LibraryTarget| world.index().map(|index| index.point.commit);
         trial.start = (world.read_without_staging(), at(&world));
         let before = match operation {
-            // What the update has made of the tree so far is nobody's work.
+            // What the update has made of the tree so far is not an edit.
             Operation::Recovery(_) => vec![&untouched],
             Operation::Update | Operation::Rollback => vec![&untouched, &trial.start.0],
         };
@@ -172,7 +172,7 @@ impl<'a> Trial<'a> {
         let world = self.world();
         let injected = fault.at(at);
         let result = self.run(&world, injected.faults.clone());
-        let told = format!("{result:?}");
+        let shown = format!("{result:?}");
         let must_finish = self.check_result(&world, fault, &injected, result, &context);
 
         let recovered = world
@@ -186,7 +186,7 @@ impl<'a> Trial<'a> {
         let is_undone = Self::is(fault, &now, &self.start.0) && known == self.start.1;
         assert!(
             is_done || (is_undone && !must_finish),
-            "{context}: {told} left {now:#?} and the index at {known:?}"
+            "{context}: {shown} left {now:#?} and the index at {known:?}"
         );
         self.check_tidy(&world, &context);
 
@@ -217,7 +217,7 @@ impl<'a> Trial<'a> {
         let now = world.read_without_staging();
         let recovers = matches!(self.operation, Operation::Recovery(_));
         match (result, fault) {
-            // What nobody is told of. A recovery ends where it would have ended.
+            // No result is printed. A recovery ends where it would have ended.
             (_, Fault::Death) => recovers || !injected.has_failed(),
             (Ok(late), _) => {
                 // Tidying up may fail without harm.
@@ -247,7 +247,7 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// Whether the target is as it should be. Without permission an empty directory stays, and that is no failure.
+    /// Whether the target is as it should be. Without permission an empty directory stays, and that is not a failure.
     fn is(fault: Fault, now: &Tree, wanted: &Tree) -> bool {
         let mut now = now.clone();
         if matches!(fault, Fault::Once(Errno::ACCESS)) {

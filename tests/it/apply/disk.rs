@@ -252,7 +252,7 @@ impl Disk {
     fn names(&mut self, directory: usize) -> &mut Names {
         match &mut self.inodes[directory] {
             Inode::Directory { now, .. } => now,
-            other => panic!("{other:?} is no directory"),
+            other => panic!("{other:?} is not a directory"),
         }
     }
 

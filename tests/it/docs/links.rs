@@ -59,7 +59,10 @@ fn relative_links_lead_to_a_file_and_a_heading() {
             if let Some(anchor) = anchor {
                 let headings = anchors(&read(file.to_str().unwrap()));
                 let is_there = headings.iter().any(|heading| heading == anchor);
-                assert!(is_there, "{document}: {link} is no heading: {headings:?}");
+                assert!(
+                    is_there,
+                    "{document}: {link} is not a heading: {headings:?}"
+                );
             }
             count += 1;
         }

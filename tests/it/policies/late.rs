@@ -105,7 +105,10 @@ fn a_late_edit_is_kept_and_reported_and_the_target_is_the_commit() {
         assert!(text.contains(&line), "{path}: {text}");
     }
     let tree = world.0.target_tree();
-    assert!(tree.get("mine.nix").is_some(), "it was in nobody's way");
+    assert!(
+        tree.get("mine.nix").is_some(),
+        "the update has no file there"
+    );
     tree.without(|path| path == "mine.nix")
         .assert_same(&TreeSnapshot::of_commit(&world.0.repo, "main"));
     let status = world.0.run(&["status"]).ok();

@@ -90,7 +90,7 @@ fn a_server_without_version_2_is_asked_by_version_0() {
     let synced = machine.sync(&old.source(&repo, options()), "main").unwrap();
     assert_eq!(synced.route, Route::Full);
     machine.check(&repo, "main");
-    // Both ways of asking for version 2; then the first connection is used.
+    // Version 2 is requested in both forms; then the first connection is used.
     assert_eq!(old.asked().len(), 2);
     // Version 1 has one line more.
     repo.write("flake.nix", "{ }").commit("next");
