@@ -24,9 +24,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{RwLock, RwLockReadGuard};
 
 use crate::fs::Durability;
-use crate::git::commit;
+use crate::git::commit::CommitFault;
 use crate::git::id::ObjectKind;
-use crate::git::{Commit, CommitId, Oid, TreeId};
+use crate::git::{Commit, CommitId, Oid};
 use crate::text;
 use crate::threads;
 
@@ -164,7 +164,7 @@ impl Store {
     }
 
     /// A commit, parsed and proven.
-    pub fn commit(&self, id: CommitId) -> Result<Option<Commit>, commit::CommitFault> {
+    pub fn commit(&self, id: CommitId) -> Result<Option<Commit>, CommitFault> {
         self.read(ObjectKind::Commit, id.0)
             .map(|raw| Commit::verify(id, &raw))
             .transpose()
@@ -270,11 +270,12 @@ impl Store {
     }
 }
 
-/// The tree of a commit, read beside the process that holds the run lock and proven by the commit's bytes; `None` where they are not in the store, or cannot be read.
+/// A commit, read beside the process that holds the run lock and proven by its bytes; `None` if it is not in the store, or
+/// cannot be read.
 ///
 /// Nothing is written, and what is damaged stays for [`Store::open`] to repair.
 #[must_use]
-pub fn commit_tree(state_dir: &Path, commit: CommitId, blob_limit: u64) -> Option<TreeId> {
+pub fn commit(state_dir: &Path, commit: CommitId, blob_limit: u64) -> Option<Commit> {
     let entries = fs::read_dir(state_dir.join(NAME).join("objects/pack")).ok()?;
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
     paths
@@ -285,7 +286,7 @@ pub fn commit_tree(state_dir: &Path, commit: CommitId, blob_limit: u64) -> Optio
         .filter_map(|path| Pack::open(&path, blob_limit).ok())
         .find_map(|pack| match pack.read(commit.0) {
             Reading::Found(object) if object.kind == ObjectKind::Commit => {
-                Some(Commit::verify(commit, &object.content).ok()?.tree)
+                Commit::verify(commit, &object.content).ok()
             }
             Reading::Found(_) | Reading::Absent | Reading::Damaged(_) => None,
         })

@@ -28,6 +28,7 @@ mod output;
 mod pinned;
 mod pipeline;
 mod record;
+mod revision;
 mod snapshot;
 mod switch_check;
 

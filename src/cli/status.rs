@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::fs::{Directory, Faults, Stat, Target};
 use crate::git::{CommitId, RelPath};
 use crate::lock::RunLock;
-use crate::objects::commit_tree;
+use crate::objects;
 use crate::plan::{Kept, SkipReason};
 use crate::rebuild::{Machine, RebuildRecord, RebuildStatus};
 use crate::report::OutputFormat;
@@ -132,8 +132,9 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
     document.last_sync = SyncState::load(&state)?;
     if let Found::Whole(index) = Index::load(&state)? {
         document.commit = Some(index.point.commit);
-        let tree = commit_tree(state.path(), index.point.commit, settings.limits.blob);
-        document.proven = Some(tree == Some(index.point.tree));
+        let limit = settings.limits.blob;
+        let commit = objects::commit(state.path(), index.point.commit, limit);
+        document.proven = Some(commit.is_some_and(|commit| commit.tree == index.point.tree));
         document.reference = Some(index.point.reference.clone());
         let scanned = edits(settings, &index)
             .and_then(|edits| Ok((edits, kept(settings, &index, document.last_sync.as_ref())?)));

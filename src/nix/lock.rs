@@ -157,10 +157,11 @@ impl FlakeLock {
         })
     }
 
-    /// Gives an input that is locked to a snapshot the path that it is asked for by.
+    /// Gives an input that is locked to a snapshot the path that it is asked for by, and the newest time of that in seconds
+    /// since 1970.
     ///
     /// One that is asked for otherwise than by a path (`git+file:`) is locked as in `old`.
-    pub fn relocate(&mut self, name: &str, old: Option<&Self>) {
+    pub fn relocate(&mut self, name: &str, old: Option<&Self>, last_modified: i64) {
         let former = old.and_then(|old| old.own(name)?.locked.clone());
         let Some(node) = self.own_mut(name) else {
             return;
@@ -169,6 +170,10 @@ impl FlakeLock {
         match (asked("type"), asked("path"), &mut node.locked) {
             (Some("path"), Some(path), Some(locked)) => {
                 locked.rest.insert("path".to_owned(), path.into());
+                locked
+                    .rest
+                    .insert("lastModified".to_owned(), last_modified.into());
+                locked.rest.remove("rev");
             }
             (Some("path"), Some(_), None) => {}
             (_, _, locked) => {

@@ -20,6 +20,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_encode
 use super::context::RebuildContext;
 use super::error::ErrorKind;
 use super::pinned::Pin;
+use super::revision::Revision;
 use crate::fs::{Directory, Faults, content};
 use crate::nix::{Flake, Layout};
 use crate::process::Output;
@@ -120,23 +121,32 @@ impl HostFlake {
         self.layout == Some(Layout::Own)
     }
 
-    /// The flake reference for Nix, with the target's content at `target`.
-    pub(super) fn reference(&self, target: &Path) -> String {
+    /// The flake reference for Nix, with the target's content, which is exactly `revision`, at `target`.
+    pub(super) fn reference(&self, target: &Path, revision: Option<&Revision>) -> String {
         if let Ok(inside) = self.directory.strip_prefix(&self.target)
             && self.is_own()
         {
-            let directory = if inside.as_os_str().is_empty() {
-                String::new()
-            } else {
-                format!("?dir={}", encoded(inside))
-            };
-            return format!("path:{}{directory}", encoded(target));
+            let directory = (!inside.as_os_str().is_empty()).then_some(inside);
+            return path_reference(target, directory, revision);
         }
         if self.in_git {
             return self.directory.display().to_string();
         }
         format!("path:{}", encoded(&self.directory))
     }
+}
+
+/// The reference of a directory for Nix, with the flake in a directory inside it.
+pub(super) fn path_reference(
+    path: &Path,
+    inside: Option<&Path>,
+    revision: Option<&Revision>,
+) -> String {
+    let inside = inside.map(|inside| format!("dir={}", encoded(inside)));
+    let revision = revision.map(Revision::query);
+    let parameters: Vec<String> = inside.into_iter().chain(revision).collect();
+    let mark = if parameters.is_empty() { "" } else { "?" };
+    format!("path:{}{mark}{}", encoded(path), parameters.join("&"))
 }
 
 /// The host flake cannot be used.
@@ -183,7 +193,7 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'+');
 
 /// A path, encoded for a URL.
-pub(super) fn encoded(path: &Path) -> PercentEncode<'_> {
+fn encoded(path: &Path) -> PercentEncode<'_> {
     percent_encode(path.as_os_str().as_encoded_bytes(), ESCAPED)
 }
 
@@ -233,7 +243,7 @@ fn evaluate_hosts(
     } else {
         args.push("--no-write-lock-file".into());
         args.extend(context.is_impure().then(|| "--impure".into()));
-        args.push(format!("{}#{HOSTS}", flake.reference(&flake.target)).into());
+        args.push(format!("{}#{HOSTS}", flake.reference(&flake.target, None)).into());
         context.command(&context.find("nix").ok()?, args)
     };
     let finished = context.runner.run(&command.output(Output::Quiet)).ok()?;

@@ -1,6 +1,6 @@
 //! A hash of everything a build depends on: builds with the same key have the same result.
 //!
-//! It covers the snapshot of the tree, the host flake with all files beside it, the files outside that the flake names
+//! It covers the snapshot of the tree, the commit that Nix is given as its revision, the host flake with all files beside it, the files outside that the flake names
 //! (`/etc/nixos/hardware-configuration.nix`) with the Nix files beside those, the host and the arguments.
 //!
 //! Limits: files that those outside files import from elsewhere are not covered. `hyper-sync rebuild` builds in any case.
@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::context::RebuildContext;
 use super::flake::{HostFlake, LOCK};
+use super::revision::Revision;
 use crate::fs::{FileKind, Target, content};
 use crate::git::RelPath;
 use crate::nix::NarHash;
@@ -30,10 +31,14 @@ pub(super) fn of(
     context: &RebuildContext<'_>,
     flake: &HostFlake,
     tree: Option<NarHash>,
+    revision: Option<Revision>,
     host: &str,
 ) -> Option<String> {
     let mut key = KeyHasher(Sha256::new());
     key.part(tree?.to_string().as_bytes());
+    if let Some(revision) = revision {
+        key.part(revision.query().as_bytes());
+    }
     key.part(host.as_bytes());
     for arg in &context.request.settings.extra_args {
         key.part(arg.as_bytes());

@@ -91,6 +91,8 @@ pub struct Outcome {
     pub layout: Option<Layout>,
     /// The hash of the snapshot that was built; `None` if the build was not pinned.
     pub nar_hash: Option<NarHash>,
+    /// The commit that Nix was given as `self.rev` of the tree; `None` also if nothing was built.
+    pub revision: Option<CommitId>,
     /// Notes for the user.
     pub notes: Vec<RebuildNote>,
 }
@@ -125,6 +127,11 @@ pub enum RebuildNote {
         /// Why.
         #[serde(serialize_with = "text::as_words")]
         cause: String,
+    },
+    /// Nix was given no revision, because the tree differs from the commit by local edits.
+    NoRevision {
+        /// The files that were edited or deleted, relative to the target.
+        edited: Vec<RelPath>,
     },
     /// FIFOs, sockets and devices in the target, which Nix cannot copy.
     LeftOut {
@@ -211,9 +218,10 @@ impl RebuildNote {
     pub fn is_warning(&self) -> bool {
         !matches!(
             self,
-            Self::Lock {
-                change: LockChange::Refreshed
-            }
+            Self::NoRevision { .. }
+                | Self::Lock {
+                    change: LockChange::Refreshed
+                }
         )
     }
 }
@@ -249,6 +257,11 @@ impl fmt::Display for RebuildNote {
                 f,
                 "`flake.lock` could not be updated ({}); a `nixos-rebuild` by hand may build another tree",
                 text::words(cause)
+            ),
+            Self::NoRevision { edited } => write!(
+                f,
+                "`self.rev` is not set in this build, because the tree differs from the commit by local edits: {}",
+                text::list(edited.iter().map(|path| format!("`{path}`")))
             ),
             Self::LeftOut { paths } => write!(
                 f,

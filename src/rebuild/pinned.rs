@@ -11,13 +11,14 @@ use serde_json::Value;
 
 use super::context::RebuildContext;
 use super::error::ErrorKind;
-use super::flake::{HOSTS, HostFlake, encoded};
+use super::flake::{HOSTS, HostFlake, path_reference};
 use super::machine;
 use super::outcome::UnpinnedReason;
 use super::output::Verdict;
+use super::revision::Revision;
 use super::snapshot::{Filter, Snapshot};
 use crate::fs::Target;
-use crate::git::RelPath;
+use crate::git::{CommitId, RelPath};
 use crate::nix::{FlakeLock, Layout};
 use crate::patterns::Patterns;
 use crate::process::{Command, Finished, Output};
@@ -37,6 +38,8 @@ pub(super) struct Pin<'a> {
     nix: PathBuf,
     args: Vec<OsString>,
     tree: Snapshot,
+    /// The commit that the snapshot is exactly.
+    revision: Option<Revision>,
     /// A snapshot of the host flake, if that is outside the target and in no git repository.
     flake_snapshot: Option<Snapshot>,
     namespace: Option<Namespace>,
@@ -48,6 +51,7 @@ impl<'a> Pin<'a> {
         context: &'a RebuildContext<'a>,
         flake: &'a HostFlake,
         tree: Snapshot,
+        revision: Option<Revision>,
     ) -> Result<Self, UnpinnedReason> {
         let request = context.request;
         let nix = context.find("nix").map_err(|_| UnpinnedReason::NoNix)?;
@@ -77,6 +81,7 @@ impl<'a> Pin<'a> {
             nix,
             args,
             tree,
+            revision,
             flake_snapshot: None,
             namespace,
         })
@@ -133,7 +138,12 @@ impl<'a> Pin<'a> {
             Some(_) => &self.flake.target,
             None => &self.tree.path,
         };
-        self.flake.reference(target)
+        self.flake.reference(target, self.revision.as_ref())
+    }
+
+    /// The commit that Nix is given as the revision of the target.
+    pub(super) fn revision(&self) -> Option<CommitId> {
+        self.revision.map(|revision| revision.commit)
     }
 
     /// The arguments of every command that evaluates the flake.
@@ -143,8 +153,12 @@ impl<'a> Pin<'a> {
             for name in names {
                 args.push("--override-input".into());
                 args.push(name.into());
-                args.push(format!("path:{}", encoded(&self.tree.path)).into());
+                args.push(path_reference(&self.tree.path, None, self.revision.as_ref()).into());
             }
+        }
+        if self.revision.is_some() {
+            // Nix's cache distinguishes trees and times, but not commits with the same tree and time.
+            args.extend(["--option", "eval-cache", "false"].map(Into::into));
         }
         args.extend(self.args.iter().cloned());
         args

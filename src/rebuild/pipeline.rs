@@ -12,10 +12,12 @@ use super::outcome::{LockChange, Outcome, RebuildNote, RebuildStatus, UnpinnedRe
 use super::output::Verdict;
 use super::pinned::{self, Pin};
 use super::record::RebuildRecord;
+use super::revision::{self, Compared, Revision};
 use super::snapshot::{self, Filter, Snapshot};
 use super::{Repeat, flake, key, machine, switch_check};
 use crate::fs::Target;
-use crate::nix::NarHash;
+use crate::git::CommitId;
+use crate::nix::{Layout, NarHash};
 use crate::process::Finished;
 use crate::settings::Action;
 use crate::state::SyncState;
@@ -36,6 +38,10 @@ pub(super) struct RebuildPipeline<'a> {
     host: String,
     /// The hash of the tree, if a snapshot of it could be taken.
     tree: Option<NarHash>,
+    /// The commit that the tree is exactly, if Nix is to know it.
+    revision: Option<Revision>,
+    /// The commit that Nix was given as the revision of the build.
+    built_revision: Option<CommitId>,
     /// Whether the build reads that snapshot.
     is_pinned: bool,
     record: RebuildRecord,
@@ -79,13 +85,22 @@ pub(super) fn run(context: &RebuildContext<'_>) -> Result<Outcome, ErrorKind> {
             paths: tree.special.clone(),
         });
     }
-    let pin = tree.and_then(|tree| Pin::new(context, flake, tree));
+    let Compared { revision, edited } = match &tree {
+        Ok(tree) => compare(context, flake, tree),
+        Err(_) => Compared::default(),
+    };
+    let pin = tree.and_then(|tree| Pin::new(context, flake, tree, revision));
+    if pin.is_ok() && !edited.is_empty() {
+        notes.push(RebuildNote::NoRevision { edited });
+    }
     let host = flake::resolve_host(context, flake, pin.as_ref().ok())?;
     let mut pipeline = RebuildPipeline {
         context,
         flake,
         host,
         tree: hash,
+        revision,
+        built_revision: None,
         is_pinned: pin.is_ok(),
         record,
         notes,
@@ -110,6 +125,17 @@ pub(super) fn run(context: &RebuildContext<'_>) -> Result<Outcome, ErrorKind> {
     }
 }
 
+/// Compares a snapshot with the commit of the tree, where Nix can be given a revision.
+fn compare(context: &RebuildContext<'_>, flake: &HostFlake, tree: &Snapshot) -> Compared {
+    match (&flake.layout, context.request.commit) {
+        (Some(Layout::Own | Layout::Input { .. }), Some(commit)) => {
+            revision::compare(tree, commit, context.request.state)
+        }
+        // Nix reads literal paths in place, and knows no revision of them.
+        _ => Compared::default(),
+    }
+}
+
 /// A snapshot of the target.
 fn take(context: &RebuildContext<'_>, flake: &HostFlake) -> Result<Snapshot, UnpinnedReason> {
     let cause = |cause: String| UnpinnedReason::Snapshot { cause };
@@ -128,6 +154,7 @@ impl RebuildPipeline<'_> {
         let context = self.context;
         let action = context.request.action;
         pin.update_lock(&mut self.notes);
+        self.built_revision = pin.revision();
         let key = self.key();
         let system = match pin.build(&self.host) {
             Ok(system) => system,
@@ -249,8 +276,12 @@ impl RebuildPipeline<'_> {
             .then(|| activate::live_system(context, action, status))
             .flatten();
         // An edit made during the build may be in the system, which then is not the one of the key.
-        let hash = take(context, self.flake).ok().map(|tree| tree.nar);
-        let again = key::of(context, self.flake, hash, &self.host);
+        let tree = take(context, self.flake).ok();
+        let revision = tree
+            .as_ref()
+            .and_then(|tree| compare(context, self.flake, tree).revision);
+        let hash = tree.map(|tree| tree.nar);
+        let again = key::of(context, self.flake, hash, revision, &self.host);
         let key = key.filter(|key| again.as_ref() == Some(key));
         self.conclude(activated, key, system)
     }
@@ -369,7 +400,13 @@ impl RebuildPipeline<'_> {
     }
 
     fn key(&self) -> Option<String> {
-        key::of(self.context, self.flake, self.tree, &self.host)
+        key::of(
+            self.context,
+            self.flake,
+            self.tree,
+            self.revision,
+            &self.host,
+        )
     }
 
     fn finish(
@@ -415,6 +452,7 @@ impl RebuildPipeline<'_> {
     fn outcome(self, status: RebuildStatus, system: Option<PathBuf>) -> Outcome {
         Outcome {
             nar_hash: self.nar_hash(),
+            revision: self.built_revision,
             status,
             host: self.host,
             commit: self.context.request.commit,

@@ -40,6 +40,8 @@ pub(super) struct Snapshot {
     pub(super) path: PathBuf,
     /// The hash of its content.
     pub(super) nar: NarHash,
+    /// The newest time of its files, in seconds since 1970, before it got the time of a commit.
+    pub(super) time: i64,
     /// The files that were left out because Nix cannot copy them.
     pub(super) special: Vec<RelPath>,
 }
@@ -95,11 +97,16 @@ impl Snapshot {
             set_time(&fresh, mtime)?;
         }
         let special = copier.special;
-        let nar = NarHash::of(&fresh)?;
+        let (nar, time) = NarHash::with_time_of(&fresh)?;
         let path = directory.join(format!("{name}-{}", &nar.hex()[..16]));
         remove(&path)?;
         std::fs::rename(&fresh, &path)?;
-        Ok(Self { path, nar, special })
+        Ok(Self {
+            path,
+            nar,
+            time,
+            special,
+        })
     }
 
     /// Whether its content is unchanged.
@@ -221,8 +228,8 @@ impl Copier<'_> {
     }
 }
 
-/// Gives a copy the time of its source.
-fn set_time(copy: &Path, mtime: i128) -> io::Result<()> {
+/// Gives a copy the time of its source, in nanoseconds since 1970.
+pub(super) fn set_time(copy: &Path, mtime: i128) -> io::Result<()> {
     let time = Timespec {
         tv_sec: i64::try_from(mtime.div_euclid(NANOS)).unwrap_or_default(),
         tv_nsec: i64::try_from(mtime.rem_euclid(NANOS)).unwrap_or_default(),

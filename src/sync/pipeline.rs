@@ -341,7 +341,10 @@ pub(super) fn mark_pending_and_apply(
     let (target, state) = (session.target(), session.state());
     let progress = |done, total| context.observer.progress(done, total);
     let prepared = apply::prepare(target, state, update, blobs, context.interrupt, &progress)?;
-    if prepared.has_changes() {
+    let before = update.before.map(|before| before.point.commit);
+    // A system may contain the id of the commit, and another commit may have the same tree.
+    let is_other_commit = before.is_some_and(|before| before != update.after.commit);
+    if prepared.has_changes() || is_other_commit {
         // Before the tree changes: a crash in between costs a rebuild that was not needed, never one that was.
         let action = context.settings.rebuild.action;
         let marked = rebuild::mark_pending(state, Some(update.after.commit), action);

@@ -3,7 +3,7 @@
 use super::findings::Findings;
 use super::probe::Probe;
 use super::repair::Repair;
-use crate::objects::commit_tree;
+use crate::objects;
 use crate::scan::{Belief, Local, Scanner};
 use crate::state::{Found, SyncState, TX};
 use crate::text;
@@ -85,7 +85,8 @@ fn is_proven(probe: &Probe<'_>) -> bool {
         return false;
     };
     let limit = probe.settings().limits.blob;
-    commit_tree(state.path(), index.point.commit, limit) == Some(index.point.tree)
+    objects::commit(state.path(), index.point.commit, limit)
+        .is_some_and(|commit| commit.tree == index.point.tree)
 }
 
 /// The state directory is private and readable.

@@ -584,3 +584,18 @@ fn nothing_changes_before_the_rebuild_is_marked_as_pending() {
     let status = world.run(&["status", "--json"]).ok().json();
     assert_eq!(status["pending_rebuild"]["commit"], repo.id("main"));
 }
+
+/// A system may contain the id of its commit.
+#[test]
+fn another_commit_of_the_same_tree_leaves_a_rebuild_to_be_done() {
+    let repo = Repo::small();
+    let world = world(&repo);
+    let _ = sync(&world, &repo, &[]).ok();
+    fs::remove_file(world.state().join("rebuild.json")).unwrap();
+    let _ = sync(&world, &repo, &[]).ok();
+    let status = || world.run(&["status", "--json"]).ok().json();
+    assert_eq!(status()["pending_rebuild"], serde_json::Value::Null);
+    repo.commit("nothing");
+    let _ = sync(&world, &repo, &[]).ok();
+    assert_eq!(status()["pending_rebuild"]["commit"], repo.id("main"));
+}

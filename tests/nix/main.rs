@@ -13,5 +13,6 @@
 mod activation;
 mod layouts;
 mod locks;
+mod revision;
 mod update;
 mod world;

@@ -1,10 +1,10 @@
 //! The whole update with the real binary: a commit is synced, and its system is built.
 
-use std::process::Command;
+use std::process::{Command, Output};
 
 use super::world::{NixHost, WAYS, Way, is_text};
 
-fn git(world: &NixHost, args: &[&str]) {
+pub(super) fn git(world: &NixHost, args: &[&str]) {
     let status = Command::new("git")
         .arg("-C")
         .arg(world.path("repo"))
@@ -15,7 +15,7 @@ fn git(world: &NixHost, args: &[&str]) {
 }
 
 /// Commits what is in the target of the world to a new repository.
-fn commit(world: &NixHost) {
+pub(super) fn commit(world: &NixHost) {
     let copied = Command::new("cp")
         .args(["-r", "--no-target-directory"])
         .args([world.path("target"), world.path("repo")])
@@ -26,12 +26,23 @@ fn commit(world: &NixHost) {
 }
 
 fn update(world: &NixHost) {
+    let output = run(world, &[]);
+    assert!(
+        output.status.success(),
+        "{:?}: {}",
+        world.way,
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// The update that only builds, with more arguments.
+pub(super) fn run(world: &NixHost, args: &[&str]) -> Output {
     // Validation requires one; a pinned build does not need it.
     let nixos_rebuild = world.program("bin/nixos-rebuild", "#!/bin/sh\nexit 1\n");
     let mut path = nixos_rebuild.parent().unwrap().as_os_str().to_owned();
     path.push(":");
     path.push(std::env::var_os("PATH").unwrap());
-    let output = Command::new(env!("CARGO_BIN_EXE_hyper-sync"))
+    Command::new(env!("CARGO_BIN_EXE_hyper-sync"))
         .env_clear()
         .env("PATH", path)
         .env("HOME", world.path("home"))
@@ -47,14 +58,9 @@ fn update(world: &NixHost) {
         .arg(world.target())
         .arg("--state-dir")
         .arg(world.path("state"))
+        .args(args)
         .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{:?}: {}",
-        world.way,
-        String::from_utf8_lossy(&output.stderr)
-    );
+        .unwrap()
 }
 
 #[test]

@@ -108,7 +108,7 @@ impl NixHost {
 
     /// A Nix function from a text to a system. The system notes each activation with its text, sets the link of the
     /// running system, and ends as the file `exit` says.
-    fn system_maker(&self) -> String {
+    pub(super) fn system_maker(&self) -> String {
         let root = self.root.path().display();
         let script = format!(
             r#"#!/bin/sh

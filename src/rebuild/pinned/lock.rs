@@ -44,8 +44,8 @@ impl Pin<'_> {
         let lock = lock.map_err(|error| error.to_string())?;
         let tree = Target::open(&self.tree.path).map_err(|error| error.to_string())?;
         let state = self.context.request.state;
-        let before = read_in(&tree, &lock)?;
-        let is_missing = before.is_none();
+        let committed = read_in(&tree, &lock)?;
+        let is_missing = committed.is_none();
         let kept = state.directory().read(LOCK).map_err(shown)?;
         if let (true, Some(kept)) = (is_missing, kept) {
             let above = tree.directory(lock.parent().as_ref()).map_err(shown)?;
@@ -56,7 +56,7 @@ impl Pin<'_> {
         let before = read_in(&tree, &lock)?;
         let mut change = None;
         if !self.is_complete(before.as_deref()) {
-            let reference = self.flake.reference(&self.tree.path);
+            let reference = self.flake.reference(&self.tree.path, None);
             self.lock(reference, false)?;
             if read_in(&tree, &lock)? != before {
                 change = Some(if is_missing {
@@ -70,6 +70,10 @@ impl Pin<'_> {
             replace(state.directory(), LOCK, made.as_bytes(), 0o600)
                 .map_err(|error| error.to_string())?;
         }
+        if read_in(&tree, &lock)? != committed {
+            // The commit has no such lock file.
+            self.revision = None;
+        }
         self.tree.nar = NarHash::of(&self.tree.path).map_err(|error| error.to_string())?;
         Ok(change)
     }
@@ -80,13 +84,13 @@ impl Pin<'_> {
         let after = match &self.flake.layout {
             // In a git repository only a tracked lock file counts; Nix adds it to the git index.
             Some(Layout::Input { .. }) if before.is_none() && self.flake.in_git => {
-                self.lock(self.flake.reference(&self.flake.target), true)?;
+                self.lock(self.flake.reference(&self.flake.target, None), true)?;
                 self.flake.lock()?
             }
             Some(Layout::Input { names }) => self.locked_to_snapshot(names, before.as_deref())?,
             _ if self.is_complete(before.as_deref()) => return Ok(None),
             _ => {
-                self.lock(self.flake.reference(&self.flake.target), true)?;
+                self.lock(self.flake.reference(&self.flake.target, None), true)?;
                 self.flake.lock()?
             }
         };
@@ -118,6 +122,7 @@ impl Pin<'_> {
 
     /// The lock file with which Nix evaluates the snapshot, with the live target in place of the snapshot.
     ///
+    /// The target is locked to its content and time as without a revision, which a `nixos-rebuild` by hand does not know.
     /// With an override, Nix adds the inputs of the new tree and keeps those that are locked; `nix flake update` would
     /// move all inputs of the target, and `nix flake lock` would not read its new inputs.
     fn locked_to_snapshot(
@@ -138,7 +143,7 @@ impl Pin<'_> {
             return Err(cause(&finished));
         };
         for name in names {
-            lock.relocate(name, old.as_ref());
+            lock.relocate(name, old.as_ref(), self.tree.time);
         }
         Ok(Some(lock.text()))
     }
