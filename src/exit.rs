@@ -33,6 +33,8 @@ pub enum Exit {
     Rebuild = 11,
     /// A broken state that needs a person.
     NeedsPerson = 12,
+    /// The system was rolled back, or a commit that failed is not tried again.
+    RolledBack = 13,
     /// `--exit-code`: changes wait.
     ChangesWait = 20,
     /// The command line is wrong (`EX_USAGE` of `sysexits.h`).
@@ -80,6 +82,10 @@ impl Exit {
         (Self::Busy, "another run is active"),
         (Self::Rebuild, "rebuild failed"),
         (Self::NeedsPerson, "recovery needs a person"),
+        (
+            Self::RolledBack,
+            "rolled back, or a commit that failed is not tried again",
+        ),
         (Self::ChangesWait, "changes wait (`--exit-code`)"),
         (Self::Usage, "usage: the command line is wrong"),
         (
@@ -114,7 +120,9 @@ mod tests {
         let codes: Vec<u8> = Exit::TABLE.iter().map(|(exit, _)| exit.code()).collect();
         assert_eq!(
             codes,
-            [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20, 64, 75, 130]
+            [
+                0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 20, 64, 75, 130
+            ]
         );
     }
 }

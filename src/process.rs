@@ -125,7 +125,7 @@ impl fmt::Display for End {
         match self {
             Self::Exited(code) => write!(f, "exit code {code}"),
             // Only the kernel sends it to our children.
-            Self::Killed(9) => f.write_str("killed by signal 9, probably because memory ran out"),
+            Self::Killed(9) => f.write_str("killed by signal 9, probably out of memory"),
             Self::Killed(signal) => write!(f, "killed by signal {signal}"),
             Self::TimedOut => f.write_str("timed out"),
             Self::Interrupted => f.write_str("stopped"),

@@ -8,6 +8,7 @@
 
 use std::path::Path;
 
+use jiff::Timestamp;
 use rustix::fs::{Access, access};
 
 use crate::git::CommitId;
@@ -27,6 +28,7 @@ mod outcome;
 mod output;
 mod pinned;
 mod pipeline;
+mod quarantine;
 mod record;
 mod revision;
 mod snapshot;
@@ -35,6 +37,7 @@ mod switch_check;
 pub use error::{Error, ErrorKind, RunningSystem, SystemState};
 pub use machine::{Machine, Systems};
 pub use outcome::{LockChange, Outcome, RebuildNote, RebuildStatus, UnpinnedReason};
+pub use quarantine::{FailureClass, Quarantine, QuarantineEntry};
 pub use record::{Build, LastRebuild, Pending, RebuildRecord};
 
 use context::RebuildContext;
@@ -63,6 +66,10 @@ pub struct RebuildRequest<'a> {
     pub timer: Option<&'a str>,
     /// Whether a rebuild whose effect holds is repeated.
     pub repeat: Repeat,
+    /// Whether a build that failed before is tried although its pause is not over.
+    pub retry: bool,
+    /// The time at which the run began, in whole seconds.
+    pub now: Timestamp,
 }
 
 /// Whether a rebuild whose effect holds already is repeated.

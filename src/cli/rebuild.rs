@@ -17,7 +17,7 @@ use crate::rebuild::{
 };
 use crate::report::{self, OutputFormat, Verbosity};
 use crate::settings::{Action, Settings};
-use crate::state::{Index, StateDir};
+use crate::state::{self, Index, StateDir};
 
 /// Rebuild the system from the target as it is
 #[derive(Args)]
@@ -42,6 +42,9 @@ pub(super) struct Activation {
     /// Activate also a system that has no hyper-sync timer any more, in a run started by that timer
     #[arg(long)]
     allow_self_removal: bool,
+    /// Try also a build that failed before, whose pause is not over
+    #[arg(long)]
+    retry: bool,
 }
 
 impl Activation {
@@ -67,15 +70,17 @@ pub(super) struct RebuildPolicy {
     action: Action,
     repeat: Repeat,
     timer: Option<&'static str>,
+    retry: bool,
 }
 
 impl RebuildPolicy {
     /// After a sync: nothing is done twice.
-    pub(super) const fn after_sync(action: Action) -> Self {
+    pub(super) fn after_sync(args: &Activation, settings: &Settings) -> Self {
         Self {
-            action,
+            action: args.action(settings),
             repeat: Repeat::IfNeeded,
             timer: None,
+            retry: args.retry,
         }
     }
 
@@ -87,6 +92,7 @@ impl RebuildPolicy {
                 action,
                 repeat: Repeat::Build,
                 timer: None,
+                retry: true,
             };
         }
         Self {
@@ -98,6 +104,7 @@ impl RebuildPolicy {
             repeat: Repeat::IfNeeded,
             // So does the unit ask, and nobody inspects what it does.
             timer: (!args.activation.allow_self_removal).then_some(TIMER),
+            retry: args.activation.retry,
         }
     }
 }
@@ -213,6 +220,8 @@ fn request<'a>(
         exclude: &settings.exclude,
         timer: policy.timer,
         repeat: policy.repeat,
+        retry: policy.retry,
+        now: state::now(),
     })
 }
 

@@ -52,7 +52,7 @@ impl CliCommand for Arguments {
         let options = sync::options(&self.remote);
         let applies = options.mode == SyncMode::Apply;
         let rebuilds = applies && !self.skip_rebuild;
-        let policy = RebuildPolicy::after_sync(self.activation.action(settings));
+        let policy = RebuildPolicy::after_sync(&self.activation, settings);
         run.progress.begin(Stage::Sync);
         // Found out now, while nothing has changed.
         let state = rebuilds

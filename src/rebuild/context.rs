@@ -8,6 +8,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::RebuildRequest;
 use super::error::{Error, ErrorKind, RunningSystem, SystemState};
 use super::machine::Machine;
@@ -88,6 +90,13 @@ impl<'a> RebuildContext<'a> {
             .settings
             .timeout
             .saturating_sub(self.begun.elapsed())
+    }
+
+    /// The time.
+    pub(super) fn now(&self) -> Timestamp {
+        let elapsed = SignedDuration::from_secs(self.begun.elapsed().as_secs().cast_signed());
+        let now = self.request.now.saturating_add(elapsed);
+        now.unwrap_or(self.request.now)
     }
 
     /// Whether the evaluation may read files outside the flake.

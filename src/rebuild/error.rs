@@ -11,6 +11,7 @@ use miette::Diagnostic;
 
 use super::outcome::because_of;
 use super::output;
+use super::quarantine::QuarantineEntry;
 use crate::exit::Exit;
 use crate::git::{CommitId, RelPath};
 use crate::nix::NarHash;
@@ -129,12 +130,27 @@ pub enum ErrorKind {
     #[error("the system was not built ({end}){}", after(output::error_message(.tail)))]
     #[diagnostic(
         code(hyper_sync::rebuild::build),
-        help("{}", after_build(*.end))
+        help("correct the configuration and run again")
     )]
     Build {
         /// How the program ended.
         end: End,
         /// The end of what it printed.
+        tail: String,
+    },
+    /// A process of the build was killed, or had no memory.
+    #[error("the system was not built, probably out of memory ({}){}", killed(*.kills), after(output::error_message(.tail)))]
+    #[diagnostic(
+        code(hyper_sync::rebuild::out_of_memory),
+        help(
+            "give the machine more memory or swap, lower `max-jobs` and `cores` in `nix.conf`, or build on another machine (`nix.buildMachines`), and run `hyper-sync rebuild`"
+        )
+    )]
+    OutOfMemory {
+        /// How many processes of our control group the kernel killed for lack of memory during the build, as far as
+        /// known.
+        kills: u64,
+        /// The end of what was printed.
         tail: String,
     },
     /// The configuration reads an excluded file.
@@ -187,7 +203,7 @@ pub enum ErrorKind {
         /// The action.
         action: Action,
         /// How the program ended.
-        end: String,
+        end: End,
         /// The end of what it printed.
         tail: String,
     },
@@ -257,6 +273,13 @@ pub enum ErrorKind {
         /// Its unit, if it has one.
         unit: Option<String>,
     },
+    /// The build failed before and is not tried now.
+    #[error("{_0}")]
+    #[diagnostic(
+        code(hyper_sync::rebuild::quarantined),
+        help("`hyper-sync rebuild --retry` tries it now, and a newer commit is tried at once")
+    )]
+    Quarantined(Box<QuarantineEntry>),
     /// `rebuild.json` cannot be read or written.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -274,7 +297,9 @@ impl Error {
     #[must_use]
     pub fn tail(&self) -> Option<&str> {
         match &self.kind {
-            ErrorKind::Build { tail, .. } | ErrorKind::Activation { tail, .. } => Some(tail),
+            ErrorKind::Build { tail, .. }
+            | ErrorKind::OutOfMemory { tail, .. }
+            | ErrorKind::Activation { tail, .. } => Some(tail),
             _ => None,
         }
     }
@@ -316,6 +341,7 @@ impl ErrorKind {
             Self::ProgramMissing { .. }
             | Self::Spawn { .. }
             | Self::Build { .. }
+            | Self::OutOfMemory { .. }
             | Self::LeftOut { .. }
             | Self::OtherTree { .. }
             | Self::SelfRemoval { .. }
@@ -326,6 +352,7 @@ impl ErrorKind {
             | Self::TimedOut { .. }
             | Self::Interrupted { .. } => Exit::Rebuild,
             Self::Busy { .. } => Exit::Busy,
+            Self::Quarantined(_) => Exit::RolledBack,
             Self::State(error) => error.exit(),
         }
     }
@@ -351,14 +378,12 @@ impl fmt::Display for SystemState {
     }
 }
 
-/// What to do after a failed build. The kernel kills a process that needs more memory than there is.
-fn after_build(end: End) -> &'static str {
-    match end {
-        End::Killed(9) => {
-            "give the machine more memory or swap, lower `max-jobs` and `cores` in `nix.conf`, or build on another machine (`nix.buildMachines`), and run `hyper-sync rebuild`"
-        }
-        _ => "correct the configuration and run again",
+/// Why a build is taken for one without memory.
+fn killed(kills: u64) -> String {
+    if kills == 0 {
+        return "killed by signal 9, or no memory was left".to_owned();
     }
+    format!("processes that the kernel killed for it meanwhile: {kills}")
 }
 
 fn unclear(names: &[String], hostname: &str) -> String {

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use crate::health::systemd::Systemctl;
 use crate::process::{Environment, Runner};
+use crate::text;
+use crate::vetted::{self, FileRequirements};
 
 /// Where NixOS keeps the links to its systems, and the name of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,9 @@ pub struct Machine {
     pub systemd: PathBuf,
     /// The host name.
     pub hostname: String,
+    /// The file in which the kernel counts what happened for lack of memory to the processes of our control group and
+    /// those below it (`memory.events`, cgroup v2).
+    pub memory_events: Option<PathBuf>,
 }
 
 /// The store paths of the systems; `None` on other distributions.
@@ -48,12 +53,19 @@ impl Machine {
             profile: "/nix/var/nix/profiles/system".into(),
             systemd: "/run/systemd/system".into(),
             hostname: uname.nodename().to_string_lossy().into_owned(),
+            memory_events: memory_events(),
         }
     }
 
     /// Whether systemd runs.
     pub(super) fn has_systemd(&self) -> bool {
         self.systemd.is_dir()
+    }
+
+    /// How many processes the kernel has killed for lack of memory in our control group; 0 if that is not known.
+    pub(super) fn oom_kills(&self) -> u64 {
+        let events = self.memory_events.as_deref().and_then(read);
+        events.as_deref().map_or(0, oom_kills)
     }
 
     /// Follows the links.
@@ -65,6 +77,35 @@ impl Machine {
             profile: system(&self.profile),
         }
     }
+}
+
+/// The largest size of a file of the kernel that is read here.
+const KERNEL_FILE_MAX: u64 = 64 << 10;
+
+fn read(path: &Path) -> Option<String> {
+    let content = vetted::read(path, &FileRequirements::anyone(KERNEL_FILE_MAX)).ok()?;
+    Some(text::decode(&content).into_owned())
+}
+
+/// The `memory.events` of our control group, of which `/proc/self/cgroup` has the path (`cgroups(7)`).
+fn memory_events() -> Option<PathBuf> {
+    let groups = read(Path::new("/proc/self/cgroup"))?;
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    Some(
+        Path::new("/sys/fs/cgroup")
+            .join(group)
+            .join("memory.events"),
+    )
+}
+
+/// The line `oom_kill` of a `memory.events`.
+fn oom_kills(events: &str) -> u64 {
+    let count = events
+        .lines()
+        .find_map(|line| line.strip_prefix("oom_kill "));
+    count
+        .and_then(|count| count.trim().parse().ok())
+        .unwrap_or_default()
 }
 
 /// The store path that a link leads to.
@@ -86,4 +127,18 @@ pub(super) fn is_activating(runner: &dyn Runner, environment: &Environment) -> b
     }
     .activating()
     .is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kills_for_lack_of_memory_are_counted() {
+        // As Linux 6.1 prints it.
+        let events = "low 0\nhigh 0\nmax 7\noom 2\noom_kill 3\noom_group_kill 0\n";
+        assert_eq!(oom_kills(events), 3);
+        assert_eq!(oom_kills("low 0\n"), 0);
+        assert_eq!(oom_kills(""), 0);
+    }
 }

@@ -8,7 +8,7 @@
 //! indents all lines of a message but the first. Of several errors, the first is the cause of the others.
 
 use super::error::ErrorKind;
-use crate::process::Finished;
+use crate::process::{End, Finished};
 use crate::settings::Action;
 use crate::text;
 
@@ -28,6 +28,9 @@ pub(super) enum Verdict {
     /// Another process has the lock of `switch-to-configuration`, or its unit.
     Busy,
 }
+
+/// Only the kernel sends it to the programs that we start.
+const SIGKILL: i32 = 9;
 
 /// Exit codes of `switch-to-configuration`: 2 activation script, 3 reload of systemd, 4 units, 100 another init.
 const ACTIVATION_SCRIPT: i32 = 2;
@@ -85,12 +88,13 @@ impl Verdict {
                 inhibitors: Vec::new(),
             },
             Self::Busy => ErrorKind::Busy { unit: None },
+            Self::NotBuilt if end == End::Killed(SIGKILL) || lacks_memory(&tail) => {
+                ErrorKind::OutOfMemory { kills: 0, tail }
+            }
             Self::NotBuilt => ErrorKind::Build { end, tail },
-            Self::NotActivated | Self::Done | Self::UnitsFailed => ErrorKind::Activation {
-                action,
-                end: end.to_string(),
-                tail,
-            },
+            Self::NotActivated | Self::Done | Self::UnitsFailed => {
+                ErrorKind::Activation { action, end, tail }
+            }
         }
     }
 }
@@ -109,6 +113,96 @@ fn reported_code(text: &str) -> Option<i32> {
     let (_, rest) = line.rsplit_once("non-zero exit status ")?;
     let digits = rest.trim_end_matches(|c: char| !c.is_ascii_digit());
     digits.parse().ok()
+}
+
+/// Messages of programs that were killed or had no memory: of Nix about a builder, of Python about Nix, of the C library,
+/// of C++ and of Nix itself.
+const NO_MEMORY: &[&str] = &[
+    "due to signal 9",
+    "signals.sigkill",
+    "cannot allocate memory",
+    "std::bad_alloc",
+    "error: out of memory",
+];
+
+/// Messages about a full disk: of the C library and of SQLite.
+const NO_SPACE: &[&str] = &[
+    "no space left on device",
+    "disk quota exceeded",
+    "database or disk is full",
+];
+
+/// Messages about failures that may pass by themselves: of curl, the resolver, git and ssh about the network, and of Nix
+/// about hosts that refuse for now, its database, its daemon and an interrupt.
+const MAY_PASS: &[&str] = &[
+    "could not resolve host",
+    "couldn't resolve host",
+    "temporary failure in name resolution",
+    "could not connect",
+    "couldn't connect",
+    "failed to connect",
+    "connection refused",
+    "connection reset",
+    "connection timed out",
+    "operation timed out",
+    "resolving timed out",
+    "timeout was reached",
+    "network is unreachable",
+    "no route to host",
+    "ssl connect error",
+    "http error 429",
+    "http error 50",
+    "rate limit exceeded",
+    "database is busy",
+    "disconnected unexpectedly",
+    "interrupted by the user",
+];
+
+/// Whether a build failed for something that may pass by itself: the network, or a full disk.
+///
+/// A warning does not count: Nix prints one for each cache that it does not reach, and then builds. Neither does the
+/// log of a build that did not fail.
+pub(super) fn may_pass(text: &str) -> bool {
+    let lines: Vec<&str> = text.lines().collect();
+    let messages = (0..lines.len())
+        .filter_map(|at| message(&lines[at..]))
+        .flatten();
+    let programs = lines.iter().copied().filter(|line| {
+        let line = line.trim_start();
+        ["curl:", "fatal:", "ssh:"]
+            .iter()
+            .any(|name| line.starts_with(name))
+    });
+    lacks_space(text)
+        || messages
+            .chain(programs)
+            .any(|line| contains(line, MAY_PASS))
+}
+
+/// Whether a program printed that the disk is full.
+pub(super) fn lacks_space(text: &str) -> bool {
+    contains(text, NO_SPACE)
+}
+
+fn lacks_memory(text: &str) -> bool {
+    contains(text, NO_MEMORY)
+}
+
+/// Whether a derivation was not built, after an evaluation that succeeded.
+pub(super) fn is_builder_failure(text: &str) -> bool {
+    let phrases = [
+        "builder for '",
+        "failed to build",
+        "error: cannot build",
+        "timed out after",
+        "hash mismatch in fixed-output derivation",
+    ];
+    contains(text, &phrases)
+}
+
+fn contains(text: &str, phrases: &[&str]) -> bool {
+    let text = text.to_lowercase();
+    phrases.iter().any(|phrase| text.contains(phrase))
 }
 
 /// How many lines of a message are repeated; all of it was shown when Nix printed it.
@@ -270,6 +364,58 @@ mod tests {
             cause(text),
             "builder for '/nix/store/x.drv' failed with exit code 3; last 5 log lines: > c > error: d > e"
         );
+    }
+
+    #[test]
+    fn failures_that_may_pass_are_distinguished() {
+        for text in [
+            "error: unable to download 'https://x/a.tar.gz': Could not resolve host: x (6) Could not resolve hostname",
+            "error: unable to download 'https://x/a.tar.gz': HTTP error 503",
+            "fatal: unable to access 'https://x/': Failed to connect to x port 443\nerror: Failed to fetch git repository",
+            "error: builder for '/nix/store/x.drv' failed with exit code 1;\n       last 2 log lines:\n       > curl: (6) Could not resolve host: x\n       For full logs, run:",
+            "error: writing to file: No space left on device",
+            "cp: error writing 'x': No space left on device",
+        ] {
+            assert!(may_pass(text), "{text}");
+        }
+        for text in [
+            "warning: error: unable to download 'https://cache/x': Couldn't resolve host name (6); retrying in 250 ms\nerror: attribute 'x' missing",
+            "error: unable to download 'https://x/a.tar.gz': HTTP error 404",
+            "test> connection refused\nerror: builder for '/nix/store/x.drv' failed with exit code 1",
+            "",
+        ] {
+            assert!(!may_pass(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_builder_that_was_killed_had_no_memory() {
+        let error = |end, tail: &str| {
+            let finished = Finished {
+                end,
+                answer: Vec::new(),
+                tail: tail.to_owned(),
+            };
+            Verdict::NotBuilt.into_error(Action::Switch, finished)
+        };
+        for (end, tail) in [
+            (End::Killed(9), ""),
+            (
+                End::Exited(1),
+                "error: builder for '/nix/store/x.drv' failed due to signal 9 (Killed)",
+            ),
+            (
+                End::Exited(1),
+                "Command 'nix build' died with <Signals.SIGKILL: 9>.",
+            ),
+        ] {
+            let error = error(end, tail);
+            assert!(matches!(error, ErrorKind::OutOfMemory { .. }), "{error}");
+        }
+        for (end, tail) in [(End::Exited(9), ""), (End::Killed(15), "")] {
+            let error = error(end, tail);
+            assert!(matches!(error, ErrorKind::Build { .. }), "{error}");
+        }
     }
 
     /// As Nix 2.34 prints it.

@@ -11,6 +11,7 @@ use super::flake::HostFlake;
 use super::outcome::{LockChange, Outcome, RebuildNote, RebuildStatus, UnpinnedReason};
 use super::output::Verdict;
 use super::pinned::{self, Pin};
+use super::quarantine::{BuildId, FailureClass, Quarantine};
 use super::record::RebuildRecord;
 use super::revision::{self, Compared, Revision};
 use super::snapshot::{self, Filter, Snapshot};
@@ -45,6 +46,9 @@ pub(super) struct RebuildPipeline<'a> {
     /// Whether the build reads that snapshot.
     is_pinned: bool,
     record: RebuildRecord,
+    quarantine: Quarantine,
+    /// The kills for lack of memory before the build.
+    oom_kills: u64,
     notes: Vec<RebuildNote>,
 }
 
@@ -103,6 +107,8 @@ pub(super) fn run(context: &RebuildContext<'_>) -> Result<Outcome, ErrorKind> {
         built_revision: None,
         is_pinned: pin.is_ok(),
         record,
+        quarantine: Quarantine::load(context.request.state)?,
+        oom_kills: context.machine.oom_kills(),
         notes,
     };
 
@@ -116,6 +122,7 @@ pub(super) fn run(context: &RebuildContext<'_>) -> Result<Outcome, ErrorKind> {
         let system = pipeline.record.built(&key).map(Path::to_owned);
         return pipeline.unchanged(system, Some(key));
     }
+    pipeline.refuse_failed()?;
     let wanted = context.request.settings.action;
     pipeline.record.set_pending(context.request.commit, wanted);
     pipeline.save()?;
@@ -160,7 +167,7 @@ impl RebuildPipeline<'_> {
             Ok(system) => system,
             Err(error) => {
                 self.finish(None, RebuildStatus::Failed, None)?;
-                return Err(error);
+                return Err(self.failed(key, error));
             }
         };
         // A snapshot that cannot be removed now is removed after the next build.
@@ -181,13 +188,21 @@ impl RebuildPipeline<'_> {
         {
             return self.unchanged(Some(system), key);
         }
-        self.keeps_timer(&system)?;
+        if let Err(error) = self.keeps_timer(&system) {
+            return Err(self.failed(key, error));
+        }
         let inhibitors = if matches!(action, Action::Test | Action::Switch) {
             switch_check::inhibitors(context, &system)
         } else {
             Vec::new()
         };
-        let action = self.allowed_action(action, &system, &inhibitors)?;
+        let action = match self.allowed_action(action, &system, &inhibitors) {
+            Ok(action) => action,
+            Err(error) => {
+                self.finish(None, RebuildStatus::Failed, Some(&system))?;
+                return Err(self.failed(key, error));
+            }
+        };
         let activator = Activator::find(context)?;
         let before = context.machine.systems();
         let generation = activate::generation(context);
@@ -213,24 +228,21 @@ impl RebuildPipeline<'_> {
     /// The action that is possible with a system: one that the running system cannot be switched to becomes the boot
     /// default.
     fn allowed_action(
-        &mut self,
+        &self,
         action: Action,
         system: &Path,
         inhibitors: &[String],
     ) -> Result<Action, ErrorKind> {
-        let checked = match action {
-            Action::Switch if !inhibitors.is_empty() => return Ok(Action::Boot),
+        match action {
+            Action::Switch if !inhibitors.is_empty() => Ok(Action::Boot),
             Action::Test if !inhibitors.is_empty() => Err(ErrorKind::RebootNeeded {
                 inhibitors: inhibitors.to_vec(),
             }),
-            Action::Test | Action::Switch => switch_check::run(self.context, system),
-            Action::Build | Action::Boot | Action::DryActivate => Ok(()),
-        };
-        if let Err(error) = checked {
-            self.finish(None, RebuildStatus::Failed, Some(system))?;
-            return Err(error);
+            Action::Test | Action::Switch => {
+                switch_check::run(self.context, system).map(|()| action)
+            }
+            Action::Build | Action::Boot | Action::DryActivate => Ok(action),
         }
-        Ok(action)
     }
 
     /// `nixos-rebuild` on the live tree.
@@ -251,17 +263,22 @@ impl RebuildPipeline<'_> {
             let (verdict, finished) = activate::nixos_rebuild(context, &self.host, Action::Build)?;
             if verdict != Verdict::Done {
                 self.finish(None, RebuildStatus::Failed, None)?;
-                return Err(verdict.into_error(action, finished));
+                return Err(self.failed(key, verdict.into_error(action, finished)));
             }
             if let Some(system) =
                 activate::live_system(context, Action::Build, RebuildStatus::Built)
+                && let Err(error) = self.keeps_timer(&system)
             {
-                self.keeps_timer(&system)?;
+                return Err(self.failed(key, error));
             }
         }
         let host = self.host.clone();
-        let mut activated =
-            self.activate(action, || activate::nixos_rebuild(context, &host, action))?;
+        let attempt = self.activate(action, || activate::nixos_rebuild(context, &host, action));
+        let mut activated = match attempt {
+            Ok(activated) => activated,
+            // The build is part of it.
+            Err(error) => return Err(self.failed(key, error)),
+        };
         if action == Action::Switch
             && let Some(inhibitors) = switch_check::printed_inhibitors(&activated.finished)
         {
@@ -335,9 +352,11 @@ impl RebuildPipeline<'_> {
             self.record.remember(system, commit, key.clone());
             self.record.set_failed_before(system, failed_before.clone());
         }
-        self.finish(key, status, system.as_deref())?;
+        self.finish(key.clone(), status, system.as_deref())?;
         match status {
-            RebuildStatus::Failed => return Err(verdict.into_error(action, finished)),
+            RebuildStatus::Failed => {
+                return Err(self.failed(key, verdict.into_error(action, finished)));
+            }
             RebuildStatus::Degraded => {
                 return Err(ErrorKind::Degraded {
                     units: newly_failed,
@@ -372,13 +391,14 @@ impl RebuildPipeline<'_> {
         let mut after = self.record.clone();
         // A newer commit may have the same system.
         if let Some(system) = &system {
-            after.remember(system, request.commit, key);
+            after.remember(system, request.commit, key.clone());
         }
         after.end_pending(request, system.as_deref(), &self.context.machine.systems());
         if after != self.record {
             self.record = after;
             self.save()?;
         }
+        self.end_quarantine(key.as_deref())?;
         self.publish(RebuildStatus::Unchanged);
         Ok(self.outcome(RebuildStatus::Unchanged, system))
     }
@@ -399,6 +419,74 @@ impl RebuildPipeline<'_> {
         })
     }
 
+    fn id<'a>(&'a self, key: Option<&'a str>) -> BuildId<'a> {
+        BuildId {
+            commit: self.context.request.commit,
+            host: &self.host,
+            key,
+        }
+    }
+
+    /// Refuses a build that failed before and whose pause is not over.
+    fn refuse_failed(&self) -> Result<(), ErrorKind> {
+        let request = self.context.request;
+        if request.retry {
+            return Ok(());
+        }
+        let key = self.key();
+        let (activates, now) = (activates(request.action), self.context.now());
+        match self
+            .quarantine
+            .waiting(self.id(key.as_deref()), activates, now)
+        {
+            Some(entry) => Err(ErrorKind::Quarantined(Box::new(entry.clone()))),
+            None => Ok(()),
+        }
+    }
+
+    /// Records a failure that another try of the same build would repeat. Returns the error, with the proof of a lack of
+    /// memory if there is one.
+    fn failed(&mut self, key: Option<String>, error: ErrorKind) -> ErrorKind {
+        let kills = self
+            .context
+            .machine
+            .oom_kills()
+            .saturating_sub(self.oom_kills);
+        let error = match error {
+            ErrorKind::OutOfMemory { tail, .. } => ErrorKind::OutOfMemory { kills, tail },
+            // The process that was killed may be a child of one that then failed.
+            ErrorKind::Build { tail, .. } if kills > 0 => ErrorKind::OutOfMemory { kills, tail },
+            error => error,
+        };
+        let class = FailureClass::of(&error)
+            .filter(|class| activates(self.context.request.action) || !class.activates());
+        if let Some(class) = class {
+            let mut quarantine = self.quarantine.clone();
+            let now = self.context.now();
+            quarantine.add(self.id(key.as_deref()), class, &error.to_string(), now);
+            if let Err(error) = quarantine.save(self.context.request.state) {
+                // The error of the rebuild is the one to report.
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the failure could not be recorded; the next run tries again"
+                );
+            }
+            self.quarantine = quarantine;
+        }
+        error
+    }
+
+    /// Removes the failures of a build that has succeeded.
+    fn end_quarantine(&mut self, key: Option<&str>) -> Result<(), ErrorKind> {
+        let mut quarantine = self.quarantine.clone();
+        quarantine.remove(self.id(key), activates(self.context.request.action));
+        if quarantine != self.quarantine {
+            quarantine.save(self.context.request.state)?;
+            self.quarantine = quarantine;
+        }
+        Ok(())
+    }
+
     fn key(&self) -> Option<String> {
         key::of(
             self.context,
@@ -415,6 +503,9 @@ impl RebuildPipeline<'_> {
         status: RebuildStatus,
         system: Option<&Path>,
     ) -> Result<(), ErrorKind> {
+        if status.is_done() {
+            self.end_quarantine(key.as_deref())?;
+        }
         self.record
             .finish(self.context, &self.host, key, status, system);
         self.save()?;

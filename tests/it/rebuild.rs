@@ -1,5 +1,6 @@
 //! The rebuild against fake programs: their arguments and environment, and what their results mean.
 
+mod quarantine;
 mod reboot;
 mod switch_check;
 mod wanted;
@@ -108,7 +109,7 @@ fn a_build_killed_by_the_kernel_is_explained_by_lack_of_memory() {
     let error = world.request(Action::Switch).run().unwrap_err();
     let rendered = world.rendered(&error);
     assert!(
-        rendered.contains("probably because memory ran out"),
+        rendered.contains("not built, probably out of memory (killed by signal 9"),
         "{rendered}"
     );
     assert!(rendered.contains("max-jobs"), "{rendered}");

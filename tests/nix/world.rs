@@ -251,6 +251,8 @@ case $1 in test|switch) [ -e {root}/stays ] || ln -sfn "${{0%/bin/*}}" {root}/cu
             exclude: &exclude,
             timer: settings.timer,
             repeat: Repeat::IfNeeded,
+            retry: false,
+            now: jiff::Timestamp::UNIX_EPOCH,
         };
         let machine = Machine {
             current: self.path("current"),
@@ -258,6 +260,7 @@ case $1 in test|switch) [ -e {root}/stays ] || ln -sfn "${{0%/bin/*}}" {root}/cu
             profile: self.path("profile"),
             systemd: self.path("no-systemd"),
             hostname: "machine".to_owned(),
+            memory_events: None,
         };
         let env = Env::empty()
             .as_root(settings.is_root)

@@ -6,7 +6,9 @@ use hyper_sync::apply::{self, TxId, undo};
 use hyper_sync::git::RelPath;
 use hyper_sync::nix::NarHash;
 use hyper_sync::process::End;
-use hyper_sync::rebuild::{self, ErrorKind, RunningSystem, SystemState};
+use hyper_sync::rebuild::{
+    self, ErrorKind, FailureClass, QuarantineEntry, RunningSystem, SystemState,
+};
 use hyper_sync::settings::Action;
 use hyper_sync::state::{self, Damage, Unreached};
 use hyper_sync::text::Amount;
@@ -265,10 +267,15 @@ fn the_build() -> Vec<ErrorKind> {
             end: End::Exited(1),
             tail: "building\nerror: attribute 'x' missing".to_owned(),
         },
-        E::Build {
-            end: End::Killed(9),
+        E::OutOfMemory {
+            kills: 0,
             tail: "building".to_owned(),
         },
+        E::OutOfMemory {
+            kills: 2,
+            tail: "error: builder for 'x.drv' failed due to signal 9 (Killed)".to_owned(),
+        },
+        quarantined(FailureClass::Build, Some(1_800_003_600)),
         E::LeftOut {
             path: path("var/x.nix"),
         },
@@ -287,6 +294,21 @@ fn the_build() -> Vec<ErrorKind> {
     ]
 }
 
+/// A build that failed before.
+fn quarantined(class: FailureClass, next: Option<i64>) -> ErrorKind {
+    let at = |second| jiff::Timestamp::from_second(second).unwrap();
+    ErrorKind::Quarantined(Box::new(QuarantineEntry {
+        commit: None,
+        host: "desk".to_owned(),
+        key: None,
+        class,
+        reason: "the system was not built (exit code 1): attribute 'x' missing".to_owned(),
+        since: at(1_800_000_000),
+        tries: 3,
+        next: next.map(at),
+    }))
+}
+
 fn the_activation() -> Vec<ErrorKind> {
     use ErrorKind as E;
     let unit = "nixos-rebuild-switch-to-configuration.service".to_owned();
@@ -296,12 +318,13 @@ fn the_activation() -> Vec<ErrorKind> {
         },
         E::Activation {
             action: Action::Switch,
-            end: "exit code 1".to_owned(),
+            end: End::Exited(1),
             tail: "activating\nerror: no such group".to_owned(),
         },
         E::Degraded {
             units: vec!["a.service".to_owned(), "b.service".to_owned()],
         },
+        quarantined(FailureClass::Health, None),
         E::RebootNeeded {
             inhibitors: vec!["dbus-implementation".to_owned()],
         },

@@ -252,6 +252,8 @@ impl FakeSystem {
             variables: Vec::new(),
             shown: Arc::default(),
             stop_at: None,
+            retry: false,
+            minutes: 0,
         }
     }
 }
@@ -268,6 +270,8 @@ pub(super) struct Call<'a> {
     variables: Vec<(String, String)>,
     shown: Arc<Mutex<Vec<u8>>>,
     stop_at: Option<&'static str>,
+    retry: bool,
+    minutes: i64,
 }
 
 impl Call<'_> {
@@ -295,6 +299,17 @@ impl Call<'_> {
 
     pub(super) fn repeat(mut self, repeat: Repeat) -> Self {
         self.repeat = repeat;
+        self
+    }
+
+    pub(super) fn retry(mut self) -> Self {
+        self.retry = true;
+        self
+    }
+
+    /// So many minutes after the other calls.
+    pub(super) fn after_minutes(mut self, minutes: i64) -> Self {
+        self.minutes = minutes;
         self
     }
 
@@ -355,6 +370,8 @@ impl Call<'_> {
             exclude: &exclude,
             timer: self.timer,
             repeat: self.repeat,
+            retry: self.retry,
+            now: jiff::Timestamp::from_second(1_800_000_000 + 60 * self.minutes).unwrap(),
         };
         let machine = Machine {
             current: world.path("current"),
@@ -362,6 +379,7 @@ impl Call<'_> {
             profile: world.path("profile"),
             systemd: world.path("systemd"),
             hostname: "machine".to_owned(),
+            memory_events: Some(world.path("memory.events")),
         };
         let path = std::env::var("PATH").unwrap_or_default();
         let path = format!("{}:{path}", world.root.path().display());
