@@ -372,8 +372,9 @@ in
                 "overdue"
               ])
             ];
-          # 10: a run by hand holds the lock: it does what this one would have done. 75: the repository was not reached.
-          SuccessExitStatus = "10 75";
+          # 10: a run by hand holds the lock: it does what this one would have done. 13: a commit that failed is not tried
+          # again, and its failure was reported. 75: the repository was not reached.
+          SuccessExitStatus = "10 13 75";
           # `rebuild.timeout` ends a build that hangs; an activation must not be killed half way.
           TimeoutStartSec = "infinity";
           # `nixos-rebuild build` leaves its `result` link in the working directory.

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Exit;
-use crate::rebuild::RebuildRecord;
+use crate::rebuild::{FailureClass, Quarantine, RebuildRecord};
 use crate::source::Traffic;
 use crate::state::Unreached;
 use crate::state::sealed::{self, SealedFormat};
@@ -83,9 +83,17 @@ pub fn write(path: &Path, state: &StateDir, run: &RunMetrics<'_>) -> Result<(), 
     let mut tally = Tally::load(state)?;
     tally.count(run.progress, run.exit, Timestamp::now().as_second());
     tally.save(state)?;
+    let hold = Hold::load(state)?;
+    let quarantined = Quarantine::load(state)?.of_commits(|commit| {
+        run.index.is_some_and(|index| index.point.commit == commit)
+            || hold
+                .as_ref()
+                .is_some_and(|hold| hold.commits.contains(&commit))
+    });
     let known = MetricsInput {
         last: SyncState::load(state)?,
-        held: Hold::load(state)?.is_some(),
+        held: hold.is_some(),
+        quarantined: quarantined.iter().map(|entry| entry.class).collect(),
         pending: RebuildRecord::load(state)?.pending.is_some(),
         unreached: Unreached::load(state)?.map_or(0, |record| record.count),
         tally,
@@ -162,6 +170,7 @@ impl Ends {
 struct MetricsInput {
     last: Option<SyncState>,
     held: bool,
+    quarantined: Vec<FailureClass>,
     pending: bool,
     unreached: u32,
     tally: Tally,
@@ -172,6 +181,7 @@ fn families(known: &MetricsInput, run: &RunMetrics<'_>) -> Vec<Family> {
     families.extend(stages(&known.tally, run));
     families.extend(traffic(&known.tally, run));
     families.extend(standing(known, run));
+    families.push(quarantined(known, run));
     families
 }
 
@@ -282,6 +292,22 @@ fn standing(known: &MetricsInput, run: &RunMetrics<'_>) -> [Family; 5] {
             Some(known.held.into()),
         ),
     ]
+}
+
+/// The builds that failed and are not tried now.
+fn quarantined(known: &MetricsInput, run: &RunMetrics<'_>) -> Family {
+    let samples = FailureClass::ALL.map(|class| {
+        let entries = known.quarantined.iter().filter(|known| **known == class);
+        Sample {
+            labels: vec![of(run), ("class", class.as_str().to_owned())],
+            value: whole(entries.count() as u64),
+        }
+    });
+    gauge(
+        "hyper_sync_quarantined",
+        "Builds of the target's commit, and of held ones, that failed, by the stage in which they did.",
+        samples,
+    )
 }
 
 fn gauge(

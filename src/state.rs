@@ -17,6 +17,7 @@
 //! | `git-base` | four lines of text | the address that the host of the repository redirects to, for a day |
 //! | `metrics` | sealed, `metrics 1` | how the last runs ended, where `metrics_file` is set ([`crate::metrics`]) |
 //! | `rebuild.json` | sealed, `rebuild 1` | the pending rebuild, the last one, and known systems ([`RebuildRecord`](crate::rebuild::RebuildRecord)) |
+//! | `quarantine` | sealed, `quarantine 1` | the builds that failed and are not repeated at every tick ([`Quarantine`](crate::rebuild::Quarantine)) |
 //! | `result` | symlink | the last system that was built, kept from Nix's garbage collector |
 //! | `flake.lock` | flake.lock of Nix | the lock file of a flake in the target that has none |
 //! | `objects.git/` | bare git repository | verified objects of the last commits ([`crate::objects`]) |

@@ -13,7 +13,7 @@ use crate::git::{CommitId, RelPath};
 use crate::lock::RunLock;
 use crate::objects;
 use crate::plan::{Kept, SkipReason};
-use crate::rebuild::{Machine, RebuildRecord, RebuildStatus};
+use crate::rebuild::{Machine, Quarantine, QuarantineEntry, RebuildRecord, RebuildStatus};
 use crate::report::OutputFormat;
 use crate::report::sync::because;
 use crate::scan::{Belief, Local, Scanner};
@@ -48,6 +48,8 @@ struct Document {
     unreached: Option<Unreached>,
     pending_rebuild: Option<crate::rebuild::Pending>,
     last_rebuild: Option<crate::rebuild::LastRebuild>,
+    /// Builds of the target's commit, and of held ones, that failed and are not tried now.
+    quarantined: Vec<QuarantineEntry>,
     built_commit: Option<CommitId>,
     running_commit: Option<CommitId>,
     booted_commit: Option<CommitId>,
@@ -117,6 +119,7 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
         unreached: None,
         pending_rebuild: None,
         last_rebuild: None,
+        quarantined: Vec::new(),
         built_commit: None,
         running_commit: None,
         booted_commit: None,
@@ -155,6 +158,8 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
         .map(|hold| hold.commits.into_iter().collect())
         .unwrap_or_default();
     document.unreached = Unreached::load(&state)?;
+    document.quarantined = Quarantine::load(&state)?
+        .of_commits(|commit| document.commit == Some(commit) || document.held.contains(&commit));
     let record = RebuildRecord::load(&state)?;
     let systems = Machine::here().systems();
     let commit_of = |system: &Option<std::path::PathBuf>| {
@@ -313,6 +318,11 @@ impl OutputLines {
                 "rebuild",
                 format!("{action} waits since {since:.0}{failed}"),
             );
+        }
+        for failed in &document.quarantined {
+            let commit = failed.commit.as_ref().map(CommitId::short);
+            let commit = commit.as_deref().unwrap_or("no commit");
+            self.add("failed", format!("{commit}: {failed}"));
         }
         for held in &document.held {
             self.add(

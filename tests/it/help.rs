@@ -61,6 +61,7 @@ fn of_the_update_in_short() {
                                      [possible values: build, test, switch, boot, dry-activate]
           --allow-self-removal       Activate also a system that has no hyper-sync timer any more, in a
                                      run started by that timer
+          --retry                    Try also a build that failed before, whose pause is not over
 
     Global options:
           --config <FILE>      Configuration file [default: /etc/hyper-sync/config.toml, where it
@@ -228,6 +229,9 @@ fn of_rebuild() {
           --allow-self-removal
               Activate also a system that has no hyper-sync timer any more, in a run started by that
               timer
+
+          --retry
+              Try also a build that failed before, whose pause is not over
 
           --if-pending
               Do nothing unless a sync has left a rebuild to do

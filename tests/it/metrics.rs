@@ -148,6 +148,12 @@ fn a_sync_writes_each_metric() {
     # HELP hyper_sync_held Whether a rollback keeps the target from a commit.
     # TYPE hyper_sync_held gauge
     hyper_sync_held{target="[target]"} 0
+    # HELP hyper_sync_quarantined Builds of the target's commit, and of held ones, that failed, by the stage in which they did.
+    # TYPE hyper_sync_quarantined gauge
+    hyper_sync_quarantined{target="[target]",class="evaluation"} 0
+    hyper_sync_quarantined{target="[target]",class="build"} 0
+    hyper_sync_quarantined{target="[target]",class="activation"} 0
+    hyper_sync_quarantined{target="[target]",class="health"} 0
     "#);
     let mode = fs::metadata(file(&world)).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o644);

@@ -259,6 +259,7 @@ fn a_timer_does_not_activate_a_system_without_itself() {
         world
             .request(Action::Switch)
             .timer("hyper-sync.timer")
+            .retry()
             .run()
     };
     match call().unwrap_err().kind {
@@ -541,7 +542,7 @@ fn a_program_that_does_not_stop_is_killed_unless_it_activates_a_system() {
     world.script("nixos-rebuild", stubborn);
     let stopped = |world: &FakeSystem, timeout| {
         let request = world.request(Action::Switch);
-        let error = request.timeout(timeout).run().unwrap_err();
+        let error = request.timeout(timeout).retry().run().unwrap_err();
         match error.kind {
             ErrorKind::TimedOut { activating, .. } => activating,
             other => panic!("{other}"),

@@ -225,6 +225,8 @@ fn every_command(found: &mut Found) {
         let _ = world.run(args).ok();
         found.inspect(&state, false);
     }
+    let _ = world.tool("nix", "exit 1").run(&["rebuild"]).code(11);
+    found.inspect(&state, false);
     let page = Action::status_with(200, "content-type", "text/html", "<title>Welcome</title>");
     let _ = world.forge().fault(When::any(), page);
     let _ = world.sync(&[]).code(3);

@@ -6,6 +6,8 @@ use hyper_sync::rebuild::{
 use hyper_sync::settings::Action;
 
 use super::world::{Call, FakeSystem};
+use crate::common::repo::Repo;
+use crate::common::world::World;
 
 fn entries(world: &FakeSystem) -> Vec<QuarantineEntry> {
     Quarantine::load(&world.state()).unwrap().entries
@@ -135,7 +137,7 @@ fn an_activation_that_fails_is_not_tried_again_by_itself() {
 
     // Its build is not in question, and proves nothing about the activation.
     let built = world.request(Action::Build).wanted(Action::Switch);
-    assert_eq!(built.run().unwrap().status, RebuildStatus::Built);
+    assert_eq!(built.run().unwrap().status, RebuildStatus::Unchanged);
     assert_waits(&world.request(Action::Switch).after_minutes(year));
 
     world.script("store/new/bin/switch-to-configuration", "exit 0");
@@ -227,4 +229,100 @@ fn a_damaged_file_costs_one_try() {
     assert_fails(&world.request(Action::Switch));
     assert_waits(&world.request(Action::Switch));
     assert_eq!(entries(&world)[0].tries, 1);
+}
+
+/// A machine whose flake is its target, which is only built, by a Nix that fails.
+fn machine() -> World {
+    let repo = Repo::small();
+    repo.write(
+        "flake.nix",
+        "{ outputs = _: { nixosConfigurations.host = { }; }; }\n",
+    )
+    .write(
+        "flake.lock",
+        "{\"nodes\":{\"root\":{}},\"root\":\"root\",\"version\":7}\n",
+    )
+    .commit("a host");
+    let world = World::local(&repo);
+    let (target, root) = (world.target(), world.root().display());
+    world.set(&format!(
+        "metrics_file = '{root}/metrics/m.prom'\n[rebuild]\nflake = '{}'\naction = 'build'",
+        target.display()
+    ));
+    world
+        .tool(
+            "nix",
+            "case $1 in build) echo \"error: attribute 'x' missing\" >&2; exit 1;; *) echo '{}';; esac",
+        )
+        .tool("nixos-rebuild", "exit 1");
+    world
+}
+
+/// The classes of the failures in `status`, and their tries.
+fn status(world: &World) -> Vec<(String, u64)> {
+    let status = world.run(&["status", "--json"]).ok().json();
+    let entries = status["quarantined"].as_array().unwrap();
+    let entry = |entry: &serde_json::Value| {
+        let class = entry["class"].as_str().unwrap().to_owned();
+        (class, entry["tries"].as_u64().unwrap())
+    };
+    entries.iter().map(entry).collect()
+}
+
+fn is_in_the_metrics(world: &World, class: &str, count: u32) -> bool {
+    let metrics = std::fs::read_to_string(world.root().join("metrics/m.prom")).unwrap();
+    metrics.lines().any(|line| {
+        line.starts_with("hyper_sync_quarantined{")
+            && line.ends_with(&format!("class=\"{class}\"}} {count}"))
+    })
+}
+
+#[test]
+fn a_unit_ends_with_its_own_exit_code_and_status_and_metrics_keep_the_failure() {
+    let world = machine();
+    let _ = world.sync(&[]).ok();
+    assert_eq!(status(&world), []);
+    let _ = world.run(&["rebuild", "--if-pending"]).code(11);
+    for args in [&["rebuild", "--if-pending", "--json"][..], &["--json"]] {
+        let error = world.run(args).code(13).json()["error"].clone();
+        assert_eq!(
+            error["code"], "hyper_sync::rebuild::quarantined",
+            "{args:?}"
+        );
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains("attribute 'x' missing"), "{message}");
+    }
+    assert_eq!(status(&world), [("evaluation".to_owned(), 1)]);
+    let human = world.run(&["status"]).ok().stdout;
+    assert!(
+        human.contains(": the evaluation of this tree has failed since"),
+        "{human}"
+    );
+    assert!(is_in_the_metrics(&world, "evaluation", 1));
+    assert!(is_in_the_metrics(&world, "build", 0));
+
+    // A person tries at once.
+    for args in [
+        &["rebuild", "--if-pending", "--retry"][..],
+        &["rebuild"],
+        &["--retry"],
+    ] {
+        let _ = world.run(args).code(11);
+    }
+    assert_eq!(status(&world), [("evaluation".to_owned(), 4)]);
+
+    world.tool(
+        "nix",
+        "case $1 in build) echo /nix/store/system;; *) echo '{}';; esac",
+    );
+    let _ = world.run(&["rebuild", "--if-pending"]).code(13);
+    world.repo.write(
+        "flake.nix",
+        "{ outputs = _: { nixosConfigurations.host = { a = 1; }; }; }\n",
+    );
+    world.repo.commit("repaired");
+    let _ = world.sync(&[]).ok();
+    assert_eq!(status(&world), [], "it is of another commit");
+    let _ = world.run(&["rebuild", "--if-pending"]).ok();
+    assert!(is_in_the_metrics(&world, "evaluation", 0));
 }

@@ -93,7 +93,7 @@ fn a_failed_check_of_the_new_system_changes_nothing() {
         "echo '/var is full' >&2; echo \"Pre-switch check 'disk' failed\" >&2; exit 1",
     );
     for _ in 0..3 {
-        let error = world.request(Action::Switch).run().unwrap_err();
+        let error = world.request(Action::Switch).retry().run().unwrap_err();
         assert!(matches!(&error.kind, ErrorKind::PreSwitchCheck { name, .. } if name == "disk"));
     }
     assert_eq!(world.arguments(SWITCH), ["check"; 3]);
@@ -149,7 +149,7 @@ fn a_profile_that_is_taken_back_leaves_no_generation() {
         "[ $1 = check ] || { echo 'Failed to install bootloader' >&2; exit 1; }",
     );
     for _ in 0..3 {
-        let error = world.request(Action::Switch).run().unwrap_err();
+        let error = world.request(Action::Switch).retry().run().unwrap_err();
         assert!(matches!(error.kind, ErrorKind::Activation { .. }));
         assert_eq!(world.system("profile"), "old");
         assert!(!world.path("profile-8-link").is_symlink());

@@ -1,4 +1,4 @@
-"""A rebuild that failed for a cause outside of the commit is done by the next run, without a new commit."""
+"""A rebuild that failed for a cause outside of the commit is done with `--retry`, without a new commit."""
 
 
 def scenario(world):
@@ -13,7 +13,10 @@ def scenario(world):
     assert world.running() == "one"
 
     machine.succeed("rm /srv/no-builds")
+    # Its pause is not over.
     world.start()
+    assert world.running() == "one"
+    machine.succeed("hyper-sync rebuild --if-pending --retry")
     assert world.running() == world.boots() == "two"
     # And once it is done, a run without news does nothing.
     before = machine.succeed("readlink /nix/var/nix/profiles/system")

@@ -29,7 +29,7 @@ def scenario(world):
     # The fixture's own check.
     world.publish("unchecked")
     for _ in range(3):
-        code, said = machine.execute("hyper-sync --json 2>/dev/null")
+        code, said = machine.execute("hyper-sync --retry --json 2>/dev/null")
         error = json.loads(said)["error"]
         assert (code, error["code"]) == (11, "hyper_sync::rebuild::pre_switch_check"), said
         assert "`release`" in error["message"], error
