@@ -125,7 +125,7 @@ const NO_MEMORY: &[&str] = &[
     "error: out of memory",
 ];
 
-/// Messages about a full disk: of the C library and of SQLite.
+/// Messages about a full disk: of the C library and of `SQLite`.
 const NO_SPACE: &[&str] = &[
     "no space left on device",
     "disk quota exceeded",

@@ -167,7 +167,7 @@ impl RebuildPipeline<'_> {
             Ok(system) => system,
             Err(error) => {
                 self.finish(None, RebuildStatus::Failed, None)?;
-                return Err(self.failed(key, error));
+                return Err(self.failed(key.as_deref(), error));
             }
         };
         // A snapshot that cannot be removed now is removed after the next build.
@@ -189,7 +189,7 @@ impl RebuildPipeline<'_> {
             return self.unchanged(Some(system), key);
         }
         if let Err(error) = self.keeps_timer(&system) {
-            return Err(self.failed(key, error));
+            return Err(self.failed(key.as_deref(), error));
         }
         let inhibitors = if matches!(action, Action::Test | Action::Switch) {
             switch_check::inhibitors(context, &system)
@@ -200,7 +200,7 @@ impl RebuildPipeline<'_> {
             Ok(action) => action,
             Err(error) => {
                 self.finish(None, RebuildStatus::Failed, Some(&system))?;
-                return Err(self.failed(key, error));
+                return Err(self.failed(key.as_deref(), error));
             }
         };
         let activator = Activator::find(context)?;
@@ -222,7 +222,11 @@ impl RebuildPipeline<'_> {
         if did_not_begin && let Some(former) = before.profile.filter(|former| *former != system) {
             activate::restore_profile(context, &former, generation);
         }
-        self.conclude(activated?.inhibited(inhibitors), key, Some(system))
+        self.conclude(
+            activated?.inhibited(inhibitors),
+            key.as_deref(),
+            Some(system),
+        )
     }
 
     /// The action that is possible with a system: one that the running system cannot be switched to becomes the boot
@@ -263,13 +267,13 @@ impl RebuildPipeline<'_> {
             let (verdict, finished) = activate::nixos_rebuild(context, &self.host, Action::Build)?;
             if verdict != Verdict::Done {
                 self.finish(None, RebuildStatus::Failed, None)?;
-                return Err(self.failed(key, verdict.into_error(action, finished)));
+                return Err(self.failed(key.as_deref(), verdict.into_error(action, finished)));
             }
             if let Some(system) =
                 activate::live_system(context, Action::Build, RebuildStatus::Built)
                 && let Err(error) = self.keeps_timer(&system)
             {
-                return Err(self.failed(key, error));
+                return Err(self.failed(key.as_deref(), error));
             }
         }
         let host = self.host.clone();
@@ -277,7 +281,7 @@ impl RebuildPipeline<'_> {
         let mut activated = match attempt {
             Ok(activated) => activated,
             // The build is part of it.
-            Err(error) => return Err(self.failed(key, error)),
+            Err(error) => return Err(self.failed(key.as_deref(), error)),
         };
         if action == Action::Switch
             && let Some(inhibitors) = switch_check::printed_inhibitors(&activated.finished)
@@ -300,7 +304,7 @@ impl RebuildPipeline<'_> {
         let hash = tree.map(|tree| tree.nar);
         let again = key::of(context, self.flake, hash, revision, &self.host);
         let key = key.filter(|key| again.as_ref() == Some(key));
-        self.conclude(activated, key, system)
+        self.conclude(activated, key.as_deref(), system)
     }
 
     /// Activates a system, after other activations have ended.
@@ -333,7 +337,7 @@ impl RebuildPipeline<'_> {
     fn conclude(
         mut self,
         activated: Activated,
-        key: Option<String>,
+        key: Option<&str>,
         system: Option<PathBuf>,
     ) -> Result<Outcome, ErrorKind> {
         let Activated {
@@ -349,10 +353,10 @@ impl RebuildPipeline<'_> {
             && starts_units(action, verdict)
         {
             let commit = self.context.request.commit;
-            self.record.remember(system, commit, key.clone());
+            self.record.remember(system, commit, key.map(str::to_owned));
             self.record.set_failed_before(system, failed_before.clone());
         }
-        self.finish(key.clone(), status, system.as_deref())?;
+        self.finish(key.map(str::to_owned), status, system.as_deref())?;
         match status {
             RebuildStatus::Failed => {
                 return Err(self.failed(key, verdict.into_error(action, finished)));
@@ -446,7 +450,7 @@ impl RebuildPipeline<'_> {
 
     /// Records a failure that another try of the same build would repeat. Returns the error, with the proof of a lack of
     /// memory if there is one.
-    fn failed(&mut self, key: Option<String>, error: ErrorKind) -> ErrorKind {
+    fn failed(&mut self, key: Option<&str>, error: ErrorKind) -> ErrorKind {
         let kills = self
             .context
             .machine
@@ -463,7 +467,7 @@ impl RebuildPipeline<'_> {
         if let Some(class) = class {
             let mut quarantine = self.quarantine.clone();
             let now = self.context.now();
-            quarantine.add(self.id(key.as_deref()), class, &error.to_string(), now);
+            quarantine.add(self.id(key), class, &error.to_string(), now);
             if let Err(error) = quarantine.save(self.context.request.state) {
                 // The error of the rebuild is the one to report.
                 tracing::warn!(

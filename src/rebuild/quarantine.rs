@@ -97,20 +97,13 @@ impl FailureClass {
     /// The class of an error, if it would be repeated by another try of the same build.
     pub(super) fn of(error: &ErrorKind) -> Option<Self> {
         match error {
-            ErrorKind::Build {
-                end: End::Killed(_) | End::Interrupted,
-                ..
-            }
-            | ErrorKind::Activation {
-                end: End::Killed(_) | End::Interrupted,
-                ..
-            } => None,
-            ErrorKind::Build { tail, .. } if output::may_pass(tail) => None,
+            ErrorKind::Build { end, tail } if was_stopped(*end) || output::may_pass(tail) => None,
             ErrorKind::Build { tail, .. } if output::is_builder_failure(tail) => Some(Self::Build),
             ErrorKind::Build { .. } | ErrorKind::LeftOut { .. } | ErrorKind::OtherTree { .. } => {
                 Some(Self::Evaluation)
             }
             ErrorKind::TimedOut { activating, .. } => activating.is_empty().then_some(Self::Build),
+            ErrorKind::Activation { end, .. } if was_stopped(*end) => None,
             ErrorKind::Activation { tail, .. } | ErrorKind::PreSwitchCheck { tail, .. } => {
                 (!output::lacks_space(tail)).then_some(Self::Activation)
             }
@@ -162,6 +155,11 @@ impl FailureClass {
             .and_then(|factor| FIRST_PAUSE.checked_mul(factor));
         Some(pause.map_or(LONGEST_PAUSE, |pause| pause.min(LONGEST_PAUSE)))
     }
+}
+
+/// Whether a program did not end by itself.
+fn was_stopped(end: End) -> bool {
+    matches!(end, End::Killed(_) | End::Interrupted)
 }
 
 impl fmt::Display for FailureClass {
