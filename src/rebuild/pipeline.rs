@@ -11,7 +11,7 @@ use super::flake::HostFlake;
 use super::outcome::{LockChange, Outcome, RebuildNote, RebuildStatus, UnpinnedReason};
 use super::output::Verdict;
 use super::pinned::{self, Pin};
-use super::quarantine::{BuildId, FailureClass, Quarantine};
+use super::quarantine::Quarantine;
 use super::record::RebuildRecord;
 use super::revision::{self, Compared, Revision};
 use super::snapshot::{self, Filter, Snapshot};
@@ -22,6 +22,8 @@ use crate::nix::{Layout, NarHash};
 use crate::process::Finished;
 use crate::settings::Action;
 use crate::state::SyncState;
+
+mod failures;
 
 /// The waits between the retries while another process activates a system, which takes seconds to minutes.
 const BUSY_WAITS: [Duration; 5] = [
@@ -392,17 +394,17 @@ impl RebuildPipeline<'_> {
             };
             self.notes.push(RebuildNote::RebootNeeded { inhibitors });
         }
+        self.end_quarantine(key.as_deref())?;
         let mut after = self.record.clone();
         // A newer commit may have the same system.
         if let Some(system) = &system {
-            after.remember(system, request.commit, key.clone());
+            after.remember(system, request.commit, key);
         }
         after.end_pending(request, system.as_deref(), &self.context.machine.systems());
         if after != self.record {
             self.record = after;
             self.save()?;
         }
-        self.end_quarantine(key.as_deref())?;
         self.publish(RebuildStatus::Unchanged);
         Ok(self.outcome(RebuildStatus::Unchanged, system))
     }
@@ -421,74 +423,6 @@ impl RebuildPipeline<'_> {
         Err(ErrorKind::SelfRemoval {
             timer: timer.to_owned(),
         })
-    }
-
-    fn id<'a>(&'a self, key: Option<&'a str>) -> BuildId<'a> {
-        BuildId {
-            commit: self.context.request.commit,
-            host: &self.host,
-            key,
-        }
-    }
-
-    /// Refuses a build that failed before and whose pause is not over.
-    fn refuse_failed(&self) -> Result<(), ErrorKind> {
-        let request = self.context.request;
-        if request.retry {
-            return Ok(());
-        }
-        let key = self.key();
-        let (activates, now) = (activates(request.action), self.context.now());
-        match self
-            .quarantine
-            .waiting(self.id(key.as_deref()), activates, now)
-        {
-            Some(entry) => Err(ErrorKind::Quarantined(Box::new(entry.clone()))),
-            None => Ok(()),
-        }
-    }
-
-    /// Records a failure that another try of the same build would repeat. Returns the error, with the proof of a lack of
-    /// memory if there is one.
-    fn failed(&mut self, key: Option<&str>, error: ErrorKind) -> ErrorKind {
-        let kills = self
-            .context
-            .machine
-            .oom_kills()
-            .saturating_sub(self.oom_kills);
-        let error = match error {
-            ErrorKind::OutOfMemory { tail, .. } => ErrorKind::OutOfMemory { kills, tail },
-            // The process that was killed may be a child of one that then failed.
-            ErrorKind::Build { tail, .. } if kills > 0 => ErrorKind::OutOfMemory { kills, tail },
-            error => error,
-        };
-        let class = FailureClass::of(&error)
-            .filter(|class| activates(self.context.request.action) || !class.activates());
-        if let Some(class) = class {
-            let mut quarantine = self.quarantine.clone();
-            let now = self.context.now();
-            quarantine.add(self.id(key), class, &error.to_string(), now);
-            if let Err(error) = quarantine.save(self.context.request.state) {
-                // The error of the rebuild is the one to report.
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the failure could not be recorded; the next run tries again"
-                );
-            }
-            self.quarantine = quarantine;
-        }
-        error
-    }
-
-    /// Removes the failures of a build that has succeeded.
-    fn end_quarantine(&mut self, key: Option<&str>) -> Result<(), ErrorKind> {
-        let mut quarantine = self.quarantine.clone();
-        quarantine.remove(self.id(key), activates(self.context.request.action));
-        if quarantine != self.quarantine {
-            quarantine.save(self.context.request.state)?;
-            self.quarantine = quarantine;
-        }
-        Ok(())
     }
 
     fn key(&self) -> Option<String> {
