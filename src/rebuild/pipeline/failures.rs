@@ -3,6 +3,7 @@
 use super::{RebuildPipeline, activates};
 use crate::rebuild::error::ErrorKind;
 use crate::rebuild::quarantine::{BuildId, FailureClass};
+use crate::settings::Action;
 
 impl RebuildPipeline<'_> {
     fn id<'a>(&'a self, key: Option<&'a str>) -> BuildId<'a> {
@@ -65,7 +66,11 @@ impl RebuildPipeline<'_> {
     /// Removes the failures of a build that has succeeded.
     pub(super) fn end_quarantine(&mut self, key: Option<&str>) -> Result<(), ErrorKind> {
         let mut quarantine = self.quarantine.clone();
-        quarantine.remove(self.id(key), activates(self.context.request.action));
+        let request = self.context.request;
+        // A new boot default, where more is wanted, proves nothing about the units that it starts.
+        let activated = matches!(request.action, Action::Test | Action::Switch)
+            || (activates(request.action) && request.action == request.settings.action);
+        quarantine.remove(self.id(key), activated);
         if quarantine != self.quarantine {
             quarantine.save(self.context.request.state)?;
             self.quarantine = quarantine;
