@@ -145,21 +145,22 @@ fn an_activation_that_fails_is_not_tried_again_by_itself() {
     assert_eq!(entries(&world), []);
 }
 
-/// As the unit that may reboot does it: first the boot default, then the switch.
 #[test]
-fn a_boot_default_does_not_end_the_failure_of_the_switch() {
+fn a_boot_default_by_hand_does_not_end_the_failure_of_the_switch() {
     let world = FakeSystem::pinned();
     world.script("nixos-rebuild", "exit 1");
-    let boot = || world.request(Action::Boot).wanted(Action::Switch);
-    let fails = "case $1 in switch) exit 2;; esac";
+    let fails = "case $1 in check) echo \"Pre-switch check 'disk' failed\" >&2; exit 1;; esac";
     world.script("store/new/bin/switch-to-configuration", fails);
-    boot().run().unwrap();
     assert_fails(&world.request(Action::Switch));
-    for _ in 0..2 {
-        let _ = boot().run();
-        assert_waits(&world.request(Action::Switch));
-    }
-    assert_eq!(entries(&world)[0].tries, 1);
+    let boot = world.request(Action::Boot).wanted(Action::Switch);
+    boot.repeat(Repeat::Build).retry().run().unwrap();
+    assert_eq!(world.system("profile"), "new");
+    assert_waits(&world.request(Action::Switch));
+
+    // Where no more is wanted, it does.
+    let boot = world.request(Action::Boot);
+    boot.repeat(Repeat::Build).retry().run().unwrap();
+    assert_eq!(entries(&world), []);
 }
 
 #[test]
