@@ -145,6 +145,10 @@ let
       "/var/lib/node-exporter-textfiles/hyper-sync.txt"
       "hyper-sync.prom"
     ];
+    gate = [
+      "test"
+      true
+    ];
     rebuildAction = [ "reboot" ];
     rebootWindow = [
       {
@@ -210,6 +214,7 @@ let
         rebuild = {
           action = "switch";
           flake = "/etc/hypervisor";
+          gate = "off";
         };
       }
       plain.services.hyper-sync.settings
@@ -233,6 +238,7 @@ let
         rebuild = {
           action = "switch";
           flake = "/etc/nixos";
+          gate = "off";
           extra_args = [ "--show-trace" ];
         };
       }
@@ -442,6 +448,26 @@ let
             ;
         in
         services.hyper-sync.settings.health.checks
+      )
+    ];
+    "a sync that builds has what Nix needs, and no sandbox" = [
+      {
+        gate = "build";
+        home = "/root";
+        isSandboxed = false;
+        limit = "infinity";
+      }
+      (
+        let
+          inherit ((enabled { gate = "build"; }).config) services systemd;
+          unit = systemd.services.hyper-sync-fetch;
+        in
+        {
+          inherit (services.hyper-sync.settings.rebuild) gate;
+          home = unit.environment.HOME;
+          isSandboxed = unit.serviceConfig ? ProtectSystem || unit.serviceConfig ? MemoryMax;
+          limit = unit.serviceConfig.TimeoutStartSec;
+        }
       )
     ];
     "the grace reaches the file" = [

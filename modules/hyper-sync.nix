@@ -1,4 +1,4 @@
-# The machine follows a branch: a timer, `hyper-sync-fetch.service` (validate and sync, sandboxed) and
+# The machine follows a branch: a timer, `hyper-sync-fetch.service` (validate and sync, sandboxed unless it builds) and
 # `hyper-sync.service` (the whole update as a person sees it; its own part is the rebuild).
 #
 # Only library functions that NixOS 24.05 has, so that a host on an old release can use the flake's package.
@@ -55,6 +55,9 @@ let
   ]
   ++ lib.optional (stateDir != "/var/lib/hyper-sync") stateDir
   ++ published;
+
+  # Evaluating and building a system needs what the sandbox takes away: namespaces, memory, the store.
+  buildsFirst = (cfg.settings.rebuild.gate or "off") == "build";
 
   hasTimer = cfg.dates != null && cfg.dates != [ ];
 
@@ -130,6 +133,16 @@ let
   ]
   # `gpgv`, for a keyring; ssh-keygen, for allowed signers, comes with ssh.
   ++ lib.optional (signers != null) pkgs.gnupg;
+
+  nixEnvironment =
+    config.nix.envVars
+    // lib.optionalAttrs (config.environment.sessionVariables ? NIX_PATH) {
+      inherit (config.environment.sessionVariables) NIX_PATH;
+    }
+    # Nix refuses to work without a home.
+    // {
+      HOME = "/root";
+    };
 
   # A run may switch to a system in which these units look different or are gone: that must not end the run that
   # switches. The next start uses the new unit.
@@ -275,6 +288,7 @@ in
           lib.mapAttrs' (
             name: _: lib.nameValuePair "HYPER_SYNC_${lib.toUpper name}_FILE" "%d/${name}"
           ) credentials
+          // lib.optionalAttrs buildsFirst nixEnvironment
           // config.networking.proxy.envVars;
 
         serviceConfig = {
@@ -303,8 +317,9 @@ in
           # turn the next switch's exit code into "some unit failed". How long the first two may last is judged at the
           # end of `hyper-sync.service`.
           SuccessExitStatus = "3 5 10 20";
-          # The limits of the configuration end a download earlier; this is for what they do not see.
-          TimeoutStartSec = "30min";
+          # The limits of the configuration end a download earlier; this is for what they do not see. `rebuild.timeout` ends
+          # a build.
+          TimeoutStartSec = if buildsFirst then "infinity" else "30min";
           # Time to finish an apply that has begun.
           TimeoutStopSec = "30s";
           KillMode = "mixed";
@@ -312,9 +327,11 @@ in
           StateDirectory = "hyper-sync";
           StateDirectoryMode = "0700";
         }
-        // import ./hardening.nix {
-          inherit writable needsHome;
-        };
+        // lib.optionalAttrs (!buildsFirst) (
+          import ./hardening.nix {
+            inherit writable needsHome;
+          }
+        );
       }
     ];
 
@@ -327,16 +344,7 @@ in
         after = [ "hyper-sync-fetch.service" ];
         inherit (cfg) onFailure;
         inherit path;
-        environment =
-          config.nix.envVars
-          // lib.optionalAttrs (config.environment.sessionVariables ? NIX_PATH) {
-            inherit (config.environment.sessionVariables) NIX_PATH;
-          }
-          # Nix refuses to work without a home.
-          // {
-            HOME = "/root";
-          }
-          // config.networking.proxy.envVars;
+        environment = nixEnvironment // config.networking.proxy.envVars;
 
         # Not sandboxed: the activation inherits what is set here, and a mount namespace, a missing capability or a
         # system call filter breaks it in ways that show only later (boot loader, setuid wrappers, kernel modules).

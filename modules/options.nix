@@ -26,6 +26,7 @@ let
     exclude = "exclude";
     failureGrace = "failure_grace";
     flake = "rebuild.flake";
+    gate = "rebuild.gate";
     health.remote = "health.remote";
     health.timeout = "health.timeout";
     health.units = "health.units";
@@ -133,6 +134,18 @@ in
       );
       default = "switch";
       description = "What is done with the new system, as for {command}`nixos-rebuild`. `null`: sync only.";
+    };
+
+    gate = mkOption {
+      type = types.enum [
+        "off"
+        "build"
+      ];
+      default = "off";
+      description = ''
+        What is required of a commit before it is brought into the target. `build`: its system builds. Then the sync runs
+        without its sandbox, because it runs Nix.
+      '';
     };
 
     flags = mkOption {

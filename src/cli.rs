@@ -11,7 +11,8 @@ use clap::{Args as _, CommandFactory as _, FromArgMatches as _};
 use crate::Error;
 use crate::exit::Exit;
 use crate::metrics::Progress;
-use crate::report::{Report, Stdio, log_events};
+use crate::process::SystemRunner;
+use crate::report::{self, Report, Stdio, log_events};
 use crate::settings::{ConfigFile, Env, Overrides, ResolvedSettings, Settings};
 use crate::source::Interrupt;
 use crate::sync::SyncContext;
@@ -94,6 +95,7 @@ impl Run<'_> {
             env: self.env,
             observer: &watch,
             interrupt: self.interrupt,
+            runner: &SystemRunner::new(self.interrupt.clone(), report::pass_through()),
         })
     }
 }

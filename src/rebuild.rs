@@ -22,6 +22,7 @@ mod activate;
 mod context;
 mod error;
 mod flake;
+mod gate;
 mod key;
 mod machine;
 mod outcome;
@@ -35,6 +36,7 @@ mod snapshot;
 mod switch_check;
 
 pub use error::{Error, ErrorKind, RunningSystem, SystemState};
+pub use gate::PlannedUpdate;
 pub use machine::{Machine, Systems};
 pub use outcome::{LockChange, Outcome, RebuildNote, RebuildStatus, UnpinnedReason};
 pub use quarantine::{FailureClass, Quarantine, QuarantineEntry};
@@ -139,6 +141,27 @@ pub fn refresh_lock(settings: &settings::Rebuild, target: &Path) -> Option<Rebui
         }),
         Err(cause) => Some(RebuildNote::LockFailed { cause }),
     }
+}
+
+/// Builds the system of a planned update, whose commit the target is not at yet. Called by the sync before it changes
+/// anything; the caller holds the lock.
+pub fn gate(
+    request: &RebuildRequest<'_>,
+    update: &PlannedUpdate<'_>,
+    machine: &Machine,
+    env: &Env,
+    runner: &dyn Runner,
+) -> Result<(), Error> {
+    let context = RebuildContext::new(request, machine, env, runner);
+    gate::run(&context, update).map_err(|kind| {
+        context.error(match kind {
+            kind @ (ErrorKind::State(_) | ErrorKind::Busy { .. }) => kind,
+            kind => ErrorKind::Gate {
+                commit: update.commit.id,
+                cause: Box::new(kind),
+            },
+        })
+    })
 }
 
 /// Rebuilds. The caller holds the lock, so that no other sync or rebuild runs.

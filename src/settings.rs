@@ -98,6 +98,15 @@ pub enum Action {
     DryActivate,
 }
 
+/// What is required of a commit before it is brought into the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// What a sync always proves.
+    Off,
+    /// Its system builds.
+    Build,
+}
+
 /// Policy for symlinks that are absolute or leave the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Symlinks {

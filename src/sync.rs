@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use crate::plan::MassDelete;
+use crate::process::Runner;
 use crate::settings::{Env, Settings};
 use crate::source::Interrupt;
 
@@ -92,6 +93,8 @@ pub enum Step {
     Obtain,
     /// The target is inspected.
     Compare,
+    /// The system of the commit is built.
+    Build,
     /// The target is written.
     Apply,
 }
@@ -115,4 +118,6 @@ pub struct SyncContext<'a> {
     pub observer: &'a dyn Observer,
     /// Set by a signal.
     pub interrupt: &'a Interrupt,
+    /// Runs Nix, if a commit must build.
+    pub runner: &'a dyn Runner,
 }

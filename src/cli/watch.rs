@@ -46,6 +46,7 @@ impl Observer for ProgressView<'_> {
             Step::Resolve => "asking the remote for the commit",
             Step::Obtain => "downloading and verifying",
             Step::Compare => "comparing with the target",
+            Step::Build => "building the system of the commit",
             Step::Apply => "writing the target",
         };
         match &self.bar {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use miette::Diagnostic;
 
-use super::outcome::because_of;
+use super::outcome::{UnpinnedReason, because_of};
 use super::output;
 use super::quarantine::QuarantineEntry;
 use crate::exit::Exit;
@@ -152,6 +152,25 @@ pub enum ErrorKind {
         kills: u64,
         /// The end of what was printed.
         tail: String,
+    },
+    /// The system of a commit was to be built before the target changes, and that failed.
+    #[error("{} was not brought into the target: {cause}", .commit.short())]
+    #[diagnostic(code(hyper_sync::rebuild::gate), help("{}", before_update(.cause)))]
+    Gate {
+        /// The commit.
+        commit: CommitId,
+        /// What failed.
+        cause: Box<Self>,
+    },
+    /// A build would not read the snapshot that it is to read.
+    #[error("its system cannot be built from a snapshot ({reason})")]
+    #[diagnostic(
+        code(hyper_sync::rebuild::not_pinned),
+        help("remove the reason, or set `rebuild.gate` to `off`")
+    )]
+    NotPinned {
+        /// Why.
+        reason: UnpinnedReason,
     },
     /// The configuration reads an excluded file.
     #[error("the build needs `{path}`, which `exclude` leaves out of it")]
@@ -296,12 +315,7 @@ impl Error {
     /// The end of the failed program's output, if a program failed.
     #[must_use]
     pub fn tail(&self) -> Option<&str> {
-        match &self.kind {
-            ErrorKind::Build { tail, .. }
-            | ErrorKind::OutOfMemory { tail, .. }
-            | ErrorKind::Activation { tail, .. } => Some(tail),
-            _ => None,
-        }
+        self.kind.tail()
     }
 }
 
@@ -332,6 +346,16 @@ impl Diagnostic for Error {
 }
 
 impl ErrorKind {
+    fn tail(&self) -> Option<&str> {
+        match self {
+            Self::Build { tail, .. }
+            | Self::OutOfMemory { tail, .. }
+            | Self::Activation { tail, .. } => Some(tail),
+            Self::Gate { cause, .. } => cause.tail(),
+            _ => None,
+        }
+    }
+
     fn exit(&self) -> Exit {
         match self {
             Self::FlakeMissing { .. }
@@ -342,6 +366,8 @@ impl ErrorKind {
             | Self::Spawn { .. }
             | Self::Build { .. }
             | Self::OutOfMemory { .. }
+            | Self::Gate { .. }
+            | Self::NotPinned { .. }
             | Self::LeftOut { .. }
             | Self::OtherTree { .. }
             | Self::SelfRemoval { .. }
@@ -384,6 +410,13 @@ fn killed(kills: u64) -> String {
         return "killed by signal 9, or no memory was left".to_owned();
     }
     format!("processes that the kernel killed for it meanwhile: {kills}")
+}
+
+/// What to do after a failed build of an update that was not carried out.
+fn before_update(cause: &ErrorKind) -> String {
+    let help = cause.help().map(|help| help.to_string());
+    let help = help.unwrap_or_default();
+    format!("{help}; the target was not changed, because `rebuild.gate` is `build`")
 }
 
 fn unclear(names: &[String], hostname: &str) -> String {

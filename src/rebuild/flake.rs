@@ -49,15 +49,7 @@ impl HostFlake {
     /// Finds it for a rebuild.
     pub(super) fn of(context: &RebuildContext<'_>) -> Result<Self, ErrorKind> {
         let set = &context.request.settings.flake;
-        Self::find(set, context.request.target).map_err(|error| match error {
-            FlakeError::Missing => ErrorKind::FlakeMissing {
-                path: set.join(FLAKE),
-            },
-            FlakeError::Unreadable { name, cause } => ErrorKind::FlakeUnreadable {
-                path: set.join(name),
-                cause,
-            },
-        })
+        Self::find(set, context.request.target).map_err(|error| error.at(set))
     }
 
     /// Finds it by the settings `rebuild.flake` and `target`.
@@ -100,6 +92,26 @@ impl HostFlake {
         flake
             .lock()
             .map_err(|cause| FlakeError::Unreadable { name: LOCK, cause })?;
+        Ok(flake)
+    }
+
+    /// Finds it where the tree of the target is to be the one at `tree`: a flake in the target is read there.
+    pub(super) fn of_tree(context: &RebuildContext<'_>, tree: &Path) -> Result<Self, ErrorKind> {
+        let request = context.request;
+        let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let target = real(request.target);
+        let set = &request.settings.flake;
+        let file = real(&set.join(FLAKE));
+        let directory = file.parent().unwrap_or(&file);
+        let inside =
+            { directory.strip_prefix(&target) }.or_else(|_| set.strip_prefix(request.target));
+        let Ok(inside) = inside else {
+            return Self::of(context);
+        };
+        let mut flake = Self::find(&tree.join(inside), tree).map_err(|error| error.at(set))?;
+        let inside = { flake.directory.strip_prefix(tree) }.unwrap_or(inside);
+        flake.directory = target.join(inside);
+        flake.target = target;
         Ok(flake)
     }
 
@@ -156,6 +168,21 @@ pub(super) enum FlakeError {
     Missing,
     /// `flake.nix` or `flake.lock` must not be read.
     Unreadable { name: &'static str, cause: String },
+}
+
+impl FlakeError {
+    /// The error of a rebuild with this setting `rebuild.flake`.
+    fn at(self, set: &Path) -> ErrorKind {
+        match self {
+            Self::Missing => ErrorKind::FlakeMissing {
+                path: set.join(FLAKE),
+            },
+            Self::Unreadable { name, cause } => ErrorKind::FlakeUnreadable {
+                path: set.join(name),
+                cause,
+            },
+        }
+    }
 }
 
 /// The text of a file at a path without symlinks; `None` if it is missing.

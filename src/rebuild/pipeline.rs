@@ -18,7 +18,7 @@ use super::snapshot::{self, Filter, Snapshot};
 use super::{Repeat, flake, key, machine, switch_check};
 use crate::fs::Target;
 use crate::git::CommitId;
-use crate::nix::{Layout, NarHash};
+use crate::nix::NarHash;
 use crate::process::Finished;
 use crate::settings::Action;
 use crate::state::SyncState;
@@ -115,34 +115,43 @@ pub(super) fn run(context: &RebuildContext<'_>) -> Result<Outcome, ErrorKind> {
     };
 
     let action = context.request.action;
+    let mut built = None;
     if context.request.repeat == Repeat::IfNeeded
         && let Some(key) = pipeline.key()
-        && pipeline
-            .record
-            .holds(action, &key, &context.machine.systems())
     {
-        let system = pipeline.record.built(&key).map(Path::to_owned);
-        return pipeline.unchanged(system, Some(key));
+        let systems = context.machine.systems();
+        if pipeline.record.holds(action, &key, &systems) {
+            let system = pipeline.record.built(&key).map(Path::to_owned);
+            return pipeline.unchanged(system, Some(key));
+        }
+        built = kept(context, &pipeline.record, Some(&key));
     }
     pipeline.refuse_failed()?;
     let wanted = context.request.settings.action;
     pipeline.record.set_pending(context.request.commit, wanted);
     pipeline.save()?;
     match pin {
-        Ok(pin) => pipeline.pinned(pin),
+        Ok(pin) => pipeline.pinned(pin, built),
         Err(reason) => pipeline.live(reason),
     }
 }
 
-/// Compares a snapshot with the commit of the tree, where Nix can be given a revision.
+/// Compares a snapshot with the commit of the tree.
 fn compare(context: &RebuildContext<'_>, flake: &HostFlake, tree: &Snapshot) -> Compared {
-    match (&flake.layout, context.request.commit) {
-        (Some(Layout::Own | Layout::Input { .. }), Some(commit)) => {
-            revision::compare(tree, commit, context.request.state)
-        }
-        // Nix reads literal paths in place, and knows no revision of them.
-        _ => Compared::default(),
-    }
+    let state = context.request.state;
+    let commit = { context.request.commit }.and_then(|commit| revision::stored(commit, state));
+    revision::compare(flake, tree, commit.as_ref(), state)
+}
+
+/// The system that was built with this key, if it is the one that is kept from the garbage collector.
+pub(super) fn kept(
+    context: &RebuildContext<'_>,
+    record: &RebuildRecord,
+    key: Option<&str>,
+) -> Option<PathBuf> {
+    let built = record.built(key?)?;
+    let kept = machine::system(&context.request.state.path().join("result"));
+    kept.filter(|kept| kept == built)
 }
 
 /// A snapshot of the target.
@@ -158,14 +167,16 @@ fn take(context: &RebuildContext<'_>, flake: &HostFlake) -> Result<Snapshot, Unp
 }
 
 impl RebuildPipeline<'_> {
-    /// Builds the snapshot, and activates exactly the result.
-    fn pinned(mut self, mut pin: Pin<'_>) -> Result<Outcome, ErrorKind> {
+    /// Builds the snapshot, unless its system is built already, and activates exactly the result.
+    fn pinned(mut self, mut pin: Pin<'_>, built: Option<PathBuf>) -> Result<Outcome, ErrorKind> {
         let context = self.context;
         let action = context.request.action;
         pin.update_lock(&mut self.notes);
         self.built_revision = pin.revision();
         let key = self.key();
-        let system = match pin.build(&self.host) {
+        // With inputs that were not locked until now, the result may be another one.
+        let built = built.filter(|_| !self.has_locked());
+        let system = match built.map_or_else(|| pin.build(&self.host), Ok) {
             Ok(system) => system,
             Err(error) => {
                 self.finish(None, RebuildStatus::Failed, None)?;
@@ -229,6 +240,13 @@ impl RebuildPipeline<'_> {
             key.as_deref(),
             Some(system),
         )
+    }
+
+    /// Whether inputs were locked that had not been.
+    fn has_locked(&self) -> bool {
+        let new = |change| matches!(change, LockChange::Made | LockChange::Completed);
+        { self.notes.iter() }
+            .any(|note| matches!(note, RebuildNote::Lock { change } if new(*change)))
     }
 
     /// The action that is possible with a system: one that the running system cannot be switched to becomes the boot

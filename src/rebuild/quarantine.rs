@@ -117,6 +117,9 @@ impl FailureClass {
             | ErrorKind::HostUnknown { .. }
             | ErrorKind::Spawn { .. }
             | ErrorKind::OutOfMemory { .. }
+            // The tree is not at that commit.
+            | ErrorKind::Gate { .. }
+            | ErrorKind::NotPinned { .. }
             | ErrorKind::Degraded { .. }
             | ErrorKind::Interrupted { .. }
             | ErrorKind::Busy { .. }

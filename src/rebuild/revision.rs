@@ -14,11 +14,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use super::flake::HostFlake;
 use super::snapshot::{Snapshot, set_time};
 use crate::fs::{FileKind, Stat, Target};
 use crate::git::id::ObjectKind;
 use crate::git::tree::{TreeEntry, encode};
-use crate::git::{BlobId, CommitId, EntryMode, File, FileMode, Oid, RelPath, TreeId};
+use crate::git::{BlobId, Commit, CommitId, EntryMode, File, FileMode, Oid, RelPath, TreeId};
+use crate::nix::Layout;
 use crate::objects;
 use crate::scan::hash;
 use crate::state::{Found, Index, StateDir};
@@ -42,6 +44,11 @@ impl Revision {
     }
 }
 
+/// A commit of the object store.
+pub(super) fn stored(commit: CommitId, state: &StateDir) -> Option<Commit> {
+    objects::commit(state.path(), commit, COMMIT_MAX)
+}
+
 /// What the comparison of a snapshot with a commit has shown.
 #[derive(Debug, Default)]
 pub(super) struct Compared {
@@ -54,18 +61,24 @@ pub(super) struct Compared {
 /// Compares a snapshot with a commit, and gives its files the time of the commit if it is exactly that: Nix up to 2.19
 /// refuses a `lastModified` that is not the newest time of the files.
 ///
-/// What cannot be read proves nothing.
-pub(super) fn compare(snapshot: &Snapshot, commit: CommitId, state: &StateDir) -> Compared {
+/// What cannot be read proves nothing. Paths that are written out are read in place by Nix, which knows no revision of them.
+pub(super) fn compare(
+    flake: &HostFlake,
+    snapshot: &Snapshot,
+    commit: Option<&Commit>,
+    state: &StateDir,
+) -> Compared {
+    if !matches!(flake.layout, Some(Layout::Own | Layout::Input { .. })) {
+        return Compared::default();
+    }
     let Ok((tree, files)) = list(&snapshot.path) else {
         return Compared::default();
     };
-    let known = objects::commit(state.path(), commit, COMMIT_MAX);
-    let time = known
-        .filter(|known| known.tree == tree)
-        .and_then(|known| u64::try_from(known.time).ok());
-    if let Some(time) = time
+    if let Some(commit) = commit.filter(|commit| commit.tree == tree)
+        && let Ok(time) = u64::try_from(commit.time)
         && set_times(&snapshot.path, time).is_ok()
     {
+        let commit = commit.id;
         return Compared {
             revision: Some(Revision { commit, time }),
             edited: Vec::new(),

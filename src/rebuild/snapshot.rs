@@ -76,6 +76,17 @@ impl Snapshot {
         state_dir: &Path,
         name: &str,
     ) -> Result<Self, Error> {
+        Self::take_changed(source, filter, state_dir, name, |_| Ok(()))
+    }
+
+    /// As [`take`](Self::take), but the copy is changed before it is hashed.
+    pub(super) fn take_changed(
+        source: &Target,
+        filter: &Filter<'_>,
+        state_dir: &Path,
+        name: &str,
+        change: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> Result<Self, Error> {
         // Nix refuses a path that goes through a symlink.
         let directory = std::fs::canonicalize(state_dir)?.join(DIRECTORY);
         private().recursive(true).create(&directory)?;
@@ -97,6 +108,7 @@ impl Snapshot {
             set_time(&fresh, mtime)?;
         }
         let special = copier.special;
+        change(&fresh)?;
         let (nar, time) = NarHash::with_time_of(&fresh)?;
         let path = directory.join(format!("{name}-{}", &nar.hex()[..16]));
         remove(&path)?;

@@ -16,8 +16,8 @@ use super::amount::{Count, Size};
 use super::layers::Layers;
 use super::value::{ApiUrl, Argument, CheckedPath, Pattern, Reference};
 use super::{
-    Action, ConfigFile, Env, Error, HYPER_NIXOS_TARGET, Health, LocalEdits, Overrides, Problem,
-    Repo, ResolvedSettings, Symlinks, Transport,
+    Action, ConfigFile, Env, Error, Gate, HYPER_NIXOS_TARGET, Health, LocalEdits, Overrides,
+    Problem, Repo, ResolvedSettings, Symlinks, Transport,
 };
 use super::{health, paths};
 
@@ -192,6 +192,8 @@ pub struct Rebuild {
     pub host: Option<String>,
     /// Arguments handed to the build.
     pub extra_args: Vec<String>,
+    /// What is required of a commit before it is brought into the target.
+    pub gate: Gate,
     /// How long a rebuild may take.
     pub timeout: Duration,
 }
@@ -213,6 +215,7 @@ fn rebuild(layers: &mut Layers<'_>, target: &Path, of: Defaults) -> Rebuild {
             .into_iter()
             .map(|argument| argument.0)
             .collect(),
+        gate: layers.value("rebuild.gate", Gate::Off),
         timeout: layers.value("rebuild.timeout", REBUILD_TIMEOUT),
     }
 }

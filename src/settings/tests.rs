@@ -17,6 +17,7 @@ const SAMPLES: &[[&str; 3]] = &[
     ["within", "any", "within"],
     ["https://one", "https://two", "https://three"],
     ["/s/one", "/s/two", "/s/three"],
+    ["off", "build", "off"],
 ];
 
 fn root() -> Env {
@@ -192,7 +193,7 @@ fn code(result: Result<ResolvedSettings, Error>) -> String {
 fn each_mistake_has_its_code() {
     for (text, expected) in [
         ("targt = '/etc/nixos'", "unknown_key"),
-        ("[rebuild]\ngate = 'build'", "unknown_key"),
+        ("[rebuild]\nzzz = 'build'", "unknown_key"),
         ("[unknown]", "unknown_key"),
         ("rebuild = 'switch'", "unknown_key"),
         ("ref = 'a'\nref = 'b'", "syntax"),
@@ -437,7 +438,7 @@ fn an_unknown_key_gets_a_suggestion() {
     assert!(help("health.checks = 1").contains("`[health.checks]`"));
     assert!(help("token = 'x'").starts_with("a secret does not belong"));
     assert!(help("limits = 1").contains("`[limits]`"));
-    for text in ["zzz = 1", "[rebuild]\ngate = 'build'"] {
+    for text in ["zzz = 1", "[rebuild]\nzzz = 'build'"] {
         assert!(help(text).contains("config show"), "{text}");
     }
     for text in ["action = 'boot'", "[limits]\naction = 'boot'"] {

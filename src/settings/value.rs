@@ -11,7 +11,7 @@ use crate::git::RelPath;
 use crate::patterns::Patterns;
 
 use super::paths::{self, PathBase};
-use super::{Action, LocalEdits, Problem, Repo, Symlinks, Transport, health, repo};
+use super::{Action, Gate, LocalEdits, Problem, Repo, Symlinks, Transport, health, repo};
 
 /// A problem with its place in the file.
 pub(super) type Placed = (Problem, Range<usize>);
@@ -298,6 +298,10 @@ choices! {
         "switch" => Switch,
         "boot" => Boot,
         "dry-activate" => DryActivate,
+    }
+    Gate {
+        "off" => Off,
+        "build" => Build,
     }
     Symlinks {
         "any" => Any,

@@ -17,14 +17,14 @@ use crate::apply::{self, Applied, Content};
 use crate::git::{CommitId, RelPath, Tree};
 use crate::objects::Store;
 use crate::plan::{self, Plan, Policy};
-use crate::rebuild;
+use crate::rebuild::{self, Machine, PlannedUpdate, RebuildRequest, Repeat};
 use crate::scan::{Local, Scanner};
-use crate::settings::Settings;
+use crate::settings::{Action, Gate, Settings};
 use crate::signature::Signers;
 use crate::source::{
     self, Depth, Opening, RefKind, ResolvedRef, Source, Staged, VerificationPolicy,
 };
-use crate::state::{Index, SyncPoint, SyncState};
+use crate::state::{self, Index, SyncPoint, SyncState};
 use crate::threads;
 
 /// How often a plan is made anew because the target changed under it.
@@ -113,7 +113,7 @@ pub(super) struct SyncPipeline<'a> {
 }
 
 impl SyncPipeline<'_> {
-    /// Obtain, prove, scan, plan, mark pending, apply, write state.
+    /// Obtain, prove, scan, plan, gate, mark pending, apply, write state.
     pub(super) fn run(&self) -> Result<Outcome, crate::Error> {
         let (settings, mode) = (self.context.settings, self.options.mode);
         let store = self.session.store();
@@ -170,12 +170,13 @@ impl SyncPipeline<'_> {
             }
             let mut planned = planned?;
 
-            // Mark pending and apply.
+            // Gate, mark pending and apply.
             let mut applied = None;
             if mode == SyncMode::Apply {
                 let seen = ObservedContent::new(&staged);
                 let mut attempt = 1;
                 let done = loop {
+                    self.gate(&planned.plan, &staged, &seen)?;
                     match self.mark_pending_and_apply(&planned, &point, &seen) {
                         Err(apply::Error::Stale { .. }) if attempt < ATTEMPTS => {
                             attempt += 1;
@@ -208,6 +209,44 @@ impl SyncPipeline<'_> {
         let mut plan = plan::plan(&base, &local, staged.files(), policy)?;
         plan.put_back(&self.goal.edits.files, &base, &local);
         Ok(Planned { plan, local })
+    }
+
+    /// Builds the system of the commit where that is required of it. A rollback is a person's way back from what does not
+    /// work, and is not stopped.
+    fn gate(
+        &self,
+        plan: &Plan,
+        staged: &Staged<'_>,
+        content: &dyn Content,
+    ) -> Result<(), rebuild::Error> {
+        let (settings, session) = (self.context.settings, self.session);
+        let is_rollback = self.remote.is_none();
+        if settings.rebuild.gate == Gate::Off || is_rollback || plan.operations().is_empty() {
+            return Ok(());
+        }
+        self.context.observer.step(Step::Build);
+        let request = RebuildRequest {
+            settings: &settings.rebuild,
+            action: Action::Build,
+            target: &settings.target,
+            state: session.state(),
+            state_file: None,
+            commit: self.last(),
+            verbose: false,
+            exclude: &settings.exclude,
+            timer: None,
+            repeat: Repeat::IfNeeded,
+            retry: false,
+            now: state::now(),
+        };
+        let update = PlannedUpdate {
+            plan,
+            content,
+            commit: staged.commit(),
+            is_proven: staged.is_proven(),
+        };
+        let (env, runner) = (self.context.env, self.context.runner);
+        rebuild::gate(&request, &update, &Machine::here(), env, runner)
     }
 
     fn mark_pending_and_apply(

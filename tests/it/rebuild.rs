@@ -1,5 +1,6 @@
 //! The rebuild against fake programs: their arguments and environment, and what their results mean.
 
+mod gate;
 mod quarantine;
 mod reboot;
 mod switch_check;

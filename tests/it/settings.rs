@@ -59,6 +59,7 @@ fn shows_every_setting_with_its_origin() {
     flake = "/etc/hypervisor"                     # default
     # host is not set                             # default
     extra_args = ["--impure"]                     # default
+    gate = "off"                                  # default
     timeout = "4h"                                # default
 
     [validate]
@@ -185,7 +186,7 @@ fn the_check_needs_no_environment() {
 #[test]
 fn each_mistake_is_shown_with_its_line() {
     let (_, output) = check(
-        "repo = 'a/b'\ntargt = '/etc/nixos'\ntoken = 'ghp_canary'\n[rebuild]\naction = 'swich'\ngate = 'build'\n",
+        "repo = 'a/b'\ntargt = '/etc/nixos'\ntoken = 'ghp_canary'\n[rebuild]\naction = 'swich'\ngoal = 'build'\n",
     );
     insta::assert_snapshot!(output.code(2).masked(), @"
     exit: 2
@@ -221,10 +222,10 @@ fn each_mistake_is_shown_with_its_line() {
 
     Error: hyper_sync::settings::unknown_key
 
-      x [config.toml]:6 has the unknown key `rebuild.gate`
+      x [config.toml]:6 has the unknown key `rebuild.goal`
        ,-[[config.toml]:6:1]
      5 | action = 'swich'
-     6 | gate = 'build'
+     6 | goal = 'build'
        : ^^|^
        :   `-- unknown key
        `----
@@ -238,7 +239,7 @@ fn each_mistake_is_shown_with_its_line() {
      5 | action = 'swich'
        :          ^^^|^^^
        :             `-- this value
-     6 | gate = 'build'
+     6 | goal = 'build'
        `----
       help: use one of them; nothing was written
     ");

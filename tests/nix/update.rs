@@ -52,6 +52,7 @@ pub(super) fn run(world: &NixHost, args: &[&str]) -> Output {
         )
         .env("HYPER_SYNC_REBUILD_FLAKE", world.flake())
         .env("HYPER_SYNC_REBUILD_ACTION", "build")
+        .env("HYPER_SYNC_REBUILD_GATE", world.gate)
         .arg("--repo")
         .arg(world.path("repo"))
         .arg("--target")
@@ -90,5 +91,36 @@ fn an_update_builds_the_commit_it_brought() {
         if way == Way::Input {
             assert!(is_text(&world.by_hand(), "two dep-1"));
         }
+    }
+}
+
+#[test]
+fn a_gate_keeps_a_commit_out_that_does_not_build() {
+    for way in WAYS {
+        let world = NixHost::new(way).with_gate();
+        std::fs::create_dir(world.path("repo")).unwrap();
+        git(&world, &["init", "--quiet", "--initial-branch=main"]);
+        commit(&world);
+        update(&world);
+        let before = ["target/text.nix", "flake/flake.lock", "state/rebuild.json"];
+        let before = before.map(|name| (name, world.read(name)));
+        world.write("repo/text.nix", "throw \"it is broken\"\n");
+        git(&world, &["commit", "--quiet", "--all", "--message", "bad"]);
+        let output = run(&world, &[]);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(11), "{way:?}: {errors}");
+        assert!(errors.contains("it is broken"), "{way:?}: {errors}");
+        for (name, text) in before {
+            assert_eq!(world.read(name), text, "{way:?}: {name}");
+        }
+        let result = world.link("state/result").unwrap();
+        assert!(is_text(&result, "one dep-1"), "{way:?}");
+
+        world.write("repo/text.nix", "\"two\"\n");
+        git(&world, &["commit", "--quiet", "--all", "--message", "good"]);
+        update(&world);
+        assert_eq!(world.read("target/text.nix"), "\"two\"\n", "{way:?}");
+        let result = world.link("state/result").unwrap();
+        assert!(is_text(&result, "two dep-1"), "{way:?}");
     }
 }

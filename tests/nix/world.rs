@@ -13,7 +13,7 @@ use hyper_sync::process::{Command, Environment, Finished, Runner, SystemRunner};
 use hyper_sync::rebuild::{
     self, Error, Machine, Outcome, RebuildNote, RebuildRecord, RebuildRequest, Repeat,
 };
-use hyper_sync::settings::{Action, Env, Rebuild};
+use hyper_sync::settings::{Action, Env, Gate, Rebuild};
 use hyper_sync::state::StateDir;
 
 /// How the flake reaches the target.
@@ -31,6 +31,8 @@ pub(super) const WAYS: [Way; 3] = [Way::Own, Way::Input, Way::Literal];
 pub(super) struct NixHost {
     root: tempfile::TempDir,
     pub(super) way: Way,
+    /// The setting `rebuild.gate` of the real binary.
+    pub(super) gate: &'static str,
     state: PathBuf,
     /// Programs that are not found.
     hidden: Vec<&'static str>,
@@ -45,6 +47,7 @@ impl NixHost {
             state: root.path().join("state"),
             root,
             way,
+            gate: "off",
             hidden: Vec::new(),
             shown: Arc::default(),
         };
@@ -97,6 +100,12 @@ impl NixHost {
     /// With a state directory whose path must be escaped for Nix.
     pub(super) fn with_state_dir(mut self, name: &str) -> Self {
         self.state = self.path(name);
+        self
+    }
+
+    /// With a commit that must build before it is brought into the target.
+    pub(super) fn with_gate(mut self) -> Self {
+        self.gate = "build";
         self
     }
 
@@ -191,6 +200,7 @@ case $1 in test|switch) [ -e {root}/stays ] || ln -sfn "${{0%/bin/*}}" {root}/cu
             flake: self.flake(),
             host: None,
             extra_args: Vec::new(),
+            gate: Gate::Off,
             timeout: Duration::from_secs(600),
         }
     }

@@ -7,7 +7,7 @@ use hyper_sync::git::RelPath;
 use hyper_sync::nix::NarHash;
 use hyper_sync::process::End;
 use hyper_sync::rebuild::{
-    self, ErrorKind, FailureClass, QuarantineEntry, RunningSystem, SystemState,
+    self, ErrorKind, FailureClass, QuarantineEntry, RunningSystem, SystemState, UnpinnedReason,
 };
 use hyper_sync::settings::Action;
 use hyper_sync::state::{self, Damage, Unreached};
@@ -276,6 +276,16 @@ fn the_build() -> Vec<ErrorKind> {
             tail: "error: builder for 'x.drv' failed due to signal 9 (Killed)".to_owned(),
         },
         quarantined(FailureClass::Build, Some(1_800_003_600)),
+        E::Gate {
+            commit: oid('b'),
+            cause: Box::new(E::Build {
+                end: End::Exited(1),
+                tail: "building\nerror: attribute 'x' missing".to_owned(),
+            }),
+        },
+        E::NotPinned {
+            reason: UnpinnedReason::NoNamespace,
+        },
         E::LeftOut {
             path: path("var/x.nix"),
         },

@@ -10,7 +10,7 @@ use hyper_sync::git::CommitId;
 use hyper_sync::patterns::Patterns;
 use hyper_sync::process::{Command, Environment, Finished, Runner, SystemRunner};
 use hyper_sync::rebuild::{self, Error, Machine, Outcome, RebuildRecord, RebuildRequest, Repeat};
-use hyper_sync::settings::{Action, Env, Rebuild};
+use hyper_sync::settings::{Action, Env, Gate, Rebuild};
 use hyper_sync::state::{FileCounts, StateDir, SyncPoint, SyncState};
 
 /// A machine with fake Nix, systemd and systems, rebuilt by the library.
@@ -242,6 +242,7 @@ impl FakeSystem {
                 flake: self.flake(),
                 host: None,
                 extra_args: vec!["--impure".to_owned()],
+                gate: Gate::Off,
                 timeout: Duration::from_secs(600),
             },
             action,
