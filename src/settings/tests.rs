@@ -13,7 +13,7 @@ const SAMPLES: &[[&str; 3]] = &[
     ["1", "2", "3"],
     ["git", "api", "git"],
     ["keep", "refuse", "keep"],
-    ["build", "test", "boot"],
+    ["switch", "test", "boot"],
     ["within", "any", "within"],
     ["https://one", "https://two", "https://three"],
     ["/s/one", "/s/two", "/s/three"],
