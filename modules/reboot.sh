@@ -1,10 +1,13 @@
 # After `hyper-sync rebuild --boot-first` made the new system the boot default: activate it at once where the kernel, its
 # modules and the initial ram disk are those that were booted, else reboot into it, inside the window if there is one.
-# Outside of the window the next run tries again.
+# Outside of the window the next run tries again. While updates are suspended, nothing is done.
 #
 # modules/reboot.nix sets: hyper_sync, the program; action, what is done at last (`switch` or `boot`); lower and upper,
 # the window as HHMM, both empty without one; booted and built, the two systems.
 set -eu
+
+# Also where that cannot be found out.
+"$hyper_sync" suspend --check || exit 0
 
 # A system may lack one of them.
 parts() {

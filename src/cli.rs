@@ -31,6 +31,7 @@ mod rebuild;
 mod restore;
 mod rollback;
 mod status;
+mod suspend;
 mod sync;
 mod update;
 mod usage;
@@ -128,6 +129,8 @@ fn run(cli: &Cli, env: &Env, interrupt: &Interrupt, report: &mut Report) -> Resu
         Some(args::Subcommands::Rollback(command)) => command,
         Some(args::Subcommands::Restore(command)) => command,
         Some(args::Subcommands::Rebuild(command)) => command,
+        Some(args::Subcommands::Suspend(command)) => command,
+        Some(args::Subcommands::Resume(command)) => command,
         Some(args::Subcommands::Config(command)) => return command.run(global, env, report),
         Some(args::Subcommands::Completions(command)) => return Ok(command.run(report)),
         Some(args::Subcommands::Man(command)) => return Ok(command.run(report)),

@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 use crate::exit::Exit;
 use crate::rebuild::{FailureClass, Quarantine, RebuildRecord};
 use crate::source::Traffic;
-use crate::state::Unreached;
 use crate::state::sealed::{self, SealedFormat};
 use crate::state::{Error, Index, StateDir, SyncState, publish};
+use crate::state::{Suspended, Unreached};
 use crate::sync::Hold;
 use crate::text;
 
@@ -94,6 +94,7 @@ pub fn write(path: &Path, state: &StateDir, run: &RunMetrics<'_>) -> Result<(), 
         last: SyncState::load(state)?,
         held: hold.is_some(),
         quarantined: quarantined.iter().map(|entry| entry.class).collect(),
+        suspended: Suspended::active(state, Timestamp::now())?,
         pending: RebuildRecord::load(state)?.pending.is_some(),
         unreached: Unreached::load(state)?.map_or(0, |record| record.count),
         tally,
@@ -171,6 +172,7 @@ struct MetricsInput {
     last: Option<SyncState>,
     held: bool,
     quarantined: Vec<FailureClass>,
+    suspended: Option<Suspended>,
     pending: bool,
     unreached: u32,
     tally: Tally,
@@ -261,7 +263,8 @@ fn traffic(tally: &Tally, run: &RunMetrics<'_>) -> [Family; 2] {
 }
 
 /// How the target stands.
-fn standing(known: &MetricsInput, run: &RunMetrics<'_>) -> [Family; 5] {
+fn standing(known: &MetricsInput, run: &RunMetrics<'_>) -> [Family; 7] {
+    let until = known.suspended.as_ref().and_then(Suspended::until);
     let change = known.last.as_ref().map(|last| last.last_sync.timestamp);
     let state =
         |name, help, value: Option<i64>| gauge(name, help, value.map(|value| one(run, value)));
@@ -290,6 +293,16 @@ fn standing(known: &MetricsInput, run: &RunMetrics<'_>) -> [Family; 5] {
             "hyper_sync_held",
             "Whether a rollback keeps the target from a commit.",
             Some(known.held.into()),
+        ),
+        state(
+            "hyper_sync_suspended",
+            "Whether the runs of the timer do nothing because somebody suspended them.",
+            Some(known.suspended.is_some().into()),
+        ),
+        state(
+            "hyper_sync_suspended_until_timestamp_seconds",
+            "When the suspension ends by itself.",
+            until.map(Timestamp::as_second),
         ),
     ]
 }

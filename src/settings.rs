@@ -20,6 +20,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub use amount::duration;
 pub use env::Env;
 pub use error::{Error, Problem, UnknownKeyHelp, ValueError};
 pub use file::{ConfigFile, DEFAULT_FILE};

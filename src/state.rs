@@ -14,6 +14,7 @@
 //! | `followed` | sealed, `followed 1` | the commits of the followed names: a tag does not move |
 //! | `hold` | sealed, `hold 2` | the commits that a rollback left ([`Hold`](crate::sync::Hold)) |
 //! | `unreached` | sealed, `unreached 1` | syncs that did not reach the repository ([`Unreached`]) |
+//! | `suspended` | sealed, `suspended 1` | until when the runs of the units do nothing, and why ([`Suspension`]) |
 //! | `git-base` | four lines of text | the address that the host of the repository redirects to, for a day |
 //! | `metrics` | sealed, `metrics 1` | how the last runs ended, where `metrics_file` is set ([`crate::metrics`]) |
 //! | `rebuild.json` | sealed, `rebuild 1` | the pending rebuild, the last one, and known systems ([`RebuildRecord`](crate::rebuild::RebuildRecord)) |
@@ -37,6 +38,7 @@
 //! | `undo/<id>.part/` | the copies of a transaction that is not finished |
 //! | `snapshots/<name>.new/` | a snapshot that is not finished |
 //! | `<name>.tmp` | a sealed file or `git-base` before it takes its name |
+//! | `suspended.new` | the suspension before it takes its name; the next `suspend` or `resume` removes it |
 //! | `.<name>.hyper-sync` | a plain file before it takes its name |
 //! | `<name>.damaged` | a damaged file that was set aside; it stays, and a second one gets a number |
 //! | `tx/active.damaged` | a damaged journal, likewise |
@@ -55,6 +57,7 @@ mod error;
 mod index;
 mod publish;
 pub mod sealed;
+mod suspension;
 mod sync_state;
 mod target;
 mod unreached;
@@ -63,6 +66,7 @@ pub use error::Error;
 pub use index::{Index, Owned, StatData, SyncPoint};
 pub(crate) use publish::{publish, replace};
 pub use sealed::{Damage, Found};
+pub use suspension::{Suspended, Suspension};
 pub use sync_state::{FileCounts, Kept, LastSync, SkipReason, SyncState};
 pub use unreached::Unreached;
 

@@ -12,12 +12,12 @@ use hyper_sync::lock::RunLock;
 use hyper_sync::metrics::{self, Progress, RunMetrics, Stage};
 use hyper_sync::rebuild::RebuildRecord;
 use hyper_sync::source::{Interrupt, Traffic};
-use hyper_sync::state::{Found, Index, StateDir, SyncState};
+use hyper_sync::state::{Found, Index, StateDir, Suspended, SyncState};
 use hyper_sync_fuzz::{directory, sealed};
 use libfuzzer_sys::fuzz_target;
 
 /// Names, kinds and formats.
-const FILES: [(&str, &str, u32); 9] = [
+const FILES: [(&str, &str, u32); 10] = [
     ("index", "index", 2),
     ("sync-state.json", "", 0),
     ("rebuild.json", "rebuild", 1),
@@ -25,6 +25,7 @@ const FILES: [(&str, &str, u32); 9] = [
     ("metrics", "metrics", 1),
     ("hold", "hold", 2),
     ("unreached", "unreached", 1),
+    ("suspended", "suspended", 1),
     ("followed", "followed", 1),
     ("lock", "", 0),
 ];
@@ -52,6 +53,7 @@ fuzz_target!(|data: &[u8]| {
         let _ = record.commit_of(Path::new("/run/current-system"));
     }
     let _ = state.refuse_other(Path::new("/etc/nixos"));
+    let _ = Suspended::load(&state);
     counted(&state, index.as_ref(), &root.path().join("metrics.prom"));
     let _ = RunLock::last(&state);
     let _ = RunLock::acquire(&state, Duration::ZERO, &Interrupt::default());

@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 
 use super::{
     completions, config, diff, health, history, man, overdue, rebuild, restore, rollback, status,
-    sync, update, validate,
+    suspend, sync, update, validate,
 };
 use crate::report::{Color, OutputFormat, Verbosity};
 use crate::settings::Overrides;
@@ -53,6 +53,8 @@ pub(super) enum Subcommands {
     Rollback(rollback::Arguments),
     Restore(restore::Arguments),
     Rebuild(rebuild::Arguments),
+    Suspend(suspend::Arguments),
+    Resume(suspend::ResumeArguments),
     #[command(subcommand, arg_required_else_help = true)]
     Config(config::Arguments),
     Completions(completions::Arguments),

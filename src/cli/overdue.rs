@@ -13,14 +13,14 @@ use crate::lock::{self, RunLock};
 use crate::metrics::{Progress, Stage};
 use crate::report::OutputFormat;
 use crate::settings::Settings;
-use crate::state::Unreached;
 use crate::state::{self, StateDir};
+use crate::state::{Suspended, Unreached};
 use crate::text::with_causes;
 
 /// Fail where syncs have not reached the repository for longer than `failure_grace`
 ///
 /// For the unit that updates a machine, and for monitoring: a machine without network is not broken. Exit
-/// code 0: the last sync reached the repository, or was refused by a rate limit; 75: it did not, but not for long:
+/// code 0: the last sync reached the repository, or was refused by a rate limit, or updates are suspended; 75: it did not, but not for long:
 /// try again soon; 3 or 5: none has ended well for too long.
 #[derive(Args)]
 pub(super) struct Arguments {}
@@ -35,19 +35,23 @@ impl CliCommand for Arguments {
 
     /// The end of the unit that updates the machine.
     fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
-        let record = match StateDir::find(&settings.state_dir, &settings.target)? {
-            Some(state) => Unreached::load(&state)?,
-            None => None,
+        let now = Timestamp::now();
+        let (record, suspended) = match StateDir::find(&settings.state_dir, &settings.target)? {
+            Some(state) => (Unreached::load(&state)?, Suspended::load(&state)?),
+            None => (None, None),
         };
+        let ended = suspended.as_ref().and_then(|found| found.ended(now));
+        let is_suspended = suspended.is_some() && ended.is_none();
         if let Some(record) = &record
-            && record.is_overdue(Timestamp::now(), settings.failure_grace)
+            && !is_suspended
+            && record.is_overdue(ended, now, settings.failure_grace)
         {
             return Err(SyncError::Overdue(record.clone()).into());
         }
         if run.report.format() == OutputFormat::Json {
             run.report.json(&record);
         }
-        let soon = record.is_some_and(|record| !record.rate_limited);
+        let soon = record.is_some_and(|record| !record.rate_limited) && !is_suspended;
         Ok(if soon { Exit::TryAgain } else { Exit::Done })
     }
 }
@@ -93,22 +97,24 @@ fn attempt(sync: &Sync<'_>, settings: &Settings, run: &Run<'_>) -> Result<(), Er
     let Some(state) = StateDir::find(&settings.state_dir, &settings.target)? else {
         return Ok(());
     };
-    let known = Unreached::load(&state)?;
-    let record = match sync {
-        // As nearly always, and then nothing is to be done.
-        Sync::Done if known.is_none() => return Ok(()),
-        Sync::Done => None,
-        Sync::Unreached(exit, error) => Some(Unreached::after(
-            known,
-            state::now(),
-            *exit == Exit::RateLimited,
-            with_causes(*error),
-        )),
-    };
+    // As nearly always, and then nothing is to be done.
+    if matches!(sync, Sync::Done) && Unreached::load(&state)?.is_none() {
+        return Ok(());
+    }
     let _lock = match RunLock::acquire(&state, PATIENCE, run.interrupt) {
         // Another run is active, and remembers how it ends itself.
         Err(lock::Error::Busy { .. } | lock::Error::Interrupted) => return Ok(()),
         lock => lock?,
+    };
+    let record = match sync {
+        Sync::Done => None,
+        // Read as late as possible: the end of a suspension removes it without the lock.
+        Sync::Unreached(exit, error) => Some(Unreached::after(
+            Unreached::load(&state)?,
+            state::now(),
+            *exit == Exit::RateLimited,
+            with_causes(*error),
+        )),
     };
     Ok(Unreached::replace(&state, record.as_ref())?)
 }

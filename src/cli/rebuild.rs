@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+use super::suspend::{self, Starter};
 use super::{CliCommand, Run, validate};
 use crate::Error;
 use crate::exit::Exit;
@@ -115,6 +116,9 @@ impl CliCommand for Arguments {
     }
 
     fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
+        if suspend::ends_run(Starter::unit_if(self.if_pending), settings, run)? {
+            return Ok(Exit::Done);
+        }
         run.progress.begin(Stage::Rebuild);
         let state = StateDir::open(&settings.state_dir)?;
         state.refuse_other(&settings.target)?;

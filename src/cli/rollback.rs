@@ -68,7 +68,7 @@ impl CliCommand for Arguments {
                     .filter(|left| *left != outcome.commit.id && !self.dry_run)
                 {
                     run.report.note(&format!(
-                        "{} is held until the branch moves on or `--resume`; `hyper-sync rebuild` builds what is here now",
+                        "{} is held until the branch moves on or `hyper-sync sync --resume`; `hyper-sync rebuild` builds what is here now",
                         left.short()
                     ));
                 }

@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use clap::Args;
+use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{CliCommand, Run};
+use super::{CliCommand, Run, suspend};
 use crate::Error;
 use crate::exit::Exit;
 use crate::fs::{Directory, Faults, Stat, Target};
@@ -18,14 +19,13 @@ use crate::report::OutputFormat;
 use crate::report::sync::because;
 use crate::scan::{Belief, Local, Scanner};
 use crate::settings::Settings;
-use crate::state::Unreached;
-use crate::state::{Found, Index, StateDir, SyncState};
+use crate::state::{Found, Index, StateDir, Suspended, SyncState, Unreached};
 use crate::sync::Hold;
 use crate::text;
 
 /// Show which commit the target, the built and the running system are at
 ///
-/// Also local edits, commits that are held, a rebuild that waits, and when it last ran and last changed anything.
+/// Also local edits, commits that are held, a suspension, a rebuild that waits, and when it last ran and last changed anything.
 #[derive(Args)]
 pub(super) struct Arguments {}
 
@@ -44,6 +44,7 @@ struct Document {
     local_edits: Option<Vec<Edit>>,
     kept: Vec<Kept>,
     held: Vec<CommitId>,
+    suspended: Option<suspend::Shown>,
     late_edits: Vec<std::path::PathBuf>,
     unreached: Option<Unreached>,
     pending_rebuild: Option<crate::rebuild::Pending>,
@@ -115,6 +116,7 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
         local_edits: Some(Vec::new()),
         kept: Vec::new(),
         held: Vec::new(),
+        suspended: None,
         late_edits: Vec::new(),
         unreached: None,
         pending_rebuild: None,
@@ -157,6 +159,7 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
     document.held = Hold::load(&state)?
         .map(|hold| hold.commits.into_iter().collect())
         .unwrap_or_default();
+    document.suspended = Suspended::active(&state, Timestamp::now())?.map(suspend::Shown::from);
     document.unreached = Unreached::load(&state)?;
     document.quarantined = Quarantine::load(&state)?
         .of_commits(|commit| document.commit == Some(commit) || document.held.contains(&commit));
@@ -324,11 +327,17 @@ impl OutputLines {
             let commit = commit.as_deref().unwrap_or("no commit");
             self.add("failed", format!("{commit}: {failed}"));
         }
+        if let Some(suspended) = &document.suspended {
+            self.add(
+                "suspended",
+                format!("{suspended}; `hyper-sync resume` ends that"),
+            );
+        }
         for held in &document.held {
             self.add(
                 "held",
                 format!(
-                    "{}: it was rolled back from; the next commit ends that, or `--resume`",
+                    "{}: it was rolled back from; the next commit ends that, or `hyper-sync sync --resume`",
                     held.short()
                 ),
             );

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args};
 
+use super::suspend::{self, Starter};
 use super::{CliCommand, Run, rebuild};
 use crate::Error;
 use crate::exit::Exit;
@@ -109,6 +110,9 @@ impl CliCommand for Arguments {
         options.skip_validation = self.skip_validation;
         if self.dry_run {
             options.mode = SyncMode::DryRun;
+        }
+        if options.mode == SyncMode::Apply {
+            let _ = suspend::ends_run(Starter::Person, settings, run)?;
         }
         run.progress.begin(Stage::Sync);
         let outcome = sync(&options, settings, run)?;

@@ -4,6 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::rebuild::{Activation, RebuildPolicy};
+use super::suspend::{self, Starter};
 use super::sync::Remote;
 use super::{CliCommand, Run, rebuild, sync, validate};
 use crate::Error;
@@ -52,6 +53,10 @@ impl CliCommand for Arguments {
         let options = sync::options(&self.remote);
         let applies = options.mode == SyncMode::Apply;
         let rebuilds = applies && !self.skip_rebuild;
+        let starter = Starter::unit_if(self.sandboxed);
+        if applies && suspend::ends_run(starter, settings, run)? {
+            return Ok(Exit::Done);
+        }
         let policy = RebuildPolicy::after_sync(&self.activation, settings);
         run.progress.begin(Stage::Sync);
         // Found out now, while nothing has changed.

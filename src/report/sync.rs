@@ -169,7 +169,7 @@ pub fn about(note: &StateNote) -> String {
             text::path(path)
         ),
         StateNote::Held(commit) => format!(
-            "{} was rolled back from and is held; the next commit ends that, or `--resume`",
+            "{} was rolled back from and is held; the next commit ends that, or `hyper-sync sync --resume`",
             commit.short()
         ),
         StateNote::Moved(moved) => {

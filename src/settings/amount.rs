@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::SpanRelativeTo;
 use jiff::fmt::friendly::{SpanParser, SpanPrinter};
 use toml::Spanned;
 use toml::de::DeValue;
@@ -99,7 +100,9 @@ impl Value for Duration {
 
     fn parse(text: &str, _: PathBase<'_>) -> Result<Self, Problem> {
         let seconds = text.parse().map(Self::from_secs).ok();
-        let parsed = seconds.or_else(|| SpanParser::new().parse_unsigned_duration(text).ok());
+        let parsed = seconds
+            .or_else(|| SpanParser::new().parse_unsigned_duration(text).ok())
+            .or_else(|| days(text));
         parsed
             .filter(|duration| !duration.is_zero())
             .ok_or_else(|| not_a_value::<Self>(text))
@@ -117,6 +120,18 @@ impl Value for Duration {
         };
         read.map_err(|problem| (problem, value.span()))
     }
+}
+
+/// Reads how long something may take, as the settings have it.
+pub fn duration(text: &str) -> Result<Duration, Problem> {
+    Duration::from_text(text, PathBase::None)
+}
+
+/// A time with days or weeks in it. A day has 24 hours.
+fn days(text: &str) -> Option<Duration> {
+    let span = SpanParser::new().parse_span(text).ok()?;
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+    duration.try_into().ok()
 }
 
 /// TOML's integers end at `i64`; a larger one could not have been read from a file either.
@@ -180,11 +195,15 @@ mod tests {
             ("1h 30min", 5400),
             ("2 hours", 7200),
             ("45s", 45),
+            ("3 days", 3 * 24 * 3600),
+            ("1w 1d 1h", (8 * 24 + 1) * 3600),
         ] {
             let duration: Duration = text(given).unwrap();
             assert_eq!(duration.as_secs(), seconds, "{given}");
         }
-        for given in ["", "0", "0s", "-5s", "5s ago", "soon", "1 parsec"] {
+        for given in [
+            "", "0", "0s", "-5s", "5s ago", "-1d", "1d ago", "1 month", "soon", "1 parsec",
+        ] {
             assert!(text::<Duration>(given).is_err(), "{given}");
         }
     }

@@ -54,10 +54,12 @@ impl Unreached {
         }
     }
 
-    /// Whether there has been no success for so long that somebody should know.
+    /// Whether there has been no success for so long that somebody should know. `resumed`: when a suspension ended by
+    /// itself, whose record, like this one, the next run removes: until then nobody was late.
     #[must_use]
-    pub fn is_overdue(&self, now: Timestamp, grace: Duration) -> bool {
-        now.duration_since(self.since).unsigned_abs() >= grace && now >= self.since
+    pub fn is_overdue(&self, resumed: Option<Timestamp>, now: Timestamp, grace: Duration) -> bool {
+        let since = resumed.map_or(self.since, |resumed| resumed.max(self.since));
+        now.duration_since(since).unsigned_abs() >= grace && now >= since
     }
 
     /// Writes the record, durable, or removes it.
@@ -85,16 +87,26 @@ mod tests {
         let record = failed(Some(failed(None, 10)), 33);
         assert_eq!((record.since, record.last), (at(10), at(33)));
         assert_eq!(record.count, 2);
-        assert!(!record.is_overdue(at(33), 24 * HOUR));
-        assert!(record.is_overdue(at(34), 24 * HOUR));
+        assert!(!record.is_overdue(None, at(33), 24 * HOUR));
+        assert!(record.is_overdue(None, at(34), 24 * HOUR));
+    }
+
+    #[test]
+    fn after_a_suspension_the_grace_begins_anew() {
+        let record = failed(None, 10);
+        for (resumed, overdue) in [(None, 34), (Some(30), 54), (Some(5), 34)] {
+            let resumed = resumed.map(at);
+            assert!(!record.is_overdue(resumed, at(overdue - 1), 24 * HOUR));
+            assert!(record.is_overdue(resumed, at(overdue), 24 * HOUR));
+        }
     }
 
     #[test]
     fn a_clock_that_was_set_back_makes_nobody_alarmed() {
         let record = failed(None, 1000);
-        assert!(!record.is_overdue(at(10), HOUR));
+        assert!(!record.is_overdue(None, at(10), HOUR));
         let record = failed(Some(record), 10);
         assert_eq!(record.since, at(10));
-        assert!(!record.is_overdue(at(10), HOUR));
+        assert!(!record.is_overdue(None, at(10), HOUR));
     }
 }

@@ -293,8 +293,12 @@ fn mask_dates(text: &str) -> String {
         text,
         |c| c.is_ascii_alphanumeric() || c == ':' || c == '-',
         |word| {
-            let is_date = word.len() == 20 && word.ends_with('Z') && word.as_bytes()[10] == b'T';
-            is_date.then(|| "[date]".to_owned())
+            let (date, colon) = match word.strip_suffix(':') {
+                Some(date) => (date, ":"),
+                None => (word, ""),
+            };
+            let is_date = date.len() == 20 && date.ends_with('Z') && date.as_bytes()[10] == b'T';
+            is_date.then(|| format!("[date]{colon}"))
         },
     )
 }

@@ -17,7 +17,7 @@ fn of_the_update() {
 
 #[test]
 fn of_the_update_in_short() {
-    insta::assert_snapshot!(help(&["-h"]), @r"
+    insta::assert_snapshot!(help(&["-h"]), @r#"
     Keep a NixOS configuration equal to a commit of a git repository, and rebuild from it
 
     Usage: hyper-sync [OPTIONS] [COMMAND]
@@ -33,6 +33,8 @@ fn of_the_update_in_short() {
       rollback     Bring the target back to an earlier commit, without the network
       restore      Put local edits back that an update has replaced
       rebuild      Rebuild the system from the target as it is
+      suspend      Let the timer and the units of this machine do nothing for a while
+      resume       Let the timer and the units work again after `hyper-sync suspend`
       config       Show or check the settings
       completions  Print the completions for a shell
       help         Print this message or the help of the given subcommand(s)
@@ -75,7 +77,7 @@ fn of_the_update_in_short() {
       -v, --verbose            Print more, and let a rebuild show its traces
 
     See `hyper-sync help COMMAND` for one command, and `--help` for examples and exit codes.
-    ");
+    "#);
 }
 
 /// Without the global options, which every command has the same.
@@ -199,18 +201,18 @@ fn of_health() {
 
 #[test]
 fn of_status() {
-    insta::assert_snapshot!(own(&["status"]), @"
+    insta::assert_snapshot!(own(&["status"]), @r#"
     Show which commit the target, the built and the running system are at
 
-    Also local edits, commits that are held, a rebuild that waits, and when it last ran and last changed
-    anything.
+    Also local edits, commits that are held, a suspension, a rebuild that waits, and when it last ran
+    and last changed anything.
 
     Usage: hyper-sync status [OPTIONS]
 
     Options:
       -h, --help
               Print help (see a summary with '-h')
-    ");
+    "#);
 }
 
 #[test]
@@ -239,6 +241,44 @@ fn of_rebuild() {
       -h, --help
               Print help (see a summary with '-h')
     ");
+}
+
+#[test]
+fn of_suspend() {
+    insta::assert_snapshot!(own(&["suspend"]), @r#"
+    Let the timer and the units of this machine do nothing for a while
+
+    They end at once with exit code 0, reach no network, and neither rebuild nor reboot, until
+    `hyper-sync resume` or the end of `--for`. What a person runs goes on, with a note. A run that is
+    active is not stopped. A second suspension takes the place of the first.
+
+    Usage: hyper-sync suspend [OPTIONS]
+
+    Options:
+          --for <TIME>
+              How long, such as `2h` or `3 days`, at most a year [default: until `hyper-sync resume`]
+
+          --reason <TEXT>
+              Why, for those who read `hyper-sync status`
+
+      -h, --help
+              Print help (see a summary with '-h')
+    "#);
+}
+
+#[test]
+fn of_resume() {
+    insta::assert_snapshot!(own(&["resume"]), @r#"
+    Let the timer and the units work again after `hyper-sync suspend`
+
+    A commit that a rollback left stays held: the next commit ends that, or `hyper-sync sync --resume`.
+
+    Usage: hyper-sync resume [OPTIONS]
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+    "#);
 }
 
 #[test]
@@ -393,6 +433,8 @@ fn each_command_has_a_manual_page() {
         &["validate"],
         &["status"],
         &["rebuild"],
+        &["suspend"],
+        &["resume"],
         &["config", "show"],
     ] {
         let page = help(&[&["man"], command].concat());

@@ -59,6 +59,7 @@ mod source_git; // answers of git servers, by the library
 mod source_github; // answers of the REST API, by the library
 mod state; // the state directory and its sealed files, by the library
 mod status; // the command `status`
+mod suspend; // the commands `suspend` and `resume`, and what a suspension means for each run
 mod sync; // the command `sync`: output, exit codes, guards
 mod targets; // one state directory and two targets
 mod token; // where tokens are found, which files are refused, that none is printed

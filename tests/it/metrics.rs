@@ -148,6 +148,9 @@ fn a_sync_writes_each_metric() {
     # HELP hyper_sync_held Whether a rollback keeps the target from a commit.
     # TYPE hyper_sync_held gauge
     hyper_sync_held{target="[target]"} 0
+    # HELP hyper_sync_suspended Whether the runs of the timer do nothing because somebody suspended them.
+    # TYPE hyper_sync_suspended gauge
+    hyper_sync_suspended{target="[target]"} 0
     # HELP hyper_sync_quarantined Builds of the target's commit, and of held ones, that failed, by the stage in which they did.
     # TYPE hyper_sync_quarantined gauge
     hyper_sync_quarantined{target="[target]",class="evaluation"} 0
@@ -168,6 +171,7 @@ fn a_sync_writes_each_metric() {
 fn the_documentation_names_every_metric_and_no_other() {
     let world = world();
     let _ = world.sync(&[]).ok();
+    let _ = world.run(&["suspend", "--for", "1h"]).ok();
     let text = text(&world);
     let written: BTreeSet<&str> = text
         .lines()

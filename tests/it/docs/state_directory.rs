@@ -177,9 +177,10 @@ fn renames(world: &World, args: &[&str], kill: Option<(&str, usize)>) -> Vec<Str
 
 #[test]
 fn the_table_names_all_that_is_in_the_state_directory_and_nothing_else() {
-    let parts: [fn(&mut Found); 4] = [
+    let parts: [fn(&mut Found); 5] = [
         killed_in_an_update,
         killed_in_the_rebuild,
+        killed_in_suspend,
         every_command,
         by_api_and_ssh,
     ];
@@ -217,6 +218,7 @@ fn every_command(found: &mut Found) {
         &[],
         &["status"],
         &["history"],
+        &["suspend", "--for", "1h", "--reason", "a migration"],
         &["restore", "modules/base.nix"],
         &["rollback"],
         &["sync"],
@@ -304,6 +306,12 @@ fn killed_in_the_rebuild(found: &mut Found) {
         world
     };
     kill_at_each_rename(&["rebuild"], prepare, |world| {
+        found.inspect(&world.state(), true);
+    });
+}
+
+fn killed_in_suspend(found: &mut Found) {
+    kill_at_each_rename(&["suspend"], world, |world| {
         found.inspect(&world.state(), true);
     });
 }

@@ -206,6 +206,22 @@ fn a_reboot_waits_for_its_window() {
 }
 
 #[test]
+fn nothing_is_activated_and_nothing_reboots_while_updates_are_suspended() {
+    for part in [None, Some("kernel")] {
+        let world = RebootUnit::new().built(part);
+        let _ = world.sandbox.run(&["suspend"]).ok();
+        let (calls, said) = world.tick(SWITCH, "1200");
+        assert!(calls.is_empty(), "{calls:?}");
+        assert_eq!(said, "");
+        assert_eq!(world.pending().as_deref(), Some("switch"));
+        let _ = world.sandbox.run(&["resume"]).ok();
+        let (calls, _) = world.tick(SWITCH, "1200");
+        let last = part.map_or("rebuild switch", |_| "shutdown -r +1");
+        assert_eq!(calls, ["rebuild boot", last]);
+    }
+}
+
+#[test]
 fn with_action_boot_nothing_is_switched() {
     let world = RebootUnit::new().built(None);
     let module = Module {
