@@ -185,20 +185,24 @@ impl<'a> Scanner<'a> {
         let paths: Vec<&RelPath> = files.keys().collect();
         let mut seen = self.seen();
         self.see(&mut seen, &paths)?;
+        let mut ids = Vec::with_capacity(files.len());
         let mut hashed = Vec::new();
         for (path, file) in files {
-            if let Some(Local::File { id: None, stat, .. }) = seen.by_path.get(path)
+            let local = seen.by_path.get(path);
+            let mut id = local.and_then(Local::id);
+            if let Some(Local::File { id: None, stat, .. }) = local
                 && let Some(local) = self.hash_if_wanted(path, stat, file.id)?
             {
+                id = local.id();
                 hashed.push((path.clone(), local));
             }
+            ids.push(id);
         }
         if !hashed.is_empty() {
             seen.by_path.extend(hashed);
             seen.by_id = None;
         }
-        let hash = |path| seen.by_path.get(path).and_then(Local::id);
-        Ok(paths.into_iter().map(hash).collect())
+        Ok(ids)
     }
 
     /// Inspects each path and, for missing ones, the directories above: a file or symlink in the place of one of those is

@@ -1,6 +1,7 @@
 //! The decision for each path, removals first because other decisions depend on them.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet, btree_map};
+use std::iter::{self, Peekable};
 use std::sync::Arc;
 
 use super::{Conflict, Counts, Error, Kept, Operation, Plan, Policy, SkipReason};
@@ -39,6 +40,44 @@ enum Stays {
     ByPolicy,
 }
 
+/// The paths of the three trees in order, found by a merge join: a set of all paths and a search for each would take a
+/// third of the time of an update without a change.
+fn path_states<'a>(
+    base: &'a BTreeMap<RelPath, File>,
+    local: &'a BTreeMap<RelPath, Local>,
+    remote: &'a BTreeMap<RelPath, File>,
+) -> impl Iterator<Item = PathStates<'a>> {
+    let mut base = base.iter().peekable();
+    let mut local = local.iter().peekable();
+    let mut remote = remote.iter().peekable();
+    iter::from_fn(move || {
+        let heads = [
+            path_of(&mut base),
+            path_of(&mut local),
+            path_of(&mut remote),
+        ];
+        let path = heads.into_iter().flatten().min()?;
+        Some(PathStates {
+            path,
+            base: value_at(&mut base, path),
+            local: value_at(&mut local, path).unwrap_or(&Local::Missing),
+            remote: value_at(&mut remote, path),
+        })
+    })
+}
+
+type Entries<'a, V> = Peekable<btree_map::Iter<'a, RelPath, V>>;
+
+fn path_of<'a, V>(entries: &mut Entries<'a, V>) -> Option<&'a RelPath> {
+    entries.peek().map(|(path, _)| *path)
+}
+
+/// The next value, if it is at `path`.
+fn value_at<'a, V>(entries: &mut Entries<'a, V>, path: &RelPath) -> Option<&'a V> {
+    let entry = entries.next_if(|(next, _)| *next == path);
+    entry.map(|(_, value)| value)
+}
+
 impl<'a> Planner<'a> {
     pub(super) fn new(
         base: &'a BTreeMap<RelPath, File>,
@@ -70,15 +109,7 @@ impl<'a> Planner<'a> {
     pub(super) fn run(mut self) -> Result<Plan, Error> {
         // Removals first: whether a directory can make room for a file, and a file for a directory, depends on them.
         let mut wanted = Vec::with_capacity(self.remote.len());
-        let known = self.base.keys().chain(self.local.keys());
-        let paths: BTreeSet<&RelPath> = known.chain(self.remote.keys()).collect();
-        for path in paths {
-            let row = PathStates {
-                path,
-                base: self.base.get(path),
-                local: self.local.get(path).unwrap_or(&Local::Missing),
-                remote: self.remote.get(path),
-            };
+        for row in path_states(self.base, self.local, self.remote) {
             match row.remote {
                 Some(file) => wanted.push((row, *file)),
                 None => self.plan_removed(row),
