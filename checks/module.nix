@@ -206,6 +206,7 @@ let
         target = "/etc/hypervisor/src";
         failure_grace = "24h";
         health = {
+          confirm = false;
           remote = false;
           timeout = "10s";
           units = true;
@@ -226,6 +227,7 @@ let
         target = "/etc/nixos";
         failure_grace = "24h";
         health = {
+          confirm = false;
           remote = false;
           timeout = "10s";
           units = true;
@@ -478,6 +480,15 @@ let
       ''"${lib.getExe package}" "rebuild" "--if-pending" "--boot-first"''
       (lib.head
         (enabled { allowReboot = true; }).config.systemd.services.hyper-sync.serviceConfig.ExecStart
+      )
+    ];
+    "a system on trial is not the boot default before its checks" = [
+      ''"${lib.getExe package}" "rebuild" "--if-pending"''
+      (lib.head
+        (enabled {
+          allowReboot = true;
+          health.confirm = true;
+        }).config.systemd.services.hyper-sync.serviceConfig.ExecStart
       )
     ];
     "the reboot's script knows its window" = [

@@ -368,7 +368,8 @@ in
                       "rebuild"
                       "--if-pending"
                     ]
-                    ++ lib.optional cfg.allowReboot "--boot-first"
+                    # On trial, a system becomes the boot default only after its health checks.
+                    ++ lib.optional (cfg.allowReboot && !(cfg.settings.health.confirm or false)) "--boot-first"
                   ))
                 ]
                 ++ lib.optional cfg.allowReboot (toString (import ./reboot.nix { inherit config lib pkgs; }))

@@ -27,6 +27,7 @@ let
     failureGrace = "failure_grace";
     flake = "rebuild.flake";
     gate = "rebuild.gate";
+    health.confirm = "health.confirm";
     health.remote = "health.remote";
     health.timeout = "health.timeout";
     health.units = "health.units";
@@ -344,6 +345,15 @@ in
       description = ''
         Whether {command}`hyper-sync health` fails when the repository cannot be reached: such a machine gets no update
         any more.
+      '';
+    };
+
+    health.confirm = mkOption {
+      type = types.bool;
+      default = false;
+      description = ''
+        Whether a new system becomes the boot default only after it has passed the health checks. If it does not, or if
+        the run that checks it dies, the former system is activated again and the target goes back to its commit.
       '';
     };
 

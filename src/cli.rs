@@ -29,6 +29,7 @@ mod overdue;
 mod place;
 mod rebuild;
 mod restore;
+mod revert;
 mod rollback;
 mod status;
 mod suspend;
@@ -129,6 +130,7 @@ fn run(cli: &Cli, env: &Env, interrupt: &Interrupt, report: &mut Report) -> Resu
         Some(args::Subcommands::Rollback(command)) => command,
         Some(args::Subcommands::Restore(command)) => command,
         Some(args::Subcommands::Rebuild(command)) => command,
+        Some(args::Subcommands::Revert(command)) => command,
         Some(args::Subcommands::Suspend(command)) => command,
         Some(args::Subcommands::Resume(command)) => command,
         Some(args::Subcommands::Config(command)) => return command.run(global, env, report),

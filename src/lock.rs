@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use miette::Diagnostic;
 use rustix::fs::{self as sys, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::exit::Exit;
 use crate::fs::Failure;
@@ -143,6 +143,18 @@ impl RunLock {
         }
     }
 
+    /// Kills the holder, if it is this process.
+    #[must_use]
+    pub fn kill_holder(state: &StateDir, process: u32) -> bool {
+        let Ok(Some((file, _))) = state.directory().open_file(NAME) else {
+            return false;
+        };
+        let line = holder(&file).unwrap_or_default();
+        let named = process_of(&line).filter(|_| line.starts_with(&format!("process {process},")));
+        // It may have ended meanwhile.
+        named.is_some_and(|pid| kill_process(pid, Signal::KILL) != Err(Errno::PERM))
+    }
+
     /// When the last run began, if it recorded that. It may still be active.
     #[must_use]
     pub fn last(state: &StateDir) -> Option<jiff::Timestamp> {
@@ -225,10 +237,11 @@ fn line(file: &File) -> Option<String> {
 
 /// Whether a line names a running process of this process namespace.
 fn names_a_process(line: &str) -> bool {
-    let pid = line
-        .strip_prefix("process ")
-        .and_then(|rest| rest.split(',').next()?.parse().ok())
-        .and_then(Pid::from_raw);
     // Without permission to signal it, it is running all the same.
-    pid.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
+    process_of(line).is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
+}
+
+fn process_of(line: &str) -> Option<Pid> {
+    let rest = line.strip_prefix("process ")?;
+    Pid::from_raw(rest.split(',').next()?.parse().ok()?)
 }

@@ -19,6 +19,7 @@ use crate::state::{self, StateDir};
 use crate::text;
 
 mod activate;
+mod confirm;
 mod context;
 mod error;
 mod flake;
@@ -34,19 +35,22 @@ mod record;
 mod revision;
 mod snapshot;
 mod switch_check;
+mod trial;
 
+pub use confirm::Confirmation;
 pub use error::{Error, ErrorKind, RunningSystem, SystemState};
 pub use gate::PlannedUpdate;
 pub use machine::{Machine, Systems};
 pub use outcome::{LockChange, Outcome, RebuildNote, RebuildStatus, UnpinnedReason};
 pub use quarantine::{FailureClass, Quarantine, QuarantineEntry};
 pub use record::{Build, LastRebuild, Pending, RebuildRecord};
+pub use trial::{Trial, TrialStage};
 
 use context::RebuildContext;
 use flake::{FlakeError, HostFlake};
 
 /// The input of a rebuild.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RebuildRequest<'a> {
     /// Flake, host, arguments, time limit, and the action whose effect is wanted in the end.
     pub settings: &'a settings::Rebuild,
@@ -72,6 +76,8 @@ pub struct RebuildRequest<'a> {
     pub retry: bool,
     /// The time at which the run began, in whole seconds.
     pub now: Timestamp,
+    /// With it, a switch is on trial until the machine is healthy.
+    pub confirmation: Option<Confirmation<'a>>,
 }
 
 /// Whether a rebuild whose effect holds already is repeated.
@@ -162,6 +168,25 @@ pub fn gate(
             },
         })
     })
+}
+
+/// Ends a trial whose process has died or hangs: the former system runs again, and the error says so. `None` if no trial
+/// is open. The caller holds the lock.
+pub fn revert(
+    request: &RebuildRequest<'_>,
+    machine: &Machine,
+    env: &Env,
+    runner: &dyn Runner,
+) -> Option<Error> {
+    let context = RebuildContext::new(request, machine, env, runner);
+    let trial = match Trial::load(request.state) {
+        Ok(trial) => trial?,
+        Err(error) => return Some(context.error(error.into())),
+    };
+    if !trial.is_open(machine.boot.as_deref()) {
+        return None;
+    }
+    Some(context.error(pipeline::revert(&context, trial)))
 }
 
 /// Rebuilds. The caller holds the lock, so that no other sync or rebuild runs.

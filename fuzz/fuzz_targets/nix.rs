@@ -34,7 +34,7 @@ fn lock(text: &str, old: &str) {
     for name in &names {
         let _ = lock.input(name);
         let _ = lock.has_nested(name, names.iter().map(String::as_str));
-        lock.relocate(name, old.as_ref());
+        lock.relocate(name, old.as_ref(), 1);
         if lock.refresh(name, &NAR, 1) {
             assert_eq!(lock.nar_hash(name), Some(NAR.to_string().as_str()));
         }

@@ -6,18 +6,19 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::suspend::{self, Starter};
-use super::{CliCommand, Run, validate};
+use super::{CliCommand, Run, revert, validate};
 use crate::Error;
 use crate::exit::Exit;
 use crate::git::CommitId;
+use crate::health::HealthContext;
 use crate::lock::{self, RunLock};
 use crate::metrics::Stage;
-use crate::process::SystemRunner;
+use crate::process::{Runner, SystemRunner};
 use crate::rebuild::{
-    self, Machine, Outcome, RebuildRecord, RebuildRequest, RebuildStatus, Repeat,
+    self, Confirmation, Machine, Outcome, RebuildRecord, RebuildRequest, RebuildStatus, Repeat,
 };
 use crate::report::{self, OutputFormat, Verbosity};
-use crate::settings::{Action, Settings};
+use crate::settings::{Action, Env, Settings};
 use crate::state::{self, Index, StateDir};
 
 /// Rebuild the system from the target as it is
@@ -82,6 +83,16 @@ impl RebuildPolicy {
             repeat: Repeat::IfNeeded,
             timer: None,
             retry: args.retry,
+        }
+    }
+
+    /// For the way back from a trial.
+    pub(super) fn way_back() -> Self {
+        Self {
+            action: Action::Switch,
+            repeat: Repeat::IfNeeded,
+            timer: None,
+            retry: false,
         }
     }
 
@@ -151,12 +162,7 @@ pub(super) fn preflight(
 ) -> Result<StateDir, Error> {
     let state = StateDir::open(&settings.state_dir)?;
     state.refuse_other(&settings.target)?;
-    rebuild::preflight(
-        &request(policy, settings, &state, run)?,
-        &Machine::here(),
-        run.env,
-        &runner(run),
-    )?;
+    with_request(policy, settings, &state, run, rebuild::preflight)??;
     Ok(state)
 }
 
@@ -167,14 +173,23 @@ pub(super) fn rebuild(
     state: &StateDir,
     run: &mut Run<'_>,
 ) -> Result<Outcome, Error> {
-    // Before the commit is read: a running sync would change it.
-    let _lock = RunLock::acquire(state, PATIENCE, run.interrupt)?;
-    let outcome = rebuild::run(
-        &request(policy, settings, state, run)?,
-        &Machine::here(),
-        run.env,
-        &runner(run),
-    )?;
+    let rebuilt = {
+        // Before the commit is read: a running sync would change it.
+        let _lock = RunLock::acquire(state, PATIENCE, run.interrupt)?;
+        match with_request(policy, settings, state, run, rebuild::revert)? {
+            Some(reverted) => Err(reverted),
+            None => with_request(policy, settings, state, run, rebuild::run)?,
+        }
+    };
+    // After a trial that failed, also one of another process.
+    revert::take_tree_back(settings, state, run)?;
+    let outcome = match rebuilt {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            revert::print_checks(&error, run);
+            return Err(error.into());
+        }
+    };
     for note in &outcome.notes {
         print_note(note, run);
     }
@@ -207,13 +222,18 @@ fn print_note(note: &rebuild::RebuildNote, run: &mut Run<'_>) {
     }
 }
 
-fn request<'a>(
+/// Does a part of a rebuild on this machine.
+pub(super) fn with_request<T>(
     policy: RebuildPolicy,
-    settings: &'a Settings,
-    state: &'a StateDir,
+    settings: &Settings,
+    state: &StateDir,
     run: &Run<'_>,
-) -> Result<RebuildRequest<'a>, Error> {
-    Ok(RebuildRequest {
+    act: impl FnOnce(&RebuildRequest<'_>, &Machine, &Env, &dyn Runner) -> T,
+) -> Result<T, Error> {
+    let runner = SystemRunner::new(run.interrupt.clone(), report::pass_through());
+    let way_back = settings.health.confirm.then(|| revert::command(settings));
+    let way_back = way_back.transpose()?;
+    let request = RebuildRequest {
         settings: &settings.rebuild,
         action: policy.action,
         target: &settings.target,
@@ -226,17 +246,23 @@ fn request<'a>(
         repeat: policy.repeat,
         retry: policy.retry,
         now: state::now(),
-    })
+        confirmation: way_back.as_ref().map(|way_back| Confirmation {
+            health: HealthContext {
+                settings,
+                env: run.env,
+                runner: &runner,
+                interrupt: run.interrupt,
+            },
+            way_back,
+        }),
+    };
+    Ok(act(&request, &Machine::here(), run.env, &runner))
 }
 
 /// The commit the tree is at.
-fn commit(state: &StateDir) -> Result<Option<CommitId>, Error> {
+pub(super) fn commit(state: &StateDir) -> Result<Option<CommitId>, Error> {
     let index = Index::load(state)?.whole();
     Ok(index.map(|index| index.point.commit))
-}
-
-fn runner(run: &Run<'_>) -> SystemRunner {
-    SystemRunner::new(run.interrupt.clone(), report::pass_through())
 }
 
 fn summary(outcome: &Outcome, action: Action) -> String {
@@ -255,6 +281,7 @@ fn summary(outcome: &Outcome, action: Action) -> String {
             "the new system is the boot default and runs after a reboot".to_owned()
         }
         RebuildStatus::Degraded => "the new system runs, and units of it failed".to_owned(),
+        RebuildStatus::Reverted => "taken back".to_owned(),
         RebuildStatus::Failed => "failed".to_owned(),
     };
     format!("rebuild of `{}`: {what}", outcome.host)

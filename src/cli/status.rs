@@ -14,7 +14,9 @@ use crate::git::{CommitId, RelPath};
 use crate::lock::RunLock;
 use crate::objects;
 use crate::plan::{Kept, SkipReason};
-use crate::rebuild::{Machine, Quarantine, QuarantineEntry, RebuildRecord, RebuildStatus};
+use crate::rebuild::{
+    Machine, Quarantine, QuarantineEntry, RebuildRecord, RebuildStatus, Trial, TrialStage,
+};
 use crate::report::OutputFormat;
 use crate::report::sync::because;
 use crate::scan::{Belief, Local, Scanner};
@@ -47,6 +49,8 @@ struct Document {
     suspended: Option<suspend::Shown>,
     late_edits: Vec<std::path::PathBuf>,
     unreached: Option<Unreached>,
+    /// A system that has not passed its health checks yet.
+    trial: Option<Trial>,
     pending_rebuild: Option<crate::rebuild::Pending>,
     last_rebuild: Option<crate::rebuild::LastRebuild>,
     /// Builds of the target's commit, and of held ones, that failed and are not tried now.
@@ -119,6 +123,7 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
         suspended: None,
         late_edits: Vec::new(),
         unreached: None,
+        trial: None,
         pending_rebuild: None,
         last_rebuild: None,
         quarantined: Vec::new(),
@@ -163,6 +168,7 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
     document.unreached = Unreached::load(&state)?;
     document.quarantined = Quarantine::load(&state)?
         .of_commits(|commit| document.commit == Some(commit) || document.held.contains(&commit));
+    document.trial = Trial::load(&state)?;
     let record = RebuildRecord::load(&state)?;
     let systems = Machine::here().systems();
     let commit_of = |system: &Option<std::path::PathBuf>| {
@@ -310,12 +316,37 @@ impl OutputLines {
 
     /// What is still to be done, and what is not to be.
     fn waits(&mut self, document: &Document) {
+        if let Some(trial) = &document.trial {
+            let until = trial.until;
+            self.add(
+                "trial",
+                match trial.stage {
+                    TrialStage::Running | TrialStage::Confirming => {
+                        format!("the running system has until {until:.0} to pass its health checks")
+                    }
+                    TrialStage::GoingBack => {
+                        format!(
+                            "the former system is activated again, at the latest from {until:.0} on"
+                        )
+                    }
+                    TrialStage::WentBack => {
+                        "the former system runs again, and the next run takes the tree back"
+                            .to_owned()
+                    }
+                },
+            );
+        }
         if let Some(pending) = &document.pending_rebuild {
             let last = document.last_rebuild.as_ref();
-            let failed = last
-                .filter(|last| last.status == RebuildStatus::Failed)
-                .map(|last| format!("; the last one failed at {:.0}", last.at))
-                .unwrap_or_default();
+            let failed = match last {
+                Some(last) if last.status == RebuildStatus::Failed => {
+                    format!("; the last one failed at {:.0}", last.at)
+                }
+                Some(last) if last.status == RebuildStatus::Reverted => {
+                    format!("; the last one was taken back at {:.0}", last.at)
+                }
+                _ => String::new(),
+            };
             let (action, since) = (&pending.action, pending.since);
             self.add(
                 "rebuild",

@@ -31,6 +31,20 @@ pub enum SyncError {
         /// The commit the branch is at.
         to: CommitId,
     },
+    /// A new system runs that has not passed its health checks, and the run that checked them has died.
+    #[error("the system{} is on trial, and the run that checked it has died", .commit.map(|commit| format!(" of {}", commit.short())).unwrap_or_default())]
+    #[diagnostic(
+        code(hyper_sync::sync::on_trial),
+        help(
+            "`hyper-sync revert` goes back to the former system now, systemd does at {until}; then run it again; nothing was written"
+        )
+    )]
+    OnTrial {
+        /// The commit of the system.
+        commit: Option<CommitId>,
+        /// When the way back begins by itself.
+        until: jiff::Timestamp,
+    },
     /// A tag was set anew.
     #[error("the tag `{}` was {} and is {} now", text::name(.reference), .from.short(), .to.short())]
     #[diagnostic(
@@ -153,6 +167,7 @@ impl SyncError {
             | Self::CommitGone { .. }
             | Self::NoSuchUpdate(_)
             | Self::NoSuchEdit { .. } => Exit::Failure,
+            Self::OnTrial { .. } => Exit::Busy,
             Self::Outside { .. } => Exit::Usage,
             Self::Overdue(record) if record.rate_limited => Exit::RateLimited,
             Self::Overdue(_) => Exit::Network,

@@ -11,10 +11,16 @@ use crate::text;
 pub(crate) const ACTIVATION: &str = "nixos-rebuild-switch-to-configuration";
 
 /// Our own units: how an update has ended is not how the system runs.
-pub(super) const OWN: &[&str] = &["hyper-sync.service", "hyper-sync-fetch.service"];
+pub(super) const OWN: &[&str] = &[
+    "hyper-sync.service",
+    "hyper-sync-fetch.service",
+    "hyper-sync-revert.service",
+];
 
 /// A question to systemd is answered at once, or systemd is not there to answer.
 const TIMEOUT: Duration = Duration::from_secs(20);
+/// A unit has 90 seconds to stop before systemd kills it (`DefaultTimeoutStopSec=`).
+const STOP_TIMEOUT: Duration = Duration::from_secs(120);
 /// How many lines of a unit's journal are shown.
 const LINES: &str = "--lines=10";
 
@@ -44,16 +50,15 @@ impl Systemctl<'_> {
     }
 
     /// What `systemctl` answers, or why it does not.
-    pub(super) fn ask(self, args: &[&str]) -> Result<String, String> {
-        let answer = self.run("systemctl", args);
-        answer.map_err(|cause| format!("systemd cannot be asked: {cause}"))
+    pub(crate) fn ask(self, args: &[&str]) -> Result<String, String> {
+        self.ask_within(args, TIMEOUT)
     }
 
     /// The last lines that a unit has printed; none where the journal cannot be read.
     pub(super) fn last_lines(self, unit: &str) -> Vec<String> {
         let unit = format!("--unit={unit}");
         let args = [&unit, LINES, "--output=cat", "--no-pager", "--quiet"];
-        let printed = self.run("journalctl", &args).unwrap_or_default();
+        let printed = self.run("journalctl", &args, TIMEOUT).unwrap_or_default();
         printed.lines().map(str::to_owned).collect()
     }
 
@@ -72,11 +77,38 @@ impl Systemctl<'_> {
         let _ = self.ask(&["reset-failed", &pattern]);
     }
 
-    fn run(self, program: &str, args: &[&str]) -> Result<String, String> {
+    /// Stops the units that are activating a system.
+    pub(crate) fn stop_activation(self) -> Result<(), String> {
+        let pattern = format!("{ACTIVATION}*.service");
+        self.ask_within(&["stop", &pattern], STOP_TIMEOUT).map(drop)
+    }
+
+    /// The jobs that systemd is working on, such as `start of web.service`, without those for our own
+    /// units.
+    pub(crate) fn running_jobs(self) -> Vec<String> {
+        let answer = self.ask(&["list-jobs", "--plain", "--no-legend", "--no-pager"]);
+        let answer = answer.unwrap_or_default();
+        let jobs = answer.lines().filter_map(|line| {
+            let mut words = line.split_whitespace().skip(1);
+            let (unit, kind, state) = (words.next()?, words.next()?, words.next()?);
+            // Our own start waits for all others.
+            let is_awaited = state == "running" && !OWN.contains(&unit);
+            is_awaited.then(|| format!("{kind} of {unit}"))
+        });
+        jobs.collect()
+    }
+
+    /// As [`ask`](Self::ask), for what takes longer.
+    pub(crate) fn ask_within(self, args: &[&str], timeout: Duration) -> Result<String, String> {
+        let answer = self.run("systemctl", args, timeout);
+        answer.map_err(|cause| format!("systemd cannot be asked: {cause}"))
+    }
+
+    fn run(self, program: &str, args: &[&str], timeout: Duration) -> Result<String, String> {
         let Some(path) = self.runner.find(program, self.environment) else {
             return Err(format!("`{program}` is not in the search path"));
         };
-        let command = Command::new(path, args, self.environment, Path::new("/"), TIMEOUT)
+        let command = Command::new(path, args, self.environment, Path::new("/"), timeout)
             .output(Output::Quiet)
             .regardless();
         match self.runner.run(&command) {

@@ -9,6 +9,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::context::RebuildContext;
 use super::error::ErrorKind;
@@ -18,6 +19,9 @@ use super::output::Verdict;
 use crate::health::systemd::ACTIVATION;
 use crate::process::{Command, Finished, Output};
 use crate::settings::Action;
+
+/// How much longer the unit of an activation may run than this process waits for it.
+const UNIT_GRACE: Duration = Duration::from_secs(60);
 
 /// A way to activate a system.
 #[derive(Debug)]
@@ -68,10 +72,7 @@ impl Activator {
                 args.push(system.into());
                 // Otherwise it would evaluate the flake to find a newer version of itself.
                 args.push("--no-reexec".into());
-                let command = context
-                    .command(nixos_rebuild, args)
-                    .unless(machine::is_activating);
-                let (code, finished) = context.run(&command)?;
+                let (code, finished) = context.activate(context.command(nixos_rebuild, args))?;
                 let verdict = match Verdict::of_rebuild(code, &finished.tail) {
                     // Nothing was to be built.
                     Verdict::NotBuilt => Verdict::NotActivated,
@@ -90,9 +91,7 @@ impl Activator {
                         return Ok((Verdict::NotActivated, finished));
                     }
                 }
-                let command = switch(context, systemd_run.as_deref(), system, action);
-                let (code, finished) = context.run(&command)?;
-                Ok((Verdict::of_activation(code, &finished.tail), finished))
+                switch(context, systemd_run.as_deref(), system, action)
             }
         }
     }
@@ -140,7 +139,7 @@ pub(super) fn restore_profile(
 }
 
 /// `nix-env` on the profile of the system.
-fn profile_command<'a>(
+pub(super) fn profile_command<'a>(
     context: &'a RebuildContext<'_>,
     nix_env: &Path,
     option: &str,
@@ -155,19 +154,32 @@ fn profile_command<'a>(
     context.command(nix_env, args)
 }
 
-fn switch<'a>(
-    context: &'a RebuildContext<'_>,
+/// Runs `switch-to-configuration` of a system, with systemd in a unit of its own.
+pub(super) fn switch(
+    context: &RebuildContext<'_>,
     systemd_run: Option<&Path>,
     system: &Path,
     action: Action,
-) -> Command<'a> {
+) -> Result<(Verdict, Finished), ErrorKind> {
     let program = system.join("bin/switch-to-configuration");
-    let Some(systemd_run) = systemd_run else {
-        return context
-            .command(&program, vec![action.as_str().into()])
-            .unless(machine::is_activating);
+    let command = match systemd_run {
+        Some(systemd_run) => in_unit(context, systemd_run, &program, action),
+        None => context.command(&program, vec![action.as_str().into()]),
     };
+    let (code, finished) = context.activate(command)?;
+    Ok((Verdict::of_activation(code, &finished.tail), finished))
+}
+
+fn in_unit<'a>(
+    context: &'a RebuildContext<'_>,
+    systemd_run: &Path,
+    program: &Path,
+    action: Action,
+) -> Command<'a> {
     let unit = format!("--unit={ACTIVATION}");
+    // Ends an activation that hangs also when this process has died.
+    let limit = context.request.settings.activation_timeout + UNIT_GRACE;
+    let limit = format!("--property=RuntimeMaxSec={}", limit.as_secs());
     let options = [
         "--collect",
         "--no-ask-password",
@@ -179,6 +191,7 @@ fn switch<'a>(
         "--setenv=NIXOS_INSTALL_BOOTLOADER",
         "--setenv=NIXOS_NO_CHECK",
         unit.as_str(),
+        limit.as_str(),
         "--",
     ];
     let mut args: Vec<OsString> = options
@@ -193,9 +206,7 @@ fn switch<'a>(
         .collect();
     args.push(program.into());
     args.push(action.as_str().into());
-    context
-        .command(systemd_run, args)
-        .unless(machine::is_activating)
+    context.command(systemd_run, args)
 }
 
 /// Runs `nixos-rebuild ACTION --flake FLAKE#HOST`.

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::RebuildRequest;
 use super::error::{Error, ErrorKind, RunningSystem, SystemState};
-use super::machine::Machine;
+use super::machine::{self, Machine};
 use super::record::RebuildRecord;
 use crate::health::Baseline;
 use crate::health::systemd::Systemctl;
@@ -120,6 +120,29 @@ impl<'a> RebuildContext<'a> {
         Systemctl {
             runner: self.runner,
             environment: &self.environment,
+        }
+    }
+
+    /// Runs a program that activates a system. It is not killed while it does; an activation that exceeds its limit is
+    /// stopped as a unit, so that systemd knows of it.
+    pub(super) fn activate(&self, command: Command<'_>) -> Result<(i32, Finished), ErrorKind> {
+        let limit = self.request.settings.activation_timeout;
+        let mut command = command.unless(machine::is_activating);
+        command.timeout = limit;
+        let ended = self.run(&command);
+        let systemctl = self.systemctl();
+        let Err(ErrorKind::TimedOut { activating, .. }) = &ended else {
+            return ended;
+        };
+        let jobs = systemctl.running_jobs();
+        let stopped = if activating.is_empty() {
+            Ok(())
+        } else {
+            systemctl.stop_activation()
+        };
+        match stopped {
+            Ok(()) => Err(ErrorKind::ActivationTimedOut { after: limit, jobs }),
+            Err(_) => ended,
         }
     }
 

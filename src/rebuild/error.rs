@@ -14,6 +14,7 @@ use super::output;
 use super::quarantine::QuarantineEntry;
 use crate::exit::Exit;
 use crate::git::{CommitId, RelPath};
+use crate::health::HealthReport;
 use crate::nix::NarHash;
 use crate::process::End;
 use crate::settings::Action;
@@ -260,6 +261,64 @@ pub enum ErrorKind {
         /// The end of its output.
         tail: String,
     },
+    /// The activation did not end.
+    #[error("the activation took more than {}s and was stopped{}", .after.as_secs(), waiting_for(.jobs))]
+    #[diagnostic(
+        code(hyper_sync::rebuild::activation_timeout),
+        help(
+            "see `systemctl status` of what it waited for, correct the cause and run again, or raise `rebuild.activation_timeout`"
+        )
+    )]
+    ActivationTimedOut {
+        /// The limit.
+        after: Duration,
+        /// What systemd was working on.
+        jobs: Vec<String>,
+    },
+    /// The way back of a trial could not be prepared.
+    #[error("the way back from the new system cannot be prepared: {}", text::words(.cause))]
+    #[diagnostic(
+        code(hyper_sync::rebuild::no_way_back),
+        help(
+            "correct the cause and run again, or switch without `health.confirm`; nothing was activated"
+        )
+    )]
+    NoWayBack {
+        /// Why.
+        cause: String,
+    },
+    /// The new system failed its trial.
+    #[error("the new system was taken back: {}", text::words(.cause))]
+    #[diagnostic(
+        code(hyper_sync::rebuild::reverted),
+        help(
+            "the former system runs again and is the boot default; correct the configuration and push it, or try this commit again with `hyper-sync sync --resume` and `hyper-sync rebuild`"
+        )
+    )]
+    Reverted {
+        /// What failed.
+        cause: String,
+        /// The health checks, if they decided.
+        report: Option<Box<HealthReport>>,
+    },
+    /// Nor could the former system be activated.
+    #[error(
+        "the new system failed its trial ({}), and the former one cannot be activated: {}", text::words(.cause), text::words(.failure)
+    )]
+    #[diagnostic(
+        code(hyper_sync::rebuild::not_reverted),
+        help(
+            "reboot, which starts the former system, or correct what failed and run `{}/bin/switch-to-configuration switch`", text::path(.former)
+        )
+    )]
+    NotReverted {
+        /// What failed in the trial.
+        cause: String,
+        /// What failed on the way back.
+        failure: String,
+        /// The former system.
+        former: PathBuf,
+    },
     /// The time limit was reached.
     #[error("the rebuild took more than {}s and was stopped{}", .after.as_secs(), still(.activating))]
     #[diagnostic(
@@ -375,10 +434,13 @@ impl ErrorKind {
             | Self::Degraded { .. }
             | Self::RebootNeeded { .. }
             | Self::PreSwitchCheck { .. }
+            | Self::ActivationTimedOut { .. }
+            | Self::NoWayBack { .. }
             | Self::TimedOut { .. }
             | Self::Interrupted { .. } => Exit::Rebuild,
+            Self::NotReverted { .. } => Exit::NeedsPerson,
             Self::Busy { .. } => Exit::Busy,
-            Self::Quarantined(_) => Exit::RolledBack,
+            Self::Reverted { .. } | Self::Quarantined(_) => Exit::RolledBack,
             Self::State(error) => error.exit(),
         }
     }
@@ -458,6 +520,13 @@ fn stderr_summary(tail: &str) -> String {
         return String::new();
     }
     format!(": {}", last.join("; "))
+}
+
+fn waiting_for(jobs: &[String]) -> String {
+    if jobs.is_empty() {
+        return String::new();
+    }
+    format!("; it waited for {}", list(jobs))
 }
 
 fn still(activating: &[String]) -> String {

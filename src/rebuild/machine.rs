@@ -3,7 +3,7 @@
 //! Without systemd, no system is being activated.
 #![expect(
     clippy::disallowed_methods,
-    reason = "links of NixOS, outside the target, are followed; no file is opened by this"
+    reason = "links of NixOS, outside the target, are followed; only the kernel's boot id is read"
 )]
 
 use std::path::{Path, PathBuf};
@@ -12,6 +12,9 @@ use crate::health::systemd::Systemctl;
 use crate::process::{Environment, Runner};
 use crate::text;
 use crate::vetted::{self, FileRequirements};
+
+/// Another one after each boot (`random(4)`).
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Where NixOS keeps the links to its systems, and the name of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub struct Machine {
     /// The file in which the kernel counts what happened for lack of memory to the processes of our control group and
     /// those below it (`memory.events`, cgroup v2).
     pub memory_events: Option<PathBuf>,
+    /// The id of this boot; `None` where it cannot be read, such as in the sandbox of the sync.
+    pub boot: Option<String>,
 }
 
 /// The store paths of the systems; `None` on other distributions.
@@ -54,6 +59,9 @@ impl Machine {
             systemd: "/run/systemd/system".into(),
             hostname: uname.nodename().to_string_lossy().into_owned(),
             memory_events: memory_events(),
+            boot: std::fs::read_to_string(BOOT_ID)
+                .ok()
+                .map(|id| id.trim().to_owned()),
         }
     }
 

@@ -31,6 +31,8 @@ pub enum RebuildStatus {
     RebootNeeded,
     /// Active, but with newly failed units.
     Degraded,
+    /// Taken back: it failed its trial, and the former system runs again.
+    Reverted,
     /// Not built, or not activated.
     Failed,
 }
@@ -49,7 +51,7 @@ impl RebuildStatus {
             | Self::RebootNeeded
             // The new system runs; another rebuild would change nothing.
             | Self::Degraded => true,
-            Self::Failed => false,
+            Self::Reverted | Self::Failed => false,
         }
     }
 

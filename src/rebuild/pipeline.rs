@@ -24,6 +24,9 @@ use crate::settings::Action;
 use crate::state::SyncState;
 
 mod failures;
+mod trial;
+
+pub(super) use trial::revert;
 
 /// The waits between the retries while another process activates a system, which takes seconds to minutes.
 const BUSY_WAITS: [Duration; 5] = [
@@ -218,6 +221,11 @@ impl RebuildPipeline<'_> {
         };
         let activator = Activator::find(context)?;
         let before = context.machine.systems();
+        if let Some(confirmation) = context.request.confirmation
+            && action == Action::Switch
+        {
+            return self.on_trial(&confirmation, &activator, key.as_deref(), system);
+        }
         let generation = activate::generation(context);
         let activated = self.activate(action, || activator.activate(context, &system, action));
         let after = context.machine.systems();

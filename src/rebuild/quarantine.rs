@@ -107,9 +107,14 @@ impl FailureClass {
             ErrorKind::Activation { tail, .. } | ErrorKind::PreSwitchCheck { tail, .. } => {
                 (!output::lacks_space(tail)).then_some(Self::Activation)
             }
-            ErrorKind::SelfRemoval { .. } | ErrorKind::RebootNeeded { .. } => {
-                Some(Self::Activation)
-            }
+            ErrorKind::Reverted {
+                report: Some(_), ..
+            } => Some(Self::Health),
+            ErrorKind::SelfRemoval { .. }
+            | ErrorKind::RebootNeeded { .. }
+            | ErrorKind::ActivationTimedOut { .. }
+            | ErrorKind::Reverted { report: None, .. }
+            | ErrorKind::NotReverted { .. } => Some(Self::Activation),
             ErrorKind::ProgramMissing { .. }
             | ErrorKind::FlakeMissing { .. }
             | ErrorKind::FlakeUnreadable { .. }
@@ -121,6 +126,7 @@ impl FailureClass {
             | ErrorKind::Gate { .. }
             | ErrorKind::NotPinned { .. }
             | ErrorKind::Degraded { .. }
+            | ErrorKind::NoWayBack { .. }
             | ErrorKind::Interrupted { .. }
             | ErrorKind::Busy { .. }
             | ErrorKind::Quarantined(_)

@@ -34,6 +34,8 @@ pub struct Health {
     pub remote: bool,
     /// How long all checks together may be tried again.
     pub within: Duration,
+    /// Whether a switch is taken back if the checks fail after it.
+    pub confirm: bool,
     /// How long one try of `remote` may take, and of a check without a time of its own.
     pub timeout: Duration,
     /// The checks, by their names.
@@ -103,11 +105,13 @@ pub(super) fn resolve(layers: &mut Layers<'_>) -> Health {
     let remote = layers.value("health.remote", false);
     let within = layers.value("health.within", WITHIN);
     let timeout = layers.value("health.timeout", TIMEOUT);
+    let confirm = layers.value("health.confirm", false);
     let tables = layers.tables(CHECKS).into_iter();
     Health {
         units,
         remote,
         within,
+        confirm,
         timeout,
         checks: tables
             .filter_map(|name| check(layers, name, timeout))

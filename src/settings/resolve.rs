@@ -29,6 +29,8 @@ const HYPER_NIXOS_STATE_FILE: &str = "/var/lib/hypervisor/cache/sync-state.json"
 const HYPER_NIXOS_FLAKE: &str = "/etc/hypervisor";
 /// A first build on a small machine compiles for hours; what is longer hangs.
 const REBUILD_TIMEOUT: Duration = Duration::from_secs(4 * 60 * 60);
+/// An activation waits for the units that it starts; what takes longer waits for something that does not come.
+const ACTIVATION_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// A night, a weekend's first half, or a journey without network; longer than that a machine is not up to date.
 const FAILURE_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Below it, the validator of Hyper-NixOS fails.
@@ -39,6 +41,8 @@ const MIN_FREE: u64 = 1 << 30;
 /// All settings of a run, resolved.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// The configuration file that was read.
+    pub config_file: Option<PathBuf>,
     /// The repository of the commits.
     pub repo: Repo,
     /// Branch, tag or commit, as written.
@@ -96,7 +100,8 @@ impl Settings {
         file: Option<&ConfigFile>,
     ) -> Result<ResolvedSettings, Error> {
         let mut layers = Layers::new(flags, env, file)?;
-        let settings = settings(&mut layers, env);
+        let mut settings = settings(&mut layers, env);
+        settings.config_file = file.map(|file| file.path().to_owned());
         check_places(&mut layers, &settings, env);
         let (entries, unknown_variables) = layers.finish()?;
         Ok(ResolvedSettings {
@@ -121,6 +126,7 @@ fn settings(layers: &mut Layers<'_>, env: &Env) -> Settings {
         hyper_nixos: target == Path::new(HYPER_NIXOS_TARGET),
     };
     Settings {
+        config_file: None,
         repo,
         reference,
         transport: layers.value("transport", Transport::Auto),
@@ -196,6 +202,8 @@ pub struct Rebuild {
     pub gate: Gate,
     /// How long a rebuild may take.
     pub timeout: Duration,
+    /// How long the activation of a system may take.
+    pub activation_timeout: Duration,
 }
 
 fn rebuild(layers: &mut Layers<'_>, target: &Path, of: Defaults) -> Rebuild {
@@ -217,6 +225,7 @@ fn rebuild(layers: &mut Layers<'_>, target: &Path, of: Defaults) -> Rebuild {
             .collect(),
         gate: layers.value("rebuild.gate", Gate::Off),
         timeout: layers.value("rebuild.timeout", REBUILD_TIMEOUT),
+        activation_timeout: layers.value("rebuild.activation_timeout", ACTIVATION_TIMEOUT),
     }
 }
 

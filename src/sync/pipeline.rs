@@ -38,6 +38,9 @@ const KEEP: (usize, u64) = (10, 1 << 30);
 pub fn run(context: &SyncContext<'_>, options: &Options) -> Result<Outcome, crate::Error> {
     let begun = Instant::now();
     let session = Session::open(context, options.wait)?;
+    if options.mode == SyncMode::Apply {
+        refuse_on_trial(&session)?;
+    }
 
     // Resolve. All that is done here meanwhile costs no time.
     context.observer.step(Step::Resolve);
@@ -95,6 +98,19 @@ pub fn run(context: &SyncContext<'_>, options: &Options) -> Result<Outcome, crat
             outcome.inspect_err(|_| source.forget())
         })
     })
+}
+
+/// Refuses to change the tree of a system on trial whose run has died: the way back expects it as it is.
+fn refuse_on_trial(session: &Session) -> Result<(), crate::Error> {
+    let boot = Machine::here().boot;
+    match rebuild::Trial::load(session.state())? {
+        Some(trial) if trial.is_open(boot.as_deref()) => Err(SyncError::OnTrial {
+            commit: trial.commit,
+            until: trial.until,
+        }
+        .into()),
+        _ => Ok(()),
+    }
 }
 
 /// What a sync works with once it is known where it goes; a rollback begins here.
@@ -238,6 +254,7 @@ impl SyncPipeline<'_> {
             repeat: Repeat::IfNeeded,
             retry: false,
             now: state::now(),
+            confirmation: None,
         };
         let update = PlannedUpdate {
             plan,

@@ -4,8 +4,9 @@ mod gate;
 mod quarantine;
 mod reboot;
 mod switch_check;
+mod trial;
 mod wanted;
-mod world;
+pub(crate) mod world;
 
 use std::time::Duration;
 

@@ -53,6 +53,7 @@ fn shows_every_setting_with_its_origin() {
     remote = false                                # default
     within = "2m"                                 # default
     timeout = "[time]"                               # default
+    confirm = false                               # default
 
     [rebuild]
     action = "boot"                               # HYPER_SYNC_REBUILD_ACTION
@@ -61,6 +62,7 @@ fn shows_every_setting_with_its_origin() {
     extra_args = ["--impure"]                     # default
     gate = "off"                                  # default
     timeout = "4h"                                # default
+    activation_timeout = "30m"                    # default
 
     [validate]
     directories = ["/etc/hypervisor", "/etc/hypervisor/src", "/var/lib/hypervisor"]  # default

@@ -202,6 +202,7 @@ case $1 in test|switch) [ -e {root}/stays ] || ln -sfn "${{0%/bin/*}}" {root}/cu
             extra_args: Vec::new(),
             gate: Gate::Off,
             timeout: Duration::from_secs(600),
+            activation_timeout: Duration::from_secs(600),
         }
     }
 
@@ -263,6 +264,7 @@ case $1 in test|switch) [ -e {root}/stays ] || ln -sfn "${{0%/bin/*}}" {root}/cu
             repeat: Repeat::IfNeeded,
             retry: false,
             now: jiff::Timestamp::UNIX_EPOCH,
+            confirmation: None,
         };
         let machine = Machine {
             current: self.path("current"),
@@ -271,6 +273,7 @@ case $1 in test|switch) [ -e {root}/stays ] || ln -sfn "${{0%/bin/*}}" {root}/cu
             systemd: self.path("no-systemd"),
             hostname: "machine".to_owned(),
             memory_events: None,
+            boot: None,
         };
         let env = Env::empty()
             .as_root(settings.is_root)

@@ -6,7 +6,7 @@ use crate::rebuild::quarantine::{BuildId, FailureClass};
 use crate::settings::Action;
 
 impl RebuildPipeline<'_> {
-    fn id<'a>(&'a self, key: Option<&'a str>) -> BuildId<'a> {
+    pub(super) fn id<'a>(&'a self, key: Option<&'a str>) -> BuildId<'a> {
         BuildId {
             commit: self.context.request.commit,
             host: &self.host,

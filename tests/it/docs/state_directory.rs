@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Stdio;
 
+use hyper_sync::settings::Action as Rebuild;
+
 use super::{read, rows};
 use crate::common::env::Sandbox;
 use crate::common::forge::Forge;
@@ -11,6 +13,7 @@ use crate::common::forge::fault::{Action, When};
 use crate::common::repo::Repo;
 use crate::common::snapshot::{Node, TreeSnapshot};
 use crate::common::world::World;
+use crate::rebuild::world::FakeSystem;
 
 /// The tables: of what stays, and of what an unfinished run leaves.
 fn tables() -> [Vec<Vec<String>>; 2] {
@@ -177,12 +180,13 @@ fn renames(world: &World, args: &[&str], kill: Option<(&str, usize)>) -> Vec<Str
 
 #[test]
 fn the_table_names_all_that_is_in_the_state_directory_and_nothing_else() {
-    let parts: [fn(&mut Found); 5] = [
+    let parts: [fn(&mut Found); 6] = [
         killed_in_an_update,
         killed_in_the_rebuild,
         killed_in_suspend,
         every_command,
         by_api_and_ssh,
+        killed_in_a_trial,
     ];
     let found: Vec<Found> = std::thread::scope(|scope| {
         let parts = parts.map(|part| {
@@ -314,6 +318,16 @@ fn killed_in_suspend(found: &mut Found) {
     kill_at_each_rename(&["suspend"], world, |world| {
         found.inspect(&world.state(), true);
     });
+}
+
+fn killed_in_a_trial(found: &mut Found) {
+    let system = FakeSystem::pinned().with_systemd();
+    system.script("nixos-rebuild", "exit 1");
+    system.way_back();
+    system.script("check", "exit 1");
+    let switch = system.request(Rebuild::Switch).on_trial();
+    switch.stopped_in_pause().run().unwrap_err();
+    found.inspect(&system.state_dir(), false);
 }
 
 /// A row without its links, which lead to names of the code.

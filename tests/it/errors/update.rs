@@ -99,6 +99,10 @@ pub(super) fn sync() -> Vec<Error> {
             by: path("modules"),
             kept: "/var/lib/hyper-sync/undo/000007/e69de29bb2d1d6434b8b29ae775ad8c2e48c5391".into(),
         },
+        E::OnTrial {
+            commit: Some(oid('c')),
+            until: "2026-11-28T10:32:00Z".parse().unwrap(),
+        },
         overdue(false, 25),
         overdue(true, 1),
     ])
@@ -342,6 +346,22 @@ fn the_activation() -> Vec<ErrorKind> {
             name: "disk".to_owned(),
             tail: "/var is full\nPre-switch check 'disk' failed\nPre-switch checks failed\n"
                 .to_owned(),
+        },
+        E::ActivationTimedOut {
+            after: Duration::from_secs(1800),
+            jobs: vec!["start of web.service".to_owned()],
+        },
+        E::NoWayBack {
+            cause: "`systemd-run` is not in the search path".to_owned(),
+        },
+        E::Reverted {
+            cause: "health checks failed: `web`: exit code 1".to_owned(),
+            report: None,
+        },
+        E::NotReverted {
+            cause: "health checks failed: `web`: exit code 1".to_owned(),
+            failure: "the system was built but `test` failed (exit code 1)".to_owned(),
+            former: "/nix/store/y-nixos-system".into(),
         },
         E::TimedOut {
             after: Duration::from_secs(14400),

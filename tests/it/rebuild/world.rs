@@ -7,20 +7,23 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper_sync::git::CommitId;
+use hyper_sync::health::HealthContext;
 use hyper_sync::patterns::Patterns;
 use hyper_sync::process::{Command, Environment, Finished, Runner, SystemRunner};
-use hyper_sync::rebuild::{self, Error, Machine, Outcome, RebuildRecord, RebuildRequest, Repeat};
-use hyper_sync::settings::{Action, Env, Gate, Rebuild};
+use hyper_sync::rebuild::{
+    self, Confirmation, Error, Machine, Outcome, RebuildRecord, RebuildRequest, Repeat,
+};
+use hyper_sync::settings::{Action, ConfigFile, Env, Gate, Overrides, Rebuild, Settings};
 use hyper_sync::state::{FileCounts, StateDir, SyncPoint, SyncState};
 
 /// A machine with fake Nix, systemd and systems, rebuilt by the library.
-pub(super) struct FakeSystem {
+pub(crate) struct FakeSystem {
     root: tempfile::TempDir,
     flake: &'static str,
 }
 
 impl FakeSystem {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let world = Self {
             root: tempfile::tempdir().unwrap(),
             flake: "flake",
@@ -55,7 +58,7 @@ impl FakeSystem {
 
     /// A machine whose flake is the target itself, so that a build can be pinned without a namespace; its fake Nix
     /// builds the system `new`, whose `switch-to-configuration` is a fake too.
-    pub(super) fn pinned() -> Self {
+    pub(crate) fn pinned() -> Self {
         let mut world = Self::new();
         world.flake = "flake/src";
         world.write(
@@ -92,8 +95,43 @@ impl FakeSystem {
         world
     }
 
+    /// With what a switch on trial needs: a former system that can be activated, a way back, and the health check `check`.
+    pub(crate) fn way_back(&self) {
+        std::fs::create_dir(self.path("store/old/bin")).unwrap();
+        for name in [
+            "nix-store",
+            "check",
+            "store/old/bin/switch-to-configuration",
+        ] {
+            self.fake(name, "fake-nixos-rebuild");
+        }
+        self.script(
+            "store/old/bin/switch-to-configuration",
+            "ln -sfn \"${world%/bin}\" \"$world/../../../current\"",
+        );
+        self.script("nix-store", "ln -sfn \"$5\" \"$3\"");
+        // A timer starts nothing here.
+        self.script(
+            "systemd-run",
+            "case \" $* \" in *' --on-active='*) exit 0;; esac\n\
+             while [ \"$1\" != -- ]; do shift; done; shift; exec \"$@\"",
+        );
+    }
+
+    /// Settings with the health check `check`.
+    fn health(&self) -> Settings {
+        let check = self.path("check").display().to_string();
+        let config = format!(
+            "target = '/target'\n[health]\nunits = false\nwithin = '10s'\n[health.checks.web]\ncommand = ['{check}']\n"
+        );
+        let file = ConfigFile::new("/hyper-sync.toml", config);
+        let resolved =
+            Settings::resolve(&Overrides::none(), &Env::empty().as_root(true), Some(&file));
+        resolved.unwrap().settings
+    }
+
     /// The state that a sync to a commit leaves.
-    pub(super) fn synced(&self, commit: &str) {
+    pub(crate) fn synced(&self, commit: &str) {
         let point = SyncPoint {
             commit: commit.parse().unwrap(),
             tree: commit.parse().unwrap(),
@@ -106,7 +144,7 @@ impl FakeSystem {
     }
 
     /// With a systemd that runs.
-    pub(super) fn with_systemd(self) -> Self {
+    pub(crate) fn with_systemd(self) -> Self {
         std::fs::create_dir(self.path("systemd")).unwrap();
         self
     }
@@ -120,48 +158,48 @@ impl FakeSystem {
     }
 
     /// Where a link leads, by the system's name.
-    pub(super) fn system(&self, link: &str) -> String {
+    pub(crate) fn system(&self, link: &str) -> String {
         let system = std::fs::canonicalize(self.path(link)).unwrap();
         system.file_name().unwrap().to_str().unwrap().to_owned()
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
     }
 
-    pub(super) fn flake(&self) -> PathBuf {
+    pub(crate) fn flake(&self) -> PathBuf {
         self.path(self.flake)
     }
 
-    pub(super) fn state_dir(&self) -> PathBuf {
+    pub(crate) fn state_dir(&self) -> PathBuf {
         self.path("state")
     }
 
-    pub(super) fn state(&self) -> StateDir {
+    pub(crate) fn state(&self) -> StateDir {
         StateDir::open(&self.state_dir()).unwrap()
     }
 
-    pub(super) fn record(&self) -> RebuildRecord {
+    pub(crate) fn record(&self) -> RebuildRecord {
         RebuildRecord::load(&self.state()).unwrap()
     }
 
-    pub(super) fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
 
-    pub(super) fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 
     /// What a fake does, at every call or at the one whose number is appended.
-    pub(super) fn script(&self, name: &str, text: &str) {
+    pub(crate) fn script(&self, name: &str, text: &str) {
         self.write(&format!("{name}.sh"), text);
     }
 
     /// A fake that sets the links as the real one does.
-    pub(super) fn switches_to(&self, name: &str, system: &str) {
+    pub(crate) fn switches_to(&self, name: &str, system: &str) {
         self.script(
             name,
             &format!(
@@ -176,7 +214,7 @@ impl FakeSystem {
         }
     }
 
-    pub(super) fn link(&self, link: &str, system: &str) {
+    pub(crate) fn link(&self, link: &str, system: &str) {
         let link = self.path(link);
         if link.is_symlink() {
             std::fs::remove_file(&link).unwrap();
@@ -185,11 +223,11 @@ impl FakeSystem {
     }
 
     /// The whole log of a fake.
-    pub(super) fn log(&self, name: &str) -> String {
+    pub(crate) fn log(&self, name: &str) -> String {
         self.read(&format!("{name}.log"))
     }
 
-    pub(super) fn calls(&self, name: &str) -> usize {
+    pub(crate) fn calls(&self, name: &str) -> usize {
         self.log(name)
             .lines()
             .filter(|line| *line == "call")
@@ -202,20 +240,20 @@ impl FakeSystem {
         lines.map(str::to_owned).collect()
     }
 
-    pub(super) fn arguments(&self, name: &str) -> Vec<String> {
+    pub(crate) fn arguments(&self, name: &str) -> Vec<String> {
         self.noted(name, "argument ")
     }
 
-    pub(super) fn variables(&self, name: &str) -> Vec<String> {
+    pub(crate) fn variables(&self, name: &str) -> Vec<String> {
         self.noted(name, "variable ")
     }
 
-    pub(super) fn directory(&self, name: &str) -> PathBuf {
+    pub(crate) fn directory(&self, name: &str) -> PathBuf {
         self.noted(name, "directory ").pop().unwrap().into()
     }
 
     /// Ends a process that a test has left behind; its id is in a file.
-    pub(super) fn end(&self, file: &str) {
+    pub(crate) fn end(&self, file: &str) {
         let pid = self.read(file);
         let kill = std::process::Command::new("kill")
             .args(["-KILL", pid.trim()])
@@ -223,18 +261,18 @@ impl FakeSystem {
         assert!(kill.unwrap().success());
     }
 
-    pub(super) fn lives(&self, file: &str) -> bool {
+    pub(crate) fn lives(&self, file: &str) -> bool {
         let pid = self.read(file);
         Path::new("/proc").join(pid.trim()).exists()
     }
 
     /// An error with its help, as a person reads it.
-    pub(super) fn rendered(&self, error: &Error) -> String {
+    pub(crate) fn rendered(&self, error: &Error) -> String {
         let help = miette::Diagnostic::help(error).unwrap();
         format!("{error}\n{help}").replace(&self.root.path().display().to_string(), "ROOT")
     }
 
-    pub(super) fn request(&self, action: Action) -> Call<'_> {
+    pub(crate) fn request(&self, action: Action) -> Call<'_> {
         Call {
             world: self,
             settings: Rebuild {
@@ -244,6 +282,7 @@ impl FakeSystem {
                 extra_args: vec!["--impure".to_owned()],
                 gate: Gate::Off,
                 timeout: Duration::from_secs(600),
+                activation_timeout: Duration::from_secs(1800),
             },
             action,
             commit: "1".repeat(40).parse().unwrap(),
@@ -251,6 +290,8 @@ impl FakeSystem {
             repeat: Repeat::IfNeeded,
             timer: None,
             variables: Vec::new(),
+            trial: OnTrial::No,
+            boot: "1",
             shown: Arc::default(),
             stop_at: None,
             retry: false,
@@ -260,7 +301,7 @@ impl FakeSystem {
 }
 
 /// One rebuild in the world.
-pub(super) struct Call<'a> {
+pub(crate) struct Call<'a> {
     world: &'a FakeSystem,
     settings: Rebuild,
     action: Action,
@@ -269,6 +310,8 @@ pub(super) struct Call<'a> {
     repeat: Repeat,
     timer: Option<&'static str>,
     variables: Vec<(String, String)>,
+    trial: OnTrial,
+    boot: &'static str,
     shown: Arc<Mutex<Vec<u8>>>,
     stop_at: Option<&'static str>,
     retry: bool,
@@ -276,86 +319,108 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
-    pub(super) fn verbose(mut self) -> Self {
+    pub(crate) fn verbose(mut self) -> Self {
         self.verbose = true;
         self
     }
 
-    pub(super) fn host(mut self, host: Option<&str>) -> Self {
+    pub(crate) fn host(mut self, host: Option<&str>) -> Self {
         self.settings.host = host.map(str::to_owned);
         self
     }
 
+    /// With `health.confirm`.
+    pub(crate) fn on_trial(mut self) -> Self {
+        self.trial = OnTrial::Yes;
+        self
+    }
+
+    /// In another boot than the first.
+    pub(crate) fn booted(mut self, boot: &'static str) -> Self {
+        self.boot = boot;
+        self
+    }
+
+    /// Stopped by a signal in its first pause.
+    pub(crate) fn stopped_in_pause(mut self) -> Self {
+        self.trial = OnTrial::StoppedInPause;
+        self
+    }
+
     /// At the commit whose id is this digit, forty times.
-    pub(super) fn at(mut self, digit: &str) -> Self {
+    pub(crate) fn at(mut self, digit: &str) -> Self {
         self.commit = digit.repeat(40).parse().unwrap();
         self
     }
 
     /// Where the configuration wants another action in the end.
-    pub(super) fn wanted(mut self, wanted: Action) -> Self {
+    pub(crate) fn wanted(mut self, wanted: Action) -> Self {
         self.settings.action = wanted;
         self
     }
 
-    pub(super) fn repeat(mut self, repeat: Repeat) -> Self {
+    pub(crate) fn repeat(mut self, repeat: Repeat) -> Self {
         self.repeat = repeat;
         self
     }
 
-    pub(super) fn retry(mut self) -> Self {
+    pub(crate) fn retry(mut self) -> Self {
         self.retry = true;
         self
     }
 
     /// So many minutes after the other calls.
-    pub(super) fn after_minutes(mut self, minutes: i64) -> Self {
+    pub(crate) fn after_minutes(mut self, minutes: i64) -> Self {
         self.minutes = minutes;
         self
     }
 
-    pub(super) fn timer(mut self, timer: &'static str) -> Self {
+    pub(crate) fn timer(mut self, timer: &'static str) -> Self {
         self.timer = Some(timer);
         self
     }
 
-    pub(super) fn timeout(mut self, timeout: Duration) -> Self {
+    pub(crate) fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeout = timeout;
         self
     }
 
-    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    pub(super) fn without(self, program: &str) -> Self {
+    pub(crate) fn without(self, program: &str) -> Self {
         std::fs::remove_file(self.world.path(program)).unwrap();
         self
     }
 
     /// Sets the flag that a signal would set, once this was printed.
-    pub(super) fn interrupted_at(mut self, text: &'static str) -> Self {
+    pub(crate) fn interrupted_at(mut self, text: &'static str) -> Self {
         self.stop_at = Some(text);
         self
     }
 
-    pub(super) fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         String::from_utf8(self.shown.lock().unwrap().clone()).unwrap()
     }
 
-    pub(super) fn run(&self) -> Result<Outcome, Error> {
+    pub(crate) fn run(&self) -> Result<Outcome, Error> {
         self.with_all(rebuild::run)
     }
 
-    pub(super) fn preflight(&self) -> Result<(), Error> {
+    pub(crate) fn revert(&self) -> Option<Error> {
+        self.with_all(rebuild::revert)
+    }
+
+    pub(crate) fn preflight(&self) -> Result<(), Error> {
         self.with_all(rebuild::preflight)
     }
 
     fn with_all<T>(
         &self,
-        act: impl FnOnce(&RebuildRequest<'_>, &Machine, &Env, &dyn Runner) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+        act: impl FnOnce(&RebuildRequest<'_>, &Machine, &Env, &dyn Runner) -> T,
+    ) -> T {
         let world = self.world;
         let state = world.state();
         let exclude = Patterns::new(&["result"]).unwrap();
@@ -373,6 +438,7 @@ impl Call<'_> {
             repeat: self.repeat,
             retry: self.retry,
             now: jiff::Timestamp::from_second(1_800_000_000 + 60 * self.minutes).unwrap(),
+            confirmation: None,
         };
         let machine = Machine {
             current: world.path("current"),
@@ -381,6 +447,7 @@ impl Call<'_> {
             systemd: world.path("systemd"),
             hostname: "machine".to_owned(),
             memory_events: Some(world.path("memory.events")),
+            boot: Some(self.boot.to_owned()),
         };
         let path = std::env::var("PATH").unwrap_or_default();
         let path = format!("{}:{path}", world.root.path().display());
@@ -399,27 +466,56 @@ impl Call<'_> {
                 flag.store(true, Ordering::Relaxed);
             }
         };
-        let runner =
-            NoWaiting(SystemRunner::new(interrupt, show).grace(Duration::from_millis(100)));
+        let runner = NoWaiting {
+            system: SystemRunner::new(Arc::clone(&interrupt), show)
+                .grace(Duration::from_millis(100)),
+            stopped: self.trial == OnTrial::StoppedInPause,
+        };
+        let settings = world.health();
+        let way_back = [world.path("hyper-sync").into(), "revert".into()];
+        let health = HealthContext {
+            settings: &settings,
+            env: &env,
+            runner: &runner,
+            interrupt: &interrupt,
+        };
+        let request = RebuildRequest {
+            confirmation: (self.trial != OnTrial::No).then_some(Confirmation {
+                health,
+                way_back: &way_back,
+            }),
+            ..request
+        };
         act(&request, &machine, &env, &runner)
     }
 }
 
+/// Whether a switch is on trial.
+#[derive(PartialEq)]
+enum OnTrial {
+    No,
+    Yes,
+    StoppedInPause,
+}
+
 /// The machine's programs, without the waiting.
-struct NoWaiting(SystemRunner);
+struct NoWaiting {
+    system: SystemRunner,
+    stopped: bool,
+}
 
 impl Runner for NoWaiting {
     fn run(&self, command: &Command<'_>) -> std::io::Result<Finished> {
-        self.0.run(command)
+        self.system.run(command)
     }
 
     fn pause(&self, _: Duration) -> bool {
-        true
+        !self.stopped
     }
 
     fn find(&self, program: &str, environment: &Environment) -> Option<PathBuf> {
         // A real Nix or systemd of the machine must not be found in a fake's place.
-        let found = self.0.find(program, environment)?;
+        let found = self.system.find(program, environment)?;
         found.starts_with(std::env::temp_dir()).then_some(found)
     }
 }

@@ -1,0 +1,138 @@
+//! `hyper-sync revert`: the way back from a system that did not pass its trial (`health.confirm`). systemd starts it; the
+//! rebuild itself, and the next run, use its parts.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+
+use super::rebuild::{RebuildPolicy, with_request};
+use super::{CliCommand, Run};
+use crate::Error;
+use crate::apply::undo::Back;
+use crate::exit::Exit;
+use crate::lock::{self, RunLock};
+use crate::rebuild::{self, ErrorKind, Trial, TrialStage};
+use crate::report;
+use crate::settings::Settings;
+use crate::state::{self, StateDir};
+use crate::sync::{self, Options, SyncMode};
+
+/// Go back from a system on trial whose run has died or hangs
+///
+/// The former system is activated, and the target goes back to its commit. Without a system on trial, nothing is done.
+#[derive(Args)]
+pub(super) struct Arguments {}
+
+/// How long the run of the trial may take to release the lock. Its time is over when systemd starts this.
+const WAIT: Duration = Duration::from_secs(10);
+
+impl CliCommand for Arguments {
+    fn may_change(&self) -> bool {
+        true
+    }
+
+    fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
+        let state = StateDir::open(&settings.state_dir)?;
+        state.refuse_other(&settings.target)?;
+        let Some(trial) = Trial::load(&state)? else {
+            run.report.note("no system is on trial");
+            return Ok(Exit::Done);
+        };
+        let reverted = {
+            let _lock = lock_from(&trial, &state, run)?;
+            // Reads the trial again: its run may have ended it meanwhile.
+            let policy = RebuildPolicy::way_back();
+            with_request(policy, settings, &state, run, rebuild::revert)?
+        };
+        take_tree_back(settings, &state, run)?;
+        match reverted {
+            Some(error) => Err(error.into()),
+            None => Ok(Exit::Done),
+        }
+    }
+}
+
+/// Takes the lock, also from a run of the trial that hangs beyond its time.
+fn lock_from(trial: &Trial, state: &StateDir, run: &Run<'_>) -> Result<RunLock, Error> {
+    let busy = match RunLock::acquire(state, WAIT, run.interrupt) {
+        Err(busy @ lock::Error::Busy { .. }) => busy,
+        lock => return Ok(lock?),
+    };
+    if state::now() < trial.until || !RunLock::kill_holder(state, trial.process) {
+        return Err(busy.into());
+    }
+    Ok(RunLock::acquire(state, WAIT, run.interrupt)?)
+}
+
+/// The program of the way back and its arguments. It reads the configuration file that this run reads, by its path in the
+/// store: the new system has another one at the same place.
+pub(super) fn command(settings: &Settings) -> Result<Vec<OsString>, Error> {
+    let program = std::env::current_exe().map_err(|source| lock::Error::Io {
+        path: "/proc/self/exe".into(),
+        source,
+    })?;
+    let mut command = vec![program.into_os_string()];
+    if let Some(file) = &settings.config_file {
+        let file = real_path(file).unwrap_or_else(|| file.clone());
+        command.extend(["--config".into(), file.into()]);
+    }
+    command.extend(["--target".into(), settings.target.clone().into()]);
+    command.extend(["--state-dir".into(), settings.state_dir.clone().into()]);
+    command.push("revert".into());
+    Ok(command)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the administrator's symlinks to the configuration file are followed; no file is opened by this"
+)]
+fn real_path(file: &Path) -> Option<PathBuf> {
+    std::fs::canonicalize(file).ok()
+}
+
+/// After the former system was activated again: brings the target back to its commit, as `hyper-sync rollback` does, and
+/// ends the trial.
+pub(super) fn take_tree_back(
+    settings: &Settings,
+    state: &StateDir,
+    run: &mut Run<'_>,
+) -> Result<(), Error> {
+    let went_back = |trial: &Trial| trial.stage == TrialStage::WentBack;
+    let Some(trial) = Trial::load(state)?.filter(went_back) else {
+        return Ok(());
+    };
+    let here = super::rebuild::commit(state)?;
+    if let Some(former) = trial.former_commit
+        && here == trial.commit
+        && here != Some(former)
+    {
+        let options = Options::unguarded(SyncMode::Apply);
+        let back = Back::Commit(former.to_string());
+        let outcome = run.watched(settings, |context| sync::rollback(context, &options, &back));
+        match outcome {
+            Ok(_) => run.report.note(&format!(
+                "the target is at {} again, the commit of the running system",
+                former.short()
+            )),
+            // The system runs, which matters more.
+            Err(error) => run.report.warning(&format!(
+                "the target stays at the commit of the new system: {error}"
+            )),
+        }
+    }
+    let _lock = RunLock::acquire(state, WAIT, run.interrupt)?;
+    Ok(Trial::remove(state)?)
+}
+
+/// Prints the checks that a trial failed.
+pub(super) fn print_checks(error: &rebuild::Error, run: &mut Run<'_>) {
+    if let ErrorKind::Reverted {
+        report: Some(checks),
+        ..
+    } = &error.kind
+    {
+        report::health::human(run.report, checks);
+    }
+}

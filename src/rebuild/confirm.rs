@@ -1,0 +1,288 @@
+//! A switch on trial (`health.confirm`): arm the way back, activate without changing the boot default, check the health,
+//! make the system the boot default, disarm.
+//!
+//! The way back is a timer of systemd with the program that runs now, which is a part of the former system unless a person
+//! runs another one; that system is kept from the garbage collector. It does not need this process, the new system's hyper-sync or the network. Every step writes the
+//! [`Trial`] first, so that the way back, or the next run, knows from where it goes back. Going back twice activates the
+//! former system twice, which is harmless.
+//!
+//! The boot default is changed last. Until then a reboot, also one by a power cut, starts the former system.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use super::activate;
+use super::context::RebuildContext;
+use super::error::ErrorKind;
+use super::output::Verdict;
+use super::quarantine::BuildId;
+use super::record::RebuildRecord;
+use super::trial::{Trial, TrialStage};
+use crate::health::{HealthContext, HealthReport};
+use crate::process::{Finished, Output};
+use crate::settings::Action;
+use crate::state;
+
+/// The timer and the service of the way back.
+const REVERT: &str = "hyper-sync-revert";
+/// How long this process may take for its own steps, beside the activation and the checks, before the way back begins.
+const MARGIN: Duration = Duration::from_secs(2 * 60);
+/// The link that keeps the former system from the garbage collector.
+const ROOT: &str = "former";
+/// How often a machine may go down in a trial of the same system: once may be a power cut.
+const CUT_OFF_MAX: u32 = 1;
+
+/// What a switch on trial needs beside a rebuild.
+#[derive(Clone, Copy)]
+pub struct Confirmation<'a> {
+    /// The checks that decide.
+    pub health: HealthContext<'a>,
+    /// The program of the way back and its arguments.
+    pub way_back: &'a [OsString],
+}
+
+/// Why a trial failed.
+pub(super) struct TrialFailure {
+    pub(super) cause: String,
+    pub(super) report: Option<HealthReport>,
+}
+
+impl TrialFailure {
+    pub(super) fn new(cause: impl Into<String>) -> Self {
+        Self {
+            cause: cause.into(),
+            report: None,
+        }
+    }
+
+    /// An activation that did not make the system run.
+    pub(super) fn of_activation(verdict: Verdict, finished: Finished) -> Self {
+        Self::new(verdict.into_error(Action::Switch, finished).to_string())
+    }
+
+    /// Checks that failed.
+    pub(super) fn of_health(report: HealthReport) -> Self {
+        let failed = report.checks.iter().filter(|check| !check.passed);
+        let causes = failed.map(|check| {
+            let cause = check.cause.as_deref().unwrap_or("failed");
+            format!("`{}`: {cause}", check.name)
+        });
+        let causes: Vec<String> = causes.collect();
+        Self {
+            cause: format!("health checks failed: {}", causes.join("; ")),
+            report: Some(report),
+        }
+    }
+}
+
+/// Arms the way back and records the trial.
+pub(super) fn begin(
+    context: &RebuildContext<'_>,
+    confirmation: &Confirmation<'_>,
+    build: BuildId<'_>,
+    system: &Path,
+    record: &RebuildRecord,
+) -> Result<Trial, ErrorKind> {
+    let no_way_back = |cause: String| ErrorKind::NoWayBack { cause };
+    let Some(former) = context.machine.systems().current else {
+        return Err(no_way_back("the running system is not known".to_owned()));
+    };
+    let state = context.request.state;
+    let boot = context.machine.boot.as_deref();
+    let earlier = Trial::load(state)?;
+    let after = context.request.settings.activation_timeout
+        + confirmation.health.settings.health.within
+        + MARGIN;
+    let since = state::now();
+    let trial = Trial {
+        commit: build.commit,
+        host: build.host.to_owned(),
+        key: build.key.map(str::to_owned),
+        system: system.to_owned(),
+        former_commit: record.commit_of(&former),
+        former,
+        boot: boot.map(str::to_owned),
+        process: std::process::id(),
+        since,
+        until: since
+            .checked_add(SignedDuration::try_from(after).unwrap_or(SignedDuration::MAX))
+            .unwrap_or(jiff::Timestamp::MAX),
+        stage: TrialStage::Running,
+        cut_off: Trial::cut_off(earlier.as_ref(), system, boot),
+    };
+    if trial.cut_off > CUT_OFF_MAX {
+        return Ok(trial);
+    }
+    keep(context, &trial).map_err(no_way_back)?;
+    trial.save(state)?;
+    if let Err(cause) = arm(context, confirmation, after) {
+        end(context)?;
+        return Err(no_way_back(cause));
+    }
+    Ok(trial)
+}
+
+/// Whether the machine went down in each of the trials that this system may have.
+pub(super) fn is_exhausted(trial: &Trial) -> bool {
+    trial.cut_off > CUT_OFF_MAX
+}
+
+/// Makes the tested system the boot default.
+pub(super) fn make_default(
+    context: &RebuildContext<'_>,
+    trial: &mut Trial,
+    activate: impl FnOnce() -> Result<(Verdict, Finished), ErrorKind>,
+) -> Result<Result<(), TrialFailure>, ErrorKind> {
+    trial.stage = TrialStage::Confirming;
+    trial.save(context.request.state)?;
+    Ok(match activate() {
+        Ok((Verdict::Done, _)) => Ok(()),
+        Ok((verdict, finished)) => Err(TrialFailure::of_activation(verdict, finished)),
+        Err(interrupted @ ErrorKind::Interrupted { .. }) => return Err(interrupted),
+        Err(error) => Err(TrialFailure::new(error.to_string())),
+    })
+}
+
+/// Activates the former system again, and makes it the boot default if the new one is.
+///
+/// The error says what has become of the machine: [`ErrorKind::Reverted`] if all went well.
+pub(super) fn go_back(
+    context: &RebuildContext<'_>,
+    mut trial: Trial,
+    failure: TrialFailure,
+) -> ErrorKind {
+    let TrialFailure { cause, report } = failure;
+    let former = trial.former.clone();
+    let mut outcome = || -> Result<(), String> {
+        trial.stage = TrialStage::GoingBack;
+        let save = |trial: &Trial| {
+            let saved = trial.save(context.request.state);
+            saved.map_err(|error| error.to_string())
+        };
+        save(&trial)?;
+        if !context.systemctl().activating().is_empty() {
+            context.systemctl().stop_activation()?;
+        }
+        activate_former(context, &trial)?;
+        trial.stage = TrialStage::WentBack;
+        save(&trial)
+    };
+    match outcome() {
+        Ok(()) => {
+            disarm(context);
+            ErrorKind::Reverted {
+                cause,
+                report: report.map(Box::new),
+            }
+        }
+        // The timer stays: it tries once more.
+        Err(reason) => ErrorKind::NotReverted {
+            cause,
+            failure: reason,
+            former,
+        },
+    }
+}
+
+/// Disarms the way back and removes the record.
+pub(super) fn end(context: &RebuildContext<'_>) -> Result<(), ErrorKind> {
+    disarm(context);
+    Trial::remove(context.request.state)?;
+    // A root that stays costs space, and the next trial replaces it.
+    let _ = context.request.state.directory().unlink(ROOT);
+    Ok(())
+}
+
+fn activate_former(context: &RebuildContext<'_>, trial: &Trial) -> Result<(), String> {
+    let systems = context.machine.systems();
+    let action = if systems.profile.as_ref() == Some(&trial.system) {
+        let nix_env = context.find("nix-env").map_err(|error| error.to_string())?;
+        let set = activate::profile_command(context, &nix_env, "--set", trial.former.as_ref());
+        let (code, finished) = context.run(&set).map_err(|error| error.to_string())?;
+        if code != 0 {
+            return Err(format!("`nix-env`: {}", finished.tail));
+        }
+        Action::Switch
+    } else {
+        Action::Test
+    };
+    let systemd_run = context
+        .find("systemd-run")
+        .map_err(|error| error.to_string())?;
+    context.systemctl().reset_failed_activation();
+    let (verdict, finished) = activate::switch(context, Some(&systemd_run), &trial.former, action)
+        .map_err(|error| error.to_string())?;
+    match verdict {
+        Verdict::Done | Verdict::UnitsFailed => Ok(()),
+        verdict => Err(verdict.into_error(action, finished).to_string()),
+    }
+}
+
+/// Keeps the former system from the garbage collector, and with it the program of the way back where that is a part of it.
+fn keep(context: &RebuildContext<'_>, trial: &Trial) -> Result<(), String> {
+    let nix_store = context
+        .find("nix-store")
+        .map_err(|error| error.to_string())?;
+    let mut args: Vec<OsString> = ["--quiet", "--add-root"].map(Into::into).into();
+    args.push(context.request.state.path().join(ROOT).into());
+    args.push("--realise".into());
+    args.push(trial.former.clone().into());
+    let command = context.command(&nix_store, args).output(Output::Quiet);
+    match context.run(&command) {
+        Ok((0, _)) => Ok(()),
+        Ok((_, finished)) => Err(format!("`nix-store`: {}", finished.tail)),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Lets systemd start the way back after a time.
+fn arm(
+    context: &RebuildContext<'_>,
+    confirmation: &Confirmation<'_>,
+    after: Duration,
+) -> Result<(), String> {
+    let systemd_run = context
+        .find("systemd-run")
+        .map_err(|error| error.to_string())?;
+    // What an earlier trial has left.
+    disarm(context);
+    let service = format!("{REVERT}.service");
+    let _ = context.systemctl().ask(&["reset-failed", &service]);
+    let mut args: Vec<OsString> = [
+        "--collect",
+        "--quiet",
+        "--no-ask-password",
+        "--timer-property=AccuracySec=1s",
+        "--service-type=oneshot",
+        "--property=SuccessExitStatus=13",
+        "--description=Way back from a system that has not passed its health checks",
+    ]
+    .map(Into::into)
+    .into();
+    args.push(format!("--unit={REVERT}").into());
+    args.push(format!("--on-active={}s", after.as_secs()).into());
+    for (name, value) in context.environment.iter() {
+        let mut variable = OsString::from("--setenv=");
+        variable.push(name);
+        variable.push("=");
+        variable.push(value);
+        args.push(variable);
+    }
+    args.push("--".into());
+    args.extend(confirmation.way_back.iter().cloned());
+    match context.run(&context.command(&systemd_run, args)) {
+        Ok((0, _)) => Ok(()),
+        Ok((_, finished)) => Err(format!("`systemd-run`: {}", finished.tail)),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Stops the timer. Not the service: this may be it.
+fn disarm(context: &RebuildContext<'_>) {
+    let timer = format!("{REVERT}.timer");
+    // A timer that cannot be stopped finds no trial, or activates the former system again.
+    let _ = context.systemctl().ask(&["stop", &timer]);
+}

@@ -1,0 +1,111 @@
+//! A switch on trial, as a part of the rebuild.
+
+use std::path::PathBuf;
+
+use super::{Activated, RebuildPipeline, starts_units};
+use crate::health;
+use crate::rebuild::activate::Activator;
+use crate::rebuild::confirm::{self, Confirmation, TrialFailure};
+use crate::rebuild::context::RebuildContext;
+use crate::rebuild::error::ErrorKind;
+use crate::rebuild::outcome::{Outcome, RebuildStatus};
+use crate::rebuild::quarantine::{BuildId, FailureClass, Quarantine};
+use crate::rebuild::record::RebuildRecord;
+use crate::rebuild::trial::Trial;
+use crate::settings::Action;
+
+impl RebuildPipeline<'_> {
+    /// Switches to a system for good only if the machine is healthy with it; else the former system runs again.
+    pub(super) fn on_trial(
+        mut self,
+        confirmation: &Confirmation<'_>,
+        activator: &Activator,
+        key: Option<&str>,
+        system: PathBuf,
+    ) -> Result<Outcome, ErrorKind> {
+        let context = self.context;
+        let build = self.id(key);
+        let mut trial = confirm::begin(context, confirmation, build, &system, &self.record)?;
+        if confirm::is_exhausted(&trial) {
+            let cause = "the machine went down in each trial of it";
+            return self.take_back(trial, TrialFailure::new(cause));
+        }
+        let baseline = context.baseline();
+        let activated = self.activate(Action::Test, || {
+            activator.activate(context, &system, Action::Test)
+        });
+        let activated = match activated {
+            Ok(activated) if starts_units(Action::Test, activated.verdict) => activated,
+            Ok(Activated {
+                verdict, finished, ..
+            }) => return self.take_back(trial, TrialFailure::of_activation(verdict, finished)),
+            // Another process activates a system: this one was not touched.
+            Err(busy @ ErrorKind::Busy { .. }) => {
+                confirm::end(context)?;
+                return Err(busy);
+            }
+            // The way back is armed.
+            Err(interrupted @ ErrorKind::Interrupted { .. }) => return Err(interrupted),
+            Err(error) => return self.take_back(trial, TrialFailure::new(error.to_string())),
+        };
+        let report = match health::run(&confirmation.health, &baseline) {
+            Ok(report) if report.is_healthy() => None,
+            Ok(report) => Some(report),
+            Err(health::Error::Interrupted) => {
+                return Err(ErrorKind::Interrupted {
+                    activating: Vec::new(),
+                });
+            }
+            Err(error) => return self.take_back(trial, TrialFailure::new(error.to_string())),
+        };
+        if let Some(report) = report {
+            return self.take_back(trial, TrialFailure::of_health(report));
+        }
+        let made = confirm::make_default(context, &mut trial, || {
+            activator.activate(context, &system, Action::Boot)
+        })?;
+        if let Err(failure) = made {
+            return self.take_back(trial, failure);
+        }
+        confirm::end(context)?;
+        self.conclude(activated, key, Some(system))
+    }
+
+    /// Goes back to the former system, and records how that went.
+    fn take_back(mut self, trial: Trial, failure: TrialFailure) -> Result<Outcome, ErrorKind> {
+        let key = trial.key.clone();
+        let error = confirm::go_back(self.context, trial, failure);
+        self.finish(None, RebuildStatus::Failed, None)?;
+        if matches!(error, ErrorKind::Reverted { .. }) {
+            self.record.set_reverted();
+            self.save()?;
+            self.publish(RebuildStatus::Reverted);
+        }
+        Err(self.failed(key.as_deref(), error))
+    }
+}
+
+/// Goes back from a trial that another process began.
+pub(in crate::rebuild) fn revert(context: &RebuildContext<'_>, trial: Trial) -> ErrorKind {
+    let failed = trial.clone();
+    let cause = "its trial was cut off before the health checks had passed";
+    let error = confirm::go_back(context, trial, TrialFailure::new(cause));
+    // What cannot be recorded costs another activation of the former system, or another trial.
+    let state = context.request.state;
+    if matches!(error, ErrorKind::Reverted { .. })
+        && let Ok(mut record) = RebuildRecord::load(state)
+    {
+        record.set_reverted();
+        let _ = record.save(state);
+    }
+    if let Ok(mut quarantine) = Quarantine::load(state) {
+        let build = BuildId {
+            commit: failed.commit,
+            host: &failed.host,
+            key: failed.key.as_deref(),
+        };
+        quarantine.add(build, FailureClass::Health, cause, context.request.now);
+        let _ = quarantine.save(state);
+    }
+    error
+}

@@ -1,0 +1,143 @@
+//! The trial of a new system: `trial` in the state directory.
+//!
+//! With `health.confirm`, a new system runs on trial until its health checks have passed. The file exists from before
+//! the activation until the trial has ended, so that another process knows what is to be done: the way back that systemd
+//! starts, or the next run. A trial that was cut off by a reboot has ended by itself, because the boot default is
+//! still the former system.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::git::CommitId;
+use crate::state::sealed::{self, SealedFormat};
+use crate::state::{self, StateDir};
+
+const FILE: &str = "trial";
+const FORMAT: SealedFormat = SealedFormat {
+    kind: "trial",
+    version: 1,
+};
+
+/// A system on trial.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// The commit of the tree.
+    pub commit: Option<CommitId>,
+    /// The host of the flake.
+    pub host: String,
+    /// What the build depends on, if that is known.
+    pub key: Option<String>,
+    /// The new system.
+    pub system: PathBuf,
+    /// The system that ran before it, and runs again if the trial fails.
+    pub former: PathBuf,
+    /// The commit that `former` was built from, if known: the tree goes back to it.
+    pub former_commit: Option<CommitId>,
+    /// The boot in which the trial began (`/proc/sys/kernel/random/boot_id`); `None` where it cannot be read.
+    pub boot: Option<String>,
+    /// The process of the trial.
+    pub process: u32,
+    /// When it began.
+    pub since: Timestamp,
+    /// When systemd starts the way back.
+    pub until: Timestamp,
+    /// How far it is.
+    pub stage: TrialStage,
+    /// How often a reboot has cut off a trial of this system.
+    pub cut_off: u32,
+}
+
+/// How far a trial is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrialStage {
+    /// The new system is activated and checked.
+    Running,
+    /// The checks have passed, and it becomes the boot default.
+    Confirming,
+    /// The former system is activated.
+    GoingBack,
+    /// The former system runs, and the tree is still to go back.
+    WentBack,
+}
+
+impl Trial {
+    /// Reads the record. A damaged one counts as none: the way back that systemd has armed activates nothing then, and a
+    /// reboot starts the former system.
+    pub fn load(state: &StateDir) -> Result<Option<Self>, state::Error> {
+        Ok(sealed::read(state.directory(), FILE, FORMAT)?.whole())
+    }
+
+    /// Writes the record durably.
+    pub(super) fn save(&self, state: &StateDir) -> Result<(), state::Error> {
+        sealed::write(state.directory(), FILE, FORMAT, self)
+    }
+
+    /// Removes the record: the trial has ended.
+    pub fn remove(state: &StateDir) -> Result<(), state::Error> {
+        sealed::write_or_remove::<Self>(state.directory(), FILE, FORMAT, None)
+    }
+
+    /// Whether the new system may still run without having passed its checks: a reboot ends that, because the boot default
+    /// is the former system. Where the boot is not known, it may.
+    #[must_use]
+    pub fn is_open(&self, boot: Option<&str>) -> bool {
+        let is_same_boot = match (&self.boot, boot) {
+            (Some(began), Some(now)) => began == now,
+            _ => true,
+        };
+        is_same_boot && self.stage != TrialStage::WentBack
+    }
+
+    /// How often a trial of `system` was cut off by a reboot, counting `before` if that was one.
+    pub(super) fn cut_off(before: Option<&Self>, system: &Path, boot: Option<&str>) -> u32 {
+        match before {
+            Some(before) if before.system == system && !before.is_open(boot) => before.cut_off + 1,
+            _ => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trial(stage: TrialStage) -> Trial {
+        Trial {
+            commit: None,
+            host: "vm".to_owned(),
+            key: None,
+            system: "/new".into(),
+            former: "/old".into(),
+            former_commit: None,
+            boot: Some("a".to_owned()),
+            process: 1,
+            since: Timestamp::UNIX_EPOCH,
+            until: Timestamp::UNIX_EPOCH,
+            stage,
+            cut_off: 0,
+        }
+    }
+
+    #[test]
+    fn a_trial_is_open_until_it_went_back_or_the_machine_has_booted() {
+        let running = trial(TrialStage::Running);
+        assert!(running.is_open(Some("a")) && running.is_open(None));
+        assert!(!running.is_open(Some("b")));
+        assert!(!trial(TrialStage::WentBack).is_open(Some("a")));
+    }
+
+    #[test]
+    fn reboots_are_counted_for_one_system() {
+        let mut before = trial(TrialStage::Running);
+        before.cut_off = 1;
+        let count =
+            |system: &str, boot| Trial::cut_off(Some(&before), Path::new(system), Some(boot));
+        assert_eq!(count("/new", "b"), 2);
+        assert_eq!(count("/other", "b"), 0);
+        assert_eq!(count("/new", "a"), 0);
+        assert_eq!(Trial::cut_off(None, Path::new("/new"), Some("b")), 0);
+    }
+}

@@ -1,0 +1,219 @@
+//! A switch on trial: the way back is armed before the activation, and the boot default is changed after the checks.
+
+use hyper_sync::rebuild::{ErrorKind, RebuildStatus, Repeat, Trial, TrialStage};
+use hyper_sync::settings::Action;
+
+use super::world::{Call, FakeSystem};
+
+const SWITCH: &str = "store/new/bin/switch-to-configuration";
+const FORMER: &str = "store/old/bin/switch-to-configuration";
+
+/// A machine that runs `old` of the commit 2 and is to run `new` of the commit 1.
+fn world() -> FakeSystem {
+    let world = FakeSystem::pinned().with_systemd();
+    world.script("nixos-rebuild", "exit 1");
+    world.way_back();
+    world
+}
+
+fn switch(world: &FakeSystem) -> Call<'_> {
+    world.request(Action::Switch).on_trial()
+}
+
+fn trial(world: &FakeSystem) -> Option<Trial> {
+    Trial::load(&world.state()).unwrap()
+}
+
+fn systems(world: &FakeSystem) -> [String; 2] {
+    ["current", "profile"].map(|link| world.system(link))
+}
+
+#[test]
+fn a_healthy_system_becomes_the_boot_default_after_its_checks() {
+    let world = world();
+    // The checks find the system running, the former one as the boot default, and the way back armed.
+    world.script(
+        "check",
+        "[ \"$(readlink \"$world/current\")\" = \"$world/store/new\" ]\n\
+         [ \"$(readlink \"$world/profile\")\" = \"$world/store/old\" ]\n\
+         grep -q -- --on-active= \"$world/systemd-run.log\"",
+    );
+    let outcome = switch(&world).run().unwrap();
+    assert_eq!(outcome.status, RebuildStatus::Switched);
+    assert_eq!(systems(&world), ["new", "new"]);
+    assert_eq!(world.arguments(SWITCH), ["check", "test", "boot"]);
+    assert_eq!(world.calls("check"), 1);
+    assert_eq!(trial(&world), None);
+    assert_eq!(world.record().pending, None);
+    let asked = world.read("systemctl.log");
+    assert!(asked.ends_with("stop hyper-sync-revert.timer\n"), "{asked}");
+    assert!(!world.path("state/former").is_symlink());
+    // The effect holds: nothing is on trial again.
+    let again = switch(&world).run().unwrap();
+    assert_eq!(again.status, RebuildStatus::Unchanged);
+}
+
+#[test]
+fn the_way_back_runs_the_former_program_and_keeps_it() {
+    let world = world();
+    switch(&world).run().unwrap();
+    let arguments = world.arguments("systemd-run").join(" ");
+    let way_back = format!("-- {} revert", world.path("hyper-sync").display());
+    assert!(arguments.contains(&way_back), "{arguments}");
+    // The limit of the activation, the time of the checks, and two minutes.
+    assert!(arguments.contains("--on-active=1930s"), "{arguments}");
+    assert!(
+        arguments.contains("--unit=hyper-sync-revert"),
+        "{arguments}"
+    );
+    let former = world.path("store/old").display().to_string();
+    assert!(world.arguments("nix-store").contains(&former));
+}
+
+#[test]
+fn a_check_that_fails_brings_the_former_system_back() {
+    let world = world();
+    world.script("check", "echo 'no answer' >&2; exit 1");
+    let error = switch(&world).run().unwrap_err();
+    let ErrorKind::Reverted { cause, report } = &error.kind else {
+        panic!("{error}");
+    };
+    assert!(
+        cause.starts_with("health checks failed: `web`: "),
+        "{cause}"
+    );
+    assert_eq!(report.as_ref().unwrap().checks[0].lines, ["no answer"]);
+    assert_eq!(error.exit().code(), 13);
+    assert_eq!(systems(&world), ["old", "old"]);
+    assert_eq!(world.arguments(SWITCH), ["check", "test"]);
+    assert_eq!(world.arguments(FORMER), ["test"]);
+    assert_eq!(world.calls("nix-env"), 0);
+    // The tree is still to go back.
+    assert_eq!(trial(&world).unwrap().stage, TrialStage::WentBack);
+    let record = world.record();
+    assert_eq!(record.last.unwrap().status, RebuildStatus::Reverted);
+    assert!(!record.pending.unwrap().begun);
+}
+
+#[test]
+fn an_activation_that_fails_brings_the_former_system_back() {
+    let world = world();
+    world.script(
+        SWITCH,
+        "case $1 in test) ln -sfn \"${world%/bin}\" \"$world/../../../current\"; exit 2;; esac",
+    );
+    let error = switch(&world).run().unwrap_err();
+    assert!(
+        matches!(error.kind, ErrorKind::Reverted { report: None, .. }),
+        "{error}"
+    );
+    assert_eq!(world.calls("check"), 0);
+    assert_eq!(systems(&world), ["old", "old"]);
+}
+
+#[test]
+fn a_boot_loader_that_fails_brings_the_former_system_and_boot_default_back() {
+    let world = world();
+    world.script(
+        SWITCH,
+        "case $1 in test) ln -sfn \"${world%/bin}\" \"$world/../../../current\";; boot) exit 1;; esac",
+    );
+    let error = switch(&world).run().unwrap_err();
+    assert!(matches!(error.kind, ErrorKind::Reverted { .. }), "{error}");
+    assert_eq!(systems(&world), ["old", "old"]);
+    assert_eq!(world.arguments(FORMER), ["switch"]);
+}
+
+#[test]
+fn a_former_system_that_cannot_be_activated_needs_a_person() {
+    let world = world();
+    world.script("check", "exit 1");
+    world.script(FORMER, "exit 1");
+    let error = switch(&world).run().unwrap_err();
+    assert!(
+        matches!(error.kind, ErrorKind::NotReverted { .. }),
+        "{error}"
+    );
+    assert_eq!(error.exit().code(), 12);
+    // The timer tries once more.
+    assert_eq!(trial(&world).unwrap().stage, TrialStage::GoingBack);
+    assert!(
+        world
+            .read("systemctl.log")
+            .matches("stop hyper-sync-revert.timer")
+            .count()
+            == 1
+    );
+}
+
+#[test]
+fn without_a_way_back_nothing_is_activated() {
+    for program in ["nix-store", "systemd-run"] {
+        let world = world();
+        world.script(
+            program,
+            "case \" $* \" in *--on-active*|*--add-root*) exit 1;; esac",
+        );
+        let error = switch(&world).run().unwrap_err();
+        assert!(matches!(error.kind, ErrorKind::NoWayBack { .. }), "{error}");
+        assert_eq!(world.arguments(SWITCH), ["check"]);
+        assert_eq!(trial(&world), None);
+    }
+}
+
+#[test]
+fn another_process_goes_back_from_a_trial_that_was_cut_off() {
+    let world = world();
+    world.script("check", "exit 1");
+    let error = switch(&world).stopped_in_pause().run().unwrap_err();
+    assert!(
+        matches!(error.kind, ErrorKind::Interrupted { .. }),
+        "{error}"
+    );
+    assert_eq!(systems(&world), ["new", "old"]);
+    assert_eq!(trial(&world).unwrap().stage, TrialStage::Running);
+
+    let error = switch(&world).revert().unwrap();
+    assert!(matches!(error.kind, ErrorKind::Reverted { .. }), "{error}");
+    assert_eq!(systems(&world), ["old", "old"]);
+    assert!(switch(&world).revert().is_none());
+}
+
+#[test]
+fn a_machine_that_goes_down_in_each_trial_gets_no_third_one() {
+    let world = world();
+    world.script("check", "exit 1");
+    for boot in ["1", "2"] {
+        world.link("current", "old");
+        switch(&world)
+            .booted(boot)
+            .stopped_in_pause()
+            .run()
+            .unwrap_err();
+        assert!(switch(&world).booted("9").revert().is_none());
+    }
+    world.link("current", "old");
+    let activations = world.calls(SWITCH);
+    let error = switch(&world).booted("3").run().unwrap_err();
+    let ErrorKind::Reverted { cause, .. } = &error.kind else {
+        panic!("{error}");
+    };
+    assert_eq!(cause, "the machine went down in each trial of it");
+    // But for the pre-switch check, the new system is not started.
+    assert_eq!(world.calls(SWITCH), activations + 1);
+}
+
+#[test]
+fn only_a_switch_is_on_trial() {
+    for action in [Action::Test, Action::Boot] {
+        let world = world();
+        world
+            .request(action)
+            .on_trial()
+            .repeat(Repeat::Build)
+            .run()
+            .unwrap();
+        assert_eq!(world.calls("check"), 0, "{action}");
+        assert_eq!(trial(&world), None);
+    }
+}
