@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::process::{Environment, Runner};
 use crate::settings::{Env, Probe, Settings};
 use crate::source::Interrupt;
+use crate::text;
 
 mod error;
 mod probe;
@@ -123,7 +124,33 @@ impl From<&Probe> for CheckKind {
     }
 }
 
+/// A check that failed, as a part of an error.
+impl fmt::Display for CheckResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cause = self.cause.as_deref().unwrap_or("failed");
+        write!(f, "`{}`: {}", text::name(&self.name), text::words(cause))
+    }
+}
+
+impl std::error::Error for CheckResult {}
+
+impl miette::Diagnostic for CheckResult {
+    /// The last lines that were printed.
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        if self.lines.is_empty() {
+            return None;
+        }
+        let lines: Vec<String> = self.lines.iter().map(text::words).collect();
+        Some(Box::new(format!("it has printed: {}", lines.join("; "))))
+    }
+}
+
 impl HealthReport {
+    /// The checks that failed.
+    pub fn failed(&self) -> impl Iterator<Item = &CheckResult> {
+        self.checks.iter().filter(|check| !check.passed)
+    }
+
     /// Whether every check passed.
     #[must_use]
     pub fn is_healthy(&self) -> bool {

@@ -173,23 +173,22 @@ pub(super) fn rebuild(
     state: &StateDir,
     run: &mut Run<'_>,
 ) -> Result<Outcome, Error> {
+    // A trial whose process has died comes first, and its tree.
+    let reverted = {
+        let _lock = RunLock::acquire(state, PATIENCE, run.interrupt)?;
+        with_request(policy, settings, state, run, rebuild::revert)?
+    };
+    revert::take_tree_back(settings, state, run);
+    if let Some(error) = reverted {
+        return Err(error.into());
+    }
     let rebuilt = {
         // Before the commit is read: a running sync would change it.
         let _lock = RunLock::acquire(state, PATIENCE, run.interrupt)?;
-        match with_request(policy, settings, state, run, rebuild::revert)? {
-            Some(reverted) => Err(reverted),
-            None => with_request(policy, settings, state, run, rebuild::run)?,
-        }
+        with_request(policy, settings, state, run, rebuild::run)?
     };
-    // After a trial that failed, also one of another process.
-    revert::take_tree_back(settings, state, run)?;
-    let outcome = match rebuilt {
-        Ok(outcome) => outcome,
-        Err(error) => {
-            revert::print_checks(&error, run);
-            return Err(error.into());
-        }
-    };
+    revert::take_tree_back(settings, state, run);
+    let outcome = rebuilt?;
     for note in &outcome.notes {
         print_note(note, run);
     }

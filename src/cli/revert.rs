@@ -13,11 +13,11 @@ use crate::Error;
 use crate::apply::undo::Back;
 use crate::exit::Exit;
 use crate::lock::{self, RunLock};
-use crate::rebuild::{self, ErrorKind, Trial, TrialStage};
-use crate::report;
+use crate::rebuild::{self, Trial, TrialStage};
 use crate::settings::Settings;
 use crate::state::{self, StateDir};
 use crate::sync::{self, Options, SyncMode};
+use crate::text::with_causes;
 
 /// Go back from a system on trial whose run has died or hangs
 ///
@@ -46,7 +46,7 @@ impl CliCommand for Arguments {
             let policy = RebuildPolicy::way_back();
             with_request(policy, settings, &state, run, rebuild::revert)?
         };
-        take_tree_back(settings, &state, run)?;
+        take_tree_back(settings, &state, run);
         match reverted {
             Some(error) => Err(error.into()),
             None => Ok(Exit::Done),
@@ -93,12 +93,17 @@ fn real_path(file: &Path) -> Option<PathBuf> {
 }
 
 /// After the former system was activated again: brings the target back to its commit, as `hyper-sync rollback` does, and
-/// ends the trial.
-pub(super) fn take_tree_back(
-    settings: &Settings,
-    state: &StateDir,
-    run: &mut Run<'_>,
-) -> Result<(), Error> {
+/// ends the trial. The error of the trial is the one to report; what fails here, the next run does.
+pub(super) fn take_tree_back(settings: &Settings, state: &StateDir, run: &mut Run<'_>) {
+    if let Err(error) = end_trial(settings, state, run) {
+        run.report.warning(&format!(
+            "the target stays at the commit of the new system: {}",
+            with_causes(&error)
+        ));
+    }
+}
+
+fn end_trial(settings: &Settings, state: &StateDir, run: &mut Run<'_>) -> Result<(), Error> {
     let went_back = |trial: &Trial| trial.stage == TrialStage::WentBack;
     let Some(trial) = Trial::load(state)?.filter(went_back) else {
         return Ok(());
@@ -110,29 +115,12 @@ pub(super) fn take_tree_back(
     {
         let options = Options::unguarded(SyncMode::Apply);
         let back = Back::Commit(former.to_string());
-        let outcome = run.watched(settings, |context| sync::rollback(context, &options, &back));
-        match outcome {
-            Ok(_) => run.report.note(&format!(
-                "the target is at {} again, the commit of the running system",
-                former.short()
-            )),
-            // The system runs, which matters more.
-            Err(error) => run.report.warning(&format!(
-                "the target stays at the commit of the new system: {error}"
-            )),
-        }
+        run.watched(settings, |context| sync::rollback(context, &options, &back))?;
+        run.report.note(&format!(
+            "the target is at {} again, the commit of the running system",
+            former.short()
+        ));
     }
     let _lock = RunLock::acquire(state, WAIT, run.interrupt)?;
     Ok(Trial::remove(state)?)
-}
-
-/// Prints the checks that a trial failed.
-pub(super) fn print_checks(error: &rebuild::Error, run: &mut Run<'_>) {
-    if let ErrorKind::Reverted {
-        report: Some(checks),
-        ..
-    } = &error.kind
-    {
-        report::health::human(run.report, checks);
-    }
 }

@@ -168,9 +168,13 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
     document.unreached = Unreached::load(&state)?;
     document.quarantined = Quarantine::load(&state)?
         .of_commits(|commit| document.commit == Some(commit) || document.held.contains(&commit));
-    document.trial = Trial::load(&state)?;
+    let machine = Machine::here();
+    // A reboot has ended a trial that was open.
+    document.trial = Trial::load(&state)?.filter(|trial| {
+        trial.stage == TrialStage::WentBack || trial.is_open(machine.boot.as_deref())
+    });
     let record = RebuildRecord::load(&state)?;
-    let systems = Machine::here().systems();
+    let systems = machine.systems();
     let commit_of = |system: &Option<std::path::PathBuf>| {
         system.as_ref().and_then(|system| record.commit_of(system))
     };

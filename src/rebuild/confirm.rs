@@ -25,6 +25,7 @@ use crate::health::{HealthContext, HealthReport};
 use crate::process::{Finished, Output};
 use crate::settings::Action;
 use crate::state;
+use crate::text;
 
 /// The timer and the service of the way back.
 const REVERT: &str = "hyper-sync-revert";
@@ -32,6 +33,8 @@ const REVERT: &str = "hyper-sync-revert";
 const MARGIN: Duration = Duration::from_secs(2 * 60);
 /// The link that keeps the former system from the garbage collector.
 const ROOT: &str = "former";
+/// What the way back gets of the environment: not the settings of Nix nor a proxy, whose passwords would be in an argument.
+const PASSED: [&str; 4] = ["HOME", "LANG", "LOCALE_ARCHIVE", "PATH"];
 /// How often a machine may go down in a trial of the same system: once may be a power cut.
 const CUT_OFF_MAX: u32 = 1;
 
@@ -65,14 +68,9 @@ impl TrialFailure {
 
     /// Checks that failed.
     pub(super) fn of_health(report: HealthReport) -> Self {
-        let failed = report.checks.iter().filter(|check| !check.passed);
-        let causes = failed.map(|check| {
-            let cause = check.cause.as_deref().unwrap_or("failed");
-            format!("`{}`: {cause}", check.name)
-        });
-        let causes: Vec<String> = causes.collect();
+        let names = report.failed().map(|check| text::name(&check.name));
         Self {
-            cause: format!("health checks failed: {}", causes.join("; ")),
+            cause: format!("it failed the health checks {}", text::list(names)),
             report: Some(report),
         }
     }
@@ -264,12 +262,12 @@ fn arm(
     .into();
     args.push(format!("--unit={REVERT}").into());
     args.push(format!("--on-active={}s", after.as_secs()).into());
-    for (name, value) in context.environment.iter() {
-        let mut variable = OsString::from("--setenv=");
-        variable.push(name);
-        variable.push("=");
-        variable.push(value);
-        args.push(variable);
+    for name in PASSED {
+        if let Some(value) = context.environment.get(name) {
+            let mut variable = OsString::from(format!("--setenv={name}="));
+            variable.push(value);
+            args.push(variable);
+        }
     }
     args.push("--".into());
     args.extend(confirmation.way_back.iter().cloned());

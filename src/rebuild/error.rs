@@ -395,6 +395,12 @@ impl Diagnostic for Error {
         self.kind.code()
     }
 
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        let mut checks = self.kind.failed_checks().peekable();
+        checks.peek()?;
+        Some(Box::new(checks))
+    }
+
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         let help = self.kind.help()?;
         Some(match self.kind {
@@ -405,6 +411,16 @@ impl Diagnostic for Error {
 }
 
 impl ErrorKind {
+    /// The health checks that failed in a trial.
+    fn failed_checks(&self) -> impl Iterator<Item = &dyn Diagnostic> {
+        let report = match self {
+            Self::Reverted { report, .. } => report.as_deref(),
+            _ => None,
+        };
+        let failed = report.into_iter().flat_map(HealthReport::failed);
+        failed.map(|check| check as &dyn Diagnostic)
+    }
+
     fn tail(&self) -> Option<&str> {
         match self {
             Self::Build { tail, .. }

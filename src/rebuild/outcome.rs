@@ -119,6 +119,8 @@ pub enum RebuildNote {
         /// Why.
         reason: UnpinnedReason,
     },
+    /// `health.confirm` is set, but `nixos-rebuild` switches at once.
+    NotOnTrial,
     /// The flake's lock file was written.
     Lock {
         /// The change.
@@ -247,6 +249,9 @@ impl fmt::Display for RebuildNote {
             Self::NotPinned { reason } => write!(
                 f,
                 "the build read the live tree, not a snapshot of it ({reason})"
+            ),
+            Self::NotOnTrial => f.write_str(
+                "the switch was not on trial (`health.confirm`), because only a pinned build can be",
             ),
             Self::Lock { change } => f.write_str(match change {
                 LockChange::Made => {

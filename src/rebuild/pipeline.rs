@@ -243,8 +243,9 @@ impl RebuildPipeline<'_> {
         if did_not_begin && let Some(former) = before.profile.filter(|former| *former != system) {
             activate::restore_profile(context, &former, generation);
         }
+        let activated = activated.map_err(|error| self.failed(key.as_deref(), error))?;
         self.conclude(
-            activated?.inhibited(inhibitors),
+            activated.inhibited(inhibitors),
             key.as_deref(),
             Some(system),
         )
@@ -283,6 +284,9 @@ impl RebuildPipeline<'_> {
         let action = context.request.action;
         context.find("nixos-rebuild")?;
         self.notes.push(RebuildNote::NotPinned { reason });
+        if context.request.confirmation.is_some() && action == Action::Switch {
+            self.notes.push(RebuildNote::NotOnTrial);
+        }
         match pinned::refresh_lock(self.flake) {
             Ok(false) => {}
             Ok(true) => self.notes.push(RebuildNote::Lock {

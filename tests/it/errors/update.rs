@@ -355,11 +355,21 @@ fn the_activation() -> Vec<ErrorKind> {
             cause: "`systemd-run` is not in the search path".to_owned(),
         },
         E::Reverted {
-            cause: "health checks failed: `web`: exit code 1".to_owned(),
-            report: None,
+            cause: "it failed the health checks web".to_owned(),
+            report: Some(Box::new(HealthReport {
+                checks: vec![CheckResult {
+                    name: "web".to_owned(),
+                    kind: CheckKind::Command,
+                    passed: false,
+                    tries: 3,
+                    seconds: 6,
+                    cause: Some("exit code 1".to_owned()),
+                    lines: vec!["no answer".to_owned()],
+                }],
+            })),
         },
         E::NotReverted {
-            cause: "health checks failed: `web`: exit code 1".to_owned(),
+            cause: "it failed the health checks web".to_owned(),
             failure: "the system was built but `test` failed (exit code 1)".to_owned(),
             former: "/nix/store/y-nixos-system".into(),
         },

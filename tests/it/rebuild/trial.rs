@@ -1,6 +1,6 @@
 //! A switch on trial: the way back is armed before the activation, and the boot default is changed after the checks.
 
-use hyper_sync::rebuild::{ErrorKind, RebuildStatus, Repeat, Trial, TrialStage};
+use hyper_sync::rebuild::{ErrorKind, RebuildNote, RebuildStatus, Repeat, Trial, TrialStage};
 use hyper_sync::settings::Action;
 
 use super::world::{Call, FakeSystem};
@@ -78,10 +78,7 @@ fn a_check_that_fails_brings_the_former_system_back() {
     let ErrorKind::Reverted { cause, report } = &error.kind else {
         panic!("{error}");
     };
-    assert!(
-        cause.starts_with("health checks failed: `web`: "),
-        "{cause}"
-    );
+    assert_eq!(cause, "it failed the health checks web");
     assert_eq!(report.as_ref().unwrap().checks[0].lines, ["no answer"]);
     assert_eq!(error.exit().code(), 13);
     assert_eq!(systems(&world), ["old", "old"]);
@@ -216,4 +213,13 @@ fn only_a_switch_is_on_trial() {
         assert_eq!(world.calls("check"), 0, "{action}");
         assert_eq!(trial(&world), None);
     }
+}
+
+#[test]
+fn a_switch_that_is_not_pinned_warns_that_it_is_not_on_trial() {
+    let world = world();
+    world.switches_to("nixos-rebuild", "new");
+    let outcome = switch(&world).without("nix").run().unwrap();
+    assert!(outcome.notes.contains(&RebuildNote::NotOnTrial));
+    assert_eq!(trial(&world), None);
 }

@@ -37,7 +37,7 @@ def scenario(world):
     machine.write("/run/broken", "")
     world.publish("three")
     journal = taken_back(world)
-    assert "`web`: exit code 1" in journal and "no answer" in journal, journal
+    assert "`web`: exit code 1" in journal and "it has printed: no answer" in journal, journal
     world.is_at("two")
     ended(world)
     world.start()
