@@ -68,7 +68,9 @@ impl TrialFailure {
 
     /// Checks that failed.
     pub(super) fn of_health(report: HealthReport) -> Self {
-        let names = report.failed().map(|check| text::name(&check.name));
+        let names = report
+            .failed()
+            .map(|check| format!("`{}`", text::name(&check.name)));
         Self {
             cause: format!("it failed the health checks {}", text::list(names)),
             report: Some(report),

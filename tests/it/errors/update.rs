@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hyper_sync::apply::{self, TxId, undo};
 use hyper_sync::git::RelPath;
+use hyper_sync::health::{CheckKind, CheckResult, HealthReport};
 use hyper_sync::nix::NarHash;
 use hyper_sync::process::End;
 use hyper_sync::rebuild::{
@@ -355,7 +356,7 @@ fn the_activation() -> Vec<ErrorKind> {
             cause: "`systemd-run` is not in the search path".to_owned(),
         },
         E::Reverted {
-            cause: "it failed the health checks web".to_owned(),
+            cause: "it failed the health checks `web`".to_owned(),
             report: Some(Box::new(HealthReport {
                 checks: vec![CheckResult {
                     name: "web".to_owned(),
@@ -369,7 +370,7 @@ fn the_activation() -> Vec<ErrorKind> {
             })),
         },
         E::NotReverted {
-            cause: "it failed the health checks web".to_owned(),
+            cause: "it failed the health checks `web`".to_owned(),
             failure: "the system was built but `test` failed (exit code 1)".to_owned(),
             former: "/nix/store/y-nixos-system".into(),
         },

@@ -37,10 +37,12 @@ const STORE: &str =
     "in `objects.git`, which is ours, 0700, opened once and reached through its handle";
 const LINKS: &str = "follows links of the administrator or of NixOS, and opens nothing";
 const NAMES: &str = "asks whether something is there, and opens nothing";
+const SNAPSHOT: &str = "in a snapshot, which is in our own directory";
 const HANDLE: &str = "below a directory handle, not blocking, no link followed";
 
 /// The calls that exist, and why they are safe.
 const KNOWN: &[(&str, &str, &str)] = &[
+    ("cli/revert.rs", "fs::canonicalize(", LINKS),
     ("lock.rs", "openat(", HANDLE),
     ("objects.rs", "fs::read_dir(", STORE),
     ("objects.rs", "fs::read_to_string(", STORE),
@@ -73,6 +75,11 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("rebuild/machine.rs", ".is_dir()", NAMES),
     ("rebuild/pinned/lock.rs", "fs::canonicalize(", LINKS),
     ("rebuild/flake.rs", "fs::canonicalize(", LINKS),
+    ("rebuild/gate.rs", ".is_dir()", SNAPSHOT),
+    ("rebuild/gate.rs", "OpenOptions::new(", SNAPSHOT),
+    ("rebuild/gate.rs", "fs::symlink_metadata(", SNAPSHOT),
+    ("rebuild/revision.rs", ".is_dir()", SNAPSHOT),
+    ("rebuild/revision.rs", "fs::read_dir(", SNAPSHOT),
     ("rebuild/flake.rs", ".exists()", NAMES),
     (
         "rebuild/snapshot.rs",

@@ -78,7 +78,7 @@ fn a_check_that_fails_brings_the_former_system_back() {
     let ErrorKind::Reverted { cause, report } = &error.kind else {
         panic!("{error}");
     };
-    assert_eq!(cause, "it failed the health checks web");
+    assert_eq!(cause, "it failed the health checks `web`");
     assert_eq!(report.as_ref().unwrap().checks[0].lines, ["no answer"]);
     assert_eq!(error.exit().code(), 13);
     assert_eq!(systems(&world), ["old", "old"]);
