@@ -183,10 +183,10 @@ pub fn revert(
         Ok(trial) => trial?,
         Err(error) => return Some(context.error(error.into())),
     };
-    if !trial.is_open(machine.boot.as_deref()) {
-        return None;
+    match pipeline::revert(&context, trial) {
+        Ok(reverted) => Some(context.error(reverted?)),
+        Err(error) => Some(context.error(error)),
     }
-    Some(context.error(pipeline::revert(&context, trial)))
 }
 
 /// Rebuilds. The caller holds the lock, so that no other sync or rebuild runs.

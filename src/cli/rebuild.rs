@@ -64,7 +64,7 @@ fn action_parser() -> impl TypedValueParser<Value = Action> {
 /// The unit that starts updates by itself.
 const TIMER: &str = "hyper-sync.timer";
 /// How long to wait for a sync that is running.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How a rebuild came about, and what follows from that.
 #[derive(Debug, Clone, Copy)]
@@ -133,6 +133,7 @@ impl CliCommand for Arguments {
         run.progress.begin(Stage::Rebuild);
         let state = StateDir::open(&settings.state_dir)?;
         state.refuse_other(&settings.target)?;
+        revert::first(settings, &state, run)?;
         if self.if_pending {
             let record = RebuildRecord::load(&state)?;
             let (commit, wanted) = (commit(&state)?, settings.rebuild.action);
@@ -162,6 +163,7 @@ pub(super) fn preflight(
 ) -> Result<StateDir, Error> {
     let state = StateDir::open(&settings.state_dir)?;
     state.refuse_other(&settings.target)?;
+    revert::first(settings, &state, run)?;
     with_request(policy, settings, &state, run, rebuild::preflight)??;
     Ok(state)
 }
@@ -173,15 +175,6 @@ pub(super) fn rebuild(
     state: &StateDir,
     run: &mut Run<'_>,
 ) -> Result<Outcome, Error> {
-    // A trial whose process has died comes first, and its tree.
-    let reverted = {
-        let _lock = RunLock::acquire(state, PATIENCE, run.interrupt)?;
-        with_request(policy, settings, state, run, rebuild::revert)?
-    };
-    revert::take_tree_back(settings, state, run);
-    if let Some(error) = reverted {
-        return Err(error.into());
-    }
     let rebuilt = {
         // Before the commit is read: a running sync would change it.
         let _lock = RunLock::acquire(state, PATIENCE, run.interrupt)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::rebuild::{RebuildPolicy, with_request};
+use super::rebuild::{PATIENCE, RebuildPolicy, with_request};
 use super::{CliCommand, Run};
 use crate::Error;
 use crate::apply::undo::Back;
@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::lock::{self, RunLock};
 use crate::rebuild::{self, Trial, TrialStage};
 use crate::settings::Settings;
-use crate::state::{self, StateDir};
+use crate::state::StateDir;
 use crate::sync::{self, Options, SyncMode};
 use crate::text::with_causes;
 
@@ -23,7 +23,11 @@ use crate::text::with_causes;
 ///
 /// The former system is activated, and the target goes back to its commit. Without a system on trial, nothing is done.
 #[derive(Args)]
-pub(super) struct Arguments {}
+pub(super) struct Arguments {
+    /// The time of the trial is over: its run is killed if it still holds the lock
+    #[arg(long, hide = true)]
+    expired: bool,
+}
 
 /// How long the run of the trial may take to release the lock. Its time is over when systemd starts this.
 const WAIT: Duration = Duration::from_secs(10);
@@ -40,27 +44,51 @@ impl CliCommand for Arguments {
             run.report.note("no system is on trial");
             return Ok(Exit::Done);
         };
-        let reverted = {
-            let _lock = lock_from(&trial, &state, run)?;
-            // Reads the trial again: its run may have ended it meanwhile.
-            let policy = RebuildPolicy::way_back();
-            with_request(policy, settings, &state, run, rebuild::revert)?
-        };
-        take_tree_back(settings, &state, run);
-        match reverted {
-            Some(error) => Err(error.into()),
-            None => Ok(Exit::Done),
-        }
+        let lock = lock_from(&trial, self.expired, &state, run)?;
+        revert(lock, settings, &state, run)?;
+        Ok(Exit::Done)
+    }
+}
+
+/// Ends a trial whose run has died, before anything else is done.
+pub(super) fn first(settings: &Settings, state: &StateDir, run: &mut Run<'_>) -> Result<(), Error> {
+    if Trial::load(state)?.is_none() {
+        return Ok(());
+    }
+    let lock = RunLock::acquire(state, PATIENCE, run.interrupt)?;
+    revert(lock, settings, state, run)
+}
+
+fn revert(
+    lock: RunLock,
+    settings: &Settings,
+    state: &StateDir,
+    run: &mut Run<'_>,
+) -> Result<(), Error> {
+    let policy = RebuildPolicy::way_back();
+    // Reads the trial again: its run may have ended it meanwhile.
+    let reverted = with_request(policy, settings, state, run, rebuild::revert);
+    drop(lock);
+    let reverted = reverted?;
+    take_tree_back(settings, state, run);
+    match reverted {
+        Some(error) => Err(error.into()),
+        None => Ok(()),
     }
 }
 
 /// Takes the lock, also from a run of the trial that hangs beyond its time.
-fn lock_from(trial: &Trial, state: &StateDir, run: &Run<'_>) -> Result<RunLock, Error> {
+fn lock_from(
+    trial: &Trial,
+    expired: bool,
+    state: &StateDir,
+    run: &Run<'_>,
+) -> Result<RunLock, Error> {
     let busy = match RunLock::acquire(state, WAIT, run.interrupt) {
         Err(busy @ lock::Error::Busy { .. }) => busy,
         lock => return Ok(lock?),
     };
-    if state::now() < trial.until || !RunLock::kill_holder(state, trial.process) {
+    if !expired || !RunLock::kill_holder(state, trial.process) {
         return Err(busy.into());
     }
     Ok(RunLock::acquire(state, WAIT, run.interrupt)?)
@@ -80,7 +108,7 @@ pub(super) fn command(settings: &Settings) -> Result<Vec<OsString>, Error> {
     }
     command.extend(["--target".into(), settings.target.clone().into()]);
     command.extend(["--state-dir".into(), settings.state_dir.clone().into()]);
-    command.push("revert".into());
+    command.extend(["revert".into(), "--expired".into()]);
     Ok(command)
 }
 
@@ -113,7 +141,10 @@ fn end_trial(settings: &Settings, state: &StateDir, run: &mut Run<'_>) -> Result
         && here == trial.commit
         && here != Some(former)
     {
-        let options = Options::unguarded(SyncMode::Apply);
+        let options = Options {
+            wait: PATIENCE,
+            ..Options::unguarded(SyncMode::Apply)
+        };
         let back = Back::Commit(former.to_string());
         run.watched(settings, |context| sync::rollback(context, &options, &back))?;
         run.report.note(&format!(

@@ -170,9 +170,8 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
         .of_commits(|commit| document.commit == Some(commit) || document.held.contains(&commit));
     let machine = Machine::here();
     // A reboot has ended a trial that was open.
-    document.trial = Trial::load(&state)?.filter(|trial| {
-        trial.stage == TrialStage::WentBack || trial.is_open(machine.boot.as_deref())
-    });
+    document.trial = Trial::load(&state)?
+        .filter(|trial| trial.stage == TrialStage::WentBack || trial.is_open(&machine));
     let record = RebuildRecord::load(&state)?;
     let systems = machine.systems();
     let commit_of = |system: &Option<std::path::PathBuf>| {

@@ -9,18 +9,20 @@
 //! The boot default is changed last. Until then a reboot, also one by a power cut, starts the former system.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::activate;
+use super::activate::{self, Checks};
 use super::context::RebuildContext;
 use super::error::ErrorKind;
+use super::machine;
 use super::output::Verdict;
+use super::pipeline::retry_while_busy;
 use super::quarantine::BuildId;
 use super::record::RebuildRecord;
-use super::trial::{Trial, TrialStage};
+use super::trial::{ROOT, Trial, TrialStage};
 use crate::health::{HealthContext, HealthReport};
 use crate::process::{Finished, Output};
 use crate::settings::Action;
@@ -30,9 +32,7 @@ use crate::text;
 /// The timer and the service of the way back.
 const REVERT: &str = "hyper-sync-revert";
 /// How long this process may take for its own steps, beside the activation and the checks, before the way back begins.
-const MARGIN: Duration = Duration::from_secs(2 * 60);
-/// The link that keeps the former system from the garbage collector.
-const ROOT: &str = "former";
+const MARGIN: Duration = Duration::from_secs(5 * 60);
 /// What the way back gets of the environment: not the settings of Nix nor a proxy, whose passwords would be in an argument.
 const PASSED: [&str; 4] = ["HOME", "LANG", "LOCALE_ARCHIVE", "PATH"];
 /// How often a machine may go down in a trial of the same system: once may be a power cut.
@@ -84,18 +84,22 @@ pub(super) fn begin(
     confirmation: &Confirmation<'_>,
     build: BuildId<'_>,
     system: &Path,
+    former: PathBuf,
     record: &RebuildRecord,
 ) -> Result<Trial, ErrorKind> {
     let no_way_back = |cause: String| ErrorKind::NoWayBack { cause };
-    let Some(former) = context.machine.systems().current else {
-        return Err(no_way_back("the running system is not known".to_owned()));
-    };
+    let program = confirmation.way_back.first().map(Path::new);
+    if !program.is_some_and(machine::exists) {
+        return Err(no_way_back("the program of this run is gone".to_owned()));
+    }
     let state = context.request.state;
     let boot = context.machine.boot.as_deref();
     let earlier = Trial::load(state)?;
-    let after = context.request.settings.activation_timeout
-        + confirmation.health.settings.health.within
-        + MARGIN;
+    let health = &confirmation.health.settings.health;
+    let tries: Duration = health.checks.iter().map(|check| check.timeout).sum();
+    // The new system and, where that hangs, the former one.
+    let activations = 2 * context.request.settings.activation_timeout;
+    let after = activations + health.within + tries + MARGIN;
     let since = state::now();
     let trial = Trial {
         commit: build.commit,
@@ -125,6 +129,24 @@ pub(super) fn begin(
     Ok(trial)
 }
 
+/// The system to go back to: the running one or, where that is the new one already (a `test` by hand, a trial that was
+/// cut off), that of the earlier trial or the boot default. `None` if there is no other.
+pub(super) fn former(
+    context: &RebuildContext<'_>,
+    system: &Path,
+) -> Result<Option<PathBuf>, ErrorKind> {
+    let earlier = Trial::load(context.request.state)?;
+    let earlier = earlier.filter(|earlier| earlier.system == system);
+    let systems = context.machine.systems();
+    let candidates = [
+        systems.current,
+        earlier.map(|earlier| earlier.former),
+        systems.profile,
+    ];
+    let mut others = candidates.into_iter().flatten();
+    Ok(others.find(|other| other != system && machine::exists(other)))
+}
+
 /// Whether the machine went down in each of the trials that this system may have.
 pub(super) fn is_exhausted(trial: &Trial) -> bool {
     trial.cut_off > CUT_OFF_MAX
@@ -137,7 +159,9 @@ pub(super) fn make_default(
     activate: impl FnOnce() -> Result<(Verdict, Finished), ErrorKind>,
 ) -> Result<Result<(), TrialFailure>, ErrorKind> {
     trial.stage = TrialStage::Confirming;
-    trial.save(context.request.state)?;
+    if let Err(error) = trial.save(context.request.state) {
+        return Ok(Err(TrialFailure::new(error.to_string())));
+    }
     Ok(match activate() {
         Ok((Verdict::Done, _)) => Ok(()),
         Ok((verdict, finished)) => Err(TrialFailure::of_activation(verdict, finished)),
@@ -155,23 +179,27 @@ pub(super) fn go_back(
     failure: TrialFailure,
 ) -> ErrorKind {
     let TrialFailure { cause, report } = failure;
+    let system = trial.system.clone();
     let former = trial.former.clone();
-    let mut outcome = || -> Result<(), String> {
-        trial.stage = TrialStage::GoingBack;
-        let save = |trial: &Trial| {
-            let saved = trial.save(context.request.state);
-            saved.map_err(|error| error.to_string())
-        };
-        save(&trial)?;
-        if !context.systemctl().activating().is_empty() {
-            context.systemctl().stop_activation()?;
+    let mut enter = |stage| {
+        trial.stage = stage;
+        // A disk that the new system has filled must not keep the former one from running.
+        if let Err(error) = trial.save(context.request.state) {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the state of the trial could not be written"
+            );
         }
-        activate_former(context, &trial)?;
-        trial.stage = TrialStage::WentBack;
-        save(&trial)
     };
-    match outcome() {
+    enter(TrialStage::GoingBack);
+    let stopped = if context.systemctl().activating().is_empty() {
+        Ok(())
+    } else {
+        context.systemctl().stop_activation()
+    };
+    match stopped.and_then(|()| activate_former(context, &system, &former)) {
         Ok(()) => {
+            enter(TrialStage::WentBack);
             disarm(context);
             ErrorKind::Reverted {
                 cause,
@@ -187,20 +215,22 @@ pub(super) fn go_back(
     }
 }
 
-/// Disarms the way back and removes the record.
+/// Removes the record and disarms the way back, which does nothing without a record.
 pub(super) fn end(context: &RebuildContext<'_>) -> Result<(), ErrorKind> {
-    disarm(context);
     Trial::remove(context.request.state)?;
-    // A root that stays costs space, and the next trial replaces it.
-    let _ = context.request.state.directory().unlink(ROOT);
+    disarm(context);
     Ok(())
 }
 
-fn activate_former(context: &RebuildContext<'_>, trial: &Trial) -> Result<(), String> {
+fn activate_former(
+    context: &RebuildContext<'_>,
+    system: &Path,
+    former: &Path,
+) -> Result<(), String> {
     let systems = context.machine.systems();
-    let action = if systems.profile.as_ref() == Some(&trial.system) {
+    let action = if systems.profile.as_deref() == Some(system) {
         let nix_env = context.find("nix-env").map_err(|error| error.to_string())?;
-        let set = activate::profile_command(context, &nix_env, "--set", trial.former.as_ref());
+        let set = activate::profile_command(context, &nix_env, "--set", former.as_ref());
         let (code, finished) = context.run(&set).map_err(|error| error.to_string())?;
         if code != 0 {
             return Err(format!("`nix-env`: {}", finished.tail));
@@ -213,8 +243,11 @@ fn activate_former(context: &RebuildContext<'_>, trial: &Trial) -> Result<(), St
         .find("systemd-run")
         .map_err(|error| error.to_string())?;
     context.systemctl().reset_failed_activation();
-    let (verdict, finished) = activate::switch(context, Some(&systemd_run), &trial.former, action)
-        .map_err(|error| error.to_string())?;
+    // It ran before: its own checks (of the network, say) must not keep it from running again.
+    let checks = Checks::Skipped;
+    let attempt = || activate::switch(context, Some(&systemd_run), former, action, checks);
+    let (verdict, finished) =
+        retry_while_busy(context, attempt).map_err(|error| error.to_string())?;
     match verdict {
         Verdict::Done | Verdict::UnitsFailed => Ok(()),
         verdict => Err(verdict.into_error(action, finished).to_string()),
@@ -258,6 +291,9 @@ fn arm(
         "--timer-property=AccuracySec=1s",
         "--service-type=oneshot",
         "--property=SuccessExitStatus=13",
+        // A lock may be held, or another activation be active.
+        "--property=Restart=on-failure",
+        "--property=RestartSec=60",
         "--description=Way back from a system that has not passed its health checks",
     ]
     .map(Into::into)

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::activate::{self, Activator};
+use super::confirm;
 use super::context::RebuildContext;
 use super::error::ErrorKind;
 use super::flake::HostFlake;
@@ -223,8 +224,9 @@ impl RebuildPipeline<'_> {
         let before = context.machine.systems();
         if let Some(confirmation) = context.request.confirmation
             && action == Action::Switch
+            && let Some(former) = confirm::former(context, &system)?
         {
-            return self.on_trial(&confirmation, &activator, key.as_deref(), system);
+            return self.on_trial(&confirmation, &activator, key.as_deref(), system, former);
         }
         let generation = activate::generation(context);
         let activated = self.activate(action, || activator.activate(context, &system, action));
@@ -542,7 +544,7 @@ fn starts_units(action: Action, verdict: Verdict) -> bool {
 }
 
 /// Retries while another process activates a system and time remains.
-fn retry_while_busy(
+pub(super) fn retry_while_busy(
     context: &RebuildContext<'_>,
     mut attempt: impl FnMut() -> Result<(Verdict, Finished), ErrorKind>,
 ) -> Result<(Verdict, Finished), ErrorKind> {

@@ -197,12 +197,9 @@ impl RebuildRecord {
     }
 
     /// Records that an activation was taken back: the machine runs a whole system again.
-    pub(super) fn set_reverted(&mut self) {
+    pub(super) fn set_whole(&mut self) {
         if let Some(pending) = &mut self.pending {
             pending.begun = false;
-        }
-        if let Some(last) = &mut self.last {
-            last.status = RebuildStatus::Reverted;
         }
     }
 

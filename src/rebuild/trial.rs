@@ -10,11 +10,14 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::machine::Machine;
 use crate::git::CommitId;
 use crate::state::sealed::{self, SealedFormat};
 use crate::state::{self, StateDir};
 
 const FILE: &str = "trial";
+/// The link that keeps the former system from the garbage collector.
+pub(super) const ROOT: &str = "former";
 const FORMAT: SealedFormat = SealedFormat {
     kind: "trial",
     version: 1,
@@ -77,24 +80,30 @@ impl Trial {
 
     /// Removes the record: the trial has ended.
     pub fn remove(state: &StateDir) -> Result<(), state::Error> {
-        sealed::write_or_remove::<Self>(state.directory(), FILE, FORMAT, None)
+        sealed::write_or_remove::<Self>(state.directory(), FILE, FORMAT, None)?;
+        // A link that stays costs space, and the next trial replaces it.
+        let _ = state.directory().unlink(ROOT);
+        Ok(())
     }
 
-    /// Whether the new system may still run without having passed its checks: a reboot ends that, because the boot default
-    /// is the former system. Where the boot is not known, it may.
+    /// Whether the new system runs without having passed its checks, or the former one is being activated. A reboot ends
+    /// both, because the boot default is the former system.
     #[must_use]
-    pub fn is_open(&self, boot: Option<&str>) -> bool {
-        let is_same_boot = match (&self.boot, boot) {
+    pub fn is_open(&self, machine: &Machine) -> bool {
+        let is_same_boot = match (&self.boot, &machine.boot) {
             (Some(began), Some(now)) => began == now,
-            _ => true,
+            // The sandbox of the sync does not see the id.
+            _ => machine.systems().current.as_ref() == Some(&self.system),
         };
-        is_same_boot && self.stage != TrialStage::WentBack
+        is_same_boot && matches!(self.stage, TrialStage::Running | TrialStage::GoingBack)
     }
 
     /// How often a trial of `system` was cut off by a reboot, counting `before` if that was one.
     pub(super) fn cut_off(before: Option<&Self>, system: &Path, boot: Option<&str>) -> u32 {
         match before {
-            Some(before) if before.system == system && !before.is_open(boot) => before.cut_off + 1,
+            Some(before) if before.system == system && before.boot.as_deref() != boot => {
+                before.cut_off + 1
+            }
             _ => 0,
         }
     }
@@ -121,12 +130,25 @@ mod tests {
         }
     }
 
+    fn machine(boot: Option<&str>) -> Machine {
+        Machine {
+            boot: boot.map(str::to_owned),
+            current: "/no/such/system".into(),
+            ..Machine::here()
+        }
+    }
+
     #[test]
-    fn a_trial_is_open_until_it_went_back_or_the_machine_has_booted() {
-        let running = trial(TrialStage::Running);
-        assert!(running.is_open(Some("a")) && running.is_open(None));
-        assert!(!running.is_open(Some("b")));
-        assert!(!trial(TrialStage::WentBack).is_open(Some("a")));
+    fn a_trial_is_open_until_its_checks_have_passed_or_the_machine_has_booted() {
+        for stage in [TrialStage::Running, TrialStage::GoingBack] {
+            assert!(trial(stage).is_open(&machine(Some("a"))));
+            assert!(!trial(stage).is_open(&machine(Some("b"))));
+            // Another system runs.
+            assert!(!trial(stage).is_open(&machine(None)));
+        }
+        for stage in [TrialStage::Confirming, TrialStage::WentBack] {
+            assert!(!trial(stage).is_open(&machine(Some("a"))));
+        }
     }
 
     #[test]

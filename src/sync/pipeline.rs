@@ -102,9 +102,8 @@ pub fn run(context: &SyncContext<'_>, options: &Options) -> Result<Outcome, crat
 
 /// Refuses to change the tree of a system on trial whose run has died: the way back expects it as it is.
 fn refuse_on_trial(session: &Session) -> Result<(), crate::Error> {
-    let boot = Machine::here().boot;
     match rebuild::Trial::load(session.state())? {
-        Some(trial) if trial.is_open(boot.as_deref()) => Err(SyncError::OnTrial {
+        Some(trial) if trial.is_open(&Machine::here()) => Err(SyncError::OnTrial {
             commit: trial.commit,
             until: trial.until,
         }

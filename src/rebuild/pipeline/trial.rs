@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Activated, RebuildPipeline, starts_units};
+use super::{Activated, RebuildPipeline, retry_while_busy, starts_units};
 use crate::health;
 use crate::rebuild::activate::Activator;
 use crate::rebuild::confirm::{self, Confirmation, TrialFailure};
@@ -11,7 +11,7 @@ use crate::rebuild::error::ErrorKind;
 use crate::rebuild::outcome::{Outcome, RebuildStatus};
 use crate::rebuild::quarantine::{BuildId, FailureClass, Quarantine};
 use crate::rebuild::record::RebuildRecord;
-use crate::rebuild::trial::Trial;
+use crate::rebuild::trial::{Trial, TrialStage};
 use crate::settings::Action;
 
 impl RebuildPipeline<'_> {
@@ -22,10 +22,12 @@ impl RebuildPipeline<'_> {
         activator: &Activator,
         key: Option<&str>,
         system: PathBuf,
+        former: PathBuf,
     ) -> Result<Outcome, ErrorKind> {
         let context = self.context;
         let build = self.id(key);
-        let mut trial = confirm::begin(context, confirmation, build, &system, &self.record)?;
+        let mut trial =
+            confirm::begin(context, confirmation, build, &system, former, &self.record)?;
         if confirm::is_exhausted(&trial) {
             let cause = "the machine went down in each trial of it";
             return self.take_back(trial, TrialFailure::new(cause));
@@ -62,7 +64,9 @@ impl RebuildPipeline<'_> {
             return self.take_back(trial, TrialFailure::of_health(report));
         }
         let made = confirm::make_default(context, &mut trial, || {
-            activator.activate(context, &system, Action::Boot)
+            retry_while_busy(context, || {
+                activator.activate(context, &system, Action::Boot)
+            })
         })?;
         if let Err(failure) = made {
             return self.take_back(trial, failure);
@@ -75,27 +79,53 @@ impl RebuildPipeline<'_> {
     fn take_back(mut self, trial: Trial, failure: TrialFailure) -> Result<Outcome, ErrorKind> {
         let key = trial.key.clone();
         let error = confirm::go_back(self.context, trial, failure);
-        self.finish(None, RebuildStatus::Failed, None)?;
-        if matches!(error, ErrorKind::Reverted { .. }) {
-            self.record.set_reverted();
-            self.save()?;
-            self.publish(RebuildStatus::Reverted);
-        }
-        Err(self.failed(key.as_deref(), error))
+        let error = self.failed(key.as_deref(), error);
+        let status = if matches!(error, ErrorKind::Reverted { .. }) {
+            self.record.set_whole();
+            RebuildStatus::Reverted
+        } else {
+            RebuildStatus::Failed
+        };
+        // The error of the trial is the one to report.
+        let _ = self.finish(None, status, None);
+        Err(error)
     }
 }
 
-/// Goes back from a trial that another process began.
-pub(in crate::rebuild) fn revert(context: &RebuildContext<'_>, trial: Trial) -> ErrorKind {
+/// Goes back from a trial that another process began and did not end. `None` if there is nothing to activate.
+pub(in crate::rebuild) fn revert(
+    context: &RebuildContext<'_>,
+    mut trial: Trial,
+) -> Result<Option<ErrorKind>, ErrorKind> {
+    let state = context.request.state;
+    let systems = context.machine.systems();
+    let is_part = |system: &Option<PathBuf>| {
+        let system = system.as_ref();
+        system == Some(&trial.system) || system == Some(&trial.former)
+    };
+    let mut record = RebuildRecord::load(state)?;
+    if !trial.is_open(context.machine) {
+        // A reboot has started the former system, but the failure is known.
+        if trial.stage == TrialStage::GoingBack && systems.current.as_ref() != Some(&trial.system) {
+            trial.stage = TrialStage::WentBack;
+            trial.save(state)?;
+        }
+        return Ok(None);
+    }
+    let has_begun = { &record.pending }
+        .as_ref()
+        .is_some_and(|pending| pending.begun);
+    // Nothing was activated, or somebody has activated another system since.
+    if !has_begun || !is_part(&systems.current) || !is_part(&systems.profile) {
+        confirm::end(context)?;
+        return Ok(None);
+    }
     let failed = trial.clone();
     let cause = "its trial was cut off before the health checks had passed";
     let error = confirm::go_back(context, trial, TrialFailure::new(cause));
     // What cannot be recorded costs another activation of the former system, or another trial.
-    let state = context.request.state;
-    if matches!(error, ErrorKind::Reverted { .. })
-        && let Ok(mut record) = RebuildRecord::load(state)
-    {
-        record.set_reverted();
+    if matches!(error, ErrorKind::Reverted { .. }) {
+        record.set_whole();
         let _ = record.save(state);
     }
     if let Ok(mut quarantine) = Quarantine::load(state) {
@@ -104,8 +134,13 @@ pub(in crate::rebuild) fn revert(context: &RebuildContext<'_>, trial: Trial) -> 
             host: &failed.host,
             key: failed.key.as_deref(),
         };
-        quarantine.add(build, FailureClass::Health, cause, context.request.now);
-        let _ = quarantine.save(state);
+        if quarantine
+            .waiting(build, true, context.request.now)
+            .is_none()
+        {
+            quarantine.add(build, FailureClass::Health, cause, context.request.now);
+            let _ = quarantine.save(state);
+        }
     }
-    error
+    Ok(Some(error))
 }

@@ -60,8 +60,8 @@ fn the_way_back_runs_the_former_program_and_keeps_it() {
     let arguments = world.arguments("systemd-run").join(" ");
     let way_back = format!("-- {} revert", world.path("hyper-sync").display());
     assert!(arguments.contains(&way_back), "{arguments}");
-    // The limit of the activation, the time of the checks, and two minutes.
-    assert!(arguments.contains("--on-active=1930s"), "{arguments}");
+    // Two activations, the time of the checks and of a try of each, and five minutes.
+    assert!(arguments.contains("--on-active=3920s"), "{arguments}");
     assert!(
         arguments.contains("--unit=hyper-sync-revert"),
         "{arguments}"
@@ -221,5 +221,46 @@ fn a_switch_that_is_not_pinned_warns_that_it_is_not_on_trial() {
     world.switches_to("nixos-rebuild", "new");
     let outcome = switch(&world).without("nix").run().unwrap();
     assert!(outcome.notes.contains(&RebuildNote::NotOnTrial));
+    assert_eq!(trial(&world), None);
+}
+
+#[test]
+fn a_trial_without_a_program_for_the_way_back_does_not_begin() {
+    let world = world();
+    let error = switch(&world).without("hyper-sync").run().unwrap_err();
+    assert!(matches!(error.kind, ErrorKind::NoWayBack { .. }), "{error}");
+    assert_eq!(world.arguments(SWITCH), ["check"]);
+}
+
+#[test]
+fn a_system_that_runs_by_hand_is_on_trial_against_the_boot_default() {
+    let world = world();
+    world.link("current", "new");
+    world.script("check", "exit 1");
+    let error = switch(&world).run().unwrap_err();
+    assert!(matches!(error.kind, ErrorKind::Reverted { .. }), "{error}");
+    assert_eq!(systems(&world), ["old", "old"]);
+}
+
+#[test]
+fn a_reboot_ends_a_trial_whose_way_back_failed() {
+    let world = world();
+    world.script("check", "exit 1");
+    world.script(FORMER, "exit 1");
+    switch(&world).run().unwrap_err();
+    world.link("current", "old");
+    assert!(switch(&world).booted("2").revert().is_none());
+    // The tree goes back, and a sync is free.
+    assert_eq!(trial(&world).unwrap().stage, TrialStage::WentBack);
+}
+
+#[test]
+fn a_system_that_a_person_has_activated_since_stays() {
+    let world = world();
+    world.script("check", "exit 1");
+    switch(&world).stopped_in_pause().run().unwrap_err();
+    world.link("current", "other");
+    assert!(switch(&world).revert().is_none());
+    assert_eq!(world.system("current"), "other");
     assert_eq!(trial(&world), None);
 }

@@ -99,6 +99,7 @@ impl FakeSystem {
     pub(crate) fn way_back(&self) {
         std::fs::create_dir(self.path("store/old/bin")).unwrap();
         for name in [
+            "hyper-sync",
             "nix-store",
             "check",
             "store/old/bin/switch-to-configuration",

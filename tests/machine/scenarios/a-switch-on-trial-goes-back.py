@@ -86,6 +86,18 @@ def scenario(world):
     world.is_at("eight")
     ended(world)
 
+    # So does the next commit, if there is one: the sandboxed sync does not take the trial for an open one.
+    world.publish("nine")
+    world.hold("activation")
+    world.start_later()
+    world.held("activation")
+    machine.crash()
+    machine.boot()
+    world.publish("ten")
+    world.start()
+    world.is_at("ten")
+    ended(world)
+
 
 def taken_back(world):
     """An update that ends with the former system; what it has logged."""
@@ -99,4 +111,5 @@ def taken_back(world):
 def ended(world):
     """No trial is left, and nothing would go back."""
     world.machine.fail(TIMER)
-    world.machine.fail("ls /var/lib/hyper-sync/trial /var/lib/hyper-sync/former")
+    for name in ("trial", "former"):
+        world.machine.fail(f"ls /var/lib/hyper-sync/{name}")
