@@ -1,8 +1,8 @@
 //! One sync, step by step: see [`run`].
 //!
-//! The order is the one promise of this file: nothing is written into the target before every needed object is proven
-//! and durable here, and what is written is planned against what was there a moment before. Planning is repeated
-//! where the target changes under it.
+//! This module guarantees the order: nothing is written into the target before every needed object is proven and
+//! durable, and the plan is made from a scan of the target just before. If the target changes after the scan, it is
+//! scanned and planned again.
 
 use std::time::Duration;
 
@@ -32,32 +32,32 @@ pub use rollback::{history, rollback};
 pub use session::{Session, StateNote};
 pub use stand_ins::StandIn;
 
-/// What a sync is to do, beyond the settings.
+/// The options of one sync, beyond the settings.
 #[derive(Debug, Clone)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each is a switch of its own, and named where it is set"
+    reason = "the options are independent, and are set by name"
 )]
 pub struct Options {
     /// How far it goes.
     pub mode: SyncMode,
-    /// One self-contained download, whatever is here already.
+    /// Fetches everything in one full pack, without using the objects that are already in the store.
     pub force_full: bool,
-    /// Local files are believed by size and time where the index knows them.
+    /// A local file counts as unchanged if its size and time are those in the index.
     pub skip_validation: bool,
     /// A branch may move to a commit that does not descend from the last one.
     pub allow_rewind: bool,
-    /// Most of the files may go.
+    /// Whether a sync may delete most of the files.
     pub mass_delete: MassDelete,
-    /// A commit that was rolled back from may be taken again.
+    /// Whether a held commit may be applied again.
     pub resume: bool,
     /// How long to wait for another run to end.
     pub wait: Duration,
 }
 
 impl Options {
-    /// For a preview of what a sync would do, or for a way back that a person has chosen: no guard refuses it, and another
-    /// run is not waited for.
+    /// For a preview, or for a rollback that the user requested: no guard refuses it, and it does not wait for another
+    /// run.
     #[must_use]
     pub fn unguarded(mode: SyncMode) -> Self {
         Self {
@@ -76,22 +76,22 @@ impl Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SyncMode {
-    /// To the end.
+    /// The target is written.
     Apply,
-    /// Everything but the writing into the target; content is downloaded and proven.
+    /// Everything except writing to the target; content is downloaded and proven.
     DryRun,
-    /// The comparison only; content is not asked for where the server can leave it out.
+    /// Only the comparison; content is not requested if the server can leave it out.
     Check,
 }
 
-/// The steps a person sees.
+/// The steps that are shown as progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// The name is asked for.
+    /// The reference is resolved to a commit.
     Resolve,
-    /// Objects come, and are proven.
+    /// Objects are fetched and proven.
     Obtain,
-    /// The target is inspected.
+    /// The target is scanned and compared.
     Compare,
     /// The system of the commit is built.
     Build,
@@ -104,20 +104,20 @@ pub trait Observer {
     /// A step begins.
     fn step(&self, step: Step);
 
-    /// The step under way has done so much of so much; what the unit is depends on the step.
+    /// The progress of the current step; the unit depends on the step.
     fn progress(&self, done: u64, total: u64);
 }
 
-/// What surrounds a run.
+/// The input of a run.
 pub struct SyncContext<'a> {
-    /// What is to be done.
+    /// The settings.
     pub settings: &'a Settings,
-    /// The environment, for what is looked up there.
+    /// The environment variables.
     pub env: &'a Env,
-    /// Who shows how it goes on.
+    /// Receives the progress.
     pub observer: &'a dyn Observer,
     /// Set by a signal.
     pub interrupt: &'a Interrupt,
-    /// Runs Nix, if a commit must build.
+    /// Runs Nix, if the commit must build before it is applied.
     pub runner: &'a dyn Runner,
 }

@@ -1,12 +1,12 @@
 //! Refuses a commit that a rollback has left, a tag that was moved, and a name that changed its kind.
 //!
-//! A branch moves, and its commits prove that it moves forward. A tag has no such proof: one that was moved, or a branch
-//! that took a tag's name, would bring other files under a name that somebody has reviewed.
+//! A branch moves, and its commits prove that it moves forward. A tag has no such proof: a tag that was moved, or a
+//! branch that took a tag's name, would bring other files under a name that was reviewed.
 //!
 //! A tag is pinned to its commit, not to the tag object: an annotated tag that was recreated on the same commit brings
 //! the same files, signatures are checked on commits, and by the API the object would cost a request in each run.
 //!
-//! The file `followed` is separate from the index because a rollback changes the index, and not what a tag was.
+//! The file `followed` is separate from the index because a rollback changes the index, but not the record of a tag.
 
 use serde::{Deserialize, Serialize};
 

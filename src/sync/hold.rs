@@ -1,7 +1,7 @@
-//! The hold: after a rollback, the commits that were left are not taken again until the branch has moved on.
+//! The hold: after a rollback, the commits that were left are not applied again until the branch has moved on.
 //!
-//! Without it, the next run of a timer would undo the rollback. It is a set: going back once more, or further, must
-//! not free the commit that was left first.
+//! Without it, the next run of a timer would undo the rollback. It is a set of commits, because a second rollback must
+//! not release the commits of the first.
 
 use std::collections::BTreeSet;
 
@@ -17,27 +17,27 @@ const FORMAT: SealedFormat = SealedFormat {
     version: 2,
 };
 
-/// Commits that somebody rolled back from.
+/// Commits that a rollback has left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
     /// The commits; version 1 had one.
     #[serde(alias = "commit", deserialize_with = "one_or_many")]
     pub commits: BTreeSet<CommitId>,
-    /// The name they were asked for by: that it moves on ends the hold. Not known from version 1.
+    /// The reference by which they were requested: the hold ends when it moves on. Version 1 does not record it.
     #[serde(default)]
     pub reference: Option<String>,
-    /// Where the rollback led: a run whose index was lost stays there. Not known from version 1.
+    /// The commit that the rollback applied: a run without an index stays there. Version 1 does not record it.
     #[serde(default)]
     pub at: Option<CommitId>,
 }
 
 impl Hold {
-    /// Reads the mark. A damaged one counts as none: it protects from a repetition, not from harm.
+    /// Reads the hold. A damaged one counts as absent: at worst, the commit is applied again.
     pub fn load(state: &StateDir) -> Result<Option<Self>, state::Error> {
         Ok(sealed::read(state.directory(), NAME, FORMAT)?.whole())
     }
 
-    /// What is held once the target has gone from all commits that were `left` back to a `point`.
+    /// The hold after a rollback to `point` from the commits in `left`.
     pub(super) fn after(
         before: Option<Self>,
         left: impl Iterator<Item = CommitId>,
@@ -55,14 +55,14 @@ impl Hold {
         })
     }
 
-    /// Whether a sync by that name, which found a commit that is not held, ends the hold.
+    /// Whether a sync of this reference, which resolved to a commit that is not held, ends the hold.
     pub(super) fn ends_with(&self, reference: &str) -> bool {
         self.reference
             .as_ref()
             .is_none_or(|known| known == reference)
     }
 
-    /// Sets the mark, durable, or removes it.
+    /// Writes the hold durably, or removes it.
     pub fn replace(state: &StateDir, hold: Option<&Self>) -> Result<(), state::Error> {
         sealed::write_or_remove(state.directory(), NAME, FORMAT, hold)
     }

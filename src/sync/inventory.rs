@@ -1,4 +1,5 @@
-//! The target and the store as the other stages see them: what is here, what should be, where content comes from.
+//! Adapters that give the other stages access to the target and the store: the missing blobs, the local files, and the
+//! content of blobs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +13,7 @@ use crate::scan::{Local, Scanner};
 use crate::settings::Settings;
 use crate::source::{Depth, Need, Staged};
 
-/// The target as a route sees it.
+/// Computes for a route which blobs are missing in the target.
 pub(super) struct Inventory<'a> {
     pub(super) scanner: &'a Scanner<'a>,
     pub(super) policy: &'a Policy,
@@ -26,7 +27,7 @@ impl Need for Inventory<'_> {
         }
         let files = plan::managed(tree, self.policy);
         let here = self.scanner.hashes(&files)?;
-        // Almost every file is there as it should be.
+        // Almost every file is unchanged.
         let mut missing: BTreeSet<BlobId> = files
             .values()
             .map(|file| file.id)
@@ -48,8 +49,8 @@ impl Need for Inventory<'_> {
     }
 }
 
-/// Files of the last commit that were never ours, as it has them: others stood there before, and a sync let them stay.
-/// None where the store has lost the commit, and none that it does not have because they were excluded.
+/// Files of the last commit that were never managed, as the commit has them: a sync kept other files that were at their
+/// paths before. Empty if the commit is not complete in the store; without blobs that are missing because of `exclude`.
 #[must_use]
 pub fn never_ours(session: &Session, settings: &Settings) -> BTreeMap<RelPath, File> {
     let store = session.store();
@@ -64,7 +65,7 @@ pub fn never_ours(session: &Session, settings: &Settings) -> BTreeMap<RelPath, F
     files
 }
 
-/// The policy that the settings and the flags of a run make.
+/// The policy of a run, from the settings and its options.
 pub(super) fn policy(settings: &Settings, mass_delete: MassDelete) -> Policy {
     Policy {
         local_edits: settings.local_edits,
@@ -76,14 +77,14 @@ pub(super) fn policy(settings: &Settings, mass_delete: MassDelete) -> Policy {
     }
 }
 
-/// Everything that is ours or should be, as it is now.
+/// Scans the managed files, and the paths of the files to be written.
 pub(super) fn survey(
     session: &Session,
     scanner: &Scanner<'_>,
     staged: &Staged<'_>,
 ) -> Result<BTreeMap<RelPath, Local>, crate::Error> {
     let ours = session.index().map(|index| index.entries.keys());
-    // What has another size than was written may be what the commit has now.
+    // Hashed first: a file whose size differs from the index may already be as in the new commit.
     scanner.hashes(staged.files())?;
     Ok(scanner.survey(ours.into_iter().flatten().chain(staged.files().keys()))?)
 }
@@ -109,7 +110,7 @@ impl Content for Store {
     }
 }
 
-/// Content of edits that are put back, and of everything else.
+/// The content of edits that are put back, and of all other files.
 pub(super) struct UpdateContent<'a> {
     pub(super) put_back: &'a BTreeMap<BlobId, Vec<u8>>,
     pub(super) others: &'a dyn Content,

@@ -1,8 +1,8 @@
-//! Modes that no file of a commit has: setuid, setgid, sticky, and the right of others to write.
+//! Removes mode bits that no file of a commit has: setuid, setgid, sticky, and the right of others to write.
 //!
-//! git knows of a mode only whether its owner may execute a file, so these are no edit and no reason for an update; but
-//! a user who can write the sources of a build by root controls what root builds. What a sync has written with a mode of its own it
-//! brings back to it. A file with a local edit that stays is left alone in this as well.
+//! git records of a mode only whether the owner may execute a file, so these bits are not an edit and no reason for an
+//! update; but a user who can write the sources of a build by root controls what root builds. A sync resets the modes
+//! of the files it has written, except files whose local edit is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,29 +13,29 @@ use crate::git::RelPath;
 use crate::plan::Plan;
 use crate::scan::Local;
 
-/// A managed file with such a mode.
+/// A managed file with such mode bits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OpenMode {
-    /// Which.
+    /// The file.
     pub path: RelPath,
     /// Its permission bits.
     #[serde(serialize_with = "octal")]
     pub before: u32,
-    /// Those it has afterwards, or would have.
+    /// The bits afterwards.
     #[serde(serialize_with = "octal")]
     pub after: u32,
-    /// Why they could not be set; the next run tries again.
+    /// Why they could not be set; the next run retries.
     pub error: Option<String>,
 }
 
-/// Those of what is ours and stays as it is, with what was seen of each.
+/// The managed files with such modes that the plan leaves unchanged, with their scanned metadata.
 pub(super) fn find(plan: &Plan, local: &BTreeMap<RelPath, Local>) -> Vec<(OpenMode, Stat)> {
     let open = local.iter().filter_map(|(path, local)| match local {
         Local::File { stat, .. } if stat.excess() != 0 => Some((path, *stat)),
         _ => None,
     });
     let mut open = open.peekable();
-    // As a rule there is none.
+    // Usually there are none.
     if open.peek().is_none() {
         return Vec::new();
     }
@@ -56,7 +56,7 @@ pub(super) fn find(plan: &Plan, local: &BTreeMap<RelPath, Local>) -> Vec<(OpenMo
     .collect()
 }
 
-/// Sets them. One whose file was changed meanwhile is left out: the next run looks again.
+/// Sets the modes. A file that changed since the scan is left out: the next run checks it again.
 pub(super) fn close(target: &Target, found: Vec<(OpenMode, Stat)>) -> Vec<OpenMode> {
     let close = |(mut open, stat): (OpenMode, Stat)| {
         match target.close(&open.path, &stat) {
@@ -71,7 +71,7 @@ pub(super) fn close(target: &Target, found: Vec<(OpenMode, Stat)>) -> Vec<OpenMo
 
 #[expect(
     clippy::trivially_copy_pass_by_ref,
-    reason = "the signature that serde asks for"
+    reason = "serde requires this signature"
 )]
 fn octal<S: Serializer>(mode: &u32, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{mode:04o}"))

@@ -1,4 +1,4 @@
-//! How a sync ended.
+//! The outcome of a sync, and the state that is written from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,70 +12,69 @@ use crate::signature::Signer;
 use crate::source::{Fallback, Notice, RefKind, Route, Staged, Traffic};
 use crate::state::{self, FileCounts, SyncPoint, SyncState};
 
-/// How a sync ended.
+/// The outcome of a sync.
 #[derive(Debug)]
 pub struct Outcome {
     /// How far it went.
     pub mode: SyncMode,
-    /// Where the target was brought, or would be. The reference is the requested one; of a held commit, the one it had.
+    /// The sync point of the target afterwards. If the commit is held, its reference is that of the index.
     pub point: SyncPoint,
-    /// How the name was understood.
+    /// The kind of the reference.
     pub kind: RefKind,
-    /// The commit the target was at, as far as that is known.
+    /// The commit of the target before, if it is known.
     pub before: Option<CommitId>,
     /// The commit.
     pub commit: Commit,
     /// Whether its tree is proven to be that of its id.
     pub proven: bool,
-    /// Who has signed it, where a signature was asked for.
+    /// The signer, if a signature is required.
     pub signer: Option<Signer>,
-    /// What was done, or would be.
+    /// The plan, whether or not it was applied.
     pub plan: Plan,
-    /// What applying reported; `None` where nothing had to be done or was to be done.
+    /// The result of applying; `None` unless the mode is `Apply`.
     pub applied: Option<Applied>,
-    /// What was finished or undone of an earlier run.
+    /// What recovery finished or undid of an earlier run.
     pub recovered: Option<Recovered>,
-    /// What the reader should know about the commit.
+    /// Notices of the commit that are new.
     pub notices: Vec<Notice>,
-    /// What was so in the commit that was applied before, and was reported then.
+    /// Notices that were already reported for the commit before.
     pub known_notices: Vec<Notice>,
-    /// The route its objects came by.
+    /// The route that its objects were obtained by.
     pub route: Route,
-    /// The routes given up before.
+    /// The routes that failed before.
     pub fallbacks: Vec<Fallback>,
     /// How many blobs were downloaded.
     pub downloaded: u64,
-    /// What was moved over the network.
+    /// The network traffic.
     pub traffic: Traffic,
     /// How long it took.
     pub duration: Duration,
-    /// Bytes of all managed files together: what a copy of the tree would be, before compression. Not known where
-    /// content is not here.
+    /// The total size of all managed files, uncompressed; `None` if the size of a blob is not known.
     pub tree_size: Option<u64>,
-    /// Managed files with modes that no file of a commit has, which were set back.
+    /// Managed files whose modes were reset, because no file of a commit has them.
     pub modes: Vec<OpenMode>,
-    /// What was found and mended in the state directory.
+    /// Notes about the state directory and the reference.
     pub notes: Vec<StateNote>,
-    /// The address that was read, if the repository has moved from the one that is set.
+    /// The address that was read, if the repository has moved from the configured one.
     pub read_from: Option<String>,
 }
 
 impl Outcome {
-    /// Whether the target is, or would be, written to.
+    /// Whether the plan has operations.
     #[must_use]
     pub fn has_changes(&self) -> bool {
         !self.plan.operations().is_empty()
     }
 }
 
-/// Parts notices into those that are new and those that were reported of the commit before.
+/// Splits notices into new ones and those that were already reported for the commit before.
 pub(super) fn part(notices: &[Notice], last: Option<&SyncState>) -> (Vec<Notice>, Vec<Notice>) {
     let known = last.map(|last| &last.notices[..]).unwrap_or_default();
     let is_new = |notice: &Notice| !known.contains(&notice.to_string());
     notices.iter().cloned().partition(is_new)
 }
 
-/// Bytes of the managed files: what is there and stays, and what is written.
+/// The total size of the managed files: those that stay, and those that are written.
 pub(super) fn tree_size(
     local: &BTreeMap<RelPath, Local>,
     plan: &Plan,
@@ -96,7 +95,7 @@ pub(super) fn tree_size(
     stays.chain(comes).sum()
 }
 
-/// Writes what people and programs read about the last sync.
+/// Writes the summary of the last sync.
 pub(super) fn write_state(
     context: &SyncContext<'_>,
     session: &Session,
@@ -144,7 +143,7 @@ pub(super) fn write_state(
     Ok(summary.save(session.state(), published)?)
 }
 
-/// What is reported of a commit once, and not again while it holds. How the commit came is reported each time.
+/// The notices that are reported once, as long as they apply. How the commit was obtained is reported each time.
 fn notices(outcome: &Outcome) -> Vec<String> {
     let all = outcome.notices.iter().chain(&outcome.known_notices);
     let of_tree = all.filter(|notice| **notice != Notice::CommitFromForge);

@@ -1,4 +1,4 @@
-//! From a name to the target: the whole sync on one page, then what its steps are made of.
+//! The sync, from a reference to the target: first the sequence of its steps, then the steps.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,11 +27,11 @@ use crate::source::{
 use crate::state::{self, Index, SyncPoint, SyncState};
 use crate::threads;
 
-/// How often a plan is made anew because the target changed under it.
+/// How many plans are made at most, if the target changes between scan and apply.
 const ATTEMPTS: u32 = 3;
 
-/// How many commits the store keeps at least while it has room, and how many bytes that is (docs/architecture.md, State
-/// directory).
+/// How many commits the store keeps while they fit in its size limit, and that limit in bytes
+/// (docs/architecture.md, State directory).
 const KEEP: (usize, u64) = (10, 1 << 30);
 
 /// Runs one sync: resolve, hold; then [`SyncPipeline::run`].
@@ -42,14 +42,14 @@ pub fn run(context: &SyncContext<'_>, options: &Options) -> Result<Outcome, crat
         refuse_on_trial(&session)?;
     }
 
-    // Resolve. All that is done here meanwhile costs no time.
+    // Resolve. The local work below runs while the server responds.
     context.observer.step(Step::Resolve);
     let settings = context.settings;
     let opening = Opening {
         env: context.env,
         interrupt: context.interrupt,
         state: Some(session.state()),
-        // Not that of the index, which is not read yet; most often it is the same.
+        // From the store, because the index is not read yet; usually both have the same commit.
         known: session.store().commits().last().copied(),
         force_full: options.force_full,
     };
@@ -59,7 +59,7 @@ pub fn run(context: &SyncContext<'_>, options: &Options) -> Result<Outcome, crat
         let scanner = session.scanner(options.skip_validation);
         thread::scope(|disk| {
             if let Some(index) = session.index() {
-                // What goes wrong here goes wrong again where it matters.
+                // An error here is ignored: the scan below reports it again.
                 disk.spawn(|| drop(scanner.look_ahead(index.entries.keys())));
             }
             let (source, resolved) = threads::join(answer)?;
@@ -85,7 +85,7 @@ pub fn run(context: &SyncContext<'_>, options: &Options) -> Result<Outcome, crat
                 Ok(outcome)
             };
             let outcome = match bring(resolved) {
-                // Gone between two requests: the branch has moved meanwhile, and is asked for once more.
+                // The commit disappeared between two requests because the branch moved: resolve once more.
                 Err(crate::Error::Source(source::Error::UnknownCommit { .. }))
                     if kind != RefKind::Commit && !guard.holds(commit) =>
                 {
@@ -94,13 +94,13 @@ pub fn run(context: &SyncContext<'_>, options: &Options) -> Result<Outcome, crat
                 }
                 outcome => outcome,
             };
-            // After anything unexpected, the next run asks the address that is set.
+            // After any error, the next run uses the configured address.
             outcome.inspect_err(|_| source.forget())
         })
     })
 }
 
-/// Refuses to change the tree of a system on trial whose run has died: the way back expects it as it is.
+/// Refuses to change the target while a system is on trial after its run died: reverting it needs the target unchanged.
 fn refuse_on_trial(session: &Session) -> Result<(), crate::Error> {
     match rebuild::Trial::load(session.state())? {
         Some(trial) if trial.is_open(&Machine::here()) => Err(SyncError::OnTrial {
@@ -112,15 +112,15 @@ fn refuse_on_trial(session: &Session) -> Result<(), crate::Error> {
     }
 }
 
-/// What a sync works with once it is known where it goes; a rollback begins here.
+/// The input of a sync whose commit is known; a rollback starts here.
 pub(super) struct SyncPipeline<'a> {
     pub(super) context: &'a SyncContext<'a>,
     pub(super) options: &'a Options,
     pub(super) session: &'a Session,
     pub(super) scanner: &'a Scanner<'a>,
-    /// Where objects come from; `None` where the commit is here already.
+    /// The source of the objects; `None` if the commit is in the store.
     pub(super) remote: Option<&'a dyn Source>,
-    /// The repository in words, without credentials.
+    /// The address of the repository, without credentials.
     pub(super) repository: String,
     pub(super) goal: Goal<'a>,
     pub(super) notes: Vec<StateNote>,
@@ -168,7 +168,7 @@ impl SyncPipeline<'_> {
             repository: Some(self.repository.clone()),
         };
         thread::scope(|scope| {
-            // It may cost a request, which need not be waited for before there is something to be written.
+            // In parallel, because it may cost a request, and its result is needed only before the target is written.
             let descent = self.remote.zip(self.required_ancestor(&point));
             let descent = descent.map(|(remote, last)| {
                 let commit = &commit;
@@ -210,7 +210,7 @@ impl SyncPipeline<'_> {
             if mode == SyncMode::Apply {
                 outcome::write_state(self.context, self.session, &outcome)?;
             }
-            // A check brings listings too.
+            // Also after a check, which adds trees to the store.
             repack(store);
             Ok(outcome)
         })
@@ -226,8 +226,8 @@ impl SyncPipeline<'_> {
         Ok(Planned { plan, local })
     }
 
-    /// Builds the system of the commit where that is required of it. A rollback is a person's way back from what does not
-    /// work, and is not stopped.
+    /// Builds the system of the commit, if the settings require that. A rollback is not gated, because the user requested
+    /// it to leave a commit that does not work.
     fn gate(
         &self,
         plan: &Plan,
@@ -273,7 +273,7 @@ impl SyncPipeline<'_> {
     ) -> Result<Applied, apply::Error> {
         self.context.observer.step(Step::Apply);
         let looked_at = self.scanner.since();
-        // The plan has it all, and of a large tree it is much.
+        // Frees memory: the plan has everything that is needed from here on.
         self.scanner.forget();
         let update = apply::Update {
             plan: &planned.plan,
@@ -301,7 +301,7 @@ impl SyncPipeline<'_> {
         self.session.index().map(|index| index.point.commit)
     }
 
-    /// Sets modes back that are none of ours, or reports which they are.
+    /// Resets modes that no sync writes or, without `Apply`, lists them.
     fn close_modes(&self, planned: &Planned) -> Vec<OpenMode> {
         let found = modes::find(&planned.plan, &planned.local);
         match self.options.mode {
@@ -320,7 +320,7 @@ impl SyncPipeline<'_> {
     ) -> Result<Outcome, crate::Error> {
         let Planned { plan, local } = planned;
         let (applied, written) = applied.unzip();
-        // Without an index nothing is known to be as before.
+        // Without an index, no notice counts as already reported.
         let last = match self.session.index() {
             Some(_) => SyncState::load(self.session.state())?,
             None => None,
@@ -359,10 +359,10 @@ impl SyncPipeline<'_> {
         })
     }
 
-    /// The commit that the branch moves on from, if it must be a descendant of that.
+    /// The commit that the new one must descend from, if that is required.
     ///
-    /// Another name or repository than last time starts a line of its own: going from `main` to a feature branch is no
-    /// rewind.
+    /// It is not required after a change of the reference or the repository: switching from `main` to a feature branch
+    /// is not a rewind.
     fn required_ancestor(&self, point: &SyncPoint) -> Option<CommitId> {
         let last = &self.session.index()?.point;
         let same_line = last.reference == point.reference
@@ -373,7 +373,7 @@ impl SyncPipeline<'_> {
         (is_asked && moves).then_some(last.commit)
     }
 
-    /// A branch only moves forward, or somebody has to say that it may not.
+    /// Refuses a rewind.
     fn check_descent(&self, descends: bool, point: &SyncPoint) -> Result<(), SyncError> {
         match self.session.index() {
             Some(last) if !descends => Err(SyncError::Rewind {
@@ -386,7 +386,7 @@ impl SyncPipeline<'_> {
     }
 }
 
-/// Stages an update, notes that a rebuild is still to be done, and passes the commit point.
+/// Stages an update, marks a rebuild as pending, and passes the commit point.
 pub(super) fn mark_pending_and_apply(
     context: &SyncContext<'_>,
     session: &Session,
@@ -400,7 +400,7 @@ pub(super) fn mark_pending_and_apply(
     // A system may contain the id of the commit, and another commit may have the same tree.
     let is_other_commit = before.is_some_and(|before| before != update.after.commit);
     if prepared.has_changes() || is_other_commit {
-        // Before the tree changes: a crash in between costs a rebuild that was not needed, never one that was.
+        // Before the target changes: a crash in between may cause a needless rebuild, but never skips a needed one.
         let action = context.settings.rebuild.action;
         let marked = rebuild::mark_pending(state, Some(update.after.commit), action);
         if let Err(error) = marked {
@@ -414,7 +414,7 @@ pub(super) fn mark_pending_and_apply(
     Ok(applied)
 }
 
-/// The repository, and what it says the name refers to.
+/// Opens the source and resolves the configured reference.
 fn open_and_resolve(
     settings: &Settings,
     opening: &Opening<'_>,
@@ -425,7 +425,7 @@ fn open_and_resolve(
     Ok((source, resolved))
 }
 
-/// Bounds the store. What fails here is done by the next run.
+/// Repacks the store to limit its size. After a failure, the next run does it.
 fn repack(store: &Store) {
     if let Err(error) = store.repack(KEEP.0, KEEP.1) {
         tracing::warn!(
@@ -435,16 +435,16 @@ fn repack(store: &Store) {
     }
 }
 
-/// Where a run goes.
+/// The commit that a run is to apply.
 pub(super) struct Goal<'a> {
     pub(super) resolved: ResolvedRef,
-    /// The name that is remembered for it.
+    /// The reference that is recorded for it.
     pub(super) reference: &'a str,
-    /// Edits that are put back on top of the commit, as edits.
+    /// Local edits that are put back on top of the commit.
     pub(super) edits: Edits,
 }
 
-/// A plan, and what it was made from.
+/// A plan, and the scan that it was made from.
 struct Planned {
     plan: Plan,
     local: BTreeMap<RelPath, Local>,

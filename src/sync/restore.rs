@@ -1,4 +1,4 @@
-//! Local edits put back that updates have replaced.
+//! Puts back local edits that updates have replaced.
 
 use std::collections::BTreeMap;
 
@@ -11,20 +11,20 @@ use crate::git::{BlobId, File, RelPath};
 use crate::plan::{InTheWay, Plan};
 use crate::state::StateDir;
 
-/// What was put back.
+/// The outcome of a restore.
 #[derive(Debug)]
 pub struct Restored {
-    /// Where.
+    /// The restored paths.
     pub paths: Vec<RelPath>,
-    /// Of these, where an edit of today gave way. It is kept in its turn.
+    /// Those of them where the current file was a local edit. It is kept in `undo` as well.
     pub displaced: Vec<RelPath>,
-    /// What applying reported.
+    /// The result of applying.
     pub applied: Applied,
-    /// What was found and mended in the state directory.
+    /// Notes about the state directory.
     pub notes: Vec<StateNote>,
 }
 
-/// Replaced edits: what they were, the update that has kept each, and the bytes.
+/// Replaced edits: the file at each path, and the contents by id.
 #[derive(Debug, Default)]
 pub(super) struct Edits {
     pub(super) files: BTreeMap<RelPath, File>,
@@ -32,7 +32,7 @@ pub(super) struct Edits {
 }
 
 impl Edits {
-    /// Adds those of an update that are at `wanted` paths and not there yet.
+    /// Adds the edits of an update at `wanted` paths that have none yet.
     pub(super) fn add(
         &mut self,
         state: &StateDir,
@@ -53,10 +53,10 @@ impl Edits {
     }
 }
 
-/// Puts local edits back that updates have replaced: at each of `paths`, and below, the newest of them. No path is
-/// every path.
+/// Puts back local edits that updates have replaced: the newest at each path in or below `paths`, or at all paths if it
+/// is empty.
 ///
-/// The commit that the target is at stays the same; what is put back is a local edit again.
+/// The commit of the target does not change; the restored files are local edits again.
 pub fn restore(
     context: &SyncContext<'_>,
     options: &Options,
@@ -77,7 +77,7 @@ pub fn restore(
         .index()
         .filter(|_| missing.is_none() && !files.is_empty())
     else {
-        // It may be in one that cannot be read.
+        // It may be in an update whose record cannot be read.
         if let Some(id) = damaged.first() {
             undo::load(session.state(), *id)?;
         }
@@ -113,7 +113,7 @@ pub fn restore(
     })
 }
 
-/// The error that says where the bytes are.
+/// The error, with the path of the kept content.
 fn in_the_way(state: &StateDir, kept: &[Transaction], what: &InTheWay) -> SyncError {
     let places = kept.iter().filter_map(|update| {
         let mut edited = update.changes.iter().filter(|change| change.edited);

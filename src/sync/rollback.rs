@@ -1,8 +1,8 @@
-//! Back to an earlier commit, and edits back to where they were: ordinary transactions, without the network.
+//! Rollback to an earlier commit, with the local edits of that time: one transaction, without the network.
 //!
-//! What an update replaced is in `undo/`; the commits are in the store. A rollback plans from what is there now to the
-//! earlier commit by the same three-way rules as any sync, and puts the local edits back that the undone updates had
-//! replaced. It can be undone like any other update.
+//! The files that an update replaced are in `undo/`; the commits are in the store. A rollback plans from the current
+//! target to the earlier commit by the same three-way rules as a sync, and puts back the local edits that the undone
+//! updates replaced. It can be undone like any other update.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use crate::apply::{self, Transaction, TxId};
 use crate::source::{self, RefKind, ResolvedRef};
 use crate::state::StateDir;
 
-/// The updates that are kept, newest first. One whose record is damaged or missing is left out and reported.
+/// The recorded updates, newest first, and the ids of those whose record is damaged or missing.
 pub fn history(state: &StateDir) -> Result<(Vec<Transaction>, Vec<TxId>), undo::Error> {
     let mut kept = Vec::new();
     let mut damaged = Vec::new();
@@ -40,7 +40,7 @@ pub fn rollback(
     let (kept, damaged) = history(session.state())?;
     let found = undone(&kept, back);
     let oldest = found.as_ref().ok().and_then(|undone| undone.last());
-    // What such an update did is not known: neither how to undo it, nor whether it is one of those that count.
+    // Without its record, such an update cannot be undone, and whether it changed the commit is not known.
     let between = |id: &&TxId| oldest.is_none_or(|oldest| **id > oldest.id);
     if let Some(id) = damaged.iter().find(between) {
         undo::load(session.state(), *id)?;
@@ -53,7 +53,7 @@ pub fn rollback(
         return Err(SyncError::NoSuchUpdate(back.clone()).into());
     };
     let mut edits = Edits::default();
-    // As they were before the oldest of the updates.
+    // The edits as they were before the oldest of the updates.
     for update in undone.iter().rev() {
         edits.add(session.state(), update, |_| true)?;
     }
@@ -90,7 +90,8 @@ pub fn rollback(
         return go_back();
     }
     let before = Hold::load(session.state())?;
-    // Before the tree changes: a crash in between holds a commit too many, never lets the bad one come back.
+    // Before the target changes: after a crash in between, a commit may be held needlessly, but the bad one is not
+    // applied again.
     let left = undone.iter().map(|update| update.after.commit);
     let left = left.chain(session.index().map(|index| index.point.commit));
     let hold = Hold::after(before.clone(), left, &point, session.index());
@@ -102,7 +103,7 @@ pub fn rollback(
     outcome
 }
 
-/// The updates to be undone, newest first; the last one began at where it goes back to.
+/// The updates to undo, newest first; the last one started at the commit to return to.
 fn undone<'a>(kept: &'a [Transaction], back: &Back) -> Result<&'a [Transaction], SyncError> {
     let moves = |transaction: &Transaction| {
         let before = transaction.before.as_ref();

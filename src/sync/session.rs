@@ -1,4 +1,4 @@
-//! What a run holds while it runs: the lock, the state, the store and the pinned target.
+//! The local resources of a run: the lock, the state directory, the object store and the target.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -14,8 +14,8 @@ use crate::objects::Store;
 use crate::scan::{Belief, Scanner};
 use crate::state::{Found, Index, StateDir};
 
-/// Everything local a run works with, opened in the order that makes it safe: the lock before anything is read that
-/// another run could be changing, recovery before anything is compared.
+/// The local resources of a run, opened in a safe order: the lock before anything is read that another run could
+/// change, and recovery before anything is compared.
 #[derive(Debug)]
 pub struct Session {
     // Fields are dropped in this order: the lock last.
@@ -31,31 +31,31 @@ pub struct Session {
     _lock: RunLock,
 }
 
-/// What the index has.
+/// The index, and a note if it was damaged.
 #[derive(Debug)]
 struct LoadedIndex {
     index: Option<Index>,
     note: Option<StateNote>,
 }
 
-/// Something about the state that the user should know.
+/// A note to the user about the state directory or the reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StateNote {
-    /// The index was damaged and put aside: this run goes by the rules of a first one.
+    /// The index was damaged and put aside here: this run is treated as the first one.
     IndexSetAside(std::path::PathBuf),
     /// The record of an interrupted update was damaged and put aside here.
     RecordSetAside(std::path::PathBuf),
-    /// The object store was damaged and mended.
+    /// The object store was damaged and rebuilt.
     StoreRebuilt,
     /// The branch is still at the commit that was rolled back from.
     Held(crate::git::CommitId),
-    /// The repository was read from this address, and not from the one that is set.
+    /// The repository was read from this address instead of the configured one.
     Moved(crate::source::Moved),
-    /// The name is that of a branch and of a tag; the branch was taken.
+    /// The name refers to a branch and to a tag; the branch was used.
     BranchAndTag(String),
-    /// Files were written in place of others.
+    /// Files were written that are placeholders for others.
     StandIns {
-        /// For what.
+        /// The kind of placeholder.
         kind: super::StandIn,
         /// How many.
         files: u64,
@@ -63,20 +63,20 @@ pub enum StateNote {
 }
 
 impl Session {
-    /// Opens everything, and finishes or undoes what an earlier run left unfinished.
+    /// Opens everything, recovers an unfinished transaction of an earlier run, and loads the index.
     pub fn begin(context: &SyncContext<'_>, wait: Duration) -> Result<Self, crate::Error> {
         let session = Self::open(context, wait)?;
         session.load()?;
         Ok(session)
     }
 
-    /// As [`begin`](Self::begin), but for the index: reading that of a large target takes as long as a packet takes to
-    /// the server. [`load`](Self::load) is to follow.
+    /// Like [`begin`](Self::begin), but without the index, so that a large index can be read while the server responds.
+    /// [`load`](Self::load) must follow.
     pub(super) fn open(context: &SyncContext<'_>, wait: Duration) -> Result<Self, crate::Error> {
         let settings = context.settings;
         let target = Target::open_or_absent(&settings.target)?;
         let state = StateDir::open(&settings.state_dir)?;
-        // Before the lock, for it leaves a line there, and after it, for it may have been waited for.
+        // Before locking, which writes to the directory, and again after it, because it may have waited.
         state.refuse_other(&settings.target)?;
         let lock = RunLock::acquire(&state, wait, context.interrupt)?;
         state.refuse_other(&settings.target)?;
@@ -108,7 +108,7 @@ impl Session {
         Ok(())
     }
 
-    /// The pinned target.
+    /// The target, opened once.
     #[must_use]
     pub fn target(&self) -> &Target {
         &self.target
@@ -126,13 +126,13 @@ impl Session {
         &self.store
     }
 
-    /// What we wrote last, where that is known.
+    /// The index of the last sync, if there is one.
     #[must_use]
     pub fn index(&self) -> Option<&Index> {
         self.index.get()?.index.as_ref()
     }
 
-    /// The tree of what we wrote last, proven out of the store, where that is known and there.
+    /// The tree of the last sync, read from the store and proven; `None` if it is not there.
     pub(super) fn last_tree(&self) -> Option<Tree> {
         let bounds = Bounds {
             entries: self.entries,
@@ -141,13 +141,13 @@ impl Session {
         Tree::walk(self.index()?.point.tree, bounds, read).ok()
     }
 
-    /// What was finished or undone of an earlier run.
+    /// What recovery finished or undid of an earlier run.
     #[must_use]
     pub fn recovered(&self) -> Option<&Recovered> {
         self.recovered.as_ref()
     }
 
-    /// What was found and mended.
+    /// What was found damaged and was repaired.
     #[must_use]
     pub fn notes(&self) -> Vec<StateNote> {
         let rebuilt = self.store.was_rebuilt().then_some(StateNote::StoreRebuilt);
@@ -160,7 +160,8 @@ impl Session {
             .collect()
     }
 
-    /// A scanner over the target that believes the index: all of it that git would believe, or just size and time.
+    /// A scanner of the target that trusts the index if a file's metadata is unchanged: all that git compares, or only
+    /// size and time.
     #[must_use]
     pub fn scanner(&self, size_and_time: bool) -> Scanner<'_> {
         let belief = if size_and_time {

@@ -1,7 +1,8 @@
-//! Files that stand in the repository for others: pointers of git LFS, and what git-crypt has encrypted.
+//! Detects placeholders: files that are in the repository instead of others, namely git LFS pointers and files that
+//! git-crypt has encrypted.
 //!
-//! They are written as they are, which is seldom what somebody wants of them and shows far from here. They are known by
-//! how they begin, which is checked where their content is read anyway: as it is written.
+//! They are written unchanged, which is seldom intended and causes errors elsewhere, so they are reported. They are
+//! recognized by their first bytes, when their content is read to be written.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -12,7 +13,7 @@ use crate::git::BlobId;
 use crate::plan::Plan;
 use crate::threads;
 
-/// What a file is written in place of.
+/// The kind of a placeholder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StandIn {
@@ -23,9 +24,9 @@ pub enum StandIn {
 }
 
 impl StandIn {
-    /// The first line of a pointer, and the bound of its size: `docs/spec.md` of git LFS.
+    /// The first line of a pointer, and its maximum size: `docs/spec.md` of git LFS.
     const LFS: (&'static [u8], usize) = (b"version https://git-lfs.github.com/spec/v1\n", 1024);
-    /// How git-crypt begins each file: `ENCRYPTED_FILE_HEADER` of its `commands.cpp`.
+    /// The first bytes of a file that git-crypt has encrypted: `ENCRYPTED_FILE_HEADER` of its `commands.cpp`.
     const GIT_CRYPT: &'static [u8] = b"\0GITCRYPT\0";
 
     fn of(content: &[u8]) -> Option<Self> {
@@ -40,7 +41,7 @@ impl StandIn {
     }
 }
 
-/// Content, and what was seen of it as it was read.
+/// Content that records which placeholders were read from it.
 pub(super) struct ObservedContent<'a> {
     content: &'a dyn Content,
     stand_ins: Mutex<BTreeMap<BlobId, StandIn>>,
@@ -54,7 +55,7 @@ impl<'a> ObservedContent<'a> {
         }
     }
 
-    /// A note for each kind that the plan has written.
+    /// A note for each kind of placeholder that the plan has written.
     pub(super) fn notes(&self, plan: &Plan) -> Vec<StateNote> {
         let seen = threads::lock(&self.stand_ins);
         let mut counts = BTreeMap::new();
