@@ -63,36 +63,36 @@ pub trait Content: Sync {
     }
 }
 
-/// What was done.
+/// The result of an update.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Applied {
-    /// The transaction; `None` where no file had to change.
+    /// The transaction; `None` if no file had to change.
     pub id: Option<TxId>,
     /// Files and symlinks that were written.
     pub written: u64,
     /// Files and symlinks that were removed.
     pub deleted: u64,
-    /// Edits that came while the update was applied; the run ends with exit code 8 where there are any.
+    /// Edits made while the update was applied; if there are any, the run ends with exit code 8.
     pub late: Vec<Late>,
 }
 
-/// An edit that came while an update was applied.
+/// An edit that was made while an update was applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Late {
-    /// Where.
+    /// The path.
     pub path: RelPath,
-    /// What became of it.
+    /// How it was resolved.
     pub fate: Fate,
 }
 
-/// What became of a late edit.
+/// How a late edit was resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
     /// The commit's content is in place, and the edit was kept here.
     KeptAside(PathBuf),
-    /// The edit is in place; at the next sync it is a local edit like any other.
+    /// The edit is in place, and is an ordinary local edit at the next sync.
     InPlace,
-    /// Something else than a directory stands above the path, so the commit's content could not be put there.
+    /// A parent of the path is not a directory, so the commit's content could not be written.
     Blocked,
 }
 
@@ -118,7 +118,7 @@ pub struct Prepared<'a> {
     update: &'a Update<'a>,
     interrupt: &'a AtomicBool,
     on_progress: OnProgress<'a>,
-    /// `None` where no file has to change.
+    /// `None` if no file has to change.
     staged: Option<StagedUpdate>,
 }
 
@@ -127,7 +127,7 @@ struct StagedUpdate {
     transaction: Transaction,
     staging: Staging,
     record: recover::RecordDirectory,
-    /// Whether the target was made for it.
+    /// Whether the target directory was created for this update.
     made: bool,
 }
 

@@ -1,11 +1,11 @@
-//! Whether this machine is healthy: the checks of `[health]`, one after the other.
+//! Checks whether this machine is healthy: the checks of `[health]`, one after the other.
 //!
 //! First the checks of the settings in the order of their names, then `remote`, and `units` last, so that a unit that
-//! fails late is seen. A check that fails is tried again until the time of all of them is over; each is tried at least
-//! once, and each is in the report. A check that has passed is not asked again.
+//! fails late is seen. A check that fails is retried until the common time limit is over; each is tried at least
+//! once, and each is in the report. A check that has passed is not repeated.
 //!
-//! Limits: the checks run beside the machine's own work and know only what they ask. A unit that fails after the last
-//! try is not seen. A try that has begun may take its own time beyond that of the run.
+//! Limits: the checks run while the machine works, and detect only what they test. A unit that fails after the last try
+//! is not detected. A try that has begun may exceed the common time limit by its own.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ use probe::{Attempt, ProbeContext};
 const PAUSE: Duration = Duration::from_secs(2);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(15);
-/// What the programs of checks get of the caller's environment: how the network is reached, and the language.
+/// The variables that the programs of checks inherit: for network access, and for the language.
 const PASSED: &[&str] = &[
     "ALL_PROXY",
     "HTTPS_PROXY",
@@ -50,7 +50,7 @@ const PASSED: &[&str] = &[
     "no_proxy",
 ];
 
-/// What the checks are done with.
+/// The input of the checks.
 #[derive(Clone, Copy)]
 pub struct HealthContext<'a> {
     /// The settings: `health`, and for `remote` those of the repository.
@@ -63,39 +63,39 @@ pub struct HealthContext<'a> {
     pub interrupt: &'a Interrupt,
 }
 
-/// How every check went.
+/// The results of all checks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HealthReport {
     /// Each check, in the order in which they were done.
     pub checks: Vec<CheckResult>,
 }
 
-/// How a check went.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CheckResult {
     /// Its name.
     pub name: String,
-    /// What was asked.
+    /// The kind of the check.
     pub kind: CheckKind,
     /// Whether the last try passed.
     pub passed: bool,
     /// How often it was tried.
     pub tries: u32,
-    /// How long that took, with the pauses.
+    /// How long all tries took, including the pauses.
     pub seconds: u64,
     /// Why the last try failed, in one line.
     pub cause: Option<String>,
-    /// The last lines of what the program, or the units that failed, have printed.
+    /// The last lines of output of the program or of the failed units.
     pub lines: Vec<String>,
 }
 
-/// What a check asks.
+/// The kind of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CheckKind {
     /// A program.
     Command,
-    /// An address of HTTP.
+    /// An HTTP address.
     Url,
     /// A port.
     Tcp,
@@ -157,7 +157,7 @@ impl HealthReport {
         self.checks.iter().all(|check| check.passed)
     }
 
-    /// The error that this report is, where the machine is not healthy.
+    /// The report, or an error if the machine is not healthy.
     pub fn into_result(self) -> Result<Self, Error> {
         if self.is_healthy() {
             Ok(self)
@@ -167,9 +167,9 @@ impl HealthReport {
     }
 }
 
-/// Runs every check. With a baseline, a unit that had failed before is no failure of `units`.
+/// Runs every check. A unit that had already failed in the baseline does not fail the check `units`.
 ///
-/// Whatever fails is in the report; the error is that a signal asked to stop.
+/// Failures are in the report; the only error is an interrupt by a signal.
 pub fn run(context: &HealthContext<'_>, baseline: &Baseline) -> Result<HealthReport, Error> {
     let health = &context.settings.health;
     let environment = environment(context.env);

@@ -1,4 +1,4 @@
-//! What can go wrong while the target is changed.
+//! The errors of applying an update.
 
 use std::path::PathBuf;
 
@@ -21,14 +21,14 @@ pub type ContentError = Box<dyn std::error::Error + Send + Sync>;
 /// was.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Error {
-    /// A signal came before the commit point.
+    /// A signal arrived before the commit point.
     #[error("stopped by a signal")]
     #[diagnostic(
         code(hyper_sync::apply::interrupted),
         help("nothing was written; run again")
     )]
     Interrupted,
-    /// The target is not any more what the plan was made from.
+    /// The target has changed since the plan was made.
     #[error("the target changed while the update was prepared: {}", listed(.paths))]
     #[diagnostic(
         code(hyper_sync::apply::stale),
@@ -98,7 +98,7 @@ pub enum Error {
         /// How many there are.
         free: Amount,
     },
-    /// A file system that can do neither of the ways to replace a file without losing one.
+    /// The file system supports neither way to replace a file without losing an edit.
     #[error("the file system of `{}` can neither exchange files nor link them", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::apply::unsupported_file_system),
@@ -124,7 +124,7 @@ pub enum Error {
         /// The other.
         second: String,
     },
-    /// Something that is not ours has the name of the staging directory.
+    /// A file or directory of somebody else has the name of the staging directory.
     #[error("`{}` is in the way of the staging directory", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::apply::staging_blocked),
@@ -136,7 +136,7 @@ pub enum Error {
         /// Where.
         path: PathBuf,
     },
-    /// The content of a file is not to be had.
+    /// The content of a file is not available.
     #[error("the content {id} of `{path}` is not in the store")]
     #[diagnostic(
         code(hyper_sync::apply::content),
@@ -173,7 +173,7 @@ pub enum Error {
         #[source]
         source: Box<Error>,
     },
-    /// Recovery would have to guess.
+    /// Recovery cannot determine what to do.
     #[error("an unfinished update cannot be finished: {}", .problem)]
     #[diagnostic(
         code(hyper_sync::apply::needs_person),
@@ -228,7 +228,7 @@ impl Error {
 /// Why an unfinished update cannot be finished.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoveryProblem {
-    /// The record holds what no run of hyper-sync writes.
+    /// The record has content that hyper-sync never writes.
     #[error("its record is not one that hyper-sync writes")]
     Record,
     /// The record is about another directory.

@@ -1,4 +1,4 @@
-//! What is at a path now, hashed.
+//! Inspects and hashes what is at a path.
 
 use std::fs;
 use std::io::{self, Read};
@@ -91,7 +91,7 @@ pub(super) fn content(directory: &Directory, name: &str) -> Result<Option<BlobId
     let failure = |error| Failure::from_io("read", &directory.path().join(name), error);
     match directory.stat(name)?.map(|stat| stat.kind) {
         Some(FileKind::File) => {
-            // Written to while it is read, it is another size than it was.
+            // It was written to while it was read, so its size differs.
             for _ in 0..ATTEMPTS {
                 let Some((mut file, stat)) = directory.open_file(name)? else {
                     return Ok(None);

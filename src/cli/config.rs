@@ -57,7 +57,7 @@ impl Arguments {
     }
 }
 
-/// Where the origins stand, unless a value is longer.
+/// The column of the origins, unless a value is longer.
 const COLUMN: usize = 44;
 
 /// Every setting with its origin, and where the token is.
@@ -72,7 +72,7 @@ fn show(resolved: &ResolvedSettings, env: &Env, report: &mut Report) {
     }
 }
 
-/// Where the token would be taken from, in words; never what it is.
+/// A description of where the token is read from; never the token itself.
 fn token(settings: &Settings, env: &Env) -> String {
     let Some(search) = TokenSearch::of(settings, env) else {
         return "none is used, the repository is not read over HTTP".to_owned();
@@ -84,8 +84,8 @@ fn token(settings: &Settings, env: &Env) -> String {
     }
 }
 
-/// Whether a file is right: as it would be read by root, for that is who runs an update, and without the
-/// environment, because the machine that checks it is not the one that uses it.
+/// Checks a file as root would read it, because updates run as root, and without the environment, because the file may
+/// be checked on another machine than the one that uses it.
 fn check(path: Option<&Path>, env: &Env, report: &mut Report) -> Result<(), Error> {
     let file = match path {
         Some(path) => Some(ConfigFile::read(path, env, Origin::Flag("FILE"))?),

@@ -108,7 +108,7 @@ type Difference = (RelPath, Option<Side>, Option<Side>);
 
 /// The differences, and the paths of files that changed while they were inspected.
 ///
-/// Without `wanted`: from the last commit to what is here. With it: from what is here to what a sync would make of it.
+/// Without `wanted`: from the last commit to the current files. With it: from these to the result of a sync.
 fn differences(
     session: &Session,
     scanner: &Scanner<'_>,
@@ -160,7 +160,7 @@ fn differences(
     } else {
         let mut base = session.index().map(Index::base).unwrap_or_default();
         let mut edits = scanner.edits(&base, &settings.executable)?;
-        // What stood here before and stays is as much of a difference to the commit; what is not there is none yet.
+        // A file that was here before and was kept differs from the commit too; a missing one is not a difference.
         let others = never_ours(session, settings);
         let here_before = scanner.edits(&others, &settings.executable)?.into_iter();
         edits.extend(here_before.filter(|(_, local)| *local != Local::Missing));
@@ -178,7 +178,7 @@ fn differences(
     Ok((found, changing))
 }
 
-/// What each path that a sync would change would become. Where local edits would stop it, this is what they stop.
+/// The files that a sync would write, by path, including those that local edits would stop.
 fn after_sync(
     settings: &Settings,
     run: &mut Run<'_>,

@@ -27,7 +27,7 @@ pub(super) struct Arguments {}
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Document<'a> {
-    /// Goes up when a field changes its meaning.
+    /// Incremented when a field changes its meaning.
     schema: u32,
     healthy: bool,
     #[serde(flatten)]
@@ -42,7 +42,7 @@ impl CliCommand for Arguments {
         false
     }
 
-    /// Takes no lock and writes nothing: it may be asked while an update runs.
+    /// Takes no lock and writes nothing, so it can run during an update.
     fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
         let runner = SystemRunner::new(run.interrupt.clone(), report::pass_through()).grace(GRACE);
         let context = HealthContext {
@@ -71,7 +71,7 @@ impl CliCommand for Arguments {
     }
 }
 
-/// The units that had failed before the running system was activated; none where that is not remembered.
+/// The units that had failed before the running system was activated; none if they were not recorded.
 fn baseline(settings: &Settings) -> Result<Baseline, Error> {
     let Some(state) = StateDir::find(&settings.state_dir, &settings.target)? else {
         return Ok(Baseline::default());

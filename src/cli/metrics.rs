@@ -12,10 +12,10 @@ use crate::settings::Settings;
 use crate::state::{self, Index, StateDir};
 use crate::text::with_causes;
 
-/// How long a run that has begun since is waited for.
+/// How long to wait for a run that has started since.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Writes them where `metrics_file` is set. An error is reported, and is not a failure of the run.
+/// Writes the metrics if `metrics_file` is set. An error is reported, but does not fail the run.
 pub(super) fn write(ended: &Result<Exit, Error>, settings: &Settings, run: &mut Run<'_>) {
     let Some(path) = &settings.metrics_file else {
         return;
@@ -42,7 +42,7 @@ fn attempt(path: &Path, exit: Exit, settings: &Settings, run: &Run<'_>) -> Resul
     state.refuse_other(&settings.target)?;
     let _lock = RunLock::acquire(&state, PATIENCE, run.interrupt)?;
     let index = Index::load(&state)?.whole();
-    // What cannot be read now is left out; the run has reported why.
+    // Values that cannot be read are left out; the run has reported why.
     let edits = |index| status::edits(settings, index).ok();
     let local_edits = index.as_ref().and_then(edits);
     let run = metrics::RunMetrics {

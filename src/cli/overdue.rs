@@ -25,7 +25,7 @@ use crate::text::with_causes;
 #[derive(Args)]
 pub(super) struct Arguments {}
 
-/// How long a run that has begun since is waited for.
+/// How long to wait for a run that has started since.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl CliCommand for Arguments {
@@ -58,7 +58,7 @@ impl CliCommand for Arguments {
 
 /// How the sync of a run ended, as far as it shows whether the repository was reached.
 enum Sync<'a> {
-    /// It ended well.
+    /// It succeeded.
     Done,
     /// The network or a rate limit ended it.
     Unreached(Exit, &'a Error),
@@ -80,7 +80,7 @@ impl<'a> Sync<'a> {
     }
 }
 
-/// Remembers how the sync of a run has ended. What goes wrong here is reported, and is not a failure of the run.
+/// Records how the sync of a run ended. An error is reported, but does not fail the run.
 pub(super) fn remember(ended: &Result<Exit, Error>, settings: &Settings, run: &mut Run<'_>) {
     let Some(sync) = Sync::of(ended, &run.progress) else {
         return;
@@ -97,12 +97,12 @@ fn attempt(sync: &Sync<'_>, settings: &Settings, run: &Run<'_>) -> Result<(), Er
     let Some(state) = StateDir::find(&settings.state_dir, &settings.target)? else {
         return Ok(());
     };
-    // As nearly always, and then nothing is to be done.
+    // The usual case: nothing to record.
     if matches!(sync, Sync::Done) && Unreached::load(&state)?.is_none() {
         return Ok(());
     }
     let _lock = match RunLock::acquire(&state, PATIENCE, run.interrupt) {
-        // Another run is active, and remembers how it ends itself.
+        // Another run is active, and will record its own result.
         Err(lock::Error::Busy { .. } | lock::Error::Interrupted) => return Ok(()),
         lock => lock?,
     };

@@ -1,4 +1,4 @@
-//! Paths in the target, as a person types them: relative to it, absolute, or `.` for all of it.
+//! Paths in the target as command-line arguments: relative to it, absolute, or `.` for all of it.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ pub(super) enum TargetPath {
     Everything,
     /// A path relative to it.
     Below(RelPath),
-    /// A path from the root; whether it is in the target shows when that is known.
+    /// An absolute path; whether it is in the target is checked when the target is known.
     Absolute(PathBuf),
 }
 
@@ -43,7 +43,7 @@ pub(super) fn resolve(places: &[TargetPath], target: &Path) -> Result<Vec<RelPat
                     target: target.to_owned(),
                 };
                 let below = path.strip_prefix(target).map_err(|_| outside())?;
-                // Put together again without what means nothing, such as a slash at the end.
+                // Normalized: without redundant parts such as a trailing slash.
                 let below: PathBuf = below.components().collect();
                 if below.as_os_str().is_empty() {
                     return Ok(Vec::new());

@@ -35,7 +35,7 @@ pub(super) struct Arguments {
     boot_first: bool,
 }
 
-/// What decides how a rebuild is done.
+/// The options of a rebuild.
 #[derive(Args, Default)]
 pub(super) struct Activation {
     /// What to do with the system that is built [default: switch]
@@ -50,7 +50,7 @@ pub(super) struct Activation {
 }
 
 impl Activation {
-    /// What is to be done now. The setting stays what is wanted in the end, also by the timer.
+    /// The action of this run. The setting remains the action that later runs complete, also those of the timer.
     pub(super) fn action(&self, settings: &Settings) -> Action {
         self.rebuild_action.unwrap_or(settings.rebuild.action)
     }
@@ -66,7 +66,7 @@ const TIMER: &str = "hyper-sync.timer";
 /// How long to wait for a sync that is running.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How a rebuild came about, and what follows from that.
+/// Why a rebuild is run, and what follows from that.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RebuildPolicy {
     action: Action,
@@ -99,7 +99,7 @@ impl RebuildPolicy {
     fn of(args: &Arguments, settings: &Settings) -> Self {
         let action = args.activation.action(settings);
         if !args.if_pending {
-            // A person who requests a rebuild may have changed something that no key covers.
+            // Before a requested rebuild, something may have changed that the key does not cover.
             return Self {
                 action,
                 repeat: Repeat::Build,
@@ -114,7 +114,7 @@ impl RebuildPolicy {
                 action
             },
             repeat: Repeat::IfNeeded,
-            // So does the unit ask, and nobody inspects what it does.
+            // The unit runs it this way, and nobody reads its output.
             timer: (!args.activation.allow_self_removal).then_some(TIMER),
             retry: args.activation.retry,
         }
@@ -192,7 +192,7 @@ pub(super) fn rebuild(
     Ok(outcome)
 }
 
-/// After a sync that no rebuild follows: a rebuild by hand is to find the new tree.
+/// After a sync without a rebuild: updates the lock file, so that a manual rebuild uses the new tree.
 pub(super) fn refresh_lock(settings: &Settings, run: &mut Run<'_>) -> Result<(), Error> {
     let state = StateDir::open(&settings.state_dir)?;
     let _lock = match RunLock::acquire(&state, PATIENCE, run.interrupt) {
@@ -251,7 +251,7 @@ pub(super) fn with_request<T>(
     Ok(act(&request, &Machine::here(), run.env, &runner))
 }
 
-/// The commit the tree is at.
+/// The commit of the target.
 pub(super) fn commit(state: &StateDir) -> Result<Option<CommitId>, Error> {
     let index = Index::load(state)?.whole();
     Ok(index.map(|index| index.point.commit))

@@ -29,7 +29,7 @@ pub(super) struct Arguments {
     expired: bool,
 }
 
-/// How long the run of the trial may take to release the lock. Its time is over when systemd starts this.
+/// How long the run of the trial may take to release the lock. Its time limit is over when systemd starts this command.
 const WAIT: Duration = Duration::from_secs(10);
 
 impl CliCommand for Arguments {

@@ -62,7 +62,7 @@ struct Document {
     active: bool,
 }
 
-/// A file of ours that is not as we wrote it.
+/// A managed file that is not as it was written last.
 #[derive(Serialize)]
 pub(super) struct Edit {
     path: RelPath,
@@ -93,7 +93,7 @@ impl CliCommand for Arguments {
 pub(super) fn warn_of_other_owner(settings: &Settings, run: &mut Run<'_>) {
     let owner = Directory::open_following(&settings.target, Faults::default())
         .and_then(|directory| directory.own_stat());
-    // What cannot be inspected belongs to nobody that could be named.
+    // The owner of a target that cannot be inspected is not known.
     if let Ok(Stat { uid, .. }) = owner
         && uid != rustix::process::geteuid().as_raw()
     {
@@ -185,7 +185,7 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
     Ok(document)
 }
 
-/// Files of ours that are not as we wrote them.
+/// Managed files that are not as they were written last.
 pub(super) fn edits(settings: &Settings, index: &Index) -> Result<Vec<Edit>, Error> {
     let target = Target::open_or_absent(&settings.target)?;
     let scanner = Scanner::new(&target, Some(index), Belief::Unchanged);
@@ -202,7 +202,7 @@ pub(super) fn edits(settings: &Settings, index: &Index) -> Result<Vec<Edit>, Err
     Ok(edits.collect())
 }
 
-/// Files that the commit has and that were never ours: they stood here before, and the last sync let them stay.
+/// Files that the commit has and that were never managed: they existed before, and the last sync kept them.
 fn kept(settings: &Settings, index: &Index, last: Option<&SyncState>) -> Result<Vec<Kept>, Error> {
     let target = Target::open_or_absent(&settings.target)?;
     let mut kept = Vec::new();
@@ -317,7 +317,7 @@ impl OutputLines {
         }
     }
 
-    /// What is still to be done, and what is not to be.
+    /// The pending rebuild, the hold and other open states.
     fn waits(&mut self, document: &Document) {
         if let Some(trial) = &document.trial {
             let until = trial.until;

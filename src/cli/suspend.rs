@@ -42,7 +42,7 @@ pub(super) struct Arguments {
 #[derive(Args)]
 pub(super) struct ResumeArguments {}
 
-/// 365 days: who wants none for longer disables the timer.
+/// 365 days; to stop updates for longer, disable the timer.
 const LENGTH_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 fn parse_length(text: &str) -> Result<Duration, String> {
@@ -63,7 +63,7 @@ fn parse_reason(text: &str) -> Result<String, String> {
     }
 }
 
-/// A suspension as JSON has it; its text is for a line.
+/// A suspension, for JSON and as text on one line.
 #[derive(Serialize)]
 pub(super) struct Shown {
     since: Option<Timestamp>,
@@ -137,18 +137,18 @@ struct Document {
 struct ResumeDocument {
     /// Goes up when a field changes its meaning.
     schema: u32,
-    /// Always null: there is none any more.
+    /// Always null, because there is no suspension any more.
     suspended: Option<Shown>,
     /// The suspension that was ended; null if there was none.
     ended: Option<Shown>,
-    /// The commits that are held after a rollback all the same.
+    /// The commits that stay held after a rollback.
     held: Vec<CommitId>,
 }
 
 const SCHEMA: u32 = 1;
 
 impl CliCommand for Arguments {
-    /// The metrics are written here: their lock would be waited for.
+    /// Writes the metrics itself, because otherwise it would wait for their lock.
     fn may_change(&self) -> bool {
         false
     }
@@ -263,7 +263,7 @@ fn check(settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
     Ok(Exit::Failure)
 }
 
-/// Who started a run.
+/// How a run was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Starter {
     /// A unit, on its timer or by hand.
@@ -273,14 +273,14 @@ pub(super) enum Starter {
 }
 
 impl Starter {
-    /// By the option that the units give.
+    /// Determined by the option that the units pass.
     pub(super) const fn unit_if(option: bool) -> Self {
         if option { Self::Unit } else { Self::Person }
     }
 }
 
-/// Whether a suspension ends this run before it does anything, and prints that; a run of a person goes on, with a note.
-/// A suspension that is over is removed.
+/// Whether a suspension ends this run before it does anything, which is printed; a run that a user started continues,
+/// with a note. An expired suspension is removed.
 pub(super) fn ends_run(
     starter: Starter,
     settings: &Settings,

@@ -1,4 +1,4 @@
-//! How the checks can end otherwise than well.
+//! The errors of the health checks.
 
 use miette::Diagnostic;
 
@@ -6,10 +6,10 @@ use super::{CheckResult, HealthReport};
 use crate::exit::Exit;
 use crate::text;
 
-/// The machine is not healthy, or that is not known.
+/// The machine is not healthy, or the checks were interrupted.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Error {
-    /// Checks have failed until the time was over.
+    /// Checks failed until the time limit was over.
     #[error("{}", unhealthy(.report))]
     #[diagnostic(
         code(hyper_sync::health::unhealthy),
@@ -18,10 +18,10 @@ pub enum Error {
         )
     )]
     Unhealthy {
-        /// How every check went.
+        /// The results of all checks.
         report: HealthReport,
     },
-    /// A signal came first.
+    /// A signal interrupted the checks.
     #[error("stopped before all health checks were done")]
     #[diagnostic(
         code(hyper_sync::health::interrupted),
@@ -31,7 +31,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit code of a run that it ends.
+    /// The exit code of a run that ends with this error.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {

@@ -16,20 +16,20 @@ use crate::source::http::{self, Client};
 use crate::source::{self, Opening};
 use crate::text::with_causes;
 
-/// How many of the last lines are kept of what a program has printed.
+/// How many of the last lines of a program's output are kept.
 const LINES: usize = 10;
-/// How many units' last lines are shown.
+/// For how many units the last lines are shown.
 const UNITS: usize = 5;
 /// How often a wait checks for a signal.
 const TICK: Duration = Duration::from_millis(100);
-/// A name that no repository must have: only that it is asked for matters.
+/// A reference that need not exist: the check only tests whether the server responds.
 const ANY_REF: &str = "HEAD";
 
-/// How a try ended.
+/// The result of a try.
 pub(super) enum Attempt {
     Passed,
     Failed(Failure),
-    /// A signal asked to stop.
+    /// A signal interrupted it.
     Interrupted,
 }
 
@@ -37,7 +37,7 @@ pub(super) enum Attempt {
 pub(super) struct Failure {
     /// In one line.
     pub(super) cause: String,
-    /// The last lines of what was printed.
+    /// The last lines of output.
     pub(super) lines: Vec<String>,
 }
 
@@ -54,7 +54,7 @@ impl Attempt {
     }
 }
 
-/// A question to a host that did not go well.
+/// An error of a request to a host.
 impl From<source::Error> for Attempt {
     fn from(error: source::Error) -> Self {
         match error {
@@ -64,7 +64,7 @@ impl From<source::Error> for Attempt {
     }
 }
 
-/// What every try needs.
+/// The input of every try.
 pub(super) struct ProbeContext<'a> {
     pub(super) context: &'a HealthContext<'a>,
     pub(super) environment: &'a Environment,
@@ -119,7 +119,7 @@ impl ProbeContext<'_> {
         Attempt::with_lines(cause, last.iter().map(|&line| line.to_owned()).collect())
     }
 
-    /// Whether an address answers with the status that is expected. Its body is not read, and no redirect is followed.
+    /// Whether an address responds with the expected status. Its body is not read, and redirects are not followed.
     fn url(&self, url: &str, expected: Option<u16>, timeout: Duration) -> Attempt {
         let status = match self
             .client(timeout)
@@ -170,7 +170,7 @@ impl ProbeContext<'_> {
                 }
             }
         });
-        // A lookup of a name that hangs is not waited for.
+        // A name lookup that hangs is abandoned.
         runtime.shutdown_background();
         attempt
     }
@@ -204,7 +204,7 @@ impl ProbeContext<'_> {
         Attempt::with_lines(cause, systemctl.last_lines(unit))
     }
 
-    /// Whether the repository can be asked. Nothing is remembered of the answer.
+    /// Whether the repository can be reached. The response is not stored.
     pub(super) fn remote(&self) -> Attempt {
         let HealthContext {
             settings,
@@ -228,7 +228,7 @@ impl ProbeContext<'_> {
             Ok(source) => source,
             Err(error) => return error.into(),
         };
-        // A commit's id is known without a request.
+        // A commit id is resolved without a request.
         let is_pinned = settings.reference.parse::<CommitId>().is_ok();
         let name = if is_pinned {
             ANY_REF
@@ -265,7 +265,7 @@ fn shown(time: Duration) -> String {
     SpanPrinter::new().unsigned_duration_to_string(&time)
 }
 
-/// The limits of a question that must be answered in this time.
+/// The limits of a request with this time limit.
 fn within(limits: Limits, timeout: Duration) -> Limits {
     Limits {
         time: timeout,

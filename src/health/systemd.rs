@@ -1,4 +1,4 @@
-//! Questions to systemd.
+//! Queries of systemd.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,14 +10,14 @@ use crate::text;
 /// The unit in which `nixos-rebuild`, and hyper-sync, run `switch-to-configuration`. Some versions append a number.
 pub(crate) const ACTIVATION: &str = "nixos-rebuild-switch-to-configuration";
 
-/// Our own units: how an update has ended is not how the system runs.
+/// The units of hyper-sync, which are not checked: the result of an update does not show whether the system is healthy.
 pub(super) const OWN: &[&str] = &[
     "hyper-sync.service",
     "hyper-sync-fetch.service",
     "hyper-sync-revert.service",
 ];
 
-/// A question to systemd is answered at once, or systemd is not there to answer.
+/// systemd responds at once, or it is not running.
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// A unit has 90 seconds to stop before systemd kills it (`DefaultTimeoutStopSec=`).
 const STOP_TIMEOUT: Duration = Duration::from_secs(120);
@@ -32,7 +32,7 @@ pub(crate) struct Systemctl<'a> {
 }
 
 impl Systemctl<'_> {
-    /// The units that `systemctl list-units` names with these arguments.
+    /// The units that `systemctl list-units` lists with these arguments.
     pub(super) fn list(self, args: &[&str]) -> Result<BTreeSet<String>, String> {
         let fixed = [
             "list-units",
@@ -49,12 +49,12 @@ impl Systemctl<'_> {
         Ok(units.map(str::to_owned).collect())
     }
 
-    /// What `systemctl` answers, or why it does not.
+    /// The output of `systemctl`, or the reason why it failed.
     pub(crate) fn ask(self, args: &[&str]) -> Result<String, String> {
         self.ask_within(args, TIMEOUT)
     }
 
-    /// The last lines that a unit has printed; none where the journal cannot be read.
+    /// The last lines of a unit's journal; empty if it cannot be read.
     pub(super) fn last_lines(self, unit: &str) -> Vec<String> {
         let unit = format!("--unit={unit}");
         let args = [&unit, LINES, "--output=cat", "--no-pager", "--quiet"];
@@ -91,14 +91,14 @@ impl Systemctl<'_> {
         let jobs = answer.lines().filter_map(|line| {
             let mut words = line.split_whitespace().skip(1);
             let (unit, kind, state) = (words.next()?, words.next()?, words.next()?);
-            // Our own start waits for all others.
+            // The job of hyper-sync itself waits for all others.
             let is_awaited = state == "running" && !OWN.contains(&unit);
             is_awaited.then(|| format!("{kind} of {unit}"))
         });
         jobs.collect()
     }
 
-    /// As [`ask`](Self::ask), for what takes longer.
+    /// Like [`ask`](Self::ask), with a longer time limit.
     pub(crate) fn ask_within(self, args: &[&str], timeout: Duration) -> Result<String, String> {
         let answer = self.run("systemctl", args, timeout);
         answer.map_err(|cause| format!("systemd cannot be asked: {cause}"))
@@ -122,7 +122,7 @@ impl Systemctl<'_> {
     }
 }
 
-/// A property of one unit in what `systemctl show` answers.
+/// A property of one unit in the output of `systemctl show`.
 pub(super) fn property<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
     let mut pairs = answer.lines().filter_map(|line| line.split_once('='));
     pairs.find(|(key, _)| *key == name).map(|(_, value)| value)

@@ -1,9 +1,8 @@
-//! Which units have failed that had not failed before.
+//! Detects units that have failed since a baseline.
 //!
-//! A service that fails over and over (`Restart=`) is not in the failed state in between, and for a moment it even
-//! runs. It is found by its counter of restarts, and by a second question after some seconds: one that systemd has
-//! mended in the meantime has not failed, one that goes on failing has. A service that first fails after both
-//! questions is not seen.
+//! A service that fails repeatedly (`Restart=`) is not in the failed state in between, and is even active for moments.
+//! It is detected by its restart counter and a second query some seconds later: if it runs by then, it has not failed;
+//! if it was restarted again, it has. A service that first fails after both queries is not detected.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,25 +14,25 @@ use crate::process::{Environment, Runner};
 /// 100 ms, five tries) one that cannot run has failed for good in one second.
 const SETTLING: Duration = Duration::from_secs(5);
 
-/// How the units were before something was changed.
+/// The state of the units before a change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Baseline {
-    /// Those in a failed state.
+    /// The units in the failed state.
     failed: BTreeSet<String>,
-    /// Those that wait to be started again because they failed.
+    /// The units that wait for a restart because they failed.
     restarting: BTreeSet<String>,
     /// How often systemd has restarted a service by itself, and which of its runs this is; only of those it has.
     restarts: BTreeMap<String, (u64, String)>,
 }
 
 impl Baseline {
-    /// How the units are now. Where systemd does not answer, none has failed.
+    /// The current state of the units. If systemd does not respond, none counts as failed.
     #[must_use]
     pub fn take(runner: &dyn Runner, environment: &Environment) -> Self {
         Self::inspect(runner, environment).unwrap_or_default()
     }
 
-    /// By what is remembered: the units that had failed.
+    /// From a record of the units that had failed.
     #[must_use]
     pub fn of(failed: impl IntoIterator<Item = String>) -> Self {
         Self {
@@ -42,13 +41,13 @@ impl Baseline {
         }
     }
 
-    /// Those that fail, or try again.
+    /// The units that have failed or wait for a restart.
     #[must_use]
     pub fn failing(&self) -> BTreeSet<String> {
         self.failed.union(&self.restarting).cloned().collect()
     }
 
-    /// The units that have failed since, and do so still; or why systemd cannot be asked.
+    /// The units that have failed since, and still do; or the reason why systemd cannot be queried.
     pub fn failed_since(
         &self,
         runner: &dyn Runner,
@@ -60,7 +59,7 @@ impl Baseline {
         unsettled.retain(|unit| !known.contains(unit));
         let mut failed = first.failed.clone();
         if !unsettled.is_empty() {
-            // Asked to stop meanwhile, it reports what is known now.
+            // After an interrupt, it returns what is known by now.
             runner.pause(SETTLING);
             let second = Self::inspect(runner, environment)?;
             unsettled.retain(|unit| second.goes_on_since(&first, unit));
@@ -71,14 +70,14 @@ impl Baseline {
         Ok(failed)
     }
 
-    /// Asks systemd.
+    /// Queries systemd.
     fn inspect(runner: &dyn Runner, environment: &Environment) -> Result<Self, String> {
         let systemctl = Systemctl {
             runner,
             environment,
         };
         let mut failed = systemctl.list(&["--state=failed"])?;
-        // How it ended is reported by its starter; its unit is there for a moment longer.
+        // Its result is reported by its starter; the unit exists for a moment longer.
         failed.retain(|unit| !unit.starts_with(ACTIVATION) && !OWN.contains(&unit.as_str()));
         let mut states = Self {
             failed,
@@ -93,7 +92,7 @@ impl Baseline {
         for service in systemctl.ask(&show)?.split("\n\n") {
             let value = |name| property(service, name);
             let Some(id) = value("Id") else { continue };
-            // One that ended well and is started again and again is meant to be so.
+            // A service that succeeds and is always restarted is configured that way.
             if value("SubState").is_some_and(|state| state.starts_with("auto-restart"))
                 && value("Result") != Some("success")
             {
@@ -108,15 +107,15 @@ impl Baseline {
         Ok(states)
     }
 
-    /// Whether a service still waits for another try, or has had more of them than the one it waited for.
+    /// Whether a service still waits for a restart, or was restarted more often than the one time it waited for.
     fn goes_on_since(&self, before: &Self, unit: &str) -> bool {
         let count = |states: &Self| states.restarts.get(unit).map_or(0, |(count, _)| *count);
         self.restarting.contains(unit)
             || count(self) > count(before) + u64::from(before.restarting.contains(unit))
     }
 
-    /// Those that wait for another try, or have been restarted by systemd since `before`. A start by somebody else
-    /// begins the count anew.
+    /// The services that wait for a restart, or were restarted by systemd since `before`. A manual start resets the
+    /// counter.
     fn tried_again_since(&self, before: &Self) -> BTreeSet<String> {
         let counts = self.restarts.iter();
         let restarted = counts.filter(|(unit, run)| before.restarts.get(*unit) != Some(run));

@@ -226,8 +226,8 @@ impl SyncPipeline<'_> {
         Ok(Planned { plan, local })
     }
 
-    /// Builds the system of the commit, if the settings require that. A rollback is not gated, because the user requested
-    /// it to leave a commit that does not work.
+    /// Builds the system of the commit, if the settings require that. A rollback is not gated, because the user wants
+    /// to leave a commit that does not work.
     fn gate(
         &self,
         plan: &Plan,
