@@ -10,8 +10,8 @@
 //!    edited it meanwhile, and it is kept in `conflicts/<id>`.
 //! 6. Directories are made durable, everything is hashed again, the index is saved, the record is retired.
 //!
-//! The whole directory is not exchanged, because people, activation scripts and editors write in it, and what they write
-//! through open handles would be lost.
+//! The whole directory is not exchanged, because people, activation scripts and editors write in it, and what they
+//! write through open handles would be lost.
 //!
 //! Limits: a program that walks the tree while it is applied may see files of both commits (leaf files come first,
 //! `flake.nix` and `flake.lock` last); who needs one state reads a snapshot. File systems that cannot exchange files

@@ -1,8 +1,9 @@
 //! Builds the system from the synced tree and activates it.
 //!
-//! The tree is verified and in place before a rebuild, which does not change it. A rebuild is skipped only if its effect
-//! already holds. That is read from the machine's links, not from a record, because a reboot reverts `test`, and a
-//! person may have switched by hand. The pending mark is written before the rebuild and removed when it has succeeded.
+//! The tree is verified and in place before a rebuild, which does not change it. A rebuild is skipped only if its
+//! effect already holds. That is read from the machine's links, not from a record, because a reboot reverts `test`, and
+//! a person may have switched by hand. The pending mark is written before the rebuild and removed when it has
+//! succeeded.
 //!
 //! Limits: Nix and `nixos-rebuild` do the work; after a failure the old system keeps running, as NixOS guarantees.
 
@@ -170,8 +171,8 @@ pub fn gate(
     })
 }
 
-/// Ends a trial whose process has died or hangs: the former system runs again, and the error says so. `None` if no trial
-/// is open. The caller holds the lock.
+/// Ends a trial whose process has died or hangs: the former system runs again, and the error says so. `None` if no
+/// trial is open. The caller holds the lock.
 pub fn revert(
     request: &RebuildRequest<'_>,
     machine: &Machine,

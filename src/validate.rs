@@ -2,8 +2,8 @@
 //!
 //! The checks are a [table](CHECKS) of small functions over one [`Probe`](probe::Probe): the settings, the target by
 //! descriptor and the rest of the system below a root directory, which tests choose. Each check reports what it found,
-//! line by line, and what to do about it; a failure does not stop the others. Safe repairs are made on request, and then
-//! everything is checked again.
+//! line by line, and what to do about it; a failure does not stop the others. Safe repairs are made on request, and
+//! then everything is checked again.
 //!
 //! Nothing is evaluated, the network is not used, and of other programs only `systemctl` is run.
 

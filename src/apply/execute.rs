@@ -1,8 +1,8 @@
 //! From the commit point to the end: exchanges files, flushes, hashes again, saves the index, removes the record.
 //!
-//! Every displaced file is moved to the staging directory. Other programs may write at the same time: a file that appears,
-//! vanishes or changes between two calls is detected by the result of the call that meets it, not by a check before. Each
-//! step may be repeated after a crash.
+//! Every displaced file is moved to the staging directory. Other programs may write at the same time: a file that
+//! appears, vanishes or changes between two calls is detected by the result of the call that meets it, not by a check
+//! before. Each step may be repeated after a crash.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};

@@ -24,8 +24,8 @@ impl Arguments {
         clap_complete::generate(self.shell, &mut Cli::command(), "hyper-sync", &mut script);
         let mut script = text::decode(&script).into_owned();
         if self.shell == Shell::Bash {
-            // clap_complete 4.6.11 splits our name here as if it were that of a subcommand, and nowhere else, so that the
-            // options of no command would be completed.
+            // clap_complete 4.6.11 splits our name here as if it were that of a subcommand, and nowhere else, so that
+            // the options of no command would be completed.
             script = script.replace("hyper__subcmd__sync", "hyper__sync");
         }
         report.data(&script);

@@ -19,9 +19,9 @@ use crate::text::with_causes;
 
 /// Fail where syncs have not reached the repository for longer than `failure_grace`
 ///
-/// For the unit that updates a machine, and for monitoring: a machine without network is not broken. Exit
-/// code 0: the last sync reached the repository, or was refused by a rate limit, or updates are suspended; 75: it did not, but not for long:
-/// try again soon; 3 or 5: none has ended well for too long.
+/// For the unit that updates a machine, and for monitoring: a machine without network is not broken. Exit code 0: the
+/// last sync reached the repository, or was refused by a rate limit, or updates are suspended; 75: it did not, but not
+/// for long: try again soon; 3 or 5: none has ended well for too long.
 #[derive(Args)]
 pub(super) struct Arguments {}
 

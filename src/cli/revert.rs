@@ -1,5 +1,5 @@
-//! `hyper-sync revert`: the way back from a system that did not pass its trial (`health.confirm`). systemd starts it; the
-//! rebuild itself, and the next run, use its parts.
+//! `hyper-sync revert`: reverts to the former system after a failed trial (`health.confirm`). systemd starts it; the
+//! rebuild itself, and the next run, use its functions.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -94,8 +94,8 @@ fn lock_from(
     Ok(RunLock::acquire(state, WAIT, run.interrupt)?)
 }
 
-/// The program of the way back and its arguments. It reads the configuration file that this run reads, by its path in the
-/// store: the new system has another one at the same place.
+/// The command that systemd runs to revert, with its arguments. It reads the configuration file of this run, by its
+/// path in the store, because the new system may have another one at the same path.
 pub(super) fn command(settings: &Settings) -> Result<Vec<OsString>, Error> {
     let program = std::env::current_exe().map_err(|source| lock::Error::Io {
         path: "/proc/self/exe".into(),

@@ -27,7 +27,8 @@ use crate::text;
 
 /// Show which commit the target, the built and the running system are at
 ///
-/// Also local edits, commits that are held, a suspension, a rebuild that waits, and when it last ran and last changed anything.
+/// Also local edits, commits that are held, a suspension, a rebuild that waits, and when it last ran and last changed
+/// anything.
 #[derive(Args)]
 pub(super) struct Arguments {}
 

@@ -20,9 +20,9 @@ use crate::text;
 
 /// Let the timer and the units of this machine do nothing for a while
 ///
-/// They end at once with exit code 0, reach no network, and neither rebuild nor reboot, until `hyper-sync resume` or the
-/// end of `--for`. What a person runs goes on, with a note. A run that is active is not stopped. A second suspension
-/// takes the place of the first.
+/// They end at once with exit code 0, reach no network, and neither rebuild nor reboot, until `hyper-sync resume` or
+/// the end of `--for`. What a person runs goes on, with a note. A run that is active is not stopped. A second
+/// suspension takes the place of the first.
 #[derive(Args)]
 pub(super) struct Arguments {
     /// How long, such as `2h` or `3 days`, at most a year [default: until `hyper-sync resume`]

@@ -85,7 +85,7 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    /// With the settings that these options give.
+    /// Adds the settings that these options set.
     pub(super) fn overrides(&self, overrides: Overrides) -> Overrides {
         let rewind = self.allow_rewind.then_some("true");
         overrides
@@ -159,7 +159,7 @@ pub(super) fn sync(
     Ok(outcome)
 }
 
-/// The exit code of a sync that came to its end.
+/// The exit code of a completed sync.
 pub(super) fn exit(remote: &Remote, outcome: &Outcome) -> Exit {
     match late(outcome) {
         Exit::Done
@@ -171,7 +171,7 @@ pub(super) fn exit(remote: &Remote, outcome: &Outcome) -> Exit {
     }
 }
 
-/// Edits that came while the target was written are a conflict, though nothing of them is lost.
+/// Late edits are a conflict, although they are kept.
 pub(super) fn late(outcome: &Outcome) -> Exit {
     let late = outcome
         .applied

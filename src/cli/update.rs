@@ -59,7 +59,7 @@ impl CliCommand for Arguments {
         }
         let policy = RebuildPolicy::after_sync(&self.activation, settings);
         run.progress.begin(Stage::Sync);
-        // Found out now, while nothing has changed.
+        // Checked now, before anything has changed.
         let state = rebuilds
             .then(|| rebuild::preflight(policy, settings, run))
             .transpose()?;

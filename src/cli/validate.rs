@@ -1,4 +1,4 @@
-//! `hyper-sync validate`, and the two looks of the update.
+//! `hyper-sync validate`, and the two validations of the update.
 
 use std::path::Path;
 
@@ -89,9 +89,9 @@ impl CliCommand for Arguments {
     }
 }
 
-/// Before a sync, only what would make it unsafe stops the update: a sync is often the repair of everything else.
+/// Before a sync, only what makes it unsafe stops the update, because a sync may repair everything else.
 ///
-/// What the rebuild needs is named only where there will be one.
+/// What the rebuild needs is listed only if there will be one.
 pub(super) fn before_sync(
     rebuilds: bool,
     sandboxed: bool,

@@ -1,11 +1,12 @@
 //! Activates a system.
 //!
 //! [`Activator`] activates exactly the system that was built: by `nixos-rebuild ACTION --store-path SYSTEM` if that is
-//! supported (nixpkgs of 2026), else as `nixos-rebuild` does it: the profile is set, then `switch-to-configuration` runs
-//! in a transient unit with a fixed name, so that it continues if we die, and never runs twice at once.
+//! supported (nixpkgs of 2026), else as `nixos-rebuild` does it: the profile is set, then `switch-to-configuration`
+//! runs in a transient unit with a fixed name, so that it continues if we die, and never runs twice at once.
 //!
-//! [`nixos_rebuild`] builds and activates the live tree, as by hand, if a build cannot be pinned. An edit made meanwhile
-//! may be in the system or not, and if the tree is a flake input, an outdated lock file makes it build the old tree.
+//! [`nixos_rebuild`] builds and activates the live tree, as by hand, if a build cannot be pinned. An edit made
+//! meanwhile may be in the system or not, and if the tree is a flake input, an outdated lock file makes it build the
+//! old tree.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};

@@ -1,10 +1,10 @@
-//! A switch on trial (`health.confirm`): arm the way back, activate without changing the boot default, check the health,
-//! make the system the boot default, disarm.
+//! A switch on trial (`health.confirm`): start the revert timer, activate without changing the boot default, run the
+//! health checks, make the system the boot default, stop the timer.
 //!
-//! The way back is a timer of systemd with the program that runs now, which is a part of the former system unless a person
-//! runs another one; that system is kept from the garbage collector. It does not need this process, the new system's hyper-sync or the network. Every step writes the
-//! [`Trial`] first, so that the way back, or the next run, knows from where it goes back. Going back twice activates the
-//! former system twice, which is harmless.
+//! The revert timer is a systemd timer that runs the current program, which is a part of the former system unless the
+//! user runs another one; that system is protected from the garbage collector. The timer does not need this process,
+//! the new system's hyper-sync or the network. Every step writes the [`Trial`] first, so that the timer, or the next
+//! run, can determine from where to revert. Reverting twice activates the former system twice, which is harmless.
 //!
 //! The boot default is changed last. Until then a reboot, also one by a power cut, starts the former system.
 
@@ -29,7 +29,7 @@ use crate::settings::Action;
 use crate::state;
 use crate::text;
 
-/// The timer and the service of the way back.
+/// The timer and the service of the revert.
 const REVERT: &str = "hyper-sync-revert";
 /// How long this process may take for its own steps, beside the activation and the checks, before the way back begins.
 const MARGIN: Duration = Duration::from_secs(5 * 60);
@@ -38,12 +38,12 @@ const PASSED: [&str; 4] = ["HOME", "LANG", "LOCALE_ARCHIVE", "PATH"];
 /// How often a machine may go down in a trial of the same system: once may be a power cut.
 const CUT_OFF_MAX: u32 = 1;
 
-/// What a switch on trial needs beside a rebuild.
+/// The input of a switch on trial, besides that of a rebuild.
 #[derive(Clone, Copy)]
 pub struct Confirmation<'a> {
-    /// The checks that decide.
+    /// The health checks.
     pub health: HealthContext<'a>,
-    /// The program of the way back and its arguments.
+    /// The program that the timer runs, and its arguments.
     pub way_back: &'a [OsString],
 }
 
@@ -78,7 +78,7 @@ impl TrialFailure {
     }
 }
 
-/// Arms the way back and records the trial.
+/// Starts the revert timer and records the trial.
 pub(super) fn begin(
     context: &RebuildContext<'_>,
     confirmation: &Confirmation<'_>,
@@ -172,7 +172,7 @@ pub(super) fn make_default(
 
 /// Activates the former system again, and makes it the boot default if the new one is.
 ///
-/// The error says what has become of the machine: [`ErrorKind::Reverted`] if all went well.
+/// The error describes the state of the machine: [`ErrorKind::Reverted`] on success.
 pub(super) fn go_back(
     context: &RebuildContext<'_>,
     mut trial: Trial,
@@ -206,7 +206,7 @@ pub(super) fn go_back(
                 report: report.map(Box::new),
             }
         }
-        // The timer stays: it tries once more.
+        // The timer stays, and retries.
         Err(reason) => ErrorKind::NotReverted {
             cause,
             failure: reason,
@@ -254,7 +254,7 @@ fn activate_former(
     }
 }
 
-/// Keeps the former system from the garbage collector, and with it the program of the way back where that is a part of it.
+/// Protects the former system from the garbage collector, and with it the program of the timer if that is a part of it.
 fn keep(context: &RebuildContext<'_>, trial: &Trial) -> Result<(), String> {
     let nix_store = context
         .find("nix-store")
@@ -271,7 +271,7 @@ fn keep(context: &RebuildContext<'_>, trial: &Trial) -> Result<(), String> {
     }
 }
 
-/// Lets systemd start the way back after a time.
+/// Makes systemd start the revert after a time.
 fn arm(
     context: &RebuildContext<'_>,
     confirmation: &Confirmation<'_>,
@@ -280,7 +280,7 @@ fn arm(
     let systemd_run = context
         .find("systemd-run")
         .map_err(|error| error.to_string())?;
-    // What an earlier trial has left.
+    // Remains of an earlier trial.
     disarm(context);
     let service = format!("{REVERT}.service");
     let _ = context.systemctl().ask(&["reset-failed", &service]);

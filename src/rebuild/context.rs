@@ -170,8 +170,8 @@ impl<'a> RebuildContext<'a> {
     }
 }
 
-/// The caller's variables that pass: for access to caches (proxies, CA bundles), for the settings and the daemon of Nix,
-/// for language and terminal. `nixos-rebuild` itself reads `NIX_PATH`, `NIXOS_*` and `LOCALE_ARCHIVE`.
+/// The caller's variables that pass: for access to caches (proxies, CA bundles), for the settings and the daemon of
+/// Nix, for language and terminal. `nixos-rebuild` itself reads `NIX_PATH`, `NIXOS_*` and `LOCALE_ARCHIVE`.
 const PASSED: &[&str] = &[
     "ALL_PROXY",
     "COLORTERM",

@@ -209,8 +209,8 @@ fn is_missing(error: &io::Error) -> bool {
     )
 }
 
-/// What is escaped in the path of a URL: everything except RFC 3986's unreserved characters, the slash between names, and
-/// the plus, which Nix does not escape.
+/// What is escaped in the path of a URL: everything except RFC 3986's unreserved characters, the slash between names,
+/// and the plus, which Nix does not escape.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b'-')

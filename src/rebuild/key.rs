@@ -1,9 +1,11 @@
 //! A hash of everything a build depends on: builds with the same key have the same result.
 //!
-//! It covers the snapshot of the tree, the commit that Nix is given as its revision, the host flake with all files beside it, the files outside that the flake names
-//! (`/etc/nixos/hardware-configuration.nix`) with the Nix files beside those, the host and the arguments.
+//! It covers the snapshot of the tree, the commit that Nix is given as its revision, the host flake with all files
+//! beside it, the files outside that the flake names (`/etc/nixos/hardware-configuration.nix`) with the Nix files
+//! beside those, the host and the arguments.
 //!
-//! Limits: files that those outside files import from elsewhere are not covered. `hyper-sync rebuild` builds in any case.
+//! Limits: files that those outside files import from elsewhere are not covered. `hyper-sync rebuild` builds in any
+//! case.
 #![expect(
     clippy::disallowed_methods,
     reason = "the names beside a file of the host, outside the target, are listed by path"

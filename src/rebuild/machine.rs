@@ -1,4 +1,4 @@
-//! The state of this machine: which systems it runs, booted and boots next, and whether one is being activated.
+//! The state of this machine: the running system, the booted one and the boot default, and whether an activation runs.
 //!
 //! Without systemd, no system is being activated.
 #![expect(
@@ -13,7 +13,7 @@ use crate::process::{Environment, Runner};
 use crate::text;
 use crate::vetted::{self, FileRequirements};
 
-/// Another one after each boot (`random(4)`).
+/// The boot id, different after each boot (`random(4)`).
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Where NixOS keeps the links to its systems, and the name of the machine.
@@ -29,8 +29,8 @@ pub struct Machine {
     pub systemd: PathBuf,
     /// The host name.
     pub hostname: String,
-    /// The file in which the kernel counts what happened for lack of memory to the processes of our control group and
-    /// those below it (`memory.events`, cgroup v2).
+    /// The file in which the kernel counts out-of-memory events of the processes of our control group and those below
+    /// it (`memory.events`, cgroup v2).
     pub memory_events: Option<PathBuf>,
     /// The id of this boot; `None` where it cannot be read, such as in the sandbox of the sync.
     pub boot: Option<String>,

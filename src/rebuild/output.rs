@@ -115,8 +115,8 @@ fn reported_code(text: &str) -> Option<i32> {
     digits.parse().ok()
 }
 
-/// Messages of programs that were killed or had no memory: of Nix about a builder, of Python about Nix, of the C library,
-/// of C++ and of Nix itself.
+/// Messages of programs that were killed or had no memory: of Nix about a builder, of Python about Nix, of the C
+/// library, of C++ and of Nix itself.
 const NO_MEMORY: &[&str] = &[
     "due to signal 9",
     "signals.sigkill",
@@ -132,8 +132,8 @@ const NO_SPACE: &[&str] = &[
     "database or disk is full",
 ];
 
-/// Messages about failures that may pass by themselves: of curl, the resolver, git and ssh about the network, and of Nix
-/// about hosts that refuse for now, its database, its daemon and an interrupt.
+/// Messages about failures that may pass by themselves: of curl, the resolver, git and ssh about the network, and of
+/// Nix about hosts that refuse for now, its database, its daemon and an interrupt.
 const MAY_PASS: &[&str] = &[
     "could not resolve host",
     "couldn't resolve host",

@@ -1,8 +1,8 @@
 //! One build of exactly what was synced.
 //!
-//! The snapshot takes the place of the target during evaluation: by a mount namespace for everything that names its path,
-//! and by `--override-input` for an input, because Nix does not read an input in place but copies it by its lock. The
-//! hash that Nix reports is then compared with the snapshot, so that a build of anything else is an error.
+//! The snapshot takes the place of the target during evaluation: by a mount namespace for everything that names its
+//! path, and by `--override-input` for an input, because Nix does not read an input in place but copies it by its lock.
+//! The hash that Nix reports is then compared with the snapshot, so that a build of anything else is an error.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

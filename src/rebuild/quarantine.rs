@@ -1,9 +1,9 @@
 //! Builds that failed, so that the units do not repeat them at every tick: `quarantine` in the state directory.
 //!
-//! A build is identified by its key ([`super::key`]: tree, host, host flake with its lock file, arguments), or by commit
-//! and host if it has no key. A failed evaluation or build is tried again after a pause, because its cause may be outside
-//! of the tree; the pause doubles with each try. A failed activation or health check is not tried again by itself,
-//! because each try may disturb the machine. A newer commit has another key, so it is tried at once.
+//! A build is identified by its key ([`super::key`]: tree, host, host flake with its lock file, arguments), or by
+//! commit and host if it has no key. A failed evaluation or build is tried again after a pause, because its cause may
+//! be outside of the tree; the pause doubles with each try. A failed activation or health check is not tried again by
+//! itself, because each try may disturb the machine. A newer commit has another key, so it is tried at once.
 //!
 //! Limits: a lost or damaged file costs one more try of each build. A failure that may pass by itself (network, memory,
 //! space, a stop by a signal) is not recorded.

@@ -232,8 +232,8 @@ impl RebuildRecord {
         }
     }
 
-    /// Removes the pending mark after an action that succeeded, if the effect of the configured action holds by it: after a
-    /// `build` or `test` by hand, the configured `switch` is still to be done.
+    /// Removes the pending mark after an action that succeeded, if the effect of the configured action holds by it:
+    /// after a `build` or `test` by hand, the configured `switch` is still to be done.
     pub(super) fn end_pending(
         &mut self,
         request: &RebuildRequest<'_>,

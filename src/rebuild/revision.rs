@@ -1,8 +1,9 @@
 //! Whether a snapshot is exactly a commit. Then Nix is given the commit's id and time, so that `self.rev`,
 //! `self.shortRev` and `self.lastModified` of the configuration are the commit's.
 //!
-//! The proof is the id of the snapshot's tree, computed as git does, against the tree of the commit in the object store.
-//! Any difference makes another tree: a local edit, an unmanaged file or directory, an excluded file, a submodule.
+//! The proof is the id of the snapshot's tree, computed as git does, against the tree of the commit in the object
+//! store. Any difference makes another tree: a local edit, an unmanaged file or directory, an excluded file, a
+//! submodule.
 //!
 //! Limits: a commit that is not in the store as a whole object, as with `trust.forge`, proves nothing.
 #![expect(
@@ -61,7 +62,8 @@ pub(super) struct Compared {
 /// Compares a snapshot with a commit, and gives its files the time of the commit if it is exactly that: Nix up to 2.19
 /// refuses a `lastModified` that is not the newest time of the files.
 ///
-/// What cannot be read proves nothing. Paths that are written out are read in place by Nix, which knows no revision of them.
+/// What cannot be read proves nothing. Paths that are written out are read in place by Nix, which knows no revision of
+/// them.
 pub(super) fn compare(
     flake: &HostFlake,
     snapshot: &Snapshot,

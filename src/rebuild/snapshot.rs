@@ -1,8 +1,9 @@
 //! An immutable copy of a directory for one build.
 //!
-//! Nix reads a tree for seconds to minutes, and half of an edit made meanwhile could get into the system. So Nix reads a
-//! copy that nobody else writes, with the modes and times that Nix hashes. Files that Nix cannot copy (FIFO, socket,
-//! device) or must not publish in its world-readable store (excluded files, `.git`, the staging directory) are left out.
+//! Nix reads a tree for seconds to minutes, and half of an edit made meanwhile could get into the system. So Nix reads
+//! a copy that nobody else writes, with the modes and times that Nix hashes. Files that Nix cannot copy (FIFO, socket,
+//! device) or must not publish in its world-readable store (excluded files, `.git`, the staging directory) are left
+//! out.
 //!
 //! An excluded *file* that ends in `.nix` is copied nevertheless: it is not managed because it belongs to the host, but
 //! it may be part of the configuration.

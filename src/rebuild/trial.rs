@@ -1,9 +1,9 @@
 //! The trial of a new system: `trial` in the state directory.
 //!
 //! With `health.confirm`, a new system runs on trial until its health checks have passed. The file exists from before
-//! the activation until the trial has ended, so that another process knows what is to be done: the way back that systemd
-//! starts, or the next run. A trial that was cut off by a reboot has ended by itself, because the boot default is
-//! still the former system.
+//! the activation until the trial has ended, so that another process knows what is to be done: the way back that
+//! systemd starts, or the next run. A trial that was cut off by a reboot has ended by itself, because the boot default
+//! is still the former system.
 
 use std::path::{Path, PathBuf};
 
@@ -67,8 +67,8 @@ pub enum TrialStage {
 }
 
 impl Trial {
-    /// Reads the record. A damaged one counts as none: the way back that systemd has armed activates nothing then, and a
-    /// reboot starts the former system.
+    /// Reads the record. A damaged one counts as none: the way back that systemd has armed activates nothing then, and
+    /// a reboot starts the former system.
     pub fn load(state: &StateDir) -> Result<Option<Self>, state::Error> {
         Ok(sealed::read(state.directory(), FILE, FORMAT)?.whole())
     }

@@ -287,7 +287,8 @@ impl<'a> System<'a> {
 
     /// The text of a regular file; `None` if it is missing.
     pub(super) fn read(&self, path: &Path) -> std::io::Result<Option<String>> {
-        // Checked before opening, because opening some devices has an effect, and after, because it may be another file.
+        // Checked before opening, because opening some devices has an effect, and after, because it may be another
+        // file.
         let is_regular = |node: SystemPath| match node.kind {
             FileKind::File => Ok(()),
             FileKind::Symlink | FileKind::Directory | FileKind::Special => {

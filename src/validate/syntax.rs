@@ -1,8 +1,8 @@
 //! The syntax of every managed Nix file, and of all other files that the configuration names.
 //!
-//! A fault in a file that the configuration reads is critical. Repositories also contain modules that nobody imports, and
-//! Nix does not read those: a fault there is a warning, so that an unused file cannot block every rebuild. The files that
-//! are read are found from the flake, through the paths that files name.
+//! A fault in a file that the configuration reads is critical. Repositories also contain modules that nobody imports,
+//! and Nix does not read those: a fault there is a warning, so that an unused file cannot block every rebuild. The
+//! files that are read are found from the flake, through the paths that files name.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

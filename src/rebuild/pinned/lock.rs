@@ -122,9 +122,9 @@ impl Pin<'_> {
 
     /// The lock file with which Nix evaluates the snapshot, with the live target in place of the snapshot.
     ///
-    /// The target is locked to its content and time as without a revision, which a `nixos-rebuild` by hand does not know.
-    /// With an override, Nix adds the inputs of the new tree and keeps those that are locked; `nix flake update` would
-    /// move all inputs of the target, and `nix flake lock` would not read its new inputs.
+    /// The target is locked to its content and time as without a revision, which a `nixos-rebuild` by hand does not
+    /// know. With an override, Nix adds the inputs of the new tree and keeps those that are locked; `nix flake update`
+    /// would move all inputs of the target, and `nix flake lock` would not read its new inputs.
     fn locked_to_snapshot(
         &self,
         names: &[String],
@@ -180,8 +180,8 @@ impl Pin<'_> {
     }
 }
 
-/// Locks the target, if it is an input, to its present content, for a `nixos-rebuild` that is not pinned. Returns whether
-/// the file has changed.
+/// Locks the target, if it is an input, to its present content, for a `nixos-rebuild` that is not pinned. Returns
+/// whether the file has changed.
 pub(in crate::rebuild) fn refresh_lock(flake: &HostFlake) -> Result<bool, String> {
     let Some(Layout::Input { names }) = &flake.layout else {
         return Ok(false);

@@ -31,8 +31,8 @@ impl RebuildPipeline<'_> {
         }
     }
 
-    /// Records a failure that another try of the same build would repeat. Returns the error, with the proof of a lack of
-    /// memory if there is one.
+    /// Records a failure that another try of the same build would repeat. Returns the error, with the proof of a lack
+    /// of memory if there is one.
     pub(super) fn failed(&mut self, key: Option<&str>, error: ErrorKind) -> ErrorKind {
         let kills = self
             .context

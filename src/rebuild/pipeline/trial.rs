@@ -1,4 +1,4 @@
-//! A switch on trial, as a part of the rebuild.
+//! The switch on trial as a step of the rebuild.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ use crate::rebuild::trial::{Trial, TrialStage};
 use crate::settings::Action;
 
 impl RebuildPipeline<'_> {
-    /// Switches to a system for good only if the machine is healthy with it; else the former system runs again.
+    /// Switches to a system permanently only if the machine is healthy with it; otherwise reverts to the former system.
     pub(super) fn on_trial(
         mut self,
         confirmation: &Confirmation<'_>,
@@ -46,7 +46,7 @@ impl RebuildPipeline<'_> {
                 confirm::end(context)?;
                 return Err(busy);
             }
-            // The way back is armed.
+            // The revert timer is running.
             Err(interrupted @ ErrorKind::Interrupted { .. }) => return Err(interrupted),
             Err(error) => return self.take_back(trial, TrialFailure::new(error.to_string())),
         };
@@ -75,7 +75,7 @@ impl RebuildPipeline<'_> {
         self.conclude(activated, key, Some(system))
     }
 
-    /// Goes back to the former system, and records how that went.
+    /// Reverts to the former system, and records the result.
     fn take_back(mut self, trial: Trial, failure: TrialFailure) -> Result<Outcome, ErrorKind> {
         let key = trial.key.clone();
         let error = confirm::go_back(self.context, trial, failure);
