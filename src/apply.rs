@@ -6,15 +6,15 @@
 //! 3. The target is inspected once more; if it is not what the plan was made from, the plan is stale.
 //! 4. The record of the [`Transaction`] becomes `tx/active`. That is the commit point: before it, [`recover`] takes
 //!    everything back; from it on, it carries everything out, without network or token.
-//! 5. Files are exchanged with the staged ones. What comes out is hashed: if it is not what the plan saw, somebody
-//!    edited it meanwhile, and it is kept in `conflicts/<id>`.
+//! 5. Files are exchanged with the staged ones. What comes out is hashed: if it is not what the plan saw, it was
+//!    edited meanwhile, and is kept in `conflicts/<id>`.
 //! 6. Directories are made durable, everything is hashed again, the index is saved, the record is retired.
 //!
 //! The whole directory is not exchanged, because people, activation scripts and editors write in it, and what they
 //! write through open handles would be lost.
 //!
 //! Limits: a program that walks the tree while it is applied may see files of both commits (leaf files come first,
-//! `flake.nix` and `flake.lock` last); who needs one state reads a snapshot. File systems that cannot exchange files
+//! `flake.nix` and `flake.lock` last); to read a single state, use a snapshot. File systems that cannot exchange files
 //! get hard links instead: an editor that saves by renaming in the microseconds between two calls loses that save.
 //!
 //! A target that does not exist is made by `mkdir` and filled by the same protocol: one protocol, one recovery.

@@ -204,7 +204,7 @@ pub fn environment(env: &Env) -> Environment {
 
 /// The tries of all checks, and the time that they have taken together.
 ///
-/// A pause counts as long as it was asked for, so that the number of tries does not depend on the runner's clock.
+/// A pause counts with its requested length, so that the number of tries does not depend on the runner's clock.
 struct Tries<'a> {
     runner: &'a dyn Runner,
     within: Duration,

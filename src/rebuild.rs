@@ -53,9 +53,9 @@ use flake::{FlakeError, HostFlake};
 /// The input of a rebuild.
 #[derive(Clone)]
 pub struct RebuildRequest<'a> {
-    /// Flake, host, arguments, time limit, and the action whose effect is wanted in the end.
+    /// Flake, host, arguments, time limit, and the configured action.
     pub settings: &'a settings::Rebuild,
-    /// What is done now; a person may want to build or test first.
+    /// The action of this run, which may differ, for example to build or test first.
     pub action: Action,
     /// The directory that was synced.
     pub target: &'a Path,

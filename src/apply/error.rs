@@ -124,7 +124,7 @@ pub enum Error {
         /// The other.
         second: String,
     },
-    /// A file or directory of somebody else has the name of the staging directory.
+    /// A file or directory that hyper-sync did not create has the name of the staging directory.
     #[error("`{}` is in the way of the staging directory", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::apply::staging_blocked),
@@ -133,7 +133,7 @@ pub enum Error {
         )
     )]
     StagingBlocked {
-        /// Where.
+        /// The path.
         path: PathBuf,
     },
     /// The content of a file is not available.
@@ -167,7 +167,7 @@ pub enum Error {
         )
     )]
     Unfinished {
-        /// Which.
+        /// The update.
         id: TxId,
         /// What happened.
         #[source]

@@ -20,7 +20,7 @@ use crate::state::{Index, StatData, StateDir};
 
 mod directories;
 
-/// How often a step is tried again when somebody changes the directories above it at the very moment.
+/// How often a step is retried if another program changes the directories above it at the same time.
 const ATTEMPTS: u32 = 64;
 
 /// A file that is created to read the clock of the target's file system.

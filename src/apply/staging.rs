@@ -192,7 +192,7 @@ fn probe(directory: &Directory) -> Result<Option<Can>, Failure> {
 /// The content does not hash to its id.
 ///
 /// Each [`Content`] of this program checks that itself. It is checked again because what is written here is executed by
-/// root, and the hash after the update would report it as an edit of somebody else. It costs less than 1 % of a sync.
+/// root, and the hash after the update would report it as a late edit. It costs less than 1 % of a sync.
 #[derive(Debug, thiserror::Error)]
 #[error("what the store returned has another id")]
 struct OtherId;

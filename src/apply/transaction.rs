@@ -60,7 +60,7 @@ pub enum Image {
     reason = "the private field is a name that must stay known"
 )]
 pub struct Change {
-    /// Where.
+    /// The path.
     pub path: RelPath,
     /// What was there.
     pub before: Image,

@@ -55,7 +55,7 @@ pub enum Error {
         help("`hyper-sync history` lists what is kept; nothing was written")
     )]
     Gone {
-        /// Which.
+        /// The update.
         id: TxId,
     },
     /// Its record cannot be read.
@@ -67,7 +67,7 @@ pub enum Error {
         )
     )]
     Damaged {
-        /// Which.
+        /// The update.
         id: TxId,
         /// How.
         damage: sealed::Damage,
@@ -79,9 +79,9 @@ pub enum Error {
         help("`hyper-sync history` lists what each update replaced; nothing was written")
     )]
     NotReplaced {
-        /// Which.
+        /// The update.
         id: TxId,
-        /// Where.
+        /// The path.
         path: RelPath,
     },
     /// The kept content is missing or has other bytes.
@@ -93,9 +93,9 @@ pub enum Error {
         )
     )]
     ContentDamaged {
-        /// Which.
+        /// The update.
         id: TxId,
-        /// Where.
+        /// The path.
         path: RelPath,
     },
     /// The state directory.

@@ -1,4 +1,4 @@
-//! `hyper-sync overdue`, and what it goes by: which syncs have not reached the repository.
+//! `hyper-sync overdue`, and the record that it reads: which syncs have not reached the repository.
 
 use std::time::Duration;
 

@@ -86,7 +86,7 @@ impl RebuildPolicy {
         }
     }
 
-    /// For the way back from a trial.
+    /// For reverting a trial.
     pub(super) fn way_back() -> Self {
         Self {
             action: Action::Switch,

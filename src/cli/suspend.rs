@@ -268,7 +268,7 @@ fn check(settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
 pub(super) enum Starter {
     /// A unit, on its timer or by hand.
     Unit,
-    /// A person.
+    /// A user.
     Person,
 }
 

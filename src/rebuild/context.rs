@@ -124,7 +124,7 @@ impl<'a> RebuildContext<'a> {
     }
 
     /// Runs a program that activates a system. It is not killed while it does; an activation that exceeds its limit is
-    /// stopped as a unit, so that systemd knows of it.
+    /// stopped as a unit, so that systemd records that.
     pub(super) fn activate(&self, command: Command<'_>) -> Result<(i32, Finished), ErrorKind> {
         let limit = self.request.settings.activation_timeout;
         let mut command = command.unless(machine::is_activating);

@@ -275,7 +275,7 @@ pub enum ErrorKind {
         /// What systemd was working on.
         jobs: Vec<String>,
     },
-    /// The way back of a trial could not be prepared.
+    /// The revert timer of a trial could not be started.
     #[error("the way back from the new system cannot be prepared: {}", text::words(.cause))]
     #[diagnostic(
         code(hyper_sync::rebuild::no_way_back),
@@ -314,7 +314,7 @@ pub enum ErrorKind {
     NotReverted {
         /// What failed in the trial.
         cause: String,
-        /// What failed on the way back.
+        /// What failed while reverting.
         failure: String,
         /// The former system.
         former: PathBuf,

@@ -1,4 +1,4 @@
-//! The result of a rebuild, for people and programs.
+//! The result of a rebuild.
 
 use std::fmt;
 use std::path::PathBuf;

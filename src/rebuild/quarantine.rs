@@ -203,7 +203,7 @@ impl QuarantineEntry {
                 .is_some_and(|pause| left <= pause)
     }
 
-    /// When it is tried again, for people.
+    /// When it is tried again, as text.
     #[must_use]
     pub fn next_try(&self) -> String {
         match self.next {

@@ -44,7 +44,7 @@ pub struct Trial {
     pub process: u32,
     /// When it began.
     pub since: Timestamp,
-    /// When systemd starts the way back.
+    /// When systemd starts the revert.
     pub until: Timestamp,
     /// How far it is.
     pub stage: TrialStage,

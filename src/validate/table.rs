@@ -9,7 +9,7 @@ use super::{Severity, flake, machine, permissions, places, records, syntax};
 pub struct Check {
     /// Its name for programs; it never changes.
     pub id: &'static str,
-    /// Its name for people.
+    /// Its name in messages.
     pub title: &'static str,
     /// The worst it can find.
     pub severity: Severity,
