@@ -1,9 +1,9 @@
 //! The trial of a new system: `trial` in the state directory.
 //!
 //! With `health.confirm`, a new system runs on trial until its health checks have passed. The file exists from before
-//! the activation until the trial has ended, so that another process knows what is to be done: the way back that
-//! systemd starts, or the next run. A trial that was cut off by a reboot has ended by itself, because the boot default
-//! is still the former system.
+//! the activation until the trial has ended, so that another process can continue: the revert that systemd
+//! starts, or the next run. A trial that was interrupted by a reboot has ended, because the boot default is still the
+//! former system.
 
 use std::path::{Path, PathBuf};
 
@@ -36,7 +36,7 @@ pub struct Trial {
     pub system: PathBuf,
     /// The system that ran before it, and runs again if the trial fails.
     pub former: PathBuf,
-    /// The commit that `former` was built from, if known: the tree goes back to it.
+    /// The commit that `former` was built from, if known: the target is reverted to it.
     pub former_commit: Option<CommitId>,
     /// The boot in which the trial began (`/proc/sys/kernel/random/boot_id`); `None` where it cannot be read.
     pub boot: Option<String>,
@@ -46,29 +46,29 @@ pub struct Trial {
     pub since: Timestamp,
     /// When systemd starts the revert.
     pub until: Timestamp,
-    /// How far it is.
+    /// Its phase.
     pub stage: TrialStage,
-    /// How often a reboot has cut off a trial of this system.
+    /// How often a reboot has interrupted a trial of this system.
     pub cut_off: u32,
 }
 
-/// How far a trial is.
+/// The phase of a trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TrialStage {
     /// The new system is activated and checked.
     Running,
-    /// The checks have passed, and it becomes the boot default.
+    /// The checks have passed, and the new system is made the boot default.
     Confirming,
     /// The former system is activated.
     GoingBack,
-    /// The former system runs, and the tree is still to go back.
+    /// The former system is active, and the target is not reverted yet.
     WentBack,
 }
 
 impl Trial {
-    /// Reads the record. A damaged one counts as none: the way back that systemd has armed activates nothing then, and
-    /// a reboot starts the former system.
+    /// Reads the record. A damaged one counts as absent: the revert that systemd starts then activates nothing, and a
+    /// reboot starts the former system.
     pub fn load(state: &StateDir) -> Result<Option<Self>, state::Error> {
         Ok(sealed::read(state.directory(), FILE, FORMAT)?.whole())
     }
@@ -98,7 +98,7 @@ impl Trial {
         is_same_boot && matches!(self.stage, TrialStage::Running | TrialStage::GoingBack)
     }
 
-    /// How often a trial of `system` was cut off by a reboot, counting `before` if that was one.
+    /// How often a trial of `system` was interrupted by a reboot, including `before` if it was.
     pub(super) fn cut_off(before: Option<&Self>, system: &Path, boot: Option<&str>) -> u32 {
         match before {
             Some(before) if before.system == system && before.boot.as_deref() != boot => {

@@ -79,7 +79,7 @@ impl<'a> Probe<'a> {
         self.settings().target == Path::new(HYPER_NIXOS_TARGET)
     }
 
-    /// The part of the target that a path is; `None` if it is outside.
+    /// The part of the target at a path; `None` if the path is outside.
     pub(super) fn in_target(&self, path: &Path) -> Option<Part> {
         let below = path.strip_prefix(&self.settings().target).ok()?;
         if below.as_os_str().is_empty() {

@@ -7,7 +7,7 @@ use super::{Severity, flake, machine, permissions, places, records, syntax};
 
 /// One check.
 pub struct Check {
-    /// Its name for programs; it never changes.
+    /// Its id in JSON; it never changes.
     pub id: &'static str,
     /// Its name in messages.
     pub title: &'static str,

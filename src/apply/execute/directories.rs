@@ -1,4 +1,4 @@
-//! The directories that an update makes and those it leaves empty.
+//! Creates the directories that an update needs, and removes those it leaves empty.
 
 use std::ffi::OsString;
 use std::ops::Bound;
@@ -12,7 +12,7 @@ use crate::fs::{Directory, Failure, FileKind};
 use crate::git::RelPath;
 
 impl Execution<'_> {
-    /// Removes the empty directory that stands where a file comes. False where it is not empty: then it stays.
+    /// Removes an empty directory at the path of a new file. False if it is not empty; then it stays.
     pub(super) fn make_room(&mut self, number: usize) -> Result<bool, Error> {
         let change = self.change(number);
         if change.before != Image::Directory {
@@ -36,7 +36,7 @@ impl Execution<'_> {
         Ok(true)
     }
 
-    /// The directory above a path, made where it is missing; `None` where something else is in its place.
+    /// The parent directory of a path, created if it is missing; `None` if something else is in its place.
     pub(super) fn above(&mut self, path: &RelPath) -> Result<Option<Directory>, Error> {
         let parent = path.parent();
         if let Some(directory) = self.target.directory(parent.as_ref())? {
@@ -87,13 +87,13 @@ impl Execution<'_> {
         }
     }
 
-    /// Removes directories that had files of ours and have nothing now.
+    /// Removes directories that had managed files and are empty now.
     pub(super) fn remove_empty_directories(&mut self) -> Result<(), Error> {
         let deleted = self.transaction.changes.iter();
         let deleted = deleted.filter(|change| change.after.is_none());
         let mut emptied = RelPath::above(deleted.map(|change| &change.path));
         emptied.retain(|directory| !self.is_needed(directory));
-        // A directory sorts before what is in it.
+        // A directory sorts before its entries.
         for directory in emptied.into_iter().rev() {
             let parent = directory.parent();
             let Some(above) = self.target.directory(parent.as_ref())? else {
@@ -110,7 +110,7 @@ impl Execution<'_> {
                     self.touched.insert(parent);
                 }
                 Ok(false) => {}
-                // An empty directory is no reason to fail.
+                // An empty directory that remains is not an error.
                 Err(failure) if matches!(failure.errno(), Some(Errno::ACCESS | Errno::PERM)) => {}
                 Err(failure) => return Err(failure.into()),
             }
@@ -118,8 +118,8 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// Whether a directory holds something of ours. One that stands where a file comes was left there because somebody
-    /// had put something in it.
+    /// Whether a directory must stay: it contains managed files, or it is at the path of a new file, where it was kept
+    /// because it was not empty.
     fn is_needed(&self, directory: &RelPath) -> bool {
         let inside = format!("{directory}/");
         let after = (Bound::Excluded(inside.as_str()), Bound::Unbounded);
@@ -131,7 +131,7 @@ impl Execution<'_> {
     }
 }
 
-/// Removes a directory in which there are only directories; what holds anything else stays.
+/// Removes a directory tree that contains only directories; a directory with anything else stays.
 fn remove_empty_tree(above: &Directory, name: &str) -> Result<(), Failure> {
     fn inside(directory: &Directory) -> Result<(), Failure> {
         for entry in directory.list()? {

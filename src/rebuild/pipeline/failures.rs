@@ -1,4 +1,4 @@
-//! What a rebuild records about its failures and reads of earlier ones.
+//! Records the failures of a rebuild, and reads those of earlier ones.
 
 use super::{RebuildPipeline, activates};
 use crate::rebuild::error::ErrorKind;
