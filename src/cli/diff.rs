@@ -178,7 +178,7 @@ fn differences(
     Ok((found, changing))
 }
 
-/// The files that a sync would write, by path, including those that local edits would stop.
+/// The file that a sync would leave at each path that it would change, including paths where local edits would stop it.
 fn after_sync(
     settings: &Settings,
     run: &mut Run<'_>,
