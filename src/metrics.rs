@@ -84,12 +84,9 @@ pub fn write(path: &Path, state: &StateDir, run: &RunMetrics<'_>) -> Result<(), 
     tally.count(run.progress, run.exit, Timestamp::now().as_second());
     tally.save(state)?;
     let hold = Hold::load(state)?;
-    let quarantined = Quarantine::load(state)?.of_commits(|commit| {
-        run.index.is_some_and(|index| index.point.commit == commit)
-            || hold
-                .as_ref()
-                .is_some_and(|hold| hold.commits.contains(&commit))
-    });
+    let here = run.index.map(|index| index.point.commit);
+    let left = hold.iter().flat_map(|hold| &hold.commits);
+    let quarantined = Quarantine::load(state)?.of_commits(here.into_iter().chain(left.copied()));
     let known = MetricsInput {
         last: SyncState::load(state)?,
         held: hold.is_some(),

@@ -167,8 +167,8 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
         .unwrap_or_default();
     document.suspended = Suspended::active(&state, Timestamp::now())?.map(suspend::Shown::from);
     document.unreached = Unreached::load(&state)?;
-    document.quarantined = Quarantine::load(&state)?
-        .of_commits(|commit| document.commit == Some(commit) || document.held.contains(&commit));
+    document.quarantined =
+        Quarantine::load(&state)?.of_commits(document.commit.iter().chain(&document.held).copied());
     let machine = Machine::here();
     // A reboot has ended a trial that was open.
     document.trial = Trial::load(&state)?

@@ -83,8 +83,7 @@ impl Systemctl<'_> {
         self.ask_within(&["stop", &pattern], STOP_TIMEOUT).map(drop)
     }
 
-    /// The jobs that systemd is working on, such as `start of web.service`, without those for our own
-    /// units.
+    /// The jobs that systemd is working on, such as `start of web.service`, without those for our own units.
     pub(crate) fn running_jobs(self) -> Vec<String> {
         let answer = self.ask(&["list-jobs", "--plain", "--no-legend", "--no-pager"]);
         let answer = answer.unwrap_or_default();

@@ -213,7 +213,6 @@ fn in_unit<'a>(
         "--setenv=NIXOS_NO_CHECK",
         unit.as_str(),
         limit.as_str(),
-        "--",
     ];
     let mut args: Vec<OsString> = options
         .into_iter()
@@ -226,9 +225,9 @@ fn in_unit<'a>(
         .map(Into::into)
         .collect();
     if checks == Checks::Skipped {
-        let end = args.len() - 1;
-        args.insert(end, "--setenv=NIXOS_NO_CHECK=1".into());
+        args.push("--setenv=NIXOS_NO_CHECK=1".into());
     }
+    args.push("--".into());
     args.push(program.into());
     args.push(action.as_str().into());
     context.command(systemd_run, args)

@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::Timestamp;
 
 use super::activate::{self, Checks};
 use super::context::RebuildContext;
@@ -24,7 +24,7 @@ use super::quarantine::BuildId;
 use super::record::RebuildRecord;
 use super::trial::{ROOT, Trial, TrialStage};
 use crate::health::{HealthContext, HealthReport};
-use crate::process::{Finished, Output};
+use crate::process::{Command, Finished, Output};
 use crate::settings::Action;
 use crate::state;
 use crate::text;
@@ -78,23 +78,25 @@ impl TrialFailure {
     }
 }
 
-/// Starts the revert timer and records the trial.
+/// Starts the revert timer and records the trial. `None` if there is no other system to go back to.
 pub(super) fn begin(
     context: &RebuildContext<'_>,
     confirmation: &Confirmation<'_>,
     build: BuildId<'_>,
     system: &Path,
-    former: PathBuf,
     record: &RebuildRecord,
-) -> Result<Trial, ErrorKind> {
+) -> Result<Option<Trial>, ErrorKind> {
+    let state = context.request.state;
+    let earlier = Trial::load(state)?;
+    let Some(former) = former(context, system, earlier.as_ref()) else {
+        return Ok(None);
+    };
     let no_way_back = |cause: String| ErrorKind::NoWayBack { cause };
     let program = confirmation.way_back.first().map(Path::new);
     if !program.is_some_and(machine::exists) {
         return Err(no_way_back("the program of this run is gone".to_owned()));
     }
-    let state = context.request.state;
     let boot = context.machine.boot.as_deref();
-    let earlier = Trial::load(state)?;
     let health = &confirmation.health.settings.health;
     let tries: Duration = health.checks.iter().map(|check| check.timeout).sum();
     // The new system and, where that hangs, the former one.
@@ -111,14 +113,12 @@ pub(super) fn begin(
         boot: boot.map(str::to_owned),
         process: std::process::id(),
         since,
-        until: since
-            .checked_add(SignedDuration::try_from(after).unwrap_or(SignedDuration::MAX))
-            .unwrap_or(jiff::Timestamp::MAX),
+        until: since.checked_add(after).unwrap_or(Timestamp::MAX),
         stage: TrialStage::Running,
         cut_off: Trial::cut_off(earlier.as_ref(), system, boot),
     };
-    if trial.cut_off > CUT_OFF_MAX {
-        return Ok(trial);
+    if is_exhausted(&trial) {
+        return Ok(Some(trial));
     }
     keep(context, &trial).map_err(no_way_back)?;
     trial.save(state)?;
@@ -126,25 +126,21 @@ pub(super) fn begin(
         end(context)?;
         return Err(no_way_back(cause));
     }
-    Ok(trial)
+    Ok(Some(trial))
 }
 
 /// The system to go back to: the running one or, where that is the new one already (a `test` by hand, a trial that was
 /// cut off), that of the earlier trial or the boot default. `None` if there is no other.
-pub(super) fn former(
-    context: &RebuildContext<'_>,
-    system: &Path,
-) -> Result<Option<PathBuf>, ErrorKind> {
-    let earlier = Trial::load(context.request.state)?;
+fn former(context: &RebuildContext<'_>, system: &Path, earlier: Option<&Trial>) -> Option<PathBuf> {
     let earlier = earlier.filter(|earlier| earlier.system == system);
     let systems = context.machine.systems();
     let candidates = [
         systems.current,
-        earlier.map(|earlier| earlier.former),
+        earlier.map(|earlier| earlier.former.clone()),
         systems.profile,
     ];
     let mut others = candidates.into_iter().flatten();
-    Ok(others.find(|other| other != system && machine::exists(other)))
+    others.find(|other| other != system && machine::exists(other))
 }
 
 /// Whether the machine went down in each of the trials that this system may have.
@@ -175,31 +171,19 @@ pub(super) fn make_default(
 /// The error describes the state of the machine: [`ErrorKind::Reverted`] on success.
 pub(super) fn go_back(
     context: &RebuildContext<'_>,
-    mut trial: Trial,
+    trial: &mut Trial,
     failure: TrialFailure,
 ) -> ErrorKind {
     let TrialFailure { cause, report } = failure;
-    let system = trial.system.clone();
-    let former = trial.former.clone();
-    let mut enter = |stage| {
-        trial.stage = stage;
-        // A disk that the new system has filled must not keep the former one from running.
-        if let Err(error) = trial.save(context.request.state) {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "the state of the trial could not be written"
-            );
-        }
-    };
-    enter(TrialStage::GoingBack);
+    enter(context, trial, TrialStage::GoingBack);
     let stopped = if context.systemctl().activating().is_empty() {
         Ok(())
     } else {
         context.systemctl().stop_activation()
     };
-    match stopped.and_then(|()| activate_former(context, &system, &former)) {
+    match stopped.and_then(|()| activate_former(context, trial)) {
         Ok(()) => {
-            enter(TrialStage::WentBack);
+            enter(context, trial, TrialStage::WentBack);
             disarm(context);
             ErrorKind::Reverted {
                 cause,
@@ -207,11 +191,22 @@ pub(super) fn go_back(
             }
         }
         // The timer stays, and retries.
-        Err(reason) => ErrorKind::NotReverted {
+        Err(failure) => ErrorKind::NotReverted {
             cause,
-            failure: reason,
-            former,
+            failure,
+            former: trial.former.clone(),
         },
+    }
+}
+
+/// Records a stage of the revert. A disk that the new system has filled must not keep the former one from running.
+fn enter(context: &RebuildContext<'_>, trial: &mut Trial, stage: TrialStage) {
+    trial.stage = stage;
+    if let Err(error) = trial.save(context.request.state) {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the state of the trial could not be written"
+        );
     }
 }
 
@@ -222,26 +217,17 @@ pub(super) fn end(context: &RebuildContext<'_>) -> Result<(), ErrorKind> {
     Ok(())
 }
 
-fn activate_former(
-    context: &RebuildContext<'_>,
-    system: &Path,
-    former: &Path,
-) -> Result<(), String> {
-    let systems = context.machine.systems();
-    let action = if systems.profile.as_deref() == Some(system) {
-        let nix_env = context.find("nix-env").map_err(|error| error.to_string())?;
+fn activate_former(context: &RebuildContext<'_>, trial: &Trial) -> Result<(), String> {
+    let former = &trial.former;
+    let action = if context.machine.systems().profile.as_ref() == Some(&trial.system) {
+        let nix_env = find(context, "nix-env")?;
         let set = activate::profile_command(context, &nix_env, "--set", former.as_ref());
-        let (code, finished) = context.run(&set).map_err(|error| error.to_string())?;
-        if code != 0 {
-            return Err(format!("`nix-env`: {}", finished.tail));
-        }
+        succeed(context, &set)?;
         Action::Switch
     } else {
         Action::Test
     };
-    let systemd_run = context
-        .find("systemd-run")
-        .map_err(|error| error.to_string())?;
+    let systemd_run = find(context, "systemd-run")?;
     context.systemctl().reset_failed_activation();
     // It ran before: its own checks (of the network, say) must not keep it from running again.
     let checks = Checks::Skipped;
@@ -256,19 +242,13 @@ fn activate_former(
 
 /// Protects the former system from the garbage collector, and with it the program of the timer if that is a part of it.
 fn keep(context: &RebuildContext<'_>, trial: &Trial) -> Result<(), String> {
-    let nix_store = context
-        .find("nix-store")
-        .map_err(|error| error.to_string())?;
+    let nix_store = find(context, "nix-store")?;
     let mut args: Vec<OsString> = ["--quiet", "--add-root"].map(Into::into).into();
     args.push(context.request.state.path().join(ROOT).into());
     args.push("--realise".into());
     args.push(trial.former.clone().into());
     let command = context.command(&nix_store, args).output(Output::Quiet);
-    match context.run(&command) {
-        Ok((0, _)) => Ok(()),
-        Ok((_, finished)) => Err(format!("`nix-store`: {}", finished.tail)),
-        Err(error) => Err(error.to_string()),
-    }
+    succeed(context, &command)
 }
 
 /// Makes systemd start the revert after a time.
@@ -277,9 +257,7 @@ fn arm(
     confirmation: &Confirmation<'_>,
     after: Duration,
 ) -> Result<(), String> {
-    let systemd_run = context
-        .find("systemd-run")
-        .map_err(|error| error.to_string())?;
+    let systemd_run = find(context, "systemd-run")?;
     // Remains of an earlier trial.
     disarm(context);
     let service = format!("{REVERT}.service");
@@ -309,9 +287,21 @@ fn arm(
     }
     args.push("--".into());
     args.extend(confirmation.way_back.iter().cloned());
-    match context.run(&context.command(&systemd_run, args)) {
+    succeed(context, &context.command(&systemd_run, args))
+}
+
+fn find(context: &RebuildContext<'_>, program: &'static str) -> Result<PathBuf, String> {
+    context.find(program).map_err(|error| error.to_string())
+}
+
+/// Runs a program that has to end with exit code 0.
+fn succeed(context: &RebuildContext<'_>, command: &Command<'_>) -> Result<(), String> {
+    match context.run(command) {
         Ok((0, _)) => Ok(()),
-        Ok((_, finished)) => Err(format!("`systemd-run`: {}", finished.tail)),
+        Ok((_, finished)) => {
+            let name = command.program.file_name().unwrap_or_default();
+            Err(format!("`{}`: {}", name.display(), finished.tail))
+        }
         Err(error) => Err(error.to_string()),
     }
 }

@@ -11,7 +11,9 @@
     reason = "the snapshot is in our state directory and is written by path"
 )]
 
+use std::ffi::OsStr;
 use std::io::{self, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 use std::path::Path;
 
@@ -139,10 +141,7 @@ fn write(content: &dyn Content, id: BlobId, mode: FileMode, path: &Path) -> io::
     let content = content.blob(id).map_err(io::Error::other)?;
     let mode = match mode {
         FileMode::Symlink => {
-            return symlink(
-                <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&content),
-                path,
-            );
+            return symlink(OsStr::from_bytes(&content), path);
         }
         FileMode::Regular => 0o444,
         FileMode::Executable => 0o555,

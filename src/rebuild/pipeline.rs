@@ -224,9 +224,12 @@ impl RebuildPipeline<'_> {
         let before = context.machine.systems();
         if let Some(confirmation) = context.request.confirmation
             && action == Action::Switch
-            && let Some(former) = confirm::former(context, &system)?
         {
-            return self.on_trial(&confirmation, &activator, key.as_deref(), system, former);
+            let id = self.id(key.as_deref());
+            let trial = confirm::begin(context, &confirmation, id, &system, &self.record)?;
+            if let Some(trial) = trial {
+                return self.on_trial(trial, &confirmation.health, &activator);
+            }
         }
         let generation = activate::generation(context);
         let activated = self.activate(action, || activator.activate(context, &system, action));

@@ -8,6 +8,7 @@
 //! Limits: a lost or damaged file costs one more try of each build. A failure that may pass by itself (network, memory,
 //! space, a stop by a signal) is not recorded.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
@@ -247,10 +248,10 @@ impl Quarantine {
 
     /// The failed builds that concern a machine: those of the commit of its tree, and of the commits that a rollback
     /// left.
-    #[must_use]
-    pub fn of_commits(self, concerns: impl Fn(CommitId) -> bool) -> Vec<QuarantineEntry> {
+    pub fn of_commits(self, commits: impl IntoIterator<Item = CommitId>) -> Vec<QuarantineEntry> {
+        let commits: BTreeSet<CommitId> = commits.into_iter().collect();
         let mut entries = self.entries;
-        entries.retain(|entry| entry.commit.is_none_or(&concerns));
+        entries.retain(|entry| entry.commit.is_none_or(|commit| commits.contains(&commit)));
         entries
     }
 

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use super::{Activated, RebuildPipeline, retry_while_busy, starts_units};
-use crate::health;
+use crate::health::{self, HealthContext};
 use crate::rebuild::activate::Activator;
-use crate::rebuild::confirm::{self, Confirmation, TrialFailure};
+use crate::rebuild::confirm::{self, TrialFailure};
 use crate::rebuild::context::RebuildContext;
 use crate::rebuild::error::ErrorKind;
 use crate::rebuild::outcome::{Outcome, RebuildStatus};
@@ -18,16 +18,12 @@ impl RebuildPipeline<'_> {
     /// Switches to a system permanently only if the machine is healthy with it; otherwise reverts to the former system.
     pub(super) fn on_trial(
         mut self,
-        confirmation: &Confirmation<'_>,
+        mut trial: Trial,
+        health: &HealthContext<'_>,
         activator: &Activator,
-        key: Option<&str>,
-        system: PathBuf,
-        former: PathBuf,
     ) -> Result<Outcome, ErrorKind> {
         let context = self.context;
-        let build = self.id(key);
-        let mut trial =
-            confirm::begin(context, confirmation, build, &system, former, &self.record)?;
+        let system = trial.system.clone();
         if confirm::is_exhausted(&trial) {
             let cause = "the machine went down in each trial of it";
             return self.take_back(trial, TrialFailure::new(cause));
@@ -50,18 +46,15 @@ impl RebuildPipeline<'_> {
             Err(interrupted @ ErrorKind::Interrupted { .. }) => return Err(interrupted),
             Err(error) => return self.take_back(trial, TrialFailure::new(error.to_string())),
         };
-        let report = match health::run(&confirmation.health, &baseline) {
-            Ok(report) if report.is_healthy() => None,
-            Ok(report) => Some(report),
+        match health::run(health, &baseline) {
+            Ok(report) if report.is_healthy() => {}
+            Ok(report) => return self.take_back(trial, TrialFailure::of_health(report)),
             Err(health::Error::Interrupted) => {
                 return Err(ErrorKind::Interrupted {
                     activating: Vec::new(),
                 });
             }
             Err(error) => return self.take_back(trial, TrialFailure::new(error.to_string())),
-        };
-        if let Some(report) = report {
-            return self.take_back(trial, TrialFailure::of_health(report));
         }
         let made = confirm::make_default(context, &mut trial, || {
             retry_while_busy(context, || {
@@ -72,14 +65,13 @@ impl RebuildPipeline<'_> {
             return self.take_back(trial, failure);
         }
         confirm::end(context)?;
-        self.conclude(activated, key, Some(system))
+        self.conclude(activated, trial.key.as_deref(), Some(system))
     }
 
     /// Reverts to the former system, and records the result.
-    fn take_back(mut self, trial: Trial, failure: TrialFailure) -> Result<Outcome, ErrorKind> {
-        let key = trial.key.clone();
-        let error = confirm::go_back(self.context, trial, failure);
-        let error = self.failed(key.as_deref(), error);
+    fn take_back(mut self, mut trial: Trial, failure: TrialFailure) -> Result<Outcome, ErrorKind> {
+        let error = confirm::go_back(self.context, &mut trial, failure);
+        let error = self.failed(trial.key.as_deref(), error);
         let status = if matches!(error, ErrorKind::Reverted { .. }) {
             self.record.set_whole();
             RebuildStatus::Reverted
@@ -120,9 +112,8 @@ pub(in crate::rebuild) fn revert(
         confirm::end(context)?;
         return Ok(None);
     }
-    let failed = trial.clone();
     let cause = "its trial was cut off before the health checks had passed";
-    let error = confirm::go_back(context, trial, TrialFailure::new(cause));
+    let error = confirm::go_back(context, &mut trial, TrialFailure::new(cause));
     // What cannot be recorded costs another activation of the former system, or another trial.
     if matches!(error, ErrorKind::Reverted { .. }) {
         record.set_whole();
@@ -130,9 +121,9 @@ pub(in crate::rebuild) fn revert(
     }
     if let Ok(mut quarantine) = Quarantine::load(state) {
         let build = BuildId {
-            commit: failed.commit,
-            host: &failed.host,
-            key: failed.key.as_deref(),
+            commit: trial.commit,
+            host: &trial.host,
+            key: trial.key.as_deref(),
         };
         if quarantine
             .waiting(build, true, context.request.now)
