@@ -381,7 +381,7 @@ in
                 "overdue"
               ])
             ];
-          # 10: a run by hand holds the lock: it does what this one would have done. 13: a new system was taken back, or a
+          # 10: a run by hand holds the lock: it does what this one would have done. 13: a new system was reverted, or a
           # commit that failed is not tried again; `status` and the metrics show both. 75: the repository was not reached.
           SuccessExitStatus = "10 13 75";
           # `rebuild.timeout` ends a build that hangs; an activation must not be killed half way.

@@ -87,7 +87,7 @@ impl RebuildPolicy {
     }
 
     /// For reverting a trial.
-    pub(super) fn way_back() -> Self {
+    pub(super) fn of_revert() -> Self {
         Self {
             action: Action::Switch,
             repeat: Repeat::IfNeeded,
@@ -180,7 +180,7 @@ pub(super) fn rebuild(
         let _lock = RunLock::acquire(state, PATIENCE, run.interrupt)?;
         with_request(policy, settings, state, run, rebuild::run)?
     };
-    revert::take_tree_back(settings, state, run);
+    revert::revert_target(settings, state, run);
     let outcome = rebuilt?;
     for note in &outcome.notes {
         print_note(note, run);
@@ -223,8 +223,8 @@ pub(super) fn with_request<T>(
     act: impl FnOnce(&RebuildRequest<'_>, &Machine, &Env, &dyn Runner) -> T,
 ) -> Result<T, Error> {
     let runner = SystemRunner::new(run.interrupt.clone(), report::pass_through());
-    let way_back = settings.health.confirm.then(|| revert::command(settings));
-    let way_back = way_back.transpose()?;
+    let revert_command = settings.health.confirm.then(|| revert::command(settings));
+    let revert_command = revert_command.transpose()?;
     let request = RebuildRequest {
         settings: &settings.rebuild,
         action: policy.action,
@@ -238,14 +238,14 @@ pub(super) fn with_request<T>(
         repeat: policy.repeat,
         retry: policy.retry,
         now: state::now(),
-        confirmation: way_back.as_ref().map(|way_back| Confirmation {
+        confirmation: revert_command.as_ref().map(|revert_command| Confirmation {
             health: HealthContext {
                 settings,
                 env: run.env,
                 runner: &runner,
                 interrupt: run.interrupt,
             },
-            way_back,
+            revert_command,
         }),
     };
     Ok(act(&request, &Machine::here(), run.env, &runner))
@@ -273,7 +273,7 @@ fn summary(outcome: &Outcome, action: Action) -> String {
             "the new system is the boot default and runs after a reboot".to_owned()
         }
         RebuildStatus::Degraded => "the new system runs, and units of it failed".to_owned(),
-        RebuildStatus::Reverted => "taken back".to_owned(),
+        RebuildStatus::Reverted => "reverted".to_owned(),
         RebuildStatus::Failed => "failed".to_owned(),
     };
     format!("rebuild of `{}`: {what}", outcome.host)

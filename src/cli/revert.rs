@@ -19,7 +19,7 @@ use crate::state::StateDir;
 use crate::sync::{self, Options, SyncMode};
 use crate::text::with_causes;
 
-/// Go back from a system on trial whose run has died or hangs
+/// Revert to the former system from one on trial whose run was killed or hangs
 ///
 /// The former system is activated, and the target goes back to its commit. Without a system on trial, nothing is done.
 #[derive(Args)]
@@ -65,12 +65,12 @@ fn revert(
     state: &StateDir,
     run: &mut Run<'_>,
 ) -> Result<(), Error> {
-    let policy = RebuildPolicy::way_back();
+    let policy = RebuildPolicy::of_revert();
     // Reads the trial again: its run may have ended it meanwhile.
     let reverted = with_request(policy, settings, state, run, rebuild::revert);
     drop(lock);
     let reverted = reverted?;
-    take_tree_back(settings, state, run);
+    revert_target(settings, state, run);
     match reverted {
         Some(error) => Err(error.into()),
         None => Ok(()),
@@ -122,7 +122,7 @@ fn real_path(file: &Path) -> Option<PathBuf> {
 
 /// After the former system was activated again: brings the target back to its commit, as `hyper-sync rollback` does, and
 /// ends the trial. The error of the trial is the one to report; what fails here, the next run does.
-pub(super) fn take_tree_back(settings: &Settings, state: &StateDir, run: &mut Run<'_>) {
+pub(super) fn revert_target(settings: &Settings, state: &StateDir, run: &mut Run<'_>) {
     if let Err(error) = end_trial(settings, state, run) {
         run.report.warning(&format!(
             "the target stays at the commit of the new system: {}",
@@ -132,8 +132,8 @@ pub(super) fn take_tree_back(settings: &Settings, state: &StateDir, run: &mut Ru
 }
 
 fn end_trial(settings: &Settings, state: &StateDir, run: &mut Run<'_>) -> Result<(), Error> {
-    let went_back = |trial: &Trial| trial.stage == TrialStage::WentBack;
-    let Some(trial) = Trial::load(state)?.filter(went_back) else {
+    let is_reverted = |trial: &Trial| trial.stage == TrialStage::Reverted;
+    let Some(trial) = Trial::load(state)?.filter(is_reverted) else {
         return Ok(());
     };
     let here = super::rebuild::commit(state)?;

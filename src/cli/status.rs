@@ -172,7 +172,7 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
     let machine = Machine::here();
     // A reboot has ended a trial that was open.
     document.trial = Trial::load(&state)?
-        .filter(|trial| trial.stage == TrialStage::WentBack || trial.is_open(&machine));
+        .filter(|trial| trial.stage == TrialStage::Reverted || trial.is_open(&machine));
     let record = RebuildRecord::load(&state)?;
     let systems = machine.systems();
     let commit_of = |system: &Option<std::path::PathBuf>| {
@@ -328,12 +328,12 @@ impl OutputLines {
                     TrialStage::Running | TrialStage::Confirming => {
                         format!("the running system has until {until:.0} to pass its health checks")
                     }
-                    TrialStage::GoingBack => {
+                    TrialStage::Reverting => {
                         format!(
                             "the former system is activated again, at the latest from {until:.0} on"
                         )
                     }
-                    TrialStage::WentBack => {
+                    TrialStage::Reverted => {
                         "the former system runs again, and the next run takes the tree back"
                             .to_owned()
                     }
@@ -347,7 +347,7 @@ impl OutputLines {
                     format!("; the last one failed at {:.0}", last.at)
                 }
                 Some(last) if last.status == RebuildStatus::Reverted => {
-                    format!("; the last one was taken back at {:.0}", last.at)
+                    format!("; the last one was reverted at {:.0}", last.at)
                 }
                 _ => String::new(),
             };

@@ -36,13 +36,13 @@ pub enum SyncError {
     #[diagnostic(
         code(hyper_sync::sync::on_trial),
         help(
-            "`hyper-sync revert` goes back to the former system now, systemd does at {until}; then run it again; nothing was written"
+            "`hyper-sync revert` activates the former system now, systemd does so at {until}; then run it again; nothing was written"
         )
     )]
     OnTrial {
         /// The commit of the system.
         commit: Option<CommitId>,
-        /// When the way back begins by itself.
+        /// When systemd starts the revert.
         until: jiff::Timestamp,
     },
     /// A tag was set anew.

@@ -31,12 +31,12 @@ use crate::text;
 
 /// The timer and the service of the revert.
 const REVERT: &str = "hyper-sync-revert";
-/// How long this process may take for its own steps, beside the activation and the checks, before the way back begins.
+/// How long this process may take for its own steps, beside the activation and the checks, before the revert begins.
 const MARGIN: Duration = Duration::from_secs(5 * 60);
-/// What the way back gets of the environment: not the settings of Nix nor a proxy, whose passwords would be in an argument.
+/// The environment of the revert: not the settings of Nix nor a proxy, whose passwords would be in an argument.
 const PASSED: [&str; 4] = ["HOME", "LANG", "LOCALE_ARCHIVE", "PATH"];
 /// How often a machine may go down in a trial of the same system: once may be a power cut.
-const CUT_OFF_MAX: u32 = 1;
+const REBOOTS_MAX: u32 = 1;
 
 /// The input of a switch on trial, besides that of a rebuild.
 #[derive(Clone, Copy)]
@@ -44,7 +44,7 @@ pub struct Confirmation<'a> {
     /// The health checks.
     pub health: HealthContext<'a>,
     /// The program that the timer runs, and its arguments.
-    pub way_back: &'a [OsString],
+    pub revert_command: &'a [OsString],
 }
 
 /// Why a trial failed.
@@ -78,7 +78,7 @@ impl TrialFailure {
     }
 }
 
-/// Starts the revert timer and records the trial. `None` if there is no other system to go back to.
+/// Starts the revert timer and records the trial. `None` if there is no other system to revert to.
 pub(super) fn begin(
     context: &RebuildContext<'_>,
     confirmation: &Confirmation<'_>,
@@ -91,10 +91,12 @@ pub(super) fn begin(
     let Some(former) = former(context, system, earlier.as_ref()) else {
         return Ok(None);
     };
-    let no_way_back = |cause: String| ErrorKind::NoWayBack { cause };
-    let program = confirmation.way_back.first().map(Path::new);
+    let revert_not_prepared = |cause: String| ErrorKind::RevertNotPrepared { cause };
+    let program = confirmation.revert_command.first().map(Path::new);
     if !program.is_some_and(machine::exists) {
-        return Err(no_way_back("the program of this run is gone".to_owned()));
+        return Err(revert_not_prepared(
+            "the program of this run is gone".to_owned(),
+        ));
     }
     let boot = context.machine.boot.as_deref();
     let health = &confirmation.health.settings.health;
@@ -115,21 +117,21 @@ pub(super) fn begin(
         since,
         until: since.checked_add(after).unwrap_or(Timestamp::MAX),
         stage: TrialStage::Running,
-        cut_off: Trial::cut_off(earlier.as_ref(), system, boot),
+        reboots: Trial::reboots(earlier.as_ref(), system, boot),
     };
     if is_exhausted(&trial) {
         return Ok(Some(trial));
     }
-    keep(context, &trial).map_err(no_way_back)?;
+    keep(context, &trial).map_err(revert_not_prepared)?;
     trial.save(state)?;
-    if let Err(cause) = arm(context, confirmation, after) {
+    if let Err(cause) = start_timer(context, confirmation, after) {
         end(context)?;
-        return Err(no_way_back(cause));
+        return Err(revert_not_prepared(cause));
     }
     Ok(Some(trial))
 }
 
-/// The system to go back to: the running one or, where that is the new one already (a `test` by hand, a trial that was
+/// The system to revert to: the running one or, where that is the new one already (a `test` by hand, a trial that was
 /// cut off), that of the earlier trial or the boot default. `None` if there is no other.
 fn former(context: &RebuildContext<'_>, system: &Path, earlier: Option<&Trial>) -> Option<PathBuf> {
     let earlier = earlier.filter(|earlier| earlier.system == system);
@@ -145,7 +147,7 @@ fn former(context: &RebuildContext<'_>, system: &Path, earlier: Option<&Trial>) 
 
 /// Whether the machine went down in each of the trials that this system may have.
 pub(super) fn is_exhausted(trial: &Trial) -> bool {
-    trial.cut_off > CUT_OFF_MAX
+    trial.reboots > REBOOTS_MAX
 }
 
 /// Makes the tested system the boot default.
@@ -169,13 +171,13 @@ pub(super) fn make_default(
 /// Activates the former system again, and makes it the boot default if the new one is.
 ///
 /// The error describes the state of the machine: [`ErrorKind::Reverted`] on success.
-pub(super) fn go_back(
+pub(super) fn revert(
     context: &RebuildContext<'_>,
     trial: &mut Trial,
     failure: TrialFailure,
 ) -> ErrorKind {
     let TrialFailure { cause, report } = failure;
-    enter(context, trial, TrialStage::GoingBack);
+    enter(context, trial, TrialStage::Reverting);
     let stopped = if context.systemctl().activating().is_empty() {
         Ok(())
     } else {
@@ -183,8 +185,8 @@ pub(super) fn go_back(
     };
     match stopped.and_then(|()| activate_former(context, trial)) {
         Ok(()) => {
-            enter(context, trial, TrialStage::WentBack);
-            disarm(context);
+            enter(context, trial, TrialStage::Reverted);
+            stop_timer(context);
             ErrorKind::Reverted {
                 cause,
                 report: report.map(Box::new),
@@ -210,10 +212,10 @@ fn enter(context: &RebuildContext<'_>, trial: &mut Trial, stage: TrialStage) {
     }
 }
 
-/// Removes the record and disarms the way back, which does nothing without a record.
+/// Removes the record and stops the timer of the revert, which does nothing without a record.
 pub(super) fn end(context: &RebuildContext<'_>) -> Result<(), ErrorKind> {
     Trial::remove(context.request.state)?;
-    disarm(context);
+    stop_timer(context);
     Ok(())
 }
 
@@ -252,14 +254,14 @@ fn keep(context: &RebuildContext<'_>, trial: &Trial) -> Result<(), String> {
 }
 
 /// Makes systemd start the revert after a time.
-fn arm(
+fn start_timer(
     context: &RebuildContext<'_>,
     confirmation: &Confirmation<'_>,
     after: Duration,
 ) -> Result<(), String> {
     let systemd_run = find(context, "systemd-run")?;
     // Remains of an earlier trial.
-    disarm(context);
+    stop_timer(context);
     let service = format!("{REVERT}.service");
     let _ = context.systemctl().ask(&["reset-failed", &service]);
     let mut args: Vec<OsString> = [
@@ -272,7 +274,7 @@ fn arm(
         // A lock may be held, or another activation be active.
         "--property=Restart=on-failure",
         "--property=RestartSec=60",
-        "--description=Way back from a system that has not passed its health checks",
+        "--description=Revert of a system that has not passed its health checks",
     ]
     .map(Into::into)
     .into();
@@ -286,7 +288,7 @@ fn arm(
         }
     }
     args.push("--".into());
-    args.extend(confirmation.way_back.iter().cloned());
+    args.extend(confirmation.revert_command.iter().cloned());
     succeed(context, &context.command(&systemd_run, args))
 }
 
@@ -307,7 +309,7 @@ fn succeed(context: &RebuildContext<'_>, command: &Command<'_>) -> Result<(), St
 }
 
 /// Stops the timer. Not the service: this may be it.
-fn disarm(context: &RebuildContext<'_>) {
+fn stop_timer(context: &RebuildContext<'_>) {
     let timer = format!("{REVERT}.timer");
     // A timer that cannot be stopped finds no trial, or activates the former system again.
     let _ = context.systemctl().ask(&["stop", &timer]);

@@ -276,19 +276,19 @@ pub enum ErrorKind {
         jobs: Vec<String>,
     },
     /// The revert timer of a trial could not be started.
-    #[error("the way back from the new system cannot be prepared: {}", text::words(.cause))]
+    #[error("the revert of the new system cannot be prepared: {}", text::words(.cause))]
     #[diagnostic(
-        code(hyper_sync::rebuild::no_way_back),
+        code(hyper_sync::rebuild::revert_not_prepared),
         help(
             "correct the cause and run again, or switch without `health.confirm`; nothing was activated"
         )
     )]
-    NoWayBack {
+    RevertNotPrepared {
         /// Why.
         cause: String,
     },
     /// The new system failed its trial.
-    #[error("the new system was taken back: {}", text::words(.cause))]
+    #[error("the new system was reverted: {}", text::words(.cause))]
     #[diagnostic(
         code(hyper_sync::rebuild::reverted),
         help(
@@ -451,7 +451,7 @@ impl ErrorKind {
             | Self::RebootNeeded { .. }
             | Self::PreSwitchCheck { .. }
             | Self::ActivationTimedOut { .. }
-            | Self::NoWayBack { .. }
+            | Self::RevertNotPrepared { .. }
             | Self::TimedOut { .. }
             | Self::Interrupted { .. } => Exit::Rebuild,
             Self::NotReverted { .. } => Exit::NeedsPerson,

@@ -31,7 +31,7 @@ pub enum RebuildStatus {
     RebootNeeded,
     /// Active, but with newly failed units.
     Degraded,
-    /// Taken back: it failed its trial, and the former system runs again.
+    /// Reverted: it failed its trial, and the former system runs again.
     Reverted,
     /// Not built, or not activated.
     Failed,

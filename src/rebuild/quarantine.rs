@@ -127,7 +127,7 @@ impl FailureClass {
             | ErrorKind::Gate { .. }
             | ErrorKind::NotPinned { .. }
             | ErrorKind::Degraded { .. }
-            | ErrorKind::NoWayBack { .. }
+            | ErrorKind::RevertNotPrepared { .. }
             | ErrorKind::Interrupted { .. }
             | ErrorKind::Busy { .. }
             | ErrorKind::Quarantined(_)

@@ -196,7 +196,7 @@ impl RebuildRecord {
         }
     }
 
-    /// Records that an activation was taken back: the machine runs a whole system again.
+    /// Records that an activation was reverted: the machine runs a whole system again.
     pub(super) fn set_whole(&mut self) {
         if let Some(pending) = &mut self.pending {
             pending.begun = false;

@@ -49,7 +49,7 @@ pub struct Trial {
     /// Its phase.
     pub stage: TrialStage,
     /// How often a reboot has interrupted a trial of this system.
-    pub cut_off: u32,
+    pub reboots: u32,
 }
 
 /// The phase of a trial.
@@ -61,9 +61,9 @@ pub enum TrialStage {
     /// The checks have passed, and the new system is made the boot default.
     Confirming,
     /// The former system is activated.
-    GoingBack,
+    Reverting,
     /// The former system is active, and the target is not reverted yet.
-    WentBack,
+    Reverted,
 }
 
 impl Trial {
@@ -95,14 +95,14 @@ impl Trial {
             // The sandbox of the sync does not see the id.
             _ => machine.systems().current.as_ref() == Some(&self.system),
         };
-        is_same_boot && matches!(self.stage, TrialStage::Running | TrialStage::GoingBack)
+        is_same_boot && matches!(self.stage, TrialStage::Running | TrialStage::Reverting)
     }
 
     /// How often a trial of `system` was interrupted by a reboot, including `before` if it was.
-    pub(super) fn cut_off(before: Option<&Self>, system: &Path, boot: Option<&str>) -> u32 {
+    pub(super) fn reboots(before: Option<&Self>, system: &Path, boot: Option<&str>) -> u32 {
         match before {
             Some(before) if before.system == system && before.boot.as_deref() != boot => {
-                before.cut_off + 1
+                before.reboots + 1
             }
             _ => 0,
         }
@@ -126,7 +126,7 @@ mod tests {
             since: Timestamp::UNIX_EPOCH,
             until: Timestamp::UNIX_EPOCH,
             stage,
-            cut_off: 0,
+            reboots: 0,
         }
     }
 
@@ -140,13 +140,13 @@ mod tests {
 
     #[test]
     fn a_trial_is_open_until_its_checks_have_passed_or_the_machine_has_booted() {
-        for stage in [TrialStage::Running, TrialStage::GoingBack] {
+        for stage in [TrialStage::Running, TrialStage::Reverting] {
             assert!(trial(stage).is_open(&machine(Some("a"))));
             assert!(!trial(stage).is_open(&machine(Some("b"))));
             // Another system runs.
             assert!(!trial(stage).is_open(&machine(None)));
         }
-        for stage in [TrialStage::Confirming, TrialStage::WentBack] {
+        for stage in [TrialStage::Confirming, TrialStage::Reverted] {
             assert!(!trial(stage).is_open(&machine(Some("a"))));
         }
     }
@@ -154,12 +154,12 @@ mod tests {
     #[test]
     fn reboots_are_counted_for_one_system() {
         let mut before = trial(TrialStage::Running);
-        before.cut_off = 1;
+        before.reboots = 1;
         let count =
-            |system: &str, boot| Trial::cut_off(Some(&before), Path::new(system), Some(boot));
+            |system: &str, boot| Trial::reboots(Some(&before), Path::new(system), Some(boot));
         assert_eq!(count("/new", "b"), 2);
         assert_eq!(count("/other", "b"), 0);
         assert_eq!(count("/new", "a"), 0);
-        assert_eq!(Trial::cut_off(None, Path::new("/new"), Some("b")), 0);
+        assert_eq!(Trial::reboots(None, Path::new("/new"), Some("b")), 0);
     }
 }

@@ -34,7 +34,7 @@ pub struct Health {
     pub remote: bool,
     /// How long all checks together may be tried again.
     pub within: Duration,
-    /// Whether a switch is taken back if the checks fail after it.
+    /// Whether a switch is reverted if the checks fail after it.
     pub confirm: bool,
     /// How long one try of `remote` may take, and of a check without a time of its own.
     pub timeout: Duration,

@@ -79,7 +79,7 @@ pub fn rollback(
         notes: session.notes(),
         begun,
     };
-    let go_back = || match pipeline.run() {
+    let roll_back = || match pipeline.run() {
         Err(crate::Error::Source(source::Error::UnknownCommit { .. })) => {
             let commit = point.commit;
             Err(SyncError::CommitGone { commit }.into())
@@ -87,7 +87,7 @@ pub fn rollback(
         other => other,
     };
     if options.mode != SyncMode::Apply {
-        return go_back();
+        return roll_back();
     }
     let before = Hold::load(session.state())?;
     // Before the target changes: after a crash in between, a commit may be held needlessly, but the bad one is not
@@ -96,7 +96,7 @@ pub fn rollback(
     let left = left.chain(session.index().map(|index| index.point.commit));
     let hold = Hold::after(before.clone(), left, &point, session.index());
     Hold::replace(session.state(), hold.as_ref())?;
-    let outcome = go_back();
+    let outcome = roll_back();
     if outcome.is_err() && !apply::is_active(session.state())? {
         Hold::replace(session.state(), before.as_ref())?;
     }

@@ -26,7 +26,7 @@ impl RebuildPipeline<'_> {
         let system = trial.system.clone();
         if confirm::is_exhausted(&trial) {
             let cause = "the machine went down in each trial of it";
-            return self.take_back(trial, TrialFailure::new(cause));
+            return self.revert(trial, TrialFailure::new(cause));
         }
         let baseline = context.baseline();
         let activated = self.activate(Action::Test, || {
@@ -36,7 +36,7 @@ impl RebuildPipeline<'_> {
             Ok(activated) if starts_units(Action::Test, activated.verdict) => activated,
             Ok(Activated {
                 verdict, finished, ..
-            }) => return self.take_back(trial, TrialFailure::of_activation(verdict, finished)),
+            }) => return self.revert(trial, TrialFailure::of_activation(verdict, finished)),
             // Another process activates a system: this one was not touched.
             Err(busy @ ErrorKind::Busy { .. }) => {
                 confirm::end(context)?;
@@ -44,17 +44,17 @@ impl RebuildPipeline<'_> {
             }
             // The revert timer is running.
             Err(interrupted @ ErrorKind::Interrupted { .. }) => return Err(interrupted),
-            Err(error) => return self.take_back(trial, TrialFailure::new(error.to_string())),
+            Err(error) => return self.revert(trial, TrialFailure::new(error.to_string())),
         };
         match health::run(health, &baseline) {
             Ok(report) if report.is_healthy() => {}
-            Ok(report) => return self.take_back(trial, TrialFailure::of_health(report)),
+            Ok(report) => return self.revert(trial, TrialFailure::of_health(report)),
             Err(health::Error::Interrupted) => {
                 return Err(ErrorKind::Interrupted {
                     activating: Vec::new(),
                 });
             }
-            Err(error) => return self.take_back(trial, TrialFailure::new(error.to_string())),
+            Err(error) => return self.revert(trial, TrialFailure::new(error.to_string())),
         }
         let made = confirm::make_default(context, &mut trial, || {
             retry_while_busy(context, || {
@@ -62,15 +62,15 @@ impl RebuildPipeline<'_> {
             })
         })?;
         if let Err(failure) = made {
-            return self.take_back(trial, failure);
+            return self.revert(trial, failure);
         }
         confirm::end(context)?;
         self.conclude(activated, trial.key.as_deref(), Some(system))
     }
 
     /// Reverts to the former system, and records the result.
-    fn take_back(mut self, mut trial: Trial, failure: TrialFailure) -> Result<Outcome, ErrorKind> {
-        let error = confirm::go_back(self.context, &mut trial, failure);
+    fn revert(mut self, mut trial: Trial, failure: TrialFailure) -> Result<Outcome, ErrorKind> {
+        let error = confirm::revert(self.context, &mut trial, failure);
         let error = self.failed(trial.key.as_deref(), error);
         let status = if matches!(error, ErrorKind::Reverted { .. }) {
             self.record.set_whole();
@@ -84,7 +84,7 @@ impl RebuildPipeline<'_> {
     }
 }
 
-/// Goes back from a trial that another process began and did not end. `None` if there is nothing to activate.
+/// Reverts a trial that another process began and did not end. `None` if there is nothing to activate.
 pub(in crate::rebuild) fn revert(
     context: &RebuildContext<'_>,
     mut trial: Trial,
@@ -98,8 +98,8 @@ pub(in crate::rebuild) fn revert(
     let mut record = RebuildRecord::load(state)?;
     if !trial.is_open(context.machine) {
         // A reboot has started the former system, but the failure is known.
-        if trial.stage == TrialStage::GoingBack && systems.current.as_ref() != Some(&trial.system) {
-            trial.stage = TrialStage::WentBack;
+        if trial.stage == TrialStage::Reverting && systems.current.as_ref() != Some(&trial.system) {
+            trial.stage = TrialStage::Reverted;
             trial.save(state)?;
         }
         return Ok(None);
@@ -112,8 +112,8 @@ pub(in crate::rebuild) fn revert(
         confirm::end(context)?;
         return Ok(None);
     }
-    let cause = "its trial was cut off before the health checks had passed";
-    let error = confirm::go_back(context, &mut trial, TrialFailure::new(cause));
+    let cause = "its trial was interrupted before the health checks had passed";
+    let error = confirm::revert(context, &mut trial, TrialFailure::new(cause));
     // What cannot be recorded costs another activation of the former system, or another trial.
     if matches!(error, ErrorKind::Reverted { .. }) {
         record.set_whole();

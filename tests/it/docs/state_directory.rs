@@ -323,7 +323,7 @@ fn killed_in_suspend(found: &mut Found) {
 fn killed_in_a_trial(found: &mut Found) {
     let system = FakeSystem::pinned().with_systemd();
     system.script("nixos-rebuild", "exit 1");
-    system.way_back();
+    system.revert_command();
     system.script("check", "exit 1");
     let switch = system.request(Rebuild::Switch).on_trial();
     switch.stopped_in_pause().run().unwrap_err();

@@ -352,7 +352,7 @@ fn the_activation() -> Vec<ErrorKind> {
             after: Duration::from_secs(1800),
             jobs: vec!["start of web.service".to_owned()],
         },
-        E::NoWayBack {
+        E::RevertNotPrepared {
             cause: "`systemd-run` is not in the search path".to_owned(),
         },
         E::Reverted {

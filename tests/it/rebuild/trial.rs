@@ -1,4 +1,4 @@
-//! A switch on trial: the way back is armed before the activation, and the boot default is changed after the checks.
+//! A switch on trial: the timer of the revert is started before the activation, and the boot default is changed after the checks.
 
 use hyper_sync::rebuild::{ErrorKind, RebuildNote, RebuildStatus, Repeat, Trial, TrialStage};
 use hyper_sync::settings::Action;
@@ -12,7 +12,7 @@ const FORMER: &str = "store/old/bin/switch-to-configuration";
 fn world() -> FakeSystem {
     let world = FakeSystem::pinned().with_systemd();
     world.script("nixos-rebuild", "exit 1");
-    world.way_back();
+    world.revert_command();
     world
 }
 
@@ -31,7 +31,7 @@ fn systems(world: &FakeSystem) -> [String; 2] {
 #[test]
 fn a_healthy_system_becomes_the_boot_default_after_its_checks() {
     let world = world();
-    // The checks find the system running, the former one as the boot default, and the way back armed.
+    // The checks find the system running, the former one as the boot default, and the timer started.
     world.script(
         "check",
         "[ \"$(readlink \"$world/current\")\" = \"$world/store/new\" ]\n\
@@ -54,12 +54,12 @@ fn a_healthy_system_becomes_the_boot_default_after_its_checks() {
 }
 
 #[test]
-fn the_way_back_runs_the_former_program_and_keeps_it() {
+fn the_revert_runs_the_former_program_and_keeps_it() {
     let world = world();
     switch(&world).run().unwrap();
     let arguments = world.arguments("systemd-run").join(" ");
-    let way_back = format!("-- {} revert", world.path("hyper-sync").display());
-    assert!(arguments.contains(&way_back), "{arguments}");
+    let revert_command = format!("-- {} revert", world.path("hyper-sync").display());
+    assert!(arguments.contains(&revert_command), "{arguments}");
     // Two activations, the time of the checks and of a try of each, and five minutes.
     assert!(arguments.contains("--on-active=3920s"), "{arguments}");
     assert!(
@@ -86,7 +86,7 @@ fn a_check_that_fails_brings_the_former_system_back() {
     assert_eq!(world.arguments(FORMER), ["test"]);
     assert_eq!(world.calls("nix-env"), 0);
     // The tree is still to go back.
-    assert_eq!(trial(&world).unwrap().stage, TrialStage::WentBack);
+    assert_eq!(trial(&world).unwrap().stage, TrialStage::Reverted);
     let record = world.record();
     assert_eq!(record.last.unwrap().status, RebuildStatus::Reverted);
     assert!(!record.pending.unwrap().begun);
@@ -133,7 +133,7 @@ fn a_former_system_that_cannot_be_activated_needs_a_person() {
     );
     assert_eq!(error.exit().code(), 12);
     // The timer tries once more.
-    assert_eq!(trial(&world).unwrap().stage, TrialStage::GoingBack);
+    assert_eq!(trial(&world).unwrap().stage, TrialStage::Reverting);
     assert!(
         world
             .read("systemctl.log")
@@ -144,7 +144,7 @@ fn a_former_system_that_cannot_be_activated_needs_a_person() {
 }
 
 #[test]
-fn without_a_way_back_nothing_is_activated() {
+fn without_a_revert_nothing_is_activated() {
     for program in ["nix-store", "systemd-run"] {
         let world = world();
         world.script(
@@ -152,14 +152,17 @@ fn without_a_way_back_nothing_is_activated() {
             "case \" $* \" in *--on-active*|*--add-root*) exit 1;; esac",
         );
         let error = switch(&world).run().unwrap_err();
-        assert!(matches!(error.kind, ErrorKind::NoWayBack { .. }), "{error}");
+        assert!(
+            matches!(error.kind, ErrorKind::RevertNotPrepared { .. }),
+            "{error}"
+        );
         assert_eq!(world.arguments(SWITCH), ["check"]);
         assert_eq!(trial(&world), None);
     }
 }
 
 #[test]
-fn another_process_goes_back_from_a_trial_that_was_cut_off() {
+fn another_process_reverts_a_trial_that_was_interrupted() {
     let world = world();
     world.script("check", "exit 1");
     let error = switch(&world).stopped_in_pause().run().unwrap_err();
@@ -225,10 +228,13 @@ fn a_switch_that_is_not_pinned_warns_that_it_is_not_on_trial() {
 }
 
 #[test]
-fn a_trial_without_a_program_for_the_way_back_does_not_begin() {
+fn a_trial_without_a_program_for_the_revert_does_not_begin() {
     let world = world();
     let error = switch(&world).without("hyper-sync").run().unwrap_err();
-    assert!(matches!(error.kind, ErrorKind::NoWayBack { .. }), "{error}");
+    assert!(
+        matches!(error.kind, ErrorKind::RevertNotPrepared { .. }),
+        "{error}"
+    );
     assert_eq!(world.arguments(SWITCH), ["check"]);
 }
 
@@ -243,7 +249,7 @@ fn a_system_that_runs_by_hand_is_on_trial_against_the_boot_default() {
 }
 
 #[test]
-fn a_reboot_ends_a_trial_whose_way_back_failed() {
+fn a_reboot_ends_a_trial_whose_revert_failed() {
     let world = world();
     world.script("check", "exit 1");
     world.script(FORMER, "exit 1");
@@ -251,7 +257,7 @@ fn a_reboot_ends_a_trial_whose_way_back_failed() {
     world.link("current", "old");
     assert!(switch(&world).booted("2").revert().is_none());
     // The tree goes back, and a sync is free.
-    assert_eq!(trial(&world).unwrap().stage, TrialStage::WentBack);
+    assert_eq!(trial(&world).unwrap().stage, TrialStage::Reverted);
 }
 
 #[test]

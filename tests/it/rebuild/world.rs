@@ -95,8 +95,8 @@ impl FakeSystem {
         world
     }
 
-    /// With what a switch on trial needs: a former system that can be activated, a way back, and the health check `check`.
-    pub(crate) fn way_back(&self) {
+    /// With what a switch on trial needs: a former system that can be activated, a revert command, and the health check `check`.
+    pub(crate) fn revert_command(&self) {
         std::fs::create_dir(self.path("store/old/bin")).unwrap();
         for name in [
             "hyper-sync",
@@ -473,7 +473,7 @@ impl Call<'_> {
             stopped: self.trial == OnTrial::StoppedInPause,
         };
         let settings = world.health();
-        let way_back = [world.path("hyper-sync").into(), "revert".into()];
+        let revert_command = [world.path("hyper-sync").into(), "revert".into()];
         let health = HealthContext {
             settings: &settings,
             env: &env,
@@ -483,7 +483,7 @@ impl Call<'_> {
         let request = RebuildRequest {
             confirmation: (self.trial != OnTrial::No).then_some(Confirmation {
                 health,
-                way_back: &way_back,
+                revert_command: &revert_command,
             }),
             ..request
         };

@@ -1,5 +1,5 @@
 """With `health.confirm`, a system that fails its checks, whose run is killed, whose activation hangs or that loses power is
-taken back with its tree, and a good one becomes the boot default."""
+reverted with its tree, and a good one becomes the boot default."""
 
 HEALTH = """
 [health]
@@ -55,7 +55,7 @@ def scenario(world):
     world.is_at("four")
     ended(world)
 
-    # The run is killed in the trial: the way back goes without it, and so does the next run.
+    # The run is killed in the trial: the revert does not need it, and the next run reverts too.
     for release, back in (("six", "systemctl start hyper-sync-revert.service"), ("seven", None)):
         world.publish(release, remove=["units/hangs.service"] if release == "six" else [])
         world.hold("activation")
@@ -104,12 +104,12 @@ def taken_back(world):
     # For the unit, exit code 13 is a success.
     world.start()
     journal = world.said("hyper-sync.service")
-    assert "the new system was taken back" in journal, journal
+    assert "the new system was reverted" in journal, journal
     return journal
 
 
 def ended(world):
-    """No trial is left, and nothing would go back."""
+    """No trial is left, and nothing would revert."""
     world.machine.fail(TIMER)
     for name in ("trial", "former"):
         world.machine.fail(f"ls /var/lib/hyper-sync/{name}")
