@@ -36,6 +36,7 @@ pub mod fuzzing;
 pub mod git;
 pub mod health;
 pub mod lock;
+mod lookup;
 pub mod memory;
 pub mod metrics;
 pub mod nix;

@@ -17,6 +17,7 @@ use miette::Diagnostic;
 use crate::exit::Exit;
 use crate::fs::{self, FileKind, Stat, Target, content};
 use crate::git::{BlobId, File, FileMode, Oid, RelPath};
+use crate::lookup::AscendingLookup;
 use crate::patterns::Patterns;
 use crate::state::{Index, Owned};
 use crate::{text, threads};
@@ -165,9 +166,10 @@ impl<'a> Scanner<'a> {
         let paths = sorted(paths);
         let mut seen = self.seen();
         self.see(&mut seen, &paths)?;
+        let mut by_path = AscendingLookup::new(&seen.by_path);
         let found = paths
             .into_iter()
-            .filter_map(|path| Some((path.clone(), seen.by_path.get(path)?.clone())));
+            .filter_map(|path| Some((path.clone(), by_path.get(path)?.clone())));
         Ok(found.collect())
     }
 
@@ -187,8 +189,9 @@ impl<'a> Scanner<'a> {
         self.see(&mut seen, &paths)?;
         let mut ids = Vec::with_capacity(files.len());
         let mut hashed = Vec::new();
+        let mut by_path = AscendingLookup::new(&seen.by_path);
         for (path, file) in files {
-            let local = seen.by_path.get(path);
+            let local = by_path.get(path);
             let mut id = local.and_then(Local::id);
             if let Some(Local::File { id: None, stat, .. }) = local
                 && let Some(local) = self.hash_if_wanted(path, stat, file.id)?
@@ -273,10 +276,11 @@ impl<'a> Scanner<'a> {
 
     /// Inspects those of the sorted paths that were not inspected before.
     fn see(&self, seen: &mut FileObservation, paths: &[&RelPath]) -> Result<(), Error> {
+        let mut known = AscendingLookup::new(&seen.by_path);
         let unseen: Vec<&RelPath> = paths
             .iter()
             .copied()
-            .filter(|path| !seen.by_path.contains_key(*path))
+            .filter(|path| known.get(path).is_none())
             .collect();
         if unseen.is_empty() {
             return Ok(());

@@ -16,6 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::{Error, inspect, undo};
 use crate::fs::Target;
 use crate::git::{BlobId, EntryMode, File, RelPath, path};
+use crate::lookup::AscendingLookup;
 use crate::plan::Plan;
 use crate::scan::Local;
 use crate::state::sealed::SealedFormat;
@@ -227,7 +228,8 @@ impl Update<'_> {
 
     /// The index after the update, without the `lstat` data of files that change.
     fn index(&self) -> Index {
-        let seen = |path: &RelPath, id: BlobId| match self.local.get(path)? {
+        let mut local = AscendingLookup::new(self.local);
+        let mut seen = |path: &RelPath, id: BlobId| match local.get(path)? {
             local @ (Local::File { stat, .. } | Local::Symlink { stat, .. })
                 if local.id() == Some(id) =>
             {

@@ -4,7 +4,7 @@
 //! A route that has only a listing (the REST API) first writes the tree objects that the listing describes, by
 //! [`encode`], and is then walked likewise: a wrong listing yields other ids and so a missing object.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::id::{Collision, Oid};
 use super::mode::FileMode;
@@ -182,7 +182,7 @@ impl Tree {
     /// Pairs of paths that are one on a file system that ignores case, in their order.
     #[must_use]
     pub fn case_collisions(&self) -> Vec<(RelPath, RelPath)> {
-        let mut seen: BTreeMap<String, &RelPath> = BTreeMap::new();
+        let mut seen: HashMap<String, &RelPath> = HashMap::new();
         self.paths()
             .filter_map(|path| {
                 let first = *seen.entry(path::folded(path.as_str())).or_insert(path);

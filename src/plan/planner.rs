@@ -1,11 +1,12 @@
 //! The decision for each path, removals first because other decisions depend on them.
 
-use std::collections::{BTreeMap, HashSet, btree_map};
-use std::iter::{self, Peekable};
+use std::collections::{BTreeMap, HashSet};
+use std::iter;
 use std::sync::Arc;
 
 use super::{Conflict, Counts, Error, Kept, Operation, Plan, Policy, SkipReason};
 use crate::git::{File, FileMode, RelPath};
+use crate::lookup::AscendingLookup;
 use crate::scan::Local;
 use crate::settings::LocalEdits;
 
@@ -40,42 +41,25 @@ enum Stays {
     ByPolicy,
 }
 
-/// The paths of the three trees in order, found by a merge join: a set of all paths and a search for each would take a
-/// third of the time of an update without a change.
+/// The paths of the three trees in order.
 fn path_states<'a>(
     base: &'a BTreeMap<RelPath, File>,
     local: &'a BTreeMap<RelPath, Local>,
     remote: &'a BTreeMap<RelPath, File>,
 ) -> impl Iterator<Item = PathStates<'a>> {
-    let mut base = base.iter().peekable();
-    let mut local = local.iter().peekable();
-    let mut remote = remote.iter().peekable();
+    let mut base = AscendingLookup::new(base);
+    let mut local = AscendingLookup::new(local);
+    let mut remote = AscendingLookup::new(remote);
     iter::from_fn(move || {
-        let heads = [
-            path_of(&mut base),
-            path_of(&mut local),
-            path_of(&mut remote),
-        ];
+        let heads = [base.next_key(), local.next_key(), remote.next_key()];
         let path = heads.into_iter().flatten().min()?;
         Some(PathStates {
             path,
-            base: value_at(&mut base, path),
-            local: value_at(&mut local, path).unwrap_or(&Local::Missing),
-            remote: value_at(&mut remote, path),
+            base: base.get(path),
+            local: local.get(path).unwrap_or(&Local::Missing),
+            remote: remote.get(path),
         })
     })
-}
-
-type Entries<'a, V> = Peekable<btree_map::Iter<'a, RelPath, V>>;
-
-fn path_of<'a, V>(entries: &mut Entries<'a, V>) -> Option<&'a RelPath> {
-    entries.peek().map(|(path, _)| *path)
-}
-
-/// The next value, if it is at `path`.
-fn value_at<'a, V>(entries: &mut Entries<'a, V>, path: &RelPath) -> Option<&'a V> {
-    let entry = entries.next_if(|(next, _)| *next == path);
-    entry.map(|(_, value)| value)
 }
 
 impl<'a> Planner<'a> {

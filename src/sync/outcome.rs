@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{OpenMode, Session, StateNote, SyncContext, SyncMode};
 use crate::apply::{Applied, Recovered};
 use crate::git::{Commit, CommitId, RelPath};
+use crate::lookup::AscendingLookup;
 use crate::plan::Plan;
 use crate::scan::Local;
 use crate::signature::Signer;
@@ -82,6 +83,7 @@ pub(super) fn tree_size(
 ) -> Option<u64> {
     let written = plan.operations().iter().map(|operation| &operation.path);
     let written: BTreeSet<&RelPath> = written.collect();
+    let mut local = AscendingLookup::new(local);
     let stays = staged.files().keys();
     let stays = stays
         .filter(|path| !written.contains(path))
