@@ -313,10 +313,10 @@ in
             "--skip-rebuild"
             "--sandboxed"
           ];
-          # Not reached, rate limited, another run is active, changes wait: a later run tries again. A failed unit would
-          # turn the next switch's exit code into "some unit failed". How long the first two may last is judged at the
-          # end of `hyper-sync.service`.
-          SuccessExitStatus = "3 5 10 20";
+          # Not reached, rate limited, another run is active, changes wait: a later run tries again. 13: a commit that does
+          # not build is not tried again yet. A failed unit would turn the next switch's exit code into "some unit failed".
+          # How long the first two may last is judged at the end of `hyper-sync.service`.
+          SuccessExitStatus = "3 5 10 13 20";
           # The limits of the configuration end a download earlier; this is for what they do not see. `rebuild.timeout` ends
           # a build.
           TimeoutStartSec = if buildsFirst then "infinity" else "30min";

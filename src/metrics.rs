@@ -86,7 +86,7 @@ pub fn write(path: &Path, state: &StateDir, run: &RunMetrics<'_>) -> Result<(), 
     let hold = Hold::load(state)?;
     let here = run.index.map(|index| index.point.commit);
     let left = hold.iter().flat_map(|hold| &hold.commits);
-    let quarantined = Quarantine::load(state)?.of_commits(here.into_iter().chain(left.copied()));
+    let quarantined = Quarantine::load(state)?.current(here.into_iter().chain(left.copied()));
     let known = MetricsInput {
         last: SyncState::load(state)?,
         held: hold.is_some(),
@@ -315,7 +315,7 @@ fn quarantined(known: &MetricsInput, run: &RunMetrics<'_>) -> Family {
     });
     gauge(
         "hyper_sync_quarantined",
-        "Builds of the target's commit, and of held ones, that failed, by the stage in which they did.",
+        "Builds that failed, by the stage in which they did: of the target's commit, of held ones, and of one that the gate refused.",
         samples,
     )
 }

@@ -23,6 +23,7 @@ mod activate;
 mod confirm;
 mod context;
 mod error;
+mod failures;
 mod flake;
 mod gate;
 mod key;
@@ -162,13 +163,24 @@ pub fn gate(
     let context = RebuildContext::new(request, machine, env, runner);
     gate::run(&context, update).map_err(|kind| {
         context.error(match kind {
-            kind @ (ErrorKind::State(_) | ErrorKind::Busy { .. }) => kind,
+            kind @ (ErrorKind::State(_) | ErrorKind::Busy { .. } | ErrorKind::Quarantined(_)) => {
+                kind
+            }
             kind => ErrorKind::Gate {
                 commit: update.commit.id,
                 cause: Box::new(kind),
             },
         })
     })
+}
+
+/// Records that no failure prevents an update: there is nothing to update.
+pub fn pass_gate(state: &StateDir) -> Result<(), state::Error> {
+    let mut quarantine = Quarantine::load(state)?;
+    if quarantine.pass_gate() {
+        quarantine.save(state)?;
+    }
+    Ok(())
 }
 
 /// Ends a trial whose process has died or hangs: the former system runs again, and the error says so. `None` if no

@@ -51,6 +51,8 @@ pub struct Options {
     pub mass_delete: MassDelete,
     /// Whether a held commit may be applied again.
     pub resume: bool,
+    /// Whether a commit that did not build before (`rebuild.gate`) is tried although its pause is not over.
+    pub retry: bool,
     /// How long to wait for another run to end.
     pub wait: Duration,
 }
@@ -67,6 +69,7 @@ impl Options {
             allow_rewind: true,
             mass_delete: MassDelete::Allow,
             resume: true,
+            retry: true,
             wait: Duration::ZERO,
         }
     }

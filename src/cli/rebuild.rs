@@ -46,7 +46,7 @@ pub(super) struct Activation {
     allow_self_removal: bool,
     /// Try also a build that failed before, whose pause is not over
     #[arg(long)]
-    retry: bool,
+    pub(super) retry: bool,
 }
 
 impl Activation {

@@ -54,7 +54,7 @@ struct Document {
     trial: Option<Trial>,
     pending_rebuild: Option<crate::rebuild::Pending>,
     last_rebuild: Option<crate::rebuild::LastRebuild>,
-    /// Builds of the target's commit, and of held ones, that failed and are not tried now.
+    /// Builds of the target's commit, of held ones and of the one that the gate refused, that failed and are not tried now.
     quarantined: Vec<QuarantineEntry>,
     built_commit: Option<CommitId>,
     running_commit: Option<CommitId>,
@@ -168,7 +168,7 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
     document.suspended = Suspended::active(&state, Timestamp::now())?.map(suspend::Shown::from);
     document.unreached = Unreached::load(&state)?;
     document.quarantined =
-        Quarantine::load(&state)?.of_commits(document.commit.iter().chain(&document.held).copied());
+        Quarantine::load(&state)?.current(document.commit.iter().chain(&document.held).copied());
     let machine = Machine::here();
     // A reboot has ended a trial that was open.
     document.trial = Trial::load(&state)?
@@ -360,7 +360,12 @@ impl OutputLines {
         for failed in &document.quarantined {
             let commit = failed.commit.as_ref().map(CommitId::short);
             let commit = commit.as_deref().unwrap_or("no commit");
-            self.add("failed", format!("{commit}: {failed}"));
+            let place = if failed.before_update {
+                ", not in the target"
+            } else {
+                ""
+            };
+            self.add("failed", format!("{commit}{place}: {failed}"));
         }
         if let Some(suspended) = &document.suspended {
             self.add(

@@ -139,6 +139,8 @@ pub(super) fn options(remote: &Remote) -> Options {
         skip_validation: false,
         allow_rewind: remote.allow_rewind,
         resume: remote.resume,
+        // A person wants to see it.
+        retry: true,
         mass_delete: if remote.allow_mass_delete {
             MassDelete::Allow
         } else {

@@ -50,7 +50,8 @@ impl CliCommand for Arguments {
     }
 
     fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
-        let options = sync::options(&self.remote);
+        let mut options = sync::options(&self.remote);
+        options.retry = !self.sandboxed || self.activation.retry;
         let applies = options.mode == SyncMode::Apply;
         let rebuilds = applies && !self.skip_rebuild;
         let starter = Starter::unit_if(self.sandboxed);

@@ -352,11 +352,8 @@ pub enum ErrorKind {
         unit: Option<String>,
     },
     /// The build failed before and is not tried now.
-    #[error("{_0}")]
-    #[diagnostic(
-        code(hyper_sync::rebuild::quarantined),
-        help("`hyper-sync rebuild --retry` tries it now, and a newer commit is tried at once")
-    )]
+    #[error("{}{_0}", refused(_0))]
+    #[diagnostic(code(hyper_sync::rebuild::quarantined), help("{}", retry(_0)))]
     Quarantined(Box<QuarantineEntry>),
     /// `rebuild.json` cannot be read or written.
     #[error(transparent)]
@@ -493,8 +490,30 @@ fn killed(kills: u64) -> String {
 /// What to do after a failed build of an update that was not carried out.
 fn before_update(cause: &ErrorKind) -> String {
     let help = cause.help().map(|help| help.to_string());
-    let help = help.unwrap_or_default();
-    format!("{help}; the target was not changed, because `rebuild.gate` is `build`")
+    format!("{}; {UNCHANGED}", help.unwrap_or_default())
+}
+
+/// The state after a build before an update failed.
+const UNCHANGED: &str = "the target was not changed, because `rebuild.gate` is `build`";
+
+/// The commit that the target is not brought to because of a failure.
+fn refused(entry: &QuarantineEntry) -> String {
+    match &entry.commit {
+        Some(commit) if entry.before_update => {
+            format!("{} was not brought into the target: ", commit.short())
+        }
+        _ => String::new(),
+    }
+}
+
+/// What tries a failed build now.
+fn retry(entry: &QuarantineEntry) -> String {
+    if entry.before_update {
+        return format!(
+            "`hyper-sync` tries it now, and a newer commit is tried at once; {UNCHANGED}"
+        );
+    }
+    "`hyper-sync rebuild --retry` tries it now, and a newer commit is tried at once".to_owned()
 }
 
 fn unclear(names: &[String], hostname: &str) -> String {

@@ -2,8 +2,8 @@
 //! that does not build never gets into the target.
 //!
 //! The tree is a snapshot of the target in which the plan is carried out. Nothing else is written than what a build
-//! leaves in the state directory: the record of the built system and its `result` link, and the kept `flake.lock`. The
-//! rebuild after the update finds the system by its key.
+//! leaves in the state directory: the record of the built system and its `result` link, the kept `flake.lock`, and the
+//! failure of a build. The rebuild after the update finds the system by its key.
 //!
 //! Limits: a build that cannot be pinned to the snapshot would read the old target, so it is refused.
 #![expect(
@@ -19,10 +19,12 @@ use std::path::Path;
 
 use super::context::RebuildContext;
 use super::error::ErrorKind;
+use super::failures::Failures;
 use super::flake::{self, HostFlake};
 use super::outcome::UnpinnedReason;
 use super::pinned::Pin;
 use super::pipeline;
+use super::quarantine::BuildId;
 use super::record::RebuildRecord;
 use super::snapshot::{Filter, Snapshot};
 use super::{key, revision};
@@ -62,6 +64,7 @@ fn build(
     update: &PlannedUpdate<'_>,
     tree: Snapshot,
 ) -> Result<(), ErrorKind> {
+    let mut failures = Failures::load(context, true)?;
     let flake = HostFlake::of_tree(context, &tree.path)?;
     let (nar, state) = (tree.nar, context.request.state);
     let commit = update.is_proven.then_some(update.commit);
@@ -74,13 +77,20 @@ fn build(
         pin.update_lock(&mut Vec::new());
     }
     let key = key::of(context, &flake, Some(nar), revision, &host);
+    let build = BuildId {
+        commit: Some(update.commit.id),
+        host: &host,
+        key: key.as_deref(),
+    };
     let mut record = RebuildRecord::load(state)?;
-    if key.is_some() && pipeline::kept(context, &record, key.as_deref()).is_some() {
-        return Ok(());
+    if pipeline::kept(context, &record, key.as_deref()).is_none() {
+        failures.refuse(context, build, false)?;
+        let system =
+            { pin.build(&host) }.map_err(|error| failures.add(context, build, false, error))?;
+        record.remember(&system, build.commit, key.clone());
+        record.save(state)?;
     }
-    let system = pin.build(&host)?;
-    record.remember(&system, Some(update.commit.id), key);
-    Ok(record.save(state)?)
+    failures.end(context, build, false)
 }
 
 /// A snapshot of the target with the plan carried out in it.

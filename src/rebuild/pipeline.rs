@@ -8,11 +8,12 @@ use super::activate::{self, Activator};
 use super::confirm;
 use super::context::RebuildContext;
 use super::error::ErrorKind;
+use super::failures::Failures;
 use super::flake::HostFlake;
 use super::outcome::{LockChange, Outcome, RebuildNote, RebuildStatus, UnpinnedReason};
 use super::output::Verdict;
 use super::pinned::{self, Pin};
-use super::quarantine::Quarantine;
+use super::quarantine::BuildId;
 use super::record::RebuildRecord;
 use super::revision::{self, Compared, Revision};
 use super::snapshot::{self, Filter, Snapshot};
@@ -24,7 +25,6 @@ use crate::process::Finished;
 use crate::settings::Action;
 use crate::state::SyncState;
 
-mod failures;
 mod trial;
 
 pub(super) use trial::revert;
@@ -52,9 +52,7 @@ pub(super) struct RebuildPipeline<'a> {
     /// Whether the build reads that snapshot.
     is_pinned: bool,
     record: RebuildRecord,
-    quarantine: Quarantine,
-    /// The kills for lack of memory before the build.
-    oom_kills: u64,
+    failures: Failures,
     notes: Vec<RebuildNote>,
 }
 
@@ -113,8 +111,7 @@ pub(super) fn run(context: &RebuildContext<'_>) -> Result<Outcome, ErrorKind> {
         built_revision: None,
         is_pinned: pin.is_ok(),
         record,
-        quarantine: Quarantine::load(context.request.state)?,
-        oom_kills: context.machine.oom_kills(),
+        failures: Failures::load(context, false)?,
         notes,
     };
 
@@ -130,7 +127,9 @@ pub(super) fn run(context: &RebuildContext<'_>) -> Result<Outcome, ErrorKind> {
         }
         built = kept(context, &pipeline.record, Some(&key));
     }
-    pipeline.refuse_failed()?;
+    let key = pipeline.key();
+    let id = pipeline.id(key.as_deref());
+    pipeline.failures.refuse(context, id, activates(action))?;
     let wanted = context.request.settings.action;
     pipeline.record.set_pending(context.request.commit, wanted);
     pipeline.save()?;
@@ -429,7 +428,7 @@ impl RebuildPipeline<'_> {
             };
             self.notes.push(RebuildNote::RebootNeeded { inhibitors });
         }
-        self.end_quarantine(key.as_deref())?;
+        self.end_failures(key.as_deref())?;
         let mut after = self.record.clone();
         // A newer commit may have the same system.
         if let Some(system) = &system {
@@ -460,6 +459,41 @@ impl RebuildPipeline<'_> {
         })
     }
 
+    fn id<'a>(&'a self, key: Option<&'a str>) -> BuildId<'a> {
+        BuildId {
+            commit: self.context.request.commit,
+            host: &self.host,
+            key,
+        }
+    }
+
+    /// Records a failure of the build with this key, as [`Failures::add`].
+    fn failed(&mut self, key: Option<&str>, error: ErrorKind) -> ErrorKind {
+        let context = self.context;
+        let build = BuildId {
+            commit: context.request.commit,
+            host: &self.host,
+            key,
+        };
+        let activates = activates(context.request.action);
+        self.failures.add(context, build, activates, error)
+    }
+
+    /// Removes the failures of the build with this key, which has succeeded.
+    fn end_failures(&mut self, key: Option<&str>) -> Result<(), ErrorKind> {
+        let context = self.context;
+        let (action, wanted) = (context.request.action, context.request.settings.action);
+        // A new boot default, where more is wanted, proves nothing about the units that it starts.
+        let activated = matches!(action, Action::Test | Action::Switch)
+            || (activates(action) && action == wanted);
+        let build = BuildId {
+            commit: context.request.commit,
+            host: &self.host,
+            key,
+        };
+        self.failures.end(context, build, activated)
+    }
+
     fn key(&self) -> Option<String> {
         key::of(
             self.context,
@@ -477,7 +511,7 @@ impl RebuildPipeline<'_> {
         system: Option<&Path>,
     ) -> Result<(), ErrorKind> {
         if status.is_done() {
-            self.end_quarantine(key.as_deref())?;
+            self.end_failures(key.as_deref())?;
         }
         self.record
             .finish(self.context, &self.host, key, status, system);

@@ -3,7 +3,8 @@
 //! A build is identified by its key ([`super::key`]: tree, host, host flake with its lock file, arguments), or by
 //! commit and host if it has no key. A failed evaluation or build is tried again after a pause, because its cause may
 //! be outside of the tree; the pause doubles with each try. A failed activation or health check is not tried again by
-//! itself, because each try may disturb the machine. A newer commit has another key, so it is tried at once.
+//! itself, because each try may disturb the machine. A newer commit has another key, so it is tried at once. A build
+//! before an update (`rebuild.gate`) has the key that the build after the update would have.
 //!
 //! Limits: a lost or damaged file costs one more try of each build. A failure that may pass by itself (network, memory,
 //! space, a stop by a signal) is not recorded.
@@ -69,6 +70,10 @@ pub struct QuarantineEntry {
     pub tries: u32,
     /// When it is tried again; `None` if it is not tried again by itself.
     pub next: Option<Timestamp>,
+    /// Whether it failed before the update (`rebuild.gate`), so that the target stays at another commit. Older versions
+    /// did not write this.
+    #[serde(default)]
+    pub before_update: bool,
 }
 
 /// The content of `quarantine`: the failed builds, the last one first.
@@ -246,13 +251,24 @@ impl Quarantine {
         sealed::write_or_remove(state.directory(), FILE, FORMAT, record)
     }
 
-    /// The failed builds that concern a machine: those of the commit of its tree, and of the commits that a rollback
-    /// left.
-    pub fn of_commits(self, commits: impl IntoIterator<Item = CommitId>) -> Vec<QuarantineEntry> {
+    /// The failed builds that concern a machine: those of the commit of its tree and of the commits that a rollback
+    /// left, and the one because of which the tree is not updated.
+    pub fn current(self, commits: impl IntoIterator<Item = CommitId>) -> Vec<QuarantineEntry> {
         let commits: BTreeSet<CommitId> = commits.into_iter().collect();
         let mut entries = self.entries;
-        entries.retain(|entry| entry.commit.is_none_or(|commit| commits.contains(&commit)));
+        entries.retain(|entry| {
+            entry.before_update || entry.commit.is_none_or(|commit| commits.contains(&commit))
+        });
         entries
+    }
+
+    /// Records that no failure prevents an update any more. Returns whether one did.
+    pub(super) fn pass_gate(&mut self) -> bool {
+        let mut prevented = false;
+        for entry in &mut self.entries {
+            prevented |= std::mem::take(&mut entry.before_update);
+        }
+        prevented
     }
 
     /// The failure because of which a build is not tried now. One of its activation does not prevent a build alone.
@@ -272,6 +288,7 @@ impl Quarantine {
         &mut self,
         build: BuildId<'_>,
         class: FailureClass,
+        before_update: bool,
         reason: &str,
         now: Timestamp,
     ) {
@@ -283,6 +300,10 @@ impl Quarantine {
         let tries = known.as_ref().map_or(0, |known| known.tries);
         let tries = tries.saturating_add(1);
         let next = class.pause(tries);
+        if before_update {
+            // The branch has moved on from the commit that was refused before.
+            self.pass_gate();
+        }
         self.entries.insert(
             0,
             QuarantineEntry {
@@ -294,6 +315,7 @@ impl Quarantine {
                 since: known.map_or(now, |known| known.since.min(now)),
                 tries,
                 next: next.map(|pause| now.saturating_add(pause).unwrap_or(Timestamp::MAX)),
+                before_update,
             },
         );
         self.entries.truncate(ENTRIES);
@@ -330,7 +352,7 @@ mod tests {
     fn failed(times: u32, class: FailureClass) -> Quarantine {
         let mut quarantine = Quarantine::default();
         for _ in 0..times {
-            quarantine.add(build(Some("k"), "1"), class, "why", at(0));
+            quarantine.add(build(Some("k"), "1"), class, false, "why", at(0));
         }
         quarantine
     }
@@ -399,15 +421,16 @@ mod tests {
             host: "vm",
             key: None,
         };
-        quarantine.add(unknown, FailureClass::Build, "why", at(0));
+        quarantine.add(unknown, FailureClass::Build, false, "why", at(0));
         assert_eq!(quarantine, Quarantine::default());
     }
 
     #[test]
     fn a_success_removes_what_it_proves_to_be_over() {
         let mut quarantine = failed(1, FailureClass::Activation);
-        quarantine.add(build(Some("l"), "1"), FailureClass::Build, "why", at(0));
-        quarantine.add(build(Some("m"), "2"), FailureClass::Build, "why", at(0));
+        let build_failed = FailureClass::Build;
+        quarantine.add(build(Some("l"), "1"), build_failed, false, "why", at(0));
+        quarantine.add(build(Some("m"), "2"), build_failed, false, "why", at(0));
         quarantine.remove(build(Some("n"), "1"), false);
         let classes = |quarantine: &Quarantine| -> Vec<FailureClass> {
             quarantine.entries.iter().map(|entry| entry.class).collect()
@@ -421,6 +444,24 @@ mod tests {
     }
 
     #[test]
+    fn only_the_last_commit_that_was_refused_before_an_update_concerns_the_machine() {
+        let mut quarantine = failed(1, FailureClass::Build);
+        let shown = |quarantine: &Quarantine, digit: &str| -> Vec<Option<String>> {
+            let entries = quarantine.clone().current(digit.repeat(40).parse().ok());
+            entries.into_iter().map(|entry| entry.key).collect()
+        };
+        let key = |key: &str| Some(key.to_owned());
+        let class = FailureClass::Build;
+        quarantine.add(build(Some("l"), "2"), class, true, "why", at(0));
+        assert_eq!(shown(&quarantine, "1"), [key("l"), key("k")]);
+        quarantine.add(build(Some("m"), "3"), class, true, "why", at(0));
+        assert_eq!(shown(&quarantine, "1"), [key("m"), key("k")]);
+        assert!(quarantine.pass_gate() && !quarantine.pass_gate());
+        assert_eq!(shown(&quarantine, "1"), [key("k")]);
+        assert_eq!(shown(&quarantine, "2"), [key("l")]);
+    }
+
+    #[test]
     fn the_number_of_entries_is_bounded() {
         let mut quarantine = Quarantine::default();
         let keys: Vec<String> = (0..=ENTRIES).map(|number| number.to_string()).collect();
@@ -430,7 +471,7 @@ mod tests {
                 host: "vm",
                 key: Some(key),
             };
-            quarantine.add(build, FailureClass::Build, "why", at(0));
+            quarantine.add(build, FailureClass::Build, false, "why", at(0));
         }
         assert_eq!(quarantine.entries.len(), ENTRIES);
         assert_eq!(quarantine.entries[0].key.as_ref(), keys.last());

@@ -233,11 +233,14 @@ impl SyncPipeline<'_> {
         plan: &Plan,
         staged: &Staged<'_>,
         content: &dyn Content,
-    ) -> Result<(), rebuild::Error> {
+    ) -> Result<(), crate::Error> {
         let (settings, session) = (self.context.settings, self.session);
         let is_rollback = self.remote.is_none();
-        if settings.rebuild.gate == Gate::Off || is_rollback || plan.operations().is_empty() {
+        if settings.rebuild.gate == Gate::Off || is_rollback {
             return Ok(());
+        }
+        if plan.operations().is_empty() {
+            return Ok(rebuild::pass_gate(session.state())?);
         }
         self.context.observer.step(Step::Build);
         let request = RebuildRequest {
@@ -251,7 +254,7 @@ impl SyncPipeline<'_> {
             exclude: &settings.exclude,
             timer: None,
             repeat: Repeat::IfNeeded,
-            retry: false,
+            retry: self.options.retry,
             now: state::now(),
             confirmation: None,
         };
@@ -262,7 +265,13 @@ impl SyncPipeline<'_> {
             is_proven: staged.is_proven(),
         };
         let (env, runner) = (self.context.env, self.context.runner);
-        rebuild::gate(&request, &update, &Machine::here(), env, runner)
+        Ok(rebuild::gate(
+            &request,
+            &update,
+            &Machine::here(),
+            env,
+            runner,
+        )?)
     }
 
     fn mark_pending_and_apply(

@@ -151,7 +151,7 @@ fn a_sync_writes_each_metric() {
     # HELP hyper_sync_suspended Whether the runs of the timer do nothing because somebody suspended them.
     # TYPE hyper_sync_suspended gauge
     hyper_sync_suspended{target="[target]"} 0
-    # HELP hyper_sync_quarantined Builds of the target's commit, and of held ones, that failed, by the stage in which they did.
+    # HELP hyper_sync_quarantined Builds that failed, by the stage in which they did: of the target's commit, of held ones, and of one that the gate refused.
     # TYPE hyper_sync_quarantined gauge
     hyper_sync_quarantined{target="[target]",class="evaluation"} 0
     hyper_sync_quarantined{target="[target]",class="build"} 0

@@ -129,7 +129,8 @@ pub(in crate::rebuild) fn revert(
             .waiting(build, true, context.request.now)
             .is_none()
         {
-            quarantine.add(build, FailureClass::Health, cause, context.request.now);
+            let (class, now) = (FailureClass::Health, context.request.now);
+            quarantine.add(build, class, false, cause, now);
             let _ = quarantine.save(state);
         }
     }

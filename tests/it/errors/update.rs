@@ -281,6 +281,7 @@ fn the_build() -> Vec<ErrorKind> {
             tail: "error: builder for 'x.drv' failed due to signal 9 (Killed)".to_owned(),
         },
         quarantined(FailureClass::Build, Some(1_800_003_600)),
+        before_update(quarantined(FailureClass::Build, Some(1_800_003_600))),
         E::Gate {
             commit: oid('b'),
             cause: Box::new(E::Build {
@@ -321,7 +322,17 @@ fn quarantined(class: FailureClass, next: Option<i64>) -> ErrorKind {
         since: at(1_800_000_000),
         tries: 3,
         next: next.map(at),
+        before_update: false,
     }))
+}
+
+/// The same, found before the update.
+fn before_update(mut error: ErrorKind) -> ErrorKind {
+    if let ErrorKind::Quarantined(entry) = &mut error {
+        entry.commit = Some(oid('b'));
+        entry.before_update = true;
+    }
+    error
 }
 
 fn the_activation() -> Vec<ErrorKind> {

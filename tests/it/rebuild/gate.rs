@@ -55,6 +55,31 @@ fn builds(world: &World) -> Vec<String> {
     text.lines().map(|line| line.trim().to_owned()).collect()
 }
 
+/// As the unit runs it.
+const UNIT: [&str; 2] = ["--skip-rebuild", "--sandboxed"];
+
+/// The failures in `status`: commit, class, number of tries, and whether the target is not at the commit.
+fn failures(world: &World) -> Vec<(String, String, u64, bool)> {
+    let status = world.json(&["status"]);
+    let entries = status["quarantined"].as_array().unwrap().iter();
+    let entry = |entry: &serde_json::Value| {
+        let text = |name: &str| entry[name].as_str().unwrap().to_owned();
+        let tries = entry["tries"].as_u64().unwrap();
+        let before_update = entry["before_update"].as_bool().unwrap();
+        (text("commit"), text("class"), tries, before_update)
+    };
+    entries.map(entry).collect()
+}
+
+fn in_the_metrics(world: &World, class: &str) -> String {
+    let metrics = fs::read_to_string(world.root().join("metrics/m.prom")).unwrap();
+    let is_class = |line: &&str| {
+        line.starts_with("hyper_sync_quarantined{") && line.contains(&format!("class=\"{class}\""))
+    };
+    let line = metrics.lines().find(is_class).unwrap();
+    line.rsplit_once(' ').unwrap().1.to_owned()
+}
+
 /// What a run must leave as it was: the target, and what is known of it.
 fn known(world: &World) -> (TreeSnapshot, Vec<Option<Vec<u8>>>) {
     let names = ["index", "sync-state.json", "rebuild.json", "followed"];
@@ -71,7 +96,7 @@ fn a_commit_that_does_not_build_changes_nothing() {
         .write("broken", "")
         .remove("module.nix")
         .commit("bad");
-    for args in [&["sync"][..], &[], &["--skip-rebuild", "--sandboxed"]] {
+    for args in [&UNIT[..], &["sync"], &[]] {
         let output = world.run(args).code(11);
         let text = output
             .stderr
@@ -176,4 +201,116 @@ fn a_build_that_would_read_the_old_target_is_refused() {
         output.stderr
     );
     assert!(known(&world) == before);
+}
+
+#[test]
+fn a_commit_that_does_not_build_is_not_tried_again_by_the_unit() {
+    let world = world();
+    let root = world.root().display();
+    world.set(&format!(
+        "metrics_file = '{root}/metrics/m.prom'\n\
+         [rebuild]\ngate = 'build'\naction = 'build'\nhost = 'vm'"
+    ));
+    let before = known(&world);
+    let bad = world.repo.write("broken", "").commit("bad");
+    let _ = world.run(&UNIT).code(11);
+    for _ in 0..2 {
+        let output = world.run(&UNIT).code(13);
+        let text: Vec<&str> = output.stderr.split_whitespace().collect();
+        let text = text.join(" ");
+        for part in [
+            "hyper_sync::rebuild::quarantined",
+            "was not brought into the target: the evaluation of this tree has failed since",
+            "it is broken",
+            "the target was not changed",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(known(&world) == before);
+    }
+    assert_eq!(builds(&world).len(), 2, "the first commit, and one try");
+    let class = "evaluation".to_owned();
+    assert_eq!(failures(&world), [(bad.clone(), class.clone(), 1, true)]);
+    assert_eq!(in_the_metrics(&world, "evaluation"), "1");
+    let human = world.run(&["status"]).ok().stdout;
+    assert!(
+        human.contains(", not in the target: the evaluation"),
+        "{human}"
+    );
+
+    // A person, and the unit if it is asked to.
+    for args in [&["sync"][..], &[], &[UNIT[0], UNIT[1], "--retry"]] {
+        let _ = world.run(args).code(11);
+    }
+    assert_eq!(failures(&world), [(bad, class.clone(), 4, true)]);
+
+    // Newer commits at once.
+    let worse = world
+        .repo
+        .write("module.nix", "{ a = 1; }\n")
+        .commit("worse");
+    let _ = world.run(&UNIT).code(11);
+    assert_eq!(failures(&world), [(worse, class, 1, true)]);
+    world.repo.remove("broken").commit("good");
+    let _ = world.run(&UNIT).ok();
+    world.assert_at("main");
+    assert_eq!(failures(&world), []);
+    assert_eq!(in_the_metrics(&world, "evaluation"), "0");
+}
+
+#[test]
+fn a_success_ends_the_failure_of_the_same_commit() {
+    let world = world();
+    world
+        .repo
+        .write("module.nix", "{ a = 1; }\n")
+        .commit("second");
+    set_nix(
+        &world,
+        "echo \"error: builder for 'x.drv' failed with exit code 1\" >&2; exit 1",
+    );
+    let _ = world.run(&UNIT).code(11);
+    assert_eq!(failures(&world)[0].1, "build");
+    set_nix(&world, "");
+    let _ = world.run(&UNIT).code(13);
+    let _ = world.sync(&[]).ok();
+    world.assert_at("main");
+    assert_eq!(failures(&world), []);
+    assert!(!world.state().join("quarantine").exists());
+}
+
+#[test]
+fn a_branch_that_is_set_back_to_the_targets_commit_has_no_failure() {
+    let world = world();
+    world.repo.write("broken", "").commit("bad");
+    let _ = world.run(&UNIT).code(11);
+    assert_eq!(failures(&world).len(), 1);
+    let former = world.repo.id("main^");
+    world.repo.update_ref("refs/heads/main", &former);
+    let _ = world.run(&UNIT).ok();
+    assert_eq!(failures(&world), []);
+}
+
+#[test]
+fn what_passes_by_itself_is_tried_by_every_run_of_the_unit() {
+    let world = world();
+    world
+        .repo
+        .write("module.nix", "{ a = 1; }\n")
+        .commit("second");
+    for (number, output) in [
+        "error: unable to download 'https://x/a': Could not resolve host: x (6)",
+        "error: writing to file: No space left on device",
+        "error: builder for '/nix/store/x.drv' failed due to signal 9 (Killed)",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        set_nix(&world, &format!("echo \"{output}\" >&2; exit 1"));
+        for _ in 0..2 {
+            let _ = world.run(&UNIT).code(11);
+        }
+        assert_eq!(builds(&world).len(), 1 + 2 * (number + 1), "{output}");
+        assert_eq!(failures(&world), []);
+    }
 }
