@@ -217,6 +217,10 @@ let
           flake = "/etc/hypervisor";
           gate = "off";
         };
+        reboot = {
+          allow = false;
+          when_idle = false;
+        };
       }
       plain.services.hyper-sync.settings
     ];
@@ -242,6 +246,10 @@ let
           flake = "/etc/nixos";
           gate = "off";
           extra_args = [ "--show-trace" ];
+        };
+        reboot = {
+          allow = false;
+          when_idle = false;
         };
       }
       secrets.services.hyper-sync.settings
@@ -476,51 +484,48 @@ let
       "7d"
       (enabled { failureGrace = "7d"; }).config.services.hyper-sync.settings.failure_grace
     ];
-    "a reboot is decided after the new system is the boot default" = [
-      ''"${lib.getExe package}" "rebuild" "--if-pending" "--boot-first"''
-      (lib.head
-        (enabled { allowReboot = true; }).config.systemd.services.hyper-sync.serviceConfig.ExecStart
-      )
-    ];
-    "a system on trial is not the boot default before its checks" = [
-      ''"${lib.getExe package}" "rebuild" "--if-pending"''
-      (lib.head
-        (enabled {
-          allowReboot = true;
-          health.confirm = true;
-        }).config.systemd.services.hyper-sync.serviceConfig.ExecStart
-      )
-    ];
-    "the reboot's script knows its window" = [
-      [
-        "action=switch"
-        "booted=/run/booted-system"
-        "built=/nix/var/nix/profiles/system"
-        "hyper_sync=${lib.getExe package}"
-        "lower=0130"
-        "upper=0500"
-      ]
+    "a reboot is decided after the rebuild, and by a timer of its own while it waits" = [
+      {
+        reboot = {
+          allow = true;
+          when_idle = true;
+          window = "01:30-05:00";
+        };
+        commands = [
+          ''"${lib.getExe package}" "rebuild" "--if-pending"''
+          ''"${lib.getExe package}" "reboot"''
+          ''"${lib.getExe package}" "overdue"''
+        ];
+        own = ''"${lib.getExe package}" "reboot"'';
+        startedBy = [ ];
+      }
       (
         let
           inherit
-            (enabled {
+            ((enabled {
               allowReboot = true;
+              rebootWhenIdle = true;
               rebootWindow = {
                 lower = "01:30";
                 upper = "05:00";
               };
-            })
-            config
+            }).config
+            )
+            services
+            systemd
             ;
-          script = import ../modules/reboot.nix { inherit config lib pkgs; };
-          isVariable = line: builtins.match "[a-z_]+=.*" line != null;
-          quoteless = lib.replaceStrings [ "'" ] [ "" ];
         in
-        # What it sets, before the script itself sets any.
-        lib.sort (a: b: a < b) (
-          map quoteless (lib.take 6 (lib.filter isVariable (lib.splitString "\n" script.text)))
-        )
+        {
+          inherit (services.hyper-sync.settings) reboot;
+          commands = systemd.services.hyper-sync.serviceConfig.ExecStart;
+          own = systemd.services.hyper-sync-reboot.serviceConfig.ExecStart;
+          startedBy = systemd.timers.hyper-sync-reboot.wantedBy or [ ];
+        }
       )
+    ];
+    "without permission there is nothing that reboots" = [
+      false
+      (plain.systemd.services ? hyper-sync-reboot || plain.systemd.timers ? hyper-sync-reboot)
     ];
     "a failure is passed on" = [
       [ "notify@%n.service" ]

@@ -11,15 +11,20 @@
   ...
 }:
 let
-  system =
+  machineWith =
+    settings:
     (nixos {
       services.hyper-sync = {
         enable = true;
         tokenFile = "/run/secrets/hyper-sync-token";
         metricsFile = "/var/lib/node-exporter-textfiles/hyper-sync.prom";
         onFailure = [ "notify-admin@%n.service" ];
-      };
+      }
+      // settings;
     }).config;
+  plain = machineWith { };
+  # With all that may reboot.
+  rebooting = machineWith { allowReboot = true; };
 
   keep =
     line:
@@ -36,12 +41,23 @@ let
       lib.concatStringsSep "\n" (lib.filter keep (lib.splitString "\n" text))
     );
 
-  text = lib.genAttrs [
-    "hyper-sync-fetch.service"
-    "hyper-sync.service"
-    "hyper-sync.timer"
-    "hyper-sync-retry.timer"
-  ] (unit: builtins.unsafeDiscardStringContext (normal system.systemd.units.${unit}.text));
+  textOf =
+    system: units:
+    lib.genAttrs units (
+      unit: builtins.unsafeDiscardStringContext (normal system.systemd.units.${unit}.text)
+    );
+
+  text =
+    textOf plain [
+      "hyper-sync-fetch.service"
+      "hyper-sync.service"
+      "hyper-sync.timer"
+      "hyper-sync-retry.timer"
+    ]
+    // textOf rebooting [
+      "hyper-sync-reboot.service"
+      "hyper-sync-reboot.timer"
+    ];
 
   differs = unit: text.${unit} != builtins.readFile (./units + "/${unit}");
 in

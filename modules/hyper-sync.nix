@@ -59,6 +59,12 @@ let
   # Evaluating and building a system needs what the sandbox takes away: namespaces, memory, the store.
   buildsFirst = (cfg.settings.rebuild.gate or "off") == "build";
 
+  reboots = cfg.settings.reboot.allow or false;
+  reboot = utils.escapeSystemdExecArgs [
+    exe
+    "reboot"
+  ];
+
   hasTimer = cfg.dates != null && cfg.dates != [ ];
 
   inside = dirs: path: lib.any (dir: path == dir || lib.hasPrefix "${dir}/" path) dirs;
@@ -231,7 +237,7 @@ in
       }
       {
         assertion =
-          cfg.allowReboot
+          reboots
           -> lib.elem cfg.rebuildAction [
             "switch"
             "boot"
@@ -362,17 +368,13 @@ in
                 ]
               else
                 [
-                  (utils.escapeSystemdExecArgs (
-                    [
-                      exe
-                      "rebuild"
-                      "--if-pending"
-                    ]
-                    # On trial, a system becomes the boot default only after its health checks.
-                    ++ lib.optional (cfg.allowReboot && !(cfg.settings.health.confirm or false)) "--boot-first"
-                  ))
+                  (utils.escapeSystemdExecArgs [
+                    exe
+                    "rebuild"
+                    "--if-pending"
+                  ])
                 ]
-                ++ lib.optional cfg.allowReboot (toString (import ./reboot.nix { inherit config lib pkgs; }))
+                ++ lib.optional reboots reboot
             )
             # Fails where the repository was not reached for longer than `failureGrace`.
             ++ [
@@ -401,29 +403,64 @@ in
       }
     ];
 
-    systemd.timers = lib.mkIf hasTimer {
-      hyper-sync = {
-        description = "Regular update of the NixOS configuration";
-        wantedBy = [ "timers.target" ];
-        timerConfig = {
-          OnCalendar = cfg.dates;
-          RandomizedDelaySec = cfg.randomizedDelaySec;
-          FixedRandomDelay = cfg.fixedRandomDelay;
-          Persistent = cfg.persistent;
+    # Decides again while a reboot waits, also where no update falls into the window.
+    systemd.services.hyper-sync-reboot = lib.mkIf reboots (
+      lib.mkMerge [
+        survivesSwitch
+        {
+          description = "Reboot into the new system, if that is needed and possible now";
+          documentation = [ "man:hyper-sync(1)" ];
+          inherit (cfg) onFailure;
+          inherit path;
+          environment = nixEnvironment;
+          serviceConfig = {
+            Type = "oneshot";
+            ExecStart = reboot;
+            # As for `hyper-sync.service`.
+            SuccessExitStatus = "10 13";
+            WorkingDirectory = stateDir;
+            StateDirectory = "hyper-sync";
+            StateDirectoryMode = "0700";
+          };
+        }
+      ]
+    );
+
+    systemd.timers = lib.mkMerge [
+      (lib.mkIf reboots {
+        # `hyper-sync reboot` starts it while a reboot waits, and stops it after that.
+        hyper-sync-reboot = {
+          description = "Next decision about the reboot that the new system waits for";
+          timerConfig = {
+            OnCalendar = "*:0/5";
+            AccuracySec = "1s";
+          };
         };
-      };
-      # Started where the repository was not reached. Not `Restart=`: that repeats one unit of the two, and a unit that
-      # waits for its restart counts as failed in a switch.
-      hyper-sync-retry = {
-        description = "Another update of the NixOS configuration soon";
-        timerConfig = {
-          Unit = "hyper-sync.service";
-          OnActiveSec = "3min";
-          RandomizedDelaySec = "3min";
-          RemainAfterElapse = false;
+      })
+      (lib.mkIf hasTimer {
+        hyper-sync = {
+          description = "Regular update of the NixOS configuration";
+          wantedBy = [ "timers.target" ];
+          timerConfig = {
+            OnCalendar = cfg.dates;
+            RandomizedDelaySec = cfg.randomizedDelaySec;
+            FixedRandomDelay = cfg.fixedRandomDelay;
+            Persistent = cfg.persistent;
+          };
         };
-      };
-    };
+        # Started where the repository was not reached. Not `Restart=`: that repeats one unit of the two, and a unit that
+        # waits for its restart counts as failed in a switch.
+        hyper-sync-retry = {
+          description = "Another update of the NixOS configuration soon";
+          timerConfig = {
+            Unit = "hyper-sync.service";
+            OnActiveSec = "3min";
+            RandomizedDelaySec = "3min";
+            RemainAfterElapse = false;
+          };
+        };
+      })
+    ];
   };
 
   meta.maintainers = [ ];

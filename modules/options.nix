@@ -21,6 +21,7 @@ let
   # The option's value is written into the configuration file under this name; `null` leaves the setting to the program.
   # What an option has as its own default is the program's default too: a test of the program compares them.
   settingOf = {
+    allowReboot = "reboot.allow";
     branch = "ref";
     caFile = "ca_file";
     exclude = "exclude";
@@ -37,6 +38,7 @@ let
     metricsFile = "metrics_file";
     protect = "protect";
     rebuildAction = "rebuild.action";
+    rebootWhenIdle = "reboot.when_idle";
     repo = "repo";
     signers = "trust.signers";
     # For a person's `sudo hyper-sync`; the unit is given the same files as credentials.
@@ -57,6 +59,11 @@ in
           in
           lib.mkIf (value != null) (lib.setAttrByPath (lib.splitString "." setting) (lib.mkDefault value))
         ) settingOf
+      )
+      ++ lib.singleton (
+        lib.mkIf (cfg.rebootWindow != null) {
+          reboot.window = lib.mkDefault "${cfg.rebootWindow.lower}-${cfg.rebootWindow.upper}";
+        }
       )
       ++ lib.singleton (
         lib.mkIf (cfg.health.checks != { }) {
@@ -279,7 +286,8 @@ in
       default = false;
       description = ''
         Whether to reboot when the new system has another kernel, other kernel modules or another initial ram disk than
-        the booted one. The new system is made the boot default first, and activated at once if no reboot is needed.
+        the booted one, or cannot be switched to without a reboot. Such a system is made the boot default and runs after
+        the reboot; any other one is switched to at once: [reboots](safe-updates.md#reboots).
       '';
     };
 
@@ -305,7 +313,13 @@ in
         lower = "01:00";
         upper = "05:00";
       };
-      description = "The time of day in which `allowReboot` may reboot; `null`: any time.";
+      description = "The time of day, in local time, in which `allowReboot` may reboot; `null`: any time.";
+    };
+
+    rebootWhenIdle = mkOption {
+      type = types.bool;
+      default = false;
+      description = "Whether `allowReboot` waits until no user is logged in.";
     };
 
     onFailure = mkOption {

@@ -37,7 +37,6 @@ rustPlatform.buildRustPackage {
       ../docs
       ../modules/hyper-sync.nix
       ../modules/options.nix
-      ../modules/reboot.sh
       ../src
       ../tests
       # A target of the manifest, which the lints compile.

@@ -27,6 +27,7 @@ mod man;
 mod metrics;
 mod overdue;
 mod place;
+mod reboot;
 mod rebuild;
 mod restore;
 mod revert;
@@ -131,6 +132,7 @@ fn run(cli: &Cli, env: &Env, interrupt: &Interrupt, report: &mut Report) -> Resu
         Some(args::Subcommands::Restore(command)) => command,
         Some(args::Subcommands::Rebuild(command)) => command,
         Some(args::Subcommands::Revert(command)) => command,
+        Some(args::Subcommands::Reboot(command)) => command,
         Some(args::Subcommands::Suspend(command)) => command,
         Some(args::Subcommands::Resume(command)) => command,
         Some(args::Subcommands::Config(command)) => return command.run(global, env, report),

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Exit;
-use crate::rebuild::{FailureClass, Quarantine, RebuildRecord};
+use crate::rebuild::{FailureClass, Machine, Quarantine, Reboot, RebuildRecord};
 use crate::source::Traffic;
 use crate::state::sealed::{self, SealedFormat};
 use crate::state::{Error, Index, StateDir, SyncState, publish};
@@ -93,6 +93,9 @@ pub fn write(path: &Path, state: &StateDir, run: &RunMetrics<'_>) -> Result<(), 
         quarantined: quarantined.iter().map(|entry| entry.class).collect(),
         suspended: Suspended::active(state, Timestamp::now())?,
         pending: RebuildRecord::load(state)?.pending.is_some(),
+        reboot: Reboot::load(state)?
+            .filter(|reboot| reboot.is_pending(&Machine::here()))
+            .map(|reboot| reboot.since),
         unreached: Unreached::load(state)?.map_or(0, |record| record.count),
         tally,
     };
@@ -171,6 +174,8 @@ struct MetricsInput {
     quarantined: Vec<FailureClass>,
     suspended: Option<Suspended>,
     pending: bool,
+    /// Since when a reboot is needed.
+    reboot: Option<Timestamp>,
     unreached: u32,
     tally: Tally,
 }
@@ -260,7 +265,7 @@ fn traffic(tally: &Tally, run: &RunMetrics<'_>) -> [Family; 2] {
 }
 
 /// How the target stands.
-fn standing(known: &MetricsInput, run: &RunMetrics<'_>) -> [Family; 7] {
+fn standing(known: &MetricsInput, run: &RunMetrics<'_>) -> [Family; 9] {
     let until = known.suspended.as_ref().and_then(Suspended::until);
     let change = known.last.as_ref().map(|last| last.last_sync.timestamp);
     let state =
@@ -285,6 +290,16 @@ fn standing(known: &MetricsInput, run: &RunMetrics<'_>) -> [Family; 7] {
             "hyper_sync_rebuild_pending",
             "Whether a rebuild still is to be done.",
             Some(known.pending.into()),
+        ),
+        state(
+            "hyper_sync_reboot_pending",
+            "Whether the boot default needs a reboot to run.",
+            Some(known.reboot.is_some().into()),
+        ),
+        state(
+            "hyper_sync_reboot_pending_since_timestamp_seconds",
+            "Since when it does.",
+            known.reboot.map(Timestamp::as_second),
         ),
         state(
             "hyper_sync_held",

@@ -10,6 +10,7 @@
 use std::path::Path;
 
 use jiff::Timestamp;
+use jiff::civil::Time;
 use rustix::fs::{Access, access};
 
 use crate::git::CommitId;
@@ -33,6 +34,7 @@ mod output;
 mod pinned;
 mod pipeline;
 mod quarantine;
+mod reboot;
 mod record;
 mod revision;
 mod snapshot;
@@ -45,6 +47,8 @@ pub use gate::PlannedUpdate;
 pub use machine::{Machine, Systems};
 pub use outcome::{LockChange, Outcome, RebuildNote, RebuildStatus, UnpinnedReason};
 pub use quarantine::{FailureClass, Quarantine, QuarantineEntry};
+pub use reboot::policy::{RebootDecision, names as reboot_changes};
+pub use reboot::{Reboot, RebootStage};
 pub use record::{Build, LastRebuild, Pending, RebuildRecord};
 pub use trial::{Trial, TrialStage};
 
@@ -74,6 +78,8 @@ pub struct RebuildRequest<'a> {
     pub timer: Option<&'a str>,
     /// Whether a rebuild whose effect holds is repeated.
     pub repeat: Repeat,
+    /// Whether a switch to a system with another kernel is left to a reboot.
+    pub reboots: bool,
     /// Whether a build that failed before is tried although its pause is not over.
     pub retry: bool,
     /// The time at which the run began, in whole seconds.
@@ -200,6 +206,45 @@ pub fn revert(
         Ok(reverted) => Some(context.error(reverted?)),
         Err(error) => Some(context.error(error)),
     }
+}
+
+/// Judges the last boot: the error says that the machine was to boot a new system and came up with another one. The
+/// caller holds the lock.
+pub fn judge_boot(
+    request: &RebuildRequest<'_>,
+    machine: &Machine,
+    env: &Env,
+    runner: &dyn Runner,
+) -> Option<Error> {
+    let context = RebuildContext::new(request, machine, env, runner);
+    let judged = reboot::boot::judge(&context);
+    let kind = judged.unwrap_or_else(Some)?;
+    Some(context.error(kind))
+}
+
+/// Decides whether the machine reboots now, at this time of day, and asks for it. The caller holds the lock and has judged the last boot.
+pub fn reboot(
+    request: &RebuildRequest<'_>,
+    settings: &settings::Reboot,
+    time: Time,
+    machine: &Machine,
+    env: &Env,
+    runner: &dyn Runner,
+) -> Result<RebootDecision, Error> {
+    let context = RebuildContext::new(request, machine, env, runner);
+    reboot::policy::run(&context, settings, time).map_err(|kind| context.error(kind))
+}
+
+/// Cancels the reboot that [`reboot`] has scheduled in this boot. Returns whether there was one. No lock is needed.
+pub fn cancel_reboot(
+    request: &RebuildRequest<'_>,
+    machine: &Machine,
+    env: &Env,
+    runner: &dyn Runner,
+) -> Result<bool, Error> {
+    let context = RebuildContext::new(request, machine, env, runner);
+    let cancelled = reboot::policy::cancel(request.state, machine, context.systemctl());
+    cancelled.map_err(|kind| context.error(kind))
 }
 
 /// Rebuilds. The caller holds the lock, so that no other sync or rebuild runs.

@@ -12,6 +12,7 @@ mod file;
 mod health;
 mod layers;
 mod paths;
+mod reboot;
 mod redact;
 mod repo;
 mod resolve;
@@ -26,6 +27,7 @@ pub use error::{Error, Problem, UnknownKeyHelp, ValueError};
 pub use file::{ConfigFile, DEFAULT_FILE};
 pub use health::{CheckFault, Health, HealthCheck, Probe};
 pub use layers::{Origin, Overrides, ResolvedSetting, variable};
+pub use reboot::{Reboot, RebootWindow};
 pub use repo::AddressFault as RepoFault;
 pub use resolve::{Limits, Rebuild, Settings, Trust, Validate};
 

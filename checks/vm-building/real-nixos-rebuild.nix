@@ -61,7 +61,6 @@ let
     "hyper-sync.nix"
     "options.nix"
     "hardening.nix"
-    "reboot.nix"
   ] (file: builtins.readFile (../../modules + "/${file}"));
 in
 {

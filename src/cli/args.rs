@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 
 use super::{
-    completions, config, diff, health, history, man, overdue, rebuild, restore, revert, rollback,
-    status, suspend, sync, update, validate,
+    completions, config, diff, health, history, man, overdue, reboot, rebuild, restore, revert,
+    rollback, status, suspend, sync, update, validate,
 };
 use crate::report::{Color, OutputFormat, Verbosity};
 use crate::settings::Overrides;
@@ -57,6 +57,8 @@ pub(super) enum Subcommands {
     Resume(suspend::ResumeArguments),
     #[command(hide = true)]
     Revert(revert::Arguments),
+    #[command(hide = true)]
+    Reboot(reboot::Arguments),
     #[command(subcommand, arg_required_else_help = true)]
     Config(config::Arguments),
     Completions(completions::Arguments),

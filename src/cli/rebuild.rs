@@ -30,9 +30,6 @@ pub(super) struct Arguments {
     /// Do nothing unless a sync has left a rebuild to do
     #[arg(long)]
     if_pending: bool,
-    /// Only make the new system the boot default, and leave the action waiting; for the unit that may reboot
-    #[arg(long, hide = true, requires = "if_pending")]
-    boot_first: bool,
 }
 
 /// The options of a rebuild.
@@ -72,6 +69,7 @@ pub(super) struct RebuildPolicy {
     action: Action,
     repeat: Repeat,
     timer: Option<&'static str>,
+    reboots: bool,
     retry: bool,
 }
 
@@ -82,6 +80,7 @@ impl RebuildPolicy {
             action: args.action(settings),
             repeat: Repeat::IfNeeded,
             timer: None,
+            reboots: false,
             retry: args.retry,
         }
     }
@@ -92,6 +91,7 @@ impl RebuildPolicy {
             action: Action::Switch,
             repeat: Repeat::IfNeeded,
             timer: None,
+            reboots: false,
             retry: false,
         }
     }
@@ -104,18 +104,16 @@ impl RebuildPolicy {
                 action,
                 repeat: Repeat::Build,
                 timer: None,
+                reboots: false,
                 retry: true,
             };
         }
         Self {
-            action: if args.boot_first {
-                Action::Boot
-            } else {
-                action
-            },
+            action,
             repeat: Repeat::IfNeeded,
             // The unit runs it this way, and nobody reads its output.
             timer: (!args.activation.allow_self_removal).then_some(TIMER),
+            reboots: settings.reboot.allow,
             retry: args.activation.retry,
         }
     }
@@ -135,7 +133,10 @@ impl CliCommand for Arguments {
         state.refuse_other(&settings.target)?;
         revert::first(settings, &state, run)?;
         if self.if_pending {
-            let record = RebuildRecord::load(&state)?;
+            let mut record = RebuildRecord::load(&state)?;
+            if !settings.reboot.allow {
+                record.end_deferral();
+            }
             let (commit, wanted) = (commit(&state)?, settings.rebuild.action);
             if !record.is_due(commit, wanted, &Machine::here().systems()) {
                 match run.report.format() {
@@ -236,6 +237,7 @@ pub(super) fn with_request<T>(
         exclude: &settings.exclude,
         timer: policy.timer,
         repeat: policy.repeat,
+        reboots: policy.reboots,
         retry: policy.retry,
         now: state::now(),
         confirmation: revert_command.as_ref().map(|revert_command| Confirmation {

@@ -13,7 +13,7 @@ use crate::Error;
 use crate::apply::undo::Back;
 use crate::exit::Exit;
 use crate::lock::{self, RunLock};
-use crate::rebuild::{self, Trial, TrialStage};
+use crate::rebuild::{self, Reboot, Trial, TrialStage};
 use crate::settings::Settings;
 use crate::state::StateDir;
 use crate::sync::{self, Options, SyncMode};
@@ -50,13 +50,21 @@ impl CliCommand for Arguments {
     }
 }
 
-/// Ends a trial whose run has died, before anything else is done.
+/// Ends a trial whose run has died, and judges the last boot, before anything else is done.
 pub(super) fn first(settings: &Settings, state: &StateDir, run: &mut Run<'_>) -> Result<(), Error> {
-    if Trial::load(state)?.is_none() {
+    if Trial::load(state)?.is_some() {
+        let lock = RunLock::acquire(state, PATIENCE, run.interrupt)?;
+        revert(lock, settings, state, run)?;
+    }
+    if Reboot::load(state)?.is_none() {
         return Ok(());
     }
-    let lock = RunLock::acquire(state, PATIENCE, run.interrupt)?;
-    revert(lock, settings, state, run)
+    let _lock = RunLock::acquire(state, PATIENCE, run.interrupt)?;
+    let policy = RebuildPolicy::of_revert();
+    match with_request(policy, settings, state, run, rebuild::judge_boot)? {
+        Some(error) => Err(error.into()),
+        None => Ok(()),
+    }
 }
 
 fn revert(

@@ -15,7 +15,8 @@ use crate::lock::RunLock;
 use crate::objects;
 use crate::plan::{Kept, SkipReason};
 use crate::rebuild::{
-    Machine, Quarantine, QuarantineEntry, RebuildRecord, RebuildStatus, Trial, TrialStage,
+    self, Machine, Quarantine, QuarantineEntry, Reboot, RebootStage, RebuildRecord, RebuildStatus,
+    Trial, TrialStage,
 };
 use crate::report::OutputFormat;
 use crate::report::sync::because;
@@ -52,8 +53,10 @@ struct Document {
     unreached: Option<Unreached>,
     /// A system that has not passed its health checks yet.
     trial: Option<Trial>,
-    pending_rebuild: Option<crate::rebuild::Pending>,
-    last_rebuild: Option<crate::rebuild::LastRebuild>,
+    /// A reboot that the boot default needs, or that ended in another system.
+    reboot: Option<Reboot>,
+    pending_rebuild: Option<rebuild::Pending>,
+    last_rebuild: Option<rebuild::LastRebuild>,
     /// Builds of the target's commit, of held ones and of the one that the gate refused, that failed and are not tried now.
     quarantined: Vec<QuarantineEntry>,
     built_commit: Option<CommitId>,
@@ -125,6 +128,7 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
         late_edits: Vec::new(),
         unreached: None,
         trial: None,
+        reboot: None,
         pending_rebuild: None,
         last_rebuild: None,
         quarantined: Vec::new(),
@@ -173,6 +177,8 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
     // A reboot has ended a trial that was open.
     document.trial = Trial::load(&state)?
         .filter(|trial| trial.stage == TrialStage::Reverted || trial.is_open(&machine));
+    document.reboot = Reboot::load(&state)?
+        .filter(|reboot| reboot.stage == RebootStage::Missed || reboot.is_pending(&machine));
     let record = RebuildRecord::load(&state)?;
     let systems = machine.systems();
     let commit_of = |system: &Option<std::path::PathBuf>| {
@@ -355,6 +361,24 @@ impl OutputLines {
             self.add(
                 "rebuild",
                 format!("{action} waits since {since:.0}{failed}"),
+            );
+        }
+        if let Some(reboot) = &document.reboot {
+            let waits = match (reboot.stage, &reboot.waits_for) {
+                (RebootStage::Missed, _) => {
+                    "; the machine came up with another system, and is not rebooted again for it"
+                        .to_owned()
+                }
+                (RebootStage::Rebooting, _) => "; it is scheduled".to_owned(),
+                (RebootStage::Waiting, Some(waits_for)) => {
+                    format!("; it waits {}", text::words(waits_for))
+                }
+                (RebootStage::Waiting, None) => String::new(),
+            };
+            let (since, changes) = (reboot.since, rebuild::reboot_changes(&reboot.changes));
+            self.add(
+                "reboot",
+                format!("needed since {since:.0}, because these change: {changes}{waits}"),
             );
         }
         for failed in &document.quarantined {

@@ -7,11 +7,13 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::rebuild::{RebuildPolicy, with_request};
 use super::{CliCommand, Run, metrics, status};
 use crate::Error;
 use crate::exit::Exit;
 use crate::git::CommitId;
 use crate::lock::RunLock;
+use crate::rebuild::{self, Reboot};
 use crate::report::OutputFormat;
 use crate::settings::{self, Settings};
 use crate::state::{self, Damage, StateDir, Suspended, Suspension};
@@ -31,9 +33,6 @@ pub(super) struct Arguments {
     /// Why, for those who read `hyper-sync status`
     #[arg(long, value_name = "TEXT", value_parser = parse_reason)]
     reason: Option<String>,
-    /// Change nothing; exit code 1 if updates are suspended, else 0; for the unit that may reboot
-    #[arg(long, hide = true, conflicts_with_all = ["length", "reason"])]
-    check: bool,
 }
 
 /// Let the timer and the units work again after `hyper-sync suspend`
@@ -130,6 +129,8 @@ struct Document {
     replaced: Option<Shown>,
     /// Whether a run is active, which goes on.
     active: bool,
+    /// Whether a reboot was scheduled, and is no more.
+    reboot_cancelled: bool,
 }
 
 /// What `resume --json` prints.
@@ -154,9 +155,6 @@ impl CliCommand for Arguments {
     }
 
     fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
-        if self.check {
-            return check(settings, run);
-        }
         status::warn_of_other_owner(settings, run);
         let state = StateDir::open(&settings.state_dir)?;
         state.refuse_other(&settings.target)?;
@@ -172,18 +170,24 @@ impl CliCommand for Arguments {
         let replaced = Suspended::set(&state, suspension)?.map(Shown::from);
         let suspended = Suspended::load(&state)?.map(Shown::from);
         let active = RunLock::is_held(&state)?;
+        let reboot_cancelled = cancel_reboot(settings, &state, run)?;
         match run.report.format() {
             OutputFormat::Json => run.report.json(&Document {
                 schema: SCHEMA,
                 suspended,
                 replaced,
                 active,
+                reboot_cancelled,
             }),
             OutputFormat::Human => {
                 if let Some(shown) = suspended {
                     run.report.text(&format!(
                         "suspended {shown}; `hyper-sync resume` ends that\n"
                     ));
+                }
+                if reboot_cancelled {
+                    run.report
+                        .note("the reboot that was scheduled is cancelled");
                 }
                 if active {
                     run.report.note(
@@ -251,16 +255,19 @@ fn write_metrics(active: bool, settings: &Settings, run: &mut Run<'_>) {
     }
 }
 
-fn check(settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
-    let Some(state) = StateDir::find(&settings.state_dir, &settings.target)? else {
-        return Ok(Exit::Done);
-    };
-    let found = Suspended::active(&state, Timestamp::now())?;
-    let Some(found) = found.map(Shown::from) else {
-        return Ok(Exit::Done);
-    };
-    print_ended(found, run);
-    Ok(Exit::Failure)
+/// Cancels the reboot that an earlier run has scheduled.
+fn cancel_reboot(settings: &Settings, state: &StateDir, run: &Run<'_>) -> Result<bool, Error> {
+    if Reboot::load(state)?.is_none() {
+        return Ok(false);
+    }
+    let policy = RebuildPolicy::of_revert();
+    Ok(with_request(
+        policy,
+        settings,
+        state,
+        run,
+        rebuild::cancel_reboot,
+    )??)
 }
 
 /// How a run was started.
@@ -311,6 +318,7 @@ fn print_ended(found: Shown, run: &mut Run<'_>) {
             suspended: Some(found),
             replaced: None,
             active: false,
+            reboot_cancelled: false,
         }),
     }
 }

@@ -14,6 +14,7 @@ pub(crate) const ACTIVATION: &str = "nixos-rebuild-switch-to-configuration";
 pub(super) const OWN: &[&str] = &[
     "hyper-sync.service",
     "hyper-sync-fetch.service",
+    "hyper-sync-reboot.service",
     "hyper-sync-revert.service",
 ];
 
@@ -95,6 +96,20 @@ impl Systemctl<'_> {
             is_awaited.then(|| format!("{kind} of {unit}"))
         });
         jobs.collect()
+    }
+
+    /// The output of `busctl`, a line of JSON for each answer, or the reason why it failed.
+    pub(crate) fn bus(self, args: &[&str]) -> Result<String, String> {
+        self.run(
+            "busctl",
+            &[&["--json=short", "--no-pager"], args].concat(),
+            TIMEOUT,
+        )
+    }
+
+    /// Runs `shutdown`, which asks logind to schedule a shutdown or to cancel it.
+    pub(crate) fn shutdown(self, args: &[&str]) -> Result<(), String> {
+        self.run("shutdown", args, TIMEOUT).map(drop)
     }
 
     /// Like [`ask`](Self::ask), with a longer time limit.

@@ -20,8 +20,11 @@ use crate::process::End;
 use crate::settings::Action;
 use crate::text;
 
-/// How many lines of an activation's output are in the message: the failure, and what led to it.
-const LAST_LINES: usize = 3;
+mod words;
+
+use words::{
+    after, before_update, killed, list, refused, retry, stderr_summary, still, unclear, waiting_for,
+};
 
 /// A failed rebuild, and the state of the machine after it.
 #[derive(Debug)]
@@ -319,6 +322,40 @@ pub enum ErrorKind {
         /// The former system.
         former: PathBuf,
     },
+    /// The machine came up with another system than the boot default.
+    #[error("the machine was to boot the new system and came up with `{}`", text::path(.booted))]
+    #[diagnostic(
+        code(hyper_sync::rebuild::other_system_booted),
+        help(
+            "see why the boot loader chose it; the machine is not rebooted again for the new system, which is still the boot default; a newer commit is tried at once, `hyper-sync rebuild` tries this one"
+        )
+    )]
+    OtherSystemBooted {
+        /// The system that was booted.
+        booted: PathBuf,
+    },
+    /// The machine could not be rebooted.
+    #[error("the machine cannot be rebooted: {}", text::words(.cause))]
+    #[diagnostic(
+        code(hyper_sync::rebuild::no_reboot),
+        help(
+            "correct the cause; the new system stays the boot default, and the next run decides again"
+        )
+    )]
+    NoReboot {
+        /// Why.
+        cause: String,
+    },
+    /// A reboot that was scheduled cannot be cancelled.
+    #[error("the scheduled reboot cannot be cancelled: {}", text::words(.cause))]
+    #[diagnostic(
+        code(hyper_sync::rebuild::reboot_not_cancelled),
+        help("run `shutdown -c`, which does the same, or expect the machine to reboot")
+    )]
+    RebootNotCancelled {
+        /// Why.
+        cause: String,
+    },
     /// The time limit was reached.
     #[error("the rebuild took more than {}s and was stopped{}", .after.as_secs(), still(.activating))]
     #[diagnostic(
@@ -449,11 +486,15 @@ impl ErrorKind {
             | Self::PreSwitchCheck { .. }
             | Self::ActivationTimedOut { .. }
             | Self::RevertNotPrepared { .. }
+            | Self::NoReboot { .. }
+            | Self::RebootNotCancelled { .. }
             | Self::TimedOut { .. }
             | Self::Interrupted { .. } => Exit::Rebuild,
             Self::NotReverted { .. } => Exit::NeedsPerson,
             Self::Busy { .. } => Exit::Busy,
-            Self::Reverted { .. } | Self::Quarantined(_) => Exit::RolledBack,
+            Self::Reverted { .. } | Self::OtherSystemBooted { .. } | Self::Quarantined(_) => {
+                Exit::RolledBack
+            }
             Self::State(error) => error.exit(),
         }
     }
@@ -476,116 +517,5 @@ impl fmt::Display for SystemState {
             }
         }
         Ok(())
-    }
-}
-
-/// Why a build is taken for one without memory.
-fn killed(kills: u64) -> String {
-    if kills == 0 {
-        return "killed by signal 9, or no memory was left".to_owned();
-    }
-    format!("processes that the kernel killed for it meanwhile: {kills}")
-}
-
-/// What to do after a failed build of an update that was not carried out.
-fn before_update(cause: &ErrorKind) -> String {
-    let help = cause.help().map(|help| help.to_string());
-    format!("{}; {UNCHANGED}", help.unwrap_or_default())
-}
-
-/// The state after a build before an update failed.
-const UNCHANGED: &str = "the target was not changed, because `rebuild.gate` is `build`";
-
-/// The commit that the target is not brought to because of a failure.
-fn refused(entry: &QuarantineEntry) -> String {
-    match &entry.commit {
-        Some(commit) if entry.before_update => {
-            format!("{} was not brought into the target: ", commit.short())
-        }
-        _ => String::new(),
-    }
-}
-
-/// What tries a failed build now.
-fn retry(entry: &QuarantineEntry) -> String {
-    if entry.before_update {
-        return format!(
-            "`hyper-sync` tries it now, and a newer commit is tried at once; {UNCHANGED}"
-        );
-    }
-    "`hyper-sync rebuild --retry` tries it now, and a newer commit is tried at once".to_owned()
-}
-
-fn unclear(names: &[String], hostname: &str) -> String {
-    if names.is_empty() {
-        return "has no hosts (`nixosConfigurations`)".to_owned();
-    }
-    format!(
-        "has several hosts and none is called `{}` like this machine: {}",
-        text::name(hostname),
-        list(names)
-    )
-}
-
-fn list(names: &[String]) -> String {
-    if names.is_empty() {
-        return "none".to_owned();
-    }
-    text::list(names.iter().map(|name| format!("`{}`", text::name(name))))
-}
-
-fn after(cause: Option<String>) -> String {
-    cause.map(|cause| format!(": {cause}")).unwrap_or_default()
-}
-
-/// The last lines of an activation's output, for the message: an activation ends soon after the failure, and marks it
-/// with no fixed word.
-fn stderr_summary(tail: &str) -> String {
-    // Progress, and the command that `nixos-rebuild` ran.
-    let is_noise = |line: &str| {
-        line.ends_with("...")
-            || line.contains("non-zero exit status")
-            || line.starts_with("Pre-switch check")
-    };
-    let lines = tail.lines().map(str::trim);
-    let lines = lines.filter(|line| !line.is_empty() && !is_noise(line));
-    let lines: Vec<String> = lines.map(text::words).collect();
-    let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
-    if last.is_empty() {
-        return String::new();
-    }
-    format!(": {}", last.join("; "))
-}
-
-fn waiting_for(jobs: &[String]) -> String {
-    if jobs.is_empty() {
-        return String::new();
-    }
-    format!("; it waited for {}", list(jobs))
-}
-
-fn still(activating: &[String]) -> String {
-    if activating.is_empty() {
-        return String::new();
-    }
-    format!("; the activation goes on in {}", list(activating))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::text::WORDS_MAX;
-
-    #[test]
-    fn the_summary_of_an_activation_is_bounded_and_escaped() {
-        let tail = "stopping units\nboot loader: x\nactivating...\n\ncat: No space left on device\nFailed to install \u{202e}it\n\
-            Command 'systemd-run /nix/store/x' returned non-zero exit status 1.";
-        assert_eq!(
-            stderr_summary(tail),
-            ": boot loader: x; cat: No space left on device; Failed to install \\u{202e}it"
-        );
-        assert_eq!(stderr_summary("\n"), "");
-        let long = stderr_summary(&"ä".repeat(WORDS_MAX + 1));
-        assert_eq!(long, format!(": {}…", "ä".repeat(WORDS_MAX - 1)));
     }
 }

@@ -119,6 +119,21 @@ pub(super) fn system(link: &Path) -> Option<PathBuf> {
     std::fs::canonicalize(link).ok()
 }
 
+/// Where a link of a system leads; `None` if it has none. A system may have no initial ram disk, for example.
+pub(super) fn part(system: &Path, name: &str) -> Option<PathBuf> {
+    std::fs::read_link(system.join(name)).ok()
+}
+
+/// Whether `booted` is a system or one of its specialisations, which the boot menu offers beside it.
+pub(super) fn is_variant_of(booted: &Path, system: &Path) -> bool {
+    let variants = std::fs::read_dir(system.join("specialisation"));
+    let variants = variants.into_iter().flatten().flatten();
+    booted == system
+        || variants
+            .map(|variant| variant.path())
+            .any(|variant| self::system(&variant).as_deref() == Some(booted))
+}
+
 /// Whether a path exists: a part of a system, or a file that Nix did not find. No file is opened by this.
 pub(super) fn exists(path: &Path) -> bool {
     path.exists()

@@ -12,12 +12,13 @@ use super::failures::Failures;
 use super::flake::HostFlake;
 use super::outcome::{LockChange, Outcome, RebuildNote, RebuildStatus, UnpinnedReason};
 use super::output::Verdict;
-use super::pinned::{self, Pin};
+use super::pinned::Pin;
 use super::quarantine::BuildId;
+use super::reboot::policy;
 use super::record::RebuildRecord;
 use super::revision::{self, Compared, Revision};
 use super::snapshot::{self, Filter, Snapshot};
-use super::{Repeat, flake, key, machine, switch_check};
+use super::{Repeat, flake, key, machine};
 use crate::fs::Target;
 use crate::git::CommitId;
 use crate::nix::NarHash;
@@ -25,7 +26,11 @@ use crate::process::Finished;
 use crate::settings::Action;
 use crate::state::SyncState;
 
+mod boot;
+mod live;
 mod trial;
+
+use boot::BootReasons;
 
 pub(super) use trial::revert;
 
@@ -54,6 +59,8 @@ pub(super) struct RebuildPipeline<'a> {
     record: RebuildRecord,
     failures: Failures,
     notes: Vec<RebuildNote>,
+    /// Whether the system could have been switched to, and a reboot is to come first.
+    is_deferred: bool,
 }
 
 /// The result of an activation.
@@ -64,17 +71,17 @@ struct Activated {
     failed_before: Vec<String>,
     /// Units that have failed since.
     newly_failed: Vec<String>,
-    /// The components that cannot be replaced while the system runs: the new system became the boot default only.
-    inhibitors: Vec<String>,
+    /// Why the new system became the boot default only.
+    boot: BootReasons,
 }
 
 impl Activated {
-    /// Marks an activation that made the system the boot default because of `inhibitors`, if there are any.
-    fn inhibited(mut self, inhibitors: Vec<String>) -> Self {
-        if !inhibitors.is_empty() && self.verdict == Verdict::Done {
+    /// Marks an activation that made the system the boot default for these reasons, if there are any.
+    fn for_boot(mut self, reasons: BootReasons) -> Self {
+        if !reasons.is_empty() && self.verdict == Verdict::Done {
             self.verdict = Verdict::RebootNeeded;
         }
-        self.inhibitors = inhibitors;
+        self.boot = reasons;
         self
     }
 }
@@ -82,7 +89,10 @@ impl Activated {
 /// Rebuilds.
 pub(super) fn run(context: &RebuildContext<'_>) -> Result<Outcome, ErrorKind> {
     let flake = &HostFlake::of(context)?;
-    let record = RebuildRecord::load(context.request.state)?;
+    let mut record = RebuildRecord::load(context.request.state)?;
+    if !context.request.reboots {
+        record.end_deferral();
+    }
     let tree = take(context, flake);
     let hash = tree.as_ref().ok().map(|tree| tree.nar);
     let mut notes = Vec::new();
@@ -113,6 +123,7 @@ pub(super) fn run(context: &RebuildContext<'_>) -> Result<Outcome, ErrorKind> {
         record,
         failures: Failures::load(context, false)?,
         notes,
+        is_deferred: false,
     };
 
     let action = context.request.action;
@@ -207,12 +218,8 @@ impl RebuildPipeline<'_> {
         if let Err(error) = self.keeps_timer(&system) {
             return Err(self.failed(key.as_deref(), error));
         }
-        let inhibitors = if matches!(action, Action::Test | Action::Switch) {
-            switch_check::inhibitors(context, &system)
-        } else {
-            Vec::new()
-        };
-        let action = match self.allowed_action(action, &system, &inhibitors) {
+        let reasons = BootReasons::of(context, action, &system);
+        let action = match self.allowed_action(action, &system, &reasons) {
             Ok(action) => action,
             Err(error) => {
                 self.finish(None, RebuildStatus::Failed, Some(&system))?;
@@ -248,11 +255,7 @@ impl RebuildPipeline<'_> {
             activate::restore_profile(context, &former, generation);
         }
         let activated = activated.map_err(|error| self.failed(key.as_deref(), error))?;
-        self.conclude(
-            activated.inhibited(inhibitors),
-            key.as_deref(),
-            Some(system),
-        )
+        self.conclude(activated.for_boot(reasons), key.as_deref(), Some(system))
     }
 
     /// Whether inputs were locked that had not been.
@@ -260,87 +263,6 @@ impl RebuildPipeline<'_> {
         let new = |change| matches!(change, LockChange::Made | LockChange::Completed);
         { self.notes.iter() }
             .any(|note| matches!(note, RebuildNote::Lock { change } if new(*change)))
-    }
-
-    /// The action that is possible with a system: one that the running system cannot be switched to becomes the boot
-    /// default.
-    fn allowed_action(
-        &self,
-        action: Action,
-        system: &Path,
-        inhibitors: &[String],
-    ) -> Result<Action, ErrorKind> {
-        match action {
-            Action::Switch if !inhibitors.is_empty() => Ok(Action::Boot),
-            Action::Test if !inhibitors.is_empty() => Err(ErrorKind::RebootNeeded {
-                inhibitors: inhibitors.to_vec(),
-            }),
-            Action::Test | Action::Switch => {
-                switch_check::run(self.context, system).map(|()| action)
-            }
-            Action::Build | Action::Boot | Action::DryActivate => Ok(action),
-        }
-    }
-
-    /// `nixos-rebuild` on the live tree.
-    fn live(mut self, reason: UnpinnedReason) -> Result<Outcome, ErrorKind> {
-        let context = self.context;
-        let action = context.request.action;
-        context.find("nixos-rebuild")?;
-        self.notes.push(RebuildNote::NotPinned { reason });
-        if context.request.confirmation.is_some() && action == Action::Switch {
-            self.notes.push(RebuildNote::NotOnTrial);
-        }
-        match pinned::refresh_lock(self.flake) {
-            Ok(false) => {}
-            Ok(true) => self.notes.push(RebuildNote::Lock {
-                change: LockChange::Refreshed,
-            }),
-            Err(cause) => self.notes.push(RebuildNote::LockFailed { cause }),
-        }
-        let key = self.key();
-        if context.request.timer.is_some() && activates(action) {
-            let (verdict, finished) = activate::nixos_rebuild(context, &self.host, Action::Build)?;
-            if verdict != Verdict::Done {
-                self.finish(None, RebuildStatus::Failed, None)?;
-                return Err(self.failed(key.as_deref(), verdict.into_error(action, finished)));
-            }
-            if let Some(system) =
-                activate::live_system(context, Action::Build, RebuildStatus::Built)
-                && let Err(error) = self.keeps_timer(&system)
-            {
-                return Err(self.failed(key.as_deref(), error));
-            }
-        }
-        let host = self.host.clone();
-        let attempt = self.activate(action, || activate::nixos_rebuild(context, &host, action));
-        let mut activated = match attempt {
-            Ok(activated) => activated,
-            // The build is part of it.
-            Err(error) => return Err(self.failed(key.as_deref(), error)),
-        };
-        if action == Action::Switch
-            && let Some(inhibitors) = switch_check::printed_inhibitors(&activated.finished)
-        {
-            let boot = Action::Boot;
-            activated = self.activate(boot, || activate::nixos_rebuild(context, &host, boot))?;
-            activated = activated.inhibited(inhibitors);
-        }
-        let status =
-            RebuildStatus::of(activated.verdict, action, activated.newly_failed.is_empty());
-        let system = status
-            .is_done()
-            .then(|| activate::live_system(context, action, status))
-            .flatten();
-        // An edit made during the build may be in the system, which then is not the one of the key.
-        let tree = take(context, self.flake).ok();
-        let revision = tree
-            .as_ref()
-            .and_then(|tree| compare(context, self.flake, tree).revision);
-        let hash = tree.map(|tree| tree.nar);
-        let again = key::of(context, self.flake, hash, revision, &self.host);
-        let key = key.filter(|key| again.as_ref() == Some(key));
-        self.conclude(activated, key.as_deref(), system)
     }
 
     /// Activates a system, after other activations have ended.
@@ -363,7 +285,7 @@ impl RebuildPipeline<'_> {
         Ok(Activated {
             verdict,
             finished,
-            inhibitors: Vec::new(),
+            boot: BootReasons::default(),
             newly_failed: newly_failed.into_iter().collect(),
             failed_before: before.failing().into_iter().collect(),
         })
@@ -381,7 +303,7 @@ impl RebuildPipeline<'_> {
             finished,
             failed_before,
             newly_failed,
-            inhibitors,
+            boot,
         } = activated;
         let action = self.context.request.action;
         let status = RebuildStatus::of(verdict, action, newly_failed.is_empty());
@@ -392,7 +314,14 @@ impl RebuildPipeline<'_> {
             self.record.remember(system, commit, key.map(str::to_owned));
             self.record.set_failed_before(system, failed_before.clone());
         }
+        let inhibitors = boot.clone().names();
+        if status == RebuildStatus::RebootNeeded && boot.is_deferral() {
+            self.is_deferred = true;
+        }
         self.finish(key.map(str::to_owned), status, system.as_deref())?;
+        if let Some(system) = &system {
+            self.await_boot(status, boot, system, key)?;
+        }
         match status {
             RebuildStatus::Failed => {
                 return Err(self.failed(key, verdict.into_error(action, finished)));
@@ -421,14 +350,20 @@ impl RebuildPipeline<'_> {
     ) -> Result<Outcome, ErrorKind> {
         let request = self.context.request;
         let status = self.record.last.as_ref().map(|last| last.status);
-        if request.action == Action::Switch && status == Some(RebuildStatus::RebootNeeded) {
-            let inhibitors = match &system {
-                Some(system) => switch_check::inhibitors(self.context, system),
-                None => Vec::new(),
-            };
-            self.notes.push(RebuildNote::RebootNeeded { inhibitors });
+        let runs = system.is_some() && self.context.machine.systems().current == system;
+        if request.action == Action::Switch && status == Some(RebuildStatus::RebootNeeded) && !runs
+        {
+            let reasons = { &system }.as_deref();
+            let reasons =
+                reasons.map(|system| BootReasons::of(self.context, Action::Switch, system));
+            self.notes.push(RebuildNote::RebootNeeded {
+                inhibitors: reasons.unwrap_or_default().names(),
+            });
         }
-        self.end_failures(key.as_deref())?;
+        if !self.came_up_otherwise(system.as_deref())? {
+            self.end_failures(key.as_deref())?;
+        }
+        policy::end_if_over(self.context)?;
         let mut after = self.record.clone();
         // A newer commit may have the same system.
         if let Some(system) = &system {
@@ -515,6 +450,9 @@ impl RebuildPipeline<'_> {
         }
         self.record
             .finish(self.context, &self.host, key, status, system);
+        if self.is_deferred {
+            self.record.set_deferred();
+        }
         self.save()?;
         self.publish(status);
         Ok(())

@@ -119,6 +119,7 @@ impl FailureClass {
             ErrorKind::SelfRemoval { .. }
             | ErrorKind::RebootNeeded { .. }
             | ErrorKind::ActivationTimedOut { .. }
+            | ErrorKind::OtherSystemBooted { .. }
             | ErrorKind::Reverted { report: None, .. }
             | ErrorKind::NotReverted { .. } => Some(Self::Activation),
             ErrorKind::ProgramMissing { .. }
@@ -133,6 +134,8 @@ impl FailureClass {
             | ErrorKind::NotPinned { .. }
             | ErrorKind::Degraded { .. }
             | ErrorKind::RevertNotPrepared { .. }
+            | ErrorKind::NoReboot { .. }
+            | ErrorKind::RebootNotCancelled { .. }
             | ErrorKind::Interrupted { .. }
             | ErrorKind::Busy { .. }
             | ErrorKind::Quarantined(_)

@@ -68,6 +68,10 @@ pub struct LastRebuild {
     pub out: Option<PathBuf>,
     /// The booted system at that time.
     pub booted: Option<PathBuf>,
+    /// Whether the running system could have been switched to it, and a reboot was to come first. Older versions did not
+    /// write this.
+    #[serde(default)]
+    pub deferred: bool,
     /// When it ended.
     pub at: Timestamp,
 }
@@ -108,6 +112,11 @@ impl RebuildRecord {
     #[must_use]
     pub fn failed_before(&self, system: &Path) -> Option<&[String]> {
         self.build_of(system)?.failed_before.as_deref()
+    }
+
+    /// What the build of a system depends on, if that is known.
+    pub(super) fn key_of(&self, system: &Path) -> Option<&str> {
+        self.build_of(system)?.key.as_deref()
     }
 
     fn build_of(&self, system: &Path) -> Option<&Build> {
@@ -225,10 +234,35 @@ impl RebuildRecord {
             key,
             out: system.map(Path::to_owned),
             booted: systems.booted.clone(),
+            deferred: false,
             at: state::now(),
         });
         if status.is_done() {
             self.end_pending(context.request, system, &systems);
+        }
+    }
+
+    /// Records that the last switch was possible and is left to a reboot.
+    pub(super) fn set_deferred(&mut self) {
+        if let Some(last) = &mut self.last {
+            last.deferred = true;
+        }
+    }
+
+    /// Makes a switch due that was left to a reboot, for a run that does not reboot.
+    pub fn end_deferral(&mut self) {
+        if let Some(last) = self.last.as_mut().filter(|last| last.deferred) {
+            last.deferred = false;
+            last.status = RebuildStatus::SetForBoot;
+        }
+    }
+
+    /// Records that the machine came up with another system than this boot default.
+    pub(super) fn set_not_booted(&mut self, system: &Path) {
+        let last = self.last.as_mut();
+        if let Some(last) = last.filter(|last| last.out.as_deref() == Some(system)) {
+            last.deferred = false;
+            last.status = RebuildStatus::Failed;
         }
     }
 

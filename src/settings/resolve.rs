@@ -17,9 +17,9 @@ use super::layers::Layers;
 use super::value::{ApiUrl, Argument, CheckedPath, Pattern, Reference};
 use super::{
     Action, ConfigFile, Env, Error, Gate, HYPER_NIXOS_TARGET, Health, LocalEdits, Overrides,
-    Problem, Repo, ResolvedSettings, Symlinks, Transport,
+    Problem, Reboot, Repo, ResolvedSettings, Symlinks, Transport,
 };
-use super::{health, paths};
+use super::{health, paths, reboot};
 
 /// State of the machine's own target.
 const STATE_DIR: &str = "/var/lib/hyper-sync";
@@ -84,6 +84,8 @@ pub struct Settings {
     pub health: Health,
     /// The rebuild stage.
     pub rebuild: Rebuild,
+    /// Whether and when the machine may reboot by itself.
+    pub reboot: Reboot,
     /// The validate stage.
     pub validate: Validate,
     /// Bounds of what the remote may send.
@@ -180,6 +182,7 @@ fn settings(layers: &mut Layers<'_>, env: &Env) -> Settings {
         ca_file: layers.optional("ca_file", None),
         health: health::resolve(layers),
         rebuild: rebuild(layers, &target, of),
+        reboot: reboot::resolve(layers),
         validate: validate(layers, of),
         limits: limits(layers),
         trust: trust(layers),

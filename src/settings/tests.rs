@@ -18,6 +18,7 @@ const SAMPLES: &[[&str; 3]] = &[
     ["https://one", "https://two", "https://three"],
     ["/s/one", "/s/two", "/s/three"],
     ["off", "build", "off"],
+    ["01:00-05:00", "22:00-08:00", "00:00-12:00"],
 ];
 
 fn root() -> Env {

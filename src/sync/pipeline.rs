@@ -254,6 +254,7 @@ impl SyncPipeline<'_> {
             exclude: &settings.exclude,
             timer: None,
             repeat: Repeat::IfNeeded,
+            reboots: false,
             retry: self.options.retry,
             now: state::now(),
             confirmation: None,

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::common::world::World;
+use crate::rebuild::world::FakeSystem;
 
 /// A machine that is to write metrics.
 fn world() -> World {
@@ -145,6 +146,9 @@ fn a_sync_writes_each_metric() {
     # HELP hyper_sync_rebuild_pending Whether a rebuild still is to be done.
     # TYPE hyper_sync_rebuild_pending gauge
     hyper_sync_rebuild_pending{target="[target]"} 1
+    # HELP hyper_sync_reboot_pending Whether the boot default needs a reboot to run.
+    # TYPE hyper_sync_reboot_pending gauge
+    hyper_sync_reboot_pending{target="[target]"} 0
     # HELP hyper_sync_held Whether a rollback keeps the target from a commit.
     # TYPE hyper_sync_held gauge
     hyper_sync_held{target="[target]"} 0
@@ -171,7 +175,11 @@ fn a_sync_writes_each_metric() {
 fn the_documentation_names_every_metric_and_no_other() {
     let world = world();
     let _ = world.sync(&[]).ok();
+    let (rebooting, _) = FakeSystem::waits_for_reboot();
+    let reboot = |state: &Path| state.join("reboot");
+    fs::copy(reboot(&rebooting.state_dir()), reboot(&world.state())).unwrap();
     let _ = world.run(&["suspend", "--for", "1h"]).ok();
+    assert_eq!(value(&world, "hyper_sync_reboot_pending"), Some(1));
     let text = text(&world);
     let written: BTreeSet<&str> = text
         .lines()

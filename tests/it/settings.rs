@@ -64,6 +64,11 @@ fn shows_every_setting_with_its_origin() {
     timeout = "4h"                                # default
     activation_timeout = "30m"                    # default
 
+    [reboot]
+    allow = false                                 # default
+    # window is not set                           # default
+    when_idle = false                             # default
+
     [validate]
     directories = ["/etc/hypervisor", "/etc/hypervisor/src", "/var/lib/hypervisor"]  # default
     files = ["/etc/hypervisor/flake.nix", "configuration.nix", "/etc/nixos/hardware-configuration.nix"]  # default

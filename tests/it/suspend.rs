@@ -16,6 +16,7 @@ use crate::common::world::World;
 /// As the units call the program.
 const FETCH: &[&str] = &["--skip-rebuild", "--sandboxed"];
 const REBUILD: &[&str] = &["rebuild", "--if-pending"];
+const REBOOT: &[&str] = &["reboot"];
 
 /// A machine that is one commit behind a forge.
 fn behind() -> World {
@@ -61,12 +62,11 @@ fn the_runs_of_the_units_do_nothing_and_use_no_network() {
     --- stderr
     nothing is done: updates are suspended since [date]: a \u{1b}migration; `hyper-sync resume` ends that
     "#);
-    for args in [FETCH, REBUILD] {
+    for args in [FETCH, REBUILD, REBOOT] {
         let document = world.run(&[args, &["--json"]].concat()).ok().json();
         assert_eq!(document["schema"], 1);
         assert_eq!(document["suspended"]["until"], serde_json::Value::Null);
     }
-    let _ = world.run(&["suspend", "--check"]).code(1);
     assert_eq!(world.forge().count(), requests);
     assert_eq!(fs::read_dir(world.state()).unwrap().count(), state);
     world.assert_at("main~1");
@@ -81,7 +81,6 @@ fn the_runs_of_the_units_do_nothing_and_use_no_network() {
     --- stdout
     updates were not suspended
     "#);
-    let _ = world.run(&["suspend", "--check"]).ok();
     let _ = world.run(FETCH).ok();
     world.assert_at("main");
 }
@@ -157,14 +156,13 @@ fn one_that_is_over_counts_as_none_and_the_next_run_that_may_write_removes_it() 
     let world = behind();
     set_ended(&world);
     assert!(world.json(&["status"])["suspended"].is_null());
-    let _ = world.run(&["suspend", "--check"]).ok();
     let _ = world.sync(&["--check-only"]).ok();
     assert!(world.state().join("suspended").exists());
     let _ = world.run(FETCH).ok();
     world.assert_at("main");
     assert!(!world.state().join("suspended").exists());
 
-    for args in [REBUILD, &["sync"], &["resume"]] {
+    for args in [REBUILD, REBOOT, &["sync"], &["resume"]] {
         set_ended(&world);
         let output = world.run(args);
         assert!(
@@ -188,7 +186,12 @@ fn a_damaged_record_suspends_until_a_person_resumes() {
     "#);
     let _ = world.run(REBUILD).ok();
     let _ = world.run(&["overdue"]).ok();
-    let _ = world.run(&["suspend", "--check"]).code(1);
+    let reboot = world.run(REBOOT).ok();
+    assert!(
+        reboot.stderr.contains("nothing is done"),
+        "{}",
+        reboot.masked()
+    );
     world.assert_at("main~1");
     assert_eq!(world.json(&["status"])["suspended"]["damaged"], true);
     insta::assert_snapshot!(world.run(&["resume"]).masked(), @r#"
@@ -310,11 +313,11 @@ fn the_metrics_show_it() {
 fn before_the_first_sync_too() {
     let sandbox = Sandbox::new();
     let _ = sandbox.run(&["resume"]).ok();
-    let _ = sandbox.run(&["suspend", "--check"]).ok();
     assert!(!sandbox.state().exists(), "nothing is there to end");
     let _ = sandbox.run(&["suspend"]).ok();
     let _ = sandbox.run(FETCH).ok();
     let _ = sandbox.run(REBUILD).ok();
+    let _ = sandbox.run(REBOOT).ok();
 }
 
 #[test]

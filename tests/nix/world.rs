@@ -262,6 +262,7 @@ case $1 in test|switch) [ -e {root}/stays ] || ln -sfn "${{0%/bin/*}}" {root}/cu
             exclude: &exclude,
             timer: settings.timer,
             repeat: Repeat::IfNeeded,
+            reboots: false,
             retry: false,
             now: jiff::Timestamp::UNIX_EPOCH,
             confirmation: None,

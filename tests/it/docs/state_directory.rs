@@ -180,13 +180,14 @@ fn renames(world: &World, args: &[&str], kill: Option<(&str, usize)>) -> Vec<Str
 
 #[test]
 fn the_table_names_all_that_is_in_the_state_directory_and_nothing_else() {
-    let parts: [fn(&mut Found); 6] = [
+    let parts: [fn(&mut Found); 7] = [
         killed_in_an_update,
         killed_in_the_rebuild,
         killed_in_suspend,
         every_command,
         by_api_and_ssh,
         killed_in_a_trial,
+        before_a_reboot,
     ];
     let found: Vec<Found> = std::thread::scope(|scope| {
         let parts = parts.map(|part| {
@@ -327,6 +328,11 @@ fn killed_in_a_trial(found: &mut Found) {
     system.script("check", "exit 1");
     let switch = system.request(Rebuild::Switch).on_trial();
     switch.stopped_in_pause().run().unwrap_err();
+    found.inspect(&system.state_dir(), false);
+}
+
+fn before_a_reboot(found: &mut Found) {
+    let (system, _) = FakeSystem::waits_for_reboot();
     found.inspect(&system.state_dir(), false);
 }
 

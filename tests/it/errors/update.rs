@@ -363,6 +363,15 @@ fn the_activation() -> Vec<ErrorKind> {
             after: Duration::from_secs(1800),
             jobs: vec!["start of web.service".to_owned()],
         },
+        E::OtherSystemBooted {
+            booted: "/nix/store/y-nixos-system".into(),
+        },
+        E::NoReboot {
+            cause: "`shutdown`: Failed to talk to logind".to_owned(),
+        },
+        E::RebootNotCancelled {
+            cause: "`shutdown`: Failed to talk to logind".to_owned(),
+        },
         E::RevertNotPrepared {
             cause: "`systemd-run` is not in the search path".to_owned(),
         },

@@ -71,6 +71,12 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ),
     ("rebuild/key.rs", ".is_file()", NAMES),
     ("rebuild/machine.rs", "fs::canonicalize(", LINKS),
+    (
+        "rebuild/machine.rs",
+        "fs::read_dir(",
+        "lists the specialisations of a system",
+    ),
+    ("rebuild/machine.rs", "fs::read_link(", LINKS),
     ("rebuild/machine.rs", ".exists()", NAMES),
     ("rebuild/machine.rs", ".is_dir()", NAMES),
     ("rebuild/pinned/lock.rs", "fs::canonicalize(", LINKS),

@@ -11,9 +11,10 @@ use hyper_sync::health::HealthContext;
 use hyper_sync::patterns::Patterns;
 use hyper_sync::process::{Command, Environment, Finished, Runner, SystemRunner};
 use hyper_sync::rebuild::{
-    self, Confirmation, Error, Machine, Outcome, RebuildRecord, RebuildRequest, Repeat,
+    self, Confirmation, Error, Machine, Outcome, RebootDecision, RebuildRecord, RebuildRequest,
+    Repeat,
 };
-use hyper_sync::settings::{Action, ConfigFile, Env, Gate, Overrides, Rebuild, Settings};
+use hyper_sync::settings::{Action, ConfigFile, Env, Gate, Overrides, Reboot, Rebuild, Settings};
 use hyper_sync::state::{FileCounts, StateDir, SyncPoint, SyncState};
 
 /// A machine with fake Nix, systemd and systems, rebuilt by the library.
@@ -117,6 +118,74 @@ impl FakeSystem {
             "case \" $* \" in *' --on-active='*) exit 0;; esac\n\
              while [ \"$1\" != -- ]; do shift; done; shift; exec \"$@\"",
         );
+    }
+
+    /// With a logind that answers from files, and a `shutdown` that it knows of.
+    pub(crate) fn logind(&self) {
+        for name in ["busctl", "shutdown"] {
+            self.fake(name, "fake-nixos-rebuild");
+        }
+        self.script(
+            "busctl",
+            "case \" $* \" in\n\
+             *' ListInhibitors '*) file=inhibitors;;\n\
+             *' ListSessions '*) file=sessions;;\n\
+             *' ScheduledShutdown '*) file=scheduled;;\n\
+             *) file=session;;\n\
+             esac\n\
+             cat \"$world/$file.json\"",
+        );
+        self.script(
+            "shutdown",
+            "case $1 in\n\
+             -r) echo '{\"type\":\"(st)\",\"data\":[\"reboot\",1]}' >\"$world/scheduled.json\";;\n\
+             -c) echo '{\"type\":\"(st)\",\"data\":[\"\",0]}' >\"$world/scheduled.json\";;\n\
+             esac",
+        );
+        self.write(
+            "inhibitors.json",
+            r#"{"type":"a(ssssuu)","data":[[["shutdown","UPower","battery","delay",0,9],["sleep","backup","a backup","block",0,8]]]}"#,
+        );
+        self.write(
+            "sessions.json",
+            r#"{"type":"a(susso)","data":[[["3",1000,"ada","seat0","/org/freedesktop/login1/session/_33"]]]}"#,
+        );
+        self.session("user", "active");
+        self.write("scheduled.json", r#"{"type":"(st)","data":["",0]}"#);
+    }
+
+    /// A machine whose boot default waits for a reboot, in this boot of the machine that runs the tests.
+    pub(crate) fn waits_for_reboot() -> (Self, &'static str) {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        let boot = boot.trim().to_owned().leak();
+        let world = Self::pinned();
+        world.script("nixos-rebuild", "exit 1");
+        world.part("new", "kernel", "2");
+        let unit = world.request(Action::Switch).reboots().booted(boot);
+        unit.run().unwrap();
+        (world, boot)
+    }
+
+    /// How the one session is.
+    pub(crate) fn session(&self, class: &str, state: &str) {
+        let value = |value: &str| format!("{{\"type\":\"s\",\"data\":\"{value}\"}}\n");
+        self.write("session.json", &(value(class) + &value(state)));
+    }
+
+    /// Sets a part of a system that only a boot replaces.
+    pub(crate) fn part(&self, system: &str, part: &str, version: &str) {
+        let link = self.path("store").join(system).join(part);
+        if link.is_symlink() {
+            std::fs::remove_file(&link).unwrap();
+        }
+        std::os::unix::fs::symlink(format!("/{part}-{version}"), link).unwrap();
+    }
+
+    /// The machine boots a system.
+    pub(crate) fn boots(&self, system: &str) {
+        self.link("current", system);
+        self.link("booted", system);
+        self.write("scheduled.json", r#"{"type":"(st)","data":["",0]}"#);
     }
 
     /// Settings with the health check `check`.
@@ -296,6 +365,7 @@ impl FakeSystem {
             shown: Arc::default(),
             stop_at: None,
             retry: false,
+            reboots: false,
             minutes: 0,
         }
     }
@@ -316,6 +386,7 @@ pub(crate) struct Call<'a> {
     shown: Arc<Mutex<Vec<u8>>>,
     stop_at: Option<&'static str>,
     retry: bool,
+    reboots: bool,
     minutes: i64,
 }
 
@@ -370,6 +441,12 @@ impl Call<'_> {
         self
     }
 
+    /// As the unit runs it with `reboot.allow`.
+    pub(crate) fn reboots(mut self) -> Self {
+        self.reboots = true;
+        self
+    }
+
     /// So many minutes after the other calls.
     pub(crate) fn after_minutes(mut self, minutes: i64) -> Self {
         self.minutes = minutes;
@@ -414,6 +491,22 @@ impl Call<'_> {
         self.with_all(rebuild::revert)
     }
 
+    pub(crate) fn judge_boot(&self) -> Option<Error> {
+        self.with_all(rebuild::judge_boot)
+    }
+
+    /// Decides about a reboot, at noon.
+    pub(crate) fn reboot(&self, settings: &Reboot) -> Result<RebootDecision, Error> {
+        let noon = jiff::civil::time(12, 0, 0, 0);
+        self.with_all(|request, machine, env, runner| {
+            rebuild::reboot(request, settings, noon, machine, env, runner)
+        })
+    }
+
+    pub(crate) fn cancel_reboot(&self) -> Result<bool, Error> {
+        self.with_all(rebuild::cancel_reboot)
+    }
+
     pub(crate) fn preflight(&self) -> Result<(), Error> {
         self.with_all(rebuild::preflight)
     }
@@ -437,6 +530,7 @@ impl Call<'_> {
             exclude: &exclude,
             timer: self.timer,
             repeat: self.repeat,
+            reboots: self.reboots,
             retry: self.retry,
             now: jiff::Timestamp::from_second(1_800_000_000 + 60 * self.minutes).unwrap(),
             confirmation: None,
