@@ -376,15 +376,16 @@ in
                 ]
                 ++ lib.optional reboots reboot
             )
-            # Fails where the repository was not reached for longer than `failureGrace`.
+            # Fails where the repository was not reached for longer than `failureGrace`, or where a run or an activation hangs.
             ++ [
               (utils.escapeSystemdExecArgs [
                 exe
                 "overdue"
               ])
             ];
-          # 10: a run by hand holds the lock: it does what this one would have done. 13: a new system was reverted, or a
-          # commit that failed is not tried again; `status` and the metrics show both. 75: the repository was not reached.
+          # 10: a run by hand holds the lock: it does what this one would have done; `overdue` fails where that takes too
+          # long. 13: a new system was reverted, or a commit that failed is not tried again; `status` and the metrics show
+          # both. 75: the repository was not reached.
           SuccessExitStatus = "10 13 75";
           # `rebuild.timeout` ends a build that hangs; an activation must not be killed half way.
           TimeoutStartSec = "infinity";

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use miette::Diagnostic;
 use rustix::fs::{self as sys, Mode, OFlags};
 use rustix::io::Errno;
@@ -20,6 +21,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::exit::Exit;
 use crate::fs::Failure;
+use crate::process;
 use crate::state::{self, StateDir};
 use crate::text::{self, words};
 
@@ -62,6 +64,20 @@ pub enum Error {
         /// The line by which it names itself.
         holder: Option<String>,
     },
+    /// Another run holds it for longer than a run may take.
+    #[error("another run has been active for more than {}s ({})", .limit.as_secs(), words(.holder))]
+    #[diagnostic(
+        code(hyper_sync::lock::hangs),
+        help(
+            "see what the process does (`ps`), and end it: until then this machine is not updated; nothing was written"
+        )
+    )]
+    Hangs {
+        /// The line by which it names itself.
+        holder: String,
+        /// How long a run may take.
+        limit: Duration,
+    },
     /// A signal asked it to stop.
     #[error("interrupted while another run is active")]
     #[diagnostic(
@@ -91,6 +107,7 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Busy { .. } => Exit::Busy,
+            Self::Hangs { .. } => Exit::NeedsPerson,
             Self::Interrupted => Exit::Interrupted,
             Self::Io { .. } => Exit::FileSystem,
         }
@@ -143,6 +160,25 @@ impl RunLock {
         }
     }
 
+    /// An error if a run has held it for longer than `limit`.
+    pub fn refuse_hanging(state: &StateDir, limit: Duration, now: Timestamp) -> Result<(), Error> {
+        if !Self::is_held(state)? {
+            return Ok(());
+        }
+        let Ok(Some((file, _))) = state.directory().open_file(NAME) else {
+            return Ok(());
+        };
+        let Some(holder) = holder(&file) else {
+            return Ok(());
+        };
+        let hangs = held_for(&holder, now).is_some_and(|time| time > limit);
+        // It may have ended meanwhile.
+        if hangs && Self::is_held(state)? {
+            return Err(Error::Hangs { holder, limit });
+        }
+        Ok(())
+    }
+
     /// Kills the holder, if it is this process.
     #[must_use]
     pub fn kill_holder(state: &StateDir, process: u32) -> bool {
@@ -157,10 +193,9 @@ impl RunLock {
 
     /// When the last run began, if it recorded that. It may still be active.
     #[must_use]
-    pub fn last(state: &StateDir) -> Option<jiff::Timestamp> {
+    pub fn last(state: &StateDir) -> Option<Timestamp> {
         let (file, _) = state.directory().open_file(NAME).ok()??;
-        let text = line(&file)?;
-        text.rsplit_once("since ")?.1.trim().parse().ok()
+        since(&line(&file)?)
     }
 
     fn attempt(state: &StateDir) -> Result<Self, Error> {
@@ -239,6 +274,20 @@ fn line(file: &File) -> Option<String> {
 fn names_a_process(line: &str) -> bool {
     // Without permission to signal it, it is running all the same.
     process_of(line).is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
+}
+
+/// How long the run that a line names has held the lock; `None` if its process cannot be seen.
+///
+/// A process may have waited for the lock, and the clock may have been set since it took it: the shorter time counts.
+fn held_for(line: &str, now: Timestamp) -> Option<Duration> {
+    let process = process_of(line)?.as_raw_nonzero().get();
+    let age = process::age(process.try_into().ok()?)?;
+    let held = Duration::try_from(now.duration_since(since(line)?)).unwrap_or_default();
+    Some(age.min(held))
+}
+
+fn since(line: &str) -> Option<Timestamp> {
+    line.rsplit_once("since ")?.1.trim().parse().ok()
 }
 
 fn process_of(line: &str) -> Option<Pid> {

@@ -22,10 +22,12 @@ use std::time::Duration;
 
 use crate::text::decode;
 
+mod age;
 mod child;
 mod environment;
 mod runner;
 
+pub(crate) use age::age;
 pub(crate) use child::{Child, Pipes};
 pub use environment::{Environment, SearchPath};
 pub use runner::SystemRunner;

@@ -37,6 +37,7 @@ mod quarantine;
 mod reboot;
 mod record;
 mod revision;
+mod running;
 mod snapshot;
 mod switch_check;
 mod trial;
@@ -49,7 +50,7 @@ pub use outcome::{LockChange, Outcome, RebuildNote, RebuildStatus, UnpinnedReaso
 pub use quarantine::{FailureClass, Quarantine, QuarantineEntry};
 pub use reboot::policy::{RebootDecision, names as reboot_changes};
 pub use reboot::{Reboot, RebootStage};
-pub use record::{Build, LastRebuild, Pending, RebuildRecord};
+pub use record::{BegunActivation, Build, LastRebuild, Pending, RebuildRecord};
 pub use trial::{Trial, TrialStage};
 
 use context::RebuildContext;
@@ -206,6 +207,29 @@ pub fn revert(
         Ok(reverted) => Some(context.error(reverted?)),
         Err(error) => Some(context.error(error)),
     }
+}
+
+/// Waits for an activation of somebody else, before a run says that there is nothing to do. Returns what to say of it.
+pub fn wait_for_others(
+    request: &RebuildRequest<'_>,
+    machine: &Machine,
+    env: &Env,
+    runner: &dyn Runner,
+) -> Result<Option<RebuildNote>, Error> {
+    let context = RebuildContext::new(request, machine, env, runner);
+    let record = RebuildRecord::load(request.state).map_err(|error| context.error(error.into()))?;
+    running::wait_for_others(&context, &record).map_err(|kind| context.error(kind))
+}
+
+/// The error of an activation, by anybody, that has been running for longer than `rebuild.activation_timeout`.
+pub fn hanging_activation(
+    request: &RebuildRequest<'_>,
+    machine: &Machine,
+    env: &Env,
+    runner: &dyn Runner,
+) -> Option<Error> {
+    let context = RebuildContext::new(request, machine, env, runner);
+    running::hanging(&context).map(|kind| context.error(kind))
 }
 
 /// Judges the last boot: the error says that the machine was to boot a new system and came up with another one. The

@@ -133,12 +133,7 @@ impl CliCommand for Arguments {
         state.refuse_other(&settings.target)?;
         revert::first(settings, &state, run)?;
         if self.if_pending {
-            let mut record = RebuildRecord::load(&state)?;
-            if !settings.reboot.allow {
-                record.end_deferral();
-            }
-            let (commit, wanted) = (commit(&state)?, settings.rebuild.action);
-            if !record.is_due(commit, wanted, &Machine::here().systems()) {
+            if !is_due(settings, &state)? && !is_due_after_others(self, settings, &state, run)? {
                 match run.report.format() {
                     OutputFormat::Human => run.report.note("no rebuild waits"),
                     OutputFormat::Json => run.report.json(&None::<Outcome>),
@@ -153,6 +148,33 @@ impl CliCommand for Arguments {
             run.report.json(&outcome);
         }
         Ok(Exit::Done)
+    }
+}
+
+/// Whether a rebuild is to be done.
+fn is_due(settings: &Settings, state: &StateDir) -> Result<bool, Error> {
+    let (commit, wanted) = (commit(state)?, settings.rebuild.action);
+    let mut record = RebuildRecord::load(state)?;
+    if !settings.reboot.allow {
+        record.end_deferral();
+    }
+    Ok(record.is_due(commit, wanted, &Machine::here().systems()))
+}
+
+/// Whether a rebuild is to be done when an activation of somebody else has ended.
+fn is_due_after_others(
+    args: &Arguments,
+    settings: &Settings,
+    state: &StateDir,
+    run: &mut Run<'_>,
+) -> Result<bool, Error> {
+    let policy = RebuildPolicy::of(args, settings);
+    match with_request(policy, settings, state, run, rebuild::wait_for_others)?? {
+        Some(note) => {
+            print_note(&note, run);
+            is_due(settings, state)
+        }
+        None => Ok(false),
     }
 }
 

@@ -25,6 +25,15 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(120);
 /// How many lines of a unit's journal are shown.
 const LINES: &str = "--lines=10";
 
+/// A unit that is activating a system.
+pub(crate) struct ActivationUnit {
+    pub(crate) name: String,
+    /// Its main process; `None` if it has none yet.
+    pub(crate) process: Option<u32>,
+    /// The property `ExecStart`.
+    pub(crate) commands: String,
+}
+
 /// Access to systemd and its journal.
 #[derive(Clone, Copy)]
 pub(crate) struct Systemctl<'a> {
@@ -63,6 +72,31 @@ impl Systemctl<'_> {
         printed.lines().map(str::to_owned).collect()
     }
 
+    /// The units that are activating a system now, with their processes; none without systemd.
+    pub(crate) fn activations(self) -> Vec<ActivationUnit> {
+        let units = self.activating();
+        if units.is_empty() {
+            return Vec::new();
+        }
+        let show = ["show", "--property=Id,MainPID,ExecStart", "--no-pager"];
+        let names: Vec<&str> = units.iter().map(String::as_str).collect();
+        // One whose process is not known runs all the same.
+        let answer = self.ask(&[&show[..], &names].concat()).unwrap_or_default();
+        let unit = |name: &String| {
+            let blocks = || answer.split("\n\n");
+            let shown = blocks().find(|block| property(block, "Id") == Some(name));
+            let value = |key| shown.and_then(|block| property(block, key));
+            ActivationUnit {
+                name: name.clone(),
+                process: { value("MainPID") }
+                    .and_then(|id| id.parse().ok())
+                    .filter(|id| *id != 0),
+                commands: value("ExecStart").unwrap_or_default().to_owned(),
+            }
+        };
+        units.iter().map(unit).collect()
+    }
+
     /// The units that are activating a system now; none without systemd.
     pub(crate) fn activating(self) -> Vec<String> {
         let pattern = format!("{ACTIVATION}*.service");
@@ -80,8 +114,12 @@ impl Systemctl<'_> {
 
     /// Stops the units that are activating a system.
     pub(crate) fn stop_activation(self) -> Result<(), String> {
-        let pattern = format!("{ACTIVATION}*.service");
-        self.ask_within(&["stop", &pattern], STOP_TIMEOUT).map(drop)
+        self.stop(&format!("{ACTIVATION}*.service"))
+    }
+
+    /// Stops units.
+    pub(crate) fn stop(self, pattern: &str) -> Result<(), String> {
+        self.ask_within(&["stop", pattern], STOP_TIMEOUT).map(drop)
     }
 
     /// The jobs that systemd is working on, such as `start of web.service`, without those for our own units.

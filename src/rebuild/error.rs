@@ -7,9 +7,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use miette::Diagnostic;
 
-use super::outcome::{UnpinnedReason, because_of};
+use super::outcome::{UnpinnedReason, because_of, waited_for};
 use super::output;
 use super::quarantine::QuarantineEntry;
 use crate::exit::Exit;
@@ -23,7 +24,7 @@ use crate::text;
 mod words;
 
 use words::{
-    after, before_update, killed, list, refused, retry, stderr_summary, still, unclear, waiting_for,
+    after, before_update, killed, list, refused, retry, stderr_summary, still, unclear, waits_for,
 };
 
 /// A failed rebuild, and the state of the machine after it.
@@ -265,7 +266,7 @@ pub enum ErrorKind {
         tail: String,
     },
     /// The activation did not end.
-    #[error("the activation took more than {}s and was stopped{}", .after.as_secs(), waiting_for(.jobs))]
+    #[error("the activation took more than {}s and was stopped{}", .after.as_secs(), waited_for(.jobs))]
     #[diagnostic(
         code(hyper_sync::rebuild::activation_timeout),
         help(
@@ -276,6 +277,24 @@ pub enum ErrorKind {
         /// The limit.
         after: Duration,
         /// What systemd was working on.
+        jobs: Vec<String>,
+    },
+    /// An activation, by anybody, goes on for longer than one may take.
+    #[error("`{}` has been activating a system since {since:.0}, for more than {}s{}", text::name(.name), .limit.as_secs(), waits_for(.jobs))]
+    #[diagnostic(
+        code(hyper_sync::rebuild::activation_hangs),
+        help(
+            "see `systemctl status` of it and of what it waits for, and end it: until then no system is activated; `rebuild.activation_timeout` is how long an activation may take"
+        )
+    )]
+    ActivationHangs {
+        /// Its unit, or its process.
+        name: String,
+        /// When it began.
+        since: Timestamp,
+        /// How long an activation may take.
+        limit: Duration,
+        /// What systemd is working on.
         jobs: Vec<String>,
     },
     /// The revert timer of a trial could not be started.
@@ -490,7 +509,7 @@ impl ErrorKind {
             | Self::RebootNotCancelled { .. }
             | Self::TimedOut { .. }
             | Self::Interrupted { .. } => Exit::Rebuild,
-            Self::NotReverted { .. } => Exit::NeedsPerson,
+            Self::NotReverted { .. } | Self::ActivationHangs { .. } => Exit::NeedsPerson,
             Self::Busy { .. } => Exit::Busy,
             Self::Reverted { .. } | Self::OtherSystemBooted { .. } | Self::Quarantined(_) => {
                 Exit::RolledBack

@@ -16,6 +16,9 @@ use crate::vetted::{self, FileRequirements};
 /// The boot id, different after each boot (`random(4)`).
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
+/// The locks of all files (`proc_locks(5)`).
+const LOCKS: &str = "/proc/locks";
+
 /// Where NixOS keeps the links to its systems, and the name of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
@@ -25,6 +28,8 @@ pub struct Machine {
     pub booted: PathBuf,
     /// The profile whose newest generation is booted next.
     pub profile: PathBuf,
+    /// The file that `switch-to-configuration` locks.
+    pub switch_lock: PathBuf,
     /// The directory that exists if systemd runs (`sd_booted(3)`).
     pub systemd: PathBuf,
     /// The host name.
@@ -56,6 +61,7 @@ impl Machine {
             current: "/run/current-system".into(),
             booted: "/run/booted-system".into(),
             profile: "/nix/var/nix/profiles/system".into(),
+            switch_lock: "/run/nixos/switch-to-configuration.lock".into(),
             systemd: "/run/systemd/system".into(),
             hostname: uname.nodename().to_string_lossy().into_owned(),
             memory_events: memory_events(),
@@ -74,6 +80,18 @@ impl Machine {
         events.as_deref().map_or(0, oom_kills)
     }
 
+    /// The process that holds the lock of `switch-to-configuration`, if one does. The lock is not tried, which could
+    /// refuse it to somebody.
+    pub(super) fn switching_process(&self) -> Option<u32> {
+        let stat = rustix::fs::stat(&self.switch_lock).ok()?;
+        let (major, minor) = (
+            rustix::fs::major(stat.st_dev),
+            rustix::fs::minor(stat.st_dev),
+        );
+        let file = format!("{major:02x}:{minor:02x}:{}", stat.st_ino);
+        lock_holder(&read(Path::new(LOCKS))?, &file)
+    }
+
     /// Follows the links.
     #[must_use]
     pub fn systems(&self) -> Systems {
@@ -86,7 +104,7 @@ impl Machine {
 }
 
 /// The largest size of a file of the kernel that is read here.
-const KERNEL_FILE_MAX: u64 = 64 << 10;
+const KERNEL_FILE_MAX: u64 = 1 << 20;
 
 fn read(path: &Path) -> Option<String> {
     let content = vetted::read(path, &FileRequirements::anyone(KERNEL_FILE_MAX)).ok()?;
@@ -102,6 +120,19 @@ fn memory_events() -> Option<PathBuf> {
             .join(group)
             .join("memory.events"),
     )
+}
+
+/// The process that holds a lock by `flock` on a file, by a line such as
+/// `1: FLOCK  ADVISORY  WRITE 4303 fe:00:9822284 0 EOF` (`proc_locks(5)`). Waiting ones begin with `1: -> FLOCK`.
+fn lock_holder(locks: &str, file: &str) -> Option<u32> {
+    let holder = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            [_, "FLOCK", _, _, process, place, ..] if place == file => process.parse().ok(),
+            _ => None,
+        }
+    };
+    locks.lines().find_map(holder)
 }
 
 /// The line `oom_kill` of a `memory.events`.
@@ -161,5 +192,16 @@ mod tests {
         assert_eq!(oom_kills(events), 3);
         assert_eq!(oom_kills("low 0\n"), 0);
         assert_eq!(oom_kills(""), 0);
+    }
+
+    #[test]
+    fn the_holder_of_a_lock_is_found_by_its_file() {
+        // As Linux 6.1 prints it.
+        let locks = "1: POSIX  ADVISORY  WRITE 10 fe:00:7 0 EOF\n\
+                     2: FLOCK  ADVISORY  WRITE 11 fe:00:7 0 EOF\n\
+                     2: -> FLOCK  ADVISORY  WRITE 12 fe:00:8 0 EOF\n";
+        assert_eq!(lock_holder(locks, "fe:00:7"), Some(11));
+        assert_eq!(lock_holder(locks, "fe:00:8"), None);
+        assert_eq!(lock_holder("", "fe:00:7"), None);
     }
 }

@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::output::Verdict;
 use crate::git::{CommitId, RelPath};
@@ -108,6 +109,23 @@ pub enum RebuildNote {
         /// Their names.
         units: Vec<String>,
     },
+    /// Somebody else activated a system when there was nothing to do.
+    Waited {
+        /// The units or processes that did.
+        activations: Vec<String>,
+        /// Units that had not failed before the last activation by hyper-sync.
+        failed: Vec<String>,
+    },
+    /// An earlier activation of ours hung, and was stopped before this one.
+    Stopped {
+        /// Its unit.
+        unit: String,
+        /// The time limit.
+        #[serde(serialize_with = "seconds")]
+        after: Duration,
+        /// What systemd was working on.
+        jobs: Vec<String>,
+    },
     /// The system becomes active at the next boot.
     RebootNeeded {
         /// The components that cannot be replaced while the system runs, if the systems name them.
@@ -185,6 +203,19 @@ impl fmt::Display for RebuildStatus {
     }
 }
 
+fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(time.as_secs())
+}
+
+/// What systemd was working on when an activation was stopped.
+pub(super) fn waited_for(jobs: &[String]) -> String {
+    if jobs.is_empty() {
+        return String::new();
+    }
+    let names = jobs.iter().map(|job| format!("`{}`", text::name(job)));
+    format!("; it waited for {}", text::list(names))
+}
+
 /// The reason for a reboot, where it is known.
 pub(super) fn because_of(inhibitors: &[String]) -> String {
     if inhibitors.is_empty() {
@@ -240,6 +271,28 @@ impl fmt::Display for RebuildNote {
                 f,
                 "units that had failed before still fail: {}",
                 text::list(units.iter().map(text::name))
+            ),
+            Self::Waited {
+                activations,
+                failed,
+            } => {
+                let names = activations.iter().map(text::name);
+                write!(f, "another activation was waited for: {}", text::list(names))?;
+                if failed.is_empty() {
+                    return Ok(());
+                }
+                write!(
+                    f,
+                    "; units have failed by now that had not before: {}",
+                    text::list(failed.iter().map(text::name))
+                )
+            }
+            Self::Stopped { unit, after, jobs } => write!(
+                f,
+                "an earlier activation hung for more than {}s and was stopped (`{}`){}",
+                after.as_secs(),
+                text::name(unit),
+                waited_for(jobs)
             ),
             Self::RebootNeeded { inhibitors } => write!(
                 f,

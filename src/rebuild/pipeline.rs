@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::activate::{self, Activator};
 use super::confirm;
@@ -18,7 +17,7 @@ use super::reboot::policy;
 use super::record::RebuildRecord;
 use super::revision::{self, Compared, Revision};
 use super::snapshot::{self, Filter, Snapshot};
-use super::{Repeat, flake, key, machine};
+use super::{Repeat, flake, key, machine, running};
 use crate::fs::Target;
 use crate::git::CommitId;
 use crate::nix::NarHash;
@@ -33,15 +32,6 @@ mod trial;
 use boot::BootReasons;
 
 pub(super) use trial::revert;
-
-/// The waits between the retries while another process activates a system, which takes seconds to minutes.
-const BUSY_WAITS: [Duration; 5] = [
-    Duration::from_secs(2),
-    Duration::from_secs(5),
-    Duration::from_secs(15),
-    Duration::from_secs(30),
-    Duration::from_secs(60),
-];
 
 /// One rebuild.
 pub(super) struct RebuildPipeline<'a> {
@@ -132,7 +122,7 @@ pub(super) fn run(context: &RebuildContext<'_>) -> Result<Outcome, ErrorKind> {
         && let Some(key) = pipeline.key()
     {
         let systems = context.machine.systems();
-        if pipeline.record.holds(action, &key, &systems) {
+        if pipeline.record.holds(action, &key, &systems) && pipeline.holds_after_others(&key)? {
             let system = pipeline.record.built(&key).map(Path::to_owned);
             return pipeline.unchanged(system, Some(key));
         }
@@ -238,7 +228,9 @@ impl RebuildPipeline<'_> {
             }
         }
         let generation = activate::generation(context);
-        let activated = self.activate(action, || activator.activate(context, &system, action));
+        let activated = self.activate(action, Some(&system), || {
+            activator.activate(context, &system, action)
+        });
         let after = context.machine.systems();
         let is_over = match &activated {
             Ok(activated) => activated.verdict == Verdict::NotActivated,
@@ -265,18 +257,40 @@ impl RebuildPipeline<'_> {
             .any(|note| matches!(note, RebuildNote::Lock { change } if new(*change)))
     }
 
-    /// Activates a system, after other activations have ended.
+    /// Whether the effect of the action still holds when an activation of somebody else has ended.
+    fn holds_after_others(&mut self, key: &str) -> Result<bool, ErrorKind> {
+        let context = self.context;
+        let Some(waited) = running::wait_for_others(context, &self.record)? else {
+            return Ok(true);
+        };
+        self.notes.push(waited);
+        let systems = context.machine.systems();
+        Ok(self.record.holds(context.request.action, key, &systems))
+    }
+
+    /// Activates a system, which is known before unless `nixos-rebuild` builds it, after other activations have ended.
     fn activate(
         &mut self,
         action: Action,
+        system: Option<&Path>,
         attempt: impl FnMut() -> Result<(Verdict, Finished), ErrorKind>,
     ) -> Result<Activated, ErrorKind> {
+        self.notes
+            .extend(running::stop_hanging(self.context, &self.record));
+        running::wait(self.context)?;
+        let pending = self.record.pending.clone();
         if activates(action) {
-            self.record.set_begun();
+            self.record.set_begun(self.context, system, action);
             self.save()?;
         }
         let before = self.context.baseline();
-        let (verdict, finished) = retry_while_busy(self.context, attempt)?;
+        let attempted = running::retry_while_busy(self.context, attempt);
+        if matches!(attempted, Err(ErrorKind::Busy { .. })) {
+            // Nothing was begun.
+            self.record.pending = pending;
+            self.save()?;
+        }
+        let (verdict, finished) = attempted?;
         let newly_failed = if starts_units(action, verdict) {
             self.context.failed_since(&before)
         } else {
@@ -514,35 +528,6 @@ fn starts_units(action: Action, verdict: Verdict) -> bool {
         (Action::Build | Action::Boot | Action::DryActivate, _)
         | (_, Verdict::NotBuilt | Verdict::NotActivated | Verdict::RebootNeeded | Verdict::Busy) => {
             false
-        }
-    }
-}
-
-/// Retries while another process activates a system and time remains.
-pub(super) fn retry_while_busy(
-    context: &RebuildContext<'_>,
-    mut attempt: impl FnMut() -> Result<(Verdict, Finished), ErrorKind>,
-) -> Result<(Verdict, Finished), ErrorKind> {
-    let mut waits = BUSY_WAITS.into_iter();
-    loop {
-        let active = context.systemctl().activating();
-        let busy = match active.first() {
-            Some(unit) => Some(unit.clone()),
-            None => match attempt()? {
-                (Verdict::Busy, _) => None,
-                done => return Ok(done),
-            },
-        };
-        let wait = waits.next().filter(|wait| *wait < context.remaining());
-        let Some(wait) = wait else {
-            return Err(ErrorKind::Busy { unit: busy });
-        };
-        if busy.is_none() {
-            // A failed unit that systemd keeps is also reported as "already loaded".
-            context.systemctl().reset_failed_activation();
-        }
-        if !context.runner.pause(wait) {
-            return Err(ErrorKind::Interrupted { activating: active });
         }
     }
 }

@@ -137,6 +137,7 @@ impl FailureClass {
             | ErrorKind::NoReboot { .. }
             | ErrorKind::RebootNotCancelled { .. }
             | ErrorKind::Interrupted { .. }
+            | ErrorKind::ActivationHangs { .. }
             | ErrorKind::Busy { .. }
             | ErrorKind::Quarantined(_)
             | ErrorKind::State(_) => None,

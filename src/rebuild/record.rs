@@ -14,6 +14,7 @@ use super::context::RebuildContext;
 use super::machine::{self, Systems};
 use super::outcome::RebuildStatus;
 use crate::git::CommitId;
+use crate::health::Baseline;
 use crate::settings::Action;
 use crate::state::sealed::{self, SealedFormat};
 use crate::state::{self, StateDir};
@@ -49,6 +50,30 @@ pub struct Pending {
     pub since: Timestamp,
     /// Whether its activation has begun; if that did not end, the machine may run the new system in part.
     pub begun: bool,
+    /// The activation that has begun. Older versions did not write this.
+    #[serde(default)]
+    pub activation: Option<BegunActivation>,
+}
+
+/// An activation that has begun, and the machine before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BegunActivation {
+    /// The commit the tree was at.
+    pub commit: Option<CommitId>,
+    /// The action.
+    pub action: String,
+    /// The system that is activated; `None` if `nixos-rebuild` builds and activates it.
+    pub system: Option<PathBuf>,
+    /// The system that ran before.
+    pub current: Option<PathBuf>,
+    /// The boot default before.
+    pub profile: Option<PathBuf>,
+    /// The boot in which it began (`/proc/sys/kernel/random/boot_id`); `None` where it cannot be read.
+    pub boot: Option<String>,
+    /// When it began.
+    pub at: Timestamp,
+    /// Whether it has ended with a failure.
+    pub failed: bool,
 }
 
 /// The last rebuild.
@@ -88,6 +113,13 @@ pub struct Build {
     /// The units that had failed before it was activated, if it was. Older versions did not write this.
     #[serde(default)]
     pub failed_before: Option<Vec<String>>,
+}
+
+impl Pending {
+    fn set_whole(&mut self) {
+        self.begun = false;
+        self.activation = None;
+    }
 }
 
 impl RebuildRecord {
@@ -193,22 +225,54 @@ impl RebuildRecord {
                     action: action.to_owned(),
                     since: state::now(),
                     begun: false,
+                    activation: None,
                 });
             }
         }
     }
 
-    /// Records that the activation begins.
-    pub(super) fn set_begun(&mut self) {
-        if let Some(pending) = &mut self.pending {
-            pending.begun = true;
-        }
+    /// Records that the activation of a system begins.
+    pub(super) fn set_begun(
+        &mut self,
+        context: &RebuildContext<'_>,
+        system: Option<&Path>,
+        action: Action,
+    ) {
+        let Some(pending) = &mut self.pending else {
+            return;
+        };
+        let systems = context.machine.systems();
+        pending.begun = true;
+        pending.activation = Some(BegunActivation {
+            commit: context.request.commit,
+            action: action.as_str().to_owned(),
+            system: system.map(Path::to_owned),
+            current: systems.current,
+            profile: systems.profile,
+            boot: context.machine.boot.clone(),
+            // As exact as the time of a link, with which it is compared.
+            at: Timestamp::now(),
+            failed: false,
+        });
+    }
+
+    /// The activation that has begun and has not succeeded.
+    pub(super) fn begun(&self) -> Option<&BegunActivation> {
+        let pending = self.pending.as_ref()?;
+        pending.activation.as_ref().filter(|_| pending.begun)
+    }
+
+    /// The units that had failed before the last activation by hyper-sync, if that is known.
+    pub(super) fn baseline(&self) -> Option<Baseline> {
+        let last = self.last.as_ref()?.out.as_deref()?;
+        let failed = self.failed_before(last)?;
+        Some(Baseline::of(failed.iter().cloned()))
     }
 
     /// Records that an activation was reverted: the machine runs a whole system again.
     pub(super) fn set_whole(&mut self) {
         if let Some(pending) = &mut self.pending {
-            pending.begun = false;
+            pending.set_whole();
         }
     }
 
@@ -278,7 +342,7 @@ impl RebuildRecord {
             return;
         };
         // No activation was cut off.
-        pending.begun = false;
+        pending.set_whole();
         let wanted = request.settings.action;
         let holds = match system {
             Some(system) if systems.current.is_some() && wanted != Action::DryActivate => {

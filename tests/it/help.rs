@@ -26,7 +26,7 @@ fn of_the_update_in_short() {
       sync         Bring the target to a commit, without rebuilding
       validate     Check the installation: files, flake, Nix, tools, integrity, disk space
       status       Show which commit the target, the built and the running system are at
-      overdue      Fail where syncs have not reached the repository for longer than `failure_grace`
+      overdue      Fail where no sync has reached the repository for too long, or a run hangs
       health       Run the health checks of this machine
       diff         Show local edits as a diff, or what a sync would change
       history      List the updates that can be undone, newest first

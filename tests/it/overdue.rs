@@ -121,3 +121,86 @@ fn before_the_first_run_nothing_is_overdue() {
     let _ = sandbox.run(&["overdue"]).ok();
     assert!(!sandbox.state().exists(), "it writes nothing");
 }
+
+/// Limits of a run that process 1 is older than.
+const SHORT: &str = "[rebuild]\ntimeout = '1s'\nactivation_timeout = '1s'\n[health]\nwithin = '1s'";
+
+/// A run of this process holds the lock.
+fn hold(world: &World, process: u32) -> std::fs::File {
+    let lock = std::fs::File::options()
+        .write(true)
+        .open(world.state().join("lock"))
+        .unwrap();
+    lock.lock().unwrap();
+    let line = format!("process {process}, since 2020-01-01T00:00:00Z");
+    let line = format!("{line:<63}\n");
+    std::os::unix::fs::FileExt::write_all_at(&lock, line.as_bytes(), 0).unwrap();
+    lock
+}
+
+#[test]
+fn a_run_that_holds_the_lock_for_too_long_is_a_failure_and_named() {
+    let world = world();
+    world.set(SHORT);
+    let lock = hold(&world, 1);
+    let _ = world.run(&["sync"]).code(10);
+    insta::assert_snapshot!(world.run(&["overdue"]).masked(), @r"
+    exit: 12
+    --- stderr
+    hyper_sync::lock::hangs
+
+      x another run has been active for more than [time] (process 1, since [date])
+      help: see what the process does (`ps`), and end it: until then this machine is not updated; nothing was written
+    ");
+    let document = world.run(&["overdue", "--json"]).code(12).json();
+    assert_eq!(document["error"]["code"], "hyper_sync::lock::hangs");
+
+    // A run may take that long where its limits say so.
+    world.set("[rebuild]\ntimeout = '3650days'");
+    let _ = world.run(&["overdue"]).ok();
+    // While updates are suspended, nobody waits for one.
+    world.set(SHORT);
+    let _ = world.run(&["suspend"]).ok();
+    let _ = world.run(&["overdue"]).ok();
+    let _ = world.run(&["resume"]).ok();
+    drop(lock);
+    let _ = world.run(&["overdue"]).ok();
+}
+
+#[test]
+fn a_lock_that_was_just_taken_is_not_a_failure_whatever_the_clock_was() {
+    let world = world();
+    let _lock = hold(&world, std::process::id());
+    // The tests take less than an hour.
+    world.set("[rebuild]\ntimeout = '1h'");
+    let _ = world.run(&["overdue"]).ok();
+}
+
+#[test]
+fn an_activation_that_takes_too_long_is_a_failure_and_named() {
+    let world = world();
+    let unit = "nixos-rebuild-switch-to-configuration.service";
+    world.tool(
+        "systemctl",
+        &format!(
+            "case \"$*\" in\n\
+             *--state=active*) echo '{unit} loaded active running A switch';;\n\
+             *ExecStart*) printf 'Id={unit}\\nMainPID=1\\nExecStart=\\n';;\n\
+             list-jobs*) echo '7 slow.service start running';;\n\
+             esac"
+        ),
+    );
+    world.set("[rebuild]\nactivation_timeout = '1s'");
+    let output = world.run(&["overdue"]).code(12);
+    let text: Vec<&str> = output.stderr.split_whitespace().collect();
+    let text = text.join(" ");
+    for part in [
+        "hyper_sync::rebuild::activation_hangs",
+        "`nixos-rebuild-switch-to-configuration.service` has been activating a system since 20",
+        "for more than 1s; it waits for `start of slow.service`",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    world.set("[rebuild]\nactivation_timeout = '3650days'");
+    let _ = world.run(&["overdue"]).ok();
+}

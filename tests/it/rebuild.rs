@@ -3,6 +3,7 @@
 mod gate;
 mod quarantine;
 mod reboot;
+mod running;
 mod switch_check;
 mod trial;
 mod wanted;

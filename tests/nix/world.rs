@@ -271,6 +271,7 @@ case $1 in test|switch) [ -e {root}/stays ] || ln -sfn "${{0%/bin/*}}" {root}/cu
             current: self.path("current"),
             booted: self.path("booted"),
             profile: self.path("profile"),
+            switch_lock: self.path("switch.lock"),
             systemd: self.path("no-systemd"),
             hostname: "machine".to_owned(),
             memory_events: None,

@@ -86,11 +86,11 @@ pub(super) fn stderr_summary(tail: &str) -> String {
     format!(": {}", last.join("; "))
 }
 
-pub(super) fn waiting_for(jobs: &[String]) -> String {
+pub(super) fn waits_for(jobs: &[String]) -> String {
     if jobs.is_empty() {
         return String::new();
     }
-    format!("; it waited for {}", list(jobs))
+    format!("; it waits for {}", list(jobs))
 }
 
 pub(super) fn still(activating: &[String]) -> String {

@@ -49,7 +49,7 @@ impl RebuildPipeline<'_> {
         } else {
             Action::Boot
         };
-        let attempt = self.activate(possible, || {
+        let attempt = self.activate(possible, None, || {
             activate::nixos_rebuild(context, &host, possible)
         });
         let mut activated = match attempt {
@@ -61,7 +61,8 @@ impl RebuildPipeline<'_> {
             && let Some(inhibitors) = switch_check::printed_inhibitors(&activated.finished)
         {
             let boot = Action::Boot;
-            activated = self.activate(boot, || activate::nixos_rebuild(context, &host, boot))?;
+            activated =
+                self.activate(boot, None, || activate::nixos_rebuild(context, &host, boot))?;
             activated = activated.for_boot(BootReasons::of_inhibitors(inhibitors));
         }
         let status =

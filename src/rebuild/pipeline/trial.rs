@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Activated, RebuildPipeline, retry_while_busy, starts_units};
+use super::{Activated, RebuildPipeline, starts_units};
 use crate::health::{self, HealthContext};
 use crate::rebuild::activate::Activator;
 use crate::rebuild::confirm::{self, TrialFailure};
@@ -11,6 +11,7 @@ use crate::rebuild::error::ErrorKind;
 use crate::rebuild::outcome::{Outcome, RebuildStatus};
 use crate::rebuild::quarantine::{BuildId, FailureClass, Quarantine};
 use crate::rebuild::record::RebuildRecord;
+use crate::rebuild::running;
 use crate::rebuild::trial::{Trial, TrialStage};
 use crate::settings::Action;
 
@@ -29,7 +30,7 @@ impl RebuildPipeline<'_> {
             return self.revert(trial, TrialFailure::new(cause));
         }
         let baseline = context.baseline();
-        let activated = self.activate(Action::Test, || {
+        let activated = self.activate(Action::Test, Some(&system), || {
             activator.activate(context, &system, Action::Test)
         });
         let activated = match activated {
@@ -57,7 +58,7 @@ impl RebuildPipeline<'_> {
             Err(error) => return self.revert(trial, TrialFailure::new(error.to_string())),
         }
         let made = confirm::make_default(context, &mut trial, || {
-            retry_while_busy(context, || {
+            running::retry_while_busy(context, || {
                 activator.activate(context, &system, Action::Boot)
             })
         })?;

@@ -112,6 +112,10 @@ pub(super) fn lock() -> Vec<Error> {
             holder: Some("process 4711, since 2026-08-27T12:00:00Z".to_owned()),
         },
         E::Busy { holder: None },
+        E::Hangs {
+            holder: "process 4711, since 2026-08-27T12:00:00Z".to_owned(),
+            limit: std::time::Duration::from_secs(18_120),
+        },
         E::Interrupted,
         E::Io {
             path: "/var/lib/hyper-sync/lock".into(),

@@ -372,6 +372,12 @@ fn the_activation() -> Vec<ErrorKind> {
         E::RebootNotCancelled {
             cause: "`shutdown`: Failed to talk to logind".to_owned(),
         },
+        E::ActivationHangs {
+            name: unit.clone(),
+            since: jiff::Timestamp::from_second(1_800_000_000).unwrap(),
+            limit: Duration::from_secs(1800),
+            jobs: vec!["start of web.service".to_owned()],
+        },
         E::RevertNotPrepared {
             cause: "`systemd-run` is not in the search path".to_owned(),
         },

@@ -463,6 +463,11 @@ impl Call<'_> {
         self
     }
 
+    pub(crate) fn activation_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.activation_timeout = timeout;
+        self
+    }
+
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
@@ -539,6 +544,7 @@ impl Call<'_> {
             current: world.path("current"),
             booted: world.path("booted"),
             profile: world.path("profile"),
+            switch_lock: world.path("switch.lock"),
             systemd: world.path("systemd"),
             hostname: "machine".to_owned(),
             memory_events: Some(world.path("memory.events")),
