@@ -27,6 +27,7 @@ mod error;
 mod failures;
 mod flake;
 mod gate;
+mod half_state;
 mod key;
 mod machine;
 mod outcome;
@@ -45,6 +46,7 @@ mod trial;
 pub use confirm::Confirmation;
 pub use error::{Error, ErrorKind, RunningSystem, SystemState};
 pub use gate::PlannedUpdate;
+pub use half_state::{HalfState, HalfStateKind};
 pub use machine::{Machine, Systems};
 pub use outcome::{LockChange, Outcome, RebuildNote, RebuildStatus, UnpinnedReason};
 pub use quarantine::{FailureClass, Quarantine, QuarantineEntry};
@@ -219,6 +221,19 @@ pub fn wait_for_others(
     let context = RebuildContext::new(request, machine, env, runner);
     let record = RebuildRecord::load(request.state).map_err(|error| context.error(error.into()))?;
     running::wait_for_others(&context, &record).map_err(|kind| context.error(kind))
+}
+
+/// The state between two systems that an activation has left, or a person. `None` if the machine runs one as a whole.
+pub fn half_state(
+    request: &RebuildRequest<'_>,
+    machine: &Machine,
+    env: &Env,
+    runner: &dyn Runner,
+) -> Result<Option<HalfState>, Error> {
+    let context = RebuildContext::new(request, machine, env, runner);
+    let found = RebuildRecord::load(request.state).map_err(ErrorKind::from);
+    let found = found.and_then(|record| HalfState::of(&context, &record));
+    found.map_err(|kind| context.error(kind))
 }
 
 /// The error of an activation, by anybody, that has been running for longer than `rebuild.activation_timeout`.

@@ -6,6 +6,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::rebuild::{RebuildPolicy, with_request};
 use super::{CliCommand, Run, suspend};
 use crate::Error;
 use crate::exit::Exit;
@@ -15,8 +16,8 @@ use crate::lock::RunLock;
 use crate::objects;
 use crate::plan::{Kept, SkipReason};
 use crate::rebuild::{
-    self, Machine, Quarantine, QuarantineEntry, Reboot, RebootStage, RebuildRecord, RebuildStatus,
-    Trial, TrialStage,
+    self, FailureClass, HalfState, Machine, Quarantine, QuarantineEntry, Reboot, RebootStage,
+    RebuildRecord, RebuildStatus, Trial, TrialStage,
 };
 use crate::report::OutputFormat;
 use crate::report::sync::because;
@@ -56,6 +57,8 @@ struct Document {
     /// A reboot that the boot default needs, or that ended in another system.
     reboot: Option<Reboot>,
     pending_rebuild: Option<rebuild::Pending>,
+    /// An activation that did not end, or a running system that is not the boot default.
+    half_state: Option<HalfState>,
     last_rebuild: Option<rebuild::LastRebuild>,
     /// Builds of the target's commit, of held ones and of the one that the gate refused, that failed and are not tried now.
     quarantined: Vec<QuarantineEntry>,
@@ -129,6 +132,7 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
         unreached: None,
         trial: None,
         reboot: None,
+        half_state: None,
         pending_rebuild: None,
         last_rebuild: None,
         quarantined: Vec::new(),
@@ -188,6 +192,11 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
     document.running_commit = commit_of(&systems.current);
     document.booted_commit = commit_of(&systems.booted);
     document.pending_rebuild = record.pending;
+    // A run that is active is between two systems because it activates one, and a trial has its own line.
+    if !document.active && document.trial.is_none() {
+        let policy = RebuildPolicy::of_revert();
+        document.half_state = with_request(policy, settings, &state, run, rebuild::half_state)??;
+    }
     document.last_rebuild = record.last;
     Ok(document)
 }
@@ -362,6 +371,13 @@ impl OutputLines {
                 "rebuild",
                 format!("{action} waits since {since:.0}{failed}"),
             );
+        }
+        if let Some(state) = &document.half_state {
+            let is_of_activation = |entry: &QuarantineEntry| {
+                matches!(entry.class, FailureClass::Activation | FailureClass::Health)
+            };
+            let next = state.next(document.quarantined.iter().any(is_of_activation));
+            self.add("system", format!("{state}; {next}"));
         }
         if let Some(reboot) = &document.reboot {
             let waits = match (reboot.stage, &reboot.waits_for) {

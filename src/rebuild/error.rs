@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use miette::Diagnostic;
 
+use super::half_state::HalfState;
 use super::outcome::{UnpinnedReason, because_of, waited_for};
 use super::output;
 use super::quarantine::QuarantineEntry;
@@ -279,6 +280,16 @@ pub enum ErrorKind {
         /// What systemd was working on.
         jobs: Vec<String>,
     },
+    /// An activation that did not end is not repeated, because somebody has changed the system since.
+    #[error("{state}")]
+    #[diagnostic(
+        code(hyper_sync::rebuild::changed_since),
+        help("`hyper-sync rebuild` activates it again, and a newer commit is activated at once")
+    )]
+    ChangedSince {
+        /// The state of the machine.
+        state: Box<HalfState>,
+    },
     /// An activation, by anybody, goes on for longer than one may take.
     #[error("`{}` has been activating a system since {since:.0}, for more than {}s{}", text::name(.name), .limit.as_secs(), waits_for(.jobs))]
     #[diagnostic(
@@ -511,9 +522,10 @@ impl ErrorKind {
             | Self::Interrupted { .. } => Exit::Rebuild,
             Self::NotReverted { .. } | Self::ActivationHangs { .. } => Exit::NeedsPerson,
             Self::Busy { .. } => Exit::Busy,
-            Self::Reverted { .. } | Self::OtherSystemBooted { .. } | Self::Quarantined(_) => {
-                Exit::RolledBack
-            }
+            Self::Reverted { .. }
+            | Self::OtherSystemBooted { .. }
+            | Self::ChangedSince { .. }
+            | Self::Quarantined(_) => Exit::RolledBack,
             Self::State(error) => error.exit(),
         }
     }

@@ -8,6 +8,8 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use crate::health::systemd::Systemctl;
 use crate::process::{Environment, Runner};
 use crate::text;
@@ -90,6 +92,13 @@ impl Machine {
         );
         let file = format!("{major:02x}:{minor:02x}:{}", stat.st_ino);
         lock_holder(&read(Path::new(LOCKS))?, &file)
+    }
+
+    /// When a system was activated last: the time of the link of the running system.
+    pub(super) fn switched_at(&self) -> Option<Timestamp> {
+        let stat = rustix::fs::lstat(&self.current).ok()?;
+        let nanoseconds = i32::try_from(stat.st_mtime_nsec).ok()?;
+        Timestamp::new(stat.st_mtime, nanoseconds).ok()
     }
 
     /// Follows the links.

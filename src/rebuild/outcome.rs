@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::half_state::HalfState;
 use super::output::Verdict;
 use crate::git::{CommitId, RelPath};
 use crate::nix::{Layout, NarHash};
@@ -108,6 +109,13 @@ pub enum RebuildNote {
     StillFailing {
         /// Their names.
         units: Vec<String>,
+    },
+    /// When the run began, the machine was between two systems.
+    HalfState {
+        /// The state.
+        state: HalfState,
+        /// Whether this run has ended it.
+        ended: bool,
     },
     /// Somebody else activated a system when there was nothing to do.
     Waited {
@@ -251,13 +259,14 @@ impl RebuildNote {
     /// Whether it needs attention.
     #[must_use]
     pub fn is_warning(&self) -> bool {
-        !matches!(
-            self,
+        match self {
             Self::NoRevision { .. }
-                | Self::Lock {
-                    change: LockChange::Refreshed
-                }
-        )
+            | Self::Lock {
+                change: LockChange::Refreshed,
+            } => false,
+            Self::Waited { failed, .. } => !failed.is_empty(),
+            _ => true,
+        }
     }
 }
 
@@ -272,6 +281,10 @@ impl fmt::Display for RebuildNote {
                 "units that had failed before still fail: {}",
                 text::list(units.iter().map(text::name))
             ),
+            Self::HalfState { state, ended } => {
+                let ended = if *ended { "; this run has ended that" } else { "" };
+                write!(f, "{state}{ended}")
+            }
             Self::Waited {
                 activations,
                 failed,

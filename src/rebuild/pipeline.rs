@@ -9,12 +9,13 @@ use super::context::RebuildContext;
 use super::error::ErrorKind;
 use super::failures::Failures;
 use super::flake::HostFlake;
+use super::half_state::HalfState;
 use super::outcome::{LockChange, Outcome, RebuildNote, RebuildStatus, UnpinnedReason};
 use super::output::Verdict;
 use super::pinned::Pin;
 use super::quarantine::BuildId;
 use super::reboot::policy;
-use super::record::RebuildRecord;
+use super::record::{BegunActivation, RebuildRecord};
 use super::revision::{self, Compared, Revision};
 use super::snapshot::{self, Filter, Snapshot};
 use super::{Repeat, flake, key, machine, running};
@@ -51,6 +52,8 @@ pub(super) struct RebuildPipeline<'a> {
     notes: Vec<RebuildNote>,
     /// Whether the system could have been switched to, and a reboot is to come first.
     is_deferred: bool,
+    /// The state between two systems in which the run has found the machine.
+    half_state: Option<HalfState>,
 }
 
 /// The result of an activation.
@@ -114,7 +117,9 @@ pub(super) fn run(context: &RebuildContext<'_>) -> Result<Outcome, ErrorKind> {
         failures: Failures::load(context, false)?,
         notes,
         is_deferred: false,
+        half_state: None,
     };
+    pipeline.half_state = HalfState::of(context, &pipeline.record)?;
 
     let action = context.request.action;
     let mut built = None;
@@ -131,6 +136,9 @@ pub(super) fn run(context: &RebuildContext<'_>) -> Result<Outcome, ErrorKind> {
     let key = pipeline.key();
     let id = pipeline.id(key.as_deref());
     pipeline.failures.refuse(context, id, activates(action))?;
+    if activates(action) {
+        pipeline.refuse_changed_since(key.as_deref())?;
+    }
     let wanted = context.request.settings.action;
     pipeline.record.set_pending(context.request.commit, wanted);
     pipeline.save()?;
@@ -285,10 +293,19 @@ impl RebuildPipeline<'_> {
         }
         let before = self.context.baseline();
         let attempted = running::retry_while_busy(self.context, attempt);
-        if matches!(attempted, Err(ErrorKind::Busy { .. })) {
+        match &attempted {
             // Nothing was begun.
-            self.record.pending = pending;
-            self.save()?;
+            Err(ErrorKind::Busy { .. }) | Ok((Verdict::NotBuilt, _)) => {
+                self.record.pending = pending;
+                self.save()?;
+            }
+            // It may go on.
+            Err(ErrorKind::Interrupted { .. }) => {}
+            Err(_) | Ok((Verdict::NotActivated, _)) => {
+                self.record.set_failed();
+                self.save()?;
+            }
+            Ok(_) => {}
         }
         let (verdict, finished) = attempted?;
         let newly_failed = if starts_units(action, verdict) {
@@ -408,6 +425,23 @@ impl RebuildPipeline<'_> {
         })
     }
 
+    /// Refuses to repeat an activation after which somebody has changed the system, unless a person asks for it.
+    fn refuse_changed_since(&mut self, key: Option<&str>) -> Result<(), ErrorKind> {
+        let request = self.context.request;
+        let is_same = |begun: &BegunActivation| begun.commit == request.commit;
+        let half_state = self.half_state.clone();
+        let changed = half_state.filter(|state| {
+            !request.retry && state.is_changed_since() && self.record.begun().is_some_and(is_same)
+        });
+        match changed {
+            Some(state) => {
+                let state = Box::new(state);
+                Err(self.failed(key, ErrorKind::ChangedSince { state }))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn id<'a>(&'a self, key: Option<&'a str>) -> BuildId<'a> {
         BuildId {
             commit: self.context.request.commit,
@@ -499,7 +533,13 @@ impl RebuildPipeline<'_> {
         Ok(self.record.save(self.context.request.state)?)
     }
 
-    fn outcome(self, status: RebuildStatus, system: Option<PathBuf>) -> Outcome {
+    fn outcome(mut self, status: RebuildStatus, system: Option<PathBuf>) -> Outcome {
+        if let Some(state) = self.half_state.take() {
+            let now = HalfState::of(self.context, &self.record);
+            let ended = matches!(now, Ok(None));
+            self.notes
+                .insert(0, RebuildNote::HalfState { state, ended });
+        }
         Outcome {
             nar_hash: self.nar_hash(),
             revision: self.built_revision,

@@ -120,6 +120,7 @@ impl FailureClass {
             | ErrorKind::RebootNeeded { .. }
             | ErrorKind::ActivationTimedOut { .. }
             | ErrorKind::OtherSystemBooted { .. }
+            | ErrorKind::ChangedSince { .. }
             | ErrorKind::Reverted { report: None, .. }
             | ErrorKind::NotReverted { .. } => Some(Self::Activation),
             ErrorKind::ProgramMissing { .. }

@@ -256,6 +256,14 @@ impl RebuildRecord {
         });
     }
 
+    /// Records that the activation has failed.
+    pub(super) fn set_failed(&mut self) {
+        let pending = self.pending.as_mut();
+        if let Some(begun) = pending.and_then(|pending| pending.activation.as_mut()) {
+            begun.failed = true;
+        }
+    }
+
     /// The activation that has begun and has not succeeded.
     pub(super) fn begun(&self) -> Option<&BegunActivation> {
         let pending = self.pending.as_ref()?;

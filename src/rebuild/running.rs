@@ -14,7 +14,7 @@ use super::context::RebuildContext;
 use super::error::ErrorKind;
 use super::outcome::RebuildNote;
 use super::output::Verdict;
-use super::record::RebuildRecord;
+use super::record::{BegunActivation, RebuildRecord};
 use crate::health::systemd::ActivationUnit;
 use crate::process::{self, Finished};
 
@@ -173,6 +173,15 @@ pub(super) fn stop_hanging(
         after: limit,
         jobs,
     })
+}
+
+/// The unit in which an activation goes on.
+pub(super) fn of_begun(context: &RebuildContext<'_>, begun: &BegunActivation) -> Option<String> {
+    let is_it = |active: &RunningActivation| {
+        { begun.system.as_deref() }.is_none_or(|system| active.is_of(system))
+    };
+    let active = find(context).into_iter().find(is_it)?;
+    Some(active.name)
 }
 
 /// The error of an activation, by anybody, that takes longer than one may.

@@ -1,6 +1,7 @@
 //! The rebuild against fake programs: their arguments and environment, and what their results mean.
 
 mod gate;
+mod half_state;
 mod quarantine;
 mod reboot;
 mod running;

@@ -8,7 +8,8 @@ use hyper_sync::health::{CheckKind, CheckResult, HealthReport};
 use hyper_sync::nix::NarHash;
 use hyper_sync::process::End;
 use hyper_sync::rebuild::{
-    self, ErrorKind, FailureClass, QuarantineEntry, RunningSystem, SystemState, UnpinnedReason,
+    self, ErrorKind, FailureClass, HalfState, HalfStateKind, QuarantineEntry, RunningSystem,
+    SystemState, UnpinnedReason,
 };
 use hyper_sync::settings::Action;
 use hyper_sync::state::{self, Damage, Unreached};
@@ -371,6 +372,15 @@ fn the_activation() -> Vec<ErrorKind> {
         },
         E::RebootNotCancelled {
             cause: "`shutdown`: Failed to talk to logind".to_owned(),
+        },
+        E::ChangedSince {
+            state: Box::new(HalfState {
+                kind: HalfStateKind::ChangedSince,
+                system: Some("/nix/store/x-nixos-system".into()),
+                running: Some("/nix/store/y-nixos-system".into()),
+                boots: Some("/nix/store/y-nixos-system".into()),
+                failed: false,
+            }),
         },
         E::ActivationHangs {
             name: unit.clone(),

@@ -20,11 +20,14 @@ fn switched() -> FakeSystem {
     world
 }
 
-/// For the next question, the unit is active.
-fn is_active_once(world: &FakeSystem) {
+/// For the next questions, the unit is active.
+fn is_active_for(world: &FakeSystem, questions: usize) {
     let log = world.log("systemctl");
     let asked = log.lines().filter(|line| line.starts_with("active: "));
-    world.write(&format!("active.{}", asked.count() + 1), UNIT);
+    let asked = asked.count();
+    for number in asked + 1..=asked + questions {
+        world.write(&format!("active.{number}"), UNIT);
+    }
 }
 
 /// What systemd says of the unit.
@@ -42,7 +45,7 @@ fn is_run_by(world: &FakeSystem, process: u32, system: &str) {
 #[test]
 fn an_activation_of_somebody_else_is_waited_for_before_nothing_is_done() {
     let world = switched();
-    is_active_once(&world);
+    is_active_for(&world, 1);
     world.write("failed", "old.service\nnew.service\n");
     let outcome = world.request(Action::Switch).run().unwrap();
     assert_eq!(outcome.status, RebuildStatus::Unchanged);
@@ -146,7 +149,8 @@ const LIMIT: Duration = Duration::from_secs(1);
 #[test]
 fn an_activation_of_ours_that_hangs_is_stopped_before_that_of_a_newer_commit() {
     let world = left_behind();
-    is_active_once(&world);
+    // For the state of the machine, and for whether one hangs.
+    is_active_for(&world, 2);
     is_run_by(&world, 1, "new");
     let newer = world
         .request(Action::Switch)
@@ -184,9 +188,11 @@ fn an_activation_of_somebody_else_is_never_stopped() {
 #[test]
 fn an_activation_of_ours_within_its_limit_is_waited_for() {
     let world = left_behind();
-    is_active_once(&world);
+    is_active_for(&world, 3);
     is_run_by(&world, std::process::id(), "new");
     let outcome = world.request(Action::Switch).at("2").run().unwrap();
     assert_eq!(outcome.status, RebuildStatus::Switched);
+    let asked = world.log("systemctl").matches("active: ").count();
+    assert!(asked > 3, "it was waited for");
     assert!(!world.log("systemctl").contains("stop"));
 }

@@ -11,8 +11,8 @@ use hyper_sync::health::HealthContext;
 use hyper_sync::patterns::Patterns;
 use hyper_sync::process::{Command, Environment, Finished, Runner, SystemRunner};
 use hyper_sync::rebuild::{
-    self, Confirmation, Error, Machine, Outcome, RebootDecision, RebuildRecord, RebuildRequest,
-    Repeat,
+    self, Confirmation, Error, HalfState, Machine, Outcome, RebootDecision, RebuildRecord,
+    RebuildRequest, Repeat,
 };
 use hyper_sync::settings::{Action, ConfigFile, Env, Gate, Overrides, Reboot, Rebuild, Settings};
 use hyper_sync::state::{FileCounts, StateDir, SyncPoint, SyncState};
@@ -510,6 +510,11 @@ impl Call<'_> {
 
     pub(crate) fn cancel_reboot(&self) -> Result<bool, Error> {
         self.with_all(rebuild::cancel_reboot)
+    }
+
+    /// What `status` says of the systems.
+    pub(crate) fn half_state(&self) -> Option<HalfState> {
+        self.with_all(rebuild::half_state).unwrap()
     }
 
     pub(crate) fn preflight(&self) -> Result<(), Error> {

@@ -1,15 +1,18 @@
 """The machine is stopped while a system is built or activated: it boots the old system or the new one, whole, and the
 timer ends with the new one as what runs and what is booted."""
 
+import json
+
 from world import TIMER_SOON
 
-# Where it is stopped, how, and what it boots then: the boot loader is written before anything is activated.
+# Where it is stopped, how, what it boots then, and the half state: the boot loader is written before anything is
+# activated.
 STOPS = [
-    ("build", "crash", "old"),
-    ("build", "power_off", "old"),
-    ("boot-loader", "crash", "new"),
-    ("activation", "crash", "new"),
-    ("activation", "power_off", "new"),
+    ("build", "crash", "old", None),
+    ("build", "power_off", "old", None),
+    ("boot-loader", "crash", "new", "booted"),
+    ("activation", "crash", "new", "booted"),
+    ("activation", "power_off", "new", "booted"),
 ]
 
 
@@ -17,7 +20,7 @@ def scenario(world):
     machine = world.machine
     world.publish("release-0")
     world.start()
-    for number, (place, stop, boots) in enumerate(STOPS, start=1):
+    for number, (place, stop, boots, kind) in enumerate(STOPS, start=1):
         old, new = f"release-{number - 1}", f"release-{number}"
         world.publish(new)
         world.hold(place)
@@ -31,6 +34,8 @@ def scenario(world):
         # Nix's boot default is of this system or the next, never of none.
         assert world.boots() in (old, new), (place, world.boots())
         world.tree_is(new)
+        state = json.loads(machine.succeed("hyper-sync status --json 2>/dev/null"))["half_state"]
+        assert (state and state["kind"]) == kind, (place, state)
 
         world.timer(TIMER_SOON)
         machine.wait_until_succeeds(
