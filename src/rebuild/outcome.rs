@@ -117,7 +117,7 @@ pub enum RebuildNote {
         /// Whether this run has ended it.
         ended: bool,
     },
-    /// Somebody else activated a system when there was nothing to do.
+    /// Somebody else activated a system, which was waited for.
     Waited {
         /// The units or processes that did.
         activations: Vec<String>,

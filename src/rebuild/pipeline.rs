@@ -126,8 +126,11 @@ pub(super) fn run(context: &RebuildContext<'_>) -> Result<Outcome, ErrorKind> {
     if context.request.repeat == Repeat::IfNeeded
         && let Some(key) = pipeline.key()
     {
-        let systems = context.machine.systems();
-        if pipeline.record.holds(action, &key, &systems) && pipeline.holds_after_others(&key)? {
+        let holds = |record: &RebuildRecord| {
+            let systems = context.machine.systems();
+            record.holds(action, &key, &systems)
+        };
+        if holds(&pipeline.record) && (!pipeline.wait_for_others()? || holds(&pipeline.record)) {
             let system = pipeline.record.built(&key).map(Path::to_owned);
             return pipeline.unchanged(system, Some(key));
         }
@@ -207,10 +210,11 @@ impl RebuildPipeline<'_> {
             return Ok(self.outcome(RebuildStatus::Built, Some(system)));
         }
         // Built by hand meanwhile, or from a commit without an effect: the machine runs it already.
-        if self
-            .record
-            .holds_of(action, &system, &context.machine.systems())
-        {
+        let holds = |record: &RebuildRecord| {
+            let systems = context.machine.systems();
+            record.holds_of(action, &system, &systems)
+        };
+        if holds(&self.record) && (!self.wait_for_others()? || holds(&self.record)) {
             return self.unchanged(Some(system), key);
         }
         if let Err(error) = self.keeps_timer(&system) {
@@ -265,15 +269,12 @@ impl RebuildPipeline<'_> {
             .any(|note| matches!(note, RebuildNote::Lock { change } if new(*change)))
     }
 
-    /// Whether the effect of the action still holds when an activation of somebody else has ended.
-    fn holds_after_others(&mut self, key: &str) -> Result<bool, ErrorKind> {
-        let context = self.context;
-        let Some(waited) = running::wait_for_others(context, &self.record)? else {
-            return Ok(true);
-        };
-        self.notes.push(waited);
-        let systems = context.machine.systems();
-        Ok(self.record.holds(context.request.action, key, &systems))
+    /// Waits for an activation of somebody else. Returns whether there was one, which may have changed what holds.
+    fn wait_for_others(&mut self) -> Result<bool, ErrorKind> {
+        let waited = running::wait_for_others(self.context, &self.record)?;
+        let has_waited = waited.is_some();
+        self.notes.extend(waited);
+        Ok(has_waited)
     }
 
     /// Activates a system, which is known before unless `nixos-rebuild` builds it, after other activations have ended.
@@ -285,7 +286,7 @@ impl RebuildPipeline<'_> {
     ) -> Result<Activated, ErrorKind> {
         self.notes
             .extend(running::stop_hanging(self.context, &self.record));
-        running::wait(self.context)?;
+        self.wait_for_others()?;
         let pending = self.record.pending.clone();
         if activates(action) {
             self.record.set_begun(self.context, system, action);

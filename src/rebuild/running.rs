@@ -134,8 +134,7 @@ pub(super) fn retry_while_busy(
     }
 }
 
-/// Waits for an activation of somebody else before a run says that there is nothing to do, and finds the units that have
-/// failed by then. `None` if there is none.
+/// Waits for an activation of somebody else, and finds the units that have failed by then. `None` if there is none.
 pub(super) fn wait_for_others(
     context: &RebuildContext<'_>,
     record: &RebuildRecord,

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::Duration;
 
-use hyper_sync::rebuild::{ErrorKind, RebuildNote, RebuildStatus};
+use hyper_sync::rebuild::{ErrorKind, RebuildNote, RebuildStatus, Repeat};
 use hyper_sync::settings::Action;
 
 use super::world::FakeSystem;
@@ -59,6 +59,33 @@ fn an_activation_of_somebody_else_is_waited_for_before_nothing_is_done() {
          had not before: new.service"
     );
     assert_eq!(outcome.notes, [note]);
+}
+
+#[test]
+fn a_build_by_hand_waits_for_an_activation_of_somebody_else_too() {
+    let world = switched();
+    is_active_for(&world, 1);
+    let by_hand = world.request(Action::Switch).repeat(Repeat::Build);
+    let outcome = by_hand.run().unwrap();
+    assert_eq!(outcome.status, RebuildStatus::Unchanged);
+    assert!(matches!(outcome.notes[..], [RebuildNote::Waited { .. }]));
+}
+
+#[test]
+fn units_that_failed_in_the_activation_of_somebody_else_are_not_taken_for_ours() {
+    let world = switched();
+    world.write("flake/src/module.nix", "{ } # newer");
+    is_active_for(&world, 1);
+    world.write("failed", "old.service\nnew.service\n");
+    std::fs::remove_file(world.path("current")).unwrap();
+    world.link("current", "old");
+    let outcome = world.request(Action::Switch).at("2").run().unwrap();
+    assert_eq!(outcome.status, RebuildStatus::Switched);
+    let note = RebuildNote::Waited {
+        activations: vec![UNIT.to_owned()],
+        failed: vec!["new.service".to_owned()],
+    };
+    assert!(outcome.notes.contains(&note), "{:?}", outcome.notes);
 }
 
 #[test]
