@@ -144,11 +144,7 @@ fn end_trial(settings: &Settings, state: &StateDir, run: &mut Run<'_>) -> Result
     let Some(trial) = Trial::load(state)?.filter(is_reverted) else {
         return Ok(());
     };
-    let here = super::rebuild::commit(state)?;
-    if let Some(former) = trial.former_commit
-        && here == trial.commit
-        && here != Some(former)
-    {
+    if let Some(former) = trial.commit_to_restore(super::rebuild::commit(state)?) {
         let options = Options {
             wait: PATIENCE,
             ..Options::unguarded(SyncMode::Apply)

@@ -118,6 +118,7 @@ pub(super) fn begin(
         until: since.checked_add(after).unwrap_or(Timestamp::MAX),
         stage: TrialStage::Running,
         reboots: Trial::reboots(earlier.as_ref(), system, boot),
+        may_boot: earlier.is_some_and(|earlier| earlier.system == system && earlier.may_boot),
     };
     if is_exhausted(&trial) {
         return Ok(Some(trial));
@@ -125,10 +126,22 @@ pub(super) fn begin(
     keep(context, &trial).map_err(revert_not_prepared)?;
     trial.save(state)?;
     if let Err(cause) = start_timer(context, confirmation, after) {
-        end(context)?;
+        cancel(context, trial)?;
         return Err(revert_not_prepared(cause));
     }
     Ok(Some(trial))
+}
+
+/// Ends a trial whose activation did not begin. If an earlier one has changed the boot default, the record of the former
+/// system is still needed.
+pub(super) fn cancel(context: &RebuildContext<'_>, mut trial: Trial) -> Result<(), ErrorKind> {
+    if !trial.may_boot {
+        return end(context);
+    }
+    trial.stage = TrialStage::Confirming;
+    trial.save(context.request.state)?;
+    stop_timer(context);
+    Ok(())
 }
 
 /// The system to revert to: the running one or, where that is the new one already (a `test` by hand, a trial that was
@@ -157,6 +170,7 @@ pub(super) fn make_default(
     activate: impl FnOnce() -> Result<(Verdict, Finished), ErrorKind>,
 ) -> Result<Result<(), TrialFailure>, ErrorKind> {
     trial.stage = TrialStage::Confirming;
+    trial.may_boot = true;
     if let Err(error) = trial.save(context.request.state) {
         return Ok(Err(TrialFailure::new(error.to_string())));
     }
@@ -221,10 +235,14 @@ pub(super) fn end(context: &RebuildContext<'_>) -> Result<(), ErrorKind> {
 
 fn activate_former(context: &RebuildContext<'_>, trial: &Trial) -> Result<(), String> {
     let former = &trial.former;
-    let action = if context.machine.systems().profile.as_ref() == Some(&trial.system) {
+    let is_default = context.machine.systems().profile.as_ref() == Some(&trial.system);
+    if is_default {
         let nix_env = find(context, "nix-env")?;
         let set = activate::profile_command(context, &nix_env, "--set", former.as_ref());
         succeed(context, &set)?;
+    }
+    // An earlier revert may have ended between the profile and the boot loader.
+    let action = if is_default || trial.may_boot {
         Action::Switch
     } else {
         Action::Test

@@ -50,6 +50,10 @@ pub struct Trial {
     pub stage: TrialStage,
     /// How often a reboot has interrupted a trial of this system.
     pub reboots: u32,
+    /// Whether the new system may be the boot default, in the profile or in the boot loader. Older versions did not
+    /// write this.
+    #[serde(default)]
+    pub may_boot: bool,
 }
 
 /// The phase of a trial.
@@ -98,6 +102,14 @@ impl Trial {
         is_same_boot && matches!(self.stage, TrialStage::Running | TrialStage::Reverting)
     }
 
+    /// The commit that the target is brought back to after the former system was activated again; `None` if that is not
+    /// known, or if the target is not at the commit of the new system any more.
+    #[must_use]
+    pub fn commit_to_restore(&self, here: Option<CommitId>) -> Option<CommitId> {
+        let reverted = self.stage == TrialStage::Reverted && here == self.commit;
+        { self.former_commit }.filter(|former| reverted && here != Some(*former))
+    }
+
     /// How often a trial of `system` was interrupted by a reboot, including `before` if it was.
     pub(super) fn reboots(before: Option<&Self>, system: &Path, boot: Option<&str>) -> u32 {
         match before {
@@ -127,6 +139,7 @@ mod tests {
             until: Timestamp::UNIX_EPOCH,
             stage,
             reboots: 0,
+            may_boot: false,
         }
     }
 

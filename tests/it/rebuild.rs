@@ -7,6 +7,7 @@ mod reboot;
 mod running;
 mod switch_check;
 mod trial;
+mod trial_orders;
 mod wanted;
 pub(crate) mod world;
 

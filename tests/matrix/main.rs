@@ -6,7 +6,7 @@
 //! before or as wanted, every byte that was displaced is there, nothing of ours is left over, an error has exit code 9,
 //! and the next run ends at the commit and leaves nothing to do. The number of points is printed.
 //!
-//! The power cuts of `tests/it/power.rs` again, each in more ways.
+//! The power cuts of `tests/it/power.rs` again, each in more ways, and longer orders of `tests/it/rebuild/trial_orders.rs`.
 //!
 //! The same for a power cut in the recovery of a run that died anywhere, and an attacker who swaps what is in the
 //! target a hundred thousand times. And the real binary: see [`process`].
@@ -35,6 +35,10 @@ mod common;
 #[path = "../it/power.rs"]
 mod power;
 mod process;
+#[path = "../it/rebuild"]
+mod rebuild {
+    mod trial_orders;
+}
 
 use std::io::{Write as _, stderr};
 use std::sync::Mutex;
@@ -49,6 +53,9 @@ use apply::shapes::shapes;
 
 /// Seeds of what a power cut leaves of that which was not made durable.
 const COINS: std::ops::RangeInclusive<u64> = 1..=4;
+
+/// How many events follow each other in a switch on trial.
+const EVENTS: usize = 4;
 
 const FAULTS: [(&str, Fault); 7] = [
     ("killed", Fault::Death),

@@ -40,7 +40,7 @@ impl RebuildPipeline<'_> {
             }) => return self.revert(trial, TrialFailure::of_activation(verdict, finished)),
             // Another process activates a system: this one was not touched.
             Err(busy @ ErrorKind::Busy { .. }) => {
-                confirm::end(context)?;
+                confirm::cancel(context, trial)?;
                 return Err(busy);
             }
             // The revert timer is running.
@@ -98,12 +98,18 @@ pub(in crate::rebuild) fn revert(
     };
     let mut record = RebuildRecord::load(state)?;
     if !trial.is_open(context.machine) {
-        // A reboot has started the former system, but the failure is known.
-        if trial.stage == TrialStage::Reverting && systems.current.as_ref() != Some(&trial.system) {
+        if trial.stage != TrialStage::Reverting {
+            return Ok(None);
+        }
+        // A reboot has interrupted a revert.
+        let is_left = [&systems.current, &systems.profile]
+            .into_iter()
+            .any(|system| system.as_ref() == Some(&trial.system));
+        if !is_left && !trial.may_boot {
             trial.stage = TrialStage::Reverted;
             trial.save(state)?;
+            return Ok(None);
         }
-        return Ok(None);
     }
     let has_begun = { &record.pending }
         .as_ref()

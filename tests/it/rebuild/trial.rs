@@ -270,3 +270,77 @@ fn a_system_that_a_person_has_activated_since_stays() {
     assert_eq!(world.system("current"), "other");
     assert_eq!(trial(&world), None);
 }
+
+/// The boot loader may have been written before the activation failed, and the revert ends before it is written again.
+#[test]
+fn a_second_revert_writes_the_boot_loader_too() {
+    let world = world();
+    world.script(
+        SWITCH,
+        "case $1 in test) ln -sfn \"${world%/bin}\" \"$world/../../../current\";; boot) exit 1;; esac",
+    );
+    world.script(FORMER, "exit 1");
+    switch(&world).run().unwrap_err();
+    assert_eq!(systems(&world), ["new", "old"]);
+    world.script(
+        FORMER,
+        "ln -sfn \"${world%/bin}\" \"$world/../../../current\"",
+    );
+    let error = switch(&world).revert().unwrap();
+    assert!(matches!(error.kind, ErrorKind::Reverted { .. }), "{error}");
+    assert_eq!(systems(&world), ["old", "old"]);
+    assert_eq!(world.arguments(FORMER), ["switch", "switch"]);
+}
+
+#[test]
+fn a_reboot_does_not_end_a_revert_that_has_left_the_profile() {
+    let world = world();
+    world.script(
+        SWITCH,
+        "case $1 in test) ln -sfn \"${world%/bin}\" \"$world/../../../current\";; boot) exit 1;; esac",
+    );
+    let set = world.read("nix-env.sh");
+    world.script("nix-env.2", "exit 1");
+    let error = switch(&world).run().unwrap_err();
+    assert_eq!(error.exit().code(), 12);
+    assert_eq!(systems(&world), ["new", "new"]);
+    world.script("nix-env", &set);
+    world.link("current", "old");
+    let error = switch(&world).booted("2").revert().unwrap();
+    assert!(matches!(error.kind, ErrorKind::Reverted { .. }), "{error}");
+    assert_eq!(systems(&world), ["old", "old"]);
+    assert_eq!(trial(&world).unwrap().stage, TrialStage::Reverted);
+}
+
+/// The record of the first has the only other system.
+#[test]
+fn a_second_trial_that_cannot_begin_keeps_the_record_of_the_first() {
+    let world = world();
+    // Stopped while the new system becomes the boot default.
+    world.script(
+        "nix-env",
+        "ln -sfn \"$4\" \"$2\"; echo the profile is set; sleep 10",
+    );
+    let error = switch(&world).interrupted_at("the profile is set").run();
+    assert!(matches!(
+        error.unwrap_err().kind,
+        ErrorKind::Interrupted { .. }
+    ));
+    assert_eq!(systems(&world), ["new", "new"]);
+    let arms = world.read("systemd-run.sh");
+    world.script(
+        "systemd-run",
+        "case \" $* \" in *--on-active*) exit 1;; esac",
+    );
+    let error = switch(&world).run().unwrap_err();
+    assert!(
+        matches!(error.kind, ErrorKind::RevertNotPrepared { .. }),
+        "{error}"
+    );
+    assert_eq!(trial(&world).unwrap().stage, TrialStage::Confirming);
+    world.script("systemd-run", &arms);
+    world.script("check", "exit 1");
+    let error = switch(&world).run().unwrap_err();
+    assert!(matches!(error.kind, ErrorKind::Reverted { .. }), "{error}");
+    assert_eq!(systems(&world), ["old", "old"]);
+}
