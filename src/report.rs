@@ -6,6 +6,7 @@
 //! that goes into a pipe is printed to the byte. Colour only adds: every line has the same text without it. A closed
 //! pipe is not a failure, and no failure to print stops a run in the middle.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
@@ -18,6 +19,7 @@ use crate::plan::Conflict;
 use crate::settings::Env;
 use crate::text;
 
+mod commands;
 pub mod diff;
 mod error;
 mod events;
@@ -25,6 +27,7 @@ pub mod health;
 pub mod sync;
 pub mod validate;
 
+pub use commands::RepeatedOptions;
 use error::ErrorReport;
 pub use events::{log_events, pass_through};
 
@@ -104,10 +107,6 @@ pub enum OutputFormat {
 }
 
 /// The one writer.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "facts about two streams, each of its own"
-)]
 pub struct Report {
     stdio: Stdio,
     format: OutputFormat,
@@ -115,7 +114,10 @@ pub struct Report {
     color_out: bool,
     color_err: bool,
     progress: bool,
-    lost: bool,
+    lost: Option<io::Error>,
+    repeated: RepeatedOptions,
+    /// What is printed beside an error, as JSON.
+    done: Option<serde_json::Value>,
 }
 
 impl Report {
@@ -135,8 +137,21 @@ impl Report {
             stdio,
             format,
             verbosity,
-            lost: false,
+            lost: None,
+            repeated: RepeatedOptions::default(),
+            done: None,
         }
+    }
+
+    /// From now on, commands in messages have these options.
+    pub fn repeat(&mut self, options: RepeatedOptions) {
+        self.repeated = options;
+    }
+
+    /// A message with the options of this run in its commands, for JSON; all else that is printed gets them anyway.
+    #[must_use]
+    pub fn with_options<'a>(&self, message: &'a str) -> Cow<'a, str> {
+        self.repeated.in_text(message)
     }
 
     /// Without progress bars.
@@ -180,14 +195,14 @@ impl Report {
     pub fn data(&mut self, text: &str) {
         let written = self.stdio.out.write_all(text.as_bytes());
         match written.and_then(|()| self.stdio.out.flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => self.lost = true,
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => self.lost = Some(error),
             _ => {}
         }
     }
 
     /// The requested result as text: printed with `--quiet` too.
     pub fn result(&mut self, text: &str) {
-        self.data(&text::lines(text));
+        self.data(&text::lines(&self.with_options(text)));
     }
 
     /// A result for a person, on stdout.
@@ -201,21 +216,28 @@ impl Report {
     pub fn json(&mut self, value: &impl Serialize) {
         match serde_json::to_string_pretty(value) {
             Ok(text) => self.data(&(text::json(&text) + "\n")),
-            Err(_) => self.lost = true,
+            Err(error) => self.lost = Some(error.into()),
+        }
+    }
+
+    /// What was done already: in JSON, an error that ends the run is printed beside it.
+    pub fn done(&mut self, document: &impl Serialize) {
+        if self.format == OutputFormat::Json {
+            self.done = serde_json::to_value(document).ok();
         }
     }
 
     /// A line for a person.
     pub fn note(&mut self, text: &str) {
         if self.verbosity >= Verbosity::Normal {
-            self.line(&text::message(text));
+            self.message(text);
         }
     }
 
     /// A line that helps to find a mistake.
     pub fn detail(&mut self, text: &str) {
         if self.verbosity >= Verbosity::Verbose {
-            self.line(&text::message(text));
+            self.message(text);
         }
     }
 
@@ -226,7 +248,10 @@ impl Report {
         } else {
             "warning:"
         };
-        self.line(&format!("{label} {}", text::message(text)));
+        self.line(&format!(
+            "{label} {}",
+            text::message(&self.with_options(text))
+        ));
     }
 
     /// What ended the run: text on stderr, or an object on stdout.
@@ -235,7 +260,7 @@ impl Report {
     }
 
     fn diagnostic(&mut self, error: &dyn Diagnostic, conflicts: Option<&[Conflict]>, exit: Exit) {
-        let error = ErrorReport::of(error);
+        let error = ErrorReport::of(error, &self.repeated);
         match self.format {
             OutputFormat::Human => {
                 let rendered = self.render(&error);
@@ -246,18 +271,28 @@ impl Report {
                 if let Some(conflicts) = conflicts {
                     object["conflicts"] = serde_json::json!(conflicts);
                 }
-                self.json(&serde_json::json!({ "error": object }));
+                let mut document = self.done.take().unwrap_or_else(|| serde_json::json!({}));
+                document["error"] = object;
+                self.json(&document);
             }
         }
     }
 
     /// The exit code after all output: results that could not be printed are a failure.
     #[must_use]
-    pub fn finish(self, exit: Exit) -> Exit {
-        if self.lost && exit == Exit::Done {
+    pub fn finish(mut self, exit: Exit) -> Exit {
+        let Some(error) = self.lost.take() else {
+            return exit;
+        };
+        self.warning(&format!("the output is not complete: {error}"));
+        if exit == Exit::Done {
             return Exit::Failure;
         }
         exit
+    }
+
+    fn message(&mut self, text: &str) {
+        self.line(&text::message(&self.with_options(text)));
     }
 
     fn line(&mut self, text: &str) {

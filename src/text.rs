@@ -162,6 +162,16 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Text as one word of a shell's command line.
+#[must_use]
+pub fn shell_word(text: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_alphanumeric() || "._/-+:@%=,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.into();
+    }
+    format!("'{}'", text.replace('\'', r"'\''")).into()
+}
+
 /// Two names that are alike, in quotes, each with the characters that make the difference by their code points.
 #[must_use]
 pub fn twins(one: &str, other: &str) -> String {

@@ -209,6 +209,17 @@ impl Check {
 }
 
 impl Validation {
+    /// With other words for what to do.
+    #[must_use]
+    pub fn with_hints(mut self, change: impl Fn(&str) -> String) -> Self {
+        for check in &mut self.checks {
+            for hint in &mut check.hints {
+                *hint = change(hint);
+            }
+        }
+        self
+    }
+
     /// The result of each check, in the order of the table.
     #[must_use]
     pub fn checks(&self) -> &[Outcome] {

@@ -111,7 +111,7 @@ pub(super) fn before_sync(
     }
     let found = validation.count(CheckStatus::Warned) + validation.count(CheckStatus::Failed);
     let listed = if found > 0 {
-        "; `hyper-sync validate` with the same options lists them"
+        "; `hyper-sync validate --quick` lists them"
     } else {
         ""
     };
@@ -131,9 +131,10 @@ fn inspect(options: Options, settings: &Settings, run: &mut Run<'_>) -> Validati
     let runner = SystemRunner::new(run.interrupt.clone(), report::pass_through());
     let context = context(settings, run.env, &runner);
     let report = &mut *run.report;
-    validate::run(&context, options, &mut |repair| {
+    let validation = validate::run(&context, options, &mut |repair| {
         report.note(&format!("repair: {repair}"));
-    })
+    });
+    validation.with_hints(|hint| report.with_options(hint).into_owned())
 }
 
 fn context<'a>(settings: &'a Settings, env: &'a Env, runner: &'a SystemRunner) -> CheckContext<'a> {

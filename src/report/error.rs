@@ -6,6 +6,7 @@ use std::fmt;
 use miette::{Diagnostic, LabeledSpan, SourceCode};
 use serde_json::{Value, json};
 
+use super::RepeatedOptions;
 use crate::exit::Exit;
 use crate::text::message;
 
@@ -26,16 +27,18 @@ struct ErrorCause {
 }
 
 impl<'a> ErrorReport<'a> {
-    pub(super) fn of(error: &'a dyn Diagnostic) -> Self {
+    /// With the options of the run in its commands.
+    pub(super) fn of(error: &'a dyn Diagnostic, repeated: &RepeatedOptions) -> Self {
+        let text = |text: String| message(&repeated.in_text(&text));
         Self {
-            message: message(&error.to_string()),
+            message: text(error.to_string()),
             cause: error.source().map(|cause| Box::new(ErrorCause::of(cause))),
-            help: error.help().map(|help| message(&help.to_string())),
+            help: error.help().map(|help| text(help.to_string())),
             related: error
                 .related()
                 .into_iter()
                 .flatten()
-                .map(Self::of)
+                .map(|related| Self::of(related, repeated))
                 .collect(),
             error,
         }

@@ -43,7 +43,7 @@ pub fn human(report: &mut Report, validation: &Validation) {
         text.push_str(&summary(validation));
         text.push('\n');
     }
-    let text = text::lines(&text);
+    let text = text::lines(&report.with_options(&text));
     let text = if report.color_out() {
         coloured(&text)
     } else {
