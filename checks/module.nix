@@ -43,20 +43,37 @@ let
       system = enabled { sshKeyFile = "${builtins.storeDir}/00000000000000000000000000000000-key"; };
       says = "is in the Nix store";
     };
+    "no repository" = {
+      system = enabled { target = "/etc/nixos"; };
+      says = "`services.hyper-sync.repo` is not set";
+    };
+    "no repository for a target of the settings" = {
+      system = enabled { settings.target = "/etc/nixos"; };
+      says = "`services.hyper-sync.repo` is not set";
+    };
     "password in the address" = {
       system = enabled { repo = "https://bot:secret@git.example.org/machines.git"; };
       says = "has a password in it";
     };
     "all of /etc" = {
-      system = enabled { target = "/etc"; };
+      system = enabled {
+        repo = "you/config";
+        target = "/etc";
+      };
       says = "is /etc, which is not a directory that can be kept equal";
     };
     "inside the store" = {
-      system = enabled { target = "/nix/var/config"; };
+      system = enabled {
+        repo = "you/config";
+        target = "/nix/var/config";
+      };
       says = "is /nix/var/config, which is not";
     };
     "inside its own state" = {
-      system = enabled { target = "/var/lib/hyper-sync/tree"; };
+      system = enabled {
+        repo = "you/config";
+        target = "/var/lib/hyper-sync/tree";
+      };
       says = "not inside `/nix` or /var/lib/hyper-sync";
     };
     "metrics among everybody's files" = {
@@ -164,6 +181,7 @@ let
 
   secrets =
     (enabled {
+      repo = "you/config";
       target = "/etc/nixos";
       flake = "/etc/nixos";
       tokenFile = "/run/secrets/token";
@@ -226,7 +244,7 @@ let
     ];
     "options reach the file" = [
       {
-        repo = "MasterofNull/Hyper-NixOS";
+        repo = "you/config";
         ref = "main";
         target = "/etc/nixos";
         failure_grace = "24h";

@@ -5,6 +5,7 @@
 {
   config,
   lib,
+  options,
   pkgs,
   utils,
   ...
@@ -15,7 +16,8 @@ let
   format = pkgs.formats.toml { };
 
   # The values in the configuration file count: `settings` may override any of the options that are written into it.
-  inherit (cfg.settings) repo target;
+  inherit (cfg.settings) target;
+  repo = cfg.settings.repo or null;
   hyperNixosTarget = "/etc/hypervisor/src";
   stateDir = cfg.settings.state_dir or "/var/lib/hyper-sync";
   # The path that the guide of Hyper-NixOS documents.
@@ -46,8 +48,14 @@ let
     ca = cfg.settings.ca_file or null;
   };
 
+  # The default is for Hyper-NixOS's target: one that is set by `settings` gets it too.
+  repoIsMeant =
+    target == hyperNixosTarget
+    || repo != cfg.repo
+    || options.services.hyper-sync.repo.highestPrio < (lib.mkOptionDefault null).priority;
+
   # `https://user:password@host`; `git@host:path` and `ssh://git@host` carry no secret.
-  hasPassword = builtins.match "[a-z+]+://[^/@]*:[^/@]*@.*" repo != null;
+  hasPassword = repo != null && builtins.match "[a-z+]+://[^/@]*:[^/@]*@.*" repo != null;
 
   # Every folder the sandboxed unit writes to. Not the target's parent: for `/etc/nixos` that would be `/etc` itself.
   writable = [
@@ -74,7 +82,7 @@ let
     "/run/user"
   ];
   needsHome = lib.any (inside homes) (
-    writable ++ [ (lib.removePrefix "file://" repo) ] ++ lib.optional (signers != null) signers
+    writable ++ lib.optional (repo != null) (lib.removePrefix "file://" repo) ++ lib.optional (signers != null) signers
   );
 
   # Directories that belong to someone else as a whole; what lies below is fine, except below the last two.
@@ -172,6 +180,14 @@ in
           `services.hyper-sync.tokenFile` or `sshKeyFile` is in the Nix store, which every user of this machine can read.
           Write the path as a string that names a file outside the store, such as "/run/secrets/hyper-sync-token",
           or let a secrets module (sops-nix, agenix) provide the file. Replace the secret: the store keeps what it saw.
+        '';
+      }
+      {
+        assertion = repo != null && repoIsMeant;
+        message = ''
+          `services.hyper-sync.repo` is not set. Only the target of Hyper-NixOS (${hyperNixosTarget}) has a repository by
+          default, and `services.hyper-sync.target` is ${target}.
+          Set `services.hyper-sync.repo`, such as "you/your-config".
         '';
       }
       {

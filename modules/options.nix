@@ -83,12 +83,16 @@ in
     };
 
     repo = mkOption {
-      type = types.addCheck types.singleLineStr (value: value != "" && !lib.hasPrefix "-" value);
-      default = "MasterofNull/Hyper-NixOS";
+      type = types.nullOr (
+        types.addCheck types.singleLineStr (value: value != "" && !lib.hasPrefix "-" value)
+      );
+      default = if cfg.target == "/etc/hypervisor/src" then "MasterofNull/Hyper-NixOS" else null;
+      defaultText = lib.literalMD "`\"MasterofNull/Hyper-NixOS\"` for Hyper-NixOS's target; else it has to be set";
       example = "https://git.example.org/infra/machines.git";
       description = ''
         The repository: `owner/name` on GitHub, or an address of any git host (`https://`, `ssh://`, `user@host:path`,
-        `file://`, an absolute path).
+        `file://`, an absolute path). A target that has followed another one is not synced before
+        {command}`hyper-sync sync --allow-other-repo` was run once.
       '';
     };
 
