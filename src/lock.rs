@@ -22,10 +22,8 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use crate::exit::Exit;
 use crate::fs::Failure;
 use crate::process;
-use crate::state::{self, StateDir};
+use crate::state::{self, LOCK as NAME, StateDir};
 use crate::text::{self, words};
-
-const NAME: &str = "lock";
 
 /// The interval at which a waiting run tries again; a sync takes about a second.
 const POLL: Duration = Duration::from_millis(100);

@@ -9,11 +9,13 @@
 //! |---|---|---|
 //! | `lock` | one line of text | held by the running hyper-sync, and names it |
 //! | `target` | sealed, `target 1` | the directory whose state this is |
+//! | `repository` | sealed, `repository 1` | the repository that the target follows ([`FollowedRepo`]) |
 //! | `index` | sealed, `index 2` | what was written last: the base of the next plan ([`Index`]) |
 //! | `sync-state.json` | JSON, version 1 | how the last sync went, for people and programs ([`SyncState`]) |
 //! | `followed` | sealed, `followed 1` | the commits of the followed names: a tag does not move |
 //! | `hold` | sealed, `hold 2` | the commits that a rollback left ([`Hold`](crate::sync::Hold)) |
 //! | `unreached` | sealed, `unreached 1` | syncs that did not reach the repository ([`Unreached`]) |
+//! | `failed` | sealed, `failed 1` | how syncs and rebuilds fail, while they do ([`FailedRuns`]) |
 //! | `suspended` | sealed, `suspended 1` | until when the runs of the units do nothing, and why ([`Suspension`]) |
 //! | `git-base` | four lines of text | the address that the host of the repository redirects to, for a day |
 //! | `metrics` | sealed, `metrics 1` | how the last runs ended, where `metrics_file` is set ([`crate::metrics`]) |
@@ -30,6 +32,7 @@
 //! | `undo/<id>/transaction` | sealed, `transaction 2` | what a past transaction changed |
 //! | `undo/<id>/<object>` | bytes | a file that it replaced, under the id of its blob |
 //! | `undo/<id>/edited` | empty | it replaced local edits |
+//! | `undo/<id>/repair` | empty | it stayed at its commit |
 //! | `undo/<id>/bytes-<number>` | empty | the size of its copies |
 //! | `conflicts/<id>/` | directory tree | edits made while that transaction was carried out |
 //!
@@ -48,6 +51,7 @@
 //!
 //! In `/var/lib/hyper-sync`, the default of root, `targets` besides: the state directories of other targets.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -55,10 +59,14 @@ use rustix::io::Errno;
 
 use crate::fs::above::{self, LastSymlink, UnsafeParent};
 use crate::fs::{Directory, Failure, Faults, FileKind};
+use crate::settings::TARGETS;
 
 mod error;
+mod failed;
 mod index;
 mod publish;
+mod records;
+mod repository;
 pub mod sealed;
 mod suspension;
 mod sync_state;
@@ -66,8 +74,11 @@ mod target;
 mod unreached;
 
 pub use error::Error;
+pub use failed::{FailedRuns, StageFailure};
 pub use index::{Index, Owned, StatData, SyncPoint};
 pub(crate) use publish::{publish, replace};
+pub use records::StateRecords;
+pub use repository::FollowedRepo;
 pub use sealed::{Damage, Found};
 pub use suspension::{Suspended, Suspension};
 pub use sync_state::{FileCounts, Kept, LastSync, SkipReason, SyncState};
@@ -154,6 +165,31 @@ impl StateDir {
         Ok(())
     }
 
+    /// Removes all that is known of the target. The caller holds the lock.
+    ///
+    /// The record of the target goes last, so that after a crash the rest is still found. The states of other targets in
+    /// root's own directory stay, and so does a directory that cannot be removed.
+    pub(crate) fn forget(self) -> Result<(), Error> {
+        for name in self.root.list()? {
+            let stays = [TARGETS, LOCK, target::NAME].map(OsStr::new);
+            if !stays.contains(&name.as_os_str()) {
+                self.root.remove_all(&name)?;
+            }
+        }
+        self.root.sync()?;
+        for name in [target::NAME, LOCK] {
+            self.root.unlink(name)?;
+        }
+        self.root.sync()?;
+        if let (Some(above), Some(name)) = (self.path().parent(), self.path().file_name())
+            && let Ok(above) = Directory::open_following(above, self.faults.clone())
+        {
+            // It may be one that the service manager has made.
+            let _ = above.remove_empty(name);
+        }
+        Ok(())
+    }
+
     fn check(path: &Path) -> Result<Self, Error> {
         let place =
             above::judged(path, LastSymlink::Kept, None).map_err(|refusal| match refusal {
@@ -196,6 +232,7 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
+pub(crate) const LOCK: &str = "lock";
 pub(crate) const TX: &str = "tx";
 pub(crate) const UNDO: &str = "undo";
 pub(crate) const CONFLICTS: &str = "conflicts";

@@ -18,8 +18,11 @@ fuzz_target!(|text: &str| {
             let settings = resolved.settings;
             assert!(settings.target.is_absolute() && settings.state_dir.is_absolute());
             assert!(!settings.reference.starts_with('-'));
-            let _ = settings.repo.git_url(settings.api_url.as_deref());
-            let _ = settings.repo.web_host(settings.api_url.as_deref());
+            for repo in &settings.repo {
+                let _ = repo.git_url(settings.api_url.as_deref());
+                let _ = repo.web_host(settings.api_url.as_deref());
+                let _ = repo.identity(settings.api_url.as_deref());
+            }
         }
         // With the line that is wrong.
         Err(error) => drop(format!("{:?}", miette::Report::new(error))),

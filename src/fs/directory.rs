@@ -335,6 +335,22 @@ impl Directory {
         }
     }
 
+    /// Removes a name and all below it, other file systems excepted; returns whether it is gone.
+    pub(crate) fn remove_all(&self, name: impl AsRef<OsStr>) -> Result<bool, Failure> {
+        let name = name.as_ref();
+        let stat = self.stat(name)?;
+        let is_directory = stat.is_some_and(|stat| stat.kind == FileKind::Directory);
+        if !is_directory {
+            return self.unlink(name).map(|()| true);
+        }
+        if let Some(directory) = self.child(name)? {
+            for entry in directory.list()? {
+                directory.remove_all(entry)?;
+            }
+        }
+        self.remove_empty(name)
+    }
+
     /// Makes the names inside durable.
     pub(crate) fn sync(&self) -> Result<(), Failure> {
         self.faults

@@ -224,7 +224,11 @@ impl ProbeContext<'_> {
             known: None,
             force_full: false,
         };
-        let source = match source::open(&settings, &opening) {
+        let repo = match settings.repository() {
+            Ok(repo) => repo,
+            Err(error) => return Attempt::failed(error.to_string()),
+        };
+        let source = match source::open(repo, &settings, &opening) {
             Ok(source) => source,
             Err(error) => return error.into(),
         };

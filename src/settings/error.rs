@@ -102,6 +102,18 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Value(Box<ValueError>),
+    /// Nothing says which repository the target follows.
+    #[error("no repository is set, and `{}` does not follow one yet", text::path(.target))]
+    #[diagnostic(
+        code(hyper_sync::settings::no_repository),
+        help(
+            "give it once with `--repo`, such as `--repo owner/name`, or write `repo = \"owner/name\"` into `/etc/hyper-sync/config.toml`; nothing was written"
+        )
+    )]
+    NoRepository {
+        /// The target.
+        target: PathBuf,
+    },
     /// More than one of them.
     #[error("{} settings are wrong", .problems.len())]
     #[diagnostic(
@@ -120,6 +132,8 @@ pub enum Error {
 pub enum UnknownKeyHelp {
     /// It is nearly one that exists.
     Similar(String),
+    /// It is a key that stands above all sections, here with the section that it was written in.
+    Above(String),
     /// It looks like a secret.
     Secret,
     /// It is a section, written as a value.
@@ -172,7 +186,8 @@ impl Error {
             | Self::FileUnreadable { .. }
             | Self::FileNotText { .. }
             | Self::Syntax { .. }
-            | Self::UnknownKey { .. } => false,
+            | Self::UnknownKey { .. }
+            | Self::NoRepository { .. } => false,
         }
     }
 }
@@ -181,6 +196,10 @@ impl fmt::Display for UnknownKeyHelp {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Similar(name) => write!(formatter, "write `{name}` if that was meant"),
+            Self::Above(name) => {
+                let (section, key) = name.rsplit_once('.').unwrap_or_default();
+                write!(formatter, "`{key}` is in no section: move it above `[{section}]` and all other sections")
+            }
             Self::Secret => formatter.write_str(
                 "a secret does not belong in this file: put it into a file of its own and give its path as `token_file`",
             ),
@@ -200,7 +219,7 @@ impl fmt::Display for ValueError {
             ..
         } = self;
         match origin {
-            Origin::Default => write!(formatter, "`{name}` {problem}"),
+            Origin::Default | Origin::Earlier(_) => write!(formatter, "`{name}` {problem}"),
             Origin::Flag(_) | Origin::Environment(_) | Origin::File { .. } => {
                 write!(formatter, "`{name}` ({origin}) {problem}")
             }
@@ -331,7 +350,7 @@ pub enum Problem {
     #[diagnostic(
         code(hyper_sync::settings::tilde),
         help(
-            "write the whole path, from `/` (`$HOME/…` or an unquoted `~/…` in a shell); nothing was written"
+            "write the whole path, from `/`; a shell makes it of `$HOME/…`, and of an unquoted `~/…` where a word begins with it (`--target ~/x`, not `--target=~/x`); nothing was written"
         )
     )]
     Tilde,
@@ -397,6 +416,16 @@ pub enum Problem {
     #[error("{0}")]
     #[diagnostic(code(hyper_sync::settings::health_check), help("{}; nothing was written", .0.help()))]
     Check(health::CheckFault),
+    /// Several targets are known, and nothing says which one is meant.
+    #[error("is not set, and several targets are known: {}", text::list(.known.iter().map(|target| format!("`{}`", text::path(target)))))]
+    #[diagnostic(
+        code(hyper_sync::settings::which_target),
+        help("name one with `--target`, or run the command inside of one; nothing was written")
+    )]
+    WhichTarget {
+        /// The targets.
+        known: Vec<PathBuf>,
+    },
     /// Nowhere to keep state.
     #[error("has no default here: neither `XDG_STATE_HOME` nor `HOME` is set to an absolute path")]
     #[diagnostic(

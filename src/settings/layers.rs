@@ -33,6 +33,8 @@ pub enum Origin {
         /// The line, from 1.
         line: usize,
     },
+    /// What earlier runs left, in words.
+    Earlier(&'static str),
     /// Nobody has set it.
     Default,
 }
@@ -43,6 +45,7 @@ impl fmt::Display for Origin {
             Self::Flag(flag) => formatter.write_str(flag),
             Self::Environment(name) => formatter.write_str(name),
             Self::File { path, line } => write!(formatter, "{}:{line}", path.display()),
+            Self::Earlier(how) => formatter.write_str(how),
             Self::Default => formatter.write_str("default"),
         }
     }
@@ -72,6 +75,12 @@ impl Overrides {
             self.0.insert(name, (flag, value));
         }
         self
+    }
+
+    /// Each setting that is given, with the option and the value.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &'static str, &OsStr)> {
+        let given = self.0.iter();
+        given.map(|(name, (flag, value))| (*name, *flag, value.as_os_str()))
     }
 }
 
@@ -131,12 +140,44 @@ impl<'a> Layers<'a> {
 
     /// Reads a setting that always has a value.
     pub(super) fn value<T: Value>(&mut self, name: &'static str, default: T) -> T {
+        self.value_or(name, default, Origin::Default)
+    }
+
+    /// Reads a setting whose value is from somewhere else if no layer gives it.
+    pub(super) fn value_or<T: Value>(
+        &mut self,
+        name: &'static str,
+        other: T,
+        other_origin: Origin,
+    ) -> T {
         let (value, origin) = match self.find(name) {
-            Some((value, origin)) => (value.unwrap_or(default), origin),
-            None => (default, Origin::Default),
+            Some((value, origin)) => (value.unwrap_or(other), origin),
+            None => (other, other_origin),
         };
         self.record(name, Some(value.show()), origin);
         value
+    }
+
+    /// Reads a setting that may have no value, and cannot be unset.
+    pub(super) fn value_if<T: Value>(
+        &mut self,
+        name: &'static str,
+        other: Option<(T, Origin)>,
+    ) -> Option<T> {
+        let (value, origin) = match self.find(name) {
+            Some(found) => found,
+            None => other.map_or((None, Origin::Default), |(value, origin)| {
+                (Some(value), origin)
+            }),
+        };
+        self.record(name, value.as_ref().map(Value::show), origin);
+        value
+    }
+
+    /// The value that a layer gives, for what has to be known before the setting's turn. Nothing is reported.
+    pub(super) fn peek<T: Value>(&self, name: &'static str) -> Option<T> {
+        let (value, _) = self.look_up(name)?;
+        value.ok()
     }
 
     /// Reads an optional setting; empty text unsets it, even if it has a default.
@@ -145,9 +186,20 @@ impl<'a> Layers<'a> {
         name: &'static str,
         default: Option<T>,
     ) -> Option<T> {
+        self.optional_or(name, default.map(|value| (value, Origin::Default)))
+    }
+
+    /// Reads an optional setting whose value is from somewhere else if no layer gives it.
+    pub(super) fn optional_or<T: Value>(
+        &mut self,
+        name: &'static str,
+        other: Option<(T, Origin)>,
+    ) -> Option<T> {
         let (value, origin) = match self.find::<Unset<T>>(name) {
             Some((value, origin)) => (value.and_then(|value| value.0), origin),
-            None => (default, Origin::Default),
+            None => other.map_or((None, Origin::Default), |(value, origin)| {
+                (Some(value), origin)
+            }),
         };
         self.record(name, value.as_ref().map(Value::show), origin);
         value
@@ -272,53 +324,44 @@ impl<'a> Layers<'a> {
 
     /// The value of the first layer that sets it; `None` in place of a value that is refused.
     fn find<T: Value>(&mut self, name: &'static str) -> Option<(Option<T>, Origin)> {
+        let (value, origin) = self.look_up(name)?;
+        Some((self.accept(name, &origin, value), origin))
+    }
+
+    /// What the file says.
+    fn find_in_file<T: Value>(&mut self, name: &str) -> Option<(Option<T>, Origin)> {
+        let (value, origin) = self.look_up_in_file(name)?;
+        Some((self.accept(name, &origin, value), origin))
+    }
+
+    /// The value; a refused one becomes a problem.
+    fn accept<T>(&mut self, name: &str, origin: &Origin, value: Read<T>) -> Option<T> {
+        value
+            .map_err(|(problem, place)| self.add(name.to_owned(), origin.clone(), problem, place))
+            .ok()
+    }
+
+    fn look_up<T: Value>(&self, name: &'static str) -> Option<(Read<T>, Origin)> {
         if let Some((flag, text)) = self.flags.0.get(name) {
             let base = self
                 .env
                 .current_dir()
                 .map_or(PathBase::None, PathBase::Directory);
-            let origin = Origin::Flag(flag);
-            return Some(self.read(name, text, base, origin));
+            return Some((read(text, base), Origin::Flag(flag)));
         }
         let variable = variable(name);
         if let Some(text) = self.env.get(&variable) {
-            let origin = Origin::Environment(variable);
-            return Some(self.read(name, text, PathBase::None, origin));
+            return Some((read(text, PathBase::None), Origin::Environment(variable)));
         }
-        self.find_in_file(name)
+        self.look_up_in_file(name)
     }
 
-    /// What the file says.
-    fn find_in_file<T: Value>(&mut self, name: &str) -> Option<(Option<T>, Origin)> {
+    fn look_up_in_file<T: Value>(&self, name: &str) -> Option<(Read<T>, Origin)> {
         let (file, keys) = self.file.as_ref()?;
         let key = keys.get(name)?;
-        let origin = file.origin(&key.at);
-        let value = match T::from_toml(&key.value) {
-            Ok(value) => Some(value),
-            Err((problem, span)) => {
-                let place = Some((file.source(), span));
-                self.add(name.to_owned(), origin.clone(), problem, place);
-                None
-            }
-        };
-        Some((value, origin))
-    }
-
-    fn read<T: Value>(
-        &mut self,
-        name: &'static str,
-        text: &OsStr,
-        base: PathBase<'_>,
-        origin: Origin,
-    ) -> (Option<T>, Origin) {
-        let text = text.to_str().ok_or(Problem::NotUtf8);
-        match text.and_then(|text| T::from_text(text, base)) {
-            Ok(value) => (Some(value), origin),
-            Err(problem) => {
-                self.add(name, origin.clone(), problem, None);
-                (None, origin)
-            }
-        }
+        let value = T::from_toml(&key.value);
+        let value = value.map_err(|(problem, span)| (problem, Some((file.source(), span))));
+        Some((value, file.origin(&key.at)))
     }
 
     fn record(
@@ -339,7 +382,7 @@ impl<'a> Layers<'a> {
         name: impl Into<Cow<'static, str>>,
         origin: Origin,
         problem: Problem,
-        place: Option<(Arc<miette::NamedSource<String>>, std::ops::Range<usize>)>,
+        place: Option<FilePlace>,
     ) {
         self.problems.push(Error::Value(Box::new(ValueError {
             name: name.into(),
@@ -419,6 +462,9 @@ impl<'a> Layers<'a> {
         };
         let near = self.names().filter(|name| nearness(name) > NEAR);
         let nearest = near.max_by(|one, other| nearness(one).total_cmp(&nearness(other)));
+        if nearest == Some(key) && !section.is_empty() {
+            return UnknownKeyHelp::Above(unknown.to_owned());
+        }
         if let Some(name) = nearest {
             return UnknownKeyHelp::Similar(name.to_owned());
         }
@@ -430,6 +476,18 @@ impl<'a> Layers<'a> {
             UnknownKeyHelp::Among(keys)
         }
     }
+}
+
+/// A place in the file's text.
+type FilePlace = (Arc<miette::NamedSource<String>>, std::ops::Range<usize>);
+
+/// A value, or why it is refused and where it stands.
+type Read<T> = Result<T, (Problem, Option<FilePlace>)>;
+
+fn read<T: Value>(text: &OsStr, base: PathBase<'_>) -> Read<T> {
+    let text = text.to_str().ok_or(Problem::NotUtf8);
+    text.and_then(|text| T::from_text(text, base))
+        .map_err(|problem| (problem, None))
 }
 
 /// Section and key of a name.

@@ -6,8 +6,14 @@ use std::path::Path;
 use reqwest::Url;
 
 use super::paths::{self, PathBase};
+use super::value::Value as _;
 use super::{Problem, Repo};
 use crate::text;
+
+const GITHUB: &str = "github.com";
+
+/// Of a URL with `ssh://`, whose default the parser does not know.
+const SSH_PORT: u16 = 22;
 
 /// Why an address is refused. Never holds the address: it may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +73,12 @@ impl AddressFault {
 }
 
 impl Repo {
+    /// Reads an address that was written by [`Display`](fmt::Display); `None` if it is not one.
+    #[must_use]
+    pub fn recorded(address: &str) -> Option<Self> {
+        Self::from_text(address, PathBase::None).ok()
+    }
+
     /// Reads an address as people write it.
     pub(super) fn parse(text: &str, base: PathBase<'_>) -> Result<Self, Problem> {
         if text.is_empty() {
@@ -109,6 +121,39 @@ impl Repo {
             Self::Http(address) | Self::Ssh(address) => address.clone(),
             Self::Local(path) => path.display().to_string(),
         }
+    }
+
+    /// Host and path, by which two addresses are those of one repository however it is reached: without scheme, user
+    /// and `.git`, and without upper case where the host ignores case.
+    #[must_use]
+    pub fn identity(&self, api_url: Option<&str>) -> String {
+        let (host, port, path) = match self {
+            Self::Local(path) => return path.display().to_string(),
+            Self::Ssh(address) if !address.contains("://") => {
+                let (login, path) = address.split_once(':').unwrap_or(("", address));
+                let host = login.rsplit('@').next().unwrap_or_default();
+                (host.to_owned(), None, path.to_owned())
+            }
+            Self::GitHub { .. } | Self::Http(_) | Self::Ssh(_) => {
+                let address = self.git_url(api_url);
+                let Ok(url) = Url::parse(&address) else {
+                    return address;
+                };
+                let host = url.host_str().unwrap_or_default().to_owned();
+                let port = url.port().filter(|port| *port != SSH_PORT);
+                (host, port, url.path().to_owned())
+            }
+        };
+        let host = host.to_ascii_lowercase();
+        let path = path.trim_matches('/');
+        let path = path.strip_suffix(".git").unwrap_or(path);
+        let path = if matches!(self, Self::GitHub { .. }) || host == GITHUB {
+            path.to_ascii_lowercase()
+        } else {
+            path.to_owned()
+        };
+        let port = port.map_or_else(String::new, |port| format!(":{port}"));
+        format!("{host}{port}/{path}")
     }
 
     /// The host that is reached over HTTP, if any: a token would be sent to it.
@@ -174,7 +219,7 @@ fn from_url(scheme: &str, text: &str) -> Result<Repo, AddressFault> {
             }
             // The address people copy from the browser has the REST API too.
             if scheme == "https"
-                && url.host_str() == Some("github.com")
+                && url.host_str() == Some(GITHUB)
                 && url.port().is_none()
                 && let Ok(repo) = from_owner_name(&segments.join("/"))
             {

@@ -6,14 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use data_encoding::HEXLOWER;
-use sha2::{Digest, Sha256};
-
 use crate::git::RelPath;
 use crate::patterns::Patterns;
 
 use super::amount::{Count, Size};
-use super::layers::Layers;
+use super::known::{NoRecords, Place, Records, STATE_DIR};
+use super::layers::{Layers, Origin};
 use super::value::{ApiUrl, Argument, CheckedPath, Pattern, Reference};
 use super::{
     Action, ConfigFile, Env, Error, Gate, HYPER_NIXOS_TARGET, Health, LocalEdits, Overrides,
@@ -21,8 +19,6 @@ use super::{
 };
 use super::{health, paths, reboot};
 
-/// State of the machine's own target.
-const STATE_DIR: &str = "/var/lib/hyper-sync";
 /// The path of `sync-state.json` in the guide of Hyper-NixOS.
 const HYPER_NIXOS_STATE_FILE: &str = "/var/lib/hypervisor/cache/sync-state.json";
 /// The host flake of Hyper-NixOS.
@@ -43,8 +39,8 @@ const MIN_FREE: u64 = 1 << 30;
 pub struct Settings {
     /// The configuration file that was read.
     pub config_file: Option<PathBuf>,
-    /// The repository of the commits.
-    pub repo: Repo,
+    /// The repository of the commits; `None`: none is given, and the target follows none yet.
+    pub repo: Option<Repo>,
     /// Branch, tag or commit, as written.
     pub reference: String,
     /// The directory that is kept equal to a commit, absolute.
@@ -95,14 +91,25 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Resolves every setting: `flags` over `HYPER_SYNC_*` of `env` over `file` over the defaults.
+    /// Resolves every setting: `flags` over `HYPER_SYNC_*` of `env` over `file` over the defaults. No target is known.
     pub fn resolve(
         flags: &Overrides,
         env: &Env,
         file: Option<&ConfigFile>,
     ) -> Result<ResolvedSettings, Error> {
+        Self::resolve_with(flags, env, file, &NoRecords)
+    }
+
+    /// As [`resolve`](Self::resolve); what nobody gives of target, state directory and repository is what earlier runs
+    /// recorded, before a default applies.
+    pub fn resolve_with(
+        flags: &Overrides,
+        env: &Env,
+        file: Option<&ConfigFile>,
+        records: &dyn Records,
+    ) -> Result<ResolvedSettings, Error> {
         let mut layers = Layers::new(flags, env, file)?;
-        let mut settings = settings(&mut layers, env);
+        let mut settings = settings(&mut layers, env, records);
         settings.config_file = file.map(|file| file.path().to_owned());
         check_places(&mut layers, &settings, env);
         let (entries, unknown_variables) = layers.finish()?;
@@ -112,21 +119,48 @@ impl Settings {
             unknown_variables,
         })
     }
+
+    /// The state directory that a layer gives, for what concerns all targets.
+    pub fn given_state_dir(
+        flags: &Overrides,
+        env: &Env,
+        file: Option<&ConfigFile>,
+    ) -> Result<Option<PathBuf>, Error> {
+        Ok(Layers::new(flags, env, file)?.peek("state_dir"))
+    }
+
+    /// The repository, for what cannot do without one.
+    pub fn repository(&self) -> Result<&Repo, Error> {
+        self.repo.as_ref().ok_or_else(|| Error::NoRepository {
+            target: self.target.clone(),
+        })
+    }
 }
 
-fn settings(layers: &mut Layers<'_>, env: &Env) -> Settings {
-    let repo = layers.value(
-        "repo",
-        Repo::GitHub {
-            owner: "MasterofNull".to_owned(),
-            name: "Hyper-NixOS".to_owned(),
-        },
+fn settings(layers: &mut Layers<'_>, env: &Env, records: &dyn Records) -> Settings {
+    let place = Place::find(
+        layers.peek("target"),
+        layers.peek::<PathBuf>("state_dir").as_deref(),
+        env,
+        records,
     );
-    let reference = layers.value("ref", Reference("main".to_owned())).0;
-    let target = layers.value("target", PathBuf::from(HYPER_NIXOS_TARGET));
     let of = Defaults {
-        hyper_nixos: target == Path::new(HYPER_NIXOS_TARGET),
+        hyper_nixos: place.target == Path::new(HYPER_NIXOS_TARGET),
     };
+    let remembered = place.repo();
+    // The address of its host belongs to a repository that is remembered, and to no other.
+    let is_remembered = remembered.is_some() && layers.peek::<Repo>("repo").is_none();
+    let api_url = place.api_url().filter(|_| is_remembered);
+    let default_repo = || {
+        let (owner, name) = ("MasterofNull".to_owned(), "Hyper-NixOS".to_owned());
+        Some((of.only(Repo::GitHub { owner, name })?, Origin::Default))
+    };
+    let repo = layers.value_if("repo", remembered.or_else(default_repo));
+    let reference = layers.value("ref", Reference("main".to_owned())).0;
+    let target = layers.value_or("target", place.target.clone(), place.target_origin.clone());
+    if let Some(problem) = place.problem.clone() {
+        layers.refuse("target", problem);
+    }
     Settings {
         config_file: None,
         repo,
@@ -171,12 +205,14 @@ fn settings(layers: &mut Layers<'_>, env: &Env) -> Settings {
                 .filter_map(|path| RelPath::new(path.as_bytes()).ok())
                 .collect(),
         ),
-        state_dir: state_dir(layers, &target, env),
+        state_dir: state_dir(layers, &place),
         state_file: layers.optional("state_file", of.only(HYPER_NIXOS_STATE_FILE.into())),
         metrics_file: layers.optional("metrics_file", None),
         failure_grace: layers.value("failure_grace", FAILURE_GRACE),
         token_file: layers.optional("token_file", None),
-        api_url: layers.optional("api_url", None).map(|ApiUrl(url)| url),
+        api_url: layers
+            .optional_or("api_url", api_url.map(|(url, from)| (ApiUrl(url), from)))
+            .map(|ApiUrl(url)| url),
         ssh_key_file: layers.optional("ssh_key_file", None),
         known_hosts_file: layers.optional("known_hosts_file", None),
         ca_file: layers.optional("ca_file", None),
@@ -345,24 +381,8 @@ fn trust(layers: &mut Layers<'_>) -> Trust {
     }
 }
 
-/// The default differs by target, because two targets that shared a state directory would undo each other:
-/// root keeps the state of Hyper-NixOS's target in `/var/lib/hyper-sync` and that of another in
-/// `/var/lib/hyper-sync/targets/HASH`; anybody else in `$XDG_STATE_HOME/hyper-sync/HASH`.
-fn state_dir(layers: &mut Layers<'_>, target: &Path, env: &Env) -> PathBuf {
-    let hash = || {
-        let digest = Sha256::digest(target.as_os_str().as_encoded_bytes());
-        // 64 bits: two of a person's targets do not meet, and a path with it stays readable.
-        HEXLOWER.encode(&digest[..8])
-    };
-    let default = if !env.is_root() {
-        let state_home = env.path("XDG_STATE_HOME").map(Path::to_owned);
-        let state_home = state_home.or_else(|| Some(env.home()?.join(".local/state")));
-        state_home.map(|directory| directory.join("hyper-sync").join(hash()))
-    } else if target == Path::new(HYPER_NIXOS_TARGET) {
-        Some(STATE_DIR.into())
-    } else {
-        Some(Path::new(STATE_DIR).join("targets").join(hash()))
-    };
+fn state_dir(layers: &mut Layers<'_>, place: &Place) -> PathBuf {
+    let default = place.state_dir.clone();
     let nowhere = default.is_none();
     let state_dir = layers.value("state_dir", default.unwrap_or_default());
     if nowhere && state_dir.as_os_str().is_empty() {

@@ -98,7 +98,7 @@ fn each_layer_beats_the_next_for_every_setting() {
 #[test]
 fn the_defaults_of_hyper_nixos_apply_to_its_target_only() {
     let own = from_file("").unwrap().settings;
-    assert_eq!(own.repo.to_string(), "MasterofNull/Hyper-NixOS");
+    assert_eq!(own.repo.unwrap().to_string(), "MasterofNull/Hyper-NixOS");
     assert_eq!(own.local_edits, LocalEdits::Replace);
     assert_eq!(own.state_dir, Path::new("/var/lib/hyper-sync"));
     assert_eq!(own.rebuild.flake, Path::new("/etc/hypervisor"));
@@ -110,6 +110,7 @@ fn the_defaults_of_hyper_nixos_apply_to_its_target_only() {
     assert!(own.state_file.is_some() && own.validate.kvm);
 
     let other = from_file("target = '/etc/nixos'").unwrap().settings;
+    assert_eq!(other.repo, None);
     assert_eq!(other.local_edits, LocalEdits::Refuse);
     assert_eq!(other.rebuild.flake, Path::new("/etc/nixos"));
     assert!(other.rebuild.extra_args.is_empty() && other.executable.is_empty());
@@ -165,7 +166,7 @@ fn a_flag_may_be_relative() {
         .with("repo", "--repo", Some("../upstream"));
     let settings = resolve(&flags, &env, "").unwrap().settings;
     assert_eq!(settings.target, Path::new("/srv/here/demo"));
-    assert_eq!(settings.repo, Repo::Local("/srv/upstream".into()));
+    assert_eq!(settings.repo, Some(Repo::Local("/srv/upstream".into())));
     let variable = env.with("HYPER_SYNC_TARGET", "demo");
     assert_eq!(
         code(resolve(&Overrides::none(), &variable, "")),

@@ -29,19 +29,23 @@ pub struct Opening<'a> {
     pub force_full: bool,
 }
 
-/// Opens the repository that the settings name, by the transports that they allow. No request is sent yet.
-pub fn open(settings: &Settings, opening: &Opening<'_>) -> Result<Box<dyn Source>, Error> {
+/// Opens a repository by the transports that the settings allow. No request is sent yet.
+pub fn open(
+    repo: &Repo,
+    settings: &Settings,
+    opening: &Opening<'_>,
+) -> Result<Box<dyn Source>, Error> {
     let options = Options {
         force_full: opening.force_full,
         ..Options::new(settings.limits, opening.interrupt.clone())
     };
-    match &settings.repo {
+    match repo {
         Repo::Local(path) => {
-            no_api(settings)?;
+            no_api(repo, settings)?;
             Ok(Box::new(GitSource::local(path, opening.env, options)))
         }
         Repo::Ssh(address) => {
-            no_api(settings)?;
+            no_api(repo, settings)?;
             let identity = Identity {
                 key_file: settings.ssh_key_file.clone(),
                 known_hosts_file: settings.known_hosts_file.clone(),
@@ -54,12 +58,12 @@ pub fn open(settings: &Settings, opening: &Opening<'_>) -> Result<Box<dyn Source
             )?))
         }
         Repo::Http(_) => {
-            no_api(settings)?;
-            let web = Web::new(settings, opening)?;
+            no_api(repo, settings)?;
+            let web = Web::new(repo, settings, opening)?;
             Ok(Box::new(web.git(opening, options)))
         }
         Repo::GitHub { owner, name } => {
-            let web = Web::new(settings, opening)?;
+            let web = Web::new(repo, settings, opening)?;
             let api = || {
                 let repository = (owner.as_str(), name.as_str());
                 let (api_url, token) = (settings.api_url.as_deref(), web.token.as_ref());
@@ -77,7 +81,7 @@ pub fn open(settings: &Settings, opening: &Opening<'_>) -> Result<Box<dyn Source
                 Transport::Git => Box::new(web.git(opening, options)),
                 Transport::Api if opening.force_full => {
                     return Err(Error::Unsuited {
-                        remote: settings.repo.to_string(),
+                        remote: repo.to_string(),
                         problem: "cannot be downloaded whole by its API",
                     });
                 }
@@ -100,13 +104,13 @@ struct Web {
 }
 
 impl Web {
-    fn new(settings: &Settings, opening: &Opening<'_>) -> Result<Self, Error> {
-        let url = http::url(&settings.repo.git_url(settings.api_url.as_deref()))?;
+    fn new(repo: &Repo, settings: &Settings, opening: &Opening<'_>) -> Result<Self, Error> {
+        let url = http::url(&repo.git_url(settings.api_url.as_deref()))?;
         let search = TokenSearch::of(settings, opening.env);
         let token = search.map(|search| search.run()).transpose()?.flatten();
         let mut options =
             http::Options::new(settings.ca_file.as_deref(), settings.limits, opening.env);
-        if matches!(settings.repo, Repo::GitHub { .. }) && settings.transport == Transport::Auto {
+        if matches!(repo, Repo::GitHub { .. }) && settings.transport == Transport::Auto {
             options.max_wait = options.max_wait.min(ASIDE);
         }
         let client = Client::new(options, opening.interrupt.clone())?;
@@ -126,10 +130,10 @@ impl Web {
 }
 
 /// Only the API of GitHub is implemented.
-fn no_api(settings: &Settings) -> Result<(), Error> {
+fn no_api(repo: &Repo, settings: &Settings) -> Result<(), Error> {
     match settings.transport {
         Transport::Api => Err(Error::NoSuchRoute {
-            remote: settings.repo.to_string(),
+            remote: repo.to_string(),
             transport: "api",
         }),
         Transport::Auto | Transport::Git => Ok(()),

@@ -68,6 +68,10 @@ pub struct Kept {
     pub path: RelPath,
     /// Why.
     pub reason: SkipReason,
+    /// Whether a commit has changed or deleted it since it was edited: what is here is of an older state, and that change
+    /// is not here.
+    #[serde(default)]
+    pub withheld: bool,
 }
 
 /// Why a path stays as it is.

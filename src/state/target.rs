@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::sealed::{self, Found, SealedFormat};
 use super::{Error, StateDir};
 
-const NAME: &str = "target";
+pub(super) const NAME: &str = "target";
 const FORMAT: SealedFormat = SealedFormat {
     kind: "target",
     version: 1,
@@ -29,6 +29,12 @@ impl StateDir {
     /// Refuses a directory that holds the state of another target.
     pub fn refuse_other(&self, target: &Path) -> Result<(), Error> {
         self.is_known_for(target).map(|_| ())
+    }
+
+    /// The target whose state this is; `None` before the first update, and where the record is damaged.
+    pub fn target(&self) -> Result<Option<PathBuf>, Error> {
+        let record = sealed::read::<TargetRecord>(self.directory(), NAME, FORMAT)?;
+        Ok(record.whole().map(|known| known.target))
     }
 
     /// Records the target. The caller holds the lock.

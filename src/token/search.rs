@@ -27,15 +27,16 @@ pub struct TokenSearch<'a> {
 }
 
 impl<'a> TokenSearch<'a> {
-    /// For the host of the settings' repository; `None` where it is not read over HTTP.
+    /// For the host of the settings' repository; `None` where it is not read over HTTP, or none is set.
     #[must_use]
     pub fn of(settings: &'a Settings, env: &'a Env) -> Option<Self> {
         let api_url = settings.api_url.as_deref();
-        let is_github = matches!(settings.repo, Repo::GitHub { .. });
+        let repo = settings.repo.as_ref()?;
+        let is_github = matches!(repo, Repo::GitHub { .. });
         Some(Self {
             enterprise: is_github && api_url.is_some(),
             token_file: settings.token_file.as_deref(),
-            ..Self::new(&settings.repo.web_host(api_url)?, env)
+            ..Self::new(&repo.web_host(api_url)?, env)
         })
     }
 

@@ -134,7 +134,7 @@ fn shows_json() {
 #[test]
 fn shows_where_the_token_is_and_never_the_token() {
     let sandbox = Sandbox::new();
-    let mut command = sandbox.cmd(&["config", "show"]);
+    let mut command = sandbox.cmd(&["config", "show", "--repo", "o/n"]);
     let output = sandbox
         .finish(command.env("GITHUB_TOKEN", "ghp_canary"))
         .ok();
@@ -158,7 +158,7 @@ fn shows_where_the_token_is_and_never_the_token() {
         ),
     ] {
         fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
-        let mut command = sandbox.cmd(&["config", "show", "--token-file"]);
+        let mut command = sandbox.cmd(&["config", "show", "--repo", "o/n", "--token-file"]);
         let output = sandbox.finish(command.arg(&file)).ok();
         assert!(output.out().ends_with(expected), "{}", output.out());
         assert!(!output.stdout.contains("canary"));

@@ -188,3 +188,46 @@ fn the_api_is_a_web_address() {
         assert!(parse_api_url(text).is_err(), "{text}");
     }
 }
+
+#[test]
+fn one_repository_has_one_identity() {
+    let ghe = Some("https://git.example.org/api/v3");
+    for (api_url, identity, addresses) in [
+        (
+            None,
+            "github.com/o/n",
+            &[
+                "o/n",
+                "O/N",
+                "https://github.com/o/n.git",
+                "git@github.com:o/n.git",
+                "ssh://git@github.com/o/n",
+                "ssh://git@github.com:22/O/n.git",
+            ][..],
+        ),
+        (
+            ghe,
+            "git.example.org/o/n",
+            &[
+                "o/n",
+                "https://git.example.org/o/n",
+                "git@git.example.org:o/n",
+            ],
+        ),
+        (
+            None,
+            "git.example.org:8443/o/N",
+            &[
+                "https://git.example.org:8443/o/N.git",
+                "https://Git.Example.org:8443/o/N",
+            ],
+        ),
+        (None, "/srv/n", &["file:///srv/n", "/srv/n", "./n"]),
+    ] {
+        for address in addresses {
+            let repo = parse(address).unwrap();
+            assert_eq!(repo.identity(api_url), identity, "{address}");
+            assert_eq!(Repo::recorded(&repo.to_string()), Some(repo));
+        }
+    }
+}

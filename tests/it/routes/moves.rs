@@ -85,8 +85,8 @@ fn a_move_that_only_the_api_sees_is_reported_and_is_in_the_state() {
         // Nothing else has changed: the state names it all the same.
         forge.configure(|config| config.former_names = vec!["acme/before".to_owned()]);
         github.arguments = arguments("acme/before", transport).to_vec();
-        for _ in 0..2 {
-            let moved = github.run(&[]).ok();
+        for options in [&["--allow-other-repo"][..], &[]] {
+            let moved = github.run(options).ok();
             let advice = "set `repo = \"acme/machines\"`";
             assert!(moved.stderr.contains(advice), "{}", moved.stderr);
             assert_eq!(state(&github)["repository"], "acme/before");

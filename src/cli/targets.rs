@@ -1,0 +1,133 @@
+//! `hyper-sync targets`: the targets that this user has synced.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::args::Global;
+use crate::Error;
+use crate::exit::Exit;
+use crate::git::CommitId;
+use crate::lock::RunLock;
+use crate::report::{OutputFormat, Report};
+use crate::settings::{ConfigFile, Env, KnownTarget, Records as _, Settings, known_targets};
+use crate::state::{FollowedRepo, Index, StateDir, StateRecords};
+use crate::text;
+
+/// List the targets that this user has synced
+///
+/// A command that names no target means the one that it is run in, or the only one there is.
+#[derive(Args)]
+pub(super) struct Arguments {}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Document {
+    /// Goes up when a field changes its meaning.
+    schema: u32,
+    targets: Vec<Entry>,
+}
+
+/// A target, as far as its state is known.
+#[derive(Serialize)]
+struct Entry {
+    target: PathBuf,
+    state_dir: PathBuf,
+    repo: Option<String>,
+    #[serde(rename = "ref")]
+    reference: Option<String>,
+    commit: Option<CommitId>,
+    last_run: Option<String>,
+}
+
+const SCHEMA: u32 = 1;
+
+impl Arguments {
+    /// Lists them.
+    pub(super) fn run(global: &Global, env: &Env, report: &mut Report) -> Result<Exit, Error> {
+        let mut targets = Vec::new();
+        for known in known(global, env)? {
+            match entry(&known) {
+                Ok(entry) => targets.push(entry),
+                Err(error) => report.warning(&format!(
+                    "the state of `{}` cannot be read: {}",
+                    text::path(&known.record.target),
+                    text::with_causes(&error)
+                )),
+            }
+        }
+        match report.format() {
+            OutputFormat::Json => report.json(&Document {
+                schema: SCHEMA,
+                targets,
+            }),
+            OutputFormat::Human if targets.is_empty() => report.note("no target is known yet"),
+            OutputFormat::Human => report.result(&table(&targets)),
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// All known targets, and that of a state directory that is given.
+pub(super) fn known(global: &Global, env: &Env) -> Result<Vec<KnownTarget>, Error> {
+    let file = ConfigFile::find(global.config.as_deref(), env)?;
+    let given = Settings::given_state_dir(&global.overrides(), env, file.as_ref())?;
+    let mut known = known_targets(env, &StateRecords);
+    if let Some(state_dir) = given
+        && !known.iter().any(|known| known.state_dir == state_dir)
+        && let Some(record) = StateRecords.read(&state_dir)
+    {
+        known.push(KnownTarget { state_dir, record });
+    }
+    Ok(known)
+}
+
+fn entry(known: &KnownTarget) -> Result<Entry, Error> {
+    let mut entry = Entry {
+        target: known.record.target.clone(),
+        state_dir: known.state_dir.clone(),
+        repo: None,
+        reference: None,
+        commit: None,
+        last_run: None,
+    };
+    if let Some(state) = StateDir::find(&known.state_dir, &known.record.target)? {
+        entry.repo = FollowedRepo::load(&state)?.map(|repo| repo.to_string());
+        if let Some(index) = Index::load(&state)?.whole() {
+            entry.reference = Some(index.point.reference);
+            entry.commit = Some(index.point.commit);
+        }
+        entry.last_run = RunLock::last(&state).map(|time| time.to_string());
+    }
+    Ok(entry)
+}
+
+/// One line for each target, in columns.
+fn table(targets: &[Entry]) -> String {
+    let row = |entry: &Entry| {
+        let or_none = |text: Option<&str>| text.unwrap_or("-").to_owned();
+        let commit = entry.commit.as_ref().map(CommitId::short);
+        [
+            text::path(&entry.target),
+            or_none(entry.repo.as_deref()),
+            or_none(entry.reference.as_deref()),
+            or_none(commit.as_deref()),
+            or_none(entry.last_run.as_deref()),
+        ]
+    };
+    let head = ["TARGET", "REPOSITORY", "BRANCH", "COMMIT", "LAST RUN"].map(str::to_owned);
+    let rows: Vec<[String; 5]> = { [head].into_iter() }
+        .chain(targets.iter().map(row))
+        .collect();
+    let width = |column: usize| {
+        let widths = rows.iter().map(|row| row[column].chars().count());
+        widths.max().unwrap_or_default()
+    };
+    let widths = [0, 1, 2, 3].map(width);
+    let lines = rows.iter().map(|[target, repo, branch, commit, run]| {
+        let [a, b, c, d] = widths;
+        format!("{target:a$}  {repo:b$}  {branch:c$}  {commit:d$}  {run}\n")
+    });
+    lines.collect()
+}
