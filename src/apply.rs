@@ -188,6 +188,12 @@ impl Prepared<'_> {
     pub fn commit(mut self) -> Result<Applied, Error> {
         let Some(staged) = self.staged.take() else {
             self.update.remember(self.state)?;
+            if self.update.moves() {
+                let transaction =
+                    self.update
+                        .transaction(self.target, self.state, self.interrupt)?;
+                undo::record_move(self.state, &transaction)?;
+            }
             return Ok(Applied::default());
         };
         let StagedUpdate {

@@ -15,7 +15,7 @@
 //! In protected paths a local edit always wins. Under no policy is an unmanaged file in a directory removed to put a file
 //! in the directory's place, or a path written through a symlink.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::git::{File, FileMode, RelPath, Tree};
@@ -130,6 +130,18 @@ impl Plan {
 }
 
 impl Plan {
+    /// Marks kept paths as withheld that an earlier sync has withheld: the base is the commit of then, so the plan itself
+    /// sees no change.
+    pub fn withhold(&mut self, earlier: &[Kept]) {
+        let withheld: BTreeSet<&RelPath> = { earlier.iter() }
+            .filter(|kept| kept.withheld)
+            .map(|kept| &kept.path)
+            .collect();
+        for kept in &mut self.kept {
+            kept.withheld |= withheld.contains(&kept.path);
+        }
+    }
+
     /// A plan without operations, with this base.
     #[must_use]
     pub fn unchanged(base: &BTreeMap<RelPath, File>) -> Self {
@@ -256,8 +268,20 @@ pub fn plan(
     remote: &Arc<BTreeMap<RelPath, File>>,
     policy: &Policy,
 ) -> Result<Plan, Error> {
+    plan_with(base, local, remote, &BTreeMap::new(), policy)
+}
+
+/// As [`plan`]. `left` are files of the last commit that it did not write, because other files were at their paths: where
+/// the commit has not changed such a file since, it does not touch the path.
+pub fn plan_with(
+    base: &BTreeMap<RelPath, File>,
+    local: &BTreeMap<RelPath, Local>,
+    remote: &Arc<BTreeMap<RelPath, File>>,
+    left: &BTreeMap<RelPath, File>,
+    policy: &Policy,
+) -> Result<Plan, Error> {
     check_losses(base, remote, policy)?;
-    Planner::new(base, local, remote, policy).run()
+    Planner::new(base, local, remote, left, policy).run()
 }
 
 /// Refuses a commit that would, unless that is allowed.

@@ -122,15 +122,22 @@ pub fn preflight(
     check().map_err(|kind| context.error(kind))
 }
 
-/// Records a rebuild as pending. Called by the sync before it changes the tree.
+/// Records a rebuild as pending, and returns the record of before. Called by the sync before it changes the tree.
 pub fn mark_pending(
     state: &StateDir,
     commit: Option<CommitId>,
     action: Action,
-) -> Result<(), state::Error> {
-    let mut record = RebuildRecord::load(state)?;
+) -> Result<RebuildRecord, state::Error> {
+    let before = RebuildRecord::load(state)?;
+    let mut record = before.clone();
     record.set_pending(commit, action);
-    record.save(state)
+    record.save(state)?;
+    Ok(before)
+}
+
+/// Brings back the record of before [`mark_pending`]: the tree was not changed after all.
+pub fn unmark_pending(state: &StateDir, before: &RebuildRecord) -> Result<(), state::Error> {
+    before.save(state)
 }
 
 /// Locks the target, if it is an input of the host flake, to its present content. Called by a sync without a rebuild:

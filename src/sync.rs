@@ -47,6 +47,8 @@ pub struct Options {
     pub skip_validation: bool,
     /// A branch may move to a commit that does not descend from the last one.
     pub allow_rewind: bool,
+    /// The repository may be another one than the target follows.
+    pub allow_other_repo: bool,
     /// Whether a sync may delete most of the files.
     pub mass_delete: MassDelete,
     /// Whether a held commit may be applied again.
@@ -67,6 +69,7 @@ impl Options {
             force_full: false,
             skip_validation: false,
             allow_rewind: true,
+            allow_other_repo: true,
             mass_delete: MassDelete::Allow,
             resume: true,
             retry: true,
@@ -94,10 +97,14 @@ pub enum Step {
     Resolve,
     /// Objects are fetched and proven.
     Obtain,
+    /// Objects of the store are proven.
+    Prove,
     /// The target is scanned and compared.
     Compare,
     /// The system of the commit is built.
     Build,
+    /// What is replaced is copied, and what is new is written beside the target.
+    Prepare,
     /// The target is written.
     Apply,
 }

@@ -83,11 +83,11 @@ pub enum Error {
         path: PathBuf,
     },
     /// Not enough room.
-    #[error("`{}` has not enough room: {} needed, {} free", text::path(.path), .need, .free)]
+    #[error("`{}` needs {}, and {} are free", text::path(.path), .need, .free)]
     #[diagnostic(
         code(hyper_sync::apply::no_space),
         help(
-            "free some (`nix-collect-garbage -d` often does), then run again; nothing was written"
+            "make room on its file system, then run again; where that has the Nix store, `nix-collect-garbage --delete-older-than 30d` removes old generations; nothing was written"
         )
     )]
     NoSpace {

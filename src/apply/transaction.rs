@@ -135,6 +135,13 @@ impl Transaction {
         (owned == change.after) != change.puts_back
     }
 
+    /// Whether it led from one commit to another, or was the first.
+    #[must_use]
+    pub fn moves(&self) -> bool {
+        let before = self.before.as_ref();
+        before.is_none_or(|before| before.commit != self.after.commit)
+    }
+
     pub(crate) fn is_about(&self, target: &Path) -> bool {
         Path::new(&self.target) == target
     }
@@ -217,6 +224,12 @@ pub struct Update<'a> {
 }
 
 impl Update<'_> {
+    /// Whether it leads from one commit to another.
+    pub(super) fn moves(&self) -> bool {
+        let before = self.before;
+        before.is_some_and(|before| before.point.commit != self.after.commit)
+    }
+
     /// Saves the index if no file has to change and the index differs from the last one.
     pub(super) fn remember(&self, state: &StateDir) -> Result<(), state::Error> {
         let index = self.index();

@@ -1,8 +1,8 @@
 //! Copies of the files that updates replaced: `undo/<id>` has the transaction's record, and each content under its id.
 //!
 //! They are made before an update changes anything, in `undo/<id>.part`, which is renamed when the update is finished.
-//! The last ten are kept, and older ones that replaced local edits, because there is no other copy of those. Together
-//! they take a gigabyte at most. Each content is hashed when it is read: a damaged one is never used.
+//! The last ten that led to another commit are kept, the last ten that did not (repairs and restored edits), and older
+//! ones that replaced local edits, because there is no other copy of those. Together they take a gigabyte at most. Each content is hashed when it is read: a damaged one is never used.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -14,7 +14,7 @@ use miette::Diagnostic;
 use super::inspect::Heeding;
 use super::{Image, Transaction, TxId, transaction};
 use crate::exit::Exit;
-use crate::fs::{Directory, Failure, Target, Unsynced};
+use crate::fs::{Directory, Failure, Target, Unsynced, sync_all};
 use crate::git::{BlobId, File, RelPath};
 use crate::plan::Operation;
 use crate::scan::{Local, hash};
@@ -26,10 +26,15 @@ const PART: &str = ".part";
 /// each with the whole index, after every update.
 const EDITED: &str = "edited";
 
+/// An empty file beside them of an update that stayed at its commit. An early version did not make it: such an update
+/// counts as one that led to another commit.
+const REPAIR: &str = "repair";
+
 /// An empty file beside them whose name has the bytes of all copies.
 const BYTES: &str = "bytes-";
 
-/// How many transactions are kept.
+/// How many updates are kept that led to another commit, and how many others: repairs at every run must not take away the
+/// way back to another commit.
 const KEPT: usize = 10;
 /// Among how many those that replaced local edits are kept: restoring edits one by one makes many.
 const KEPT_EDITED: usize = 100;
@@ -43,6 +48,8 @@ pub enum Back {
     Updates(u64),
     /// To a commit, by its id or the beginning of it.
     Commit(String),
+    /// To what was there before the update of this number; or to a commit whose id begins so.
+    Before(TxId, String),
 }
 
 /// A replaced content cannot be restored.
@@ -129,6 +136,26 @@ pub fn list(state: &StateDir) -> Result<Vec<TxId>, Error> {
     let mut kept = numbers(state, UNDO)?;
     kept.reverse();
     Ok(kept)
+}
+
+/// The updates whose copies have local edits, newest first.
+pub fn with_edits(state: &StateDir) -> Result<Vec<TxId>, Error> {
+    let Some(undo) = state.directory().child(UNDO)? else {
+        return Ok(Vec::new());
+    };
+    let mut found = list(state)?;
+    let mut failed = None;
+    found.retain(|id| match Summary::of(&undo, &id.to_string()) {
+        Ok(update) => update.edited,
+        Err(failure) => {
+            failed.get_or_insert(failure);
+            true
+        }
+    });
+    match failed {
+        Some(failure) => Err(failure.into()),
+        None => Ok(found),
+    }
 }
 
 /// The record of an update.
@@ -292,6 +319,9 @@ impl Copies {
         if transaction.changes.iter().any(|change| change.edited) {
             self.directory.create(EDITED)?;
         }
+        if !transaction.moves() {
+            self.directory.create(REPAIR)?;
+        }
         let bytes = self.bytes.saturating_add(sealed.size());
         self.directory.create(format!("{BYTES}{bytes}"))?;
         Ok(sealed.put(&self.directory, RECORD)?)
@@ -337,6 +367,16 @@ pub(super) fn unfinished(state: &StateDir) -> Result<Option<Transaction>, super:
         return Ok(None);
     };
     Ok(sealed::read(&directory, RECORD, transaction::FORMAT)?.whole())
+}
+
+/// Records a move to a commit with the same files, so that a rollback knows the way back. Nothing is copied.
+pub(super) fn record_move(state: &StateDir, transaction: &Transaction) -> Result<(), super::Error> {
+    let copies = Copies::begin(state, transaction.id)?;
+    let sealed = sealed::seal(&copies.directory, RECORD, transaction::FORMAT, transaction)?;
+    copies.record(transaction, &sealed)?;
+    sync_all(&copies.unsynced().collect::<Vec<_>>())?;
+    publish(state, transaction.id)?.sync()?;
+    prune(state)
 }
 
 /// Renames the copies of a finished update, durable once the returned directory is flushed. May be called again.
@@ -393,11 +433,18 @@ pub(super) fn prune(state: &StateDir) -> Result<(), super::Error> {
         return Ok(());
     };
     let mut total: u64 = 0;
+    let (mut moves, mut repairs) = (0, 0);
     for (place, id) in numbers(state, UNDO)?.into_iter().rev().enumerate() {
         let name = id.to_string();
         let update = Summary::of(&undo, &name)?;
         total = total.saturating_add(update.bytes);
-        let many = place >= KEPT && (place >= KEPT_EDITED || !update.edited);
+        let alike = if update.repair {
+            &mut repairs
+        } else {
+            &mut moves
+        };
+        *alike += 1;
+        let many = *alike > KEPT && (place >= KEPT_EDITED || !update.edited);
         if place > 0 && (many || total > KEPT_BYTES) {
             remove(&undo, &name)?;
         }
@@ -416,6 +463,7 @@ fn parts(undo: &Directory) -> Result<Vec<String>, Failure> {
 struct Summary {
     bytes: u64,
     edited: bool,
+    repair: bool,
 }
 
 impl Summary {
@@ -436,6 +484,7 @@ impl Summary {
         Ok(Self {
             bytes,
             edited: names.iter().any(|name| name == EDITED),
+            repair: names.iter().any(|name| name == REPAIR),
         })
     }
 }

@@ -15,6 +15,7 @@ pub(super) struct Planner<'a> {
     base: &'a BTreeMap<RelPath, File>,
     local: &'a BTreeMap<RelPath, Local>,
     remote: &'a BTreeMap<RelPath, File>,
+    left: &'a BTreeMap<RelPath, File>,
     policy: &'a Policy,
     plan: Plan,
     conflicts: Vec<Conflict>,
@@ -67,6 +68,7 @@ impl<'a> Planner<'a> {
         base: &'a BTreeMap<RelPath, File>,
         local: &'a BTreeMap<RelPath, Local>,
         remote: &'a Arc<BTreeMap<RelPath, File>>,
+        left: &'a BTreeMap<RelPath, File>,
         policy: &'a Policy,
     ) -> Self {
         let plan = Plan {
@@ -81,6 +83,7 @@ impl<'a> Planner<'a> {
             base,
             local,
             remote,
+            left,
             policy,
             plan,
             conflicts: Vec::new(),
@@ -135,7 +138,7 @@ impl<'a> Planner<'a> {
             _ => match self.verdict(row.path, true) {
                 Decision::Replace => return self.delete(row, true),
                 Decision::Keep(reason) => {
-                    self.keep(row, reason);
+                    self.keep(row, reason, true);
                     Stays::Anyhow
                 }
                 Decision::Refuse => {
@@ -184,9 +187,10 @@ impl<'a> Planner<'a> {
                 );
             }
             Local::File { .. } | Local::Symlink { .. } => {
-                match self.verdict(path, base != Some(&file)) {
+                let touches = base.or_else(|| self.left.get(path)) != Some(&file);
+                match self.verdict(path, touches) {
                     Decision::Replace => self.operate(row, Some(file), true),
-                    Decision::Keep(reason) => self.keep(row, reason),
+                    Decision::Keep(reason) => self.keep(row, reason, touches),
                     Decision::Refuse if base.is_some() => {
                         self.conflict(path, "it was edited here, and the commit changes it");
                     }
@@ -215,7 +219,7 @@ impl<'a> Planner<'a> {
     /// Something that no policy removes.
     fn obstruct(&mut self, row: PathStates<'_>, problem: &'static str) {
         match self.verdict(row.path, true) {
-            Decision::Keep(reason) => self.keep(row, reason),
+            Decision::Keep(reason) => self.keep(row, reason, row.base != row.remote),
             Decision::Replace | Decision::Refuse => self.conflict(row.path, problem),
         }
     }
@@ -240,6 +244,7 @@ impl<'a> Planner<'a> {
             self.plan.kept.push(Kept {
                 path: path.clone(),
                 reason: SkipReason::Blocked,
+                withheld: true,
             });
         } else if !self.conflicts.iter().any(|known| known.path == directory) {
             self.conflict(&directory, "it stands where the commit has a directory");
@@ -270,7 +275,7 @@ impl<'a> Planner<'a> {
         });
     }
 
-    fn keep(&mut self, row: PathStates<'_>, reason: SkipReason) {
+    fn keep(&mut self, row: PathStates<'_>, reason: SkipReason, withheld: bool) {
         if row.base.is_none() {
             // It was not managed and stays so, or a later commit could delete it.
             self.disown(row.path);
@@ -278,6 +283,7 @@ impl<'a> Planner<'a> {
         self.plan.kept.push(Kept {
             path: row.path.clone(),
             reason,
+            withheld,
         });
     }
 

@@ -136,7 +136,9 @@ pub enum ErrorKind {
     #[error("the system was not built ({end}){}", after(output::error_message(.tail)))]
     #[diagnostic(
         code(hyper_sync::rebuild::build),
-        help("correct the configuration and run again")
+        help(
+            "nothing was activated; correct the configuration in the repository, or take the files back with `hyper-sync rollback`: until then every run fails again"
+        )
     )]
     Build {
         /// How the program ended.

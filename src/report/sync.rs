@@ -13,7 +13,7 @@ use crate::scan::Local;
 use crate::signature::Signer;
 use crate::source::{Notice, RefKind, Route, Traffic};
 use crate::sync::{OpenMode, Outcome, StandIn, StateNote, SyncMode};
-use crate::text::{self, Amount, twins};
+use crate::text::{self, Amount, shell_word, twins};
 
 /// Prints how a sync went: what needs attention on stderr, the result on stdout.
 pub fn human(report: &mut Report, outcome: &Outcome) {
@@ -80,8 +80,9 @@ fn edits(report: &mut Report, outcome: &Outcome) {
         });
     }
     let (kept, more) = listed(report, outcome.plan.kept().iter());
-    for Kept { path, reason } in kept {
-        report.note(&format!("`{path}` stays as it is: {}", because(*reason)));
+    for kept in kept {
+        let path = &kept.path;
+        report.note(&format!("`{path}` stays as it is: {}", because(kept)));
     }
     if let Some(more) = more {
         report.note(&format!("{more} stay as they are; `--verbose` names them"));
@@ -142,17 +143,11 @@ pub fn late(report: &mut Report, applied: &Applied) {
     }
 }
 
-/// A path as one word of a shell's command line, and not as an option.
+/// A path as one word of a command, and not as an option.
 fn word(path: &RelPath) -> Cow<'_, str> {
-    let path = path.as_str();
-    let plain = |c: char| c.is_alphanumeric() || "._/-+:@%=,".contains(c);
-    match (path.chars().all(plain), path.starts_with('-')) {
-        (true, false) => Cow::Borrowed(path),
-        (true, true) => Cow::Owned(format!("./{path}")),
-        (false, option) => {
-            let from_here = if option { "./" } else { "" };
-            Cow::Owned(format!("'{from_here}{}'", path.replace('\'', r"'\''")))
-        }
+    match path.as_str() {
+        option if option.starts_with('-') => shell_word(&format!("./{option}")).into_owned().into(),
+        path => shell_word(path),
     }
 }
 
@@ -209,12 +204,24 @@ pub fn about(note: &StateNote) -> String {
 
 /// Why a path stays as it is, be it an edit or a file that was never ours.
 #[must_use]
-pub fn because(reason: SkipReason) -> &'static str {
-    match reason {
-        SkipReason::Protected => "it is not as in the commit, and a pattern of `protect` matches",
-        SkipReason::Policy => "it is not as in the commit, and `local_edits` is \"keep\"",
-        SkipReason::Untouched => "it was edited here, and the commit does not change it",
-        SkipReason::Blocked => "a local file stands in place of a directory above it",
+pub fn because(kept: &Kept) -> String {
+    let rule = match kept.reason {
+        SkipReason::Protected => "a pattern of `protect` matches",
+        SkipReason::Policy => "`local_edits` is \"keep\"",
+        SkipReason::Untouched => {
+            return "it was edited here, and the commit does not change it".to_owned();
+        }
+        SkipReason::Blocked => {
+            return "a local file stands in place of a directory above it".to_owned();
+        }
+    };
+    if kept.withheld {
+        format!(
+            "the commit's version is NOT here, because {rule}; `hyper-sync diff {}` shows the difference",
+            word(&kept.path)
+        )
+    } else {
+        format!("it is not as in the commit, and {rule}")
     }
 }
 
@@ -249,8 +256,15 @@ fn head(outcome: &Outcome) -> String {
             format!("{} of {repository} is at {id}", point.reference)
         }
     };
+    // The branch itself may have been elsewhere, where another name was synced before.
     let from = match outcome.before {
-        Some(before) if before != commit.id => format!(", was at {}", before.short()),
+        Some(before) if before != commit.id => {
+            let verb = match outcome.mode {
+                SyncMode::Apply => "was",
+                SyncMode::DryRun | SyncMode::Check => "is",
+            };
+            format!("; the target {verb} at {}", before.short())
+        }
         _ => String::new(),
     };
     format!("{goal}{from}: {}\n", commit.subject)
@@ -275,10 +289,22 @@ fn signed(outcome: &Outcome) -> String {
 /// How many files it is about.
 fn files(outcome: &Outcome) -> String {
     let checked = outcome.plan.counts().checked;
+    let withheld = outcome.plan.kept().iter().filter(|kept| kept.withheld);
+    let withheld = match withheld.count() {
+        0 => String::new(),
+        1 => "; 1 file does not have the commit's version".to_owned(),
+        count => format!("; {count} files do not have the commit's version"),
+    };
     let operations = outcome.plan.operations();
     let changed = operations.len();
+    let moves = outcome.before != Some(outcome.commit.id);
     if changed == 0 {
-        return format!("nothing to do, {checked} files checked\n");
+        let what = if moves {
+            "no file differs"
+        } else {
+            "nothing to do"
+        };
+        return format!("{what}, {checked} files checked{withheld}\n");
     }
     let goes = |operation: &&Operation| operation.after.is_none();
     let deleted = operations.iter().filter(goes).count();
@@ -288,7 +314,9 @@ fn files(outcome: &Outcome) -> String {
         SyncMode::DryRun | SyncMode::Check => "would change",
     };
     let written = changed - deleted;
-    format!("{changed} {files} {done} ({written} written, {deleted} deleted), {checked} checked\n")
+    format!(
+        "{changed} {files} {done} ({written} written, {deleted} deleted), {checked} checked{withheld}\n"
+    )
 }
 
 /// What it took, and what the whole tree would have taken.
@@ -411,8 +439,10 @@ struct GivenUp<'a> {
     cause: &'a str,
 }
 
-impl<'a> From<&'a Outcome> for Document<'a> {
-    fn from(outcome: &'a Outcome) -> Self {
+impl<'a> Document<'a> {
+    /// Of a sync or a rollback, printed by this report.
+    #[must_use]
+    pub fn new(outcome: &'a Outcome, report: &Report) -> Self {
         let operations = outcome.plan.operations().iter();
         let change = |operation: &'a Operation| ChangeDocument {
             path: &operation.path,
@@ -467,6 +497,7 @@ impl<'a> From<&'a Outcome> for Document<'a> {
                 .iter()
                 .map(ToString::to_string)
                 .chain(outcome.notes.iter().map(about))
+                .map(|notice| report.with_options(&notice).into_owned())
                 .collect(),
             known_notices: { outcome.known_notices.iter() }
                 .map(ToString::to_string)

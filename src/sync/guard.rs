@@ -1,4 +1,5 @@
-//! Refuses a commit that a rollback has left, a tag that was moved, and a name that changed its kind.
+//! Refuses another repository than the target follows, a commit that a rollback has left, a tag that was moved, and a
+//! name that changed its kind.
 //!
 //! A branch moves, and its commits prove that it moves forward. A tag has no such proof: a tag that was moved, or a
 //! branch that took a tag's name, would bring other files under a name that was reviewed.
@@ -14,11 +15,62 @@ use super::pipeline::Goal;
 use super::restore::Edits;
 use super::{Hold, Options, Session, StateNote, SyncContext, SyncMode};
 use crate::SyncError;
-use crate::git::CommitId;
-use crate::settings::Trust;
+use crate::git::{CommitId, RelPath};
+use crate::settings::{Env, Repo, Settings, Trust, known_targets};
 use crate::source::{RefKind, ResolvedRef, Source};
 use crate::state::sealed::{self, Found, SealedFormat};
-use crate::state::{self, StateDir};
+use crate::state::{self, FollowedRepo, Index, StateDir, StateRecords};
+
+/// Refuses a repository that is not the one that the target follows.
+///
+/// Another project's files would replace the target without any of the other guards: its branch is not the same line of
+/// commits.
+pub(super) fn refuse_other_repo(
+    session: &Session,
+    repo: &Repo,
+    settings: &Settings,
+) -> Result<(), crate::Error> {
+    match FollowedRepo::load(session.state())? {
+        Some(known) if !known.is(repo, settings.api_url.as_deref()) => Err(SyncError::OtherRepo {
+            target: settings.target.clone(),
+            followed: known.to_string(),
+            given: repo.to_string(),
+        }
+        .into()),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a target that was not synced yet and is in another one that manages files there.
+pub(super) fn refuse_nested(
+    session: &Session,
+    settings: &Settings,
+    env: &Env,
+) -> Result<(), crate::Error> {
+    let target = &settings.target;
+    if session.state().target()?.is_some() {
+        return Ok(());
+    }
+    for known in known_targets(env, &StateRecords) {
+        let outer = known.record.target;
+        let below = target.strip_prefix(&outer).ok();
+        let below = below.and_then(|below| RelPath::new(below.as_os_str().as_encoded_bytes()).ok());
+        let (Some(below), Ok(Some(state))) = (below, StateDir::find(&known.state_dir, &outer))
+        else {
+            continue;
+        };
+        let index = Index::load(&state)?.whole();
+        let manages = |index: Index| index.entries.keys().any(|path| path.starts_with(&below));
+        if index.is_some_and(manages) {
+            return Err(SyncError::NestedTarget {
+                target: target.clone(),
+                outer,
+            }
+            .into());
+        }
+    }
+    Ok(())
+}
 
 /// The names that were followed, and the hold of a rollback.
 pub(super) struct Guard<'a> {

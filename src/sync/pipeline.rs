@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use super::guard::Guard;
-use super::inventory::{Inventory, UpdateContent, policy, survey};
+use super::guard::{self, Guard};
+use super::inventory::{Inventory, UpdateContent, never_ours, policy, survey};
 use super::restore::Edits;
 use super::stand_ins::ObservedContent;
 use super::{
@@ -19,12 +19,12 @@ use crate::objects::Store;
 use crate::plan::{self, Plan, Policy};
 use crate::rebuild::{self, Machine, PlannedUpdate, RebuildRequest, Repeat};
 use crate::scan::{Local, Scanner};
-use crate::settings::{Action, Gate, Settings};
+use crate::settings::{Action, Gate, Repo, Settings};
 use crate::signature::Signers;
 use crate::source::{
     self, Depth, Opening, RefKind, ResolvedRef, Source, Staged, VerificationPolicy,
 };
-use crate::state::{self, Index, SyncPoint, SyncState};
+use crate::state::{self, FollowedRepo, Index, SyncPoint, SyncState};
 use crate::threads;
 
 /// How many plans are made at most, if the target changes between scan and apply.
@@ -37,9 +37,14 @@ const KEEP: (usize, u64) = (10, 1 << 30);
 /// Runs one sync: resolve, hold; then [`SyncPipeline::run`].
 pub fn run(context: &SyncContext<'_>, options: &Options) -> Result<Outcome, crate::Error> {
     let begun = Instant::now();
+    let repo = context.settings.repository()?;
     let session = Session::open(context, options.wait)?;
     if options.mode == SyncMode::Apply {
         refuse_on_trial(&session)?;
+    }
+    guard::refuse_nested(&session, context.settings, context.env)?;
+    if !options.allow_other_repo {
+        guard::refuse_other_repo(&session, repo, context.settings)?;
     }
 
     // Resolve. The local work below runs while the server responds.
@@ -54,7 +59,7 @@ pub fn run(context: &SyncContext<'_>, options: &Options) -> Result<Outcome, crat
         force_full: options.force_full,
     };
     thread::scope(|network| {
-        let answer = network.spawn(|| open_and_resolve(settings, &opening));
+        let answer = network.spawn(|| open_and_resolve(repo, settings, &opening));
         session.load()?;
         let scanner = session.scanner(options.skip_validation);
         thread::scope(|disk| {
@@ -153,8 +158,15 @@ impl SyncPipeline<'_> {
         };
 
         // Obtain.
-        self.context.observer.step(Step::Obtain);
         let wanted = self.goal.resolved.commit;
+        let is_here = store.is_complete(wanted) && !self.options.force_full;
+        self.context
+            .observer
+            .step(if self.remote.is_none() || is_here {
+                Step::Prove
+            } else {
+                Step::Obtain
+            });
         let obtained = match self.remote {
             Some(remote) => remote.obtain(wanted, self.last(), store, &need)?,
             None => source::stored(wanted, store)?,
@@ -221,7 +233,18 @@ impl SyncPipeline<'_> {
         let local = survey(self.session, self.scanner, staged)?;
         plan::check_required(staged.files(), policy, &|path| staged.leads_to_file(path))?;
         let base = self.session.index().map(Index::base).unwrap_or_default();
-        let mut plan = plan::plan(&base, &local, staged.files(), policy)?;
+        let files = staged.files();
+        let mut plan = match plan::plan(&base, &local, files, policy) {
+            // Only now, because it reads the last commit's trees.
+            Err(plan::Error::Conflicts { .. }) => {
+                let left = never_ours(self.session, self.context.settings);
+                plan::plan_with(&base, &local, files, &left, policy)?
+            }
+            plan => plan?,
+        };
+        if let Some(last) = self.last_state()? {
+            plan.withhold(&last.kept);
+        }
         plan.put_back(&self.goal.edits.files, &base, &local);
         Ok(Planned { plan, local })
     }
@@ -281,7 +304,9 @@ impl SyncPipeline<'_> {
         point: &SyncPoint,
         content: &dyn Content,
     ) -> Result<Applied, apply::Error> {
-        self.context.observer.step(Step::Apply);
+        if !planned.plan.operations().is_empty() {
+            self.context.observer.step(Step::Prepare);
+        }
         let looked_at = self.scanner.since();
         // Frees memory: the plan has everything that is needed from here on.
         self.scanner.forget();
@@ -297,7 +322,17 @@ impl SyncPipeline<'_> {
             others: content,
             store: self.session.store(),
         };
-        mark_pending_and_apply(self.context, self.session, &update, &content)
+        let repo = self.followed_repo();
+        mark_pending_and_apply(self.context, self.session, &update, &content, repo)
+    }
+
+    /// The repository that the target follows from now on; `None` leaves the one that it has.
+    fn followed_repo(&self) -> Option<FollowedRepo> {
+        let settings = self.context.settings;
+        let (remote, repo) = self.remote.zip(settings.repo.as_ref())?;
+        let moved = remote.moved_to();
+        let moved = moved.map(|moved| moved.repo.unwrap_or(moved.read_from));
+        Some(FollowedRepo::new(repo, settings.api_url.as_deref(), moved))
     }
 
     fn signers(&self) -> Result<Option<Signers>, crate::Error> {
@@ -309,6 +344,14 @@ impl SyncPipeline<'_> {
     /// The commit that was applied last.
     fn last(&self) -> Option<CommitId> {
         self.session.index().map(|index| index.point.commit)
+    }
+
+    /// How the last sync went; `None` without an index.
+    fn last_state(&self) -> Result<Option<SyncState>, state::Error> {
+        match self.session.index() {
+            Some(_) => SyncState::load(self.session.state()),
+            None => Ok(None),
+        }
     }
 
     /// Resets modes that no sync writes or, without `Apply`, lists them.
@@ -331,10 +374,7 @@ impl SyncPipeline<'_> {
         let Planned { plan, local } = planned;
         let (applied, written) = applied.unzip();
         // Without an index, no notice counts as already reported.
-        let last = match self.session.index() {
-            Some(_) => SyncState::load(self.session.state())?,
-            None => None,
-        };
+        let last = self.last_state()?;
         let moved = self.remote.and_then(Source::moved_to);
         let read_from = moved.as_ref().map(|moved| moved.read_from.clone());
         let (notices, known_notices) = outcome::part(staged.notices(), last.as_ref());
@@ -396,40 +436,59 @@ impl SyncPipeline<'_> {
     }
 }
 
-/// Stages an update, marks a rebuild as pending, and passes the commit point.
+/// Stages an update, records the repository, marks a rebuild as pending, and passes the commit point.
 pub(super) fn mark_pending_and_apply(
     context: &SyncContext<'_>,
     session: &Session,
     update: &apply::Update<'_>,
     blobs: &UpdateContent<'_>,
+    repo: Option<FollowedRepo>,
 ) -> Result<Applied, apply::Error> {
     let (target, state) = (session.target(), session.state());
     let progress = |done, total| context.observer.progress(done, total);
     let prepared = apply::prepare(target, state, update, blobs, context.interrupt, &progress)?;
+    if let Some(Err(error)) = repo.map(|repo| repo.keep(state)) {
+        let error = error.into();
+        prepared.discard(&error);
+        return Err(error);
+    }
     let before = update.before.map(|before| before.point.commit);
     // A system may contain the id of the commit, and another commit may have the same tree.
     let is_other_commit = before.is_some_and(|before| before != update.after.commit);
+    let mut marked = None;
     if prepared.has_changes() || is_other_commit {
         // Before the target changes: a crash in between may cause a needless rebuild, but never skips a needed one.
         let action = context.settings.rebuild.action;
-        let marked = rebuild::mark_pending(state, Some(update.after.commit), action);
-        if let Err(error) = marked {
-            let error = error.into();
-            prepared.discard(&error);
-            return Err(error);
+        match rebuild::mark_pending(state, Some(update.after.commit), action) {
+            Ok(before) => marked = Some(before),
+            Err(error) => {
+                let error = error.into();
+                prepared.discard(&error);
+                return Err(error);
+            }
         }
     }
-    let applied = prepared.commit()?;
+    if prepared.has_changes() {
+        context.observer.step(Step::Apply);
+    }
+    let applied = prepared.commit();
+    // Stopped before the commit point, or stale.
+    if let (Err(_), Some(before), Ok(false)) = (&applied, &marked, apply::is_active(state)) {
+        // A mark that stays costs a rebuild that does nothing.
+        let _ = rebuild::unmark_pending(state, before);
+    }
+    let applied = applied?;
     state.keep_for(&context.settings.target)?;
     Ok(applied)
 }
 
 /// Opens the source and resolves the configured reference.
 fn open_and_resolve(
+    repo: &Repo,
     settings: &Settings,
     opening: &Opening<'_>,
 ) -> Result<(Box<dyn Source>, ResolvedRef), crate::Error> {
-    let source = source::open(settings, opening)?;
+    let source = source::open(repo, settings, opening)?;
     let resolved = source.resolve(&settings.reference);
     let resolved = resolved.inspect_err(|_| source.forget())?;
     Ok((source, resolved))

@@ -103,7 +103,7 @@ pub fn restore(
         others: session.store(),
         store: session.store(),
     };
-    let applied = mark_pending_and_apply(context, &session, &update, &blobs)?;
+    let applied = mark_pending_and_apply(context, &session, &update, &blobs, None)?;
     let edited = plan.operations().iter().filter(|known| known.edited);
     Ok(Restored {
         displaced: edited.map(|known| known.path.clone()).collect(),

@@ -4,6 +4,7 @@
 //! target to the earlier commit by the same three-way rules as a sync, and puts back the local edits that the undone
 //! updates replaced. It can be undone like any other update.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::pipeline::{Goal, SyncPipeline};
@@ -12,8 +13,9 @@ use super::{Hold, Options, Outcome, Session, SyncContext, SyncMode};
 use crate::SyncError;
 use crate::apply::undo::{self, Back};
 use crate::apply::{self, Transaction, TxId};
+use crate::git::CommitId;
 use crate::source::{self, RefKind, ResolvedRef};
-use crate::state::StateDir;
+use crate::state::{StateDir, SyncPoint};
 
 /// The recorded updates, newest first, and the ids of those whose record is damaged or missing.
 pub fn history(state: &StateDir) -> Result<(Vec<Transaction>, Vec<TxId>), undo::Error> {
@@ -38,18 +40,19 @@ pub fn rollback(
     let begun = Instant::now();
     let session = Session::begin(context, options.wait)?;
     let (kept, damaged) = history(session.state())?;
-    let found = undone(&kept, back);
+    let here = session.index().map(|index| index.point.commit);
+    let found = undone(&kept, back, here);
     let oldest = found.as_ref().ok().and_then(|undone| undone.last());
     // Without its record, such an update cannot be undone, and whether it changed the commit is not known.
     let between = |id: &&TxId| oldest.is_none_or(|oldest| **id > oldest.id);
     if let Some(id) = damaged.iter().find(between) {
         undo::load(session.state(), *id)?;
     }
-    let undone = found?;
-    let Some(point) = undone
-        .last()
-        .and_then(|transaction| transaction.before.clone())
-    else {
+    let (undone, point) = match found {
+        Ok(undone) => (undone, undone.last().and_then(|last| last.before.clone())),
+        Err(error) => (&[][..], stored(back, &session).ok_or(error).map(Some)?),
+    };
+    let Some(point) = point else {
         return Err(SyncError::NoSuchUpdate(back.clone()).into());
     };
     let mut edits = Edits::default();
@@ -57,8 +60,10 @@ pub fn rollback(
     for update in undone.iter().rev() {
         edits.add(session.state(), update, |_| true)?;
     }
-    let repository =
-        { point.repository.clone() }.unwrap_or_else(|| context.settings.repo.to_string());
+    let unknown = || context.settings.repo.as_ref().map(ToString::to_string);
+    let repository = { point.repository.clone() }
+        .or_else(unknown)
+        .unwrap_or_default();
     let goal = Goal {
         resolved: ResolvedRef {
             commit: point.commit,
@@ -104,26 +109,54 @@ pub fn rollback(
 }
 
 /// The updates to undo, newest first; the last one started at the commit to return to.
-fn undone<'a>(kept: &'a [Transaction], back: &Back) -> Result<&'a [Transaction], SyncError> {
-    let moves = |transaction: &Transaction| {
-        let before = transaction.before.as_ref();
-        before.is_some_and(|before| before.commit != transaction.after.commit)
+fn undone<'a>(
+    kept: &'a [Transaction],
+    back: &Back,
+    here: Option<CommitId>,
+) -> Result<&'a [Transaction], SyncError> {
+    let before = |transaction: &Transaction| {
+        let point = transaction.before.as_ref()?;
+        transaction.moves().then_some(point.commit)
+    };
+    let begins = |begin: &str, commit: Option<CommitId>| {
+        commit.is_some_and(|id| id.to_string().starts_with(begin))
+    };
+    let to_commit = |begin: &str| {
+        kept.iter()
+            .position(|transaction| begins(begin, before(transaction)))
     };
     let found = match back {
+        // Commits, not updates: a rollback is an update too, and two in a row lead to where it is now.
         Back::Updates(count) => {
-            let mut left = *count;
+            let mut seen = BTreeSet::new();
             kept.iter().position(|transaction| {
-                left -= u64::from(moves(transaction));
-                left == 0
+                let other = before(transaction).filter(|commit| Some(*commit) != here);
+                let is_new = other.is_some_and(|commit| seen.insert(commit));
+                is_new && seen.len() as u64 == *count
             })
         }
-        Back::Commit(begin) => kept.iter().position(|transaction| {
-            let before = transaction.before.as_ref();
-            moves(transaction)
-                && before.is_some_and(|before| before.commit.to_string().starts_with(begin))
-        }),
+        Back::Commit(begin) => to_commit(begin),
+        Back::Before(id, begin) => { kept.iter() }
+            .position(|transaction| transaction.id == *id && transaction.before.is_some())
+            .or_else(|| to_commit(begin)),
     };
     found
         .map(|last| &kept[..=last])
         .ok_or_else(|| SyncError::NoSuchUpdate(back.clone()))
+}
+
+/// A commit that no kept update leads back to, but whose objects are all in the store. It goes under the name and the
+/// repository that the target has now, because the store records neither.
+fn stored(back: &Back, session: &Session) -> Option<SyncPoint> {
+    let (Back::Commit(begin) | Back::Before(_, begin)) = back else {
+        return None;
+    };
+    let here = &session.index()?.point;
+    let commits = session.store().commits();
+    let mut found = commits.iter().rev();
+    let commit = *found.find(|commit| commit.to_string().starts_with(begin))?;
+    Some(SyncPoint {
+        commit,
+        ..here.clone()
+    })
 }

@@ -196,3 +196,39 @@ fn a_path_that_is_excluded_no_longer_is_not_a_difference_before_its_first_sync()
     );
     assert!(!patch.stdout.contains("var/x"), "{}", patch.masked());
 }
+
+/// What a sync would refuse is shown all the same, with a warning.
+#[test]
+fn the_difference_to_the_remote_warns_of_what_a_sync_refuses() {
+    let world = world();
+    let first = world.repo.id("main");
+    world.repo.write("long", numbers(2)).commit("second");
+    let warning = |args: &[&str]| {
+        let output = world.run(&[&["diff", "--remote"], args].concat()).ok();
+        assert!(output.stdout.contains("diff --git"), "{}", output.masked());
+        output.stderr
+    };
+    assert_eq!(warning(&[]), "");
+    let _ = world.sync(&[]).ok();
+    world.repo.update_ref("refs/heads/main", &first);
+    let rewind = warning(&[]);
+    assert!(
+        rewind.starts_with("warning: a sync would stop: `main` moved from"),
+        "{rewind}"
+    );
+
+    let other = Repo::small();
+    let other = warning(&["--repo", other.path().to_str().unwrap()]);
+    assert!(other.contains("warning: a sync would stop: `"), "{other}");
+    assert!(other.contains(" follows "), "{other}");
+
+    let _ = world.sync(&["--allow-rewind"]).ok();
+    world.repo.write("long", numbers(3)).commit("third");
+    let _ = world.sync(&[]).ok();
+    let _ = world.run(&["rollback"]).ok();
+    let held = warning(&[]);
+    assert!(
+        held.starts_with("warning: a sync would leave the target as it is"),
+        "{held}"
+    );
+}

@@ -293,3 +293,27 @@ fn the_tables_have_each_case_once() {
         .collect();
     assert_eq!(cells.len(), rows.len(), "a row is there twice");
 }
+
+/// Files that were there before, and that the first sync kept: the commit does not touch them as long as it has the same.
+#[test]
+fn adopted_files_do_not_stop_a_sync_that_does_not_touch_them() {
+    let world = World::small();
+    world.edit("modules/base.nix", "{ mine = true; }\n");
+    let _ = world.sync(&["--local-edits", "keep"]).ok();
+    let again = world.sync(&["--local-edits", "refuse"]).ok();
+    assert!(
+        again
+            .stderr
+            .contains("it was edited here, and the commit does not change it"),
+        "{}",
+        again.masked()
+    );
+    world.repo.write("new.nix", "{ }\n").commit("elsewhere");
+    let _ = world.sync(&["--local-edits", "refuse"]).ok();
+    world
+        .repo
+        .write("modules/base.nix", "{ theirs = true; }\n")
+        .commit("there");
+    let _ = world.sync(&["--local-edits", "refuse"]).code(8);
+    assert_eq!(world.read("modules/base.nix"), "{ mine = true; }\n");
+}

@@ -73,7 +73,7 @@ fn a_branch_that_goes_back_to_a_held_commit_between_two_requests_is_held() {
         repo.update_ref("refs/heads/main", &held);
         git::succeeds(repo.git().args(["gc", "--quiet", "--prune=now"]));
     });
-    let output = world.sync(&[]).ok();
+    let output = world.sync(&["--allow-other-repo"]).ok();
     assert!(
         output.stderr.contains("rolled back from"),
         "{}",
@@ -379,4 +379,119 @@ fn a_held_commit_stays_held_when_the_index_is_lost() {
     world.assert_at("main~1");
     let status = world.run(&["status", "--json"]).ok().json();
     assert_eq!(status["commit"], world.repo.id("main~1"));
+}
+
+#[test]
+fn repairs_do_not_take_away_the_way_back() {
+    let world = at_the_second_commit();
+    world.set("local_edits = 'replace'");
+    for number in 0..12 {
+        world.edit("flake.nix", format!("{{ lock = {number}; }}\n"));
+        let _ = world.sync(&[]).ok();
+        std::fs::remove_file(world.target().join("modules/new.nix")).unwrap();
+        let _ = world.sync(&[]).ok();
+    }
+    // The last ten repairs are kept, of which five replaced no edit, and all older ones that did.
+    let history = world.json(&["history"]);
+    let repairs = history.as_array().unwrap().iter().filter(|update| {
+        update["before"] == update["after"] && update["edits"].as_array().unwrap().is_empty()
+    });
+    assert_eq!(repairs.count(), 5);
+    assert_eq!(history.as_array().unwrap().len(), 2 + 5 + 12);
+    let _ = world.run(&["rollback", "--local-edits", "replace"]).ok();
+    assert_eq!(world.json(&["status"])["commit"], world.repo.id("main~1"));
+}
+
+#[test]
+fn a_rollback_goes_to_any_commit_of_the_store() {
+    let world = World::small().synced();
+    let first = world.repo.id("main");
+    for number in 0..12 {
+        world
+            .repo
+            .write("modules/base.nix", format!("{{ number = {number}; }}\n"))
+            .commit("next");
+        let _ = world.sync(&[]).ok();
+        if number == 6 {
+            // What is left is that commit in the store.
+            std::fs::remove_dir_all(world.state().join("undo")).unwrap();
+        }
+    }
+    let seventh = world.repo.id("main~6");
+    let _ = world.run(&["rollback", "ffffffff"]).code(1);
+    let _ = world.run(&["rollback", &first[..10]]).ok();
+    world.assert_at("main~12");
+    assert_eq!(world.json(&["status"])["ref"], "main");
+    let _ = world.run(&["rollback", &seventh[..10]]).ok();
+    world.assert_at("main~6");
+}
+
+#[test]
+fn a_number_counts_commits_and_no_rollbacks() {
+    let world = at_the_second_commit();
+    world
+        .repo
+        .write("modules/base.nix", "{ third = true; }\n")
+        .commit("third");
+    let _ = world.sync(&[]).ok();
+    let _ = world.run(&["rollback"]).ok();
+    let _ = world.run(&["rollback"]).ok();
+    world.assert_at("main");
+    // One back is the second commit, two the first.
+    let _ = world.run(&["rollback", "2"]).ok();
+    world.assert_at("main~2");
+    let _ = world.run(&["rollback", "3"]).code(1);
+}
+
+#[test]
+fn the_number_of_an_update_leads_to_what_was_before_it() {
+    let world = at_the_second_commit();
+    world
+        .repo
+        .write("modules/base.nix", "{ third = true; }\n")
+        .commit("third");
+    let _ = world.sync(&[]).ok();
+    let history = world.json(&["history"]);
+    let ids: Vec<String> = { history.as_array().unwrap().iter() }
+        .map(|update| update["id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(ids, ["000003", "000002", "000001"]);
+    let _ = world.run(&["rollback", "000002"]).ok();
+    world.assert_at("main~2");
+    // Nothing was before the first.
+    let refused = world.run(&["rollback", "000001"]).code(1);
+    assert!(
+        refused.stderr.contains("no update 000001"),
+        "{}",
+        refused.masked()
+    );
+}
+
+#[test]
+fn a_move_that_changes_no_file_is_in_the_history_and_can_be_undone() {
+    let world = at_the_second_commit();
+    let second = world.repo.id("main");
+    world
+        .repo
+        .write("modules/base.nix", "{ third = true; }\n")
+        .commit("third");
+    let fourth = world
+        .repo
+        .write("modules/base.nix", "{ second = true; }\n")
+        .commit("fourth");
+    let moved = world.sync(&[]).ok();
+    assert!(
+        moved.stdout.contains("no file differs, "),
+        "{}",
+        moved.masked()
+    );
+    let last = world.json(&["history"])[0].clone();
+    assert_eq!(last["changed"], 0);
+    assert_eq!(
+        (&last["before"], &last["after"]),
+        (&second.clone().into(), &fourth.into())
+    );
+    let _ = world.run(&["rollback"]).ok();
+    assert_eq!(world.json(&["status"])["commit"], second);
+    assert_eq!(world.json(&["history"]).as_array().unwrap().len(), 4);
 }

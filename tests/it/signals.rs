@@ -97,7 +97,10 @@ fn a_signal_while_the_forge_is_silent_ends_the_run_with_nothing_changed() {
         for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
             forge.reset();
             let run = world
-                .process(&HEEDING, &["sync", "--repo", &forge.git_url()])
+                .process(
+                    &HEEDING,
+                    &["sync", "--allow-other-repo", "--repo", &forge.git_url()],
+                )
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
                 .spawn()
@@ -139,6 +142,8 @@ fn a_signal_before_the_commit_point_changes_nothing_and_after_it_the_update_is_f
     let (mut stopped, mut finished) = (0, 0);
     for (turn, when) in (1..200).step_by(4).enumerate() {
         let world = with_an_edit();
+        let pending = || world.json(&["status"])["pending_rebuild"].clone();
+        let before = pending();
         let signal = ["SIGINT", "SIGTERM", "SIGHUP"][turn % 3];
         let status = signalled(&world, &[], CHANGING, (signal, when), &[]);
         let context = format!("{signal} at {when}");
@@ -148,6 +153,7 @@ fn a_signal_before_the_commit_point_changes_nothing_and_after_it_the_update_is_f
                 stopped += 1;
                 assert_eq!(finished, 0, "{context} stopped it again");
                 assert!(is_at(&world, "main~1"), "{context}");
+                assert_eq!(pending(), before, "{context}");
             }
             Some(0) => {
                 finished += 1;
@@ -238,4 +244,22 @@ fn an_output_that_nobody_reads_does_not_stop_an_update() {
             assert!(again.stdout.contains("nothing to do"), "{context}");
         }
     }
+}
+
+#[test]
+fn an_output_that_is_not_written_is_named() {
+    let world = with_an_edit();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let run = world
+        .process(&[], &["status"])
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .spawn();
+    let output = run.unwrap().wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        stderr.starts_with("warning: the output is not complete: "),
+        "{stderr}"
+    );
 }

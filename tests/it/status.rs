@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::common::env::Sandbox;
 use crate::common::repo::Repo;
+use crate::common::world::World;
 
 /// A repository with files that a machine had before the first sync, and that machine.
 fn adopting(settings: &str) -> (Sandbox, Repo) {
@@ -36,7 +37,7 @@ fn a_kept_file_that_was_here_before_is_listed_until_it_is_removed() {
     running   unknown
     booted    unknown
     rebuild   switch waits since [date]
-    kept      modules/host-local.nix: it is not as in the commit, and a pattern of `protect` matches
+    kept      modules/host-local.nix: the commit's version is NOT here, because a pattern of `protect` matches; `hyper-sync diff modules/host-local.nix` shows the difference
     edits     none
     "#);
     insta::assert_snapshot!(sandbox.run(&["diff"]).masked(), @r#"
@@ -50,7 +51,8 @@ fn a_kept_file_that_was_here_before_is_listed_until_it_is_removed() {
     +{ mine = true; }
     "#);
     let kept = |command: &str| sandbox.run(&[command, "--json"]).ok().json()["kept"].clone();
-    let expected = json!([{ "path": "modules/host-local.nix", "reason": "protected" }]);
+    let expected =
+        json!([{ "path": "modules/host-local.nix", "reason": "protected", "withheld": true }]);
     assert_eq!(kept("status"), expected);
     assert_eq!(
         kept("sync"),
@@ -75,8 +77,8 @@ fn a_reverted_edit_is_no_longer_kept() {
     assert_eq!(
         kept(),
         json!([
-            { "path": "modules/host-local.nix", "reason": "policy" },
-            { "path": "modules/own/a.nix", "reason": "blocked" },
+            { "path": "modules/host-local.nix", "reason": "policy", "withheld": true },
+            { "path": "modules/own/a.nix", "reason": "blocked", "withheld": true },
         ])
     );
     sandbox.edit("modules/host-local.nix", "{ theirs = true; }\n");
@@ -89,7 +91,81 @@ fn a_reverted_edit_is_no_longer_kept() {
     let _ = sandbox.run(&["sync"]).ok();
     assert_eq!(
         kept(),
-        json!([{ "path": "modules/own/a.nix", "reason": "blocked" }])
+        json!([{ "path": "modules/own/a.nix", "reason": "blocked", "withheld": true }])
     );
     assert_eq!(changed(), before, "nothing was written into the target");
+}
+
+#[test]
+fn an_edit_against_which_the_commit_was_withheld_is_named_until_it_is_gone() {
+    let world = World::small().with("local_edits = 'keep'").synced();
+    world.edit("modules/base.nix", "{ mine = true; }\n");
+    let untouched = world.sync(&[]).ok();
+    assert!(
+        untouched.stderr.contains("it is not as in the commit, and"),
+        "{}",
+        untouched.masked()
+    );
+    let commit = world
+        .repo
+        .write("modules/base.nix", "{ theirs = true; }\n")
+        .write("new.nix", "{ }\n")
+        .commit("second");
+    world.mask_id(&commit, "commit");
+    let first = world.sync(&[]).ok();
+    assert!(
+        first
+            .out()
+            .contains("checked; 1 file does not have the commit's version\n"),
+        "{}",
+        first.masked()
+    );
+    // A later sync says so too, although its base is that commit.
+    for output in [first, world.sync(&[]).ok()] {
+        let note = "`modules/base.nix` stays as it is: the commit's version is NOT here, because `local_edits` is \"keep\"; `hyper-sync diff modules/base.nix` shows the difference\n";
+        assert_eq!(output.stderr, note);
+    }
+    let status = world.json(&["status"]);
+    let kept = json!([{ "path": "modules/base.nix", "reason": "policy", "withheld": true }]);
+    assert_eq!(status["kept"], kept);
+    world.edit("modules/base.nix", "{ theirs = true; }\n");
+    assert_eq!(world.json(&["status"])["kept"], json!([]));
+    assert_eq!(world.sync(&[]).ok().stderr, "");
+}
+
+#[test]
+fn a_run_that_failed_is_shown_until_one_ends_well() {
+    let world = World::small().synced();
+    let last_run = || world.json(&["status"])["last_run"].clone();
+    assert_eq!(last_run()["stage"], json!(null));
+    assert_eq!(last_run()["failures"], 0);
+    assert!(!world.state().join("failed").exists());
+    for count in 1..=3 {
+        let _ = world.sync(&["--ref", "mian"]).code(2);
+        let last = last_run();
+        assert_eq!(last["stage"], "sync");
+        assert_eq!(last["exit"], 2);
+        assert_eq!(last["code"], "hyper_sync::source::unknown_ref");
+        assert_eq!(
+            last["message"],
+            format!(
+                "`mian` is neither a branch nor a tag of {}",
+                world.repo.path().display()
+            )
+        );
+        assert_eq!(last["failures"], count);
+    }
+    let status = world.run(&["status"]).ok().out();
+    let line = status.lines().find(|line| line.starts_with("FAILING"));
+    assert_eq!(
+        line.unwrap(),
+        "FAILING   sync, 3 times in a row since [date], the last one at [date] (exit code 2): `mian` is neither a branch nor a tag of [repo]"
+    );
+    // What a person looks at, or undoes, does not count; and a preview tells nothing.
+    let _ = world.run(&["rollback"]).code(1);
+    let _ = world.sync(&["--dry-run"]).ok();
+    assert_eq!(last_run()["failures"], 3);
+    let _ = world.sync(&[]).ok();
+    assert_eq!(last_run()["failures"], 0);
+    assert!(!world.state().join("failed").exists());
 }
