@@ -12,15 +12,19 @@ use crate::Error;
 use crate::exit::Exit;
 use crate::metrics::Progress;
 use crate::process::SystemRunner;
-use crate::report::{self, Report, Stdio, log_events};
+use crate::report::{self, RepeatedOptions, Report, Stdio, log_events};
 use crate::settings::{ConfigFile, Env, Overrides, ResolvedSettings, Settings};
 use crate::source::Interrupt;
+use crate::state::StateRecords;
 use crate::sync::SyncContext;
+use crate::text;
 
 mod args;
 mod completions;
 mod config;
 mod diff;
+mod failed;
+mod forget;
 mod health;
 mod history;
 mod man;
@@ -35,6 +39,7 @@ mod rollback;
 mod status;
 mod suspend;
 mod sync;
+mod targets;
 mod update;
 mod usage;
 mod validate;
@@ -69,7 +74,8 @@ pub fn main(
         report = report.without_progress();
     }
     log_events(global.verbosity());
-    let exit = match run(&cli, env, interrupt, &mut report) {
+    let is_bare = args.len() == 1;
+    let exit = match run(&cli, is_bare, env, interrupt, &mut report) {
         Ok(exit) => exit,
         Err(error) => {
             let exit = exit_of(&error, &cli);
@@ -117,8 +123,17 @@ trait CliCommand {
     fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error>;
 }
 
-fn run(cli: &Cli, env: &Env, interrupt: &Interrupt, report: &mut Report) -> Result<Exit, Error> {
+/// `is_bare`: there are no arguments.
+fn run(
+    cli: &Cli,
+    is_bare: bool,
+    env: &Env,
+    interrupt: &Interrupt,
+    report: &mut Report,
+) -> Result<Exit, Error> {
     let global = &cli.global;
+    let repeated = |given: &Overrides| RepeatedOptions::new(global.config.as_deref(), given, env);
+    report.repeat(repeated(&global.overrides()));
     let command: &dyn CliCommand = match &cli.command {
         None => &cli.update,
         Some(args::Subcommands::Sync(command)) => command,
@@ -135,12 +150,29 @@ fn run(cli: &Cli, env: &Env, interrupt: &Interrupt, report: &mut Report) -> Resu
         Some(args::Subcommands::Reboot(command)) => command,
         Some(args::Subcommands::Suspend(command)) => command,
         Some(args::Subcommands::Resume(command)) => command,
+        Some(args::Subcommands::Targets(_)) => {
+            return targets::Arguments::run(global, env, report);
+        }
+        Some(args::Subcommands::Forget(command)) => {
+            return command.run(global, env, interrupt, report);
+        }
         Some(args::Subcommands::Config(command)) => return command.run(global, env, report),
         Some(args::Subcommands::Completions(command)) => return Ok(command.run(report)),
-        Some(args::Subcommands::Man(command)) => return Ok(command.run(report)),
+        Some(args::Subcommands::Man(command)) => return command.run(report),
     };
     let overrides = command.overrides(global.overrides());
-    let settings = resolve(global, &overrides, env, report)?.settings;
+    report.repeat(repeated(&overrides));
+    let resolved = resolve(global, &overrides, env, report)?;
+    if is_bare && usage::is_stranger(&resolved) {
+        report.note(&usage::first_help());
+        return Ok(Exit::Usage);
+    }
+    let target = resolved.entries.iter().find(|entry| entry.name == "target");
+    if let Some(target) = target {
+        let (path, origin) = (text::path(&resolved.settings.target), &target.origin);
+        report.detail(&format!("the target is `{path}` ({origin})"));
+    }
+    let settings = resolved.settings;
     let mut run = Run {
         env,
         interrupt,
@@ -150,6 +182,7 @@ fn run(cli: &Cli, env: &Env, interrupt: &Interrupt, report: &mut Report) -> Resu
     let ended = command.run(&settings, &mut run);
     if command.may_change() {
         overdue::remember(&ended, &settings, &mut run);
+        failed::remember(&ended, &settings, &mut run);
         metrics::write(&ended, &settings, &mut run);
     }
     ended
@@ -163,7 +196,7 @@ fn resolve(
     report: &mut Report,
 ) -> Result<ResolvedSettings, Error> {
     let file = ConfigFile::find(global.config.as_deref(), env)?;
-    let resolved = Settings::resolve(overrides, env, file.as_ref())?;
+    let resolved = Settings::resolve_with(overrides, env, file.as_ref(), &StateRecords)?;
     for name in &resolved.unknown_variables {
         report.warning(&format!("`{name}` is set, but is not a setting"));
     }
@@ -180,7 +213,9 @@ fn exit_of(error: &Error, cli: &Cli) -> Exit {
 
 fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
     let mut command = Cli::command();
-    let matches = command.try_get_matches_from_mut(args)?;
+    let matches = command
+        .try_get_matches_from_mut(args)
+        .map_err(|error| usage::advised(error, args))?;
     // Without this, `hyper-sync --ref x sync` would sync another ref than the one given.
     if let Some((name, _)) = matches.subcommand() {
         let update = update::Arguments::augment_args(clap::Command::new("update"));

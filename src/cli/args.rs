@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 
 use super::{
-    completions, config, diff, health, history, man, overdue, reboot, rebuild, restore, revert,
-    rollback, status, suspend, sync, update, validate,
+    completions, config, diff, forget, health, history, man, overdue, reboot, rebuild, restore,
+    revert, rollback, status, suspend, sync, targets, update, validate,
 };
 use crate::report::{Color, OutputFormat, Verbosity};
 use crate::settings::Overrides;
@@ -53,6 +53,8 @@ pub(super) enum Subcommands {
     Rollback(rollback::Arguments),
     Restore(restore::Arguments),
     Rebuild(rebuild::Arguments),
+    Targets(targets::Arguments),
+    Forget(forget::Arguments),
     Suspend(suspend::Arguments),
     Resume(suspend::ResumeArguments),
     #[command(hide = true)]
@@ -78,9 +80,10 @@ pub(super) struct Global {
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) config: Option<PathBuf>,
     /// Repository: `owner/name` on GitHub, `https://…`, `ssh://…`, `user@host:path`, `file://…` or a path
-    #[arg(long, global = true, value_name = "REPO")]
+    /// [default: the one the target follows]
+    #[arg(long, global = true, value_name = "REPO", value_hint = ValueHint::Other)]
     pub(super) repo: Option<OsString>,
-    /// Directory to keep equal to a commit [default: /etc/hypervisor/src]
+    /// Directory to keep equal to a commit [default: the one this is run in, or the only one known]
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(super) target: Option<OsString>,
     /// Directory for downloaded objects, undo copies and the journal
@@ -150,22 +153,38 @@ impl Global {
     }
 }
 
+/// What to try first, each with what it does.
+pub(super) const EXAMPLES: &[(&str, &str)] = &[
+    ("hyper-sync --check-only", "Does anything wait?"),
+    ("hyper-sync --ref develop", "Update to a branch"),
+    (
+        "hyper-sync --ref v2.1 --skip-rebuild",
+        "Bring the files, rebuild later",
+    ),
+    (
+        "hyper-sync sync --dry-run",
+        "List every file that would change",
+    ),
+    (
+        "hyper-sync validate --fix",
+        "Check the installation and repair it",
+    ),
+];
+
 fn after_long_help() -> String {
     use std::fmt::Write as _;
 
-    let mut text = String::from(
-        "Examples:\n  \
-         hyper-sync --check-only                 Does anything wait?\n  \
-         hyper-sync --ref develop                Update to a branch\n  \
-         hyper-sync --ref v2.1 --skip-rebuild    Bring the files, rebuild later\n  \
-         hyper-sync sync --dry-run               List every file that would change\n  \
-         hyper-sync validate --fix               Check the installation and repair it\n\n\
-         What an option sets can also be set by a variable (`HYPER_SYNC_REF`) or in the configuration file (`ref`); \
+    let mut text = String::from("Examples:\n");
+    for (line, what) in EXAMPLES {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {line:<38}  {what}");
+    }
+    text.push_str(
+        "\nWhat an option sets can also be set by a variable (`HYPER_SYNC_REF`) or in the configuration file (`ref`); \
          `hyper-sync config show` lists all settings, with where each value comes from.\n\n\
          Exit codes:",
     );
     for (exit, meaning) in crate::exit::Exit::TABLE {
-        // Writing to a string cannot fail.
         let _ = write!(text, "\n  {:>3}  {meaning}", exit.code());
     }
     text

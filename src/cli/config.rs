@@ -74,6 +74,9 @@ fn show(resolved: &ResolvedSettings, env: &Env, report: &mut Report) {
 
 /// A description of where the token is read from; never the token itself.
 fn token(settings: &Settings, env: &Env) -> String {
+    if settings.repo.is_none() {
+        return "none is used, no repository is set".to_owned();
+    }
     let Some(search) = TokenSearch::of(settings, env) else {
         return "none is used, the repository is not read over HTTP".to_owned();
     };

@@ -12,13 +12,13 @@ use crate::Error;
 use crate::exit::Exit;
 use crate::git::id::ObjectKind;
 use crate::git::{File, FileMode, RelPath};
-use crate::plan::{self, Conflict, Operation};
+use crate::plan::{self, Conflict, MassDelete, Operation};
 use crate::report::OutputFormat;
 use crate::report::diff::{Audience, Side, unified};
 use crate::scan::{Local, Scanner};
 use crate::settings::{LocalEdits, Settings};
 use crate::state::Index;
-use crate::sync::{Options, Session, SyncMode, never_ours};
+use crate::sync::{Options, Session, StateNote, SyncMode, never_ours};
 
 /// Show local edits as a diff, or what a sync would change
 ///
@@ -30,7 +30,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     remote: bool,
     /// Only these paths in the target, and what is below them
-    #[arg(value_name = "PATH", value_parser = place::parse, value_hint = ValueHint::AnyPath)]
+    #[arg(value_name = "PATH", value_parser = place::parse, value_hint = ValueHint::Other)]
     paths: Vec<TargetPath>,
 }
 
@@ -57,8 +57,8 @@ impl CliCommand for Arguments {
             None
         };
         let session = run.watched(settings, |context| Session::begin(context, Duration::ZERO))?;
-        if session.index().is_none() && wanted.is_none() {
-            status::warn_of_other_owner(settings, run);
+        if wanted.is_none() {
+            status::warn_of_other_owner(session.index().is_some(), settings, run);
         }
         let scanner = session.scanner(false);
         let is_json = run.report.format() == OutputFormat::Json;
@@ -178,11 +178,40 @@ fn differences(
     Ok((found, changing))
 }
 
+/// Warns if a sync would be refused, or would leave the target where a rollback led.
+///
+/// That costs a second look at the repository: what is refused comes before what would change.
+fn warn_of_refusal(settings: &Settings, run: &mut Run<'_>) -> Result<(), Error> {
+    let options = Options {
+        allow_rewind: false,
+        allow_other_repo: false,
+        mass_delete: MassDelete::Refuse,
+        resume: false,
+        ..Options::unguarded(SyncMode::Check)
+    };
+    match sync::sync(&options, settings, run) {
+        Ok(outcome) => {
+            let held = |note: &StateNote| matches!(note, StateNote::Held(_));
+            if outcome.notes.iter().any(held) {
+                run.report.warning("a sync would leave the target as it is: the commit is held after a rollback; `hyper-sync sync --resume` takes it");
+            }
+        }
+        // Reported below, path by path.
+        Err(Error::Plan(plan::Error::Conflicts { .. })) => {}
+        Err(error @ (Error::Sync(_) | Error::Plan(_))) => {
+            run.report.warning(&format!("a sync would stop: {error}"));
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
 /// The file that a sync would leave at each path that it would change, including paths where local edits would stop it.
 fn after_sync(
     settings: &Settings,
     run: &mut Run<'_>,
 ) -> Result<BTreeMap<RelPath, Option<File>>, Error> {
+    warn_of_refusal(settings, run)?;
     let options = Options::unguarded(SyncMode::DryRun);
     let (outcome, stopped_by) = match sync::sync(&options, settings, run) {
         Err(Error::Plan(plan::Error::Conflicts { conflicts })) => {

@@ -52,9 +52,7 @@ impl CliCommand for Arguments {
                 .warning(&format!("the record of update {id} is damaged"));
         }
         let updates: Vec<HistoryEntry<'_>> = kept.iter().map(update).collect();
-        if updates.is_empty() {
-            super::status::warn_of_other_owner(settings, run);
-        }
+        super::status::warn_of_other_owner(!updates.is_empty(), settings, run);
         let all = run.report.verbosity() == Verbosity::Verbose;
         match run.report.format() {
             OutputFormat::Json => run.report.json(&updates),

@@ -19,7 +19,7 @@ pub(super) struct Arguments {
         value_name = "PATH",
         required = true,
         value_parser = place::parse,
-        value_hint = ValueHint::AnyPath
+        value_hint = ValueHint::Other
     )]
     paths: Vec<TargetPath>,
 }
@@ -32,6 +32,7 @@ impl CliCommand for Arguments {
     fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
         let paths = place::resolve(&self.paths, &settings.target)?;
         let options = Options::unguarded(SyncMode::Apply);
+        super::status::warn_of_other_owner(true, settings, run);
         let Restored {
             paths,
             displaced,
@@ -41,6 +42,10 @@ impl CliCommand for Arguments {
         for note in &notes {
             run.report.warning(&render::about(note));
         }
+        let notices = notes.iter().map(render::about);
+        let notices: Vec<String> = notices
+            .map(|notice| run.report.with_options(&notice).into_owned())
+            .collect();
         render::late(run.report, &applied);
         match run.report.format() {
             OutputFormat::Json => run.report.json(&serde_json::json!({
@@ -49,7 +54,7 @@ impl CliCommand for Arguments {
                 "late_edits": applied.late.iter().map(|late| &late.path).collect::<Vec<_>>(),
                 "transaction": applied.id.map(|id| id.to_string()),
                 "written": applied.written,
-                "notices": notes.iter().map(render::about).collect::<Vec<_>>(),
+                "notices": notices,
             })),
             OutputFormat::Human => {
                 let is_late = |path: &RelPath| applied.late.iter().any(|late| late.path == *path);

@@ -1,10 +1,11 @@
 //! `hyper-sync rollback`: an earlier commit, from what past updates replaced.
 
-use clap::Args;
 use clap::builder::PossibleValuesParser;
+use clap::{Args, ValueHint};
 
 use super::{CliCommand, Run};
 use crate::Error;
+use crate::apply::TxId;
 use crate::apply::undo::Back;
 use crate::exit::Exit;
 use crate::report::{OutputFormat, sync as render};
@@ -18,10 +19,11 @@ use crate::sync::{self, Options, SyncMode};
 /// rollback is an update itself: a second one undoes it, and to go further back, name the commit.
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// How many updates back, or the commit to go back to (the beginning of its id is enough)
-    #[arg(value_name = "N|COMMIT", default_value = "1", value_parser = parse_back)]
+    /// How many commits back; or the commit to go back to (the beginning of its id is enough); or the number of an update
+    /// in `hyper-sync history`, to what was there before it
+    #[arg(value_name = "N|COMMIT|UPDATE", default_value = "1", value_parser = parse_back, value_hint = ValueHint::Other)]
     back: Back,
-    /// List every file that would be written or deleted; write nothing
+    /// List every file that would be written or deleted; the target stays as it is
     #[arg(long)]
     dry_run: bool,
     /// What happens to files edited since the last sync [setting: `local_edits`]
@@ -29,15 +31,16 @@ pub(super) struct Arguments {
     local_edits: Option<String>,
 }
 
-/// A small number counts updates; anything longer is the beginning of a commit id.
+/// A small number counts commits; six digits are the number of an update; anything else is the beginning of a commit id.
 fn parse_back(text: &str) -> Result<Back, String> {
     match text.parse() {
         Ok(0) => Err("0 updates back is where it is".to_owned()),
         Ok(count) if text.len() < 4 => Ok(Back::Updates(count)),
+        Ok(number) if text.len() == 6 => Ok(Back::Before(TxId(number), text.to_owned())),
         _ if text.len() >= 4 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
             Ok(Back::Commit(text.to_ascii_lowercase()))
         }
-        _ => Err("it is neither a number of updates nor the beginning of a commit id".to_owned()),
+        _ => Err("it is neither a number of commits, nor that of an update, nor the beginning of a commit id".to_owned()),
     }
 }
 
@@ -56,11 +59,15 @@ impl CliCommand for Arguments {
         } else {
             SyncMode::Apply
         });
+        super::status::warn_of_other_owner(true, settings, run);
         let outcome = run.watched(settings, |context| {
             sync::rollback(context, &options, &self.back)
         })?;
         match run.report.format() {
-            OutputFormat::Json => run.report.json(&render::Document::from(&outcome)),
+            OutputFormat::Json => {
+                let document = render::Document::new(&outcome, run.report);
+                run.report.json(&document);
+            }
             OutputFormat::Human => {
                 render::human(run.report, &outcome);
                 if let Some(left) = outcome

@@ -23,7 +23,7 @@ use crate::report::OutputFormat;
 use crate::report::sync::because;
 use crate::scan::{Belief, Local, Scanner};
 use crate::settings::Settings;
-use crate::state::{Found, Index, StateDir, Suspended, SyncState, Unreached};
+use crate::state::{FailedRuns, Found, Index, StateDir, Suspended, SyncState, Unreached};
 use crate::sync::Hold;
 use crate::text;
 
@@ -43,7 +43,7 @@ struct Document {
     proven: Option<bool>,
     #[serde(rename = "ref")]
     reference: Option<String>,
-    last_run: Option<String>,
+    last_run: LastRun,
     last_sync: Option<SyncState>,
     /// `None` where the target cannot be read.
     local_edits: Option<Vec<Edit>>,
@@ -69,6 +69,48 @@ struct Document {
     active: bool,
 }
 
+/// The last run, and how it failed if the last sync or rebuild did.
+#[derive(Default, Serialize)]
+struct LastRun {
+    at: Option<Timestamp>,
+    /// The stage that failed last; `None`: the last sync and the last rebuild ended well, and so are the others.
+    stage: Option<&'static str>,
+    exit: Option<u8>,
+    code: Option<String>,
+    message: Option<String>,
+    /// How many runs in a row have failed in that stage.
+    failures: u32,
+    #[serde(skip)]
+    failed: FailedRuns,
+}
+
+impl LastRun {
+    fn load(state: &StateDir) -> Result<Self, Error> {
+        let failed = FailedRuns::load(state)?;
+        let both = [("sync", &failed.sync), ("rebuild", &failed.rebuild)];
+        let both = both.into_iter();
+        let newest = both
+            .filter_map(|(name, failure)| Some((name, failure.as_ref()?)))
+            .max_by_key(|(_, failure)| failure.last);
+        let last = Self {
+            at: RunLock::last(state),
+            ..Self::default()
+        };
+        let last = match newest {
+            None => last,
+            Some((name, failure)) => Self {
+                stage: Some(name),
+                exit: Some(failure.exit),
+                code: failure.code.clone(),
+                message: Some(failure.message.clone()),
+                failures: failure.count,
+                ..last
+            },
+        };
+        Ok(Self { failed, ..last })
+    }
+}
+
 /// A managed file that is not as it was written last.
 #[derive(Serialize)]
 pub(super) struct Edit {
@@ -84,9 +126,7 @@ impl CliCommand for Arguments {
     /// Takes no lock and writes nothing, so it works while a sync runs.
     fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
         let document = inspect(settings, run)?;
-        if document.commit.is_none() {
-            warn_of_other_owner(settings, run);
-        }
+        warn_of_other_owner(document.commit.is_some(), settings, run);
         match run.report.format() {
             OutputFormat::Json => run.report.json(&document),
             // The requested data: printed with `--quiet` too.
@@ -96,8 +136,13 @@ impl CliCommand for Arguments {
     }
 }
 
-/// Warns that the state of a target with another owner is kept in another directory, so nothing is known here.
-pub(super) fn warn_of_other_owner(settings: &Settings, run: &mut Run<'_>) {
+/// Warns that another user owns the target and may have synced it: that state is in another directory.
+///
+/// `is_known`: this user has synced it too. Then it goes without saying for root, who updates what belongs to others.
+pub(super) fn warn_of_other_owner(is_known: bool, settings: &Settings, run: &mut Run<'_>) {
+    if is_known && run.env.is_root() {
+        return;
+    }
     let owner = Directory::open_following(&settings.target, Faults::default())
         .and_then(|directory| directory.own_stat());
     // The owner of a target that cannot be inspected is not known.
@@ -110,8 +155,13 @@ pub(super) fn warn_of_other_owner(settings: &Settings, run: &mut Run<'_>) {
             format!("the user with id {uid}")
         };
         run.report.warning(&format!(
-            "`{}` belongs to {owner}; what {owner} has synced is known to {owner} only",
-            text::path(&settings.target)
+            "`{}` belongs to {owner}; what {owner} has synced is known to {owner} only{}",
+            text::path(&settings.target),
+            if uid == 0 {
+                ": run this with `sudo`"
+            } else {
+                ""
+            }
         ));
     }
 }
@@ -122,7 +172,7 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
         commit: None,
         proven: None,
         reference: None,
-        last_run: None,
+        last_run: LastRun::default(),
         last_sync: None,
         local_edits: Some(Vec::new()),
         kept: Vec::new(),
@@ -145,7 +195,7 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
     let Some(state) = StateDir::find(&settings.state_dir, &settings.target)? else {
         return Ok(document);
     };
-    document.last_run = RunLock::last(&state).map(|time| time.to_string());
+    document.last_run = LastRun::load(&state)?;
     document.active = RunLock::is_held(&state)?;
     document.unfinished = crate::apply::is_active(&state)?;
     document.last_sync = SyncState::load(&state)?;
@@ -155,8 +205,10 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
         let commit = objects::commit(state.path(), index.point.commit, limit);
         document.proven = Some(commit.is_some_and(|commit| commit.tree == index.point.tree));
         document.reference = Some(index.point.reference.clone());
-        let scanned = edits(settings, &index)
-            .and_then(|edits| Ok((edits, kept(settings, &index, document.last_sync.as_ref())?)));
+        let scanned = edits(settings, &index).and_then(|edits| {
+            let kept = kept(settings, &index, document.last_sync.as_ref(), &edits)?;
+            Ok((edits, kept))
+        });
         match scanned {
             Ok((edits, kept)) => {
                 document.local_edits = Some(edits);
@@ -218,13 +270,21 @@ pub(super) fn edits(settings: &Settings, index: &Index) -> Result<Vec<Edit>, Err
     Ok(edits.collect())
 }
 
-/// Files that the commit has and that were never managed: they existed before, and the last sync kept them.
-fn kept(settings: &Settings, index: &Index, last: Option<&SyncState>) -> Result<Vec<Kept>, Error> {
+/// Files that the last sync has kept: those that were never managed and are still there, and edits against which a change
+/// of the commit is withheld.
+fn kept(
+    settings: &Settings,
+    index: &Index,
+    last: Option<&SyncState>,
+    edits: &[Edit],
+) -> Result<Vec<Kept>, Error> {
     let target = Target::open_or_absent(&settings.target)?;
     let mut kept = Vec::new();
     for known in last.into_iter().flat_map(|last| &last.kept) {
         let is_there = known.reason == SkipReason::Blocked || target.stat(&known.path)?.is_some();
-        if is_there && !index.entries.contains_key(&known.path) {
+        let is_edited = || edits.iter().any(|edit| edit.path == known.path);
+        let is_managed = index.entries.contains_key(&known.path);
+        if is_there && (!is_managed || (known.withheld && is_edited())) {
             kept.push(known.clone());
         }
     }
@@ -301,8 +361,21 @@ impl OutputLines {
 
     /// When it was last run, and whether it runs now.
     fn runs(&mut self, document: &Document) {
-        if let Some(time) = &document.last_run {
+        if let Some(time) = &document.last_run.at {
             self.add("last run", time);
+        }
+        let failed = &document.last_run.failed;
+        for (stage, failure) in [("sync", &failed.sync), ("rebuild", &failed.rebuild)] {
+            let Some(failure) = failure else { continue };
+            let runs = match failure.count {
+                1 => "once".to_owned(),
+                count => format!("{count} times in a row since {:.0}", failure.since),
+            };
+            let (last, exit, message) = (failure.last, failure.exit, &failure.message);
+            self.add(
+                "FAILING",
+                format!("{stage}, {runs}, the last one at {last:.0} (exit code {exit}): {message}"),
+            );
         }
         if let Some(record) = &document.unreached {
             let (since, count, cause) = (record.since, record.count, &record.cause);
@@ -437,8 +510,8 @@ impl OutputLines {
         for notice in last.flat_map(|last| &last.notices) {
             self.add("notice", notice);
         }
-        for Kept { path, reason } in &document.kept {
-            self.add("kept", format!("{path}: {}", because(*reason)));
+        for kept in &document.kept {
+            self.add("kept", format!("{}: {}", kept.path, because(kept)));
         }
         match document.local_edits.as_deref() {
             None => self.add("edits", "unknown: the target cannot be read"),

@@ -155,7 +155,7 @@ impl CliCommand for Arguments {
     }
 
     fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
-        status::warn_of_other_owner(settings, run);
+        status::warn_of_other_owner(false, settings, run);
         let state = StateDir::open(&settings.state_dir)?;
         state.refuse_other(&settings.target)?;
         let since = state::now();
@@ -208,7 +208,7 @@ impl CliCommand for ResumeArguments {
     }
 
     fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
-        status::warn_of_other_owner(settings, run);
+        status::warn_of_other_owner(false, settings, run);
         let state = StateDir::find(&settings.state_dir, &settings.target)?;
         let now = Timestamp::now();
         let (mut ended, mut held, mut active) = (None, Vec::new(), false);

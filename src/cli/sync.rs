@@ -1,9 +1,10 @@
 //! `hyper-sync sync`.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
-use clap::{ArgGroup, Args};
+use clap::{ArgGroup, Args, ValueHint};
 
 use super::suspend::{self, Starter};
 use super::{CliCommand, Run, rebuild};
@@ -12,7 +13,7 @@ use crate::exit::Exit;
 use crate::metrics::Stage;
 use crate::plan::MassDelete;
 use crate::report::{OutputFormat, sync as render};
-use crate::settings::{LocalEdits, Overrides, Settings, Transport};
+use crate::settings::{self, LocalEdits, Overrides, Settings, Transport};
 use crate::sync::{self, Options, Outcome, SyncMode};
 
 /// Bring the target to a commit, without rebuilding
@@ -25,7 +26,7 @@ pub(super) struct Arguments {
     /// The sync.
     #[command(flatten)]
     remote: Remote,
-    /// List every file that would be written or deleted; write nothing
+    /// List every file that would be written or deleted; the target stays as it is
     #[arg(long, group = "preview")]
     dry_run: bool,
     /// Compare local files by size and time instead of hashing them (faster)
@@ -44,9 +45,9 @@ pub(super) struct Arguments {
 #[command(group = ArgGroup::new("preview").multiple(true))]
 pub(super) struct Remote {
     /// Branch, tag or commit to bring the target to [default: main]
-    #[arg(long = "ref", value_name = "BRANCH|TAG|COMMIT")]
+    #[arg(long = "ref", value_name = "BRANCH|TAG|COMMIT", value_hint = ValueHint::Other)]
     reference: Option<OsString>,
-    /// Only say whether changes wait, and how many; no file is downloaded or written
+    /// Only say whether changes wait, and how many; no file of the commit is downloaded, the target stays as it is
     #[arg(long, group = "preview")]
     pub(super) check_only: bool,
     /// With `--check-only`: exit with 20 when changes wait
@@ -68,20 +69,25 @@ pub(super) struct Remote {
     /// Follow a branch that was moved back or rewritten
     #[arg(long)]
     allow_rewind: bool,
+    /// Follow another repository than before from now on; its files replace those of the one before
+    #[arg(long)]
+    allow_other_repo: bool,
     /// Let the update delete most of the files that are managed
     #[arg(long)]
     allow_mass_delete: bool,
     /// Take the commit that was rolled back from again
     #[arg(long)]
     resume: bool,
-    /// Wait this long for another run to end, instead of giving up at once
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        default_value_t = 0,
-        hide_default_value = true
-    )]
-    wait: u64,
+    /// Wait this long for another run to end, instead of giving up at once: seconds, or a time such as `15m`
+    #[arg(long, value_name = "TIME", value_parser = parse_wait, value_hint = ValueHint::Other)]
+    wait: Option<Duration>,
+}
+
+fn parse_wait(text: &str) -> Result<Duration, String> {
+    match text {
+        "0" => Ok(Duration::ZERO),
+        text => settings::duration(text).map_err(|problem| format!("it {problem}")),
+    }
 }
 
 impl Remote {
@@ -121,7 +127,10 @@ impl CliCommand for Arguments {
         }
         match run.report.format() {
             OutputFormat::Human => render::human(run.report, &outcome),
-            OutputFormat::Json => run.report.json(&render::Document::from(&outcome)),
+            OutputFormat::Json => {
+                let document = render::Document::new(&outcome, run.report);
+                run.report.json(&document);
+            }
         }
         Ok(exit(&self.remote, &outcome))
     }
@@ -138,6 +147,7 @@ pub(super) fn options(remote: &Remote) -> Options {
         force_full: remote.force_full,
         skip_validation: false,
         allow_rewind: remote.allow_rewind,
+        allow_other_repo: remote.allow_other_repo,
         resume: remote.resume,
         // A person wants to see it.
         retry: true,
@@ -146,7 +156,7 @@ pub(super) fn options(remote: &Remote) -> Options {
         } else {
             MassDelete::Refuse
         },
-        wait: std::time::Duration::from_secs(remote.wait),
+        wait: remote.wait.unwrap_or_default(),
     }
 }
 

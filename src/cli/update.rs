@@ -82,6 +82,12 @@ impl CliCommand for Arguments {
         if applies && !rebuilds && !self.sandboxed {
             rebuild::refresh_lock(settings, run)?;
         }
+        if let Some(checked) = &checked {
+            run.report.done(&serde_json::json!({
+                "validate": checked,
+                "sync": render::Document::new(&outcome, run.report),
+            }));
+        }
         let rebuilt = if let Some(state) = state.filter(|_| exit == Exit::Done) {
             run.progress.begin(Stage::Rebuild);
             validate::before_rebuild(settings, run)?;
@@ -92,7 +98,7 @@ impl CliCommand for Arguments {
         if run.report.format() == OutputFormat::Json {
             let document = Document {
                 validate: checked,
-                sync: (&outcome).into(),
+                sync: render::Document::new(&outcome, run.report),
                 rebuild: rebuilt,
             };
             run.report.json(&document);

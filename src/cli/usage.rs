@@ -1,13 +1,17 @@
 //! Usage errors, `--help` and `--version`.
 
 use std::ffi::OsString;
+use std::path::Path;
 
-use clap::error::ErrorKind;
+use clap::CommandFactory as _;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use super::args::Cli;
 use crate::error::UsageError;
 use crate::exit::Exit;
+use crate::fs::{Directory, Faults};
 use crate::report::{Color, OutputFormat, Report, Stdio, Verbosity};
-use crate::settings::Env;
+use crate::settings::{Env, HYPER_NIXOS_TARGET, Origin, ResolvedSettings};
 use crate::text;
 
 impl From<&clap::Error> for UsageError {
@@ -23,6 +27,53 @@ impl From<&clap::Error> for UsageError {
         Self { message }
     }
 }
+
+/// Whether nothing says what to do here: no setting is given, no target is known, and this machine is not a Hyper-NixOS.
+pub(super) fn is_stranger(resolved: &ResolvedSettings) -> bool {
+    let mut entries = resolved.entries.iter();
+    entries.all(|entry| entry.origin == Origin::Default)
+        && Directory::open_following(Path::new(HYPER_NIXOS_TARGET), Faults::default()).is_err()
+}
+
+/// What a run without arguments prints then.
+pub(super) fn first_help() -> String {
+    let mut command = Cli::command().after_help(
+        "Nothing was done: no repository is set, and no target is known here. To begin, see what is there already, and\n\
+         then sync, with your own repository and directory:\n\n  \
+         hyper-sync sync --repo owner/name --target /etc/nixos --dry-run\n  \
+         hyper-sync sync --repo owner/name --target /etc/nixos",
+    );
+    command.render_help().to_string()
+}
+
+/// The error with advice that helps: the name that is nearest to a misspelt command of `help`, and no advice to give an
+/// option to `rollback` as a value, because no commit is called so.
+pub(super) fn advised(mut error: clap::Error, args: &[OsString]) -> clap::Error {
+    let words: Vec<&str> = args
+        .iter()
+        .skip(1)
+        .filter_map(|word| word.to_str())
+        .collect();
+    if error.kind() == ErrorKind::UnknownArgument && words.contains(&"rollback") {
+        error.remove(ContextKind::Suggested);
+    }
+    if let (ErrorKind::InvalidSubcommand, ["help", given]) = (error.kind(), words.as_slice()) {
+        let command = Cli::command();
+        let names = command
+            .get_subcommands()
+            .filter(|known| !known.is_hide_set());
+        let names = names.map(|known| (strsim::jaro(known.get_name(), given), known.get_name()));
+        let near = names.filter(|(nearness, _)| *nearness > NEAR);
+        if let Some((_, name)) = near.max_by(|(one, _), (other, _)| one.total_cmp(other)) {
+            let names = ContextValue::Strings(vec![name.to_owned()]);
+            error.insert(ContextKind::SuggestedSubcommand, names);
+        }
+    }
+    error
+}
+
+/// How alike a name must be to be suggested, as clap has it.
+const NEAR: f64 = 0.7;
 
 /// The output format that invalid arguments request, as far as that can be detected.
 pub(super) fn format(args: &[OsString]) -> OutputFormat {

@@ -45,8 +45,10 @@ impl Observer for ProgressView<'_> {
         let text = match step {
             Step::Resolve => "asking the remote for the commit",
             Step::Obtain => "downloading and verifying",
+            Step::Prove => "verifying what is here",
             Step::Compare => "comparing with the target",
             Step::Build => "building the system of the commit",
+            Step::Prepare => "preparing the update",
             Step::Apply => "writing the target",
         };
         match &self.bar {

@@ -31,6 +31,60 @@ pub enum SyncError {
         /// The commit the branch is at.
         to: CommitId,
     },
+    /// Another repository than the target follows.
+    #[error("`{}` follows {followed}, not {}", text::path(.target), text::words(.given))]
+    #[diagnostic(
+        code(hyper_sync::sync::other_repo),
+        help(
+            "remove `repo` (`--repo`) to stay with {followed}; `--allow-other-repo` replaces its files by those of the other repository, which is followed from then on; nothing was written"
+        )
+    )]
+    OtherRepo {
+        /// The target.
+        target: std::path::PathBuf,
+        /// The repository that it follows.
+        followed: String,
+        /// The one of this run.
+        given: String,
+    },
+    /// The directory is in another target, which manages files there.
+    #[error("`{}` is in the target `{}`, which has files there", text::path(.target), text::path(.outer))]
+    #[diagnostic(
+        code(hyper_sync::sync::nested_target),
+        help(
+            "two targets would undo each other: choose a directory outside, or one that the other target's commit does not have; nothing was written"
+        )
+    )]
+    NestedTarget {
+        /// The directory.
+        target: std::path::PathBuf,
+        /// The target that it is in.
+        outer: std::path::PathBuf,
+    },
+    /// A target that no state directory is about.
+    #[error("no state of a target `{}` is known to this user", text::path(.target))]
+    #[diagnostic(
+        code(hyper_sync::sync::unknown_target),
+        help("`hyper-sync targets` lists those that are known; nothing was written")
+    )]
+    UnknownTarget {
+        /// The target.
+        target: std::path::PathBuf,
+    },
+    /// What is to be removed has the only copies of local edits.
+    #[error("the state of `{}` has the only copies of local edits: {}", text::path(.target), text::list(.kept))]
+    #[diagnostic(
+        code(hyper_sync::sync::edits_kept),
+        help(
+            "`hyper-sync history` lists them and `hyper-sync restore` puts them back; late edits are in the directories named here; `--discard-edits` removes them with the rest; nothing was written"
+        )
+    )]
+    EditsKept {
+        /// The target.
+        target: std::path::PathBuf,
+        /// Where they are.
+        kept: Vec<String>,
+    },
     /// A new system runs that has not passed its health checks, and the run that checked them has died.
     #[error("the system{} is on trial, and the run that checked it has died", .commit.map(|commit| format!(" of {}", commit.short())).unwrap_or_default())]
     #[diagnostic(
@@ -159,7 +213,10 @@ impl SyncError {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Rewind { .. }
+            Self::OtherRepo { .. }
+            | Self::NestedTarget { .. }
+            | Self::EditsKept { .. }
+            | Self::Rewind { .. }
             | Self::MovedTag { .. }
             | Self::RefKind { .. }
             | Self::InTheWay { .. } => Exit::Conflict,
@@ -168,7 +225,7 @@ impl SyncError {
             | Self::NoSuchUpdate(_)
             | Self::NoSuchEdit { .. } => Exit::Failure,
             Self::OnTrial { .. } => Exit::Busy,
-            Self::Outside { .. } => Exit::Usage,
+            Self::Outside { .. } | Self::UnknownTarget { .. } => Exit::Usage,
             Self::Overdue(record) if record.rate_limited => Exit::RateLimited,
             Self::Overdue(_) => Exit::Network,
         }
@@ -198,10 +255,15 @@ fn no_such(back: &Back) -> String {
     match back {
         Back::Updates(1) => "no update is kept that led here from another commit".to_owned(),
         Back::Updates(count) => {
-            format!("fewer than {count} updates are kept that led from one commit to another")
+            format!("the updates that are kept lead back to fewer than {count} other commits")
         }
         Back::Commit(begin) => {
-            format!("no update that is kept leads back to a commit `{begin}`")
+            format!("neither an update that is kept nor the object store has a commit `{begin}`")
+        }
+        Back::Before(id, _) => {
+            format!(
+                "no update {id} is kept that something was before, nor a commit whose id begins so"
+            )
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The machine: Nix, programs, virtualisation, network, services, disks.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -128,14 +129,50 @@ pub(super) fn network(probe: &Probe<'_>, findings: &mut Findings) {
                 || v6.as_deref().is_some_and(has_default_v6);
             if has_default {
                 findings.pass("there is a default route");
-            } else {
-                findings.fault(
-                    "there is no default route",
-                    "without it the repository is not reached; `ip route` shows what there is",
-                );
+                return;
+            }
+            match unreached(probe) {
+                None => findings.pass("there is no default route, and the repository needs none"),
+                Some(why) => findings.fault(
+                    format!("there is no default route, and {why}"),
+                    "`ip route` shows what there is",
+                ),
             }
         }
     }
+}
+
+/// Why the host of the repository is not reached without a default route; `None` if it is, or need not be.
+fn unreached(probe: &Probe<'_>) -> Option<String> {
+    let settings = probe.settings();
+    let repo = settings.repo.as_ref()?;
+    let proxies = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+    let has_proxy = proxies.iter().any(|name| probe.env().get(name).is_some());
+    if matches!(repo, Repo::Local(_)) || has_proxy {
+        return None;
+    }
+    let place = repo.identity(settings.api_url.as_deref());
+    let host = place.split('/').next().unwrap_or_default();
+    // Any port: only the route is asked for, and nothing is sent.
+    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+    let Ok(addresses) = (host, 443).to_socket_addrs() else {
+        return Some(format!(
+            "the address of `{}` is not found",
+            text::name(host)
+        ));
+    };
+    let is_routed = |address: SocketAddr| {
+        let any: IpAddr = if address.is_ipv4() {
+            Ipv4Addr::UNSPECIFIED.into()
+        } else {
+            Ipv6Addr::UNSPECIFIED.into()
+        };
+        UdpSocket::bind((any, 0))
+            .and_then(|socket| socket.connect(address))
+            .is_ok()
+    };
+    let is_reached = { addresses }.any(is_routed);
+    (!is_reached).then(|| format!("no other route leads to `{}`", text::name(host)))
 }
 
 /// `/proc/net/route`: a header line, then interface, destination, gateway, flags, …, the numbers hexadecimal.
@@ -313,9 +350,9 @@ pub(super) fn tools(probe: &Probe<'_>, findings: &mut Findings) {
     rebuild(probe, findings);
     let mut needed = Vec::new();
     match settings.repo {
-        Repo::Ssh(_) => needed.push(("ssh", "the repository is reached through it")),
-        Repo::Local(_) => needed.push(("git", "the repository is read through it")),
-        Repo::GitHub { .. } | Repo::Http(_) => {}
+        Some(Repo::Ssh(_)) => needed.push(("ssh", "the repository is reached through it")),
+        Some(Repo::Local(_)) => needed.push(("git", "the repository is read through it")),
+        Some(Repo::GitHub { .. } | Repo::Http(_)) | None => {}
     }
     if let Some(path) = &settings.trust.signers {
         let path = probe.system.real(path);

@@ -17,7 +17,7 @@ fn of_the_update() {
 
 #[test]
 fn of_the_update_in_short() {
-    insta::assert_snapshot!(help(&["-h"]), @r#"
+    insta::assert_snapshot!(help(&["-h"]), @"
     Keep a NixOS configuration equal to a commit of a git repository, and rebuild from it
 
     Usage: hyper-sync [OPTIONS] [COMMAND]
@@ -33,6 +33,8 @@ fn of_the_update_in_short() {
       rollback     Bring the target back to an earlier commit, without the network
       restore      Put local edits back that an update has replaced
       rebuild      Rebuild the system from the target as it is
+      targets      List the targets that this user has synced
+      forget       Remove what is known of a target: downloaded objects, history, replaced edits
       suspend      Let the timer and the units of this machine do nothing for a while
       resume       Let the timer and the units work again after `hyper-sync suspend`
       config       Show or check the settings
@@ -45,8 +47,8 @@ fn of_the_update_in_short() {
 
     Update options:
           --ref <BRANCH|TAG|COMMIT>  Branch, tag or commit to bring the target to [default: main]
-          --check-only               Only say whether changes wait, and how many; no file is downloaded
-                                     or written
+          --check-only               Only say whether changes wait, and how many; no file of the commit
+                                     is downloaded, the target stays as it is
           --exit-code                With `--check-only`: exit with 20 when changes wait
           --force-full               Download the whole commit instead of what changed; verified and
                                      applied the same way
@@ -55,9 +57,12 @@ fn of_the_update_in_short() {
           --local-edits <POLICY>     What happens to files edited since the last sync [possible values:
                                      replace, keep, refuse]
           --allow-rewind             Follow a branch that was moved back or rewritten
+          --allow-other-repo         Follow another repository than before from now on; its files
+                                     replace those of the one before
           --allow-mass-delete        Let the update delete most of the files that are managed
           --resume                   Take the commit that was rolled back from again
-          --wait <SECONDS>           Wait this long for another run to end, instead of giving up at once
+          --wait <TIME>              Wait this long for another run to end, instead of giving up at
+                                     once: seconds, or a time such as `15m`
           --skip-rebuild             Bring the target to the commit, but do not rebuild
           --rebuild-action <ACTION>  What to do with the system that is built [default: switch]
                                      [possible values: build, test, switch, boot, dry-activate]
@@ -69,15 +74,17 @@ fn of_the_update_in_short() {
           --config <FILE>      Configuration file [default: /etc/hyper-sync/config.toml, where it
                                exists]
           --repo <REPO>        Repository: `owner/name` on GitHub, `https://…`, `ssh://…`,
-                               `user@host:path`, `file://…` or a path
-          --target <DIR>       Directory to keep equal to a commit [default: /etc/hypervisor/src]
+                               `user@host:path`, `file://…` or a path [default: the one the target
+                               follows]
+          --target <DIR>       Directory to keep equal to a commit [default: the one this is run in, or
+                               the only one known]
           --token-file <FILE>  File that holds the token for a private repository or a higher rate limit
           --json               Print one JSON document on stdout
       -q, --quiet              Print warnings and errors only
       -v, --verbose            Print more, and let a rebuild show its traces
 
     See `hyper-sync help COMMAND` for one command, and `--help` for examples and exit codes.
-    "#);
+    ");
 }
 
 /// Without the global options, which every command has the same.
@@ -90,7 +97,7 @@ fn own(command: &[&str]) -> String {
 
 #[test]
 fn of_sync() {
-    insta::assert_snapshot!(own(&["sync"]), @r#"
+    insta::assert_snapshot!(own(&["sync"]), @"
     Bring the target to a commit, without rebuilding
 
     Finds out what changed between the last synced commit and the one of `--ref`, downloads only that,
@@ -104,7 +111,8 @@ fn of_sync() {
               Branch, tag or commit to bring the target to [default: main]
 
           --check-only
-              Only say whether changes wait, and how many; no file is downloaded or written
+              Only say whether changes wait, and how many; no file of the commit is downloaded, the
+              target stays as it is
 
           --exit-code
               With `--check-only`: exit with 20 when changes wait
@@ -129,17 +137,22 @@ fn of_sync() {
           --allow-rewind
               Follow a branch that was moved back or rewritten
 
+          --allow-other-repo
+              Follow another repository than before from now on; its files replace those of the one
+              before
+
           --allow-mass-delete
               Let the update delete most of the files that are managed
 
           --resume
               Take the commit that was rolled back from again
 
-          --wait <SECONDS>
-              Wait this long for another run to end, instead of giving up at once
+          --wait <TIME>
+              Wait this long for another run to end, instead of giving up at once: seconds, or a time
+              such as `15m`
 
           --dry-run
-              List every file that would be written or deleted; write nothing
+              List every file that would be written or deleted; the target stays as it is
 
           --skip-validation
               Compare local files by size and time instead of hashing them (faster)
@@ -148,7 +161,7 @@ fn of_sync() {
 
       -h, --help
               Print help (see a summary with '-h')
-    "#);
+    ");
 }
 
 #[test]
@@ -443,7 +456,8 @@ fn each_command_has_a_manual_page() {
         assert!(page.contains("token\\-file"), "{page}");
     }
     let output = Sandbox::new().run(&["man", "nothing"]).code(64);
-    assert_eq!(output.stderr, "warning: there is no command `nothing`\n");
+    let message = "x there is no command `nothing`\n";
+    assert!(output.stderr.contains(message), "{}", output.stderr);
 }
 
 #[test]
@@ -477,4 +491,95 @@ fn an_option_before_its_command_is_explained() {
 
     For more information, try '--help'.
     ");
+}
+
+#[test]
+fn a_misspelt_command_is_answered_with_the_one_that_is_meant() {
+    let world = Sandbox::new();
+    let message = |args: &[&str]| world.run(args).code(64).stderr;
+    for args in [&["help", "rolback"][..], &["rolback"]] {
+        let text = message(args);
+        assert!(
+            text.contains("a similar subcommand exists: 'rollback'"),
+            "{text}"
+        );
+    }
+    // No commit is called so.
+    for option in ["--list", "-1"] {
+        let text = message(&["rollback", option]);
+        assert!(
+            text.contains("unexpected argument") && !text.contains("as a value"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn completions_offer_no_hidden_option_and_no_file_where_none_is_meant() {
+    let script = Sandbox::new().run(&["completions", "bash"]).ok().stdout;
+    for hidden in ["--sandboxed", "--boot-first", "--expired"] {
+        assert!(!script.contains(&format!("{hidden} ")), "{hidden}");
+    }
+    let after = |option: &str| {
+        let (_, rest) = script
+            .split_once(&format!("            {option})\n"))
+            .unwrap();
+        rest.split_once(";;").unwrap().0.to_owned()
+    };
+    for option in ["--ref", "--repo", "--wait"] {
+        assert!(
+            !after(option).contains("compgen -f"),
+            "{option}: {}",
+            after(option)
+        );
+    }
+    assert!(after("--token-file").contains("compgen -f"));
+}
+
+#[test]
+fn a_time_to_wait_is_written_as_every_other_time() {
+    let world = Sandbox::new();
+    for time in ["0", "10", "10s", "15m"] {
+        let refused = world.run(&["sync", "--wait", time]).code(2);
+        assert!(refused.stderr.contains("no_repository"), "{time}");
+    }
+    let _ = world.run(&["sync", "--wait", "soon"]).code(64);
+}
+
+#[test]
+fn manual_pages_have_the_text_of_every_option_and_the_usual_sections() {
+    for command in [
+        &["man"][..],
+        &["man", "sync"],
+        &["man", "restore"],
+        &["man", "forget"],
+    ] {
+        let page = Sandbox::new().run(command).ok().stdout;
+        let sections: Vec<&str> = { page.lines() }
+            .filter_map(|line| line.strip_prefix(".SH "))
+            .collect();
+        for section in ["SYNOPSIS", "FILES", "ENVIRONMENT", "\"SEE ALSO\""] {
+            assert!(sections.contains(&section), "{command:?}: {sections:?}");
+        }
+        assert!(!sections.contains(&"EXTRA"));
+        for text in [
+            "Directory for downloaded objects, undo copies and the journal",
+            "Where the result of the last sync is published as JSON",
+            "Base of the REST API of a GitHub Enterprise",
+            "No progress bars",
+            "When to use colour",
+        ] {
+            assert!(page.contains(text), "{command:?}: {text}");
+        }
+    }
+    let page = Sandbox::new().run(&["man", "restore"]).ok().stdout;
+    let synopsis = page.split(".SH SYNOPSIS\n").nth(1).unwrap();
+    let first = synopsis.lines().next().unwrap().replace('\\', "");
+    assert_eq!(first, "hyper-sync restore [OPTIONS] <PATH>...");
+    let root = Sandbox::new().run(&["man"]).ok().stdout.replace('\\', "");
+    // Each on a line of its own, as it is typed.
+    assert!(
+        root.contains("\nfBhyper-sync --ref v2.1 --skip-rebuildfR\n"),
+        "{root}"
+    );
 }

@@ -21,7 +21,7 @@ fn with_json_a_wrong_command_line_prints_a_document() {
         ),
         (
             &["--json", "rollback", "\u{202e}1"],
-            "invalid value '\\u{202e}1' for '[N|COMMIT]': it is neither a number of updates nor the beginning of a commit id",
+            "invalid value '\\u{202e}1' for '[N|COMMIT|UPDATE]': it is neither a number of commits, nor that of an update, nor the beginning of a commit id",
         ),
     ] {
         let output = world.run(args).code(64);

@@ -99,7 +99,8 @@ fn a_failed_build_says_where_the_tree_and_the_system_are() {
     assert_eq!(
         world.rendered(&error),
         "the system was not built (exit code 1): attribute 'x' missing\n\
-         correct the configuration and run again; the tree is at 2222222222, \
+         nothing was activated; correct the configuration in the repository, or take the files back with \
+         `hyper-sync rollback`: until then every run fails again; the tree is at 2222222222, \
          the running system is `ROOT/store/old` of 1111111111"
     );
     let record = world.record();
@@ -488,7 +489,7 @@ fn a_system_that_waits_for_a_reboot_is_not_built_at_every_run() {
 #[test]
 fn the_mark_of_a_pending_rebuild_outlives_a_crash() {
     let world = FakeSystem::new();
-    hyper_sync::rebuild::mark_pending(&world.state(), None, Action::Test).unwrap();
+    let _ = hyper_sync::rebuild::mark_pending(&world.state(), None, Action::Test).unwrap();
     assert_eq!(world.record().pending.unwrap().action, "test");
     // The program ends in the middle, as in a crash: by a signal.
     world.script("nixos-rebuild", "kill -KILL $$");

@@ -418,6 +418,7 @@ fn a_sync_state_with_many_files_that_stay_can_be_read() {
     let kept = (0..20_000).map(|number| Kept {
         path: path(number),
         reason: SkipReason::Protected,
+        withheld: false,
     });
     known.kept = kept.collect();
     known.save(&state, None).unwrap();

@@ -42,36 +42,38 @@ fn prints_what_it_did_and_that_nothing_is_left_to_do() {
         .remove("scripts/run.sh")
         .commit("second");
     world.mask_id(&repo.id("main"), "second");
-    insta::assert_snapshot!(sync(&world, &repo, &["--check-only"]).masked(), @r#"
+    insta::assert_snapshot!(sync(&world, &repo, &["--check-only"]).masked(), @"
     exit: 0
     --- stdout
-    main of [repo] is at [second], was at [start]: second
+    main of [repo] is at [second]; the target is at [start]: second
     2 files would change (1 written, 1 deleted), 2 checked
     2 requests by delta, [bytes] received in [time]
-    "#);
-    insta::assert_snapshot!(sync(&world, &repo, &["--dry-run", "--exit-code"]).masked(), @r#"
+    ");
+    insta::assert_snapshot!(sync(&world, &repo, &["--dry-run", "--exit-code"]).masked(), @"
     exit: 20
     --- stdout
       replace modules/base.nix
       delete  scripts/run.sh
-    main of [repo] is at [second], was at [start]: second
+    main of [repo] is at [second]; the target is at [start]: second
     2 files would change (1 written, 1 deleted), 2 checked
     2 requests by delta, [bytes] received in [time]; the whole tree is 41 B
-    "#);
-    insta::assert_snapshot!(sync(&world, &repo, &["--verbose"]).masked(), @r#"
+    ");
+    insta::assert_snapshot!(sync(&world, &repo, &["--verbose"]).masked(), @"
     exit: 0
     --- stdout
       replace modules/base.nix
       delete  scripts/run.sh
-    main of [repo] is at [second], was at [start]: second
+    main of [repo] is at [second]; the target was at [start]: second
     2 files changed (1 written, 1 deleted), 2 checked
     1 request, [bytes] received in [time]; the whole tree is 41 B
     --- stderr
+    the target is `[target]` (HYPER_SYNC_TARGET)
     asking the remote for the commit
     downloading and verifying
     comparing with the target
+    preparing the update
     writing the target
-    "#);
+    ");
     insta::assert_snapshot!(sync(&world, &repo, &["--quiet"]).masked(), @r#"
     exit: 0
     "#);
@@ -117,12 +119,12 @@ fn prints_what_happened_to_local_edits() {
     insta::assert_snapshot!(sync(&world, &repo, &["--local-edits", "keep"]).masked(), @r#"
     exit: 0
     --- stdout
-    main of [repo] is at [second], was at [start]: second
-    nothing to do, 3 files checked
+    main of [repo] is at [second]; the target was at [start]: second
+    no file differs, 3 files checked; 1 file does not have the commit's version
     1 request, [bytes] received in [time]
     --- stderr
     `flake.nix` stays as it is: it is not as in the commit, and `local_edits` is "keep"
-    `modules/base.nix` stays as it is: it is not as in the commit, and `local_edits` is "keep"
+    `modules/base.nix` stays as it is: the commit's version is NOT here, because `local_edits` is "keep"; `hyper-sync diff modules/base.nix` shows the difference
     "#);
     insta::assert_snapshot!(sync(&world, &repo, &["--local-edits", "replace"]).masked(), @r#"
     exit: 0
@@ -421,7 +423,7 @@ fn another_repository_is_not_a_rewind() {
         .commit("second");
     let _ = sync(&world, &repo, &[]).ok();
     let other = Repo::small();
-    let _ = sync(&world, &other, &[]).ok();
+    let _ = sync(&world, &other, &["--allow-other-repo"]).ok();
     world
         .target_tree()
         .assert_same(&TreeSnapshot::of_commit(&other, "main"));
@@ -447,13 +449,13 @@ fn an_index_without_a_repository_asks_for_descent_and_records_it() {
     forgotten.point.repository = None;
     forgotten.save(&state).unwrap();
     let other = Repo::small();
-    let _ = sync(&world, &other, &[]).code(8);
+    let _ = sync(&world, &other, &["--allow-other-repo"]).code(8);
     let _ = sync(&world, &repo, &[]).ok();
     assert_eq!(
         index().point.repository.unwrap(),
         repo.path().to_str().unwrap()
     );
-    let _ = sync(&world, &other, &[]).ok();
+    let _ = sync(&world, &other, &["--allow-other-repo"]).ok();
 }
 
 #[test]
@@ -598,4 +600,73 @@ fn another_commit_of_the_same_tree_leaves_a_rebuild_to_be_done() {
     repo.commit("nothing");
     let _ = sync(&world, &repo, &[]).ok();
     assert_eq!(status()["pending_rebuild"]["commit"], repo.id("main"));
+}
+
+#[test]
+fn the_steps_are_those_that_happen() {
+    let repo = Repo::small();
+    let world = world(&repo);
+    let _ = sync(&world, &repo, &[]).ok();
+    let steps = |output: Output| -> Vec<String> {
+        let known = [
+            "asking",
+            "downloading",
+            "verifying",
+            "comparing",
+            "preparing",
+            "writing",
+        ];
+        let lines = output.stderr.lines();
+        lines
+            .filter_map(|line| line.split(' ').next())
+            .filter(|word| known.contains(word))
+            .map(str::to_owned)
+            .collect()
+    };
+    let nothing = sync(&world, &repo, &["--verbose"]).ok();
+    assert_eq!(steps(nothing), ["asking", "verifying", "comparing"]);
+    repo.write("flake.nix", "{ second = true; }")
+        .commit("second");
+    let update = sync(&world, &repo, &["--verbose"]).ok();
+    assert_eq!(
+        steps(update),
+        ["asking", "downloading", "comparing", "preparing", "writing"]
+    );
+    let back = world.run(&["rollback", "--verbose"]).ok();
+    assert_eq!(
+        steps(back),
+        ["verifying", "comparing", "preparing", "writing"]
+    );
+}
+
+/// The branch was never at the commit that the target comes from.
+#[test]
+fn the_headline_says_where_the_target_was() {
+    let repo = Repo::small();
+    let world = world(&repo);
+    repo.git().args(["branch", "feature"]).status().unwrap();
+    let second = repo
+        .write("flake.nix", "{ second = true; }")
+        .commit("second");
+    // The same tree, another commit.
+    repo.write("flake.nix", "{ third = true; }").commit("third");
+    let fourth = repo
+        .write("flake.nix", "{ second = true; }")
+        .commit("fourth");
+    world.mask_id(&second, "second").mask_id(&fourth, "fourth");
+    let head = |output: Output| {
+        let lines: Vec<String> = output.out().lines().take(2).map(str::to_owned).collect();
+        lines.join("\n")
+    };
+    let _ = sync(&world, &repo, &["--ref", "feature"]).ok();
+    let preview = head(sync(&world, &repo, &["--ref", &second, "--check-only"]).ok());
+    assert!(
+        preview.contains("; the target is at [start]: second"),
+        "{preview}"
+    );
+    let _ = sync(&world, &repo, &["--ref", &second]).ok();
+    insta::assert_snapshot!(head(sync(&world, &repo, &[]).ok()), @"
+    main of [repo] is at [fourth]; the target was at [second]: fourth
+    no file differs, 3 files checked
+    ");
 }

@@ -67,6 +67,25 @@ pub(super) fn plan() -> Vec<Error> {
 pub(super) fn sync() -> Vec<Error> {
     use SyncError as E;
     errors(vec![
+        E::NestedTarget {
+            target: "/etc/nixos/modules".into(),
+            outer: "/etc/nixos".into(),
+        },
+        E::UnknownTarget {
+            target: "/srv/www".into(),
+        },
+        E::EditsKept {
+            target: "/etc/nixos".into(),
+            kept: vec![
+                "update 000002".to_owned(),
+                "`/var/lib/hyper-sync/conflicts/000003`".to_owned(),
+            ],
+        },
+        E::OtherRepo {
+            target: "/etc/nixos".into(),
+            followed: "you/config".to_owned(),
+            given: "MasterofNull/Hyper-NixOS".to_owned(),
+        },
         E::Rewind {
             reference: "main".to_owned(),
             from: oid('a'),

@@ -5,7 +5,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use hyper_sync::Error;
-use hyper_sync::settings::{self, ConfigFile, Env, Origin, Overrides, Settings};
+use hyper_sync::settings::{
+    self, ConfigFile, Env, Origin, Overrides, Records, Settings, TargetRecord,
+};
 
 use super::denied;
 
@@ -42,6 +44,30 @@ fn several_given() -> Error {
     resolve(&flags, &env(), "")
 }
 
+/// Two targets of a user.
+struct Two;
+
+impl Records for Two {
+    fn read(&self, state_dir: &Path) -> Option<TargetRecord> {
+        Some(TargetRecord {
+            target: Path::new("/srv").join(state_dir.file_name()?),
+            repo: None,
+            api_url: None,
+        })
+    }
+
+    fn list(&self, directory: &Path) -> Vec<PathBuf> {
+        ["mail", "www"].map(|name| directory.join(name)).to_vec()
+    }
+}
+
+fn which_target() -> Error {
+    let env = Env::empty().with("HOME", "/home/a");
+    Settings::resolve_with(&Overrides::none(), &env, None, &Two)
+        .unwrap_err()
+        .into()
+}
+
 pub(super) fn cli() -> Vec<Error> {
     let message = "unexpected argument '--bogus' found".to_owned();
     vec![hyper_sync::UsageError { message }.into()]
@@ -66,6 +92,7 @@ pub(super) fn settings() -> Vec<Error> {
         in_file("repo = 'o/n'\nref = main\n"),
         in_file("targt = '/etc/nixos'"),
         in_file("[rebuild]\nzzz = 1"),
+        in_file("[rebuild]\nref = 'main'"),
         in_file("token = 'secret'"),
         in_file("[health.checks.web]\ntcp = 'localhost:80'\nport = 80"),
         in_file("[health.check.web]\ntcp = 'localhost:80'"),
@@ -96,6 +123,11 @@ pub(super) fn settings() -> Vec<Error> {
         in_file("target = '/etc/nixos'\nstate_dir = '/etc/nixos/state'"),
         in_file("token_file = '/nix/store/x-token'"),
         resolve(&Overrides::none(), &Env::empty(), ""),
+        settings::Error::NoRepository {
+            target: "/etc/nixos".into(),
+        }
+        .into(),
+        which_target(),
     ];
     for repo in [
         "https://me:secret@example.org/o/n",

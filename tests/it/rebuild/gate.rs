@@ -314,3 +314,16 @@ fn what_passes_by_itself_is_tried_by_every_run_of_the_unit() {
         assert_eq!(failures(&world), []);
     }
 }
+
+#[test]
+fn with_json_a_build_that_fails_is_one_document_with_what_was_done_before() {
+    let world = world().with("[rebuild]\naction = 'build'\nhost = 'vm'");
+    world.repo.write("broken", "").commit("bad");
+    let failed = world.run(&["--json"]).code(11).json();
+    assert_eq!(failed["error"]["code"], "hyper_sync::rebuild::build");
+    assert_eq!(failed["sync"]["commit"], world.repo.id("main"));
+    assert!(failed["validate"]["checks"].is_array());
+    let help = failed["error"]["help"].as_str().unwrap();
+    assert!(help.starts_with("nothing was activated; "), "{help}");
+    assert!(help.contains("`hyper-sync rollback`"), "{help}");
+}

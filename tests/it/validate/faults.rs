@@ -270,8 +270,10 @@ pub(super) const FAULTS: &[(&str, Break, &str)] = &[
                 "proc/net/route",
                 "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n",
             );
+            // No resolver knows such a name (RFC 6761).
+            i.flag("repo", "https://git.invalid/o/n");
         },
-        "Warned network: there is no default route",
+        "Warned network: there is no default route, and the address of `git.invalid` is not found",
     ),
     (
         "a service does not run",
