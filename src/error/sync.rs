@@ -76,7 +76,7 @@ pub enum SyncError {
     #[diagnostic(
         code(hyper_sync::sync::edits_kept),
         help(
-            "`hyper-sync history` lists them and `hyper-sync restore` puts them back; late edits are in the directories named here; `--discard-edits` removes them with the rest; nothing was written"
+            "`hyper-sync history` lists them and `hyper-sync restore .` puts them back; late edits are in the directories named here; `--discard-edits` removes them with the rest; nothing was written"
         )
     )]
     EditsKept {

@@ -74,7 +74,7 @@ fn edits(report: &mut Report, outcome: &Outcome) {
     }
     if let Some(more) = more {
         report.warning(&if done {
-            format!("{more} local edits were; `hyper-sync history --verbose` names them, `hyper-sync restore` puts each back by its path")
+            format!("{more} local edits were; `hyper-sync history --verbose` names them, `hyper-sync restore .` puts all back, and each by its path")
         } else {
             format!("{more} local edits would be; `--verbose` names them")
         });

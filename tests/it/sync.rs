@@ -69,7 +69,7 @@ fn prints_what_it_did_and_that_nothing_is_left_to_do() {
     --- stderr
     the target is `[target]` (HYPER_SYNC_TARGET)
     asking the remote for the commit
-    downloading and verifying
+    verifying what is here
     comparing with the target
     preparing the update
     writing the target
@@ -126,16 +126,16 @@ fn prints_what_happened_to_local_edits() {
     `flake.nix` stays as it is: it is not as in the commit, and `local_edits` is "keep"
     `modules/base.nix` stays as it is: the commit's version is NOT here, because `local_edits` is "keep"; `hyper-sync diff modules/base.nix` shows the difference
     "#);
-    insta::assert_snapshot!(sync(&world, &repo, &["--local-edits", "replace"]).masked(), @r#"
+    insta::assert_snapshot!(sync(&world, &repo, &["--local-edits", "replace"]).masked(), @"
     exit: 0
     --- stdout
     main of [repo] is at [second]: second
     2 files changed (2 written, 0 deleted), 3 checked
     1 request, [bytes] received in [time]; the whole tree is 59 B
     --- stderr
-    warning: the local edit of `flake.nix` was replaced; it is kept as transaction 000002, `hyper-sync restore flake.nix` puts it back
-    warning: the local edit of `modules/base.nix` was replaced; it is kept as transaction 000002, `hyper-sync restore modules/base.nix` puts it back
-    "#);
+    warning: the local edit of `flake.nix` was replaced; it is kept as transaction 000003, `hyper-sync restore flake.nix` puts it back
+    warning: the local edit of `modules/base.nix` was replaced; it is kept as transaction 000003, `hyper-sync restore modules/base.nix` puts it back
+    ");
     world
         .target_tree()
         .assert_same(&TreeSnapshot::of_commit(&repo, "main"));
