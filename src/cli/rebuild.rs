@@ -15,7 +15,8 @@ use crate::lock::{self, RunLock};
 use crate::metrics::Stage;
 use crate::process::{Runner, SystemRunner};
 use crate::rebuild::{
-    self, Confirmation, Machine, Outcome, RebuildRecord, RebuildRequest, RebuildStatus, Repeat,
+    self, Confirmation, Machine, Outcome, RebuildNote, RebuildRecord, RebuildRequest,
+    RebuildStatus, Repeat,
 };
 use crate::report::{self, OutputFormat, Verbosity};
 use crate::settings::{Action, Env, Settings};
@@ -134,6 +135,7 @@ impl CliCommand for Arguments {
         revert::first(settings, &state, run)?;
         if self.if_pending {
             if !is_due(settings, &state)? && !is_due_after_others(self, settings, &state, run)? {
+                print_half_state(RebuildPolicy::of(self, settings), settings, &state, run)?;
                 match run.report.format() {
                     OutputFormat::Human => run.report.note("no rebuild waits"),
                     OutputFormat::Json => run.report.json(&None::<Outcome>),
@@ -176,6 +178,25 @@ fn is_due_after_others(
         }
         None => Ok(false),
     }
+}
+
+/// Names a state between two systems that no rebuild is to end.
+fn print_half_state(
+    policy: RebuildPolicy,
+    settings: &Settings,
+    state: &StateDir,
+    run: &mut Run<'_>,
+) -> Result<(), Error> {
+    if let Some(state) = with_request(policy, settings, state, run, rebuild::half_state)?? {
+        print_note(
+            &RebuildNote::HalfState {
+                state,
+                ended: false,
+            },
+            run,
+        );
+    }
+    Ok(())
 }
 
 /// Finds out whether a rebuild could begin at all, and opens the state directory for it.
@@ -229,7 +250,7 @@ pub(super) fn refresh_lock(settings: &Settings, run: &mut Run<'_>) -> Result<(),
     Ok(())
 }
 
-fn print_note(note: &rebuild::RebuildNote, run: &mut Run<'_>) {
+fn print_note(note: &RebuildNote, run: &mut Run<'_>) {
     if note.is_warning() {
         run.report.warning(&note.to_string());
     } else {

@@ -33,7 +33,7 @@ pub struct HalfState {
     pub running: Option<PathBuf>,
     /// The boot default.
     pub boots: Option<PathBuf>,
-    /// Whether the activation failed; else it was cut off.
+    /// Whether the activation failed; else its end was not seen: it was cut off, or its run was.
     pub failed: bool,
 }
 
@@ -197,7 +197,12 @@ impl fmt::Display for HalfState {
         let system = name(self.system.as_ref());
         let running = name(self.running.as_ref());
         let boots = name(self.boots.as_ref());
-        let ended = if self.failed { "failed" } else { "was cut off" };
+        // An activation may have ended after its run, which nobody has recorded.
+        let ended = if self.failed {
+            "failed"
+        } else {
+            "was not seen to end"
+        };
         match &self.kind {
             HalfStateKind::Active(unit) => write!(
                 f,
@@ -206,7 +211,7 @@ impl fmt::Display for HalfState {
             ),
             HalfStateKind::Unchanged => write!(
                 f,
-                "the activation of {system} {ended} before it changed the running system or the boot default"
+                "the activation of {system} {ended}, and changed neither the running system nor the boot default"
             ),
             HalfStateKind::BootDefault => write!(
                 f,
