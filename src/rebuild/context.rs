@@ -12,8 +12,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::RebuildRequest;
 use super::error::{Error, ErrorKind, RunningSystem, SystemState};
+use super::half_state::HalfState;
 use super::machine::{self, Machine};
 use super::record::RebuildRecord;
+use super::trial::Trial;
 use crate::health::Baseline;
 use crate::health::systemd::Systemctl;
 use crate::process::{Command, End, Environment, Finished, Runner};
@@ -55,12 +57,22 @@ impl<'a> RebuildContext<'a> {
             system,
         });
         Error {
-            kind,
             state: SystemState {
                 tree: self.request.commit,
                 running: running.map(Box::new),
+                half_state: self.half_state(&kind, &record).map(Box::new),
             },
+            kind,
         }
+    }
+
+    /// The state between two systems that an error leaves. A trial, and the error about such a state, report it themselves.
+    fn half_state(&self, error: &ErrorKind, record: &RebuildRecord) -> Option<HalfState> {
+        let is_on_trial = Trial::load(self.request.state).is_ok_and(|trial| trial.is_some());
+        if is_on_trial || matches!(error, ErrorKind::ChangedSince { .. }) {
+            return None;
+        }
+        HalfState::of(self, record).ok().flatten()
     }
 
     /// A program's path.

@@ -44,6 +44,8 @@ pub struct SystemState {
     pub tree: Option<CommitId>,
     /// The running system, on NixOS.
     pub running: Option<Box<RunningSystem>>,
+    /// The state between two systems that the machine is in, if it is in one.
+    pub half_state: Option<Box<HalfState>>,
 }
 
 /// A running system.
@@ -548,6 +550,9 @@ impl fmt::Display for SystemState {
             if let Some(commit) = &running.commit {
                 write!(f, " of {}", commit.short())?;
             }
+        }
+        if let Some(state) = &self.half_state {
+            write!(f, "; {state}")?;
         }
         Ok(())
     }

@@ -213,6 +213,7 @@ fn system_state() -> SystemState {
             system: "/nix/store/x-nixos-system".into(),
             commit: Some(oid('b')),
         })),
+        half_state: None,
     }
 }
 
@@ -233,6 +234,16 @@ pub(super) fn rebuild() -> Vec<Error> {
             ErrorKind::TimedOut { activating, .. } if !activating.is_empty() => {
                 SystemState::default()
             }
+            ErrorKind::Activation { .. } => SystemState {
+                half_state: Some(Box::new(HalfState {
+                    kind: HalfStateKind::Running,
+                    system: Some("/nix/store/x-nixos-system".into()),
+                    running: Some("/nix/store/x-nixos-system".into()),
+                    boots: Some("/nix/store/y-nixos-system".into()),
+                    failed: true,
+                })),
+                ..system_state()
+            },
             ErrorKind::Interrupted { .. } => SystemState {
                 running: None,
                 ..system_state()

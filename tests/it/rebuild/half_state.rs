@@ -211,6 +211,13 @@ fn a_system_whose_activation_failed_half_way_is_named_and_not_repeated() {
     assert_state(&world, &switch(&world), &kind, sentence);
     let error = switch(&world).run().unwrap_err();
     assert!(matches!(error.kind, ErrorKind::Quarantined(_)), "{error}");
+    let help = world.rendered(&error);
+    assert!(
+        help.ends_with(&format!(
+            "the running system is `ROOT/store/new` of 1111111111; {sentence}"
+        )),
+        "{help}"
+    );
 }
 
 #[test]
