@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::metrics::Progress;
 use crate::process::SystemRunner;
 use crate::report::{self, RepeatedOptions, Report, Stdio, log_events};
-use crate::settings::{ConfigFile, Env, Overrides, ResolvedSettings, Settings};
+use crate::settings::{self, ConfigFile, Env, Overrides, ResolvedSettings, Settings};
 use crate::source::Interrupt;
 use crate::state::StateRecords;
 use crate::sync::SyncContext;
@@ -116,6 +116,11 @@ trait CliCommand {
         global
     }
 
+    /// Whether it is about a target at all.
+    fn needs_target(&self) -> bool {
+        true
+    }
+
     /// Whether it may leave anything other than it found. A preview writes nothing, and is no exception.
     fn may_change(&self) -> bool;
 
@@ -166,6 +171,9 @@ fn run(
     if is_bare && usage::is_stranger(&resolved) {
         report.note(&usage::first_help());
         return Ok(Exit::Usage);
+    }
+    if command.needs_target() && usage::lacks_target(&resolved) {
+        return Err(settings::Error::NoTarget.into());
     }
     let target = resolved.entries.iter().find(|entry| entry.name == "target");
     if let Some(target) = target {

@@ -18,7 +18,7 @@ fuzz_target!(|text: &str| {
             let settings = resolved.settings;
             assert!(settings.target.is_absolute() && settings.state_dir.is_absolute());
             assert!(!settings.reference.starts_with('-'));
-            for repo in &settings.repo {
+            if let Some(repo) = &settings.repo {
                 let _ = repo.git_url(settings.api_url.as_deref());
                 let _ = repo.web_host(settings.api_url.as_deref());
                 let _ = repo.identity(settings.api_url.as_deref());

@@ -375,7 +375,8 @@ pub(super) fn record_move(state: &StateDir, transaction: &Transaction) -> Result
     let sealed = sealed::seal(&copies.directory, RECORD, transaction::FORMAT, transaction)?;
     copies.record(transaction, &sealed)?;
     sync_all(&copies.unsynced().collect::<Vec<_>>())?;
-    publish(state, transaction.id)?.sync()?;
+    // The name is not made durable: without it a way back is lost, and nothing else.
+    publish(state, transaction.id)?;
     prune(state)
 }
 

@@ -38,6 +38,11 @@ struct Document<'a> {
 const GRACE: Duration = Duration::from_secs(5);
 
 impl CliCommand for Arguments {
+    /// It is also about the machine.
+    fn needs_target(&self) -> bool {
+        false
+    }
+
     fn may_change(&self) -> bool {
         false
     }

@@ -367,14 +367,17 @@ impl OutputLines {
         let failed = &document.last_run.failed;
         for (stage, failure) in [("sync", &failed.sync), ("rebuild", &failed.rebuild)] {
             let Some(failure) = failure else { continue };
-            let runs = match failure.count {
-                1 => "once".to_owned(),
-                count => format!("{count} times in a row since {:.0}", failure.since),
-            };
             let (last, exit, message) = (failure.last, failure.exit, &failure.message);
+            let runs = match failure.count {
+                1 => format!("at {last:.0}"),
+                count => {
+                    let since = failure.since;
+                    format!("{count} times in a row since {since:.0}, the last one at {last:.0}")
+                }
+            };
             self.add(
                 "FAILING",
-                format!("{stage}, {runs}, the last one at {last:.0} (exit code {exit}): {message}"),
+                format!("{stage}, {runs} (exit code {exit}): {message}"),
             );
         }
         if let Some(record) = &document.unreached {

@@ -31,8 +31,19 @@ impl From<&clap::Error> for UsageError {
 /// Whether nothing says what to do here: no setting is given, no target is known, and this machine is not a Hyper-NixOS.
 pub(super) fn is_stranger(resolved: &ResolvedSettings) -> bool {
     let mut entries = resolved.entries.iter();
-    entries.all(|entry| entry.origin == Origin::Default)
-        && Directory::open_following(Path::new(HYPER_NIXOS_TARGET), Faults::default()).is_err()
+    entries.all(|entry| entry.origin == Origin::Default) && !is_hyper_nixos()
+}
+
+/// Whether the target is only that of Hyper-NixOS because nothing names another one, and this machine is none.
+pub(super) fn lacks_target(resolved: &ResolvedSettings) -> bool {
+    let target = resolved.entries.iter().find(|entry| entry.name == "target");
+    target.is_some_and(|target| target.origin == Origin::Default) && !is_hyper_nixos()
+}
+
+/// Whether the directory is there that holds Hyper-NixOS's target. The first sync makes the target itself.
+fn is_hyper_nixos() -> bool {
+    let above = Path::new(HYPER_NIXOS_TARGET).parent();
+    above.is_some_and(|above| Directory::open_following(above, Faults::default()).is_ok())
 }
 
 /// What a run without arguments prints then.

@@ -66,6 +66,11 @@ impl From<Validation> for Document {
 }
 
 impl CliCommand for Arguments {
+    /// It is also about the machine.
+    fn needs_target(&self) -> bool {
+        false
+    }
+
     fn may_change(&self) -> bool {
         false
     }

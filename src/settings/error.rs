@@ -102,6 +102,15 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Value(Box<ValueError>),
+    /// Nothing says which directory is meant.
+    #[error("no target is set, and none is known to this user")]
+    #[diagnostic(
+        code(hyper_sync::settings::no_target),
+        help(
+            "give it with `--target`, such as `--target /etc/nixos`, or as `target` in `/etc/hyper-sync/config.toml`; what root has synced is known to root only (`sudo`); nothing was written"
+        )
+    )]
+    NoTarget,
     /// Nothing says which repository the target follows.
     #[error("no repository is set, and `{}` does not follow one yet", text::path(.target))]
     #[diagnostic(
@@ -187,6 +196,7 @@ impl Error {
             | Self::FileNotText { .. }
             | Self::Syntax { .. }
             | Self::UnknownKey { .. }
+            | Self::NoTarget
             | Self::NoRepository { .. } => false,
         }
     }

@@ -123,6 +123,7 @@ pub(super) fn settings() -> Vec<Error> {
         in_file("target = '/etc/nixos'\nstate_dir = '/etc/nixos/state'"),
         in_file("token_file = '/nix/store/x-token'"),
         resolve(&Overrides::none(), &Env::empty(), ""),
+        settings::Error::NoTarget.into(),
         settings::Error::NoRepository {
             target: "/etc/nixos".into(),
         }

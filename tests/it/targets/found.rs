@@ -131,6 +131,19 @@ fn without_configuration_and_targets_a_bare_run_prints_help() {
         "then sync, with your own repository and directory:",
     ]
     "#);
+    for command in [
+        &["status"][..],
+        &["sync"],
+        &["sync", "--repo", "o/n"],
+        &["history"],
+    ] {
+        let refused = user.run(command).with(Exit::Configuration);
+        assert!(
+            refused.err.contains("hyper_sync::settings::no_target"),
+            "{}",
+            refused.err
+        );
+    }
     assert!(!user.path("home/.local").exists());
     // Once a target is known, it is updated.
     let (target, repo) = user.synced("target");
