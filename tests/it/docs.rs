@@ -88,6 +88,7 @@ fn every_option_the_readme_names_exists() {
         &["validate", "--help"],
         &["diff", "--help"],
         &["rebuild", "--help"],
+        &["forget", "--help"],
     ] {
         help += &world.run(command).ok().stdout;
     }

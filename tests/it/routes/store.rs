@@ -41,7 +41,7 @@ fn fifty_updates_by_mixed_routes_leave_a_store_that_git_accepts_and_that_stays_s
         }
         // Every route follows every other one.
         let way = ways[(i + i / ways.len()) % ways.len()];
-        let args = [way, &["--local-edits", "replace"]].concat();
+        let args = [way, &["--local-edits", "replace", "--allow-other-repo"]].concat();
         if i % 5 == 4 {
             machine.report(&[args.as_slice(), &["--check-only"]].concat());
         }
@@ -51,7 +51,7 @@ fn fifty_updates_by_mixed_routes_leave_a_store_that_git_accepts_and_that_stays_s
     }
     // Back to a commit that the store has: only the name is requested.
     repo.update_ref("refs/heads/main", &commits[UPDATES - 4]);
-    let back = machine.sync(&[ways[2], &["--allow-rewind"]].concat());
+    let back = machine.sync(&[ways[2], &["--allow-rewind", "--allow-other-repo"]].concat());
     assert_eq!((back.route.as_str(), back.requests), ("store", 1));
 
     assert_eq!(
