@@ -5,7 +5,7 @@
 //! the quarantine keeps from being repeated, or if somebody has changed the system since: then they have repaired it.
 //!
 //! Limits: whether the boot loader was written is not read from it. That a person has activated the former system again
-//! is seen by the time of the link of the running system, in the same boot only.
+//! is recognised by the time of the link of the running system, in the same boot only.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ pub struct HalfState {
     pub running: Option<PathBuf>,
     /// The boot default.
     pub boots: Option<PathBuf>,
-    /// Whether the activation failed; else its end was not seen: it was cut off, or its run was.
+    /// Whether the activation failed; else its end is not recorded: it was cut off, or its run was.
     pub failed: bool,
 }
 
@@ -197,11 +197,11 @@ impl fmt::Display for HalfState {
         let system = name(self.system.as_ref());
         let running = name(self.running.as_ref());
         let boots = name(self.boots.as_ref());
-        // An activation may have ended after its run, which nobody has recorded.
+        // An activation may have ended after its run.
         let ended = if self.failed {
             "failed"
         } else {
-            "was not seen to end"
+            "has no recorded end"
         };
         match &self.kind {
             HalfStateKind::Active(unit) => write!(

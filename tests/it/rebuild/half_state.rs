@@ -102,7 +102,7 @@ fn an_activation_that_was_cut_off_before_it_changed_anything_is_repeated() {
     switch(&world).interrupted_at("started").run().unwrap_err();
     world.script("nix-env", &sets);
     let kind = HalfStateKind::Unchanged;
-    let sentence = "the activation of `ROOT/store/new` was not seen to end, and changed neither the running system nor the boot default";
+    let sentence = "the activation of `ROOT/store/new` has no recorded end, and changed neither the running system nor the boot default";
     assert_state(&world, &switch(&world), &kind, sentence);
     assert_repaired(&world, &switch(&world), &kind);
 }
@@ -111,7 +111,7 @@ fn an_activation_that_was_cut_off_before_it_changed_anything_is_repeated() {
 fn a_boot_default_whose_activation_was_cut_off_is_activated() {
     let world = cut_off(Action::Switch, "");
     let kind = HalfStateKind::BootDefault;
-    let sentence = "the activation of `ROOT/store/new` was not seen to end: it is the boot default, perhaps not in the boot loader, \
+    let sentence = "the activation of `ROOT/store/new` has no recorded end: it is the boot default, perhaps not in the boot loader, \
                     and `ROOT/store/old` runs";
     assert_state(&world, &switch(&world), &kind, sentence);
     assert_repaired(&world, &switch(&world), &kind);
@@ -122,7 +122,7 @@ fn a_system_whose_activation_was_cut_off_half_way_is_activated_again() {
     let world = cut_off(Action::Switch, WHOLE);
     let kind = HalfStateKind::Running;
     let sentence =
-        "the activation of `ROOT/store/new` was not seen to end: it runs, perhaps in part";
+        "the activation of `ROOT/store/new` has no recorded end: it runs, perhaps in part";
     assert_state(&world, &switch(&world), &kind, sentence);
     assert_repaired(&world, &switch(&world), &kind);
 }
@@ -131,7 +131,7 @@ fn a_system_whose_activation_was_cut_off_half_way_is_activated_again() {
 fn a_test_that_was_cut_off_half_way_is_followed_by_the_switch() {
     let world = cut_off(Action::Test, WHOLE);
     let kind = HalfStateKind::Running;
-    let sentence = "the activation of `ROOT/store/new` was not seen to end: it runs, perhaps in part, and `ROOT/store/old` is the \
+    let sentence = "the activation of `ROOT/store/new` has no recorded end: it runs, perhaps in part, and `ROOT/store/old` is the \
                     boot default";
     assert_state(&world, &switch(&world), &kind, sentence);
     assert_repaired(&world, &switch(&world), &kind);
@@ -142,7 +142,7 @@ fn a_system_that_was_booted_after_its_activation_was_cut_off_is_activated_again(
     let world = cut_off(Action::Switch, WHOLE);
     world.link("booted", "new");
     let kind = HalfStateKind::Booted;
-    let sentence = "the activation of `ROOT/store/new` was not seen to end, and the machine has booted it since";
+    let sentence = "the activation of `ROOT/store/new` has no recorded end, and the machine has booted it since";
     assert_state(&world, &switch(&world).booted("2"), &kind, sentence);
     assert_repaired(&world, &switch(&world).booted("2"), &kind);
 }
@@ -246,7 +246,7 @@ fn an_activation_after_which_somebody_has_changed_the_system_is_not_repeated() {
         world.link("profile", profile);
         let kind = HalfStateKind::ChangedSince;
         let sentence = format!(
-            "the activation of `ROOT/store/new` was not seen to end, and somebody has changed the system since: \
+            "the activation of `ROOT/store/new` has no recorded end, and somebody has changed the system since: \
              `ROOT/store/{current}` runs, and `ROOT/store/{profile}` is the boot default"
         );
         assert_state(&world, &switch(&world), &kind, &sentence);
@@ -340,7 +340,7 @@ fn status_says_that_an_activation_was_cut_off_and_what_the_next_run_does() {
     assert_eq!(
         line,
         Some(
-            "system    the activation of an unknown system was not seen to end, and changed neither the running system nor the \
+            "system    the activation of an unknown system has no recorded end, and changed neither the running system nor the \
              boot default; the next run repeats it"
         )
     );
