@@ -1,11 +1,16 @@
 //! One run at a time.
 
+use std::os::unix::process::ExitStatusExt;
 use std::sync::Barrier;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hyper_sync::lock::{Error, RunLock};
 use hyper_sync::state::StateDir;
+use rustix::process::{Pid, WaitOptions, waitpid};
+
+use crate::common::repo::Repo;
+use crate::common::world::World;
 
 fn state(directory: &tempfile::TempDir) -> StateDir {
     StateDir::open(&directory.path().join("state")).unwrap()
@@ -140,4 +145,29 @@ fn children_do_not_inherit_the_lock() {
     assert!(open.contains("/proc/"), "{open}");
     let lock = state.path().join("lock");
     assert!(!open.contains(lock.to_str().unwrap()), "{open}");
+}
+
+/// A run that hangs with the lock, as a process that was stopped does.
+#[test]
+fn only_the_run_that_is_named_is_killed_for_its_lock() {
+    let repo = Repo::small();
+    let world = World::at(&repo, None, "repo = 'ssh://git@host/repo'");
+    // Its parent is the run.
+    world.tool("ssh", "kill -STOP $PPID; read -r _");
+    let mut run = world.process(&[], &["sync"]).spawn().unwrap();
+    let pid = Pid::from_child(&run);
+    let (_, status) = waitpid(Some(pid), WaitOptions::UNTRACED).unwrap().unwrap();
+    assert!(status.stopped(), "{status:?}");
+
+    let state = StateDir::open(&world.state()).unwrap();
+    let busy = acquire(&state, Duration::ZERO);
+    assert!(matches!(busy, Err(Error::Busy { .. })), "{busy:?}");
+    assert!(!RunLock::kill_holder(&state, std::process::id()));
+    let busy = acquire(&state, Duration::ZERO);
+    assert!(matches!(busy, Err(Error::Busy { .. })), "{busy:?}");
+    assert!(RunLock::kill_holder(&state, run.id()));
+    assert_eq!(run.wait().unwrap().signal(), Some(9));
+    drop(acquire(&state, Duration::from_mins(1)).unwrap());
+    // It has ended.
+    assert!(!RunLock::kill_holder(&state, u32::MAX));
 }
