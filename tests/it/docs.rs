@@ -1,5 +1,6 @@
 //! What the documentation says, held against the program.
 
+mod guarantees;
 mod layers;
 mod links;
 mod state_directory;
