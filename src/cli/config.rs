@@ -1,17 +1,20 @@
-//! `config show` and `config check`.
+//! `config show`, `config check` and `config explain`.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use clap::{Subcommand, ValueHint};
+use clap::builder::PossibleValuesParser;
+use clap::{CommandFactory as _, Subcommand, ValueHint};
+use serde::Serialize;
 
-use super::args::Global;
+use super::args::{Cli, Global};
 use super::resolve;
 use crate::Error;
 use crate::exit::Exit;
 use crate::report::{OutputFormat, Report};
 use crate::settings::{
-    ConfigFile, Env, Origin, Overrides, ResolvedSetting, ResolvedSettings, Settings,
+    ConfigFile, Env, MEANINGS, Origin, Overrides, ResolvedSetting, ResolvedSettings, Settings,
+    variable,
 };
 use crate::text;
 use crate::token::TokenSearch;
@@ -33,6 +36,15 @@ pub(super) enum Arguments {
         #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
         file: Option<PathBuf>,
     },
+    /// Explain a setting, or all
+    ///
+    /// What it means and takes, its default, its value here and where that comes from, and the variable and the option
+    /// that set it.
+    Explain {
+        /// The setting, as it is written in the file: `ref`, or `rebuild.action`
+        #[arg(value_name = "KEY", value_parser = PossibleValuesParser::new(MEANINGS.iter().map(|(name, _)| *name)))]
+        key: Option<String>,
+    },
 }
 
 impl Arguments {
@@ -51,6 +63,14 @@ impl Arguments {
             ),
             Self::Check { file } => {
                 check(file.as_deref().or(global.config.as_deref()), env, report)?;
+            }
+            Self::Explain { key } => {
+                let resolved = match resolve(global, &global.overrides(), env, report) {
+                    Ok(resolved) => resolved,
+                    // A setting is looked up above all when the file has a mistake.
+                    Err(_) => Settings::resolve(&Overrides::none(), &machine(), None)?,
+                };
+                explain(key.as_deref(), &resolved, report);
             }
         }
         Ok(Exit::Done)
@@ -94,8 +114,7 @@ fn check(path: Option<&Path>, env: &Env, report: &mut Report) -> Result<(), Erro
         Some(path) => Some(ConfigFile::read(path, env, Origin::Flag("FILE"))?),
         None => ConfigFile::find(None, env)?,
     };
-    let root = Env::empty().as_root(true).with("HOME", "/root");
-    Settings::resolve(&Overrides::none(), &root, file.as_ref())?;
+    Settings::resolve(&Overrides::none(), &machine(), file.as_ref())?;
     let path = file.as_ref().map(ConfigFile::path);
     match (report.format(), path) {
         (OutputFormat::Json, path) => {
@@ -109,6 +128,108 @@ fn check(path: Option<&Path>, env: &Env, report: &mut Report) -> Result<(), Erro
         }
     }
     Ok(())
+}
+
+/// The environment of a run that systemd starts.
+fn machine() -> Env {
+    Env::empty().as_root(true).with("HOME", "/root")
+}
+
+/// A setting with its meaning.
+#[derive(Serialize)]
+struct Explanation<'a> {
+    name: &'static str,
+    meaning: &'static str,
+    takes: Option<String>,
+    default: Option<&'a toml::Value>,
+    value: Option<&'a toml::Value>,
+    origin: Option<String>,
+    variable: Option<String>,
+    option: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Explanations<'a> {
+    settings: Vec<Explanation<'a>>,
+}
+
+fn explain(key: Option<&str>, resolved: &ResolvedSettings, report: &mut Report) {
+    let settings: Vec<Explanation<'_>> = MEANINGS
+        .iter()
+        .filter(|(name, _)| key.is_none_or(|key| key == *name))
+        .map(|(name, meaning)| explanation(name, meaning, &resolved.entries))
+        .collect();
+    match report.format() {
+        OutputFormat::Json => report.json(&Explanations { settings }),
+        OutputFormat::Human => {
+            let texts: Vec<String> = settings.iter().map(ToString::to_string).collect();
+            report.result(&texts.join("\n"));
+        }
+    }
+}
+
+fn explanation<'a>(
+    name: &'static str,
+    meaning: &'static str,
+    entries: &'a [ResolvedSetting],
+) -> Explanation<'a> {
+    // A key of a table with a name of the user's own is in the file only.
+    let entry = entries.iter().find(|entry| entry.name == name);
+    Explanation {
+        name,
+        meaning,
+        takes: entry.map(takes),
+        default: entry.and_then(|entry| entry.default.as_ref()),
+        value: entry.and_then(|entry| entry.value.as_ref()),
+        origin: entry.map(|entry| entry.origin.to_string()),
+        variable: entry.map(|_| variable(name)),
+        option: option(name),
+    }
+}
+
+fn takes(entry: &ResolvedSetting) -> String {
+    match entry.choices {
+        [] => entry.takes.to_owned(),
+        choices => {
+            let words: Vec<String> = choices.iter().map(|word| format!("`{word}`")).collect();
+            words.join(", ")
+        }
+    }
+}
+
+/// The option of the command line that sets it.
+fn option(name: &str) -> Option<String> {
+    let long = name.replace(['.', '_'], "-");
+    let root = Cli::command();
+    let commands = [&root].into_iter().chain(root.get_subcommands());
+    let mut options = commands.flat_map(clap::Command::get_arguments);
+    let is_there = options.any(|option| option.get_long() == Some(&long));
+    is_there.then(|| format!("--{long}"))
+}
+
+impl fmt::Display for Explanation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |value: Option<&toml::Value>| match value {
+            Some(value) => value.to_string(),
+            None => "not set".to_owned(),
+        };
+        writeln!(f, "{}\n  {}", self.name, self.meaning)?;
+        let Some(takes) = &self.takes else {
+            return writeln!(f, "  in the configuration file only");
+        };
+        writeln!(f, "  takes     {takes}")?;
+        writeln!(f, "  default   {}", shown(self.default))?;
+        if let Some(origin) = &self.origin {
+            writeln!(f, "  here      {}  # {origin}", shown(self.value))?;
+        }
+        if let Some(variable) = &self.variable {
+            writeln!(f, "  variable  {variable}")?;
+        }
+        match &self.option {
+            Some(option) => writeln!(f, "  option    {option}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A configuration file with the same settings; what is not set is a comment.

@@ -93,6 +93,12 @@ pub struct ResolvedSetting {
     pub value: Option<toml::Value>,
     /// The layer that decided.
     pub origin: Origin,
+    /// The value that it has if no layer sets it.
+    pub default: Option<toml::Value>,
+    /// What it takes, in words.
+    pub takes: &'static str,
+    /// The words it takes, if there are no others.
+    pub choices: &'static [&'static str],
 }
 
 /// How alike a name must be to be suggested: the measure and the bound that clap uses for its own suggestions.
@@ -150,11 +156,12 @@ impl<'a> Layers<'a> {
         other: T,
         other_origin: Origin,
     ) -> T {
+        let unset = (other_origin == Origin::Default).then(|| other.show());
         let (value, origin) = match self.find(name) {
             Some((value, origin)) => (value.unwrap_or(other), origin),
             None => (other, other_origin),
         };
-        self.record(name, Some(value.show()), origin);
+        self.record::<T>(name, Some(value.show()), unset, origin);
         value
     }
 
@@ -164,13 +171,14 @@ impl<'a> Layers<'a> {
         name: &'static str,
         other: Option<(T, Origin)>,
     ) -> Option<T> {
+        let unset = shown_default(other.as_ref());
         let (value, origin) = match self.find(name) {
             Some(found) => found,
             None => other.map_or((None, Origin::Default), |(value, origin)| {
                 (Some(value), origin)
             }),
         };
-        self.record(name, value.as_ref().map(Value::show), origin);
+        self.record::<T>(name, value.as_ref().map(Value::show), unset, origin);
         value
     }
 
@@ -195,13 +203,14 @@ impl<'a> Layers<'a> {
         name: &'static str,
         other: Option<(T, Origin)>,
     ) -> Option<T> {
+        let unset = shown_default(other.as_ref());
         let (value, origin) = match self.find::<Unset<T>>(name) {
             Some((value, origin)) => (value.and_then(|value| value.0), origin),
             None => other.map_or((None, Origin::Default), |(value, origin)| {
                 (Some(value), origin)
             }),
         };
-        self.record(name, value.as_ref().map(Value::show), origin);
+        self.record::<T>(name, value.as_ref().map(Value::show), unset, origin);
         value
     }
 
@@ -247,7 +256,7 @@ impl<'a> Layers<'a> {
         self.keys.insert(name.clone());
         let (value, origin) = self.find_in_file::<T>(&name)?;
         if let Some(value) = &value {
-            self.record(name, Some(value.show()), origin);
+            self.record::<T>(name, Some(value.show()), None, origin);
         }
         value
     }
@@ -255,7 +264,8 @@ impl<'a> Layers<'a> {
     /// Looks up a key of such a table that always has a value.
     pub(super) fn key_or<T: Value>(&mut self, name: String, default: T) -> T {
         self.key(name.clone()).unwrap_or_else(|| {
-            self.record(name, Some(default.show()), Origin::Default);
+            let unset = Some(default.show());
+            self.record::<T>(name, unset.clone(), unset, Origin::Default);
             default
         })
     }
@@ -364,16 +374,20 @@ impl<'a> Layers<'a> {
         Some((value, file.origin(&key.at)))
     }
 
-    fn record(
+    fn record<T: Value>(
         &mut self,
         name: impl Into<Cow<'static, str>>,
         value: Option<toml::Value>,
+        default: Option<toml::Value>,
         origin: Origin,
     ) {
         self.entries.push(ResolvedSetting {
             name: name.into(),
             value,
             origin,
+            default,
+            takes: T::TAKES,
+            choices: T::CHOICES,
         });
     }
 
@@ -488,6 +502,12 @@ fn read<T: Value>(text: &OsStr, base: PathBase<'_>) -> Read<T> {
     let text = text.to_str().ok_or(Problem::NotUtf8);
     text.and_then(|text| T::from_text(text, base))
         .map_err(|problem| (problem, None))
+}
+
+/// The value of a setting that is a default, and not from somewhere else.
+fn shown_default<T: Value>(other: Option<&(T, Origin)>) -> Option<toml::Value> {
+    let (value, origin) = other?;
+    (*origin == Origin::Default).then(|| value.show())
 }
 
 /// Section and key of a name.

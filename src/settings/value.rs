@@ -21,6 +21,9 @@ pub(super) trait Value: Sized {
     /// What the setting takes, in words.
     const TAKES: &'static str;
 
+    /// The words it takes, if there are no others.
+    const CHOICES: &'static [&'static str] = &[];
+
     /// Reads text without control characters.
     fn parse(text: &str, base: PathBase<'_>) -> Result<Self, Problem>;
 
@@ -266,6 +269,7 @@ macro_rules! choices {
 
         impl Value for $type {
             const TAKES: &'static str = "text";
+            const CHOICES: &'static [&'static str] = Self::WORDS;
 
             fn parse(text: &str, _: PathBase<'_>) -> Result<Self, Problem> {
                 Self::from_word(text).ok_or_else(|| Problem::Choice {

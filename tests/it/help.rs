@@ -296,15 +296,16 @@ fn of_resume() {
 
 #[test]
 fn of_config() {
-    insta::assert_snapshot!(own(&["config"]), @"
+    insta::assert_snapshot!(own(&["config"]), @r"
     Show or check the settings
 
     Usage: hyper-sync config [OPTIONS] <COMMAND>
 
     Commands:
-      show   Print every setting, with where its value comes from
-      check  Check a configuration file
-      help   Print this message or the help of the given subcommand(s)
+      show     Print every setting, with where its value comes from
+      check    Check a configuration file
+      explain  Explain a setting, or all
+      help     Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help

@@ -1,11 +1,12 @@
 //! The settings through the real binary: `config show`, `config check`, and how a wrong setting ends a run.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use proptest::prelude::*;
 
-use hyper_sync::settings::{Env, Overrides, Settings};
+use hyper_sync::settings::{Env, MEANINGS, Overrides, Settings};
 
 use crate::common::env::{Output, Sandbox};
 
@@ -279,6 +280,8 @@ fn an_error_is_one_json_document() {
     assert_eq!(output.stderr, "");
     insta::assert_snapshot!(output.out(), @r#"
     {
+      "schema": 1,
+      "command": "config check",
       "error": {
         "causes": [],
         "code": "hyper_sync::settings::unknown_key",
@@ -433,3 +436,147 @@ proptest! {
         prop_assert_eq!(we_allow(&name), git_allows(&name));
     }
 }
+
+#[test]
+fn each_setting_has_a_meaning() {
+    let root = Env::empty().as_root(true).with("HOME", "/root");
+    let resolved = Settings::resolve(&Overrides::none(), &root, None).unwrap();
+    let resolved = resolved.entries.iter().map(|entry| entry.name.as_ref());
+    let explained = MEANINGS.iter().map(|(name, _)| *name);
+    let explained = explained.filter(|name| !name.starts_with("health.checks."));
+    assert_eq!(
+        explained.collect::<Vec<_>>(),
+        resolved.collect::<Vec<_>>(),
+        "src/settings/meaning.rs"
+    );
+}
+
+#[test]
+fn explains_a_setting() {
+    let sandbox = Sandbox::new();
+    sandbox.config("local_edits = 'keep'\n[health.checks.web]\ntcp = 'localhost:80'");
+    let explain = |key: &str| sandbox.run(&["config", "explain", key]);
+    insta::assert_snapshot!(explain("local_edits").ok().masked(), @r#"
+    exit: 0
+    --- stdout
+    local_edits
+      What happens to a file that was edited in the target: `replace` keeps a copy and writes the commit's file, `keep` leaves the edit, `refuse` stops the run if the commit changes that file.
+      takes     `replace`, `keep`, `refuse`
+      default   "refuse"
+      here      "keep"  # [config.toml]:1
+      variable  HYPER_SYNC_LOCAL_EDITS
+      option    --local-edits
+    "#);
+    let of_a_check = explain("health.checks.NAME.tcp").ok().stdout;
+    assert!(
+        of_a_check.contains("in the configuration file only"),
+        "{of_a_check}"
+    );
+    let unknown = explain("local_edit");
+    assert_eq!(unknown.code, Some(64));
+    assert!(
+        unknown.stderr.contains("'local_edits'"),
+        "{}",
+        unknown.stderr
+    );
+}
+
+#[test]
+fn explains_a_setting_where_the_file_is_wrong() {
+    let sandbox = Sandbox::new();
+    sandbox.config("local_edits = 'kept'");
+    let output = sandbox.run(&["config", "explain", "local_edits"]).ok();
+    assert!(
+        output.stdout.contains("`replace`, `keep`, `refuse`"),
+        "{}",
+        output.stdout
+    );
+}
+
+/// A setting as `config explain --json` prints it.
+#[derive(serde::Deserialize)]
+struct Explained {
+    name: String,
+    meaning: String,
+    takes: Option<String>,
+    default: Option<serde_json::Value>,
+    variable: Option<String>,
+    option: Option<String>,
+}
+
+/// `docs/settings.md` is what `config explain` says, with the defaults of both kinds of target.
+#[test]
+fn docs_settings_lists_every_setting() {
+    let explained = |target: &str| {
+        let sandbox = Sandbox::new();
+        let mut command = sandbox.cmd(&["config", "explain", "--json", "--target", target]);
+        command
+            .env_remove("HYPER_SYNC_TARGET")
+            .env_remove("HYPER_SYNC_STATE_DIR");
+        let output = sandbox.finish(&mut command).ok();
+        let settings = output.json()["settings"].clone();
+        serde_json::from_value::<Vec<Explained>>(settings).unwrap()
+    };
+    let (ours, other) = (explained("/etc/hypervisor/src"), explained("/etc/nixos"));
+    let mut text = String::from(SETTINGS_HEAD);
+    let mut section = "";
+    for (other, ours) in other.iter().zip(&ours) {
+        let (of, _) = other.name.split_once('.').unwrap_or(("", ""));
+        if of != section {
+            section = of;
+            let _ = write!(text, "\n## `[{section}]`\n");
+        }
+        let _ = write!(text, "\n### `{}`\n\n{}\n", other.name, other.meaning);
+        let Some(takes) = &other.takes else {
+            continue;
+        };
+        let mut rows = vec![format!("takes: {takes}")];
+        // It depends on the user and the target.
+        if other.name != "state_dir" {
+            let shown = |default: &Option<serde_json::Value>| match default {
+                Some(value) => format!("`{value}`"),
+                None => "not set".to_owned(),
+            };
+            rows.push(format!("default: {}", shown(&other.default)));
+            if other.default != ours.default {
+                rows.push(format!("for Hyper-NixOS: {}", shown(&ours.default)));
+            }
+        }
+        let names = [&other.option, &other.variable].into_iter().flatten();
+        let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+        rows.push(names.join(", "));
+        let _ = write!(text, "\n- {}\n", rows.join("\n- "));
+    }
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/settings.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, &text).unwrap();
+    }
+    let written = fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        written == text,
+        "docs/settings.md is out of date: run `UPDATE_DOCS=1 cargo test --test it -- settings`"
+    );
+}
+
+const SETTINGS_HEAD: &str = "# Settings
+
+What is set once goes into `/etc/hyper-sync/config.toml` (`--config` names another file). Every setting has an environment
+variable too, and many an option. The precedence is: option, variable, file, default. In a variable a list has one item
+a line. A `~` or a relative path is for options only; in the file paths are absolute.
+
+```toml
+repo = \"you/your-config\"
+ref = \"main\"
+target = \"/etc/nixos\"
+
+[rebuild]
+action = \"switch\"
+```
+
+`hyper-sync config show` prints every setting and where its value is from, `hyper-sync config explain KEY` what is written
+here, and `hyper-sync config check FILE` refuses a file with the line that is wrong. On NixOS the module writes the file:
+[its options](options.md).
+
+This file is made by `UPDATE_DOCS=1 cargo test --test it -- settings`. The defaults are those of any target; those of
+`/etc/hypervisor/src` are given where they differ.
+";
