@@ -58,8 +58,8 @@ pub fn main(
     interrupt: &Interrupt,
 ) -> Exit {
     let args: Vec<OsString> = args.into_iter().collect();
-    let cli = match parse(&args) {
-        Ok(cli) => cli,
+    let (cli, command) = match parse(&args) {
+        Ok(parsed) => parsed,
         Err(error) => return usage::print(&error, usage::format(&args), env, stdio),
     };
     let global = &cli.global;
@@ -69,7 +69,8 @@ pub fn main(
         global.verbosity(),
         global.color,
         env,
-    );
+    )
+    .of_command(command);
     if global.no_progress {
         report = report.without_progress();
     }
@@ -219,11 +220,20 @@ fn exit_of(error: &Error, cli: &Cli) -> Exit {
     }
 }
 
-fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
+/// The command line, and the name of its command.
+fn parse(args: &[OsString]) -> Result<(Cli, String), clap::Error> {
     let mut command = Cli::command();
     let matches = command
         .try_get_matches_from_mut(args)
         .map_err(|error| usage::advised(error, args))?;
+    let names: Vec<&str> =
+        std::iter::successors(matches.subcommand(), |(_, below)| below.subcommand())
+            .map(|(name, _)| name)
+            .collect();
+    let name = match names.as_slice() {
+        [] => "update".to_owned(),
+        names => names.join(" "),
+    };
     // Without this, `hyper-sync --ref x sync` would sync another ref than the one given.
     if let Some((name, _)) = matches.subcommand() {
         let update = update::Arguments::augment_args(clap::Command::new("update"));
@@ -237,5 +247,6 @@ fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
             return Err(command.error(ErrorKind::ArgumentConflict, message));
         }
     }
-    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    Ok((cli, name))
 }

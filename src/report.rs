@@ -84,7 +84,7 @@ impl Color {
     }
 }
 
-/// How much is error.
+/// How much is printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verbosity {
     /// Warnings and errors.
@@ -118,6 +118,21 @@ pub struct Report {
     repeated: RepeatedOptions,
     /// What is printed beside an error, as JSON.
     done: Option<serde_json::Value>,
+    /// The command that is run, for JSON; empty if the command line is wrong.
+    command: String,
+}
+
+/// The version of the documents; it goes up when a field of one changes its meaning. `docs/schema` describes them.
+const SCHEMA: u32 = 1;
+
+/// What is printed as JSON.
+#[derive(Serialize)]
+struct Document<'a, T> {
+    schema: u32,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    command: &'a str,
+    #[serde(flatten)]
+    body: &'a T,
 }
 
 impl Report {
@@ -140,7 +155,15 @@ impl Report {
             lost: None,
             repeated: RepeatedOptions::default(),
             done: None,
+            command: String::new(),
         }
+    }
+
+    /// Names the command in JSON: `sync`, or `config show`.
+    #[must_use]
+    pub fn of_command(mut self, command: String) -> Self {
+        self.command = command;
+        self
     }
 
     /// From now on, commands in messages have these options.
@@ -173,7 +196,7 @@ impl Report {
         self.format
     }
 
-    /// How much is error.
+    /// How much is printed.
     #[must_use]
     pub fn verbosity(&self) -> Verbosity {
         self.verbosity
@@ -212,9 +235,14 @@ impl Report {
         }
     }
 
-    /// Data as JSON.
-    pub fn json(&mut self, value: &impl Serialize) {
-        match serde_json::to_string_pretty(value) {
+    /// The fields of the document that the command prints as JSON.
+    pub fn json(&mut self, body: &impl Serialize) {
+        let document = Document {
+            schema: SCHEMA,
+            command: &self.command,
+            body,
+        };
+        match serde_json::to_string_pretty(&document) {
             Ok(text) => self.data(&(text::json(&text) + "\n")),
             Err(error) => self.lost = Some(error.into()),
         }
@@ -296,7 +324,7 @@ impl Report {
     }
 
     fn line(&mut self, text: &str) {
-        // Nobody is left to be error that stderr is closed.
+        // If stderr is closed, there is nowhere to report it.
         let _ = writeln!(self.stdio.err, "{text}");
     }
 

@@ -43,6 +43,12 @@ struct DiffEntry {
     diff: String,
 }
 
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Document {
+    files: Vec<DiffEntry>,
+}
+
 impl CliCommand for Arguments {
     fn may_change(&self) -> bool {
         false
@@ -94,7 +100,7 @@ impl CliCommand for Arguments {
             }
         }
         if is_json {
-            run.report.json(&entries);
+            run.report.json(&Document { files: entries });
         } else {
             for entry in &entries {
                 run.report.data(&entry.diff);

@@ -27,8 +27,6 @@ pub(super) struct Arguments {}
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Document<'a> {
-    /// Incremented when a field changes its meaning.
-    schema: u32,
     healthy: bool,
     #[serde(flatten)]
     report: &'a HealthReport,
@@ -66,7 +64,6 @@ impl CliCommand for Arguments {
             OutputFormat::Json => {
                 let healthy = report.is_healthy();
                 run.report.json(&Document {
-                    schema: 1,
                     healthy,
                     report: &report,
                 });

@@ -35,6 +35,13 @@ struct HistoryEntry<'a> {
     put_back: usize,
 }
 
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Document<'a> {
+    /// The last one first.
+    updates: Vec<HistoryEntry<'a>>,
+}
+
 impl CliCommand for Arguments {
     fn may_change(&self) -> bool {
         false
@@ -55,7 +62,7 @@ impl CliCommand for Arguments {
         super::status::warn_of_other_owner(!updates.is_empty(), settings, run);
         let all = run.report.verbosity() == Verbosity::Verbose;
         match run.report.format() {
-            OutputFormat::Json => run.report.json(&updates),
+            OutputFormat::Json => run.report.json(&Document { updates }),
             OutputFormat::Human if updates.is_empty() => run.report.note("no update is kept yet"),
             OutputFormat::Human => run.report.result(
                 &updates

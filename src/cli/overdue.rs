@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::rebuild::{RebuildPolicy, with_request};
 use super::{CliCommand, Run};
@@ -32,6 +33,13 @@ pub(super) struct Arguments {}
 /// How long to wait for a run that has started since.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Document<'a> {
+    /// None if the last sync reached the repository.
+    unreached: &'a Option<Unreached>,
+}
+
 impl CliCommand for Arguments {
     fn may_change(&self) -> bool {
         false
@@ -59,7 +67,7 @@ impl CliCommand for Arguments {
             return Err(SyncError::Overdue(record.clone()).into());
         }
         if run.report.format() == OutputFormat::Json {
-            run.report.json(&record);
+            run.report.json(&Document { unreached: &record });
         }
         let soon = record.is_some_and(|record| !record.rate_limited) && !is_suspended;
         Ok(if soon { Exit::TryAgain } else { Exit::Done })

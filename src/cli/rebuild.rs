@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use serde::Serialize;
 
 use super::suspend::{self, Starter};
 use super::{CliCommand, Run, revert, validate};
@@ -120,6 +121,13 @@ impl RebuildPolicy {
     }
 }
 
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Document {
+    /// None if no rebuild was pending.
+    rebuild: Option<Outcome>,
+}
+
 impl CliCommand for Arguments {
     fn may_change(&self) -> bool {
         true
@@ -138,7 +146,7 @@ impl CliCommand for Arguments {
                 print_half_state(RebuildPolicy::of(self, settings), settings, &state, run)?;
                 match run.report.format() {
                     OutputFormat::Human => run.report.note("no rebuild waits"),
-                    OutputFormat::Json => run.report.json(&None::<Outcome>),
+                    OutputFormat::Json => run.report.json(&Document { rebuild: None }),
                 }
                 return Ok(Exit::Done);
             }
@@ -147,7 +155,9 @@ impl CliCommand for Arguments {
         }
         let outcome = rebuild(RebuildPolicy::of(self, settings), settings, &state, run)?;
         if run.report.format() == OutputFormat::Json {
-            run.report.json(&outcome);
+            run.report.json(&Document {
+                rebuild: Some(outcome),
+            });
         }
         Ok(Exit::Done)
     }

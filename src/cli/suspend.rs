@@ -122,8 +122,6 @@ impl fmt::Display for Shown {
 /// What `suspend --json` prints, and a run that a suspension ends.
 #[derive(Serialize)]
 struct Document {
-    /// Goes up when a field changes its meaning.
-    schema: u32,
     suspended: Option<Shown>,
     /// The suspension before it.
     replaced: Option<Shown>,
@@ -136,8 +134,6 @@ struct Document {
 /// What `resume --json` prints.
 #[derive(Serialize)]
 struct ResumeDocument {
-    /// Goes up when a field changes its meaning.
-    schema: u32,
     /// Always null, because there is no suspension any more.
     suspended: Option<Shown>,
     /// The suspension that was ended; null if there was none.
@@ -145,8 +141,6 @@ struct ResumeDocument {
     /// The commits that stay held after a rollback.
     held: Vec<CommitId>,
 }
-
-const SCHEMA: u32 = 1;
 
 impl CliCommand for Arguments {
     /// Writes the metrics itself, because otherwise it would wait for their lock.
@@ -173,7 +167,6 @@ impl CliCommand for Arguments {
         let reboot_cancelled = cancel_reboot(settings, &state, run)?;
         match run.report.format() {
             OutputFormat::Json => run.report.json(&Document {
-                schema: SCHEMA,
                 suspended,
                 replaced,
                 active,
@@ -223,7 +216,6 @@ impl CliCommand for ResumeArguments {
         }
         match run.report.format() {
             OutputFormat::Json => run.report.json(&ResumeDocument {
-                schema: SCHEMA,
                 suspended: None,
                 ended,
                 held,
@@ -314,7 +306,6 @@ fn print_ended(found: Shown, run: &mut Run<'_>) {
             "nothing is done: updates are suspended {found}; `hyper-sync resume` ends that"
         )),
         OutputFormat::Json => run.report.json(&Document {
-            schema: SCHEMA,
             suspended: Some(found),
             replaced: None,
             active: false,

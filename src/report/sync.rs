@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Report, Verbosity};
@@ -401,7 +402,7 @@ pub struct Document<'a> {
     commit: CommitId,
     tree: TreeId,
     subject: &'a str,
-    committed_at: i64,
+    committed_at: Option<Timestamp>,
     proven: bool,
     signer: Option<&'a Signer>,
     changed: bool,
@@ -459,7 +460,7 @@ impl<'a> Document<'a> {
             commit: outcome.point.commit,
             tree: outcome.point.tree,
             subject: &outcome.commit.subject,
-            committed_at: outcome.commit.time,
+            committed_at: Timestamp::from_second(outcome.commit.time).ok(),
             proven: outcome.proven,
             signer: outcome.signer.as_ref(),
             changed: outcome.has_changes(),

@@ -16,6 +16,11 @@ use tempfile::TempDir;
 
 use super::{forge::Forge, git, repo::Repo, snapshot::TreeSnapshot};
 
+/// The binary; empty in an example, to which Cargo gives no path of it.
+fn binary() -> &'static str {
+    option_env!("CARGO_BIN_EXE_hyper-sync").unwrap_or_default()
+}
+
 /// A home, a target and a state directory, and the binary that works on them.
 pub struct Sandbox {
     root: TempDir,
@@ -176,7 +181,7 @@ esac"#,
 
     /// As [`Sandbox::cmd`], to be started and watched, by a wrapper with its arguments if there is one.
     pub fn process(&self, wrapper: &[&str], args: &[&str]) -> std::process::Command {
-        let words = [wrapper, &[env!("CARGO_BIN_EXE_hyper-sync")], args].concat();
+        let words = [wrapper, &[binary()], args].concat();
         let mut command = std::process::Command::new(words[0]);
         command
             .args(&words[1..])
@@ -249,11 +254,13 @@ impl Output {
         self.mask(&self.stderr)
     }
 
-    /// Standard output as JSON.
+    /// Standard output as JSON, as its schema describes it.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|e| panic!("no JSON ({e}):\n{}", self.masked()))
+        let document = serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|e| panic!("no JSON ({e}):\n{}", self.masked()));
+        super::schema::check(&document);
+        document
     }
 
     /// Insists on an exit code.

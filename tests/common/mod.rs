@@ -12,5 +12,6 @@ pub mod git;
 pub mod link;
 pub mod machine;
 pub mod repo;
+pub mod schema;
 pub mod snapshot;
 pub mod world;

@@ -76,7 +76,7 @@ impl PolicyRun {
 
     /// The local edits that the newest update has replaced.
     fn replaced(&self) -> BTreeSet<String> {
-        let history = self.world.json(&["history"]);
+        let history = self.world.json(&["history"])["updates"].clone();
         let edits = history[0]["edits"].as_array().unwrap().iter();
         edits
             .map(|path| path.as_str().unwrap().to_owned())

@@ -182,7 +182,7 @@ fn history_lists_what_can_be_undone() {
     000002  [date]  [first] -> [second] (main)  3 files
     000001  [date]  nothing -> [first] (main)  3 files
     "#);
-    let updates = world.run(&["history", "--json"]).ok().json();
+    let updates = world.run(&["history", "--json"]).ok().json()["updates"].clone();
     assert_eq!(updates[0]["edits"][0], "flake.nix");
     assert_eq!(updates.as_array().unwrap().len(), 3);
 }
@@ -286,7 +286,7 @@ fn edits_are_kept_longer_than_the_updates_that_replaced_nothing() {
             .commit("more");
         let _ = world.sync(&[]).ok();
     }
-    let updates = world.run(&["history", "--json"]).ok().json();
+    let updates = world.run(&["history", "--json"]).ok().json()["updates"].clone();
     assert_eq!(updates.as_array().unwrap().len(), 11);
     let _ = world.run(&["restore", "flake.nix"]).ok();
     assert_eq!(world.read("flake.nix"), "{ mine = true; }\n");

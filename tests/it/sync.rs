@@ -388,7 +388,7 @@ fn a_diff_is_that_of_git_and_shows_what_a_sync_would_change() {
     -{ outputs = _: { }; }
     +{ second = true; }
     "#);
-    let entries = diff(&["--json"]).ok().json();
+    let entries = diff(&["--json"]).ok().json()["files"].clone();
     assert_eq!(entries[0]["path"], "modules/base.nix");
     let _ = world.run(&["diff", "../secret"]).code(64);
 }
@@ -427,7 +427,7 @@ fn another_repository_is_not_a_rewind() {
     world
         .target_tree()
         .assert_same(&TreeSnapshot::of_commit(&other, "main"));
-    let history = world.run(&["history", "--json"]).ok().json();
+    let history = world.run(&["history", "--json"]).ok().json()["updates"].clone();
     assert_eq!(history[0]["repository"], other.path().to_str().unwrap());
 }
 
@@ -473,7 +473,7 @@ fn the_execute_bit_of_a_script_is_not_a_local_edit() {
     let edits = &status["local_edits"];
     assert_eq!(edits[0]["path"], "flake.nix");
     assert_eq!(edits.as_array().unwrap().len(), 1);
-    let diff = world.run(&["diff", "--json"]).ok().json();
+    let diff = world.run(&["diff", "--json"]).ok().json()["files"].clone();
     assert_eq!(diff[0]["path"], "flake.nix");
     assert_eq!(diff.as_array().unwrap().len(), 1);
 }

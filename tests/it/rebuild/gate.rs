@@ -142,7 +142,7 @@ fn what_the_gate_has_built_is_not_built_again() {
     let _ = world.run(&["--skip-rebuild"]).ok();
     assert_eq!(builds(&world).len(), 2);
     let rebuilt = world.json(&["rebuild", "--if-pending"]);
-    assert_eq!(rebuilt["commit"], world.repo.id("main"));
+    assert_eq!(rebuilt["rebuild"]["commit"], world.repo.id("main"));
     assert_eq!(builds(&world).len(), 2);
     // By hand, it is.
     let _ = world.run(&["rebuild"]).ok();
