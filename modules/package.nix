@@ -4,6 +4,7 @@
   buildPackages,
   rustPlatform,
   installShellFiles,
+  jq,
   makeBinaryWrapper,
   versionCheckHook,
   gitMinimal,
@@ -51,11 +52,12 @@ rustPlatform.buildRustPackage {
     makeBinaryWrapper
   ];
 
-  # The tests compare with real git, ssh-keygen and gpgv, and trace system calls with strace; everything they start
+  # The tests compare with real git, ssh-keygen and gpgv, query JSON with jq, and trace system calls with strace; everything they start
   # stays on loopback. tests/nix needs root and a Nix of its own: the VM tests show the same on a whole system.
   nativeCheckInputs = [
     gitMinimal
     gnupg
+    jq
     openssh
     strace
   ];

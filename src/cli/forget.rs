@@ -58,7 +58,6 @@ impl Arguments {
         state.forget()?;
         match report.format() {
             OutputFormat::Json => report.json(&serde_json::json!({
-                "schema": 1,
                 "forgotten": target,
                 "state_dir": state_dir,
             })),

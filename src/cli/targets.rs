@@ -24,8 +24,6 @@ pub(super) struct Arguments {}
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Document {
-    /// Goes up when a field changes its meaning.
-    schema: u32,
     targets: Vec<Entry>,
 }
 
@@ -40,8 +38,6 @@ struct Entry {
     commit: Option<CommitId>,
     last_run: Option<String>,
 }
-
-const SCHEMA: u32 = 1;
 
 impl Arguments {
     /// Lists them.
@@ -59,7 +55,6 @@ impl Arguments {
         }
         match report.format() {
             OutputFormat::Json => report.json(&Document {
-                schema: SCHEMA,
                 targets,
             }),
             OutputFormat::Human if targets.is_empty() => report.note("no target is known yet"),

@@ -1,5 +1,6 @@
 //! What the documentation says, held against the program.
 
+mod commands;
 mod guarantees;
 mod layers;
 mod links;
@@ -80,7 +81,7 @@ fn the_readme_has_the_table_of_exit_codes() {
 }
 
 #[test]
-fn every_option_the_readme_names_exists() {
+fn every_option_of_a_console_line_exists() {
     let world = crate::common::env::Sandbox::new();
     let mut help = String::new();
     for command in [
@@ -90,26 +91,27 @@ fn every_option_the_readme_names_exists() {
         &["diff", "--help"],
         &["rebuild", "--help"],
         &["forget", "--help"],
+        &["rollback", "--help"],
+        &["suspend", "--help"],
     ] {
         help += &world.run(command).ok().stdout;
     }
-    let readme = read("README.md");
-    let ours = readme
-        .lines()
-        .filter(|line| line.contains("hyper-sync") || line.contains("`--"));
-    let options =
-        ours.flat_map(|line| line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')));
-    let mut named: Vec<&str> = options
-        .filter(|word| word.starts_with("--") && word.len() > 2)
-        .filter(|word| !matches!(*word, "--release" | "--git-dir"))
-        .collect();
-    named.sort_unstable();
-    named.dedup();
-    assert!(named.len() > 10);
-    for option in named {
+    let mut named = Vec::new();
+    for document in documents() {
+        let text = read(&document);
+        let lines = text.lines().filter_map(|line| line.strip_prefix("$ "));
+        for line in lines.filter_map(|line| Some(line.split_once("hyper-sync ")?.1)) {
+            let line = line.split(" | ").next().unwrap();
+            let words = line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+            let options = words.filter(|word| word.starts_with("--") && word.len() > 2);
+            named.extend(options.map(|option| (document.clone(), option.to_owned())));
+        }
+    }
+    assert!(named.len() > 20);
+    for (document, option) in named {
         assert!(
-            help.contains(option),
-            "README.md names {option}, which no command has"
+            help.contains(&option),
+            "{document} names {option}, which no command has"
         );
     }
 }
