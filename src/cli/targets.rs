@@ -54,9 +54,7 @@ impl Arguments {
             }
         }
         match report.format() {
-            OutputFormat::Json => report.json(&Document {
-                targets,
-            }),
+            OutputFormat::Json => report.json(&Document { targets }),
             OutputFormat::Human if targets.is_empty() => report.note("no target is known yet"),
             OutputFormat::Human => report.result(&table(&targets)),
         }

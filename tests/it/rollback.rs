@@ -392,7 +392,7 @@ fn repairs_do_not_take_away_the_way_back() {
         let _ = world.sync(&[]).ok();
     }
     // The last ten repairs are kept, of which five replaced no edit, and all older ones that did.
-    let history = world.json(&["history"]);
+    let history = world.json(&["history"])["updates"].clone();
     let repairs = history.as_array().unwrap().iter().filter(|update| {
         update["before"] == update["after"] && update["edits"].as_array().unwrap().is_empty()
     });
@@ -451,7 +451,7 @@ fn the_number_of_an_update_leads_to_what_was_before_it() {
         .write("modules/base.nix", "{ third = true; }\n")
         .commit("third");
     let _ = world.sync(&[]).ok();
-    let history = world.json(&["history"]);
+    let history = world.json(&["history"])["updates"].clone();
     let ids: Vec<String> = { history.as_array().unwrap().iter() }
         .map(|update| update["id"].as_str().unwrap().to_owned())
         .collect();
@@ -485,7 +485,7 @@ fn a_move_that_changes_no_file_is_in_the_history_and_can_be_undone() {
         "{}",
         moved.masked()
     );
-    let last = world.json(&["history"])[0].clone();
+    let last = world.json(&["history"])["updates"][0].clone();
     assert_eq!(last["changed"], 0);
     assert_eq!(
         (&last["before"], &last["after"]),
@@ -493,5 +493,11 @@ fn a_move_that_changes_no_file_is_in_the_history_and_can_be_undone() {
     );
     let _ = world.run(&["rollback"]).ok();
     assert_eq!(world.json(&["status"])["commit"], second);
-    assert_eq!(world.json(&["history"]).as_array().unwrap().len(), 4);
+    assert_eq!(
+        world.json(&["history"])["updates"]
+            .as_array()
+            .unwrap()
+            .len(),
+        4
+    );
 }
