@@ -211,10 +211,13 @@ class World:
         self.machine.write("/etc/hyper-sync/config.toml", "\n".join(ours + lines) + "\n")
 
     def said(self, unit):
-        """What the unit's last run has logged, by its id: a short run's lines may come before systemd's."""
+        """What the unit's last run has logged, by its id: a short run's lines may come before systemd's. Of a process
+        that has ended by the time journald reads its line, the id is not known: it is that of the next line."""
         lines = self.machine.succeed(f"journalctl --sync; journalctl --unit={unit} --lines=200 --output=json")
         entries = [json.loads(line) for line in lines.splitlines()]
         runs = [entry.get("INVOCATION_ID") or entry.get("_SYSTEMD_INVOCATION_ID") for entry in entries]
+        for place in reversed(range(len(runs) - 1)):
+            runs[place] = runs[place] or runs[place + 1]
         return "\n".join(str(entry["MESSAGE"]) for entry, run in zip(entries, runs) if run == runs[-1])
 
     def exit_code(self, unit):
