@@ -29,7 +29,7 @@ pub use error::{Error, Problem, UnknownKeyHelp, ValueError};
 pub use file::{ConfigFile, DEFAULT_FILE};
 pub use health::{CheckFault, Health, HealthCheck, Probe};
 pub(crate) use known::TARGETS;
-pub use known::{KnownTarget, Records, TargetRecord, known_targets};
+pub use known::{KnownTarget, Records, TargetRecord, default_state_dir, known_targets};
 pub use layers::{Origin, Overrides, ResolvedSetting, variable};
 pub use meaning::MEANINGS;
 pub use reboot::{Reboot, RebootWindow};

@@ -12,7 +12,7 @@ use crate::exit::Exit;
 use crate::lock::RunLock;
 use crate::rebuild::Trial;
 use crate::report::{OutputFormat, Report};
-use crate::settings::Env;
+use crate::settings::{Env, default_state_dir};
 use crate::source::Interrupt;
 use crate::state::StateDir;
 use crate::text;
@@ -51,7 +51,11 @@ impl Arguments {
         };
         let mut known = known(global, env)?.into_iter();
         let known = known.find(|known| known.record.target == target);
-        let state_dir = known.ok_or_else(unknown)?.state_dir;
+        // A preview, or a first sync that was refused, leaves a state that no target is recorded in yet.
+        let state_dir = known
+            .map(|known| known.state_dir)
+            .or_else(|| default_state_dir(&target, env))
+            .ok_or_else(unknown)?;
         let state = StateDir::find(&state_dir, &target)?.ok_or_else(unknown)?;
         let _lock = RunLock::acquire(&state, Duration::ZERO, interrupt)?;
         self.check(&state, target.clone())?;

@@ -97,7 +97,8 @@ fn state_home(env: &Env) -> Option<PathBuf> {
 /// It differs by target, because two targets that shared one would undo each other: root keeps the state of
 /// Hyper-NixOS's target in `/var/lib/hyper-sync` and that of another in `/var/lib/hyper-sync/targets/HASH`; anybody else
 /// in `$XDG_STATE_HOME/hyper-sync/HASH`.
-fn default_state_dir(target: &Path, env: &Env) -> Option<PathBuf> {
+#[must_use]
+pub fn default_state_dir(target: &Path, env: &Env) -> Option<PathBuf> {
     let home = state_home(env)?;
     let digest = Sha256::digest(target.as_os_str().as_encoded_bytes());
     // 64 bits: two of a person's targets do not meet, and a path with it stays readable.

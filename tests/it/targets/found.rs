@@ -382,3 +382,18 @@ fn a_target_in_another_one_that_has_files_there_is_refused() {
     assert!(outer.join("own/flake.nix").exists());
     let _ = user.run_in(&outer, &["sync"]).ok();
 }
+
+#[test]
+fn forget_removes_what_a_preview_has_left() {
+    let user = User::new();
+    let (target, repo) = (user.path("target"), Repo::small());
+    let [target, repo] = [&target, repo.path()].map(|path| path.to_str().unwrap());
+    let _ = user
+        .run(&["sync", "--repo", repo, "--target", target, "--dry-run"])
+        .ok();
+    let states = user.path("home/.local/state/hyper-sync");
+    assert_eq!(fs::read_dir(&states).unwrap().count(), 1);
+    let _ = user.run(&["forget", target]).ok();
+    assert_eq!(fs::read_dir(&states).unwrap().count(), 0);
+    let _ = user.run(&["forget", target]).with(Exit::Usage);
+}
