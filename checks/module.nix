@@ -545,6 +545,31 @@ let
       false
       (plain.systemd.services ? hyper-sync-reboot || plain.systemd.timers ? hyper-sync-reboot)
     ];
+    "with confirm, a boot is judged before anything else is done" = [
+      {
+        after = [
+          "hyper-sync-fetch.service"
+          "hyper-sync-confirm.service"
+        ];
+        once = true;
+        blesses = true;
+      }
+      (
+        let
+          inherit ((enabled { health.confirm = true; }).config.systemd) services;
+          unit = services.hyper-sync-confirm;
+        in
+        {
+          inherit (services.hyper-sync) after;
+          once = unit.serviceConfig.RemainAfterExit;
+          blesses = lib.elem "boot-complete.target" unit.requiredBy && lib.elem "boot-complete.target" unit.before;
+        }
+      )
+    ];
+    "without confirm, no boot is judged" = [
+      false
+      (plain.systemd.services ? hyper-sync-confirm)
+    ];
     "a failure is passed on" = [
       [ "notify@%n.service" ]
       (enabled { onFailure = [ "notify@%n.service" ]; }).config.systemd.services.hyper-sync.onFailure

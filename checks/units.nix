@@ -24,7 +24,10 @@ let
     }).config;
   plain = machineWith { };
   # With all that may reboot.
-  rebooting = machineWith { allowReboot = true; };
+  rebooting = machineWith {
+    allowReboot = true;
+    health.confirm = true;
+  };
 
   keep =
     line:
@@ -55,6 +58,7 @@ let
       "hyper-sync-retry.timer"
     ]
     // textOf rebooting [
+      "hyper-sync-confirm.service"
       "hyper-sync-reboot.service"
       "hyper-sync-reboot.timer"
     ];

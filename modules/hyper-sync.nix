@@ -67,6 +67,7 @@ let
   # Evaluating and building a system needs what the sandbox takes away: namespaces, memory, the store.
   buildsFirst = (cfg.settings.rebuild.gate or "off") == "build";
 
+  confirms = cfg.settings.health.confirm or false;
   reboots = cfg.settings.reboot.allow or false;
   reboot = utils.escapeSystemdExecArgs [
     exe
@@ -363,7 +364,11 @@ in
         description = "Update of the NixOS configuration and rebuild of the system";
         documentation = [ "man:hyper-sync(1)" ];
         requires = [ "hyper-sync-fetch.service" ];
-        after = [ "hyper-sync-fetch.service" ];
+        after = [
+          "hyper-sync-fetch.service"
+        ]
+        # The first run after a boot judges it.
+        ++ lib.optional confirms "hyper-sync-confirm.service";
         inherit (cfg) onFailure;
         inherit path;
         environment = nixEnvironment // config.networking.proxy.envVars;
@@ -420,6 +425,41 @@ in
       }
     ];
 
+    # Checks a system on trial after it was booted. It does not hold up the boot. Where the boot loader counts boots, the
+    # boot counts as a success only after it.
+    systemd.services.hyper-sync-confirm = lib.mkIf confirms (
+      lib.mkMerge [
+        survivesSwitch
+        {
+          description = "Health checks of the system that was booted";
+          documentation = [ "man:hyper-sync(1)" ];
+          wantedBy = [ "multi-user.target" ];
+          requiredBy = [ "boot-complete.target" ];
+          before = [ "boot-complete.target" ];
+          after = [ "multi-user.target" ];
+          inherit (cfg) onFailure;
+          inherit path;
+          environment = nixEnvironment // config.networking.proxy.envVars;
+          serviceConfig = {
+            Type = "oneshot";
+            # Once for each boot: a switch would start it again.
+            RemainAfterExit = true;
+            ExecStart = utils.escapeSystemdExecArgs [
+              exe
+              "confirm"
+            ];
+            # As for `hyper-sync.service`. A system that failed its checks is another code: such a boot was not a success.
+            SuccessExitStatus = "10 13";
+            # `health.within` ends the checks.
+            TimeoutStartSec = "infinity";
+            WorkingDirectory = stateDir;
+            StateDirectory = "hyper-sync";
+            StateDirectoryMode = "0700";
+          };
+        }
+      ]
+    );
+
     # Decides again while a reboot waits, also where no update falls into the window.
     systemd.services.hyper-sync-reboot = lib.mkIf reboots (
       lib.mkMerge [
@@ -429,7 +469,7 @@ in
           documentation = [ "man:hyper-sync(1)" ];
           inherit (cfg) onFailure;
           inherit path;
-          environment = nixEnvironment;
+          environment = nixEnvironment // config.networking.proxy.envVars;
           serviceConfig = {
             Type = "oneshot";
             ExecStart = reboot;

@@ -370,8 +370,8 @@ in
       type = types.bool;
       default = false;
       description = ''
-        Whether a new system becomes the boot default only after it has passed the health checks. If it does not, or if
-        the run that checks it dies, the former system is activated again and the target goes back to its commit.
+        Whether a new system stays the boot default only if it passes the health checks: before it becomes that, or, for
+        a system that needs a reboot, after the reboot. If it does not, or if the run that checks it dies, the former system is activated again and the target goes back to its commit.
       '';
     };
 

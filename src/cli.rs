@@ -22,6 +22,7 @@ use crate::text;
 mod args;
 mod completions;
 mod config;
+mod confirm;
 mod diff;
 mod failed;
 mod forget;
@@ -154,6 +155,7 @@ fn run(
         Some(args::Subcommands::Rebuild(command)) => command,
         Some(args::Subcommands::Revert(command)) => command,
         Some(args::Subcommands::Reboot(command)) => command,
+        Some(args::Subcommands::Confirm(command)) => command,
         Some(args::Subcommands::Suspend(command)) => command,
         Some(args::Subcommands::Resume(command)) => command,
         Some(args::Subcommands::Targets(_)) => {

@@ -50,8 +50,9 @@ pub use half_state::{HalfState, HalfStateKind};
 pub use machine::{Machine, Systems};
 pub use outcome::{LockChange, Outcome, RebuildNote, RebuildStatus, UnpinnedReason};
 pub use quarantine::{FailureClass, Quarantine, QuarantineEntry};
+pub use reboot::boot::FirstRun;
 pub use reboot::policy::{RebootDecision, names as reboot_changes};
-pub use reboot::{Reboot, RebootStage};
+pub use reboot::{BootTrial, Reboot, RebootStage};
 pub use record::{BegunActivation, Build, LastRebuild, Pending, RebuildRecord};
 pub use trial::{Trial, TrialStage};
 
@@ -254,18 +255,17 @@ pub fn hanging_activation(
     running::hanging(&context).map(|kind| context.error(kind))
 }
 
-/// Judges the last boot: the error says that the machine was to boot a new system and came up with another one. The
-/// caller holds the lock.
+/// Judges the last boot: whether the machine came up with the system that it was to boot, and whether a system on trial
+/// is healthy. Returns whether one has passed; the error says what went wrong. The caller holds the lock.
 pub fn judge_boot(
     request: &RebuildRequest<'_>,
+    first: &FirstRun<'_>,
     machine: &Machine,
     env: &Env,
     runner: &dyn Runner,
-) -> Option<Error> {
+) -> Result<bool, Error> {
     let context = RebuildContext::new(request, machine, env, runner);
-    let judged = reboot::boot::judge(&context);
-    let kind = judged.unwrap_or_else(Some)?;
-    Some(context.error(kind))
+    reboot::boot::judge(&context, first).map_err(|kind| context.error(kind))
 }
 
 /// Decides whether the machine reboots now, at this time of day, and asks for it. The caller holds the lock and has judged the last boot.

@@ -24,6 +24,7 @@
 //! | `trial` | sealed, `trial 1` | the new system that has not passed its health checks yet ([`Trial`](crate::rebuild::Trial)) |
 //! | `former` | symlink | the system that ran before it, kept from Nix's garbage collector |
 //! | `reboot` | sealed, `reboot 1` | the boot default that waits for a reboot ([`Reboot`](crate::rebuild::Reboot)) |
+//! | `former-boot` | symlink | the system to which a trial of it reverts, kept from Nix's garbage collector |
 //! | `result` | symlink | the last system that was built, kept from Nix's garbage collector |
 //! | `flake.lock` | flake.lock of Nix | the lock file of a flake in the target that has none |
 //! | `objects.git/` | bare git repository | verified objects of the last commits ([`crate::objects`]) |

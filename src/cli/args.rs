@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 
 use super::{
-    completions, config, diff, forget, health, history, man, overdue, reboot, rebuild, restore,
-    revert, rollback, status, suspend, sync, targets, update, validate,
+    completions, config, confirm, diff, forget, health, history, man, overdue, reboot, rebuild,
+    restore, revert, rollback, status, suspend, sync, targets, update, validate,
 };
 use crate::report::{Color, OutputFormat, Verbosity};
 use crate::settings::Overrides;
@@ -61,6 +61,8 @@ pub(super) enum Subcommands {
     Revert(revert::Arguments),
     #[command(hide = true)]
     Reboot(reboot::Arguments),
+    #[command(hide = true)]
+    Confirm(confirm::Arguments),
     #[command(subcommand, arg_required_else_help = true)]
     Config(config::Arguments),
     Completions(completions::Arguments),

@@ -12,8 +12,10 @@ use super::{CliCommand, Run};
 use crate::Error;
 use crate::apply::undo::Back;
 use crate::exit::Exit;
+use crate::git::CommitId;
+use crate::health::HealthContext;
 use crate::lock::{self, RunLock};
-use crate::rebuild::{self, Reboot, Trial, TrialStage};
+use crate::rebuild::{self, FirstRun, Reboot, RebootStage, Trial, TrialStage};
 use crate::settings::Settings;
 use crate::state::StateDir;
 use crate::sync::{self, Options, SyncMode};
@@ -56,15 +58,46 @@ pub(super) fn first(settings: &Settings, state: &StateDir, run: &mut Run<'_>) ->
         let lock = RunLock::acquire(state, PATIENCE, run.interrupt)?;
         revert(lock, settings, state, run)?;
     }
+    judge_boot(settings, state, run)
+}
+
+/// Judges the last boot, and reverts the target if the former system runs again.
+pub(super) fn judge_boot(
+    settings: &Settings,
+    state: &StateDir,
+    run: &mut Run<'_>,
+) -> Result<(), Error> {
     if Reboot::load(state)?.is_none() {
         return Ok(());
     }
-    let _lock = RunLock::acquire(state, PATIENCE, run.interrupt)?;
-    let policy = RebuildPolicy::of_revert();
-    match with_request(policy, settings, state, run, rebuild::judge_boot)? {
-        Some(error) => Err(error.into()),
-        None => Ok(()),
+    let judged = {
+        let _lock = RunLock::acquire(state, PATIENCE, run.interrupt)?;
+        let policy = RebuildPolicy::of_revert();
+        with_request(
+            policy,
+            settings,
+            state,
+            run,
+            |request, machine, env, runner| {
+                let first = FirstRun {
+                    health: HealthContext {
+                        settings,
+                        env,
+                        runner,
+                        interrupt: run.interrupt,
+                    },
+                    may_reboot: settings.reboot.allow,
+                };
+                rebuild::judge_boot(request, &first, machine, env, runner)
+            },
+        )?
+    };
+    revert_target(settings, state, run);
+    if judged? {
+        run.report
+            .note("the new system has passed its health checks after the boot");
     }
+    Ok(())
 }
 
 fn revert(
@@ -141,21 +174,40 @@ pub(super) fn revert_target(settings: &Settings, state: &StateDir, run: &mut Run
 
 fn end_trial(settings: &Settings, state: &StateDir, run: &mut Run<'_>) -> Result<(), Error> {
     let is_reverted = |trial: &Trial| trial.stage == TrialStage::Reverted;
-    let Some(trial) = Trial::load(state)?.filter(is_reverted) else {
+    if let Some(trial) = Trial::load(state)?.filter(is_reverted) {
+        let commit = trial.commit_to_restore(super::rebuild::commit(state)?);
+        restore_target(commit, settings, run)?;
+        let _lock = RunLock::acquire(state, WAIT, run.interrupt)?;
+        Trial::remove(state)?;
+    }
+    let is_reverted = |reboot: &Reboot| reboot.stage == RebootStage::Reverted;
+    if let Some(reboot) = Reboot::load(state)?.filter(is_reverted) {
+        let commit = reboot.commit_to_restore(super::rebuild::commit(state)?);
+        restore_target(commit, settings, run)?;
+        let _lock = RunLock::acquire(state, WAIT, run.interrupt)?;
+        Reboot::remove(state)?;
+    }
+    Ok(())
+}
+
+/// Brings the target back to the commit of the former system, if there is one to restore.
+fn restore_target(
+    commit: Option<CommitId>,
+    settings: &Settings,
+    run: &mut Run<'_>,
+) -> Result<(), Error> {
+    let Some(commit) = commit else {
         return Ok(());
     };
-    if let Some(former) = trial.commit_to_restore(super::rebuild::commit(state)?) {
-        let options = Options {
-            wait: PATIENCE,
-            ..Options::unguarded(SyncMode::Apply)
-        };
-        let back = Back::Commit(former.to_string());
-        run.watched(settings, |context| sync::rollback(context, &options, &back))?;
-        run.report.note(&format!(
-            "the target is at {} again, the commit of the running system",
-            former.short()
-        ));
-    }
-    let _lock = RunLock::acquire(state, WAIT, run.interrupt)?;
-    Ok(Trial::remove(state)?)
+    let options = Options {
+        wait: PATIENCE,
+        ..Options::unguarded(SyncMode::Apply)
+    };
+    let back = Back::Commit(commit.to_string());
+    run.watched(settings, |context| sync::rollback(context, &options, &back))?;
+    run.report.note(&format!(
+        "the target is at {} again, the commit of the running system",
+        commit.short()
+    ));
+    Ok(())
 }

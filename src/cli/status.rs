@@ -233,8 +233,11 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
     // A reboot has ended a trial that was open.
     document.trial = Trial::load(&state)?
         .filter(|trial| trial.stage == TrialStage::Reverted || trial.is_open(&machine));
-    document.reboot = Reboot::load(&state)?
-        .filter(|reboot| reboot.stage == RebootStage::Missed || reboot.is_pending(&machine));
+    document.reboot = Reboot::load(&state)?.filter(|reboot| {
+        reboot.stage != RebootStage::Waiting
+            || reboot.trial.is_some()
+            || reboot.is_pending(&machine)
+    });
     let record = RebuildRecord::load(&state)?;
     let systems = machine.systems();
     let commit_of = |system: &Option<std::path::PathBuf>| {
@@ -456,22 +459,7 @@ impl OutputLines {
             self.add("system", format!("{state}; {next}"));
         }
         if let Some(reboot) = &document.reboot {
-            let waits = match (reboot.stage, &reboot.waits_for) {
-                (RebootStage::Missed, _) => {
-                    "; the machine came up with another system, and is not rebooted again for it"
-                        .to_owned()
-                }
-                (RebootStage::Rebooting, _) => "; it is scheduled".to_owned(),
-                (RebootStage::Waiting, Some(waits_for)) => {
-                    format!("; it waits {}", text::words(waits_for))
-                }
-                (RebootStage::Waiting, None) => String::new(),
-            };
-            let (since, changes) = (reboot.since, rebuild::reboot_changes(&reboot.changes));
-            self.add(
-                "reboot",
-                format!("needed since {since:.0}, because these change: {changes}{waits}"),
-            );
+            self.add("reboot", reboot_text(reboot));
         }
         for failed in &document.quarantined {
             let commit = failed.commit.as_ref().map(CommitId::short);
@@ -527,4 +515,42 @@ impl OutputLines {
             }
         }
     }
+}
+
+/// A reboot that is waited for, or what became of it.
+fn reboot_text(reboot: &Reboot) -> String {
+    let stage = match (reboot.stage, &reboot.waits_for) {
+        (RebootStage::Waiting, Some(waits_for)) => format!("it waits {}", text::words(waits_for)),
+        (RebootStage::Waiting, None) => String::new(),
+        (RebootStage::Rebooting, _) => "it is scheduled".to_owned(),
+        (RebootStage::Missed, _) => {
+            "the machine came up with another system, and is not rebooted again for it".to_owned()
+        }
+        (RebootStage::Checking, _) => {
+            return "the system that was booted has not passed its health checks yet".to_owned();
+        }
+        (RebootStage::Failed | RebootStage::Reverting, _) => {
+            return "the system that was booted failed its trial; a reboot starts the former one"
+                .to_owned();
+        }
+        (RebootStage::Reverted, _) => {
+            return "the former system runs again, and the next run reverts the target".to_owned();
+        }
+    };
+    let reason = if reboot.changes.is_empty() {
+        format!(
+            "the boot default runs from the next boot on, since {:.0}",
+            reboot.since
+        )
+    } else {
+        let changes = rebuild::reboot_changes(&reboot.changes);
+        format!(
+            "needed since {:.0}, because these change: {changes}",
+            reboot.since
+        )
+    };
+    if stage.is_empty() {
+        return reason;
+    }
+    format!("{reason}; {stage}")
 }

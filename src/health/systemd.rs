@@ -13,6 +13,7 @@ pub(crate) const ACTIVATION: &str = "nixos-rebuild-switch-to-configuration";
 /// The units of hyper-sync, which are not checked: the result of an update does not show whether the system is healthy.
 pub(super) const OWN: &[&str] = &[
     "hyper-sync.service",
+    "hyper-sync-confirm.service",
     "hyper-sync-fetch.service",
     "hyper-sync-reboot.service",
     "hyper-sync-revert.service",

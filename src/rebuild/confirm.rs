@@ -123,7 +123,7 @@ pub(super) fn begin(
     if is_exhausted(&trial) {
         return Ok(Some(trial));
     }
-    keep(context, &trial).map_err(revert_not_prepared)?;
+    keep(context, ROOT, &trial.former).map_err(revert_not_prepared)?;
     trial.save(state)?;
     if let Err(cause) = start_timer(context, confirmation, after) {
         cancel(context, trial)?;
@@ -192,12 +192,19 @@ pub(super) fn revert(
 ) -> ErrorKind {
     let TrialFailure { cause, report } = failure;
     enter(context, trial, TrialStage::Reverting);
+    let is_default = context.machine.systems().profile.as_ref() == Some(&trial.system);
+    // An earlier revert may have ended between the profile and the boot loader.
+    let action = if is_default || trial.may_boot {
+        Action::Switch
+    } else {
+        Action::Test
+    };
     let stopped = if context.systemctl().activating().is_empty() {
         Ok(())
     } else {
         context.systemctl().stop_activation()
     };
-    match stopped.and_then(|()| activate_former(context, trial)) {
+    match stopped.and_then(|()| activate_former(context, &trial.former, action)) {
         Ok(()) => {
             enter(context, trial, TrialStage::Reverted);
             stop_timer(context);
@@ -233,20 +240,18 @@ pub(super) fn end(context: &RebuildContext<'_>) -> Result<(), ErrorKind> {
     Ok(())
 }
 
-fn activate_former(context: &RebuildContext<'_>, trial: &Trial) -> Result<(), String> {
-    let former = &trial.former;
-    let is_default = context.machine.systems().profile.as_ref() == Some(&trial.system);
-    if is_default {
+/// Activates a former system, makes it the boot default, or both.
+pub(super) fn activate_former(
+    context: &RebuildContext<'_>,
+    former: &Path,
+    action: Action,
+) -> Result<(), String> {
+    let is_default = context.machine.systems().profile.as_deref() == Some(former);
+    if matches!(action, Action::Switch | Action::Boot) && !is_default {
         let nix_env = find(context, "nix-env")?;
         let set = activate::profile_command(context, &nix_env, "--set", former.as_ref());
         succeed(context, &set)?;
     }
-    // An earlier revert may have ended between the profile and the boot loader.
-    let action = if is_default || trial.may_boot {
-        Action::Switch
-    } else {
-        Action::Test
-    };
     let systemd_run = find(context, "systemd-run")?;
     context.systemctl().reset_failed_activation();
     // It ran before: its own checks (of the network, say) must not keep it from running again.
@@ -260,13 +265,14 @@ fn activate_former(context: &RebuildContext<'_>, trial: &Trial) -> Result<(), St
     }
 }
 
-/// Protects the former system from the garbage collector, and with it the program of the timer if that is a part of it.
-fn keep(context: &RebuildContext<'_>, trial: &Trial) -> Result<(), String> {
+/// Protects the former system from the garbage collector by a link in the state directory, and with it the program of
+/// the timer if that is a part of it.
+pub(super) fn keep(context: &RebuildContext<'_>, link: &str, former: &Path) -> Result<(), String> {
     let nix_store = find(context, "nix-store")?;
     let mut args: Vec<OsString> = ["--quiet", "--add-root"].map(Into::into).into();
-    args.push(context.request.state.path().join(ROOT).into());
+    args.push(context.request.state.path().join(link).into());
     args.push("--realise".into());
-    args.push(trial.former.clone().into());
+    args.push(former.into());
     let command = context.command(&nix_store, args).output(Output::Quiet);
     succeed(context, &command)
 }

@@ -4,7 +4,7 @@
 //! tree, and the running system.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -25,7 +25,8 @@ use crate::text;
 mod words;
 
 use words::{
-    after, before_update, killed, list, refused, retry, stderr_summary, still, unclear, waits_for,
+    after, after_missed_boot, before_update, killed, list, refused, retry, stderr_summary, still,
+    unclear, waits_for,
 };
 
 /// A failed rebuild, and the state of the machine after it.
@@ -361,12 +362,50 @@ pub enum ErrorKind {
     #[diagnostic(
         code(hyper_sync::rebuild::other_system_booted),
         help(
-            "see why the boot loader chose it; the machine is not rebooted again for the new system, which is still the boot default; a newer commit is tried at once, `hyper-sync rebuild` tries this one"
+            "see why the boot loader chose it; {}; a newer commit is tried at once, `hyper-sync rebuild` tries this one", after_missed_boot(*.is_default)
         )
     )]
     OtherSystemBooted {
         /// The system that was booted.
         booted: PathBuf,
+        /// Whether that one is the boot default now.
+        is_default: bool,
+    },
+    /// The new system failed its trial after it was booted, and the machine reboots into the former one.
+    #[error("the new system failed its trial after the boot: {}", text::words(.cause))]
+    #[diagnostic(
+        code(hyper_sync::rebuild::boot_reverting),
+        help(
+            "the machine reboots in a minute into `{}`, which is the boot default again; correct the configuration and push it", text::path(.former)
+        )
+    )]
+    BootReverting {
+        /// What failed.
+        cause: String,
+        /// The health checks, if they decided.
+        report: Option<Box<HealthReport>>,
+        /// The former system.
+        former: PathBuf,
+    },
+    /// Nor can the machine get to the former system by itself.
+    #[error(
+        "the new system failed its trial after the boot ({}), and the machine is not rebooted into the former one: {}", text::words(.cause), text::words(.failure)
+    )]
+    #[diagnostic(
+        code(hyper_sync::rebuild::boot_not_reverted),
+        help(
+            "run `{}/bin/switch-to-configuration boot` and reboot, or choose that system in the boot menu", text::path(.former)
+        )
+    )]
+    BootNotReverted {
+        /// What failed in the trial.
+        cause: String,
+        /// What keeps the machine from the former system.
+        failure: String,
+        /// The health checks, if they decided.
+        report: Option<Box<HealthReport>>,
+        /// The former system.
+        former: Box<Path>,
     },
     /// The machine could not be rebooted.
     #[error("the machine cannot be rebooted: {}", text::words(.cause))]
@@ -482,7 +521,9 @@ impl ErrorKind {
     /// The health checks that failed in a trial.
     fn failed_checks(&self) -> impl Iterator<Item = &dyn Diagnostic> {
         let report = match self {
-            Self::Reverted { report, .. } => report.as_deref(),
+            Self::Reverted { report, .. }
+            | Self::BootReverting { report, .. }
+            | Self::BootNotReverted { report, .. } => report.as_deref(),
             _ => None,
         };
         let failed = report.into_iter().flat_map(HealthReport::failed);
@@ -521,10 +562,13 @@ impl ErrorKind {
             | Self::ActivationTimedOut { .. }
             | Self::RevertNotPrepared { .. }
             | Self::NoReboot { .. }
+            | Self::BootReverting { .. }
             | Self::RebootNotCancelled { .. }
             | Self::TimedOut { .. }
             | Self::Interrupted { .. } => Exit::Rebuild,
-            Self::NotReverted { .. } | Self::ActivationHangs { .. } => Exit::NeedsPerson,
+            Self::NotReverted { .. }
+            | Self::BootNotReverted { .. }
+            | Self::ActivationHangs { .. } => Exit::NeedsPerson,
             Self::Busy { .. } => Exit::Busy,
             Self::Reverted { .. }
             | Self::OtherSystemBooted { .. }

@@ -158,7 +158,7 @@ fn differs(
     );
     let waits = is_for_boot && last.out.as_ref() == Some(profile) && last.booted == systems.booted;
     let reboot = Reboot::load(context.request.state)?;
-    Ok(!waits && reboot.is_none_or(|reboot| reboot.system != *profile))
+    Ok(!waits && reboot.is_none_or(|reboot| !reboot.explains(profile)))
 }
 
 impl HalfStateKind {

@@ -229,7 +229,6 @@ impl RebuildPipeline<'_> {
             }
         };
         let activator = Activator::find(context)?;
-        let before = context.machine.systems();
         if let Some(confirmation) = context.request.confirmation
             && action == Action::Switch
         {
@@ -239,7 +238,22 @@ impl RebuildPipeline<'_> {
                 return self.on_trial(trial, &confirmation.health, &activator);
             }
         }
+        self.activate_untried(action, system, key.as_deref(), reasons, &activator)
+    }
+
+    /// Activates a system that does not have to pass health checks, or only after it was booted.
+    fn activate_untried(
+        mut self,
+        action: Action,
+        system: PathBuf,
+        key: Option<&str>,
+        reasons: BootReasons,
+        activator: &Activator,
+    ) -> Result<Outcome, ErrorKind> {
+        let context = self.context;
+        let before = context.machine.systems();
         let generation = activate::generation(context);
+        let waited = self.begin_boot(action, &system, key, &reasons)?;
         let activated = self.activate(action, Some(&system), || {
             activator.activate(context, &system, action)
         });
@@ -258,8 +272,9 @@ impl RebuildPipeline<'_> {
         if did_not_begin && let Some(former) = before.profile.filter(|former| *former != system) {
             activate::restore_profile(context, &former, generation);
         }
-        let activated = activated.map_err(|error| self.failed(key.as_deref(), error))?;
-        self.conclude(activated.for_boot(reasons), key.as_deref(), Some(system))
+        waited.end_unless_default(context, &system)?;
+        let activated = activated.map_err(|error| self.failed(key, error))?;
+        self.conclude(activated.for_boot(reasons), key, Some(system))
     }
 
     /// Whether inputs were locked that had not been.

@@ -136,6 +136,8 @@ impl FailureClass {
             | ErrorKind::Degraded { .. }
             | ErrorKind::RevertNotPrepared { .. }
             | ErrorKind::NoReboot { .. }
+            | ErrorKind::BootReverting { .. }
+            | ErrorKind::BootNotReverted { .. }
             | ErrorKind::RebootNotCancelled { .. }
             | ErrorKind::Interrupted { .. }
             | ErrorKind::ActivationHangs { .. }

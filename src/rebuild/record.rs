@@ -329,12 +329,12 @@ impl RebuildRecord {
         }
     }
 
-    /// Records that the machine came up with another system than this boot default.
-    pub(super) fn set_not_booted(&mut self, system: &Path) {
+    /// Changes the result of the last rebuild, if it was that of this system, after a boot.
+    pub(super) fn set_status(&mut self, system: &Path, status: RebuildStatus) {
         let last = self.last.as_mut();
         if let Some(last) = last.filter(|last| last.out.as_deref() == Some(system)) {
             last.deferred = false;
-            last.status = RebuildStatus::Failed;
+            last.status = status;
         }
     }
 

@@ -1,5 +1,6 @@
 //! The rebuild against fake programs: their arguments and environment, and what their results mean.
 
+mod boot_trial;
 mod gate;
 mod half_state;
 mod quarantine;

@@ -45,6 +45,15 @@ pub(super) fn retry(entry: &QuarantineEntry) -> String {
     "`hyper-sync rebuild --retry` tries it now, and a newer commit is tried at once".to_owned()
 }
 
+/// The state after the machine has come up with another system.
+pub(super) fn after_missed_boot(is_default: bool) -> &'static str {
+    if is_default {
+        "that system is the boot default again"
+    } else {
+        "the machine is not rebooted again for the new system, which is still the boot default"
+    }
+}
+
 pub(super) fn unclear(names: &[String], hostname: &str) -> String {
     if names.is_empty() {
         return "has no hosts (`nixosConfigurations`)".to_owned();

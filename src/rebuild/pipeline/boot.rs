@@ -13,6 +13,32 @@ use crate::settings::Action;
 /// What changes if the new system has another init, which `switch-to-configuration` does not name.
 const INIT: &str = "init";
 
+/// The record of a reboot before the activation.
+pub(super) enum Waited {
+    /// It is as it was.
+    Unchanged,
+    /// The one of the new system has taken the place of this one.
+    Replaced(Option<Box<Reboot>>),
+}
+
+impl Waited {
+    /// Puts the record back if the new system did not become the boot default.
+    pub(super) fn end_unless_default(
+        self,
+        context: &RebuildContext<'_>,
+        system: &Path,
+    ) -> Result<(), ErrorKind> {
+        match self {
+            Self::Replaced(before)
+                if context.machine.systems().profile.as_deref() != Some(system) =>
+            {
+                reboot::withdraw(context, before.map(|before| *before))
+            }
+            Self::Unchanged | Self::Replaced(_) => Ok(()),
+        }
+    }
+}
+
 /// Why a system becomes the boot default instead of being switched to.
 #[derive(Debug, Clone, Default)]
 pub(super) struct BootReasons {
@@ -45,6 +71,11 @@ impl BootReasons {
             inhibitors,
             parts: Vec::new(),
         }
+    }
+
+    /// The new system has another init.
+    pub(super) fn of_init() -> Self {
+        Self::of_inhibitors(vec![INIT.to_owned()])
     }
 
     fn parts(context: &RebuildContext<'_>, action: Action, system: &Path) -> Vec<String> {
@@ -95,6 +126,30 @@ impl RebuildPipeline<'_> {
         }
     }
 
+    /// Records the trial of a system that is about to become the boot default, with `health.confirm`.
+    pub(super) fn begin_boot(
+        &self,
+        action: Action,
+        system: &Path,
+        key: Option<&str>,
+        reasons: &BootReasons,
+    ) -> Result<Waited, ErrorKind> {
+        let context = self.context;
+        if action != Action::Boot || context.request.confirmation.is_none() {
+            return Ok(Waited::Unchanged);
+        }
+        let Some(trial) = reboot::begin_trial(context, system, &self.record)? else {
+            return Ok(Waited::Unchanged);
+        };
+        let before = Reboot::load(context.request.state)?;
+        let mut changes = reasons.clone().names();
+        if changes.is_empty() {
+            changes = reboot::changes(&context.machine.systems(), system);
+        }
+        reboot::await_boot(context, self.id(key), system, changes, Some(trial))?;
+        Ok(Waited::Replaced(before.map(Box::new)))
+    }
+
     /// Records the reboot that a new boot default waits for, or that none is waited for any more.
     pub(super) fn await_boot(
         &self,
@@ -117,7 +172,7 @@ impl RebuildPipeline<'_> {
         if changes.is_empty() {
             return policy::end_if_over(self.context).map(drop);
         }
-        reboot::await_boot(self.context, self.id(key), system, changes).map(drop)
+        reboot::await_boot(self.context, self.id(key), system, changes, None).map(drop)
     }
 
     /// Whether the machine was to boot this system and came up with another one.

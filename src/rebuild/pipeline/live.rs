@@ -1,6 +1,6 @@
 //! A rebuild by `nixos-rebuild` on the live tree, as by hand, where a build cannot be pinned.
 
-use super::boot::BootReasons;
+use super::boot::{BootReasons, Waited};
 use super::{RebuildPipeline, activates, compare, take};
 use crate::rebuild::activate;
 use crate::rebuild::error::ErrorKind;
@@ -16,9 +16,6 @@ impl RebuildPipeline<'_> {
         let action = context.request.action;
         context.find("nixos-rebuild")?;
         self.notes.push(RebuildNote::NotPinned { reason });
-        if context.request.confirmation.is_some() && action == Action::Switch {
-            self.notes.push(RebuildNote::NotOnTrial);
-        }
         match pinned::refresh_lock(self.flake) {
             Ok(false) => {}
             Ok(true) => self.notes.push(RebuildNote::Lock {
@@ -28,7 +25,10 @@ impl RebuildPipeline<'_> {
         }
         let key = self.key();
         let mut reasons = BootReasons::default();
-        if (context.request.timer.is_some() || context.request.reboots) && activates(action) {
+        let mut built = None;
+        let is_boot_on_trial = context.request.confirmation.is_some() && action == Action::Boot;
+        let is_needed = context.request.timer.is_some() || context.request.reboots;
+        if (is_needed && activates(action)) || is_boot_on_trial {
             let (verdict, finished) = activate::nixos_rebuild(context, &self.host, Action::Build)?;
             if verdict != Verdict::Done {
                 self.finish(None, RebuildStatus::Failed, None)?;
@@ -41,6 +41,7 @@ impl RebuildPipeline<'_> {
                     return Err(self.failed(key.as_deref(), error));
                 }
                 reasons = BootReasons::of_parts(context, action, &system);
+                built = Some(system);
             }
         }
         let host = self.host.clone();
@@ -49,9 +50,19 @@ impl RebuildPipeline<'_> {
         } else {
             Action::Boot
         };
+        if context.request.confirmation.is_some() && possible == Action::Switch {
+            self.notes.push(RebuildNote::NotOnTrial);
+        }
+        let waited = match &built {
+            Some(system) => self.begin_boot(possible, system, key.as_deref(), &reasons)?,
+            None => Waited::Unchanged,
+        };
         let attempt = self.activate(possible, None, || {
             activate::nixos_rebuild(context, &host, possible)
         });
+        if let Some(system) = &built {
+            waited.end_unless_default(context, system)?;
+        }
         let mut activated = match attempt {
             Ok(activated) => activated.for_boot(reasons),
             // The build is part of it.

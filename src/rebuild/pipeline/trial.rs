@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::boot::BootReasons;
 use super::{Activated, RebuildPipeline, starts_units};
 use crate::health::{self, HealthContext};
 use crate::rebuild::activate::Activator;
@@ -9,6 +10,7 @@ use crate::rebuild::confirm::{self, TrialFailure};
 use crate::rebuild::context::RebuildContext;
 use crate::rebuild::error::ErrorKind;
 use crate::rebuild::outcome::{Outcome, RebuildStatus};
+use crate::rebuild::output::Verdict;
 use crate::rebuild::quarantine::{BuildId, FailureClass, Quarantine};
 use crate::rebuild::record::RebuildRecord;
 use crate::rebuild::running;
@@ -35,6 +37,13 @@ impl RebuildPipeline<'_> {
         });
         let activated = match activated {
             Ok(activated) if starts_units(Action::Test, activated.verdict) => activated,
+            // Nothing was activated: only a boot starts it.
+            Ok(activated) if activated.verdict == Verdict::RebootNeeded => {
+                let key = trial.key.clone();
+                confirm::cancel(context, trial)?;
+                let (action, reasons) = (Action::Boot, BootReasons::of_init());
+                return self.activate_untried(action, system, key.as_deref(), reasons, activator);
+            }
             Ok(Activated {
                 verdict, finished, ..
             }) => return self.revert(trial, TrialFailure::of_activation(verdict, finished)),

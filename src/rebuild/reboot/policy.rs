@@ -27,7 +27,7 @@ use crate::text;
 /// The timer that decides again while a reboot waits.
 const TIMER: &str = "hyper-sync-reboot.timer";
 /// When the machine goes down after `shutdown` was asked, and what users read until then.
-const SHUTDOWN: [&str; 3] = ["-r", "+1", "the system was updated and needs a reboot"];
+pub(super) const SHUTDOWN: [&str; 3] = ["-r", "+1", "the system was updated and needs a reboot"];
 
 /// How a decision about a reboot ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -120,7 +120,8 @@ fn decide(
     let Some(mut reboot) = needed(context, before.as_ref())? else {
         let cancelled = end_if_over(context)?;
         return Ok(RebootDecision::NotNeeded {
-            ended: before.is_some_and(|before| !before.changes.is_empty()),
+            ended: before.is_some_and(|before| !before.changes.is_empty())
+                && Reboot::load(state)?.is_none(),
             cancelled,
         });
     };
@@ -172,7 +173,8 @@ fn needed(
 ) -> Result<Option<Reboot>, ErrorKind> {
     let systems = context.machine.systems();
     if let Some(reboot) = before.filter(|reboot| !reboot.is_over(&systems)) {
-        return Ok((!reboot.changes.is_empty()).then(|| reboot.clone()));
+        let is_needed = reboot.is_before_boot() && !reboot.changes.is_empty();
+        return Ok(is_needed.then(|| reboot.clone()));
     }
     let changed = systems.profile.as_deref();
     let changed = changed.map(|profile| changes(&systems, profile));
@@ -188,7 +190,7 @@ fn needed(
         host: host.unwrap_or_default(),
         key: record.key_of(profile),
     };
-    await_boot(context, build, profile, changed).map(Some)
+    await_boot(context, build, profile, changed, None).map(Some)
 }
 
 /// What is in the way of a reboot now; continues "it waits".
@@ -264,7 +266,11 @@ pub(in crate::rebuild) fn end_if_over(context: &RebuildContext<'_>) -> Result<bo
 
 /// Whether we have asked for it in this boot.
 fn is_ours(reboot: &Reboot, machine: &Machine) -> bool {
-    reboot.stage == RebootStage::Rebooting && !reboot.has_booted(machine)
+    let is_asked = matches!(
+        reboot.stage,
+        RebootStage::Rebooting | RebootStage::Reverting
+    );
+    is_asked && !reboot.has_booted(machine)
 }
 
 /// Cancels the reboot that we have scheduled, if there is one. Returns whether there was. It needs no lock: a run that

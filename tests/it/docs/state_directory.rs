@@ -332,7 +332,12 @@ fn killed_in_a_trial(found: &mut Found) {
 }
 
 fn before_a_reboot(found: &mut Found) {
-    let (system, _) = FakeSystem::waits_for_reboot();
+    let system = FakeSystem::pinned().with_systemd();
+    system.script("nixos-rebuild", "exit 1");
+    system.revert_command();
+    system.part("new", "kernel", "2");
+    let unit = system.request(Rebuild::Switch).reboots().on_trial();
+    unit.run().unwrap();
     found.inspect(&system.state_dir(), false);
 }
 

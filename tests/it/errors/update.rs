@@ -1,5 +1,6 @@
 //! The update: planned, applied, undone, and the rebuild after it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use hyper_sync::apply::{self, TxId, undo};
@@ -396,6 +397,22 @@ fn the_activation() -> Vec<ErrorKind> {
         },
         E::OtherSystemBooted {
             booted: "/nix/store/y-nixos-system".into(),
+            is_default: false,
+        },
+        E::OtherSystemBooted {
+            booted: "/nix/store/y-nixos-system".into(),
+            is_default: true,
+        },
+        E::BootReverting {
+            cause: "it failed the health checks `web`".to_owned(),
+            report: None,
+            former: "/nix/store/y-nixos-system".into(),
+        },
+        E::BootNotReverted {
+            cause: "it failed the health checks `web`".to_owned(),
+            failure: "`reboot.allow` is false".to_owned(),
+            report: None,
+            former: Path::new("/nix/store/y-nixos-system").into(),
         },
         E::NoReboot {
             cause: "`shutdown`: Failed to talk to logind".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use hyper_sync::health::HealthContext;
 use hyper_sync::patterns::Patterns;
 use hyper_sync::process::{Command, Environment, Finished, Runner, SystemRunner};
 use hyper_sync::rebuild::{
-    self, Confirmation, Error, HalfState, Machine, Outcome, RebootDecision, RebuildRecord,
-    RebuildRequest, Repeat,
+    self, Confirmation, Error, FirstRun, HalfState, Machine, Outcome, RebootDecision,
+    RebuildRecord, RebuildRequest, Repeat,
 };
 use hyper_sync::settings::{Action, ConfigFile, Env, Gate, Overrides, Reboot, Rebuild, Settings};
 use hyper_sync::state::{FileCounts, StateDir, SyncPoint, SyncState};
@@ -366,6 +366,8 @@ impl FakeSystem {
             stop_at: None,
             retry: false,
             reboots: false,
+            cut_after: usize::MAX,
+            steps: Arc::default(),
             minutes: 0,
         }
     }
@@ -387,6 +389,8 @@ pub(crate) struct Call<'a> {
     stop_at: Option<&'static str>,
     retry: bool,
     reboots: bool,
+    cut_after: usize,
+    steps: Arc<AtomicUsize>,
     minutes: i64,
 }
 
@@ -447,6 +451,12 @@ impl Call<'_> {
         self
     }
 
+    /// The power is cut, by a panic, before the program that would be run after so many.
+    pub(crate) fn cut_after(mut self, programs: usize) -> Self {
+        self.cut_after = programs;
+        self
+    }
+
     /// So many minutes after the other calls.
     pub(crate) fn after_minutes(mut self, minutes: i64) -> Self {
         self.minutes = minutes;
@@ -497,7 +507,27 @@ impl Call<'_> {
     }
 
     pub(crate) fn judge_boot(&self) -> Option<Error> {
-        self.with_all(rebuild::judge_boot)
+        self.judge_trial(true).err()
+    }
+
+    /// Judges the last boot: whether a system on trial has passed its checks.
+    pub(crate) fn judge_trial(&self, may_reboot: bool) -> Result<bool, Error> {
+        let (settings, interrupt) = (self.world.health(), Arc::default());
+        self.with_all(|request, machine, env, runner| {
+            let health = HealthContext {
+                settings: &settings,
+                env,
+                runner,
+                interrupt: &interrupt,
+            };
+            let first = FirstRun { health, may_reboot };
+            rebuild::judge_boot(request, &first, machine, env, runner)
+        })
+    }
+
+    /// How many programs were run.
+    pub(crate) fn steps(&self) -> usize {
+        self.steps.load(Ordering::Relaxed)
     }
 
     /// Decides about a reboot, at noon.
@@ -576,6 +606,8 @@ impl Call<'_> {
             system: SystemRunner::new(Arc::clone(&interrupt), show)
                 .grace(Duration::from_millis(100)),
             stopped: self.trial == OnTrial::StoppedInPause,
+            cut_after: self.cut_after,
+            steps: Arc::clone(&self.steps),
         };
         let settings = world.health();
         let revert_command = [world.path("hyper-sync").into(), "revert".into()];
@@ -608,10 +640,14 @@ enum OnTrial {
 struct NoWaiting {
     system: SystemRunner,
     stopped: bool,
+    cut_after: usize,
+    steps: Arc<AtomicUsize>,
 }
 
 impl Runner for NoWaiting {
     fn run(&self, command: &Command<'_>) -> std::io::Result<Finished> {
+        let step = self.steps.fetch_add(1, Ordering::Relaxed);
+        assert!(step < self.cut_after, "the power is cut");
         self.system.run(command)
     }
 
