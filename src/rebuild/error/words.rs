@@ -76,6 +76,17 @@ pub(super) fn after(cause: Option<String>) -> String {
     cause.map(|cause| format!(": {cause}")).unwrap_or_default()
 }
 
+/// How the lines begin in which `switch-to-configuration` says which units it stops, starts and leaves alone.
+const PROGRESS: [&str; 7] = [
+    "NOT restarting the following",
+    "reloading the following",
+    "restarting sysinit-reactivation.target",
+    "restarting the following",
+    "starting the following",
+    "stopping the following",
+    "the following new units were started",
+];
+
 /// The last lines of an activation's output, for the message: an activation ends soon after the failure, and marks it
 /// with no fixed word.
 pub(super) fn stderr_summary(tail: &str) -> String {
@@ -84,6 +95,7 @@ pub(super) fn stderr_summary(tail: &str) -> String {
         line.ends_with("...")
             || line.contains("non-zero exit status")
             || line.starts_with("Pre-switch check")
+            || PROGRESS.iter().any(|begin| line.starts_with(begin))
     };
     let lines = tail.lines().map(str::trim);
     let lines = lines.filter(|line| !line.is_empty() && !is_noise(line));
@@ -122,6 +134,12 @@ mod tests {
             stderr_summary(tail),
             ": boot loader: x; cat: No space left on device; Failed to install \\u{202e}it"
         );
+        // As switch-to-configuration-ng prints it.
+        let tail = "stopping the following units: web.service\n\
+            NOT restarting the following changed units: hyper-sync.service\nactivating the configuration...\n\
+            Failed to run activate script\nrestarting sysinit-reactivation.target\n\
+            starting the following units: web.service\nthe following new units were started: x.service\n";
+        assert_eq!(stderr_summary(tail), ": Failed to run activate script");
         assert_eq!(stderr_summary("\n"), "");
         let long = stderr_summary(&"ä".repeat(WORDS_MAX + 1));
         assert_eq!(long, format!(": {}…", "ä".repeat(WORDS_MAX - 1)));
