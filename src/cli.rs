@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Args as _, CommandFactory as _, FromArgMatches as _};
+use serde::Serialize;
 
 use crate::Error;
 use crate::exit::Exit;
@@ -28,6 +29,7 @@ mod failed;
 mod forget;
 mod health;
 mod history;
+mod hooks;
 mod man;
 mod metrics;
 mod overdue;
@@ -95,9 +97,18 @@ struct Run<'a> {
     report: &'a mut Report,
     /// For the metrics.
     progress: Progress,
+    /// The document of a run that has changed something, for the hooks.
+    changed: Option<serde_json::Value>,
 }
 
 impl Run<'_> {
+    /// Hands the document of a run that has changed something to the hooks.
+    fn has_changed(&mut self, settings: &Settings, document: &impl Serialize) {
+        if settings.hooks.is_set() {
+            self.changed = serde_json::to_value(document).ok();
+        }
+    }
+
     /// Does work of the sync stage and shows its progress.
     fn watched<T>(&mut self, settings: &Settings, work: impl FnOnce(&SyncContext<'_>) -> T) -> T {
         let watch = ProgressView::new(self.report);
@@ -189,12 +200,14 @@ fn run(
         interrupt,
         report,
         progress: Progress::default(),
+        changed: None,
     };
     let ended = command.run(&settings, &mut run);
     if command.may_change() {
         overdue::remember(&ended, &settings, &mut run);
         failed::remember(&ended, &settings, &mut run);
         metrics::write(&ended, &settings, &mut run);
+        hooks::run(&ended, &settings, &mut run);
     }
     ended
 }

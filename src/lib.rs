@@ -35,6 +35,7 @@ pub mod fs;
 pub mod fuzzing;
 pub mod git;
 pub mod health;
+pub mod hooks;
 pub mod lock;
 mod lookup;
 pub mod memory;

@@ -9,12 +9,15 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, ThemeCharacters, ThemeStyles};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::Error;
 use crate::exit::Exit;
+use crate::hooks::HookEvent;
 use crate::plan::Conflict;
 use crate::settings::Env;
 use crate::text;
@@ -117,7 +120,7 @@ pub struct Report {
     lost: Option<io::Error>,
     repeated: RepeatedOptions,
     /// What is printed beside an error, as JSON.
-    done: Option<serde_json::Value>,
+    done: Option<Value>,
     /// The command that is run, for JSON; empty if the command line is wrong.
     command: String,
 }
@@ -133,6 +136,15 @@ struct Document<'a, T> {
     command: &'a str,
     #[serde(flatten)]
     body: &'a T,
+}
+
+/// What a hook gets.
+#[derive(Serialize)]
+struct HookDocument<'a> {
+    event: HookEvent,
+    target: &'a Path,
+    #[serde(flatten)]
+    body: Value,
 }
 
 impl Report {
@@ -237,15 +249,31 @@ impl Report {
 
     /// The fields of the document that the command prints as JSON.
     pub fn json(&mut self, body: &impl Serialize) {
+        match self.document(body) {
+            Ok(text) => self.data(&text),
+            Err(error) => self.lost = Some(error.into()),
+        }
+    }
+
+    /// The report of a run for the hooks: the document that `--json` prints, with the event.
+    pub fn hook_report(&self, event: HookEvent, target: &Path, body: Value) -> String {
+        let document = HookDocument {
+            event,
+            target,
+            body,
+        };
+        // All of it was serialized before.
+        self.document(&document).unwrap_or_default()
+    }
+
+    fn document(&self, body: &impl Serialize) -> serde_json::Result<String> {
         let document = Document {
             schema: SCHEMA,
             command: &self.command,
             body,
         };
-        match serde_json::to_string_pretty(&document) {
-            Ok(text) => self.data(&(text::json(&text) + "\n")),
-            Err(error) => self.lost = Some(error.into()),
-        }
+        let text = serde_json::to_string_pretty(&document)?;
+        Ok(text::json(&text) + "\n")
     }
 
     /// What was done already: in JSON, an error that ends the run is printed beside it.
@@ -287,6 +315,13 @@ impl Report {
         self.diagnostic(error, error.conflicts(), exit);
     }
 
+    /// The document of an error, for the hooks.
+    #[must_use]
+    pub fn error_document(&self, error: &Error, exit: Exit) -> Value {
+        let report = ErrorReport::of(error, &self.repeated);
+        json!({ "error": error_object(&report, error.conflicts(), exit) })
+    }
+
     fn diagnostic(&mut self, error: &dyn Diagnostic, conflicts: Option<&[Conflict]>, exit: Exit) {
         let error = ErrorReport::of(error, &self.repeated);
         match self.format {
@@ -295,12 +330,8 @@ impl Report {
                 self.line(rendered.trim_end());
             }
             OutputFormat::Json => {
-                let mut object = error.json(exit);
-                if let Some(conflicts) = conflicts {
-                    object["conflicts"] = serde_json::json!(conflicts);
-                }
-                let mut document = self.done.take().unwrap_or_else(|| serde_json::json!({}));
-                document["error"] = object;
+                let mut document = self.done.take().unwrap_or_else(|| json!({}));
+                document["error"] = error_object(&error, conflicts, exit);
                 self.json(&document);
             }
         }
@@ -354,6 +385,14 @@ impl Report {
         }
         rendered
     }
+}
+
+fn error_object(error: &ErrorReport<'_>, conflicts: Option<&[Conflict]>, exit: Exit) -> Value {
+    let mut object = error.json(exit);
+    if let Some(conflicts) = conflicts {
+        object["conflicts"] = json!(conflicts);
+    }
+    object
 }
 
 #[cfg(test)]

@@ -154,10 +154,15 @@ impl CliCommand for Arguments {
             validate::before_rebuild(settings, run)?;
         }
         let outcome = rebuild(RebuildPolicy::of(self, settings), settings, &state, run)?;
+        let changes_system = outcome.status.changes_system();
+        let document = Document {
+            rebuild: Some(outcome),
+        };
+        if changes_system {
+            run.has_changed(settings, &document);
+        }
         if run.report.format() == OutputFormat::Json {
-            run.report.json(&Document {
-                rebuild: Some(outcome),
-            });
+            run.report.json(&document);
         }
         Ok(Exit::Done)
     }

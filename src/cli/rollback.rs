@@ -63,11 +63,12 @@ impl CliCommand for Arguments {
         let outcome = run.watched(settings, |context| {
             sync::rollback(context, &options, &self.back)
         })?;
+        let document = render::Document::new(&outcome, run.report);
+        if outcome.mode == SyncMode::Apply && outcome.has_changes() {
+            run.has_changed(settings, &document);
+        }
         match run.report.format() {
-            OutputFormat::Json => {
-                let document = render::Document::new(&outcome, run.report);
-                run.report.json(&document);
-            }
+            OutputFormat::Json => run.report.json(&document),
             OutputFormat::Human => {
                 render::human(run.report, &outcome);
                 if let Some(left) = outcome

@@ -125,12 +125,13 @@ impl CliCommand for Arguments {
         if options.mode == SyncMode::Apply {
             rebuild::refresh_lock(settings, run)?;
         }
+        let document = render::Document::new(&outcome, run.report);
+        if options.mode == SyncMode::Apply && outcome.has_changes() {
+            run.has_changed(settings, &document);
+        }
         match run.report.format() {
             OutputFormat::Human => render::human(run.report, &outcome),
-            OutputFormat::Json => {
-                let document = render::Document::new(&outcome, run.report);
-                run.report.json(&document);
-            }
+            OutputFormat::Json => run.report.json(&document),
         }
         Ok(exit(&self.remote, &outcome))
     }

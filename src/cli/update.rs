@@ -95,12 +95,18 @@ impl CliCommand for Arguments {
         } else {
             None
         };
+        let has_rebuilt = { &rebuilt }
+            .as_ref()
+            .is_some_and(|rebuilt| rebuilt.status.changes_system());
+        let document = Document {
+            validate: checked,
+            sync: render::Document::new(&outcome, run.report),
+            rebuild: rebuilt,
+        };
+        if has_rebuilt || (applies && outcome.has_changes()) {
+            run.has_changed(settings, &document);
+        }
         if run.report.format() == OutputFormat::Json {
-            let document = Document {
-                validate: checked,
-                sync: render::Document::new(&outcome, run.report),
-                rebuild: rebuilt,
-            };
             run.report.json(&document);
         }
         Ok(exit)

@@ -12,7 +12,7 @@ use super::{Baseline, HealthContext};
 use crate::git::CommitId;
 use crate::process::{Command, End, Environment, Output};
 use crate::settings::{HealthCheck, Limits, Probe, Settings};
-use crate::source::http::{self, Client};
+use crate::source::http::{self, Client, Request};
 use crate::source::{self, Opening};
 use crate::text::with_causes;
 
@@ -123,7 +123,7 @@ impl ProbeContext<'_> {
     fn url(&self, url: &str, expected: Option<u16>, timeout: Duration) -> Attempt {
         let status = match self
             .client(timeout)
-            .and_then(|client| client.status(&http::url(url)?))
+            .and_then(|client| client.status(&Request::get(http::url(url)?)))
         {
             Ok(status) => status.as_u16(),
             Err(error) => return error.into(),

@@ -483,6 +483,12 @@ impl Error {
     pub fn tail(&self) -> Option<&str> {
         self.kind.tail()
     }
+
+    /// Whether the run itself has reverted a trial, which a later run does not repeat.
+    #[must_use]
+    pub fn is_reverted(&self) -> bool {
+        matches!(self.kind, ErrorKind::Reverted { .. })
+    }
 }
 
 impl fmt::Display for Error {

@@ -40,6 +40,21 @@ pub enum RebuildStatus {
 }
 
 impl RebuildStatus {
+    /// Whether another system runs than before, or will after the next boot.
+    #[must_use]
+    pub fn changes_system(self) -> bool {
+        match self {
+            Self::Activated
+            | Self::Switched
+            | Self::SetForBoot
+            | Self::RebootNeeded
+            | Self::Degraded => true,
+            Self::Unchanged | Self::Built | Self::Previewed | Self::Reverted | Self::Failed => {
+                false
+            }
+        }
+    }
+
     /// Whether the effect of the action holds.
     #[must_use]
     pub fn is_done(self) -> bool {

@@ -152,6 +152,18 @@ pub const MEANINGS: &[(&str, &str)] = &[
         "Whether a reboot waits until no user is logged in.",
     ),
     (
+        "hooks.changed",
+        "A program and its arguments, run after an update that has changed files or the system. It gets the report as JSON on its standard input.",
+    ),
+    (
+        "hooks.failed",
+        "A program and its arguments, run after a failure. It gets the report as JSON on its standard input.",
+    ),
+    (
+        "hooks.url",
+        "An address that the report of either is sent to as JSON, by `POST`.",
+    ),
+    (
         "validate.directories",
         "Directories that must exist, absolute or relative to the target.",
     ),

@@ -14,10 +14,10 @@ use super::known::{NoRecords, Place, Records, STATE_DIR};
 use super::layers::{Layers, Origin};
 use super::value::{ApiUrl, Argument, CheckedPath, Pattern, Reference};
 use super::{
-    Action, ConfigFile, Env, Error, Gate, HYPER_NIXOS_TARGET, Health, LocalEdits, Overrides,
+    Action, ConfigFile, Env, Error, Gate, HYPER_NIXOS_TARGET, Health, Hooks, LocalEdits, Overrides,
     Problem, Reboot, Repo, ResolvedSettings, Symlinks, Transport,
 };
-use super::{health, paths, reboot};
+use super::{health, hooks, paths, reboot};
 
 /// The path of `sync-state.json` in the guide of Hyper-NixOS.
 const HYPER_NIXOS_STATE_FILE: &str = "/var/lib/hypervisor/cache/sync-state.json";
@@ -82,6 +82,8 @@ pub struct Settings {
     pub rebuild: Rebuild,
     /// Whether and when the machine may reboot by itself.
     pub reboot: Reboot,
+    /// What gets the report of a run.
+    pub hooks: Hooks,
     /// The validate stage.
     pub validate: Validate,
     /// Bounds of what the remote may send.
@@ -219,6 +221,7 @@ fn settings(layers: &mut Layers<'_>, env: &Env, records: &dyn Records) -> Settin
         health: health::resolve(layers),
         rebuild: rebuild(layers, &target, of),
         reboot: reboot::resolve(layers),
+        hooks: hooks::resolve(layers),
         validate: validate(layers, of),
         limits: limits(layers),
         trust: trust(layers),

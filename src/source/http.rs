@@ -170,12 +170,10 @@ impl Client {
         self.send_within(request, &mut retry::Tries::none())
     }
 
-    /// The status of the response to a `GET`, whatever it is: there is no retry, no redirect is followed and no body is
-    /// read.
-    pub fn status(&self, url: &Url) -> Result<StatusCode, Error> {
-        let request = Request::get(url.clone());
-        self.check(&request)?;
-        Ok(self.transmit(&request, url)?.status())
+    /// The status of the response, whatever it is: there is no retry, no redirect is followed and no body is read.
+    pub fn status(&self, request: &Request) -> Result<StatusCode, Error> {
+        self.check(request)?;
+        Ok(self.transmit(request, &request.url)?.status())
     }
 
     /// Sends a request and reads the whole response; a broken body is requested again too.

@@ -26,6 +26,7 @@ mod errors; // each error as it is printed; a new error needs an example here
 mod forge; // the forge and its repositories against real git: tests of the fixtures
 mod health; // the command `health`, and each kind of check
 mod help; // what `--help` prints, word for word
+mod hooks; // `[hooks]`: what gets the report of a run
 mod hostile; // a choice of `cargo test --test hostile`
 mod http; // the HTTP client: redirects, retries, limits, proxies, TLS
 mod kill; // death and failing calls in some kinds of update; `tests/matrix` has all

@@ -70,6 +70,11 @@ fn shows_every_setting_with_its_origin() {
     # window is not set                           # default
     when_idle = false                             # default
 
+    [hooks]
+    changed = []                                  # default
+    failed = []                                   # default
+    # url is not set                              # default
+
     [validate]
     directories = ["/etc/hypervisor", "/etc/hypervisor/src", "/var/lib/hypervisor"]  # default
     files = ["/etc/hypervisor/flake.nix", "configuration.nix", "/etc/nixos/hardware-configuration.nix"]  # default
