@@ -61,6 +61,7 @@ impl fmt::Display for HookFailure {
 }
 
 /// Runs the hooks of an event, and returns those that failed.
+#[must_use]
 pub fn run(context: HookContext<'_>, event: HookEvent, report: &str) -> Vec<HookFailure> {
     let hooks = &context.settings.hooks;
     let (name, program) = match event {

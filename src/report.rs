@@ -256,6 +256,7 @@ impl Report {
     }
 
     /// The report of a run for the hooks: the document that `--json` prints, with the event.
+    #[must_use]
     pub fn hook_report(&self, event: HookEvent, target: &Path, body: Value) -> String {
         let document = HookDocument {
             event,
