@@ -15,7 +15,7 @@ const SAMPLES: &[[&str; 3]] = &[
     ["keep", "refuse", "keep"],
     ["switch", "test", "boot"],
     ["within", "any", "within"],
-    ["https://one", "https://two", "https://three"],
+    ["https://one/x", "https://two/x", "https://three/x"],
     ["/s/one", "/s/two", "/s/three"],
     ["off", "build", "off"],
     ["01:00-05:00", "22:00-08:00", "00:00-12:00"],
