@@ -123,8 +123,10 @@ fn of_begun(
     let is_other = |now: &Option<PathBuf>, before: &Option<PathBuf>| {
         now != before && now.as_ref() != begun.system.as_ref()
     };
+    // A boot changes the running system without anybody's doing.
     let is_other = begun.system.is_some()
-        && (is_other(current, &begun.current) || is_other(profile, &begun.profile));
+        && ((is_same_boot && is_other(current, &begun.current))
+            || is_other(profile, &begun.profile));
     // Activating it links it again.
     let is_former_again =
         !runs && is_same_boot && machine.switched_at().is_some_and(|time| time > begun.at);
