@@ -108,19 +108,17 @@ pub fn preflight(
     env: &Env,
     runner: &dyn Runner,
 ) -> Result<(), Error> {
-    let context = RebuildContext::new(request, machine, env, runner);
-    let check = || {
+    in_context(request, machine, env, runner, |context| {
         // Either can build, and NixOS has the programs that activate beside them.
         if context.find("nix").is_err() {
             context.find("nixos-rebuild")?;
         }
         // A flake in the target may be missing until the sync has written it.
         if !request.settings.flake.starts_with(request.target) {
-            HostFlake::of(&context)?;
+            HostFlake::of(context)?;
         }
         Ok(())
-    };
-    check().map_err(|kind| context.error(kind))
+    })
 }
 
 /// Records a rebuild as pending, and returns the record of before. Called by the sync before it changes the tree.
@@ -177,9 +175,8 @@ pub fn gate(
     env: &Env,
     runner: &dyn Runner,
 ) -> Result<(), Error> {
-    let context = RebuildContext::new(request, machine, env, runner);
-    gate::run(&context, update).map_err(|kind| {
-        context.error(match kind {
+    in_context(request, machine, env, runner, |context| {
+        gate::run(context, update).map_err(|kind| match kind {
             kind @ (ErrorKind::State(_) | ErrorKind::Busy { .. } | ErrorKind::Quarantined(_)) => {
                 kind
             }
@@ -226,9 +223,9 @@ pub fn wait_for_others(
     env: &Env,
     runner: &dyn Runner,
 ) -> Result<Option<RebuildNote>, Error> {
-    let context = RebuildContext::new(request, machine, env, runner);
-    let record = RebuildRecord::load(request.state).map_err(|error| context.error(error.into()))?;
-    running::wait_for_others(&context, &record).map_err(|kind| context.error(kind))
+    in_context(request, machine, env, runner, |context| {
+        running::wait_for_others(context, &RebuildRecord::load(request.state)?)
+    })
 }
 
 /// The state between two systems that an activation has left, or a person. `None` if the machine runs one as a whole.
@@ -238,10 +235,9 @@ pub fn half_state(
     env: &Env,
     runner: &dyn Runner,
 ) -> Result<Option<HalfState>, Error> {
-    let context = RebuildContext::new(request, machine, env, runner);
-    let found = RebuildRecord::load(request.state).map_err(ErrorKind::from);
-    let found = found.and_then(|record| HalfState::of(&context, &record));
-    found.map_err(|kind| context.error(kind))
+    in_context(request, machine, env, runner, |context| {
+        HalfState::of(context, &RebuildRecord::load(request.state)?)
+    })
 }
 
 /// The error of an activation, by anybody, that has been running for longer than `rebuild.activation_timeout`.
@@ -264,11 +260,13 @@ pub fn judge_boot(
     env: &Env,
     runner: &dyn Runner,
 ) -> Result<bool, Error> {
-    let context = RebuildContext::new(request, machine, env, runner);
-    reboot::boot::judge(&context, first).map_err(|kind| context.error(kind))
+    in_context(request, machine, env, runner, |context| {
+        reboot::boot::judge(context, first)
+    })
 }
 
-/// Decides whether the machine reboots now, at this time of day, and asks for it. The caller holds the lock and has judged the last boot.
+/// Decides whether the machine reboots now, at this time of day, and asks for it. The caller holds the lock and has judged
+/// the last boot.
 pub fn reboot(
     request: &RebuildRequest<'_>,
     settings: &settings::Reboot,
@@ -277,8 +275,9 @@ pub fn reboot(
     env: &Env,
     runner: &dyn Runner,
 ) -> Result<RebootDecision, Error> {
-    let context = RebuildContext::new(request, machine, env, runner);
-    reboot::policy::run(&context, settings, time).map_err(|kind| context.error(kind))
+    in_context(request, machine, env, runner, |context| {
+        reboot::policy::run(context, settings, time)
+    })
 }
 
 /// Cancels the reboot that [`reboot`] has scheduled in this boot. Returns whether there was one. No lock is needed.
@@ -288,9 +287,9 @@ pub fn cancel_reboot(
     env: &Env,
     runner: &dyn Runner,
 ) -> Result<bool, Error> {
-    let context = RebuildContext::new(request, machine, env, runner);
-    let cancelled = reboot::policy::cancel(request.state, machine, context.systemctl());
-    cancelled.map_err(|kind| context.error(kind))
+    in_context(request, machine, env, runner, |context| {
+        reboot::policy::cancel(request.state, machine, context.systemctl())
+    })
 }
 
 /// Rebuilds. The caller holds the lock, so that no other sync or rebuild runs.
@@ -300,6 +299,17 @@ pub fn run(
     env: &Env,
     runner: &dyn Runner,
 ) -> Result<Outcome, Error> {
+    in_context(request, machine, env, runner, pipeline::run)
+}
+
+/// Does something in the context of a request, whose errors say what state the tree and the running system are in.
+fn in_context<T>(
+    request: &RebuildRequest<'_>,
+    machine: &Machine,
+    env: &Env,
+    runner: &dyn Runner,
+    act: impl FnOnce(&RebuildContext<'_>) -> Result<T, ErrorKind>,
+) -> Result<T, Error> {
     let context = RebuildContext::new(request, machine, env, runner);
-    pipeline::run(&context).map_err(|kind| context.error(kind))
+    act(&context).map_err(|kind| context.error(kind))
 }
