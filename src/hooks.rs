@@ -91,12 +91,7 @@ fn execute(
     report: &str,
 ) -> Result<(), String> {
     let environment = health::environment(context.env);
-    let path = if program.starts_with('/') {
-        program.into()
-    } else {
-        let found = context.runner.find(program, &environment);
-        found.ok_or_else(|| format!("`{program}` is not in the search path"))?
-    };
+    let path = context.runner.locate(program, &environment)?;
     let input = input(report).map_err(|error| error.to_string())?;
     let mut command = Command::new(path, args, &environment, "/".as_ref(), TIMEOUT);
     command.input = Some(&input);
@@ -117,12 +112,8 @@ fn input(report: &str) -> io::Result<File> {
 
 fn send(context: HookContext<'_>, url: &str, report: &str) -> Result<(), String> {
     let settings = context.settings;
-    let mut limits = settings.limits;
-    limits.time = TIMEOUT;
-    let options = http::Options {
-        stall: TIMEOUT,
-        ..http::Options::new(settings.ca_file.as_deref(), limits, context.env)
-    };
+    let ca_file = settings.ca_file.as_deref();
+    let options = http::Options::new(ca_file, settings.limits, context.env).within(TIMEOUT);
     let status = Client::new(options, context.interrupt.clone()).and_then(|client| {
         let body = report.as_bytes().to_vec();
         client.status(&Request::post(http::url(url)?, "application/json", body))

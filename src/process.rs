@@ -164,6 +164,15 @@ pub trait Runner {
     fn find(&self, program: &str, environment: &Environment) -> Option<PathBuf> {
         environment.search().find(program)
     }
+
+    /// The path of a program that the user has given by its absolute path or by its name; or why there is none.
+    fn locate(&self, program: &str, environment: &Environment) -> Result<PathBuf, String> {
+        if program.starts_with('/') {
+            return Ok(program.into());
+        }
+        let found = self.find(program, environment);
+        found.ok_or_else(|| format!("`{program}` is not in the search path"))
+    }
 }
 
 impl<'a> Command<'a> {

@@ -94,13 +94,9 @@ impl ProbeContext<'_> {
             return Attempt::failed("no program is given");
         };
         let runner = self.context.runner;
-        let program = if name.starts_with('/') {
-            name.into()
-        } else {
-            match runner.find(name, self.environment) {
-                Some(program) => program,
-                None => return Attempt::failed(format!("`{name}` is not in the search path")),
-            }
+        let program = match runner.locate(name, self.environment) {
+            Ok(program) => program,
+            Err(cause) => return Attempt::failed(cause),
         };
         let command = Command::new(program, args, self.environment, "/".as_ref(), timeout);
         let finished = match runner.run(&command.output(Output::Quiet)) {
@@ -138,12 +134,9 @@ impl ProbeContext<'_> {
 
     fn client(&self, timeout: Duration) -> Result<Client, source::Error> {
         let settings = self.context.settings;
-        let limits = within(settings.limits, timeout);
-        let options = http::Options {
-            stall: timeout,
-            ..http::Options::new(settings.ca_file.as_deref(), limits, self.context.env)
-        };
-        Client::new(options, self.context.interrupt.clone())
+        let ca_file = settings.ca_file.as_deref();
+        let options = http::Options::new(ca_file, settings.limits, self.context.env);
+        Client::new(options.within(timeout), self.context.interrupt.clone())
     }
 
     /// Whether a port accepts a connection, at any address of the host.

@@ -158,9 +158,7 @@ impl Systemctl<'_> {
     }
 
     fn run(self, program: &str, args: &[&str], timeout: Duration) -> Result<String, String> {
-        let Some(path) = self.runner.find(program, self.environment) else {
-            return Err(format!("`{program}` is not in the search path"));
-        };
+        let path = self.runner.locate(program, self.environment)?;
         let command = Command::new(path, args, self.environment, Path::new("/"), timeout)
             .output(Output::Quiet)
             .regardless();

@@ -74,6 +74,16 @@ impl Options {
             ..Self::default()
         }
     }
+
+    /// With a time limit for all that is requested, also without a byte.
+    #[must_use]
+    pub fn within(self, time: Duration) -> Self {
+        Self {
+            time,
+            stall: time,
+            ..self
+        }
+    }
 }
 
 /// The HTTP client, and whether it can check a certificate.
