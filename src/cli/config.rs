@@ -154,10 +154,11 @@ struct Explanations<'a> {
 }
 
 fn explain(key: Option<&str>, resolved: &ResolvedSettings, report: &mut Report) {
+    let command = Cli::command();
     let settings: Vec<Explanation<'_>> = MEANINGS
         .iter()
         .filter(|(name, _)| key.is_none_or(|key| key == *name))
-        .map(|(name, meaning)| explanation(name, meaning, &resolved.entries))
+        .map(|(name, meaning)| explanation(name, meaning, &resolved.entries, &command))
         .collect();
     match report.format() {
         OutputFormat::Json => report.json(&Explanations { settings }),
@@ -172,6 +173,7 @@ fn explanation<'a>(
     name: &'static str,
     meaning: &'static str,
     entries: &'a [ResolvedSetting],
+    command: &clap::Command,
 ) -> Explanation<'a> {
     // A key of a table with a name of the user's own is in the file only.
     let entry = entries.iter().find(|entry| entry.name == name);
@@ -183,7 +185,7 @@ fn explanation<'a>(
         value: entry.and_then(|entry| entry.value.as_ref()),
         origin: entry.map(|entry| entry.origin.to_string()),
         variable: entry.map(|_| variable(name)),
-        option: option(name),
+        option: option(name, command),
     }
 }
 
@@ -198,10 +200,9 @@ fn takes(entry: &ResolvedSetting) -> String {
 }
 
 /// The option of the command line that sets it.
-fn option(name: &str) -> Option<String> {
+fn option(name: &str, command: &clap::Command) -> Option<String> {
     let long = name.replace(['.', '_'], "-");
-    let root = Cli::command();
-    let commands = [&root].into_iter().chain(root.get_subcommands());
+    let commands = [command].into_iter().chain(command.get_subcommands());
     let mut options = commands.flat_map(clap::Command::get_arguments);
     let is_there = options.any(|option| option.get_long() == Some(&long));
     is_there.then(|| format!("--{long}"))
