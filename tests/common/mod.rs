@@ -14,4 +14,6 @@ pub mod machine;
 pub mod repo;
 pub mod schema;
 pub mod snapshot;
+pub mod sources;
 pub mod world;
+pub mod written;

@@ -3,12 +3,10 @@
 //! A new variant needs an example in the module of its stage: the codes of the sources are held against the examples,
 //! and the examples against the snapshots and the list.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::str::FromStr;
 
 use hyper_sync::Error;
@@ -16,6 +14,9 @@ use hyper_sync::exit::Exit;
 use hyper_sync::report::{Color, OutputFormat, Report, Stdio, Verbosity};
 use hyper_sync::settings::{self, Env, Origin};
 use miette::Diagnostic as _;
+
+use crate::common::sources::sources;
+use crate::common::written::Written;
 
 mod local;
 mod remote;
@@ -66,20 +67,6 @@ fn oid<T: FromStr<Err: std::fmt::Debug>>(digit: char) -> T {
     digit.to_string().repeat(40).parse().unwrap()
 }
 
-#[derive(Clone, Default)]
-struct Written(Rc<RefCell<Vec<u8>>>);
-
-impl Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// The text on stderr when it is not a terminal.
 fn printed(error: &Error) -> String {
     let written = Written::default();
@@ -92,8 +79,7 @@ fn printed(error: &Error) -> String {
     let (format, color) = (OutputFormat::Human, Color::Auto);
     let mut report = Report::new(stdio, format, Verbosity::Normal, color, &Env::empty());
     report.error(error, Exit::from(error));
-    let bytes = written.0.borrow().clone();
-    String::from_utf8(bytes).unwrap()
+    written.text()
 }
 
 fn code(error: &Error) -> String {
@@ -105,22 +91,13 @@ fn codes_of_the_sources() -> BTreeMap<String, Vec<PathBuf>> {
     /// As an attribute has it, and as a table of words does.
     const MARKS: [(&str, char); 2] = [("code(hyper_sync::", ')'), ("code: \"hyper_sync::", '"')];
     let mut codes: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-    let mut directories = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
-    while let Some(directory) = directories.pop() {
-        for entry in std::fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                directories.push(path);
-                continue;
-            }
-            let text = std::fs::read_to_string(&path).unwrap();
-            for (mark, end) in MARKS {
-                for (at, _) in text.match_indices(mark) {
-                    let name = &text[at + mark.len()..];
-                    let (name, _) = name.split_once(end).unwrap();
-                    let files = codes.entry(format!("hyper_sync::{name}")).or_default();
-                    files.push(path.clone());
-                }
+    for (path, text) in sources() {
+        for (mark, end) in MARKS {
+            for (at, _) in text.match_indices(mark) {
+                let name = &text[at + mark.len()..];
+                let (name, _) = name.split_once(end).unwrap();
+                let files = codes.entry(format!("hyper_sync::{name}")).or_default();
+                files.push(path.clone());
             }
         }
     }

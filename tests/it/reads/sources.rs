@@ -2,8 +2,8 @@
 //! safe. A new one belongs into `fs` (by directory handle) or `vetted` (by path, checked), or here with its reason.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
+
+use crate::common::sources::sources;
 
 /// Calls that stat, list, or open by a path.
 const CALLS: &[&str] = &[
@@ -132,26 +132,13 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
     lines.filter(|line| !line.trim_start().starts_with("//"))
 }
 
-fn sources(directory: &Path, found: &mut Vec<std::path::PathBuf>) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-}
-
 #[test]
 fn every_call_that_reads_by_a_path_is_listed_with_its_reason() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    sources(&root, &mut files);
+    let files = sources();
     assert!(files.len() > 100);
     let mut found = BTreeSet::new();
-    for file in &files {
-        let name = file.strip_prefix(&root).unwrap().to_str().unwrap();
+    for (file, text) in &files {
+        let name = file.to_str().unwrap();
         let is_exempt = name == "fs.rs"
             || name == "vetted.rs"
             || name.starts_with("fs/")
@@ -160,8 +147,7 @@ fn every_call_that_reads_by_a_path_is_listed_with_its_reason() {
         if is_exempt {
             continue;
         }
-        let text = fs::read_to_string(file).unwrap();
-        for line in code(&text) {
+        for line in code(text) {
             let calls = CALLS.iter().filter(|call| line.contains(*call));
             found.extend(calls.map(|call| (name.to_owned(), *call)));
         }

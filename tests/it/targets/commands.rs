@@ -10,6 +10,7 @@ use hyper_sync::report::RepeatedOptions;
 use hyper_sync::settings::{Env, Overrides};
 
 use crate::common::repo::Repo;
+use crate::common::sources::sources;
 use crate::common::world::World;
 
 /// How a command begins in a message.
@@ -18,32 +19,23 @@ const BEGIN: &str = "`hyper-sync ";
 /// The commands in the messages of the sources, with samples in place of what varies.
 fn commands() -> BTreeSet<String> {
     let mut commands = BTreeSet::new();
-    let mut directories = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
-    while let Some(directory) = directories.pop() {
-        for entry in std::fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                directories.push(path);
-                continue;
-            }
-            let text = std::fs::read_to_string(&path).unwrap();
-            let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
-            let messages = text
-                .lines()
-                .filter(|line| !line.trim_start().starts_with("//"));
-            for line in messages {
-                let mut rest = line;
-                while let Some(at) = rest.find(BEGIN) {
-                    let command = &rest[at + 1..];
-                    let end = command.find('`').unwrap_or_else(|| {
-                        panic!(
-                            "{}: a command goes on in the next line: {line}",
-                            path.display()
-                        )
-                    });
-                    commands.insert(sample(&command[..end]));
-                    rest = &command[end..];
-                }
+    for (path, text) in sources() {
+        let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        let messages = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
+        for line in messages {
+            let mut rest = line;
+            while let Some(at) = rest.find(BEGIN) {
+                let command = &rest[at + 1..];
+                let end = command.find('`').unwrap_or_else(|| {
+                    panic!(
+                        "{}: a command goes on in the next line: {line}",
+                        path.display()
+                    )
+                });
+                commands.insert(sample(&command[..end]));
+                rest = &command[end..];
             }
         }
     }

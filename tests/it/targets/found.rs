@@ -1,11 +1,8 @@
 //! The target that is found, in this process as a user who is not root: a run as root would find the state of this
 //! machine.
 
-use std::cell::RefCell;
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 use hyper_sync::cli;
 use hyper_sync::exit::Exit;
@@ -15,26 +12,7 @@ use hyper_sync::source::Interrupt;
 use tempfile::TempDir;
 
 use crate::common::repo::Repo;
-
-#[derive(Clone, Default)]
-struct Written(Rc<RefCell<Vec<u8>>>);
-
-impl Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Written {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.borrow().clone()).unwrap()
-    }
-}
+use crate::common::written::Written;
 
 /// A user with an empty configuration file.
 struct User {
