@@ -26,6 +26,7 @@ mod config;
 mod confirm;
 mod diff;
 mod failed;
+mod flake;
 mod forget;
 mod health;
 mod history;

@@ -50,6 +50,8 @@ pub enum Back {
     Commit(String),
     /// To what was there before the update of this number; or to a commit whose id begins so.
     Before(TxId, String),
+    /// To what was there at this time.
+    At(jiff::Timestamp),
 }
 
 /// A replaced content cannot be restored.

@@ -97,6 +97,12 @@ pub(super) struct Global {
     /// File that holds the token for a private repository or a higher rate limit
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) token_file: Option<OsString>,
+    /// Private key for a repository by ssh, such as a deploy key
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath, hide_short_help = true)]
+    pub(super) ssh_key_file: Option<OsString>,
+    /// File with the keys of ssh hosts that are trusted
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath, hide_short_help = true)]
+    pub(super) known_hosts_file: Option<OsString>,
     /// Base of the REST API of a GitHub Enterprise, such as `https://git.example.org/api/v3`
     #[arg(long, global = true, value_name = "URL", value_hint = ValueHint::Url, hide_short_help = true)]
     pub(super) api_url: Option<OsString>,
@@ -133,6 +139,12 @@ impl Global {
             .with("state_dir", "--state-dir", self.state_dir.as_ref())
             .with("state_file", "--state-file", self.state_file.as_ref())
             .with("token_file", "--token-file", self.token_file.as_ref())
+            .with("ssh_key_file", "--ssh-key-file", self.ssh_key_file.as_ref())
+            .with(
+                "known_hosts_file",
+                "--known-hosts-file",
+                self.known_hosts_file.as_ref(),
+            )
             .with("api_url", "--api-url", self.api_url.as_ref())
     }
 
@@ -163,10 +175,7 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
         "hyper-sync --ref v2.1 --skip-rebuild",
         "Bring the files, rebuild later",
     ),
-    (
-        "hyper-sync sync --dry-run",
-        "List every file that would change",
-    ),
+    ("hyper-sync --dry-run", "List every file that would change"),
     (
         "hyper-sync validate --fix",
         "Check the installation and repair it",

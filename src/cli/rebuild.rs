@@ -6,6 +6,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 
+use super::flake::HostArguments;
 use super::suspend::{self, Starter};
 use super::{CliCommand, Run, revert, validate};
 use crate::Error;
@@ -20,7 +21,7 @@ use crate::rebuild::{
     RebuildStatus, Repeat,
 };
 use crate::report::{self, OutputFormat, Verbosity};
-use crate::settings::{Action, Env, Settings};
+use crate::settings::{Action, Env, Overrides, Settings};
 use crate::state::{self, Index, StateDir};
 
 /// Rebuild the system from the target as it is
@@ -46,9 +47,17 @@ pub(super) struct Activation {
     /// Try also a build that failed before, whose pause is not over
     #[arg(long)]
     pub(super) retry: bool,
+    /// The system.
+    #[command(flatten)]
+    host: HostArguments,
 }
 
 impl Activation {
+    /// Adds the settings that these options set.
+    pub(super) fn overrides(&self, overrides: Overrides) -> Overrides {
+        self.host.overrides(overrides)
+    }
+
     /// The action of this run. The setting remains the action that later runs complete, also those of the timer.
     pub(super) fn action(&self, settings: &Settings) -> Action {
         self.rebuild_action.unwrap_or(settings.rebuild.action)
@@ -84,6 +93,14 @@ impl RebuildPolicy {
             timer: None,
             reboots: false,
             retry: args.retry,
+        }
+    }
+
+    /// After a rollback: a person wants this commit, also if it failed before.
+    pub(super) fn after_rollback(settings: &Settings) -> Self {
+        Self {
+            retry: true,
+            ..Self::after_sync(&Activation::default(), settings)
         }
     }
 
@@ -129,6 +146,10 @@ struct Document {
 }
 
 impl CliCommand for Arguments {
+    fn overrides(&self, global: Overrides) -> Overrides {
+        self.activation.overrides(global)
+    }
+
     fn may_change(&self) -> bool {
         true
     }
@@ -249,6 +270,18 @@ pub(super) fn rebuild(
             .text(&format!("{}\n", summary(&outcome, policy.action)));
     }
     Ok(outcome)
+}
+
+/// The rebuild stage of a command that has changed the files.
+pub(super) fn after_sync(
+    policy: RebuildPolicy,
+    settings: &Settings,
+    state: &StateDir,
+    run: &mut Run<'_>,
+) -> Result<Outcome, Error> {
+    run.progress.begin(Stage::Rebuild);
+    validate::before_rebuild(settings, run)?;
+    rebuild(policy, settings, state, run)
 }
 
 /// After a sync without a rebuild: updates the lock file, so that a manual rebuild uses the new tree.

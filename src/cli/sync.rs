@@ -23,12 +23,12 @@ use crate::sync::{self, Options, Outcome, SyncMode};
 /// lost.
 #[derive(Args)]
 pub(super) struct Arguments {
+    /// Branch, tag or commit, as `--ref`
+    #[arg(value_name = "REF", conflicts_with = "reference", value_hint = ValueHint::Other)]
+    name: Option<OsString>,
     /// The sync.
     #[command(flatten)]
     remote: Remote,
-    /// List every file that would be written or deleted; the target stays as it is
-    #[arg(long, group = "preview")]
-    dry_run: bool,
     /// Compare local files by size and time instead of hashing them (faster)
     ///
     /// Downloads are verified all the same. An edit that keeps size and time is not seen.
@@ -49,8 +49,11 @@ pub(super) struct Remote {
     reference: Option<OsString>,
     /// Only say whether changes wait, and how many; no file of the commit is downloaded, the target stays as it is
     #[arg(long, group = "preview")]
-    pub(super) check_only: bool,
-    /// With `--check-only`: exit with 20 when changes wait
+    check_only: bool,
+    /// List every file that would be written or deleted; the target stays as it is
+    #[arg(long, short = 'n', group = "preview")]
+    dry_run: bool,
+    /// With `--check-only` or `--dry-run`: exit with 20 when changes wait
     #[arg(long, requires = "preview")]
     exit_code: bool,
     /// Download the whole commit instead of what changed; verified and applied the same way
@@ -91,6 +94,11 @@ fn parse_wait(text: &str) -> Result<Duration, String> {
 }
 
 impl Remote {
+    /// Whether the target stays as it is.
+    pub(super) fn is_preview(&self) -> bool {
+        self.check_only || self.dry_run
+    }
+
     /// Adds the settings that these options set.
     pub(super) fn overrides(&self, overrides: Overrides) -> Overrides {
         let rewind = self.allow_rewind.then_some("true");
@@ -104,19 +112,16 @@ impl Remote {
 
 impl CliCommand for Arguments {
     fn overrides(&self, global: Overrides) -> Overrides {
-        self.remote.overrides(global)
+        { self.remote.overrides(global) }.with("ref", "--ref", self.name.as_ref())
     }
 
     fn may_change(&self) -> bool {
-        !self.remote.check_only && !self.dry_run
+        !self.remote.is_preview()
     }
 
     fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
         let mut options = options(&self.remote);
         options.skip_validation = self.skip_validation;
-        if self.dry_run {
-            options.mode = SyncMode::DryRun;
-        }
         if options.mode == SyncMode::Apply {
             let _ = suspend::ends_run(Starter::Person, settings, run)?;
         }
@@ -140,10 +145,11 @@ impl CliCommand for Arguments {
 /// The options that `sync` and the update share.
 pub(super) fn options(remote: &Remote) -> Options {
     Options {
-        mode: if remote.check_only {
-            SyncMode::Check
-        } else {
-            SyncMode::Apply
+        // Both together: the one that downloads nothing.
+        mode: match (remote.check_only, remote.dry_run) {
+            (true, _) => SyncMode::Check,
+            (false, true) => SyncMode::DryRun,
+            (false, false) => SyncMode::Apply,
         },
         force_full: remote.force_full,
         skip_validation: false,

@@ -42,11 +42,11 @@ struct Document<'a> {
 
 impl CliCommand for Arguments {
     fn overrides(&self, global: Overrides) -> Overrides {
-        self.remote.overrides(global)
+        self.activation.overrides(self.remote.overrides(global))
     }
 
     fn may_change(&self) -> bool {
-        !self.remote.check_only
+        !self.remote.is_preview()
     }
 
     fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
@@ -89,9 +89,7 @@ impl CliCommand for Arguments {
             }));
         }
         let rebuilt = if let Some(state) = state.filter(|_| exit == Exit::Done) {
-            run.progress.begin(Stage::Rebuild);
-            validate::before_rebuild(settings, run)?;
-            Some(rebuild::rebuild(policy, settings, &state, run)?)
+            Some(rebuild::after_sync(policy, settings, &state, run)?)
         } else {
             None
         };

@@ -260,6 +260,9 @@ fn no_such(back: &Back) -> String {
         Back::Commit(begin) => {
             format!("neither an update that is kept nor the object store has a commit `{begin}`")
         }
+        Back::At(time) => {
+            format!("no update is kept from before {time:.0} that another one came after")
+        }
         Back::Before(id, _) => {
             format!(
                 "no update {id} is kept that something was before, nor a commit whose id begins so"

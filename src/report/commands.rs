@@ -34,6 +34,8 @@ enum Needed {
     Remote,
     /// The sync and the update.
     Sync,
+    /// Those that build a system.
+    Build,
 }
 
 impl Needed {
@@ -42,7 +44,10 @@ impl Needed {
         match setting {
             "state_dir" => Some(Self::State),
             "target" => Some(Self::Target),
-            "repo" | "token_file" | "api_url" => Some(Self::Remote),
+            "repo" | "token_file" | "ssh_key_file" | "known_hosts_file" | "api_url" => {
+                Some(Self::Remote)
+            }
+            "rebuild.flake" | "rebuild.host" => Some(Self::Build),
             "ref" | "transport" | "state_file" => Some(Self::Sync),
             _ => None,
         }
@@ -54,6 +59,7 @@ impl Needed {
         let is_sync = is_update || name == Some(&"sync");
         match self {
             Self::Sync => is_sync,
+            Self::Build => is_update || name == Some(&"rebuild"),
             Self::Remote => {
                 let reaches = matches!(name, Some(&("validate" | "health")));
                 is_sync || reaches || command.contains(&"--remote")

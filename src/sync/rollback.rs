@@ -136,6 +136,11 @@ fn undone<'a>(
             })
         }
         Back::Commit(begin) => to_commit(begin),
+        // Only if an older one is kept is it known what was there at that time.
+        Back::At(time) => {
+            let later = kept.partition_point(|transaction| transaction.time > *time);
+            later.checked_sub(1).filter(|_| later < kept.len())
+        }
         Back::Before(id, begin) => { kept.iter() }
             .position(|transaction| transaction.id == *id && transaction.before.is_some())
             .or_else(|| to_commit(begin)),
@@ -159,4 +164,52 @@ fn stored(back: &Back, session: &Session) -> Option<SyncPoint> {
         commit,
         ..here.clone()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The updates to three commits, newest first, made at 100 s, 200 s and 300 s.
+    fn three() -> Vec<Transaction> {
+        let point = |digit: char| {
+            let id: String = std::iter::repeat_n(digit, 40).collect();
+            SyncPoint {
+                commit: id.parse().unwrap(),
+                tree: id.parse().unwrap(),
+                reference: "main".to_owned(),
+                repository: None,
+            }
+        };
+        let update = |number: u64, before: Option<char>, after: char| Transaction {
+            id: TxId(number),
+            time: jiff::Timestamp::from_second(100 * number.cast_signed()).unwrap(),
+            target: "/etc/nixos".to_owned(),
+            before: before.map(point),
+            after: point(after),
+            changes: Vec::new(),
+            index: std::collections::BTreeMap::new(),
+        };
+        vec![
+            update(3, Some('b'), 'c'),
+            update(2, Some('a'), 'b'),
+            update(1, None, 'a'),
+        ]
+    }
+
+    #[test]
+    fn a_time_leads_to_what_was_there_then() {
+        let kept = three();
+        let at = |second| {
+            let time = jiff::Timestamp::from_second(second).unwrap();
+            let undone = undone(&kept, &Back::At(time), None).ok()?;
+            Some(undone.iter().map(|update| update.id.0).collect::<Vec<_>>())
+        };
+        assert_eq!(at(250), Some(vec![3]));
+        assert_eq!(at(200), Some(vec![3]));
+        assert_eq!(at(150), Some(vec![3, 2]));
+        // Nothing was there yet, or an update from before is not kept; and nothing has come since.
+        assert_eq!(at(99), None);
+        assert_eq!(at(300), None);
+    }
 }

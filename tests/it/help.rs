@@ -17,7 +17,7 @@ fn of_the_update() {
 
 #[test]
 fn of_the_update_in_short() {
-    insta::assert_snapshot!(help(&["-h"]), @"
+    insta::assert_snapshot!(help(&["-h"]), @r"
     Keep a NixOS configuration equal to a commit of a git repository, and rebuild from it
 
     Usage: hyper-sync [OPTIONS] [COMMAND]
@@ -49,7 +49,9 @@ fn of_the_update_in_short() {
           --ref <BRANCH|TAG|COMMIT>  Branch, tag or commit to bring the target to [default: main]
           --check-only               Only say whether changes wait, and how many; no file of the commit
                                      is downloaded, the target stays as it is
-          --exit-code                With `--check-only`: exit with 20 when changes wait
+      -n, --dry-run                  List every file that would be written or deleted; the target stays
+                                     as it is
+          --exit-code                With `--check-only` or `--dry-run`: exit with 20 when changes wait
           --force-full               Download the whole commit instead of what changed; verified and
                                      applied the same way
           --transport <HOW>          How the repository is read: the git protocol, GitHub's API, or
@@ -69,6 +71,10 @@ fn of_the_update_in_short() {
           --allow-self-removal       Activate also a system that has no hyper-sync timer any more, in a
                                      run started by that timer
           --retry                    Try also a build that failed before, whose pause is not over
+          --flake <DIR[#HOST]>       Directory of the flake that is built [default: where the target is,
+                                     see `rebuild.flake`]
+          --host <NAME>              Host to build: its name in `nixosConfigurations` [default: the only
+                                     one, or the one with this machine's name]
 
     Global options:
           --config <FILE>      Configuration file [default: /etc/hyper-sync/config.toml, where it
@@ -97,14 +103,18 @@ fn own(command: &[&str]) -> String {
 
 #[test]
 fn of_sync() {
-    insta::assert_snapshot!(own(&["sync"]), @"
+    insta::assert_snapshot!(own(&["sync"]), @r"
     Bring the target to a commit, without rebuilding
 
     Finds out what changed between the last synced commit and the one of `--ref`, downloads only that,
     verifies it to the byte and puts it into the target. Files it did not write are never deleted, local
     edits are never lost.
 
-    Usage: hyper-sync sync [OPTIONS]
+    Usage: hyper-sync sync [OPTIONS] [REF]
+
+    Arguments:
+      [REF]
+              Branch, tag or commit, as `--ref`
 
     Options:
           --ref <BRANCH|TAG|COMMIT>
@@ -114,8 +124,11 @@ fn of_sync() {
               Only say whether changes wait, and how many; no file of the commit is downloaded, the
               target stays as it is
 
+      -n, --dry-run
+              List every file that would be written or deleted; the target stays as it is
+
           --exit-code
-              With `--check-only`: exit with 20 when changes wait
+              With `--check-only` or `--dry-run`: exit with 20 when changes wait
 
           --force-full
               Download the whole commit instead of what changed; verified and applied the same way
@@ -150,9 +163,6 @@ fn of_sync() {
           --wait <TIME>
               Wait this long for another run to end, instead of giving up at once: seconds, or a time
               such as `15m`
-
-          --dry-run
-              List every file that would be written or deleted; the target stays as it is
 
           --skip-validation
               Compare local files by size and time instead of hashing them (faster)
@@ -230,7 +240,7 @@ fn of_status() {
 
 #[test]
 fn of_rebuild() {
-    insta::assert_snapshot!(own(&["rebuild"]), @"
+    insta::assert_snapshot!(own(&["rebuild"]), @r"
     Rebuild the system from the target as it is
 
     Usage: hyper-sync rebuild [OPTIONS]
@@ -247,6 +257,15 @@ fn of_rebuild() {
 
           --retry
               Try also a build that failed before, whose pause is not over
+
+          --flake <DIR[#HOST]>
+              Directory of the flake that is built [default: where the target is, see `rebuild.flake`]
+
+              `DIR#NAME` names the host too, as for `nixos-rebuild --flake`.
+
+          --host <NAME>
+              Host to build: its name in `nixosConfigurations` [default: the only one, or the one with
+              this machine's name]
 
           --if-pending
               Do nothing unless a sync has left a rebuild to do

@@ -4,8 +4,10 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::common::env::{Output, Sandbox};
+use crate::common::git;
 use crate::common::repo::Repo;
 use crate::common::snapshot::TreeSnapshot;
+use crate::common::world::World;
 use crate::state::{documented_fields, fields};
 
 fn world(repo: &Repo) -> Sandbox {
@@ -669,4 +671,52 @@ fn the_headline_says_where_the_target_was() {
     main of [repo] is at [fourth]; the target was at [second]: fourth
     no file differs, 3 files checked
     ");
+}
+
+#[test]
+fn a_name_after_sync_is_the_ref() {
+    let world = World::small();
+    world.repo.branch("feature");
+    world.repo.write("feature.nix", "{ }\n").commit("feature");
+    let _ = world.sync(&["feature"]).ok();
+    world.assert_at("feature");
+    let _ = world.sync(&["feature", "--ref", "main"]).code(64);
+}
+
+#[test]
+fn a_preview_without_a_command_lists_files_and_writes_none() {
+    let world = World::small();
+    for option in ["-n", "--dry-run"] {
+        let output = world.run(&[option]).ok();
+        assert!(output.stdout.contains("flake.nix"), "{}", output.masked());
+        assert!(!world.target().exists());
+    }
+    let _ = world.run(&["-n", "--exit-code"]).code(20);
+}
+
+#[test]
+fn a_deploy_key_takes_one_command_to_make_and_one_to_use() {
+    let world = Sandbox::new();
+    world.fake_ssh();
+    let repo = Repo::small();
+    let address = format!("ssh://git@host{}", repo.path().display());
+    let key = world.root().join("key");
+    let hosts = world.root().join("hosts");
+    fs::write(&hosts, "").unwrap();
+    let mut make = std::process::Command::new("ssh-keygen");
+    make.args(["-q", "-t", "ed25519", "-N", "", "-f"]);
+    git::succeeds(make.arg(&key));
+    let (key, hosts) = (key.to_str().unwrap(), hosts.to_str().unwrap());
+    let options = ["--ssh-key-file", key, "--known-hosts-file", hosts];
+    let _ = world
+        .run(&[&["sync", "--repo", &address][..], &options].concat())
+        .ok();
+    let calls = world.ssh_calls();
+    assert!(
+        calls
+            .iter()
+            .all(|call| call.contains(key) && call.contains(hosts)),
+        "{calls:?}"
+    );
+    assert!(!calls.is_empty());
 }

@@ -108,6 +108,7 @@ pub(super) fn sync() -> Vec<Error> {
         E::CommitGone { commit: oid('c') },
         E::NoSuchUpdate(undo::Back::Updates(3)),
         E::NoSuchUpdate(undo::Back::Commit("0a1b2c3d".to_owned())),
+        E::NoSuchUpdate(undo::Back::At("2026-11-28T18:00:00Z".parse().unwrap())),
         E::NoSuchEdit {
             path: Some(path("flake.nix")),
         },

@@ -327,3 +327,82 @@ fn with_json_a_build_that_fails_is_one_document_with_what_was_done_before() {
     assert!(help.starts_with("nothing was activated; "), "{help}");
     assert!(help.contains("`hyper-sync rollback`"), "{help}");
 }
+
+/// Without the gate, so that only the rebuild builds.
+fn without_gate() -> World {
+    let world = world();
+    world
+        .repo
+        .write("module.nix", "{ a = 1; }\n")
+        .write(
+            "flake.nix",
+            "{ outputs = _: { nixosConfigurations.vm = { }; nixosConfigurations.web = { }; }; }\n",
+        )
+        .commit("second");
+    world.set("[rebuild]\naction = 'build'\nhost = 'vm'");
+    world
+}
+
+#[test]
+fn a_rollback_rebuilds_when_asked_to() {
+    let world = without_gate();
+    let _ = world.run(&[]).ok();
+    let before = builds(&world).len();
+    let _ = world.run(&["rollback", "--dry-run", "--rebuild"]).code(64);
+    let document = world.json(&["rollback", "--rebuild"]);
+    world.assert_at("main^");
+    assert_eq!(builds(&world).len(), before + 1);
+    assert_eq!(document["rebuild"]["status"], "built");
+    assert_eq!(document["commit"], world.repo.id("main^"));
+}
+
+#[test]
+fn a_rollback_whose_system_does_not_build_has_rolled_the_files_back() {
+    let world = without_gate();
+    let _ = world.run(&[]).ok();
+    set_nix(&world, "echo 'error: no' >&2; exit 1");
+    let document = world
+        .run(&["rollback", "--rebuild", "--json"])
+        .code(11)
+        .json();
+    world.assert_at("main^");
+    assert_eq!(document["error"]["code"], "hyper_sync::rebuild::build");
+    assert_eq!(document["sync"]["mode"], "apply");
+}
+
+#[test]
+fn without_nix_a_rollback_with_a_rebuild_changes_nothing() {
+    let world = without_gate();
+    let _ = world.run(&["--skip-rebuild"]).ok();
+    for program in ["nix", "nixos-rebuild"] {
+        fs::remove_file(world.root().join("bin").join(program)).unwrap();
+    }
+    let refused = world.run(&["rollback", "--rebuild"]);
+    assert!(
+        refused.stderr.contains("program_missing"),
+        "{}",
+        refused.masked()
+    );
+    world.assert_at("main");
+}
+
+#[test]
+fn the_host_and_the_flake_are_chosen_by_option() {
+    let world = without_gate();
+    let host = |args: &[&str]| world.json(args)["rebuild"]["host"].clone();
+    assert_eq!(host(&["--host", "web"]), "web");
+    assert_eq!(host(&["rebuild"]), "vm");
+    let flake = format!("{}#web", world.target().display());
+    assert_eq!(host(&["rebuild", "--flake", &flake]), "web");
+    let _ = world.run(&["rebuild", "--host", "wbe"]).code(2);
+    let elsewhere = world.root().join("elsewhere");
+    let missing = world.run(&["rebuild", "--flake", elsewhere.to_str().unwrap()]);
+    assert!(
+        missing.stderr.contains("flake_missing"),
+        "{}",
+        missing.masked()
+    );
+    let _ = world
+        .run(&["rebuild", "--flake", "github:you/config"])
+        .code(64);
+}
