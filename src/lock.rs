@@ -3,8 +3,10 @@
 //! `flock`: the kernel releases it when the holder dies, so a file that is left behind has no meaning. Its content only
 //! names the holder to others. Child processes do not inherit the descriptor.
 //!
-//! That line is all that a run writes when there is nothing to do. One call overwrites the line of the last run, so that
-//! no reader sees a part of it. It is not made durable, because it has no meaning after a crash.
+//! That line, and its end, is all that a run writes when there is nothing to do: it ends with `running`, and with another
+//! word when the lock is released, so that a run that was killed is distinguished from one that ended. One call overwrites
+//! the line before it, so that no reader sees a part of it. It is not made durable: after a power cut, the end of the run
+//! before may be missing, too.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -33,20 +35,38 @@ const POLL: Duration = Duration::from_millis(100);
 const READS: u32 = 20;
 const READ_AGAIN: Duration = Duration::from_millis(5);
 
-/// What the line is filled up to with spaces: it must cover the one before it. The longest has 46 bytes.
+/// The ends of the line: of a run that is active or was killed, of one that has released the lock, and of one that a
+/// signal stopped. Older versions wrote none of them.
+const RUNNING: &str = ", running";
+const ENDED: &str = ", ended";
+const INTERRUPTED: &str = ", interrupted";
+
+/// What the line is filled up to with spaces: it must cover the one before it. The longest has 59 bytes.
 const WIDTH: usize = 63;
 
 /// The lock, held until it is dropped.
 #[derive(Debug)]
 pub struct RunLock {
     file: File,
+    since: Timestamp,
+    end: &'static str,
 }
 
 impl Drop for RunLock {
     /// Closing is not enough while a child between `fork` and `exec` has the descriptor.
     fn drop(&mut self) {
+        announce(&self.file, self.since, self.end);
         let _ = self.file.unlock();
     }
+}
+
+/// The last run that took the lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastRun {
+    /// When it took the lock.
+    pub since: Timestamp,
+    /// Whether it was killed, or stopped by a signal. Unknown, and so `false`, for one of an older version.
+    pub is_interrupted: bool,
 }
 
 /// The lock was not taken.
@@ -189,11 +209,20 @@ impl RunLock {
         named.is_some_and(|pid| kill_process(pid, Signal::KILL) != Err(Errno::PERM))
     }
 
-    /// When the last run began, if it recorded that. It may still be active.
-    #[must_use]
-    pub fn last(state: &StateDir) -> Option<Timestamp> {
-        let (file, _) = state.directory().open_file(NAME).ok()??;
-        since(&line(&file)?)
+    /// The last run, if it recorded itself. It may still be active.
+    pub fn last(state: &StateDir) -> Result<Option<LastRun>, Error> {
+        let is_held = Self::is_held(state)?;
+        let file = state.directory().open_file(NAME).ok().flatten();
+        let line = file.and_then(|(file, _)| line(&file)).unwrap_or_default();
+        Ok(since(&line).map(|since| LastRun {
+            since,
+            is_interrupted: line.ends_with(INTERRUPTED) || (line.ends_with(RUNNING) && !is_held),
+        }))
+    }
+
+    /// Releases it, and records that a signal stopped the run.
+    pub fn release_interrupted(mut self) {
+        self.end = INTERRUPTED;
     }
 
     fn attempt(state: &StateDir) -> Result<Self, Error> {
@@ -230,18 +259,22 @@ impl RunLock {
                 .stat(NAME)
                 .map_err(|Failure { source, .. }| error(source))?;
             if named.is_some_and(|named| named.ino == locked) {
-                announce(&file);
-                return Ok(Self { file });
+                let since = state::now();
+                announce(&file, since, RUNNING);
+                return Ok(Self {
+                    file,
+                    since,
+                    end: ENDED,
+                });
             }
         }
     }
 }
 
 /// Names the holder to others. A full disk must not stop a run that may be about to free it.
-fn announce(file: &File) {
+fn announce(file: &File, since: Timestamp, end: &str) {
     let pid = std::process::id();
-    let since = state::now();
-    let text = format!("process {pid}, since {since}");
+    let text = format!("process {pid}, since {since}{end}");
     let _ = file.write_all_at(format!("{text:<WIDTH$}\n").as_bytes(), 0);
 }
 
@@ -257,7 +290,8 @@ fn holder(file: &File) -> Option<String> {
             break;
         }
     }
-    text
+    let text = text?;
+    Some(text.strip_suffix(RUNNING).unwrap_or(&text).to_owned())
 }
 
 fn line(file: &File) -> Option<String> {
@@ -285,7 +319,8 @@ fn held_for(line: &str, now: Timestamp) -> Option<Duration> {
 }
 
 fn since(line: &str) -> Option<Timestamp> {
-    line.rsplit_once("since ")?.1.trim().parse().ok()
+    let (_, since) = line.rsplit_once("since ")?;
+    since.split(',').next()?.trim().parse().ok()
 }
 
 fn process_of(line: &str) -> Option<Pid> {

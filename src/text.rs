@@ -25,11 +25,13 @@ use std::path::Path;
 use serde::Serializer;
 use unicode_normalization::char::is_combining_mark;
 
+mod age;
 mod amount;
 mod lines;
 mod secrets;
 mod unicode;
 
+pub use age::{Length, When};
 pub use amount::Amount;
 pub use lines::Lines;
 pub use secrets::keep_secret;

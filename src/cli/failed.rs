@@ -19,14 +19,21 @@ const WAIT: Duration = Duration::from_secs(5);
 /// Records how a run ended that may have changed something. An error is reported, but does not fail the run.
 pub(super) fn remember(ended: &Result<Exit, Error>, settings: &Settings, run: &mut Run<'_>) {
     let exit = ended.as_ref().map_or_else(Exit::from, |exit| *exit);
-    // These say nothing about the stage: another run does it, a person stopped it, or its failure is recorded already.
-    if matches!(exit, Exit::Busy | Exit::Interrupted | Exit::RolledBack) {
+    // These say nothing about the stage: another run does it, or its failure is recorded already.
+    if matches!(exit, Exit::Busy | Exit::RolledBack) {
         return;
     }
     // The run itself has ended with it, where the state is not that of this target.
     let Ok(Some(state)) = StateDir::find(&settings.state_dir, &settings.target) else {
         return;
     };
+    if exit == Exit::Interrupted {
+        // Nothing is known of the stage. If another run has begun meanwhile, that one is the last.
+        if let Ok(lock) = RunLock::acquire(&state, Duration::ZERO, run.interrupt) {
+            lock.release_interrupted();
+        }
+        return;
+    }
     if let Err(error) = attempt(ended, &state, run) {
         let why = with_causes(&error);
         run.report

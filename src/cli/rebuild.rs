@@ -70,7 +70,7 @@ fn action_parser() -> impl TypedValueParser<Value = Action> {
 }
 
 /// The unit that starts updates by itself.
-const TIMER: &str = "hyper-sync.timer";
+pub(super) const TIMER: &str = "hyper-sync.timer";
 /// How long to wait for a sync that is running.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 

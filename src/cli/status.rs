@@ -1,6 +1,7 @@
 //! `hyper-sync status`: which commit is where, and what waits.
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use clap::Args;
 use jiff::Timestamp;
@@ -12,20 +13,23 @@ use crate::Error;
 use crate::exit::Exit;
 use crate::fs::{Directory, Faults, Stat, Target};
 use crate::git::{CommitId, RelPath};
+use crate::health::systemd::Systemctl;
 use crate::lock::RunLock;
 use crate::objects;
 use crate::plan::{Kept, SkipReason};
+use crate::process::{Environment, SystemRunner};
 use crate::rebuild::{
-    self, FailureClass, HalfState, Machine, Quarantine, QuarantineEntry, Reboot, RebootStage,
-    RebuildRecord, RebuildStatus, Trial, TrialStage,
+    self, HalfState, Machine, Quarantine, QuarantineEntry, Reboot, RebootStage, RebuildRecord,
+    Systems, Trial, TrialStage,
 };
-use crate::report::OutputFormat;
-use crate::report::sync::because;
+use crate::report::{self, OutputFormat, Verbosity};
 use crate::scan::{Belief, Local, Scanner};
 use crate::settings::Settings;
 use crate::state::{FailedRuns, Found, Index, StateDir, Suspended, SyncState, Unreached};
 use crate::sync::Hold;
 use crate::text;
+
+mod lines;
 
 /// Show which commit the target, the built and the running system are at
 ///
@@ -35,7 +39,7 @@ use crate::text;
 pub(super) struct Arguments {}
 
 /// What `--json` prints.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Document {
     target: std::path::PathBuf,
     commit: Option<CommitId>,
@@ -65,14 +69,33 @@ struct Document {
     built_commit: Option<CommitId>,
     running_commit: Option<CommitId>,
     booted_commit: Option<CommitId>,
+    /// Of the system that runs after a reboot.
+    boot_commit: Option<CommitId>,
+    /// The number of the boot default among the generations of the system profile.
+    boot_generation: Option<u64>,
+    /// Subjects and times of the commits above, by id, as far as the store has them.
+    commits: BTreeMap<CommitId, CommitText>,
+    /// When the timer starts the next run, if it is about this target.
+    next_run: Option<Timestamp>,
     unfinished: bool,
     active: bool,
+    #[serde(skip)]
+    systems: Systems,
+}
+
+/// What people know a commit by.
+#[derive(Serialize)]
+struct CommitText {
+    subject: String,
+    committed_at: Option<Timestamp>,
 }
 
 /// The last run, and how it failed if the last sync or rebuild did.
 #[derive(Default, Serialize)]
 struct LastRun {
     at: Option<Timestamp>,
+    /// Whether a signal, a kill or a power cut ended it.
+    interrupted: bool,
     /// The stage that failed last; `None`: the last sync and the last rebuild ended well, and so are the others.
     stage: Option<&'static str>,
     exit: Option<u8>,
@@ -92,8 +115,10 @@ impl LastRun {
         let newest = both
             .filter_map(|(name, failure)| Some((name, failure.as_ref()?)))
             .max_by_key(|(_, failure)| failure.last);
+        let run = RunLock::last(state)?;
         let last = Self {
-            at: RunLock::last(state),
+            at: run.as_ref().map(|run| run.since),
+            interrupted: run.is_some_and(|run| run.is_interrupted),
             ..Self::default()
         };
         let last = match newest {
@@ -130,7 +155,11 @@ impl CliCommand for Arguments {
         match run.report.format() {
             OutputFormat::Json => run.report.json(&document),
             // The requested data: printed with `--quiet` too.
-            OutputFormat::Human => run.report.result(&render(&document)),
+            OutputFormat::Human => {
+                let exact = run.report.verbosity() == Verbosity::Verbose;
+                run.report
+                    .result(&lines::render(&document, Timestamp::now(), exact));
+            }
         }
         Ok(Exit::Done)
     }
@@ -169,28 +198,8 @@ pub(super) fn warn_of_other_owner(is_known: bool, settings: &Settings, run: &mut
 fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
     let mut document = Document {
         target: settings.target.clone(),
-        commit: None,
-        proven: None,
-        reference: None,
-        last_run: LastRun::default(),
-        last_sync: None,
         local_edits: Some(Vec::new()),
-        kept: Vec::new(),
-        held: Vec::new(),
-        suspended: None,
-        late_edits: Vec::new(),
-        unreached: None,
-        trial: None,
-        reboot: None,
-        half_state: None,
-        pending_rebuild: None,
-        last_rebuild: None,
-        quarantined: Vec::new(),
-        built_commit: None,
-        running_commit: None,
-        booted_commit: None,
-        unfinished: false,
-        active: false,
+        ..Document::default()
     };
     let Some(state) = StateDir::find(&settings.state_dir, &settings.target)? else {
         return Ok(document);
@@ -201,8 +210,7 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
     document.last_sync = SyncState::load(&state)?;
     if let Found::Whole(index) = Index::load(&state)? {
         document.commit = Some(index.point.commit);
-        let limit = settings.limits.blob;
-        let commit = objects::commit(state.path(), index.point.commit, limit);
+        let commit = objects::commit(state.path(), index.point.commit, settings.limits.blob);
         document.proven = Some(commit.is_some_and(|commit| commit.tree == index.point.tree));
         document.reference = Some(index.point.reference.clone());
         let scanned = edits(settings, &index).and_then(|edits| {
@@ -246,6 +254,9 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
     document.built_commit = record.builds.first().and_then(|build| build.commit);
     document.running_commit = commit_of(&systems.current);
     document.booted_commit = commit_of(&systems.booted);
+    document.boot_commit = commit_of(&systems.profile);
+    document.boot_generation = machine.generation();
+    document.systems = systems;
     document.pending_rebuild = record.pending;
     // A run that is active is between two systems because it activates one, and a trial has its own line.
     if !document.active && document.trial.is_none() {
@@ -253,7 +264,47 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
         document.half_state = with_request(policy, settings, &state, run, rebuild::half_state)??;
     }
     document.last_rebuild = record.last;
+    document.commits = commits(&document, state.path(), settings.limits.blob);
+    document.next_run = next_run(settings, run);
     Ok(document)
+}
+
+/// What the store knows of the commits in a document.
+fn commits(document: &Document, state: &Path, blob_limit: u64) -> BTreeMap<CommitId, CommitText> {
+    let ids = [
+        document.commit,
+        document.built_commit,
+        document.running_commit,
+        document.booted_commit,
+        document.boot_commit,
+    ];
+    let quarantined = document.quarantined.iter().filter_map(|entry| entry.commit);
+    let ids = ids.into_iter().flatten().chain(quarantined);
+    let ids = ids.chain(document.held.iter().copied());
+    let mut known = BTreeMap::new();
+    for id in ids {
+        if !known.contains_key(&id)
+            && let Some(commit) = objects::commit(state, id, blob_limit)
+        {
+            let text = CommitText {
+                subject: commit.subject,
+                committed_at: Timestamp::from_second(commit.time).ok(),
+            };
+            known.insert(id, text);
+        }
+    }
+    known
+}
+
+/// When the timer of the machine starts its next run; `None` without systemd, without the timer, and if its unit is
+/// about another target.
+fn next_run(settings: &Settings, run: &Run<'_>) -> Option<Timestamp> {
+    let runner = SystemRunner::new(run.interrupt.clone(), report::pass_through());
+    let systemctl = Systemctl {
+        runner: &runner,
+        environment: &Environment::new(run.env, &[]),
+    };
+    systemctl.next_run(super::rebuild::TIMER, &settings.state_dir)
 }
 
 /// Managed files that are not as they were written last.
@@ -292,265 +343,4 @@ fn kept(
         }
     }
     Ok(kept)
-}
-
-/// Printed for a commit whose bytes are not in the store, or have another tree.
-const UNPROVEN: &str = "none: whether the files are those of this commit is not proven; the next sync by git proves or replaces them";
-
-/// The status as text: a line for each fact, its name first.
-fn render(document: &Document) -> String {
-    let mut lines = OutputLines::default();
-    lines.add("target", text::path(&document.target));
-    lines.commit(document);
-    lines.runs(document);
-    lines.systems(document);
-    lines.waits(document);
-    lines.files(document);
-    lines.0
-}
-
-#[derive(Default)]
-struct OutputLines(String);
-
-impl OutputLines {
-    fn add(&mut self, name: &str, value: impl std::fmt::Display) {
-        // Writing to a string cannot fail.
-        let _ = writeln!(self.0, "{name:<10}{value}");
-    }
-
-    /// Which commit the target is at, since when.
-    fn commit(&mut self, document: &Document) {
-        let Some(id) = &document.commit else {
-            return match &document.last_sync {
-                None => self.add("commit", "none yet: nothing was synced here"),
-                Some(last) => self.add(
-                    "commit",
-                    format!(
-                        "unknown: the index is lost, and the next sync makes it anew; the last one brought {} ({} of {})",
-                        last.last_sync.commit_sha.short(),
-                        last.last_sync.reference,
-                        last.repository
-                    ),
-                ),
-            };
-        };
-        let last = document.last_sync.as_ref();
-        match last.filter(|last| last.last_sync.commit_sha == *id) {
-            Some(last) => {
-                let (name, repository) = (&last.last_sync.reference, &last.repository);
-                self.add("commit", format!("{} ({name} of {repository})", id.short()));
-                if let Some(read_from) = &last.read_from {
-                    let read_from = text::words(read_from);
-                    self.add(
-                        "read from",
-                        format!("{read_from}: the repository has moved"),
-                    );
-                }
-                let files = match last.stats.changed {
-                    1 => "1 file".to_owned(),
-                    count => format!("{count} files"),
-                };
-                self.add(
-                    "changed",
-                    format!("{:.0}, {files}", last.last_sync.timestamp),
-                );
-            }
-            None => self.add("commit", id.short()),
-        }
-        if document.proven == Some(false) {
-            self.add("proof", UNPROVEN);
-        }
-    }
-
-    /// When it was last run, and whether it runs now.
-    fn runs(&mut self, document: &Document) {
-        if let Some(time) = &document.last_run.at {
-            self.add("last run", time);
-        }
-        let failed = &document.last_run.failed;
-        for (stage, failure) in [("sync", &failed.sync), ("rebuild", &failed.rebuild)] {
-            let Some(failure) = failure else { continue };
-            let (last, exit, message) = (failure.last, failure.exit, &failure.message);
-            let runs = match failure.count {
-                1 => format!("at {last:.0}"),
-                count => {
-                    let since = failure.since;
-                    format!("{count} times in a row since {since:.0}, the last one at {last:.0}")
-                }
-            };
-            self.add(
-                "FAILING",
-                format!("{stage}, {runs} (exit code {exit}): {message}"),
-            );
-        }
-        if let Some(record) = &document.unreached {
-            let (since, count, cause) = (record.since, record.count, &record.cause);
-            self.add(
-                "unreached",
-                format!("since {since:.0}, syncs: {count}, the last one: {cause}"),
-            );
-        }
-        if document.active {
-            self.add("active", "a run is under way");
-        } else if document.unfinished {
-            self.add(
-                "active",
-                "a run was interrupted; the next one finishes it, without the network",
-            );
-        }
-    }
-
-    /// The commits of the built, the running and the booted system.
-    fn systems(&mut self, document: &Document) {
-        for (name, commit) in [
-            ("built", &document.built_commit),
-            ("running", &document.running_commit),
-            ("booted", &document.booted_commit),
-        ] {
-            let known = commit.as_ref().map(CommitId::short);
-            self.add(name, known.as_deref().unwrap_or("unknown"));
-        }
-    }
-
-    /// The pending rebuild, the hold and other open states.
-    fn waits(&mut self, document: &Document) {
-        if let Some(trial) = &document.trial {
-            let until = trial.until;
-            self.add(
-                "trial",
-                match trial.stage {
-                    TrialStage::Running | TrialStage::Confirming => {
-                        format!("the running system has until {until:.0} to pass its health checks")
-                    }
-                    TrialStage::Reverting => {
-                        format!(
-                            "the former system is activated again, at the latest from {until:.0} on"
-                        )
-                    }
-                    TrialStage::Reverted => {
-                        "the former system runs again, and the next run takes the tree back"
-                            .to_owned()
-                    }
-                },
-            );
-        }
-        if let Some(pending) = &document.pending_rebuild {
-            let last = document.last_rebuild.as_ref();
-            let failed = match last {
-                Some(last) if last.status == RebuildStatus::Failed => {
-                    format!("; the last one failed at {:.0}", last.at)
-                }
-                Some(last) if last.status == RebuildStatus::Reverted => {
-                    format!("; the last one was reverted at {:.0}", last.at)
-                }
-                _ => String::new(),
-            };
-            let (action, since) = (&pending.action, pending.since);
-            self.add(
-                "rebuild",
-                format!("{action} waits since {since:.0}{failed}"),
-            );
-        }
-        if let Some(state) = &document.half_state {
-            let is_of_activation = |entry: &QuarantineEntry| {
-                matches!(entry.class, FailureClass::Activation | FailureClass::Health)
-            };
-            let next = state.next(document.quarantined.iter().any(is_of_activation));
-            self.add("system", format!("{state}; {next}"));
-        }
-        if let Some(reboot) = &document.reboot {
-            self.add("reboot", reboot_text(reboot));
-        }
-        for failed in &document.quarantined {
-            let commit = failed.commit.as_ref().map(CommitId::short);
-            let commit = commit.as_deref().unwrap_or("no commit");
-            let place = if failed.before_update {
-                ", not in the target"
-            } else {
-                ""
-            };
-            self.add("failed", format!("{commit}{place}: {failed}"));
-        }
-        if let Some(suspended) = &document.suspended {
-            self.add(
-                "suspended",
-                format!("{suspended}; `hyper-sync resume` ends that"),
-            );
-        }
-        for held in &document.held {
-            self.add(
-                "held",
-                format!(
-                    "{}: it was rolled back from; the next commit ends that, or `hyper-sync sync --resume`",
-                    held.short()
-                ),
-            );
-        }
-    }
-
-    /// Files that are not as in the commit.
-    fn files(&mut self, document: &Document) {
-        for place in &document.late_edits {
-            let place = text::path(place);
-            self.add(
-                "kept",
-                format!("late edits in {place}, until you remove it"),
-            );
-        }
-        let last = document.last_sync.iter();
-        for notice in last.flat_map(|last| &last.notices) {
-            self.add("notice", notice);
-        }
-        for kept in &document.kept {
-            self.add("kept", format!("{}: {}", kept.path, because(kept)));
-        }
-        match document.local_edits.as_deref() {
-            None => self.add("edits", "unknown: the target cannot be read"),
-            Some([]) => self.add("edits", "none"),
-            Some(edits) => {
-                self.add("edits", edits.len());
-                for Edit { path, edit } in edits {
-                    self.add("", format!("{edit:<9}{path}"));
-                }
-            }
-        }
-    }
-}
-
-/// A reboot that is waited for, or what became of it.
-fn reboot_text(reboot: &Reboot) -> String {
-    let stage = match (reboot.stage, &reboot.waits_for) {
-        (RebootStage::Waiting, Some(waits_for)) => format!("it waits {}", text::words(waits_for)),
-        (RebootStage::Waiting, None) => String::new(),
-        (RebootStage::Rebooting, _) => "it is scheduled".to_owned(),
-        (RebootStage::Missed, _) => {
-            "the machine came up with another system, and is not rebooted again for it".to_owned()
-        }
-        (RebootStage::Checking, _) => {
-            return "the system that was booted has not passed its health checks yet".to_owned();
-        }
-        (RebootStage::Failed | RebootStage::Reverting, _) => {
-            return "the system that was booted failed its trial; a reboot starts the former one"
-                .to_owned();
-        }
-        (RebootStage::Reverted, _) => {
-            return "the former system runs again, and the next run reverts the target".to_owned();
-        }
-    };
-    let reason = if reboot.changes.is_empty() {
-        format!(
-            "the boot default runs from the next boot on, since {:.0}",
-            reboot.since
-        )
-    } else {
-        let changes = rebuild::reboot_changes(&reboot.changes);
-        format!(
-            "needed since {:.0}, because these change: {changes}",
-            reboot.since
-        )
-    };
-    if stage.is_empty() {
-        return reason;
-    }
-    format!("{reason}; {stage}")
 }

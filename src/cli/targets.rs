@@ -91,7 +91,7 @@ fn entry(known: &KnownTarget) -> Result<Entry, Error> {
             entry.reference = Some(index.point.reference);
             entry.commit = Some(index.point.commit);
         }
-        entry.last_run = RunLock::last(&state).map(|time| time.to_string());
+        entry.last_run = RunLock::last(&state)?.map(|run| run.since.to_string());
     }
     Ok(entry)
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::process::{Command, End, Environment, Output, Runner};
 use crate::text;
 
@@ -96,6 +98,25 @@ impl Systemctl<'_> {
             }
         };
         units.iter().map(unit).collect()
+    }
+
+    /// When a timer starts its service next; `None` without systemd or the timer, if it is not active, and if the service
+    /// of its name does not run in `directory`.
+    pub(crate) fn next_run(self, timer: &str, directory: &Path) -> Option<Timestamp> {
+        let service = format!("{}.service", timer.strip_suffix(".timer")?);
+        let properties = "--property=Id,WorkingDirectory,NextElapseUSecRealtime";
+        let args = ["show", properties, "--timestamp=unix", "--no-pager"];
+        let answer = self.ask(&[&args[..], &[timer, &service]].concat()).ok()?;
+        let value = |unit: &str, name| {
+            let mut blocks = answer.split("\n\n");
+            let block = blocks.find(|block| property(block, "Id") == Some(unit))?;
+            property(block, name)
+        };
+        if Path::new(value(&service, "WorkingDirectory")?) != directory {
+            return None;
+        }
+        let seconds = value(timer, "NextElapseUSecRealtime")?.strip_prefix('@')?;
+        Timestamp::from_second(seconds.parse().ok()?).ok()
     }
 
     /// The units that are activating a system now; none without systemd.

@@ -113,16 +113,6 @@ impl Activator {
     }
 }
 
-/// The number of the profile's generation, from the name of its link (`system-42-link`).
-pub(super) fn generation(context: &RebuildContext<'_>) -> Option<u64> {
-    let link = rustix::fs::readlink(&context.machine.profile, Vec::new()).ok()?;
-    let link = link.into_string().ok()?;
-    let profile = context.machine.profile.file_name()?.to_str()?;
-    let name = Path::new(&link).file_name()?.to_str()?;
-    let number = name.strip_prefix(profile)?.strip_prefix('-')?;
-    number.strip_suffix("-link")?.parse().ok()
-}
-
 /// Makes the former system the boot default again after an activation that did not begin: if the boot loader cannot be
 /// written (a full `/boot`), the profile names a system that cannot be booted.
 ///
@@ -142,7 +132,7 @@ pub(super) fn restore_profile(
         finished.is_ok_and(|finished| finished.end.is_success())
     };
     // The error of the activation is the one to report; `status` shows the profile as it is.
-    match (generation_before, generation(context)) {
+    match (generation_before, context.machine.generation()) {
         (Some(before), Some(made)) if made > before => {
             if run("--switch-generation", before.to_string().as_ref()) {
                 run("--delete-generations", made.to_string().as_ref());

@@ -87,7 +87,8 @@ fn build(
         failures.refuse(context, build, false)?;
         let system =
             { pin.build(&host) }.map_err(|error| failures.add(context, build, false, error))?;
-        record.remember(&system, build.commit, key.clone());
+        let systems = context.machine.systems();
+        record.remember(&system, build.commit, key.clone(), &systems);
         record.save(state)?;
     }
     failures.end(context, build, false)

@@ -54,6 +54,14 @@ pub struct Systems {
     pub profile: Option<PathBuf>,
 }
 
+impl Systems {
+    /// Whether a system is one of them.
+    pub(super) fn contains(&self, system: &Path) -> bool {
+        let systems = [&self.current, &self.booted, &self.profile];
+        systems.into_iter().flatten().any(|known| known == system)
+    }
+}
+
 impl Machine {
     /// This machine.
     #[must_use]
@@ -99,6 +107,18 @@ impl Machine {
         let stat = rustix::fs::lstat(&self.current).ok()?;
         let nanoseconds = i32::try_from(stat.st_mtime_nsec).ok()?;
         Timestamp::new(stat.st_mtime, nanoseconds).ok()
+    }
+
+    /// The number of the boot default among the generations of its profile, from the name of the link
+    /// (`system-42-link`).
+    #[must_use]
+    pub fn generation(&self) -> Option<u64> {
+        let link = rustix::fs::readlink(&self.profile, Vec::new()).ok()?;
+        let link = link.into_string().ok()?;
+        let profile = self.profile.file_name()?.to_str()?;
+        let name = Path::new(&link).file_name()?.to_str()?;
+        let number = name.strip_prefix(profile)?.strip_prefix('-')?;
+        number.strip_suffix("-link")?.parse().ok()
     }
 
     /// Follows the links.

@@ -202,8 +202,9 @@ impl RebuildPipeline<'_> {
         let _ = snapshot::prune(context.request.state.path(), &pin.snapshots());
         // A flake that was edited during the build has another key now.
         let key = key.filter(|key| self.key().as_ref() == Some(key));
+        let systems = context.machine.systems();
         self.record
-            .remember(&system, context.request.commit, key.clone());
+            .remember(&system, context.request.commit, key.clone(), &systems);
 
         if action == Action::Build {
             self.finish(key, RebuildStatus::Built, Some(&system))?;
@@ -252,7 +253,7 @@ impl RebuildPipeline<'_> {
     ) -> Result<Outcome, ErrorKind> {
         let context = self.context;
         let before = context.machine.systems();
-        let generation = activate::generation(context);
+        let generation = context.machine.generation();
         let waited = self.begin_boot(action, &system, key, &reasons)?;
         let activated = self.activate(action, Some(&system), || {
             activator.activate(context, &system, action)
@@ -358,7 +359,9 @@ impl RebuildPipeline<'_> {
             && starts_units(action, verdict)
         {
             let commit = self.context.request.commit;
-            self.record.remember(system, commit, key.map(str::to_owned));
+            let systems = self.context.machine.systems();
+            let key = key.map(str::to_owned);
+            self.record.remember(system, commit, key, &systems);
             self.record.set_failed_before(system, failed_before.clone());
         }
         let inhibitors = boot.clone().names();
@@ -411,12 +414,13 @@ impl RebuildPipeline<'_> {
             self.end_failures(key.as_deref())?;
         }
         policy::end_if_over(self.context)?;
+        let systems = self.context.machine.systems();
         let mut after = self.record.clone();
         // A newer commit may have the same system.
         if let Some(system) = &system {
-            after.remember(system, request.commit, key);
+            after.remember(system, request.commit, key, &systems);
         }
-        after.end_pending(request, system.as_deref(), &self.context.machine.systems());
+        after.end_pending(request, system.as_deref(), &systems);
         if after != self.record {
             self.record = after;
             self.save()?;

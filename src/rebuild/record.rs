@@ -25,7 +25,7 @@ const FORMAT: SealedFormat = SealedFormat {
     kind: "rebuild",
     version: 1,
 };
-/// How many built systems are kept in the record; a machine boots one of its last few.
+/// How many built systems are kept in the record, beside those that the machine uses.
 const BUILDS: usize = 20;
 
 /// The content of `rebuild.json`.
@@ -296,7 +296,7 @@ impl RebuildRecord {
         let commit = context.request.commit;
         let systems = context.machine.systems();
         if let Some(system) = system {
-            self.remember(system, commit, key.clone());
+            self.remember(system, commit, key.clone(), &systems);
         }
         self.last = Some(LastRebuild {
             commit,
@@ -379,12 +379,13 @@ impl RebuildRecord {
         })
     }
 
-    /// Records what a system was built from.
+    /// Records what a system was built from. Old records go, but not those of the `systems` of the machine.
     pub(super) fn remember(
         &mut self,
         system: &Path,
         commit: Option<CommitId>,
         key: Option<String>,
+        systems: &Systems,
     ) {
         let known = self.builds.iter().position(|known| known.out == system);
         let known = known.map(|place| self.builds.remove(place));
@@ -397,7 +398,11 @@ impl RebuildRecord {
                 failed_before: known.and_then(|known| known.failed_before),
             },
         );
-        self.builds.truncate(BUILDS);
+        let mut place = 0;
+        self.builds.retain(|build| {
+            place += 1;
+            place <= BUILDS || systems.contains(&build.out)
+        });
     }
 }
 

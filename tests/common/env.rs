@@ -325,7 +325,7 @@ fn mask_traffic(text: &str) -> String {
     lines.join("\n")
 }
 
-/// `0.19 s`, `12 ms` and `3m` after a digit become `[time]`.
+/// `0.19 s`, `12 ms` and `3 min` become `[time]`, and `2 days ago` becomes `[time] ago`.
 fn mask_durations(text: &str) -> String {
     let mut masked = String::new();
     let mut rest = text;
@@ -342,9 +342,11 @@ fn mask_durations(text: &str) -> String {
             .find(|c: char| !c.is_ascii_alphanumeric())
             .unwrap_or(unit.len());
         let glued = before.is_some_and(|c| c.is_alphanumeric() || c == '.' || c == '-');
-        if !glued && ["ms", "s", "µs", "min"].contains(&&unit[..word]) {
+        let (name, next) = unit.split_at(word);
+        let is_age = next.starts_with(" ago") && ["h", "days", "months", "years"].contains(&name);
+        if !glued && (is_age || ["ms", "s", "µs", "min"].contains(&name)) {
             masked.push_str("[time]");
-            rest = &unit[word..];
+            rest = next;
         } else {
             masked.push_str(number);
             rest = after;

@@ -50,7 +50,7 @@ fn a_repository_that_is_not_reached_is_a_failure_after_the_grace_only() {
     assert_eq!(record["rate_limited"], false);
     let status = world.run(&["status"]).ok().masked();
     let line = status.lines().find(|line| line.starts_with("unreached"));
-    insta::assert_snapshot!(line.unwrap(), @"unreached since [date], syncs: 2, the last one: [forge] does not answer like a git host: status 200, <title>Welcome</title>");
+    insta::assert_snapshot!(line.unwrap(), @"unreached first [time] ago, syncs: 2, the last one: [forge] does not answer like a git host: status 200, <title>Welcome</title>");
 
     set_grace(&world, "1ns");
     insta::assert_snapshot!(world.run(&["overdue"]).masked(), @r"

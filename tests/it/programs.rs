@@ -111,11 +111,11 @@ fn a_failed_rebuild_is_shown_beside_the_pending_one() {
     let path = repo.path().display().to_string();
     let _ = world.run(&["sync", "--repo", &path]).ok();
     let status = || world.run(&["status"]).ok().stdout;
-    assert!(status().contains("switch waits since"), "{}", status());
+    assert!(status().contains("pending: switch, "), "{}", status());
     assert!(!status().contains("failed"), "{}", status());
     let _ = world.run(&["rebuild"]).code(11);
     assert!(
-        status().contains("; the last one failed at 2"),
+        status().contains(" s; the last one failed "),
         "{}",
         status()
     );

@@ -30,13 +30,11 @@ fn a_kept_file_that_was_here_before_is_listed_until_it_is_removed() {
     exit: 0
     --- stdout
     target    [target]
-    commit    [commit] (main of [repo])
-    changed   [date], 4 files
-    last run  [date]
-    built     unknown
-    running   unknown
-    booted    unknown
-    rebuild   switch waits since [date]
+    commit    [commit] more
+    follows   main of [repo]
+    changed   [time] ago, 4 files; committed [time] ago
+    last run  [time] ago
+    rebuild   pending: switch, [time]
     kept      modules/host-local.nix: the commit's version is NOT here, because a pattern of `protect` matches; `hyper-sync diff modules/host-local.nix` shows the difference
     edits     none
     "#);
@@ -159,7 +157,7 @@ fn a_run_that_failed_is_shown_until_one_ends_well() {
     let line = status.lines().find(|line| line.starts_with("FAILING"));
     assert_eq!(
         line.unwrap(),
-        "FAILING   sync, 3 times in a row since [date], the last one at [date] (exit code 2): `mian` is neither a branch nor a tag of [repo]"
+        "FAILING   sync, 3 times in a row, first [time] ago, last [time] ago (exit code 2): `mian` is neither a branch nor a tag of [repo]"
     );
     // What a person looks at, or undoes, does not count; and a preview tells nothing.
     let _ = world.run(&["rollback"]).code(1);
@@ -168,4 +166,111 @@ fn a_run_that_failed_is_shown_until_one_ends_well() {
     let _ = world.sync(&[]).ok();
     assert_eq!(last_run()["failures"], 0);
     assert!(!world.state().join("failed").exists());
+}
+
+#[test]
+fn a_run_that_was_cut_off_is_the_last_one_until_another_ends() {
+    let world = World::small().synced();
+    world.link_tool("env").link_tool("strace");
+    let last_run = || world.json(&["status"])["last_run"].clone();
+    assert_eq!(last_run()["interrupted"], false);
+    world.repo.write("flake.nix", "{ }\n").commit("second");
+    // Of a stop by a signal nothing is left to be done; a kill leaves the target unfinished.
+    for (signal, calls, line) in [
+        (
+            "KILL",
+            "renameat2,renameat,rename",
+            "last run  [time] ago, interrupted",
+        ),
+        (
+            "INT",
+            "fsync,fdatasync",
+            "last run  [time] ago, interrupted",
+        ),
+    ] {
+        world.repo.write("new.nix", signal).commit(signal);
+        let inject = format!("inject={calls}:signal={signal}:when=1");
+        let strace = [
+            "env",
+            "--default-signal=INT",
+            "strace",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            &inject,
+        ];
+        let repo = world.repo.path().display().to_string();
+        let args = ["sync", "--repo", &repo];
+        let status = world.process(&strace, &args).status().unwrap();
+        assert!(!status.success(), "{signal}");
+        assert_eq!(last_run()["interrupted"], true, "{signal}");
+        let text = world.run(&["status"]).ok().out();
+        assert!(text.contains(line), "{text}");
+        let _ = world.sync(&[]).ok();
+        assert_eq!(last_run()["interrupted"], false, "{signal}");
+    }
+}
+
+#[test]
+fn the_next_run_is_that_of_the_timer_of_this_target() {
+    let world = World::small().synced();
+    let next_run = || world.json(&["status"])["next_run"].clone();
+    assert_eq!(next_run(), json!(null), "no systemd");
+    let systemctl = |directory: &str| {
+        world.tool(
+            "systemctl",
+            &format!(
+                "[ \"$*\" = 'show --property=Id,WorkingDirectory,NextElapseUSecRealtime --timestamp=unix --no-pager hyper-sync.timer hyper-sync.service' ] || exit 1\n\
+                 printf 'Id=hyper-sync.timer\\nNextElapseUSecRealtime=@4102444800\\n\\n'\n\
+                 printf 'WorkingDirectory={directory}\\nId=hyper-sync.service\\n'"
+            ),
+        );
+    };
+    systemctl(&world.state().display().to_string());
+    assert_eq!(next_run(), "2100-01-01T00:00:00Z");
+    let text = world.run(&["status"]).ok().stdout;
+    assert!(text.contains(" years, by `hyper-sync.timer`\n"), "{text}");
+    let text = world.run(&["status", "--verbose"]).ok().stdout;
+    assert!(
+        text.contains("next run  2100-01-01 00:00:00 +00:00 (in "),
+        "{text}"
+    );
+    systemctl("/var/lib/other");
+    assert_eq!(next_run(), json!(null), "the units update another target");
+    world.tool("systemctl", "exit 1");
+    assert_eq!(next_run(), json!(null));
+}
+
+#[test]
+fn of_many_edits_the_first_are_named() {
+    let (sandbox, repo) = (Sandbox::new(), Repo::small());
+    for number in 0..30 {
+        repo.write(format!("many/{number:02}"), "x");
+    }
+    repo.commit("many");
+    sandbox.follow(&repo, "");
+    let _ = sandbox.run(&["sync"]).ok();
+    fs::remove_dir_all(sandbox.target().join("many")).unwrap();
+    let lines = |args: &[&str]| {
+        let text = sandbox.run(args).ok().stdout;
+        let missing = text.lines().filter(|line| line.contains("missing  many/"));
+        (
+            missing.count(),
+            text.contains("and 10 more; `--verbose` names them"),
+        )
+    };
+    assert_eq!(lines(&["status"]), (20, true));
+    assert_eq!(lines(&["status", "--verbose"]), (30, false));
+}
+
+#[test]
+fn a_commit_is_shown_with_its_subject_and_time() {
+    let world = World::small().synced();
+    let commit = world.repo.write("new.nix", "{ }\n").commit("nginx: a site");
+    let _ = world.sync(&[]).ok();
+    let status = world.json(&["status"]);
+    let known = &status["commits"][&commit];
+    assert_eq!(known["subject"], "nginx: a site");
+    assert!(known["committed_at"].as_str().unwrap().ends_with('Z'));
 }

@@ -122,7 +122,7 @@ fn the_status_shows_it_beside_a_hold_and_resume_does_not_end_the_hold() {
         .collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
     suspended since [date], until [date]: a migration; `hyper-sync resume` ends that
-    held      [next]: it was rolled back from; the next commit ends that, or `hyper-sync sync --resume`
+    held      [next] (next): it was rolled back from; the next commit ends that, or `hyper-sync sync --resume`
     "#);
     let suspended = world.json(&["status"])["suspended"].clone();
     let time = |name: &str| {

@@ -91,3 +91,29 @@ fn without_systems_to_compare_only_the_mark_counts() {
     let commit = "1".repeat(40).parse().ok();
     assert!(!record.is_due(commit, Action::Switch, &Systems::default()));
 }
+
+#[test]
+fn the_systems_that_the_machine_uses_stay_known_after_many_builds() {
+    let world = FakeSystem::pinned();
+    world.script("nixos-rebuild", "exit 1");
+    world.request(Action::Switch).run().unwrap();
+    world.boots("new");
+    for number in 0..25 {
+        let system = format!("built-{number}");
+        world.write(&format!("store/{system}/version"), "");
+        world.write("flake/src/module.nix", &format!("{number}"));
+        world.script(
+            "nix",
+            &format!(
+                "case $1 in build) echo \"$world/store/{system}\";; flake) echo '{{}}';; esac"
+            ),
+        );
+        world.request(Action::Build).at("2").run().unwrap();
+    }
+    let record = world.record();
+    assert_eq!(record.builds.len(), 21);
+    let commit = |name: &str| record.commit_of(&world.path("store").join(name));
+    assert_eq!(commit("new"), "1".repeat(40).parse().ok());
+    assert_eq!(commit("built-24"), "2".repeat(40).parse().ok());
+    assert_eq!(commit("built-4"), None);
+}

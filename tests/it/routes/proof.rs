@@ -137,14 +137,12 @@ fn an_unproven_commit_is_never_reported_as_equal() {
     exit: 0
     --- stdout
     target    [target]
-    commit    [commit] (main of acme/machines)
-    changed   [date], 50 files
+    commit    [commit]
+    follows   main of acme/machines
+    changed   [time] ago, 50 files
     proof     none: whether the files are those of this commit is not proven; the next sync by git proves or replaces them
-    last run  [date]
-    built     unknown
-    running   unknown
-    booted    unknown
-    rebuild   switch waits since [date]
+    last run  [time] ago
+    rebuild   pending: switch, [time]
     notice    `external-repos/maxos` is a submodule and is left out
     notice    the symlink `result-link` leads out of the tree, to `/nix/store/does-not-exist`
     edits     none

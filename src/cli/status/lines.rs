@@ -1,0 +1,446 @@
+//! The status as text: a line for each fact, its name first.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+
+use super::{Document, Edit};
+use crate::cli::rebuild::TIMER;
+use crate::git::CommitId;
+use crate::rebuild::{
+    self, FailureClass, QuarantineEntry, Reboot, RebootStage, RebuildStatus, TrialStage,
+};
+use crate::report::sync::because;
+use crate::text::{self, Length, When};
+
+/// Printed for a commit whose bytes are not in the store, or have another tree.
+const UNPROVEN: &str = "none: whether the files are those of this commit is not proven; the next sync by git proves or replaces them";
+
+/// The status as text. `exact`: also times, in the zone of this machine, and all files.
+pub(super) fn render(document: &Document, now: Timestamp, exact: bool) -> String {
+    let mut lines = OutputLines {
+        text: String::new(),
+        now,
+        exact,
+    };
+    lines.add("target", text::path(&document.target));
+    lines.commit(document);
+    lines.runs(document);
+    lines.systems(document);
+    lines.waits(document);
+    lines.files(document);
+    lines.text
+}
+
+struct OutputLines {
+    text: String,
+    now: Timestamp,
+    exact: bool,
+}
+
+impl OutputLines {
+    fn add(&mut self, name: &str, value: impl std::fmt::Display) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.text, "{name:<10}{value}");
+    }
+
+    fn when(&self, time: Timestamp) -> When {
+        When {
+            time,
+            now: self.now,
+            exact: self.exact,
+        }
+    }
+
+    /// Which commit the target is at, since when.
+    fn commit(&mut self, document: &Document) {
+        let Some(id) = &document.commit else {
+            return match &document.last_sync {
+                None => self.add("commit", "none yet: nothing was synced here"),
+                Some(last) => self.add(
+                    "commit",
+                    format!(
+                        "unknown: the index is lost, and the next sync makes it anew; the last one brought {} ({} of {})",
+                        last.last_sync.commit_sha.short(),
+                        last.last_sync.reference,
+                        last.repository
+                    ),
+                ),
+            };
+        };
+        self.add("commit", commit_text(document, id));
+        let last = document.last_sync.as_ref();
+        let last = last.filter(|last| last.last_sync.commit_sha == *id);
+        if let Some(last) = last {
+            let (name, repository) = (&last.last_sync.reference, &last.repository);
+            self.add("follows", format!("{name} of {repository}"));
+            if let Some(read_from) = &last.read_from {
+                let read_from = text::words(read_from);
+                self.add(
+                    "read from",
+                    format!("{read_from}: the repository has moved"),
+                );
+            }
+        }
+        let committed = document.commits.get(id).and_then(|text| text.committed_at);
+        let committed = committed.map(|time| format!("committed {}", self.when(time)));
+        let changed = last.map(|last| {
+            let files = match last.stats.changed {
+                1 => "1 file".to_owned(),
+                count => format!("{count} files"),
+            };
+            format!("{}, {files}", self.when(last.last_sync.timestamp))
+        });
+        let times: Vec<String> = changed.into_iter().chain(committed).collect();
+        if !times.is_empty() {
+            self.add("changed", times.join("; "));
+        }
+        if document.proven == Some(false) {
+            self.add("proof", UNPROVEN);
+        }
+    }
+
+    /// When it was last run, how runs end, and when the next one begins.
+    fn runs(&mut self, document: &Document) {
+        if let Some(time) = document.last_run.at {
+            let interrupted = if document.last_run.interrupted {
+                ", interrupted"
+            } else {
+                ""
+            };
+            self.add("last run", format!("{}{interrupted}", self.when(time)));
+        }
+        let failed = &document.last_run.failed;
+        for (stage, failure) in [("sync", &failed.sync), ("rebuild", &failed.rebuild)] {
+            let Some(failure) = failure else { continue };
+            let (exit, message) = (failure.exit, &failure.message);
+            let (since, last) = (self.when(failure.since), self.when(failure.last));
+            let runs = match failure.count {
+                1 => last.to_string(),
+                count => format!("{count} times in a row, first {since}, last {last}"),
+            };
+            self.add(
+                "FAILING",
+                format!("{stage}, {runs} (exit code {exit}): {message}"),
+            );
+        }
+        if let Some(record) = &document.unreached {
+            let (since, count, cause) = (self.when(record.since), record.count, &record.cause);
+            self.add(
+                "unreached",
+                format!("first {since}, syncs: {count}, the last one: {cause}"),
+            );
+        }
+        if document.active {
+            self.add("active", "a run is under way");
+        } else if document.unfinished {
+            self.add(
+                "active",
+                "a run was interrupted; the next one finishes it, without the network",
+            );
+        }
+        if let Some(time) = document.next_run {
+            let when = self.when(time);
+            self.add("next run", format!("{when}, by `{TIMER}`"));
+        }
+    }
+
+    /// The built, the running and the booted system, and the boot default; nothing where no system is known.
+    fn systems(&mut self, document: &Document) {
+        let systems = &document.systems;
+        let is_nixos = systems.current.is_some();
+        if is_nixos || document.built_commit.is_some() {
+            let built = document.built_commit.as_ref();
+            let text = built.map(|id| system_text(document, id));
+            self.add("built", text.as_deref().unwrap_or("nothing yet"));
+        }
+        if !is_nixos {
+            return;
+        }
+        for (name, commit) in [
+            ("running", &document.running_commit),
+            ("booted", &document.booted_commit),
+            ("next boot", &document.boot_commit),
+        ] {
+            let text = commit.as_ref().map(|id| system_text(document, id));
+            self.add(
+                name,
+                text.as_deref().unwrap_or("a system of unknown commit"),
+            );
+        }
+        let generation = document.boot_generation;
+        let generation = generation.map(|number| format!("generation {number}"));
+        let waits = systems.profile != systems.current;
+        let waits = waits.then(|| "a reboot makes it the running system".to_owned());
+        let more: Vec<String> = generation.into_iter().chain(waits).collect();
+        if !more.is_empty() {
+            self.add("", more.join("; "));
+        }
+    }
+
+    /// The pending rebuild, the hold and other open states.
+    fn waits(&mut self, document: &Document) {
+        if let Some(trial) = &document.trial {
+            let until = trial.until;
+            self.add(
+                "trial",
+                match trial.stage {
+                    TrialStage::Running | TrialStage::Confirming => {
+                        format!("the running system has until {until:.0} to pass its health checks")
+                    }
+                    TrialStage::Reverting => {
+                        format!(
+                            "the former system is activated again, at the latest from {until:.0} on"
+                        )
+                    }
+                    TrialStage::Reverted => {
+                        "the former system runs again, and the next run takes the tree back"
+                            .to_owned()
+                    }
+                },
+            );
+        }
+        if let Some(pending) = &document.pending_rebuild {
+            let last = document.last_rebuild.as_ref();
+            let failed = match last {
+                Some(last) if last.status == RebuildStatus::Failed => {
+                    format!("; the last one failed {}", self.when(last.at))
+                }
+                Some(last) if last.status == RebuildStatus::Reverted => {
+                    format!("; the last one was reverted {}", self.when(last.at))
+                }
+                _ => String::new(),
+            };
+            let (action, waits) = (&pending.action, self.now.duration_since(pending.since));
+            self.add(
+                "rebuild",
+                format!("pending: {action}, {}{failed}", Length(waits)),
+            );
+        }
+        if let Some(state) = &document.half_state {
+            let is_of_activation = |entry: &QuarantineEntry| {
+                matches!(entry.class, FailureClass::Activation | FailureClass::Health)
+            };
+            let next = state.next(document.quarantined.iter().any(is_of_activation));
+            self.add("system", format!("{state}; {next}"));
+        }
+        if let Some(reboot) = &document.reboot {
+            self.add("reboot", reboot_text(reboot));
+        }
+        for failed in &document.quarantined {
+            let commit = failed.commit.as_ref().map(|id| named(document, id));
+            let commit = commit.as_deref().unwrap_or("no commit");
+            let place = if failed.before_update {
+                ", not in the target"
+            } else {
+                ""
+            };
+            self.add("failed", format!("{commit}{place}: {failed}"));
+        }
+        if let Some(suspended) = &document.suspended {
+            self.add(
+                "suspended",
+                format!("{suspended}; `hyper-sync resume` ends that"),
+            );
+        }
+        for held in &document.held {
+            self.add(
+                "held",
+                format!(
+                    "{}: it was rolled back from; the next commit ends that, or `hyper-sync sync --resume`",
+                    named(document, held)
+                ),
+            );
+        }
+    }
+
+    /// Files that are not as in the commit.
+    fn files(&mut self, document: &Document) {
+        for place in &document.late_edits {
+            let place = text::path(place);
+            self.add(
+                "kept",
+                format!("late edits in {place}, until you remove it"),
+            );
+        }
+        let last = document.last_sync.iter();
+        for notice in last.flat_map(|last| &last.notices) {
+            self.add("notice", notice);
+        }
+        for kept in &document.kept {
+            self.add("kept", format!("{}: {}", kept.path, because(kept)));
+        }
+        match document.local_edits.as_deref() {
+            None => self.add("edits", "unknown: the target cannot be read"),
+            Some([]) => self.add("edits", "none"),
+            Some(edits) => {
+                self.add("edits", edits.len());
+                let listed = if self.exact { usize::MAX } else { text::LISTED };
+                let (listed, more) = text::first(edits, listed);
+                for Edit { path, edit } in listed {
+                    self.add("", format!("{edit:<9}{path}"));
+                }
+                if let Some(more) = more {
+                    self.add("", format!("{more}; `--verbose` names them"));
+                }
+            }
+        }
+    }
+}
+
+/// A commit, with its subject where the store has it.
+fn commit_text(document: &Document, id: &CommitId) -> String {
+    match document.commits.get(id) {
+        Some(text) => format!("{} {}", id.short(), text.subject),
+        None => id.short(),
+    }
+}
+
+/// A commit at the beginning of a line about it.
+fn named(document: &Document, id: &CommitId) -> String {
+    match document.commits.get(id) {
+        Some(text) => format!("{} ({})", id.short(), text.subject),
+        None => id.short(),
+    }
+}
+
+/// The commit of a system, without its subject if that is printed above.
+fn system_text(document: &Document, id: &CommitId) -> String {
+    if document.commit.as_ref() == Some(id) {
+        return id.short();
+    }
+    commit_text(document, id)
+}
+
+/// A reboot that is waited for, or what became of it.
+fn reboot_text(reboot: &Reboot) -> String {
+    let stage = match (reboot.stage, &reboot.waits_for) {
+        (RebootStage::Waiting, Some(waits_for)) => format!("it waits {}", text::words(waits_for)),
+        (RebootStage::Waiting, None) => String::new(),
+        (RebootStage::Rebooting, _) => "it is scheduled".to_owned(),
+        (RebootStage::Missed, _) => {
+            "the machine came up with another system, and is not rebooted again for it".to_owned()
+        }
+        (RebootStage::Checking, _) => {
+            return "the system that was booted has not passed its health checks yet".to_owned();
+        }
+        (RebootStage::Failed | RebootStage::Reverting, _) => {
+            return "the system that was booted failed its trial; a reboot starts the former one"
+                .to_owned();
+        }
+        (RebootStage::Reverted, _) => {
+            return "the former system runs again, and the next run reverts the target".to_owned();
+        }
+    };
+    let reason = if reboot.changes.is_empty() {
+        format!(
+            "the boot default runs from the next boot on, since {:.0}",
+            reboot.since
+        )
+    } else {
+        let changes = rebuild::reboot_changes(&reboot.changes);
+        format!(
+            "needed since {:.0}, because these change: {changes}",
+            reboot.since
+        )
+    };
+    if stage.is_empty() {
+        return reason;
+    }
+    format!("{reason}; {stage}")
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::cli::status::CommitText;
+    use crate::rebuild::{Pending, Systems};
+
+    const NOW: Timestamp = Timestamp::constant(1_795_953_600, 0);
+
+    fn id(digit: &str) -> CommitId {
+        digit.repeat(40).parse().unwrap()
+    }
+
+    /// A NixOS machine that runs the commit before, and boots that of its target next.
+    fn waiting_for_a_reboot() -> Document {
+        let text = |subject: &str, days: i64| CommitText {
+            subject: subject.to_owned(),
+            committed_at: Some(NOW - SignedDuration::from_hours(24 * days)),
+        };
+        let system = |name: &str| Some(name.into());
+        Document {
+            target: "/etc/nixos".into(),
+            commit: Some(id("2")),
+            proven: Some(true),
+            local_edits: Some(Vec::new()),
+            built_commit: Some(id("2")),
+            running_commit: Some(id("1")),
+            booted_commit: None,
+            boot_commit: Some(id("2")),
+            boot_generation: Some(42),
+            commits: [
+                (id("1"), text("nginx: a site", 9)),
+                (id("2"), text("kernel: 6.18", 2)),
+            ]
+            .into(),
+            next_run: Some(NOW + SignedDuration::from_mins(12)),
+            systems: Systems {
+                current: system("/nix/store/1"),
+                booted: system("/nix/store/0"),
+                profile: system("/nix/store/2"),
+            },
+            ..Document::default()
+        }
+    }
+
+    #[test]
+    fn a_machine_that_waits_for_a_reboot_says_so() {
+        insta::assert_snapshot!(render(&waiting_for_a_reboot(), NOW, false), @r"
+        target    /etc/nixos
+        commit    2222222222 kernel: 6.18
+        changed   committed 2 days ago
+        next run  in 12 min, by `hyper-sync.timer`
+        built     2222222222
+        running   1111111111 nginx: a site
+        booted    a system of unknown commit
+        next boot 2222222222
+                  generation 42; a reboot makes it the running system
+        edits     none
+        ");
+    }
+
+    #[test]
+    fn away_from_nixos_no_system_is_shown() {
+        let document = Document {
+            systems: Systems::default(),
+            built_commit: None,
+            ..waiting_for_a_reboot()
+        };
+        let text = render(&document, NOW, false);
+        for name in ["built", "running", "booted", "next boot", "generation"] {
+            assert!(!text.contains(name), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pending_rebuild_shows_how_long_it_has_waited() {
+        let document = Document {
+            pending_rebuild: Some(Pending {
+                commit: Some(id("2")),
+                action: "switch".to_owned(),
+                since: NOW - SignedDuration::from_mins(5),
+                begun: false,
+                activation: None,
+            }),
+            ..waiting_for_a_reboot()
+        };
+        let text = render(&document, NOW, false);
+        assert!(
+            text.contains("\nrebuild   pending: switch, 5 min\n"),
+            "{text}"
+        );
+    }
+}
