@@ -192,7 +192,7 @@ impl Prepared<'_> {
                 let transaction =
                     self.update
                         .transaction(self.target, self.state, self.interrupt)?;
-                undo::record_move(self.state, &transaction)?;
+                undo::record_move(self.state, &transaction, self.update.rolls_back)?;
             }
             return Ok(Applied::default());
         };
@@ -269,7 +269,7 @@ impl Prepared<'_> {
         let total = transaction.changes.len() as u64;
         let staging = Staging::open(target)?;
         preflight::check_case(&staging, transaction)?;
-        let mut kept = undo::Copies::begin(state, transaction.id)?;
+        let mut kept = undo::Copies::begin(state, transaction.id, self.update.rolls_back)?;
         for (number, operation) in self.update.plan.operations().iter().enumerate() {
             let change = &transaction.changes[number];
             kept.copy(target, operation, &change.before, self.interrupt)?;

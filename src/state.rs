@@ -34,6 +34,7 @@
 //! | `undo/<id>/<object>` | bytes | a file that it replaced, under the id of its blob |
 //! | `undo/<id>/edited` | empty | it replaced local edits |
 //! | `undo/<id>/repair` | empty | it stayed at its commit |
+//! | `undo/<id>/rollback` | empty | a rollback made it |
 //! | `undo/<id>/bytes-<number>` | empty | the size of its copies |
 //! | `conflicts/<id>/` | directory tree | edits made while that transaction was carried out |
 //!

@@ -221,6 +221,8 @@ pub struct Update<'a> {
     pub before: Option<&'a Index>,
     /// Where it leads.
     pub after: SyncPoint,
+    /// Whether it is a rollback.
+    pub rolls_back: bool,
 }
 
 impl Update<'_> {

@@ -30,6 +30,10 @@ const EDITED: &str = "edited";
 /// counts as one that led to another commit.
 const REPAIR: &str = "repair";
 
+/// An empty file beside them of an update that a rollback made. An early version did not make it: its rollbacks count as
+/// syncs.
+const ROLLBACK: &str = "rollback";
+
 /// An empty file beside them whose name has the bytes of all copies.
 const BYTES: &str = "bytes-";
 
@@ -174,6 +178,11 @@ pub fn load(state: &StateDir, id: TxId) -> Result<Transaction, Error> {
     }
 }
 
+/// Whether a rollback made an update.
+pub fn is_rollback(state: &StateDir, id: TxId) -> Result<bool, Error> {
+    Ok(open(state, id)?.stat(ROLLBACK)?.is_some())
+}
+
 /// The content that an update replaced at a path, hashed to its id. For a symlink, its text.
 pub fn content(
     state: &StateDir,
@@ -243,16 +252,22 @@ pub(super) struct Copies {
     directory: Directory,
     copied: BTreeSet<BlobId>,
     bytes: u64,
+    rolls_back: bool,
 }
 
 impl Copies {
-    pub(super) fn begin(state: &StateDir, id: TxId) -> Result<Self, super::Error> {
+    pub(super) fn begin(
+        state: &StateDir,
+        id: TxId,
+        rolls_back: bool,
+    ) -> Result<Self, super::Error> {
         let undo = state.make(UNDO)?;
         Ok(Self {
             directory: undo.make_child(format!("{id}{PART}"), 0o700)?,
             undo,
             copied: BTreeSet::new(),
             bytes: 0,
+            rolls_back,
         })
     }
 
@@ -324,6 +339,9 @@ impl Copies {
         if !transaction.moves() {
             self.directory.create(REPAIR)?;
         }
+        if self.rolls_back {
+            self.directory.create(ROLLBACK)?;
+        }
         let bytes = self.bytes.saturating_add(sealed.size());
         self.directory.create(format!("{BYTES}{bytes}"))?;
         Ok(sealed.put(&self.directory, RECORD)?)
@@ -372,8 +390,12 @@ pub(super) fn unfinished(state: &StateDir) -> Result<Option<Transaction>, super:
 }
 
 /// Records a move to a commit with the same files, so that a rollback knows the way back. Nothing is copied.
-pub(super) fn record_move(state: &StateDir, transaction: &Transaction) -> Result<(), super::Error> {
-    let copies = Copies::begin(state, transaction.id)?;
+pub(super) fn record_move(
+    state: &StateDir,
+    transaction: &Transaction,
+    rolls_back: bool,
+) -> Result<(), super::Error> {
+    let copies = Copies::begin(state, transaction.id, rolls_back)?;
     let sealed = sealed::seal(&copies.directory, RECORD, transaction::FORMAT, transaction)?;
     copies.record(transaction, &sealed)?;
     sync_all(&copies.unsynced().collect::<Vec<_>>())?;

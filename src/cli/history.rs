@@ -1,22 +1,32 @@
 //! `hyper-sync history`: the updates that can be undone.
+//!
+//! Runs that changed nothing in the target are not among them, such as those that failed: nothing of them can be undone.
+//! `status` shows how runs fail, and the journal has each.
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
 
 use clap::Args;
+use jiff::Timestamp;
 use serde::Serialize;
 
+use super::status::{self, CommitText};
 use super::{CliCommand, Run};
 use crate::Error;
-use crate::apply::Transaction;
+use crate::apply::{Transaction, undo};
 use crate::exit::Exit;
 use crate::git::{CommitId, RelPath};
+use crate::rebuild::RebuildRecord;
 use crate::report::{OutputFormat, Verbosity};
 use crate::settings::Settings;
-use crate::state::StateDir;
+use crate::state::{Index, StateDir};
 use crate::sync;
-use crate::text;
+use crate::text::{self, When};
 
 /// List the updates that can be undone, newest first
+///
+/// With the commit that each led to, and the generation of the system that was built from it. `*` marks the update that led
+/// to the commit that the target is at.
 #[derive(Args)]
 pub(super) struct Arguments {}
 
@@ -25,14 +35,38 @@ pub(super) struct Arguments {}
 struct HistoryEntry<'a> {
     id: String,
     time: String,
+    kind: UpdateKind,
+    current: bool,
     before: Option<CommitId>,
     after: CommitId,
+    /// Of the commit that it led to.
+    subject: Option<&'a str>,
     repository: Option<&'a str>,
     #[serde(rename = "ref")]
     reference: &'a str,
+    /// The newest that was built from that commit.
+    generation: Option<u64>,
     changed: usize,
     edits: Vec<&'a RelPath>,
     put_back: usize,
+    #[serde(skip)]
+    at: Timestamp,
+}
+
+/// What an update did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum UpdateKind {
+    /// Brought the first commit.
+    First,
+    /// Brought a commit.
+    Sync,
+    /// Brought an earlier commit back.
+    Rollback,
+    /// Put local edits back.
+    Restore,
+    /// Wrote files of the same commit again.
+    Repair,
 }
 
 /// What `--json` prints.
@@ -42,6 +76,14 @@ struct Document<'a> {
     updates: Vec<HistoryEntry<'a>>,
 }
 
+/// What is known beside the records of the updates.
+#[derive(Default)]
+struct Known {
+    commits: BTreeMap<CommitId, CommitText>,
+    builds: RebuildRecord,
+    here: Option<CommitId>,
+}
+
 impl CliCommand for Arguments {
     fn may_change(&self) -> bool {
         false
@@ -49,8 +91,7 @@ impl CliCommand for Arguments {
 
     fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
         let state = StateDir::find(&settings.state_dir, &settings.target)?;
-        let (kept, damaged) = state
-            .as_ref()
+        let (kept, damaged) = { state.as_ref() }
             .map(sync::history)
             .transpose()?
             .unwrap_or_default();
@@ -58,70 +99,186 @@ impl CliCommand for Arguments {
             run.report
                 .warning(&format!("the record of update {id} is damaged"));
         }
-        let updates: Vec<HistoryEntry<'_>> = kept.iter().map(update).collect();
-        super::status::warn_of_other_owner(!updates.is_empty(), settings, run);
+        let known = { state.as_ref() }
+            .map(|state| Known::load(&kept, state, settings))
+            .transpose()?
+            .unwrap_or_default();
+        let mut updates = Vec::new();
+        for transaction in &kept {
+            let is_rollback = match &state {
+                Some(state) => undo::is_rollback(state, transaction.id)?,
+                None => false,
+            };
+            updates.push(entry(transaction, is_rollback, &known));
+        }
+        if let Some(last) = updates.iter_mut().find(|update| update.kind.brings()) {
+            last.current = known.here == Some(last.after);
+        }
+        status::warn_of_other_owner(!updates.is_empty(), settings, run);
         let all = run.report.verbosity() == Verbosity::Verbose;
         match run.report.format() {
             OutputFormat::Json => run.report.json(&Document { updates }),
             OutputFormat::Human if updates.is_empty() => run.report.note("no update is kept yet"),
-            OutputFormat::Human => run.report.result(
-                &updates
-                    .iter()
-                    .map(|update| line(update, all))
-                    .collect::<String>(),
-            ),
+            OutputFormat::Human => {
+                let now = Timestamp::now();
+                let lines = updates.iter().map(|update| lines(update, now, all));
+                run.report.result(&lines.collect::<String>());
+            }
         }
         Ok(Exit::Done)
     }
 }
 
-fn update(transaction: &Transaction) -> HistoryEntry<'_> {
+impl Known {
+    fn load(kept: &[Transaction], state: &StateDir, settings: &Settings) -> Result<Self, Error> {
+        let ids = kept.iter().map(|update| update.after.commit);
+        let index = Index::load(state)?.whole();
+        Ok(Self {
+            commits: status::known_commits(ids, state, settings),
+            builds: RebuildRecord::load(state)?,
+            here: index.map(|index| index.point.commit),
+        })
+    }
+}
+
+impl UpdateKind {
+    fn of(transaction: &Transaction, is_rollback: bool) -> Self {
+        if is_rollback {
+            return Self::Rollback;
+        }
+        if transaction.before.is_none() {
+            return Self::First;
+        }
+        if transaction.moves() {
+            return Self::Sync;
+        }
+        if transaction.changes.iter().any(|change| change.puts_back) {
+            return Self::Restore;
+        }
+        Self::Repair
+    }
+
+    /// Whether it brought a commit.
+    fn brings(self) -> bool {
+        matches!(self, Self::First | Self::Sync | Self::Rollback)
+    }
+}
+
+impl fmt::Display for UpdateKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::First => "first sync",
+            Self::Sync => "sync",
+            Self::Rollback => "rollback",
+            Self::Restore => "restore",
+            Self::Repair => "repair",
+        })
+    }
+}
+
+fn entry<'a>(
+    transaction: &'a Transaction,
+    is_rollback: bool,
+    known: &'a Known,
+) -> HistoryEntry<'a> {
     let edited = transaction.changes.iter().filter(|change| change.edited);
     let put_back = transaction.changes.iter().filter(|change| change.puts_back);
+    let after = transaction.after.commit;
     HistoryEntry {
         id: transaction.id.to_string(),
         time: format!("{:.0}", transaction.time),
+        kind: UpdateKind::of(transaction, is_rollback),
+        current: false,
         before: transaction.before.as_ref().map(|point| point.commit),
-        after: transaction.after.commit,
+        after,
+        subject: { known.commits.get(&after) }.map(|text| text.subject.as_str()),
         repository: transaction.after.repository.as_deref(),
         reference: &transaction.after.reference,
+        generation: known.builds.generation_of(after),
         changed: transaction.changes.len(),
         edits: edited.map(|change| &change.path).collect(),
         put_back: put_back.count(),
+        at: transaction.time,
     }
 }
 
 /// How many replaced edits of an update are named, unless everything is to be listed.
 const NAMED: usize = 10;
 
-fn line(update: &HistoryEntry<'_>, all: bool) -> String {
+/// An update: its commit in the first line, what it did in the second, and the edits that it replaced.
+fn lines(update: &HistoryEntry<'_>, now: Timestamp, all: bool) -> String {
+    let mark = if update.current { '*' } else { ' ' };
+    let commit = format!("{} {}", update.after.short(), update.subject.unwrap_or(""));
+    let when = When {
+        time: update.at,
+        now,
+        exact: all,
+    };
     let moved = match &update.before {
-        Some(before) if *before == update.after => format!("at {}", update.after.short()),
-        Some(before) => format!("{} -> {}", before.short(), update.after.short()),
-        None => format!("nothing -> {}", update.after.short()),
+        Some(before) if *before != update.after => format!(" from {}", before.short()),
+        _ => String::new(),
+    };
+    let files = match update.changed {
+        1 => "1 file".to_owned(),
+        count => format!("{count} files"),
     };
     let edits = |count: usize, what: &str| match count {
         0 => String::new(),
         1 => format!(", 1 local edit {what}"),
         count => format!(", {count} local edits {what}"),
     };
-    let files = if update.changed == 1 { "file" } else { "files" };
+    let generation = update.generation;
+    let generation = generation.map(|number| format!(", generation {number}"));
     let mut text = format!(
-        "{}  {}  {moved} ({})  {} {files}{}{}\n",
+        "{mark} {}  {}\n          {when}: {}{moved} ({}), {files}{}{}{}\n",
         update.id,
-        update.time,
+        commit.trim_end(),
+        update.kind,
         update.reference,
-        update.changed,
         edits(update.edits.len(), "replaced"),
         edits(update.put_back, "put back"),
+        generation.unwrap_or_default(),
     );
     let (named, more) = text::first(&update.edits, if all { usize::MAX } else { NAMED });
     for path in named {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "        {path}");
+        let _ = writeln!(text, "            {path}");
     }
     if let Some(more) = more {
-        let _ = writeln!(text, "        {more}; `--verbose` names them");
+        let _ = writeln!(text, "            {more}; `--verbose` names them");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_update_shows_its_commit_and_generation_and_what_it_replaced() {
+        let id = |digit: &str| -> CommitId { digit.repeat(40).parse().unwrap() };
+        let now: Timestamp = "2026-11-29T12:00:00Z".parse().unwrap();
+        let path = RelPath::new(b"flake.nix").unwrap();
+        let update = HistoryEntry {
+            id: "000007".to_owned(),
+            time: now.to_string(),
+            kind: UpdateKind::Rollback,
+            current: true,
+            before: Some(id("2")),
+            after: id("1"),
+            subject: Some("nginx: a site"),
+            repository: None,
+            reference: "main",
+            generation: Some(42),
+            changed: 3,
+            edits: vec![&path],
+            put_back: 2,
+            at: now - jiff::SignedDuration::from_hours(72),
+        };
+        insta::assert_snapshot!(lines(&update, now, false), @r"
+        * 000007  1111111111 nginx: a site
+                  3 days ago: rollback from 2222222222 (main), 3 files, 1 local edit replaced, 2 local edits put back, generation 42
+                    flake.nix
+        ");
+    }
 }

@@ -1,7 +1,6 @@
 //! `hyper-sync status`: which commit is where, and what waits.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use clap::Args;
 use jiff::Timestamp;
@@ -85,9 +84,9 @@ struct Document {
 
 /// What people know a commit by.
 #[derive(Serialize)]
-struct CommitText {
-    subject: String,
-    committed_at: Option<Timestamp>,
+pub(super) struct CommitText {
+    pub(super) subject: String,
+    pub(super) committed_at: Option<Timestamp>,
 }
 
 /// The last run, and how it failed if the last sync or rebuild did.
@@ -264,13 +263,13 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
         document.half_state = with_request(policy, settings, &state, run, rebuild::half_state)??;
     }
     document.last_rebuild = record.last;
-    document.commits = commits(&document, state.path(), settings.limits.blob);
+    document.commits = known_commits(mentioned(&document), &state, settings);
     document.next_run = next_run(settings, run);
     Ok(document)
 }
 
-/// What the store knows of the commits in a document.
-fn commits(document: &Document, state: &Path, blob_limit: u64) -> BTreeMap<CommitId, CommitText> {
+/// The commits that a document mentions.
+fn mentioned(document: &Document) -> impl Iterator<Item = CommitId> {
     let ids = [
         document.commit,
         document.built_commit,
@@ -280,11 +279,19 @@ fn commits(document: &Document, state: &Path, blob_limit: u64) -> BTreeMap<Commi
     ];
     let quarantined = document.quarantined.iter().filter_map(|entry| entry.commit);
     let ids = ids.into_iter().flatten().chain(quarantined);
-    let ids = ids.chain(document.held.iter().copied());
+    ids.chain(document.held.iter().copied())
+}
+
+/// What the store knows of commits.
+pub(super) fn known_commits(
+    ids: impl Iterator<Item = CommitId>,
+    state: &StateDir,
+    settings: &Settings,
+) -> BTreeMap<CommitId, CommitText> {
     let mut known = BTreeMap::new();
     for id in ids {
         if !known.contains_key(&id)
-            && let Some(commit) = objects::commit(state, id, blob_limit)
+            && let Some(commit) = objects::commit(state.path(), id, settings.limits.blob)
         {
             let text = CommitText {
                 subject: commit.subject,

@@ -113,6 +113,10 @@ pub struct Build {
     /// The units that had failed before it was activated, if it was. Older versions did not write this.
     #[serde(default)]
     pub failed_before: Option<Vec<String>>,
+    /// The number of the generation that it last was, among those of the system profile, if it was activated as one. Older
+    /// versions did not write this.
+    #[serde(default)]
+    pub generation: Option<u64>,
 }
 
 impl Pending {
@@ -161,6 +165,23 @@ impl RebuildRecord {
         if let Some(build) = builds.find(|build| build.out == system) {
             build.failed_before = Some(units);
         }
+    }
+
+    fn set_generation(&mut self, system: &Path, generation: Option<u64>) {
+        let mut builds = self.builds.iter_mut();
+        if let Some(build) = builds.find(|build| build.out == system)
+            && generation.is_some()
+        {
+            build.generation = generation;
+        }
+    }
+
+    /// The newest generation that was built from a commit, if one of its systems was activated as one.
+    #[must_use]
+    pub fn generation_of(&self, commit: CommitId) -> Option<u64> {
+        let builds = self.builds.iter();
+        let of_commit = builds.filter(|build| build.commit == Some(commit));
+        of_commit.filter_map(|build| build.generation).max()
     }
 
     /// The system that was built with this key.
@@ -297,6 +318,9 @@ impl RebuildRecord {
         let systems = context.machine.systems();
         if let Some(system) = system {
             self.remember(system, commit, key.clone(), &systems);
+            if systems.profile.as_deref() == Some(system) {
+                self.set_generation(system, context.machine.generation());
+            }
         }
         self.last = Some(LastRebuild {
             commit,
@@ -389,6 +413,7 @@ impl RebuildRecord {
     ) {
         let known = self.builds.iter().position(|known| known.out == system);
         let known = known.map(|place| self.builds.remove(place));
+        let generation = known.as_ref().and_then(|known| known.generation);
         self.builds.insert(
             0,
             Build {
@@ -396,6 +421,7 @@ impl RebuildRecord {
                 commit,
                 key,
                 failed_before: known.and_then(|known| known.failed_before),
+                generation,
             },
         );
         let mut place = 0;

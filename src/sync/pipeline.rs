@@ -316,6 +316,8 @@ impl SyncPipeline<'_> {
             looked_at,
             before: self.session.index(),
             after: point.clone(),
+            // Only a rollback reaches no repository.
+            rolls_back: self.remote.is_none(),
         };
         let content = UpdateContent {
             put_back: &self.goal.edits.contents,

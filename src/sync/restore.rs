@@ -97,6 +97,7 @@ pub fn restore(
         looked_at: scanner.since(),
         before: Some(index),
         after: index.point.clone(),
+        rolls_back: false,
     };
     let blobs = UpdateContent {
         put_back: &contents,

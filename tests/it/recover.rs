@@ -55,6 +55,7 @@ fn an_update_is_not_applied_over_an_unfinished_one() {
         looked_at: 0,
         before: None,
         after: world::point(&new()),
+        rolls_back: false,
     };
     let interrupt = std::sync::atomic::AtomicBool::new(false);
     let result = hyper_sync::apply::apply(

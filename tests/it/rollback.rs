@@ -177,14 +177,51 @@ fn history_lists_what_can_be_undone() {
     insta::assert_snapshot!(world.run(&["history"]).masked(), @r#"
     exit: 0
     --- stdout
-    000003  [date]  at [second] (main)  1 file, 1 local edit replaced
-            flake.nix
-    000002  [date]  [first] -> [second] (main)  3 files
-    000001  [date]  nothing -> [first] (main)  3 files
+      000003  [second] second
+              [time] ago: repair (main), 1 file, 1 local edit replaced
+                flake.nix
+    * 000002  [second] second
+              [time] ago: sync from [first] (main), 3 files
+      000001  [first] start
+              [time] ago: first sync (main), 3 files
     "#);
     let updates = world.run(&["history", "--json"]).ok().json()["updates"].clone();
     assert_eq!(updates[0]["edits"][0], "flake.nix");
     assert_eq!(updates.as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn history_says_what_made_each_update() {
+    let world = at_the_second_commit();
+    world.edit("flake.nix", "{ mine = true; }\n");
+    let _ = world.sync(&["--local-edits", "replace"]).ok();
+    let _ = world.run(&["restore", "flake.nix"]).ok();
+    let _ = world.run(&["rollback"]).ok();
+    world.repo.write("third.nix", "{ }\n").commit("third");
+    let _ = world.sync(&[]).ok();
+    let _ = world.run(&["rollback"]).ok();
+    let updates = world.json(&["history"])["updates"].clone();
+    let field = |name: &str| -> Vec<serde_json::Value> {
+        let updates = updates.as_array().unwrap().iter();
+        updates.map(|update| update[name].clone()).collect()
+    };
+    assert_eq!(
+        field("kind"),
+        [
+            "rollback", "sync", "rollback", "restore", "repair", "sync", "first"
+        ]
+    );
+    assert_eq!(
+        field("current"),
+        [true, false, false, false, false, false, false]
+    );
+    assert_eq!(field("subject")[1], "third");
+    let text = world.run(&["history"]).ok().out();
+    assert!(text.contains("[time] ago: rollback from "), "{text}");
+    assert!(
+        text.contains("[time] ago: restore (main), 1 file, "),
+        "{text}"
+    );
 }
 
 #[test]

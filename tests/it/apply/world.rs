@@ -350,6 +350,7 @@ impl LibraryTarget {
             looked_at,
             before: index.as_ref(),
             after: point(remote),
+            rolls_back: false,
         };
         Ok(apply::apply(
             target,

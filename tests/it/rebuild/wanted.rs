@@ -117,3 +117,18 @@ fn the_systems_that_the_machine_uses_stay_known_after_many_builds() {
     assert_eq!(commit("built-24"), "2".repeat(40).parse().ok());
     assert_eq!(commit("built-4"), None);
 }
+
+#[test]
+fn the_generation_of_a_commit_is_that_of_the_system_that_was_activated() {
+    let world = FakeSystem::pinned();
+    world.script("nixos-rebuild", "exit 1");
+    world.script(
+        "nix-env",
+        "ln -sfn \"$4\" \"$2-42-link\"; ln -sfn \"$(basename \"$2\")-42-link\" \"$2\"",
+    );
+    world.request(Action::Build).run().unwrap();
+    let commit = "1".repeat(40).parse().unwrap();
+    assert_eq!(world.record().generation_of(commit), None);
+    world.request(Action::Switch).run().unwrap();
+    assert_eq!(world.record().generation_of(commit), Some(42));
+}
