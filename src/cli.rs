@@ -37,6 +37,7 @@ mod overdue;
 mod place;
 mod reboot;
 mod rebuild;
+mod refusal;
 mod restore;
 mod revert;
 mod rollback;
@@ -64,7 +65,7 @@ pub fn main(
     let args: Vec<OsString> = args.into_iter().collect();
     let (cli, command) = match parse(&args) {
         Ok(parsed) => parsed,
-        Err(error) => return usage::print(&error, usage::format(&args), env, stdio),
+        Err(error) => return usage::print(&error, &args, env, stdio),
     };
     let global = &cli.global;
     let mut report = Report::new(
@@ -239,9 +240,7 @@ fn exit_of(error: &Error, cli: &Cli) -> Exit {
 /// The command line, and the name of its command.
 fn parse(args: &[OsString]) -> Result<(Cli, String), clap::Error> {
     let mut command = Cli::command();
-    let matches = command
-        .try_get_matches_from_mut(args)
-        .map_err(|error| usage::advised(error, args))?;
+    let matches = command.try_get_matches_from_mut(args)?;
     let names: Vec<&str> =
         std::iter::successors(matches.subcommand(), |(_, below)| below.subcommand())
             .map(|(name, _)| name)

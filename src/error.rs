@@ -91,16 +91,15 @@ pub enum Error {
     Validate(#[from] crate::validate::Error),
 }
 
-/// A command line that is wrong, as JSON; as text, with the usage beside it.
+/// A command line that is wrong.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("{message}")]
-#[diagnostic(
-    code(hyper_sync::cli::usage),
-    help("`hyper-sync --help` lists the commands and their options; nothing was written")
-)]
+#[diagnostic(code(hyper_sync::cli::usage), help("{help}; nothing was written"))]
 pub struct UsageError {
     /// What is wrong, in one line.
     pub message: String,
+    /// What to write in its place, and where it is described.
+    pub help: String,
 }
 
 impl Error {

@@ -7,11 +7,11 @@
 //! pipe is not a failure, and no failure to print stops a run in the middle.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 
-use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, ThemeCharacters, ThemeStyles};
+use miette::Diagnostic;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -29,9 +29,10 @@ mod events;
 pub mod health;
 pub mod sync;
 pub mod validate;
+mod wrap;
 
 pub use commands::RepeatedOptions;
-use error::ErrorReport;
+use error::{ErrorReport, Style};
 pub use events::{log_events, pass_through};
 
 /// Where the output goes.
@@ -44,6 +45,8 @@ pub struct Stdio {
     pub out_is_terminal: bool,
     /// Whether `err` is a terminal.
     pub err_is_terminal: bool,
+    /// Columns of the terminal that `err` is, where they are known.
+    pub err_width: Option<usize>,
 }
 
 impl Stdio {
@@ -53,10 +56,17 @@ impl Stdio {
         Self {
             out_is_terminal: io::stdout().is_terminal(),
             err_is_terminal: io::stderr().is_terminal(),
+            err_width: width(io::stderr()),
             out: Box::new(io::stdout()),
             err: Box::new(io::stderr()),
         }
     }
+}
+
+/// The columns of a terminal; 0 stands for unknown.
+fn width(terminal: impl AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(terminal).ok()?;
+    (size.ws_col > 0).then(|| size.ws_col.into())
 }
 
 /// Whether output is coloured.
@@ -327,8 +337,11 @@ impl Report {
         let error = ErrorReport::of(error, &self.repeated);
         match self.format {
             OutputFormat::Human => {
-                let rendered = self.render(&error);
-                self.line(rendered.trim_end());
+                let style = Style {
+                    color: self.color_err,
+                    width: self.stdio.err_width,
+                };
+                self.line(error.text(style).trim_end());
             }
             OutputFormat::Json => {
                 let mut document = self.done.take().unwrap_or_else(|| json!({}));
@@ -359,36 +372,9 @@ impl Report {
         // If stderr is closed, there is nowhere to report it.
         let _ = writeln!(self.stdio.err, "{text}");
     }
-
-    /// Drawn for a terminal; elsewhere plain ASCII that nothing wraps, for logs.
-    fn render(&self, error: &dyn Diagnostic) -> String {
-        let styles = if self.color_err {
-            ThemeStyles::ansi()
-        } else {
-            ThemeStyles::none()
-        };
-        let mut handler = GraphicalReportHandler::new().with_links(false);
-        handler = if self.stdio.err_is_terminal {
-            handler.with_theme(GraphicalTheme {
-                characters: ThemeCharacters::unicode(),
-                styles,
-            })
-        } else {
-            let characters = ThemeCharacters::ascii();
-            handler
-                .with_theme(GraphicalTheme { characters, styles })
-                .with_wrap_lines(false)
-        };
-        let mut rendered = String::new();
-        if handler.render_report(&mut rendered, error).is_err() {
-            // Writing to a string cannot fail; should the handler, the message is what counts.
-            let _ = write!(rendered, "error: {error}");
-        }
-        rendered
-    }
 }
 
-fn error_object(error: &ErrorReport<'_>, conflicts: Option<&[Conflict]>, exit: Exit) -> Value {
+fn error_object(error: &ErrorReport, conflicts: Option<&[Conflict]>, exit: Exit) -> Value {
     let mut object = error.json(exit);
     if let Some(conflicts) = conflicts {
         object["conflicts"] = json!(conflicts);
@@ -419,6 +405,7 @@ mod tests {
             err: Box::new(Shared(written.clone())),
             out_is_terminal: false,
             err_is_terminal: false,
+            err_width: None,
         };
         let (verbosity, color) = (Verbosity::Normal, Color::Auto);
         let mut report = Report::new(stdio, format, verbosity, color, &Env::empty());
@@ -489,6 +476,7 @@ mod tests {
                 err: Box::new(Full(kind)),
                 out_is_terminal: false,
                 err_is_terminal: false,
+                err_width: None,
             };
             let (format, color) = (OutputFormat::Human, Color::Auto);
             let mut report = Report::new(stdio, format, Verbosity::Normal, color, &Env::empty());

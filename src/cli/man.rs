@@ -33,7 +33,8 @@ impl Arguments {
         for word in &self.command {
             let Some(found) = command.find_subcommand(word) else {
                 let message = format!("there is no command `{}`", text::name(word));
-                return Err(UsageError { message }.into());
+                let help = "`hyper-sync --help` lists the commands".to_owned();
+                return Err(UsageError { message, help }.into());
             };
             command = found;
         }

@@ -75,6 +75,7 @@ fn printed(error: &Error) -> String {
         err: Box::new(written.clone()),
         out_is_terminal: false,
         err_is_terminal: false,
+        err_width: None,
     };
     let (format, color) = (OutputFormat::Human, Color::Auto);
     let mut report = Report::new(stdio, format, Verbosity::Normal, color, &Env::empty());
@@ -193,7 +194,8 @@ fn list() -> String {
 
 Every error has a code that never changes its meaning, an exit code, and a help that says what to do and what state
 things are in. With `--json` they are `code`, `exit` and `help` of `error`; `conflicts` has the `path` and the `problem`
-of each local file that conflicts with an update. The messages here are examples; of a code with several, the first.
+of each local file that conflicts with an update. On a terminal the code is printed last, without `hyper_sync::`. The
+messages here are examples; of a code with several, the first.
 
 - A wrong setting ends a run with 64 where it is one of the command line, and with 2 elsewhere.
 - `hyper_sync::source::tree_refused` is 6 where what came is not a tree of git, and 7 where the tree is one that

@@ -73,7 +73,7 @@ fn a_healthy_machine_passes_each_kind_of_check() {
              unit.unit = 'nginx'\n"
         ),
     );
-    insta::assert_snapshot!(machine.run(&["health"]).masked(), @r"
+    insta::assert_snapshot!(machine.run(&["health"]).masked(), @"
     exit: 0
     --- stdout
     passed   command  command
@@ -119,7 +119,7 @@ fn every_failed_check_is_reported_with_its_cause() {
         ),
     );
     machine.mask(&closed.to_string(), "[closed]");
-    insta::assert_snapshot!(machine.run(&["health"]).masked(), @r"
+    insta::assert_snapshot!(machine.run(&["health"]).masked(), @"
     exit: 1
     --- stdout
     failed   absent        unit
@@ -152,10 +152,9 @@ fn every_failed_check_is_reported_with_its_cause() {
 
     checks: 1 passed, 10 failed
     --- stderr
-    hyper_sync::health::unhealthy
-
-      x 10 of 11 health checks failed: absent (`absent.service` is inactive: not-found), code (exit code 3), hangs (no end after [time]), missing (`no-such-program` is not in the search path), other-status (status 500 instead of 200), port (Connection refused (os error 111)), status (status 500 instead of 2xx or 3xx), unit (`worker.service` is failed (exit-code)), unreached (cannot reach 127.0.0.1:[closed]: Connection refused (os error 111)), units (failed: postgresql.service, worker.service)
-      help: correct the cause, or the checks in the section `[health]` of the configuration file, and run `hyper-sync health` again; nothing was written
+    error: 10 of 11 health checks failed: absent (`absent.service` is inactive: not-found), code (exit code 3), hangs (no end after [time]), missing (`no-such-program` is not in the search path), other-status (status 500 instead of 200), port (Connection refused (os error 111)), status (status 500 instead of 2xx or 3xx), unit (`worker.service` is failed (exit-code)), unreached (cannot reach 127.0.0.1:[closed]: Connection refused (os error 111)), units (failed: postgresql.service, worker.service)
+    help: correct the cause, or the checks in the section `[health]` of the configuration file, and run `hyper-sync health` again; nothing was written
+    [health::unhealthy]
     ");
 
     let document = machine.run(&["health", "--json"]).code(1).json();
@@ -184,7 +183,7 @@ fn without_systemd_the_units_are_not_known_to_be_well() {
         "systemctl",
         "echo 'System has not been booted with systemd' >&2; exit 1",
     );
-    insta::assert_snapshot!(machine.run(&["health"]).masked(), @r"
+    insta::assert_snapshot!(machine.run(&["health"]).masked(), @"
     exit: 1
     --- stdout
     failed   units  units
@@ -192,13 +191,12 @@ fn without_systemd_the_units_are_not_known_to_be_well() {
 
     checks: 0 passed, 1 failed
     --- stderr
-    hyper_sync::health::unhealthy
-
-      x 1 of 1 health checks failed: units (systemd cannot be asked: `systemctl`: System has not been booted with systemd)
-      help: correct the cause, or the checks in the section `[health]` of the configuration file, and run `hyper-sync health` again; nothing was written
+    error: 1 of 1 health checks failed: units (systemd cannot be asked: `systemctl`: System has not been booted with systemd)
+    help: correct the cause, or the checks in the section `[health]` of the configuration file, and run `hyper-sync health` again; nothing was written
+    [health::unhealthy]
     ");
     machine.config("health.units = false\n");
-    insta::assert_snapshot!(machine.run(&["health"]).masked(), @r"
+    insta::assert_snapshot!(machine.run(&["health"]).masked(), @"
     exit: 0
     --- stdout
     no health check is set
@@ -226,7 +224,7 @@ fn the_repository_must_be_reached_where_that_is_asked_for() {
     assert!(!machine.state().exists());
 
     follow("gone");
-    insta::assert_snapshot!(machine.run(&["health"]).masked(), @r"
+    insta::assert_snapshot!(machine.run(&["health"]).masked(), @"
     exit: 1
     --- stdout
     failed   remote  remote
@@ -234,15 +232,14 @@ fn the_repository_must_be_reached_where_that_is_asked_for() {
 
     checks: 0 passed, 1 failed
     --- stderr
-    hyper_sync::health::unhealthy
-
-      x 1 of 1 health checks failed: remote (`gone` is neither a branch nor a tag of http://[forge]/acme/machines.git)
-      help: correct the cause, or the checks in the section `[health]` of the configuration file, and run `hyper-sync health` again; nothing was written
+    error: 1 of 1 health checks failed: remote (`gone` is neither a branch nor a tag of http://[forge]/acme/machines.git)
+    help: correct the cause, or the checks in the section `[health]` of the configuration file, and run `hyper-sync health` again; nothing was written
+    [health::unhealthy]
     ");
     follow("main");
     let page = Action::status_with(200, "content-type", "text/html", "<title>Welcome</title>");
     let _ = forge.fault(When::any(), page);
-    insta::assert_snapshot!(machine.run(&["health"]).masked(), @r"
+    insta::assert_snapshot!(machine.run(&["health"]).masked(), @"
     exit: 1
     --- stdout
     failed   remote  remote
@@ -250,10 +247,9 @@ fn the_repository_must_be_reached_where_that_is_asked_for() {
 
     checks: 0 passed, 1 failed
     --- stderr
-    hyper_sync::health::unhealthy
-
-      x 1 of 1 health checks failed: remote ([forge] does not answer like a git host: status 200, <title>Welcome</title>)
-      help: correct the cause, or the checks in the section `[health]` of the configuration file, and run `hyper-sync health` again; nothing was written
+    error: 1 of 1 health checks failed: remote ([forge] does not answer like a git host: status 200, <title>Welcome</title>)
+    help: correct the cause, or the checks in the section `[health]` of the configuration file, and run `hyper-sync health` again; nothing was written
+    [health::unhealthy]
     ");
 }
 

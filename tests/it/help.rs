@@ -315,7 +315,7 @@ fn of_resume() {
 
 #[test]
 fn of_config() {
-    insta::assert_snapshot!(own(&["config"]), @r"
+    insta::assert_snapshot!(own(&["config"]), @"
     Show or check the settings
 
     Usage: hyper-sync config [OPTIONS] <COMMAND>
@@ -476,7 +476,7 @@ fn each_command_has_a_manual_page() {
         assert!(page.contains("token\\-file"), "{page}");
     }
     let output = Sandbox::new().run(&["man", "nothing"]).code(64);
-    let message = "x there is no command `nothing`\n";
+    let message = "error: there is no command `nothing`\n";
     assert!(output.stderr.contains(message), "{}", output.stderr);
 }
 
@@ -506,30 +506,90 @@ fn an_option_before_its_command_is_explained() {
     let output = Sandbox::new().run(&["--ref", "x", "sync"]).code(64);
     insta::assert_snapshot!(output.stderr, @"
     error: `--ref` before `sync` belongs to the update, not to `sync`: write it after `sync`, where it is known there
-
-    Usage: hyper-sync [OPTIONS] [COMMAND]
-
-    For more information, try '--help'.
+    help: `hyper-sync sync --help` lists its options; nothing was written
+    [cli::usage]
     ");
 }
 
 #[test]
-fn a_misspelt_command_is_answered_with_the_one_that_is_meant() {
+fn what_was_meant_is_answered_with_what_to_write() {
     let world = Sandbox::new();
-    let message = |args: &[&str]| world.run(args).code(64).stderr;
-    for args in [&["help", "rolback"][..], &["rolback"]] {
-        let text = message(args);
+    for (given, advice) in [
+        ("rolback", "write `hyper-sync rollback` if that was meant; "),
+        (
+            "help rolback",
+            "write `hyper-sync rollback` if that was meant; ",
+        ),
+        (
+            "config shwo",
+            "write `hyper-sync config show` if that was meant; ",
+        ),
+        (
+            "pull",
+            "`hyper-sync sync` brings the target to the commit, ",
+        ),
+        ("update", "`hyper-sync` without a command updates"),
+        (
+            "fetch",
+            "`hyper-sync sync --check-only` says whether changes wait",
+        ),
+        ("sync --branch main", "write `--ref main`; "),
+        ("sync --branch=main", "write `--ref main`; "),
+        ("--branch main", "write `--ref main`; "),
+        ("sync --refs main", "write `--ref main`; "),
+        ("status --url you/config", "write `--repo you/config`; "),
+        ("sync --token s3cret", "write `--token-file`; "),
+        (
+            "--quick",
+            "`--quick` is an option of `hyper-sync validate`; ",
+        ),
+        (
+            "validate --skip-rebuild",
+            "`--skip-rebuild` is an option of `hyper-sync` without a command; ",
+        ),
+        (
+            "sync --transport pigeon",
+            "write one of `auto`, `git`, `api`; `hyper-sync sync --help` ",
+        ),
+        (
+            "config explain local_edit",
+            "write `local_edits` if that was meant; ",
+        ),
+        ("restore", "usage: hyper-sync restore "),
+        (
+            "rollback --list",
+            "help: `hyper-sync rollback --help` lists its options; nothing was written",
+        ),
+        (
+            "sync --force",
+            "an update that is refused names the option that allows it",
+        ),
+    ] {
+        let words: Vec<&str> = given.split(' ').collect();
+        let refused = world.run(&words).code(64);
         assert!(
-            text.contains("a similar subcommand exists: 'rollback'"),
-            "{text}"
+            refused.stderr.contains(advice),
+            "{given}: {}",
+            refused.stderr
         );
-    }
-    // No commit is called so.
-    for option in ["--list", "-1"] {
-        let text = message(&["rollback", option]);
+        assert!(refused.stderr.starts_with("error: "), "{given}");
         assert!(
-            text.contains("unexpected argument") && !text.contains("as a value"),
-            "{text}"
+            refused
+                .stderr
+                .ends_with("; nothing was written\n[cli::usage]\n"),
+            "{given}"
+        );
+        assert!(!refused.stderr.contains("s3cret"), "{given}");
+        let refused = world.run(&[&words[..], &["--json"]].concat()).code(64);
+        let document: serde_json::Value = serde_json::from_str(&refused.stdout).unwrap();
+        assert_eq!(
+            document["error"]["code"], "hyper_sync::cli::usage",
+            "{given}"
+        );
+        let help = document["error"]["help"].as_str().unwrap();
+        assert!(
+            help.contains(advice.trim_start_matches("help: ")),
+            "{given}: {help}"
         );
     }
 }

@@ -53,13 +53,12 @@ fn a_repository_that_is_not_reached_is_a_failure_after_the_grace_only() {
     insta::assert_snapshot!(line.unwrap(), @"unreached first [time] ago, syncs: 2, the last one: [forge] does not answer like a git host: status 200, <title>Welcome</title>");
 
     set_grace(&world, "1ns");
-    insta::assert_snapshot!(world.run(&["overdue"]).masked(), @r"
+    insta::assert_snapshot!(world.run(&["overdue"]).masked(), @"
     exit: 3
     --- stderr
-    hyper_sync::sync::overdue
-
-      x no sync has ended well since [date]; 2 syncs did not reach the repository, the last one at [date] because [forge] does not answer like a git host: status 200, <title>Welcome</title>
-      help: run `hyper-sync sync` to see whether it still is so, and correct the cause; `failure_grace` is how long this is not a failure; nothing was written
+    error: no sync has ended well since [date]; 2 syncs did not reach the repository, the last one at [date] because [forge] does not answer like a git host: status 200, <title>Welcome</title>
+    help: run `hyper-sync sync` to see whether it still is so, and correct the cause; `failure_grace` is how long this is not a failure; nothing was written
+    [sync::overdue]
     ");
     let document = world.run(&["overdue", "--json"]).code(3).json();
     assert_eq!(document["error"]["code"], "hyper_sync::sync::overdue");
@@ -144,13 +143,12 @@ fn a_run_that_holds_the_lock_for_too_long_is_a_failure_and_named() {
     world.set(SHORT);
     let lock = hold(&world, 1);
     let _ = world.run(&["sync"]).code(10);
-    insta::assert_snapshot!(world.run(&["overdue"]).masked(), @r"
+    insta::assert_snapshot!(world.run(&["overdue"]).masked(), @"
     exit: 12
     --- stderr
-    hyper_sync::lock::hangs
-
-      x another run has been active for more than [time] (process 1, since [date])
-      help: see what the process does (`ps`), and end it: until then this machine is not updated; nothing was written
+    error: another run has been active for more than [time] (process 1, since [date])
+    help: see what the process does (`ps`), and end it: until then this machine is not updated; nothing was written
+    [lock::hangs]
     ");
     let document = world.run(&["overdue", "--json"]).code(12).json();
     assert_eq!(document["error"]["code"], "hyper_sync::lock::hangs");
@@ -196,7 +194,7 @@ fn an_activation_that_takes_too_long_is_a_failure_and_named() {
     let text: Vec<&str> = output.stderr.split_whitespace().collect();
     let text = text.join(" ");
     for part in [
-        "hyper_sync::rebuild::activation_hangs",
+        "[rebuild::activation_hangs]",
         "`nixos-rebuild-switch-to-configuration.service` has been activating a system since 20",
         "for more than 1s; it waits for `start of slow.service`",
     ] {

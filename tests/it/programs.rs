@@ -11,17 +11,14 @@ fn with_json_a_wrong_command_line_prints_a_document() {
     for (args, message) in [
         (
             &["--json", "--bogus"][..],
-            "unexpected argument '--bogus' found",
+            "`--bogus` is not an option of `hyper-sync`",
         ),
-        (&["bogus", "--json"], "unrecognized subcommand 'bogus'"),
+        (&["bogus", "--json"], "`bogus` is not a command"),
         (&["--json", "config"], "the command is not complete"),
-        (
-            &["completions", "--json"],
-            "the following required arguments were not provided: <SHELL>",
-        ),
+        (&["completions", "--json"], "`<SHELL>` is missing"),
         (
             &["--json", "rollback", "\u{202e}1"],
-            "invalid value '\\u{202e}1' for '[N|COMMIT|UPDATE]': it is neither a number of commits, nor that of an update, nor the beginning of a commit id",
+            "`\\u{202e}1` is not a value of `[N|COMMIT|UPDATE|TIME]`: it is neither a number of commits, nor that of an update, nor the beginning of a commit id, nor a time such as `2026-11-28 18:00` or `2h ago`",
         ),
     ] {
         let output = world.run(args).code(64);

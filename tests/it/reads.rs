@@ -81,7 +81,7 @@ fn no_file_in_the_target_is_read_without_a_bound() {
             lay(&path, *laid);
             let case = format!("{} at {name}", laid.0);
             let rebuilt = sandbox.run(&["rebuild"]).code(2);
-            let expected = "hyper_sync::rebuild::flake_unreadable";
+            let expected = "rebuild::flake_unreadable";
             assert!(
                 rebuilt.stderr.contains(expected),
                 "{case}: {}",
@@ -146,7 +146,7 @@ fn no_file_beside_the_flake_of_a_host_is_read_without_a_bound() {
                 synced.masked()
             );
             let rebuilt = sandbox.run(&["rebuild"]).code(2);
-            let expected = "hyper_sync::rebuild::flake_unreadable";
+            let expected = "rebuild::flake_unreadable";
             assert!(
                 rebuilt.stderr.contains(expected),
                 "{case}: {}",
@@ -176,7 +176,7 @@ fn a_commit_whose_flake_is_a_link_out_of_it_is_refused_from_the_first_sync_on() 
         sandbox.follow(&repo, "");
         for _ in 0..2 {
             let refused = sandbox.run(&["sync"]).code(8);
-            let expected = "hyper_sync::plan::required_gone";
+            let expected = "plan::required_gone";
             assert!(
                 refused.stderr.contains(expected),
                 "{target}: {}",
@@ -224,7 +224,7 @@ fn a_flake_may_be_a_link_to_a_file_of_the_tree() {
         .commit("elsewhere");
     let refused = sandbox.run(&["sync"]).code(8);
     assert!(
-        refused.stderr.contains("hyper_sync::plan::required_gone"),
+        refused.stderr.contains("plan::required_gone"),
         "{}",
         refused.masked()
     );
@@ -244,7 +244,7 @@ fn settings_and_secrets_are_read_without_waiting() {
         let path = path.display().to_string();
         let output = sandbox.run(&["sync", "--config", &path]).code(2);
         assert!(
-            output.stderr.contains("hyper_sync::settings::file_"),
+            output.stderr.contains("settings::file_"),
             "{}: {}",
             case.0,
             output.masked()
@@ -314,7 +314,7 @@ fn a_managed_file_that_was_made_huge_is_an_edit_like_any_other() {
     }
     // `replace` would have to keep it, and it is too large for that.
     let refused = sync("replace").code(9);
-    let expected = "hyper_sync::apply::no_space";
+    let expected = "apply::no_space";
     assert!(refused.stderr.contains(expected), "{}", refused.masked());
 
     repo.write("modules/base.nix", "{ new = true; }\n")

@@ -204,57 +204,40 @@ fn each_mistake_is_shown_with_its_line() {
     insta::assert_snapshot!(output.code(2).masked(), @"
     exit: 2
     --- stderr
-    hyper_sync::settings::several
+    error: 4 settings are wrong
+    help: correct each; nothing was written
+    [settings::several]
 
-      x 4 settings are wrong
-      help: correct each; nothing was written
+    error: [config.toml]:2 has the unknown key `targt`
+      1 | repo = 'a/b'
+      2 | targt = '/etc/nixos'
+        | ^^^^^ unknown key
+      3 | token =*************
+    help: write `target` if that was meant; nothing was written
+    [settings::unknown_key]
 
-    Error: hyper_sync::settings::unknown_key
+    error: [config.toml]:3 has the unknown key `token`
+      2 | targt = '/etc/nixos'
+      3 | token =*************
+        | ^^^^^ unknown key
+      4 | [rebuild]
+    help: a secret does not belong in this file: put it into a file of its own and give its path as `token_file`; nothing was written
+    [settings::unknown_key]
 
-      x [config.toml]:2 has the unknown key `targt`
-       ,-[[config.toml]:2:1]
-     1 | repo = 'a/b'
-     2 | targt = '/etc/nixos'
-       : ^^|^^
-       :   `-- unknown key
-     3 | token =*************
-       `----
-      help: write `target` if that was meant; nothing was written
+    error: [config.toml]:6 has the unknown key `rebuild.goal`
+      5 | action = 'swich'
+      6 | goal = 'build'
+        | ^^^^ unknown key
+    help: `hyper-sync config show` lists all there are; nothing was written
+    [settings::unknown_key]
 
-    Error: hyper_sync::settings::unknown_key
-
-      x [config.toml]:3 has the unknown key `token`
-       ,-[[config.toml]:3:1]
-     2 | targt = '/etc/nixos'
-     3 | token =*************
-       : ^^|^^
-       :   `-- unknown key
-     4 | [rebuild]
-       `----
-      help: a secret does not belong in this file: put it into a file of its own and give its path as `token_file`; nothing was written
-
-    Error: hyper_sync::settings::unknown_key
-
-      x [config.toml]:6 has the unknown key `rebuild.goal`
-       ,-[[config.toml]:6:1]
-     5 | action = 'swich'
-     6 | goal = 'build'
-       : ^^|^
-       :   `-- unknown key
-       `----
-      help: `hyper-sync config show` lists all there are; nothing was written
-
-    Error: hyper_sync::settings::unknown_choice
-
-      x `rebuild.action` ([config.toml]:5) is `swich`, which is none of `build`, `test`, `switch`, `boot`, `dry-activate`
-       ,-[[config.toml]:5:10]
-     4 | [rebuild]
-     5 | action = 'swich'
-       :          ^^^|^^^
-       :             `-- this value
-     6 | goal = 'build'
-       `----
-      help: use one of them; nothing was written
+    error: `rebuild.action` ([config.toml]:5) is `swich`, which is none of `build`, `test`, `switch`, `boot`, `dry-activate`
+      4 | [rebuild]
+      5 | action = 'swich'
+        |          ^^^^^^^ this value
+      6 | goal = 'build'
+    help: use one of them; nothing was written
+    [settings::unknown_choice]
     ");
 }
 
@@ -264,16 +247,12 @@ fn a_syntax_error_is_shown_with_its_line() {
     insta::assert_snapshot!(output.code(2).masked(), @"
     exit: 2
     --- stderr
-    hyper_sync::settings::syntax
-
-      x [config.toml]:2 is not valid TOML: duplicate key
-       ,-[[config.toml]:2:1]
-     1 | ref = 'main'
-     2 | ref = 'develop'
-       : ^|^
-       :  `-- here
-       `----
-      help: correct the marked place; nothing was written
+    error: [config.toml]:2 is not valid TOML: duplicate key
+      1 | ref = 'main'
+      2 | ref = 'develop'
+        | ^^^ here
+    help: correct the marked place; nothing was written
+    [settings::syntax]
     ");
 }
 
@@ -311,10 +290,7 @@ fn credentials_are_refused_and_not_repeated() {
         let flag = sandbox.run(&["config", "show", "--repo", repo]).code(64);
         for output in [in_file, flag] {
             let shown = output.masked();
-            assert!(
-                shown.contains("hyper_sync::settings::repository"),
-                "{shown}"
-            );
+            assert!(shown.contains("settings::repository"), "{shown}");
             assert!(!shown.contains("canary"), "{shown}");
         }
     }
@@ -325,19 +301,17 @@ fn a_wrong_option_is_a_usage_error_with_its_reason() {
     let sandbox = Sandbox::new();
     let output = sandbox.run(&["sync", "--ref=-x"]).code(64);
     insta::assert_snapshot!(output.stderr, @"
-    hyper_sync::settings::reference
-
-      x `ref` (--ref) is `-x`, which is not a name git allows: it begins with `-`
-      help: give a branch, a tag or a commit id, such as `main`; nothing was written
+    error: `ref` (--ref) is `-x`, which is not a name git allows: it begins with `-`
+    help: give a branch, a tag or a commit id, such as `main`; nothing was written
+    [settings::reference]
     ");
     let output = sandbox
         .run(&["config", "show", "--target", "/etc"])
         .code(64);
     insta::assert_snapshot!(output.stderr, @"
-    hyper_sync::settings::protected_directory
-
-      x `target` (--target) is `/etc`, which holds much more than one configuration
-      help: choose a directory of its own, such as `/etc/nixos`; nothing was written
+    error: `target` (--target) is `/etc`, which holds much more than one configuration
+    help: choose a directory of its own, such as `/etc/nixos`; nothing was written
+    [settings::protected_directory]
     ");
 }
 
@@ -358,10 +332,9 @@ fn a_file_that_is_named_must_exist() {
     insta::assert_snapshot!(output.masked(), @"
     exit: 2
     --- stderr
-    hyper_sync::settings::file_missing
-
-      x there is no configuration file `[home]/nowhere.toml`
-      help: correct `--config`; without it, a missing `/etc/hyper-sync/config.toml` is fine; nothing was written
+    error: there is no configuration file `[home]/nowhere.toml`
+    help: correct `--config`; without it, a missing `/etc/hyper-sync/config.toml` is fine; nothing was written
+    [settings::file_missing]
     ");
     fs::remove_file(sandbox.root().join("config.toml")).unwrap();
     let output = sandbox.run(&["config", "show"]).code(2);
@@ -480,7 +453,7 @@ fn explains_a_setting() {
     let unknown = explain("local_edit");
     assert_eq!(unknown.code, Some(64));
     assert!(
-        unknown.stderr.contains("'local_edits'"),
+        unknown.stderr.contains("`local_edits`"),
         "{}",
         unknown.stderr
     );

@@ -689,7 +689,7 @@ fn every_other_openpgp_signature_is_refused() {
         let message = without_fingerprints(&message.replace(&commit.to_string(), "[id]"));
         let _ = writeln!(seen, "{name}: {code}: {message}");
     }
-    insta::assert_snapshot!(seen, @r"
+    insta::assert_snapshot!(seen, @"
     other: unlisted: commit [id] is signed by [key], which is not among the signers
     revoked: key_refused: commit [id] is signed by [key], which may not sign it: the key is revoked
     expired: key_refused: commit [id] is signed by [key], which may not sign it: the key has expired
@@ -753,13 +753,12 @@ fn a_sync_applies_signed_commits_and_refuses_all_others() {
     };
 
     sandbox.mask_id(&repo.id("main"), "start");
-    insta::assert_snapshot!(sandbox.run(&["sync"]).masked(), @r"
+    insta::assert_snapshot!(sandbox.run(&["sync"]).masked(), @"
     exit: 6
     --- stderr
-    hyper_sync::signature::unsigned
-
-      x commit [start] is not signed
-      help: `trust.signers` lets only signed commits pass: sign it (`git commit --amend -S`) and push; nothing was written
+    error: commit [start] is not signed
+    help: `trust.signers` lets only signed commits pass: sign it (`git commit --amend -S`) and push; nothing was written
+    [signature::unsigned]
     ");
     assert!(!sandbox.target().exists());
 
@@ -778,7 +777,7 @@ fn a_sync_applies_signed_commits_and_refuses_all_others() {
     for mode in ["--check-only", "--dry-run", "--force-full"] {
         let refused = sandbox.run(&["sync", mode]).code(6);
         assert!(
-            refused.err().contains("hyper_sync::signature::unsigned"),
+            refused.err().contains("signature::unsigned"),
             "{}",
             refused.err()
         );
@@ -796,12 +795,11 @@ fn a_sync_applies_signed_commits_and_refuses_all_others() {
         .assert_same(&TreeSnapshot::of_commit(repo, &third));
 
     fs::remove_file(&signers).unwrap();
-    insta::assert_snapshot!(sandbox.run(&["sync"]).masked(), @r"
+    insta::assert_snapshot!(sandbox.run(&["sync"]).masked(), @"
     exit: 2
     --- stderr
-    hyper_sync::signature::missing
-
-      x the file of signers `[root]/signers` does not exist
-      help: create it, or take `trust.signers` out of the settings; nothing was written
+    error: the file of signers `[root]/signers` does not exist
+    help: create it, or take `trust.signers` out of the settings; nothing was written
+    [signature::missing]
     ");
 }

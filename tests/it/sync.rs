@@ -101,15 +101,14 @@ fn prints_what_happened_to_local_edits() {
     repo.write("modules/base.nix", "{ theirs = true; }")
         .commit("second");
     world.mask_id(&repo.id("main"), "second");
-    insta::assert_snapshot!(sync(&world, &repo, &[]).masked(), @r#"
+    insta::assert_snapshot!(sync(&world, &repo, &[]).masked(), @"
     exit: 8
     --- stderr
-    hyper_sync::plan::conflicts
-
-      x 1 local file conflicts with the update
-      |   modules/base.nix: it was edited here, and the commit changes it
-      help: put your changes into the repository, move them away, or choose with `--local-edits`: `keep` leaves them, `replace` keeps edited files aside and takes the commit's (what else is in the way is yours to move); nothing was written
-    "#);
+    error: 1 local file conflicts with the update
+      modules/base.nix: it was edited here, and the commit changes it
+    help: put your changes into the repository, move them away, or choose with `--local-edits`: `keep` leaves them, `replace` keeps edited files aside and takes the commit's (what else is in the way is yours to move); nothing was written
+    [plan::conflicts]
+    ");
     let refused = sync(&world, &repo, &["--json"]).code(8).json();
     assert_eq!(
         refused["error"]["conflicts"],

@@ -45,7 +45,7 @@ fn another_target_is_refused_by_every_command_before_anything_is_written() {
     ] {
         let refused = sandbox.run(&[command, &["--target", &other]].concat());
         assert!(
-            refused.stderr.contains("hyper_sync::state::other_target"),
+            refused.stderr.contains("state::other_target"),
             "{command:?}: {}",
             refused.masked()
         );
@@ -55,14 +55,13 @@ fn another_target_is_refused_by_every_command_before_anything_is_written() {
     assert_eq!(index(), before);
     let tree = TreeSnapshot::of_commit(&repo, "main");
     sandbox.target_tree().assert_same(&tree);
-    insta::assert_snapshot!(sandbox.run(&["sync", "--target", &other]).masked(), @r#"
+    insta::assert_snapshot!(sandbox.run(&["sync", "--target", &other]).masked(), @"
     exit: 2
     --- stderr
-    hyper_sync::state::other_target
-
-      x the state directory `[state]` is that of the target `[target]`
-      help: give each target a state directory of its own with `state_dir` (`--state-dir`); if it is the same target and was moved, remove `[state]/target`; nothing was written
-    "#);
+    error: the state directory `[state]` is that of the target `[target]`
+    help: give each target a state directory of its own with `state_dir` (`--state-dir`); if it is the same target and was moved, remove `[state]/target`; nothing was written
+    [state::other_target]
+    ");
 }
 
 #[test]
@@ -131,9 +130,7 @@ fn a_target_without_a_repository_is_refused_before_anything_is_made() {
     ] {
         let refused = world.run(command).code(2);
         assert!(
-            refused
-                .stderr
-                .contains("hyper_sync::settings::no_repository"),
+            refused.stderr.contains("settings::no_repository"),
             "{command:?}: {}",
             refused.masked()
         );
@@ -143,10 +140,9 @@ fn a_target_without_a_repository_is_refused_before_anything_is_made() {
     insta::assert_snapshot!(world.sync(&[]).masked(), @r#"
     exit: 2
     --- stderr
-    hyper_sync::settings::no_repository
-
-      x no repository is set, and `[target]` does not follow one yet
-      help: give it once with `--repo`, such as `--repo owner/name`, or write `repo = "owner/name"` into `/etc/hyper-sync/config.toml`; nothing was written
+    error: no repository is set, and `[target]` does not follow one yet
+    help: give it once with `--repo`, such as `--repo owner/name`, or write `repo = "owner/name"` into `/etc/hyper-sync/config.toml`; nothing was written
+    [settings::no_repository]
     "#);
     for command in ["status", "history"] {
         let _ = world.run(&[command]).ok();
@@ -186,7 +182,7 @@ fn another_repository_is_refused_until_it_is_allowed_and_is_followed_from_then_o
     ] {
         let refused = world.run(&[command, &["--repo", &path]].concat()).code(8);
         assert!(
-            refused.stderr.contains("hyper_sync::sync::other_repo"),
+            refused.stderr.contains("sync::other_repo"),
             "{command:?}: {}",
             refused.masked()
         );
@@ -195,10 +191,9 @@ fn another_repository_is_refused_until_it_is_allowed_and_is_followed_from_then_o
     insta::assert_snapshot!(world.sync(&["--repo", &path]).masked(), @"
     exit: 8
     --- stderr
-    hyper_sync::sync::other_repo
-
-      x `[target]` follows [repo], not [other]
-      help: remove `repo` (`--repo`) to stay with [repo]; `--allow-other-repo` replaces its files by those of the other repository, which is followed from then on; nothing was written
+    error: `[target]` follows [repo], not [other]
+    help: remove `repo` (`--repo`) to stay with [repo]; `--allow-other-repo` replaces its files by those of the other repository, which is followed from then on; nothing was written
+    [sync::other_repo]
     ");
 
     let _ = world.sync(&["--repo", &path, "--allow-other-repo"]).ok();

@@ -259,7 +259,7 @@ fn on_a_disk_that_is_full_an_update_changes_nothing_or_is_finished_by_the_next_r
         }
         points += 1;
         assert_eq!(code.trim(), "9", "{context}");
-        let unfinished = stderr.contains("hyper_sync::apply::unfinished");
+        let unfinished = stderr.contains("apply::unfinished");
         assert!(unfinished || machine.is_at(&full, "main~1"), "{context}");
         fs::remove_dir_all(&out).unwrap();
     }

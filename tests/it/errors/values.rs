@@ -69,8 +69,9 @@ fn which_target() -> Error {
 }
 
 pub(super) fn cli() -> Vec<Error> {
-    let message = "unexpected argument '--bogus' found".to_owned();
-    vec![hyper_sync::UsageError { message }.into()]
+    let message = "`--bogus` is not an option of `hyper-sync sync`".to_owned();
+    let help = "`hyper-sync sync --help` lists its options".to_owned();
+    vec![hyper_sync::UsageError { message, help }.into()]
 }
 
 pub(super) fn settings() -> Vec<Error> {

@@ -71,6 +71,7 @@ impl User {
             err: Box::new(err.clone()),
             out_is_terminal: false,
             err_is_terminal: false,
+            err_width: None,
         };
         let words = ["hyper-sync"].iter().chain(args).map(Into::into);
         let exit = cli::main(words, &env, stdio, &Interrupt::default());
@@ -117,7 +118,7 @@ fn without_configuration_and_targets_a_bare_run_prints_help() {
     ] {
         let refused = user.run(command).with(Exit::Configuration);
         assert!(
-            refused.err.contains("hyper_sync::settings::no_target"),
+            refused.err.contains("settings::no_target"),
             "{}",
             refused.err
         );
@@ -164,10 +165,9 @@ fn of_several_targets_the_one_is_meant_that_the_run_is_in() {
         .err
         .replace(user.root.path().to_str().unwrap(), "[root]");
     insta::assert_snapshot!(text, @"
-    hyper_sync::settings::which_target
-
-      x `target` is not set, and several targets are known: `[root]/one`, `[root]/two`
-      help: name one with `--target`, or run the command inside of one; nothing was written
+    error: `target` is not set, and several targets are known: `[root]/one`, `[root]/two`
+    help: name one with `--target`, or run the command inside of one; nothing was written
+    [settings::which_target]
     ");
     // What is set is meant, wherever the run is.
     let in_one = ["status", "--json", "--target", one.to_str().unwrap()];
@@ -235,11 +235,7 @@ fn forget_removes_the_state_and_leaves_the_target() {
     assert_eq!(fs::read_dir(&states).unwrap().count(), 1);
     assert_eq!(user.run(&["status", "--json"]).ok().target(), two);
     let again = user.run(&["forget", word]).with(Exit::Usage);
-    assert!(
-        again.err.contains("hyper_sync::sync::unknown_target"),
-        "{}",
-        again.err
-    );
+    assert!(again.err.contains("sync::unknown_target"), "{}", again.err);
 }
 
 #[test]
@@ -262,7 +258,7 @@ fn forget_refuses_to_remove_the_only_copies_of_edits_and_what_is_not_finished() 
     fs::write(&journal, "damaged").unwrap();
     let refused = forget(&["--discard-edits"]).with(Exit::FileSystem);
     assert!(
-        refused.err.contains("hyper_sync::apply::recovery_first"),
+        refused.err.contains("apply::recovery_first"),
         "{}",
         refused.err
     );
@@ -309,11 +305,7 @@ fn forget_refuses_a_target_whose_system_is_on_trial() {
     let refused = user
         .run(&["forget", target.to_str().unwrap()])
         .with(Exit::Busy);
-    assert!(
-        refused.err.contains("hyper_sync::sync::on_trial"),
-        "{}",
-        refused.err
-    );
+    assert!(refused.err.contains("sync::on_trial"), "{}", refused.err);
     assert!(state.join("index").exists());
 }
 
@@ -351,7 +343,7 @@ fn a_target_in_another_one_that_has_files_there_is_refused() {
     };
     let refused = inside("modules").with(Exit::Conflict);
     assert!(
-        refused.err.contains("hyper_sync::sync::nested_target"),
+        refused.err.contains("sync::nested_target"),
         "{}",
         refused.err
     );

@@ -17,7 +17,7 @@ def scenario(world):
     machine.succeed("systemctl stop forge.service")
     world.publish("two")
     world.start()
-    assert "hyper_sync::source::unreachable" in world.said("hyper-sync-fetch.service"), machine.journal()
+    assert "source::unreachable" in world.said("hyper-sync-fetch.service"), machine.journal()
     machine.fail("systemctl is-failed hyper-sync.service hyper-sync-fetch.service")
     assert world.notified() == [], machine.journal()
     changed_nothing()
@@ -27,7 +27,7 @@ def scenario(world):
     world.configure(repo=url, ca_file="/srv/tls/ca.crt", failure_grace="1ms")
     machine.fail("systemctl start hyper-sync.service")
     assert world.exit_code("hyper-sync.service") == 3
-    assert "hyper_sync::sync::overdue" in world.said("hyper-sync.service"), machine.journal()
+    assert "sync::overdue" in world.said("hyper-sync.service"), machine.journal()
     machine.wait_until_succeeds("grep -qx hyper-sync.service /run/notified")
     changed_nothing()
 

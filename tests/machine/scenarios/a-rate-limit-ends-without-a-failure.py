@@ -11,7 +11,7 @@ def scenario(world):
     world.publish("two")
     machine.write("/srv/forge-status", "429")
     world.start()
-    assert "hyper_sync::source::rate_limited" in world.said("hyper-sync-fetch.service"), machine.journal()
+    assert "source::rate_limited" in world.said("hyper-sync-fetch.service"), machine.journal()
     assert " 429 " in machine.read("/run/forge-requests")
     world.is_at("one")
     machine.fail("systemctl is-failed hyper-sync.service hyper-sync-fetch.service")

@@ -89,5 +89,5 @@ def scenario(world):
     machine.fail("systemctl start hyper-sync.service")
     machine.succeed("mv /srv/gone.git /srv/config.git")
     said = world.said("hyper-sync-fetch.service")
-    assert "hyper_sync::source::no_permission" in said, said
+    assert "source::no_permission" in said, said
     world.start()

@@ -41,7 +41,7 @@ def scenario(world):
     world.held("build")
     world.start_later()
     machine.wait_until_succeeds("systemctl show --property=SubState --value hyper-sync.service | grep -qx start")
-    assert "hyper_sync::lock::busy" in world.said("hyper-sync-fetch.service"), machine.journal()
+    assert "lock::busy" in world.said("hyper-sync-fetch.service"), machine.journal()
     world.release("build")
     world.finished()
     machine.wait_until_succeeds("! systemctl is-active --quiet person.service")
