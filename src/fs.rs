@@ -27,8 +27,10 @@ mod directory;
 mod error;
 mod faults;
 mod flush;
+mod owners;
 mod replace;
 mod stat;
+mod transfer;
 mod write;
 
 use above::Exposure;
@@ -37,8 +39,10 @@ pub(crate) use directory::{Directory, NewFile};
 pub use error::{Error, Failure};
 pub use faults::{Call, Faults, Outcome};
 pub(crate) use flush::{Unsynced, sync_all};
+pub(crate) use owners::TrustedOwners;
 pub(crate) use replace::{Durability, replace, replace_at};
 pub use stat::{FileKind, Stat};
+pub(crate) use transfer::copy_all;
 pub(crate) use write::{Obstacle, Room};
 
 /// The target directory, pinned.

@@ -34,6 +34,7 @@ pub mod fs;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod git;
+pub mod git_dir;
 pub mod health;
 pub mod hooks;
 pub mod lock;

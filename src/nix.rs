@@ -6,12 +6,14 @@
 mod attrs;
 pub mod conf;
 pub mod flake;
+mod hardware;
 pub mod lock;
 pub mod names;
 pub mod nar;
 pub mod syntax;
 
 pub use flake::{Flake, Layout};
+pub use hardware::OtherHardware;
 pub use lock::FlakeLock;
 pub use names::Names;
 pub use nar::NarHash;

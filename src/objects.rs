@@ -33,6 +33,7 @@ use crate::threads;
 mod complete;
 mod durable;
 mod error;
+mod foreign;
 mod ingest;
 mod pack;
 mod repack;
@@ -40,6 +41,7 @@ mod store_directory;
 mod writer;
 
 pub use error::{Error, IngestError};
+pub(crate) use foreign::ForeignObjects;
 pub use ingest::{IngestBounds, Ingested, Transient};
 pub use repack::RepackOutcome;
 pub use writer::{Added, Writer};

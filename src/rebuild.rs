@@ -45,6 +45,7 @@ mod trial;
 
 pub use confirm::Confirmation;
 pub use error::{Error, ErrorKind, RunningSystem, SystemState};
+pub use flake::likely_host;
 pub use gate::PlannedUpdate;
 pub use half_state::{HalfState, HalfStateKind};
 pub use machine::{Machine, Systems};

@@ -37,6 +37,7 @@
 //! | `undo/<id>/rollback` | empty | a rollback made it |
 //! | `undo/<id>/bytes-<number>` | empty | the size of its copies |
 //! | `conflicts/<id>/` | directory tree | edits made while that transaction was carried out |
+//! | `parked/<number>.git/` | git repository | the `.git` that `--adopt` moved out of the target |
 //!
 //! While a run works, and after one that was killed, also these; the next run finishes or removes what it finds.
 //!
@@ -44,6 +45,7 @@
 //! |---|---|
 //! | `tx/<id>.plan` | the journal before the commit point |
 //! | `undo/<id>.part/` | the copies of a transaction that is not finished |
+//! | `parked/<number>.git.part/` | a `.git` that is copied from another file system |
 //! | `snapshots/<name>.new/` | a snapshot that is not finished |
 //! | `<name>.tmp` | a sealed file or `git-base` before it takes its name |
 //! | `suspended.new` | the suspension before it takes its name; the next `suspend` or `resume` removes it |

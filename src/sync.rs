@@ -11,6 +11,7 @@ use crate::process::Runner;
 use crate::settings::{Env, Settings};
 use crate::source::Interrupt;
 
+mod adoption;
 mod guard;
 mod hold;
 mod inventory;
@@ -22,6 +23,7 @@ mod rollback;
 mod session;
 mod stand_ins;
 
+pub use adoption::parked;
 pub use hold::Hold;
 pub use inventory::never_ours;
 pub use modes::OpenMode;
@@ -55,6 +57,10 @@ pub struct Options {
     pub resume: bool,
     /// Whether a commit that did not build before (`rebuild.gate`) is tried although its pause is not over.
     pub retry: bool,
+    /// The branch, tag or commit that the files of a target without state are of.
+    pub base: Option<String>,
+    /// Whether the `.git` of the target is moved into the state directory after the sync.
+    pub adopt: bool,
     /// How long to wait for another run to end.
     pub wait: Duration,
 }
@@ -73,6 +79,8 @@ impl Options {
             mass_delete: MassDelete::Allow,
             resume: true,
             retry: true,
+            base: None,
+            adopt: false,
             wait: Duration::ZERO,
         }
     }

@@ -19,6 +19,7 @@ use crate::nix::syntax::Position;
 use crate::process::Runner;
 use crate::settings::{Env, Settings};
 
+mod adoption;
 mod error;
 mod findings;
 mod flake;

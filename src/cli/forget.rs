@@ -15,6 +15,7 @@ use crate::report::{OutputFormat, Report};
 use crate::settings::{Env, default_state_dir};
 use crate::source::Interrupt;
 use crate::state::StateDir;
+use crate::sync;
 use crate::text;
 use crate::{Error, SyncError};
 
@@ -28,7 +29,7 @@ pub(super) struct Arguments {
     /// The target, as `hyper-sync targets` lists it
     #[arg(value_name = "TARGET", value_hint = ValueHint::DirPath)]
     forgotten: PathBuf,
-    /// Remove also the only copies of local edits that updates have replaced
+    /// Remove also the only copies of local edits that updates have replaced, and a `.git` that was moved there
     #[arg(long)]
     discard_edits: bool,
 }
@@ -89,10 +90,11 @@ impl Arguments {
             return Ok(());
         }
         let replaced = undo::with_edits(state)?.into_iter();
-        let replaced = replaced.map(|id| format!("update {id}"));
+        let replaced = replaced.map(|id| format!("edits of update {id}"));
         let late = apply::late_edits(state)?.into_iter();
-        let late = late.map(|path| format!("`{}`", text::path(path)));
-        let kept: Vec<String> = replaced.chain(late).collect();
+        let places = late.chain(sync::parked(state)?);
+        let places = places.map(|path| format!("`{}`", text::path(path)));
+        let kept: Vec<String> = replaced.chain(places).collect();
         if kept.is_empty() {
             return Ok(());
         }

@@ -78,6 +78,17 @@ pub(super) struct Remote {
     /// Let the update delete most of the files that are managed
     #[arg(long)]
     allow_mass_delete: bool,
+    /// For the first sync of a directory: the commit of the repository that its files are of
+    ///
+    /// Files that are as in it are not edited, whichever commit they are brought to. A directory with `.git` needs no
+    /// `--base`: its files are those of `HEAD`.
+    #[arg(long, value_name = "COMMIT", value_hint = ValueHint::Other)]
+    base: Option<String>,
+    /// Move the `.git` of the target into the state directory after the sync
+    ///
+    /// It is not updated by a sync, so git, and a `nixos-rebuild` by hand, would not see new files.
+    #[arg(long)]
+    adopt: bool,
     /// Take the commit that was rolled back from again
     #[arg(long)]
     resume: bool,
@@ -156,6 +167,8 @@ pub(super) fn options(remote: &Remote) -> Options {
         allow_rewind: remote.allow_rewind,
         allow_other_repo: remote.allow_other_repo,
         resume: remote.resume,
+        base: remote.base.clone(),
+        adopt: remote.adopt,
         // A person wants to see it.
         retry: true,
         mass_delete: if remote.allow_mass_delete {

@@ -31,6 +31,50 @@ pub enum SyncError {
         /// The commit the branch is at.
         to: CommitId,
     },
+    /// A clone whose branch has commits that the repository does not have.
+    #[error("`{}` is a clone whose `{}` is at {}, which the repository's `{}` does not have", text::path(.target), text::name(.reference), .head.short(), text::name(.reference))]
+    #[diagnostic(
+        code(hyper_sync::sync::unpushed),
+        help(
+            "push what was committed there; `--allow-rewind` takes the files of the repository, and the commits of the clone stay in its `.git`; nothing was written"
+        )
+    )]
+    Unpushed {
+        /// The target.
+        target: std::path::PathBuf,
+        /// The branch.
+        reference: String,
+        /// The commit that the clone is at.
+        head: CommitId,
+    },
+    /// A base for a target whose files are known.
+    #[error("`{}` is at {} since its last sync, so `--base` has no meaning", text::path(.target), .commit.short())]
+    #[diagnostic(
+        code(hyper_sync::sync::base_known),
+        help(
+            "leave out `--base`: it says what a directory has before its first sync; nothing was written"
+        )
+    )]
+    BaseKnown {
+        /// The target.
+        target: std::path::PathBuf,
+        /// The commit that it is at.
+        commit: CommitId,
+    },
+    /// `.git` could not be moved into the state directory.
+    #[error("`{}` could not be moved into the state directory", text::path(.path))]
+    #[diagnostic(
+        code(hyper_sync::sync::not_parked),
+        help(
+            "the sync itself is done, and `.git` is where it was; correct the cause and run `hyper-sync sync --adopt` again"
+        )
+    )]
+    NotParked {
+        /// Its path.
+        path: std::path::PathBuf,
+        /// What failed.
+        source: crate::fs::Failure,
+    },
     /// Another repository than the target follows.
     #[error("`{}` follows {followed}, not {}", text::path(.target), text::words(.given))]
     #[diagnostic(
@@ -71,12 +115,12 @@ pub enum SyncError {
         /// The target.
         target: std::path::PathBuf,
     },
-    /// What is to be removed has the only copies of local edits.
-    #[error("the state of `{}` has the only copies of local edits: {}", text::path(.target), text::list(.kept))]
+    /// What is to be removed has the only copies of local edits, or a `.git` that was moved there.
+    #[error("the state of `{}` has the only copies of: {}", text::path(.target), text::list(.kept))]
     #[diagnostic(
         code(hyper_sync::sync::edits_kept),
         help(
-            "`hyper-sync history` lists them and `hyper-sync restore .` puts them back; late edits are in the directories named here; `--discard-edits` removes them with the rest; nothing was written"
+            "`hyper-sync history` lists them and `hyper-sync restore .` puts them back; late edits and a parked `.git` are at the paths named here; `--discard-edits` removes them with the rest; nothing was written"
         )
     )]
     EditsKept {
@@ -217,6 +261,7 @@ impl SyncError {
             | Self::NestedTarget { .. }
             | Self::EditsKept { .. }
             | Self::Rewind { .. }
+            | Self::Unpushed { .. }
             | Self::MovedTag { .. }
             | Self::RefKind { .. }
             | Self::InTheWay { .. } => Exit::Conflict,
@@ -224,8 +269,11 @@ impl SyncError {
             | Self::CommitGone { .. }
             | Self::NoSuchUpdate(_)
             | Self::NoSuchEdit { .. } => Exit::Failure,
+            Self::NotParked { .. } => Exit::FileSystem,
             Self::OnTrial { .. } => Exit::Busy,
-            Self::Outside { .. } | Self::UnknownTarget { .. } => Exit::Usage,
+            Self::Outside { .. } | Self::UnknownTarget { .. } | Self::BaseKnown { .. } => {
+                Exit::Usage
+            }
             Self::Overdue(record) if record.rate_limited => Exit::RateLimited,
             Self::Overdue(_) => Exit::Network,
         }

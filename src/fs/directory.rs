@@ -360,7 +360,7 @@ impl Directory {
     }
 
     /// The hook before each call.
-    pub(super) fn faults(&self) -> &Faults {
+    pub(crate) fn faults(&self) -> &Faults {
         &self.faults
     }
 
@@ -391,6 +391,10 @@ pub(super) fn regular(fd: OwnedFd) -> Result<Option<(File, Stat)>, Errno> {
 }
 
 impl NewFile {
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
     /// Writes all of `bytes`.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let (count, fault) = self.faults.check_write(&self.path, bytes);

@@ -50,7 +50,7 @@ impl StoreDirectory {
     }
 }
 
-fn handle(fd: BorrowedFd<'_>) -> PathBuf {
+pub(super) fn handle(fd: BorrowedFd<'_>) -> PathBuf {
     Path::new(HANDLES).join(fd.as_raw_fd().to_string())
 }
 

@@ -19,11 +19,13 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_encode
 
 use super::context::RebuildContext;
 use super::error::ErrorKind;
+use super::machine::Machine;
 use super::pinned::Pin;
 use super::revision::Revision;
 use crate::fs::{Directory, Faults, content};
 use crate::nix::{Flake, Layout};
 use crate::process::Output;
+use crate::text;
 
 const FLAKE: &str = "flake.nix";
 pub(super) const LOCK: &str = "flake.lock";
@@ -249,6 +251,20 @@ pub(super) fn resolve_host(
         // The build fails for the same reason as the evaluation, and reports it.
         (None, None) => Ok(short(hostname).to_owned()),
     }
+}
+
+/// The host that a rebuild would build, as far as that is known without an evaluation: the one that is set, else the one
+/// that is chosen by the text of `flake.nix`, else the host name.
+#[must_use]
+pub fn likely_host(set: Option<&str>, flake: Option<&[u8]>, machine: &Machine) -> String {
+    let named = || {
+        let source = text::decode(flake?);
+        let names = Flake::parse(&source).ok()?.hosts?;
+        choose(&names, &machine.hostname)
+    };
+    { set.map(str::to_owned) }
+        .or_else(named)
+        .unwrap_or_else(|| short(&machine.hostname).to_owned())
 }
 
 /// The attribute of the outputs that contains the hosts.

@@ -19,7 +19,10 @@ use crate::text::{self, Amount, shell_word, twins};
 /// Prints how a sync went: what needs attention on stderr, the result on stdout.
 pub fn human(report: &mut Report, outcome: &Outcome) {
     for note in &outcome.notes {
-        report.warning(&about(note));
+        match note {
+            StateNote::WorkTree { .. } | StateNote::GitParked { .. } => report.note(&about(note)),
+            _ => report.warning(&about(note)),
+        }
     }
     if let Some(recovered) = &outcome.recovered {
         report.note(&recovered.to_string());
@@ -184,6 +187,33 @@ pub fn about(note: &StateNote) -> String {
                 "`{name}` is a branch and a tag, and the branch was taken; `refs/heads/{name}` and `refs/tags/{name}` say which one is meant"
             )
         }
+        StateNote::WorkTree { commit, branch } => {
+            let branch = branch
+                .as_deref()
+                .map(|branch| format!(" (`{}`)", text::name(branch)));
+            format!(
+                "the target is a git work tree at {}{}: files that are as in that commit are not edited",
+                commit.short(),
+                branch.unwrap_or_default()
+            )
+        }
+        StateNote::WorkTreeUnread(cause) => format!(
+            "the target is a git work tree whose commit is not known, so files that differ from the new commit count as edited: {cause}; `--base` names the commit that they are of"
+        ),
+        StateNote::GitLeft { target } => {
+            let shown = text::path(target);
+            format!(
+                "`{shown}/.git` is not updated, so git, and with it `nixos-rebuild --flake {shown}`, does not see new files: `hyper-sync sync --adopt` moves it into the state directory; or build by hand with `--flake path:{shown}`"
+            )
+        }
+        StateNote::GitParked { from, to } => {
+            let [from, to] = [from, to].map(|path| path.display().to_string());
+            let (from, to) = (shell_word(&from), shell_word(&to));
+            format!("`.git` was moved into the state directory; `mv {to} {from}` brings it back")
+        }
+        StateNote::Hardware(other) => format!(
+            "{other}: a machine with another one's file systems does not boot; compare them before the rebuild"
+        ),
         StateNote::StandIns { kind, files } => {
             let files = match files {
                 1 => "1 file that was written is".to_owned(),

@@ -96,6 +96,13 @@ impl Env {
     pub fn is_root(&self) -> bool {
         self.root
     }
+
+    /// The id of the user who called `sudo`, where root runs this for somebody.
+    #[must_use]
+    pub fn caller(&self) -> Option<u32> {
+        let uid = self.get("SUDO_UID").filter(|_| self.root)?;
+        uid.to_str()?.parse().ok()
+    }
 }
 
 /// Names only: the values hold tokens.

@@ -77,16 +77,15 @@ pub(super) fn policy(settings: &Settings, mass_delete: MassDelete) -> Policy {
     }
 }
 
-/// Scans the managed files, and the paths of the files to be written.
+/// Scans the files of the base, and the paths of the files to be written.
 pub(super) fn survey(
-    session: &Session,
     scanner: &Scanner<'_>,
+    base: &BTreeMap<RelPath, File>,
     staged: &Staged<'_>,
 ) -> Result<BTreeMap<RelPath, Local>, crate::Error> {
-    let ours = session.index().map(|index| index.entries.keys());
     // Hashed first: a file whose size differs from the index may already be as in the new commit.
     scanner.hashes(staged.files())?;
-    Ok(scanner.survey(ours.into_iter().flatten().chain(staged.files().keys()))?)
+    Ok(scanner.survey(base.keys().chain(staged.files().keys()))?)
 }
 
 impl Content for Staged<'_> {

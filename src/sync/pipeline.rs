@@ -1,10 +1,12 @@
 //! The sync, from a reference to the target: first the sequence of its steps, then the steps.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
+use super::adoption::{self, FirstBase};
 use super::guard::{self, Guard};
 use super::inventory::{Inventory, UpdateContent, never_ours, policy, survey};
 use super::restore::Edits;
@@ -24,7 +26,7 @@ use crate::signature::Signers;
 use crate::source::{
     self, Depth, Opening, RefKind, ResolvedRef, Source, Staged, VerificationPolicy,
 };
-use crate::state::{self, FollowedRepo, Index, SyncPoint, SyncState};
+use crate::state::{self, FollowedRepo, SyncPoint, SyncState};
 use crate::threads;
 
 /// How many plans are made at most, if the target changes between scan and apply.
@@ -71,6 +73,7 @@ pub fn run(context: &SyncContext<'_>, options: &Options) -> Result<Outcome, crat
             let (source, commit, kind) = (source.as_ref(), resolved.commit, resolved.kind);
 
             let guard = Guard::load(context, options, &session)?;
+            let (base, base_note) = FirstBase::find(context, options, &session, source)?;
             let bring = |resolved: ResolvedRef| {
                 // Hold.
                 let admitted = guard.admit(source, resolved)?;
@@ -82,7 +85,10 @@ pub fn run(context: &SyncContext<'_>, options: &Options) -> Result<Outcome, crat
                     remote: Some(source),
                     repository: source.describe(),
                     goal: admitted.goal,
-                    notes: admitted.notes,
+                    base: base.as_ref(),
+                    notes: { admitted.notes.into_iter() }
+                        .chain(base_note.clone())
+                        .collect(),
                     begun,
                 };
                 let outcome = pipeline.run()?;
@@ -128,6 +134,8 @@ pub(super) struct SyncPipeline<'a> {
     /// The address of the repository, without credentials.
     pub(super) repository: String,
     pub(super) goal: Goal<'a>,
+    /// What the target had before its first sync.
+    pub(super) base: Option<&'a FirstBase>,
     pub(super) notes: Vec<StateNote>,
     pub(super) begun: Instant,
 }
@@ -218,10 +226,12 @@ impl SyncPipeline<'_> {
 
             // Write state.
             let modes = self.close_modes(&planned);
-            let outcome = self.outcome(&staged, point, planned, applied, modes)?;
+            let mut outcome = self.outcome(&staged, point, planned, applied, modes)?;
             if mode == SyncMode::Apply {
                 outcome::write_state(self.context, self.session, &outcome)?;
             }
+            let notes = adoption::finish(self, &staged, &outcome)?;
+            outcome.notes.extend(notes);
             // Also after a check, which adds trees to the store.
             repack(store);
             Ok(outcome)
@@ -230,9 +240,13 @@ impl SyncPipeline<'_> {
 
     fn scan_and_plan(&self, policy: &Policy, staged: &Staged<'_>) -> Result<Planned, crate::Error> {
         self.context.observer.step(Step::Compare);
-        let local = survey(self.session, self.scanner, staged)?;
+        let base = match (self.session.index(), self.base) {
+            (Some(index), _) => Cow::Owned(index.base()),
+            (None, Some(first)) => Cow::Borrowed(&first.files),
+            (None, None) => Cow::default(),
+        };
+        let local = survey(self.scanner, &base, staged)?;
         plan::check_required(staged.files(), policy, &|path| staged.leads_to_file(path))?;
-        let base = self.session.index().map(Index::base).unwrap_or_default();
         let files = staged.files();
         let mut plan = match plan::plan(&base, &local, files, policy) {
             // Only now, because it reads the last commit's trees.
@@ -384,7 +398,7 @@ impl SyncPipeline<'_> {
             mode: self.options.mode,
             point,
             kind: self.goal.resolved.kind,
-            before: self.last(),
+            before: self.last().or(self.base.map(|base| base.commit)),
             commit: staged.commit().clone(),
             proven: staged.is_proven(),
             signer: staged.signer().cloned(),
@@ -415,23 +429,40 @@ impl SyncPipeline<'_> {
     ///
     /// It is not required after a change of the reference or the repository: switching from `main` to a feature branch
     /// is not a rewind.
+    ///
+    /// A work tree that is at a branch of this name was on the same line.
     fn required_ancestor(&self, point: &SyncPoint) -> Option<CommitId> {
-        let last = &self.session.index()?.point;
-        let same_line = last.reference == point.reference
-            && (last.repository.is_none() || last.repository == point.repository);
+        let (last, same_line) = match (self.session.index(), self.base) {
+            (Some(index), _) => {
+                let last = &index.point;
+                let same_repository =
+                    last.repository.is_none() || last.repository == point.repository;
+                let same_line = same_repository && last.reference == point.reference;
+                (last.commit, same_line)
+            }
+            (None, Some(base)) => {
+                let same_line = base.branch.as_ref() == Some(&point.reference);
+                (base.commit, same_line)
+            }
+            (None, None) => return None,
+        };
         let is_asked = !self.options.allow_rewind && !self.context.settings.trust.rewind;
-        let moves =
-            self.goal.resolved.kind == RefKind::Branch && same_line && last.commit != point.commit;
-        (is_asked && moves).then_some(last.commit)
+        let moves = self.goal.resolved.kind == RefKind::Branch && same_line && last != point.commit;
+        (is_asked && moves).then_some(last)
     }
 
-    /// Refuses a rewind.
+    /// Refuses a rewind, and to leave commits that only the work tree has.
     fn check_descent(&self, descends: bool, point: &SyncPoint) -> Result<(), SyncError> {
-        match self.session.index() {
-            Some(last) if !descends => Err(SyncError::Rewind {
+        match (self.session.index(), self.base) {
+            (Some(last), _) if !descends => Err(SyncError::Rewind {
                 reference: point.reference.clone(),
                 from: last.point.commit,
                 to: point.commit,
+            }),
+            (None, Some(base)) if !descends => Err(SyncError::Unpushed {
+                target: self.context.settings.target.clone(),
+                reference: point.reference.clone(),
+                head: base.commit,
             }),
             _ => Ok(()),
         }

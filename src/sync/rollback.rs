@@ -81,6 +81,7 @@ pub fn rollback(
         remote: None,
         repository,
         goal,
+        base: None,
         notes: session.notes(),
         begun,
     };

@@ -53,6 +53,29 @@ pub enum StateNote {
     Moved(crate::source::Moved),
     /// The name refers to a branch and to a tag; the branch was used.
     BranchAndTag(String),
+    /// The files of a git work tree were compared with its commit, because no sync was done before.
+    WorkTree {
+        /// The commit.
+        commit: crate::git::CommitId,
+        /// Its branch.
+        branch: Option<String>,
+    },
+    /// The commit of the git work tree could not be read; this is why.
+    WorkTreeUnread(String),
+    /// The target has a `.git` that is not at its commit.
+    GitLeft {
+        /// The target.
+        target: std::path::PathBuf,
+    },
+    /// The `.git` of the target was moved.
+    GitParked {
+        /// Where it was.
+        from: std::path::PathBuf,
+        /// Where it is.
+        to: std::path::PathBuf,
+    },
+    /// The host's hardware configuration is not that of this machine.
+    Hardware(crate::nix::OtherHardware),
     /// Files were written that are placeholders for others.
     StandIns {
         /// The kind of placeholder.

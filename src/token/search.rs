@@ -239,11 +239,8 @@ impl<'a> TokenSearch<'a> {
 
     /// Home and id of the user who called `sudo`.
     fn caller(&self) -> Option<(PathBuf, u32)> {
-        if !self.env.is_root() {
-            return None;
-        }
+        let uid = self.env.caller()?;
         let name = self.env.get("SUDO_USER")?.to_str()?;
-        let uid: u32 = self.env.get("SUDO_UID")?.to_str()?.parse().ok()?;
         let passwd = file::read(&self.root.join("etc/passwd"), TokenFileTrust::Anyone).ok()??;
         let passwd = std::str::from_utf8(&passwd).ok()?;
         passwd.lines().find_map(|line| {

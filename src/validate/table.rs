@@ -3,7 +3,7 @@
 use super::findings::Findings;
 use super::probe::Probe;
 use super::repair::Repair;
-use super::{Severity, flake, machine, permissions, places, records, syntax};
+use super::{Severity, adoption, flake, machine, permissions, places, records, syntax};
 
 /// One check.
 pub struct Check {
@@ -94,6 +94,24 @@ pub const CHECKS: &[Check] = &[
         sandbox_ok: true,
         run: places::scripts,
         fix: Some(places::make_executable),
+    },
+    Check {
+        id: "git-dir",
+        title: "git work tree",
+        severity: Severity::Warning,
+        quick: true,
+        sandbox_ok: true,
+        run: adoption::git_dir,
+        fix: None,
+    },
+    Check {
+        id: "hardware",
+        title: "hardware configuration",
+        severity: Severity::Warning,
+        quick: true,
+        sandbox_ok: true,
+        run: adoption::hardware,
+        fix: None,
     },
     Check {
         id: "users",

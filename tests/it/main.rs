@@ -16,6 +16,7 @@
 mod common;
 
 mod above; // owners and modes of what is above the state directory, token and signers
+mod adopt; // the first sync of a directory that has files: work trees of git, `--base`, `init`
 mod apply; // the transaction by the library: each kind of change, without crashes
 mod contents; // blobs read out of the store for a commit
 mod damage; // each file of the state directory cut, flipped, removed: the next run of the binary

@@ -180,7 +180,7 @@ fn renames(world: &World, args: &[&str], kill: Option<(&str, usize)>) -> Vec<Str
 
 #[test]
 fn the_table_names_all_that_is_in_the_state_directory_and_nothing_else() {
-    let parts: [fn(&mut Found); 7] = [
+    let parts: [fn(&mut Found); 8] = [
         killed_in_an_update,
         killed_in_the_rebuild,
         killed_in_suspend,
@@ -188,6 +188,7 @@ fn the_table_names_all_that_is_in_the_state_directory_and_nothing_else() {
         by_api_and_ssh,
         killed_in_a_trial,
         before_a_reboot,
+        killed_in_adoption,
     ];
     let found: Vec<Found> = std::thread::scope(|scope| {
         let parts = parts.map(|part| {
@@ -319,6 +320,22 @@ fn killed_in_suspend(found: &mut Found) {
     kill_at_each_rename(&["suspend"], world, |world| {
         found.inspect(&world.state(), true);
     });
+}
+
+/// With the state directory on another file system, to which `.git` is copied.
+fn killed_in_adoption(found: &mut Found) {
+    let shared = tempfile::tempdir_in("/dev/shm").unwrap();
+    let state = shared.path().join("state");
+    let args = ["sync", "--adopt", "--state-dir", state.to_str().unwrap()];
+    let prepare = || {
+        let world = world();
+        let _ = std::fs::remove_dir_all(&state);
+        world.edit(".git/HEAD", "ref: refs/heads/main\n");
+        world
+    };
+    kill_at_each_rename(&args, prepare, |_| found.inspect(&state, true));
+    let _ = prepare().run(&args).ok();
+    found.inspect(&state, false);
 }
 
 fn killed_in_a_trial(found: &mut Found) {

@@ -78,9 +78,26 @@ pub(super) fn sync() -> Vec<Error> {
         E::EditsKept {
             target: "/etc/nixos".into(),
             kept: vec![
-                "update 000002".to_owned(),
+                "edits of update 000002".to_owned(),
                 "`/var/lib/hyper-sync/conflicts/000003`".to_owned(),
             ],
+        },
+        E::Unpushed {
+            target: "/etc/nixos".into(),
+            reference: "main".to_owned(),
+            head: oid('a'),
+        },
+        E::BaseKnown {
+            target: "/etc/nixos".into(),
+            commit: oid('a'),
+        },
+        E::NotParked {
+            path: "/etc/nixos/.git".into(),
+            source: fs::Failure {
+                verb: "write",
+                path: "/var/lib/hyper-sync/parked/1.git.part/HEAD".into(),
+                source: std::io::Error::from_raw_os_error(28),
+            },
         },
         E::OtherRepo {
             target: "/etc/nixos".into(),

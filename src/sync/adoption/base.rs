@@ -1,0 +1,106 @@
+//! The base of the first plan: the commit whose files a target already has, where that is known.
+//!
+//! Without it, each file that is not as in the commit counts as edited. A target that is a git work tree has the files of
+//! its `HEAD`; of any other directory `--base` says which commit it was filled from. Only ids are needed of that commit:
+//! what it holds is compared, and never written.
+
+use std::collections::BTreeMap;
+
+use crate::SyncError;
+use crate::git::{CommitId, File, RelPath};
+use crate::git_dir::{GitDir, Unread};
+use crate::plan;
+use crate::source::{self, Depth, Source};
+use crate::sync::inventory::{Inventory, policy};
+use crate::sync::{Options, Session, StateNote, SyncContext};
+
+/// The commit that a target was filled from before its first sync.
+#[derive(Debug)]
+pub(in crate::sync) struct FirstBase {
+    pub(in crate::sync) commit: CommitId,
+    /// The branch that the work tree is at.
+    pub(in crate::sync) branch: Option<String>,
+    pub(in crate::sync) files: BTreeMap<RelPath, File>,
+}
+
+impl FirstBase {
+    /// Finds it; `None` if a sync was done already, or if it is not known. A note tells where it is from.
+    pub(in crate::sync) fn find(
+        context: &SyncContext<'_>,
+        options: &Options,
+        session: &Session,
+        source: &dyn Source,
+    ) -> Result<(Option<Self>, Option<StateNote>), crate::Error> {
+        match (session.index(), &options.base) {
+            (Some(index), Some(_)) => Err(SyncError::BaseKnown {
+                target: context.settings.target.clone(),
+                commit: index.point.commit,
+            }
+            .into()),
+            (Some(_), None) => Ok((None, None)),
+            (None, Some(name)) => {
+                let base = Self::of_repository(name, context, options, session, source)?;
+                Ok((Some(base), None))
+            }
+            (None, None) => Ok(match Self::of_work_tree(context, options, session) {
+                Ok(None) => (None, None),
+                Ok(Some(base)) => {
+                    let note = StateNote::WorkTree {
+                        commit: base.commit,
+                        branch: base.branch.clone(),
+                    };
+                    (Some(base), Some(note))
+                }
+                Err(error) => (None, Some(StateNote::WorkTreeUnread(error.to_string()))),
+            }),
+        }
+    }
+
+    /// The commit that `--base` names, with its trees from the repository.
+    fn of_repository(
+        name: &str,
+        context: &SyncContext<'_>,
+        options: &Options,
+        session: &Session,
+        source: &dyn Source,
+    ) -> Result<Self, crate::Error> {
+        let policy = policy(context.settings, options.mass_delete);
+        let store = session.store();
+        let scanner = session.scanner(false);
+        let need = Inventory {
+            scanner: &scanner,
+            policy: &policy,
+            depth: Depth::Listing,
+        };
+        let commit = source.resolve(name)?.commit;
+        let obtained = source.obtain(commit, None, store, &need)?;
+        let commit = obtained.commit.commit();
+        let tree = match obtained.tree {
+            Some(tree) if tree.root() == commit.tree => tree,
+            _ => source::walk(store, commit, context.settings.limits, &source.describe())?,
+        };
+        Ok(Self {
+            commit: commit.id,
+            branch: None,
+            files: plan::managed(&tree, &policy),
+        })
+    }
+
+    /// The commit of the work tree that the target is.
+    fn of_work_tree(
+        context: &SyncContext<'_>,
+        options: &Options,
+        session: &Session,
+    ) -> Result<Option<Self>, Unread> {
+        let Some(found) = GitDir::find(session.target(), context.env)? else {
+            return Ok(None);
+        };
+        let head = found.head()?;
+        let (commit, tree) = found.commit(head.commit, context.settings.limits.files)?;
+        Ok(Some(Self {
+            commit: commit.id,
+            branch: head.branch,
+            files: plan::managed(&tree, &policy(context.settings, options.mass_delete)),
+        }))
+    }
+}

@@ -1,0 +1,413 @@
+//! The first sync of a directory that has files: a git work tree, and one whose commit is named.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+use crate::common::git::{git, succeeds};
+use crate::common::repo::Repo;
+use crate::common::world::World;
+
+/// Ten commits, each of which changes ten of thirty files; `edited.nix` is changed by the last one.
+fn history() -> Repo {
+    let repo = Repo::small();
+    for commit in 0..10 {
+        for file in 0..10 {
+            let file = (commit * 7 + file) % 30;
+            repo.write(
+                &format!("modules/{file}.nix"),
+                &format!("{{ n = {commit}; }}\n"),
+            );
+        }
+        repo.write("gone.nix", "{ }\n");
+        repo.write(
+            "edited.nix",
+            &format!("{{ by = \"commit\"; n = {}; }}\n", commit / 9),
+        );
+        if commit == 9 {
+            repo.remove("gone.nix");
+        }
+        repo.commit(&format!("commit {commit}"));
+    }
+    repo
+}
+
+/// A world whose target is a clone of `repo` made by these arguments, `behind` commits back.
+fn cloned(repo: &Repo, behind: usize, arguments: &[&str]) -> World {
+    let world = World::local(repo);
+    clone(&world, arguments);
+    at(
+        &world,
+        &["reset", "-q", "--hard", &format!("HEAD~{behind}")],
+    );
+    world
+}
+
+fn clone(world: &World, arguments: &[&str]) {
+    let url = format!("file://{}", world.repo.path().display());
+    let target = world.target();
+    let command = &mut git(world.root());
+    succeeds(
+        command
+            .args(["clone", "-q"])
+            .args(arguments)
+            .arg(url)
+            .arg(target),
+    );
+}
+
+/// Runs git in the target.
+fn at(world: &World, arguments: &[&str]) {
+    succeeds(git(&world.target()).args(arguments));
+}
+
+/// What a sync that is refused says about conflicts.
+#[track_caller]
+fn conflicts(world: &World) -> Vec<String> {
+    let output = world.sync(&[]).code(8);
+    let lines = output.stderr.lines();
+    let files = lines.filter_map(|line| {
+        line.trim()
+            .strip_suffix(": it was edited here, and the commit changes it")
+    });
+    files
+        .map(|line| line.rsplit(' ').next().unwrap().to_owned())
+        .collect()
+}
+
+/// The commit of the target's `.git`, and `main` of the repository, are printed as `[head]` and `[main]`.
+fn masked(world: &World) {
+    let head = succeeds(git(&world.target()).args(["rev-parse", "HEAD"]));
+    world.mask_id(String::from_utf8(head).unwrap().trim(), "head");
+    world.mask_id(&world.repo.id("main"), "main");
+}
+
+#[test]
+fn a_clone_ten_commits_behind_with_one_edit_has_one_conflict() {
+    let world = cloned(&history(), 10, &[]);
+    world.edit("edited.nix", "mine\n").edit("own.nix", "mine\n");
+    assert_eq!(
+        conflicts(&world),
+        [] as [&str; 0],
+        "it is new in the commit, and is not ours"
+    );
+    let world = cloned(&history(), 9, &[]);
+    world.edit("edited.nix", "mine\n").edit("own.nix", "mine\n");
+    assert_eq!(conflicts(&world), ["edited.nix"]);
+}
+
+#[test]
+fn only_what_differs_from_head_and_from_the_commit_conflicts() {
+    let world = cloned(&history(), 1, &[]);
+    world.edit("edited.nix", "mine\n").edit("own.nix", "mine\n");
+    world.edit("flake.nix", "mine, and the commit does not change it\n");
+    assert_eq!(conflicts(&world), ["edited.nix"]);
+    let _ = world.sync(&["--local-edits", "replace"]).ok();
+    assert_eq!(world.read("own.nix"), "mine\n");
+    assert!(
+        !world.target().join("gone.nix").exists(),
+        "the commit deletes it"
+    );
+    fs::remove_dir_all(world.target().join(".git")).unwrap();
+    fs::remove_file(world.target().join("own.nix")).unwrap();
+    world.assert_at("main");
+}
+
+/// Every kind of clone that git makes is brought to the commit without a conflict.
+#[test]
+fn clones_of_every_kind_are_read() {
+    let repo = history();
+    let kinds: [(&str, &[&str], &[&[&str]]); 8] = [
+        ("packed", &[], &[]),
+        ("shallow", &["--depth", "4"], &[]),
+        ("partial", &["--filter=blob:none"], &[]),
+        ("shared", &["--shared"], &[]),
+        ("packed refs", &[], &[&["pack-refs", "--all"]]),
+        ("detached", &[], &[&["checkout", "-q", "--detach"]]),
+        ("gc", &[], &[&["gc", "-q"]]),
+        (
+            "loose",
+            &[],
+            &[&["commit", "-q", "--allow-empty", "-m", "a loose commit"]],
+        ),
+    ];
+    for (kind, arguments, then) in kinds {
+        // By its path, because `--shared` wants one; a shallow clone wants an address.
+        let world = World::local(&repo);
+        let path = repo.path().display().to_string();
+        let url = if kind == "shared" {
+            path
+        } else {
+            format!("file://{path}")
+        };
+        let arguments = [&["clone", "-q"], arguments, &[&url]].concat();
+        let target = world.target();
+        succeeds(git(world.root()).args(arguments).arg(&target));
+        at(&world, &["reset", "-q", "--hard", "HEAD~2"]);
+        for command in then {
+            at(&world, command);
+        }
+        let args: &[&str] = if kind == "loose" {
+            &["--allow-rewind"]
+        } else {
+            &[]
+        };
+        let output = world.sync(args).ok();
+        assert!(
+            output.stderr.contains("is a git work tree at"),
+            "{kind}: {}",
+            output.stderr
+        );
+        fs::remove_dir_all(target.join(".git")).unwrap();
+        world.assert_at("main");
+    }
+}
+
+/// Its `.git` is a file that leads to the repository that it belongs to.
+#[test]
+fn a_linked_work_tree_is_read() {
+    let world = World::local(&history());
+    let path = world.repo.path().display().to_string();
+    let target = world.target();
+    succeeds(git(world.root()).args(["clone", "-q", &path, "clone"]));
+    let clone = world.root().join("clone");
+    succeeds(
+        git(&clone)
+            .args(["worktree", "add", "-q", "-b", "host"])
+            .arg(&target)
+            .arg("HEAD~3"),
+    );
+    masked(&world);
+    insta::assert_snapshot!(world.sync(&["--adopt"]).masked());
+    assert!(!target.join(".git").exists());
+    world.assert_at("main");
+}
+
+/// What cannot be used is named, and the first sync goes on as without it.
+#[test]
+fn a_git_directory_that_is_not_used_is_named() {
+    type Break = fn(&World);
+    let cases: [(&str, Break); 9] = [
+        ("everybody may write it", |world| {
+            let mode = fs::Permissions::from_mode(0o777);
+            fs::set_permissions(world.target().join(".git"), mode).unwrap();
+        }),
+        ("not a directory of git", |world| {
+            let from = world.target().join(".git");
+            let to = world.root().join("elsewhere");
+            fs::rename(&from, &to).unwrap();
+            symlink(&to, &from).unwrap();
+        }),
+        ("not a directory of git", |world| {
+            fs::remove_dir_all(world.target().join(".git")).unwrap();
+            world.edit(".git", "no path of git\n");
+        }),
+        ("leads to no commit", |world| {
+            world.edit(".git/HEAD", "ref: refs/../../secret\n");
+        }),
+        ("leads to no commit", |world| {
+            world.edit(".git/HEAD", "ref: refs/heads/main\n");
+            world.edit(".git/refs/heads/main", "ref: refs/heads/main\n");
+        }),
+        ("leads to no commit", |world| {
+            world.edit(".git/HEAD", "ref: refs/heads/none\n");
+        }),
+        ("is not there, or is damaged", |world| {
+            world.edit(".git/HEAD", format!("{}\n", "a".repeat(40)));
+        }),
+        ("is not there, or is damaged", |world| {
+            fs::remove_dir_all(world.target().join(".git/objects/pack")).unwrap();
+        }),
+        ("is not there, or is damaged", |world| {
+            // A FIFO in place of the index would wait for its writer.
+            let packs = world.target().join(".git/objects/pack");
+            for entry in fs::read_dir(&packs).unwrap() {
+                let path = entry.unwrap().path();
+                fs::remove_file(&path).unwrap();
+                succeeds(std::process::Command::new("mkfifo").arg(&path));
+            }
+        }),
+    ];
+    for (cause, damage) in cases {
+        let world = cloned(&history(), 2, &[]);
+        damage(&world);
+        let output = world.sync(&["--local-edits", "keep"]).ok();
+        assert!(output.stderr.contains(cause), "{cause}: {}", output.stderr);
+        assert!(output.stderr.contains("--base"), "{}", output.stderr);
+    }
+}
+
+/// Bytes that are not what their id says do not decide what is edited.
+#[test]
+fn an_object_with_other_bytes_is_damaged() {
+    let world = cloned(&history(), 2, &[]);
+    at(&world, &["commit", "-q", "--allow-empty", "-m", "loose"]);
+    let head = succeeds(git(&world.target()).args(["rev-parse", "HEAD"]));
+    let head = String::from_utf8(head).unwrap();
+    let other = succeeds(git(&world.target()).args(["commit-tree", "-m", "other", "HEAD^{tree}"]));
+    let other = String::from_utf8(other).unwrap();
+    let file = |id: &str| {
+        let (first, rest) = id.trim().split_at(2);
+        world.target().join(".git/objects").join(first).join(rest)
+    };
+    fs::remove_file(file(&head)).unwrap();
+    fs::copy(file(&other), file(&head)).unwrap();
+    let output = world.sync(&["--local-edits", "keep"]).ok();
+    assert!(
+        output.stderr.contains("is not there, or is damaged"),
+        "{}",
+        output.stderr
+    );
+}
+
+#[test]
+fn a_clone_with_commits_that_the_repository_lacks_is_refused() {
+    let world = cloned(&history(), 2, &[]);
+    world.edit("own.nix", "mine\n");
+    at(&world, &["add", "own.nix"]);
+    at(&world, &["commit", "-q", "-m", "mine"]);
+    masked(&world);
+    insta::assert_snapshot!(world.sync(&[]).masked());
+    assert_eq!(world.read("own.nix"), "mine\n");
+    // Another branch than the one that the work tree is at is no continuation of it.
+    world.repo.branch("other");
+    let _ = world.sync(&["--ref", "other", "--dry-run"]).ok();
+    let _ = world.sync(&["--allow-rewind"]).ok();
+    assert!(!world.target().join("own.nix").exists());
+}
+
+/// Job (a): what is left of the clone is named until it is adopted.
+#[test]
+fn a_left_git_directory_is_named_and_adopted() {
+    let world = cloned(&history(), 1, &[]);
+    masked(&world);
+    insta::assert_snapshot!("left", world.sync(&[]).masked());
+    let checks = world.run(&["validate", "--json"]).json();
+    let check = |checks: &serde_json::Value| {
+        let all = checks["checks"].as_array().unwrap();
+        all.iter().find(|check| check["id"] == "git-dir").unwrap()["status"].clone()
+    };
+    assert_eq!(check(&checks), "warned");
+    // Only a run that changes something says it again.
+    assert_eq!(world.sync(&[]).ok().stderr, "");
+    insta::assert_snapshot!("adopted", world.sync(&["--adopt"]).masked());
+    assert_eq!(check(&world.run(&["validate", "--json"]).json()), "passed");
+    world.assert_at("main");
+    let parked = world.state().join("parked/1.git");
+    let log = succeeds(
+        git(world.root())
+            .arg("--git-dir")
+            .arg(&parked)
+            .args(["log", "--oneline"]),
+    );
+    assert_eq!(String::from_utf8(log).unwrap().lines().count(), 10);
+    assert_eq!(
+        world.sync(&["--adopt"]).ok().stderr,
+        "",
+        "there is none any more"
+    );
+    // Nothing else has it.
+    let target = world.target().display().to_string();
+    let refused = world.run(&["forget", &target]).code(8);
+    assert!(
+        refused.stderr.contains("parked/1.git"),
+        "{}",
+        refused.stderr
+    );
+    fs::create_dir(world.target().join(".git")).unwrap();
+    let _ = world.sync(&["--adopt"]).ok();
+    assert!(world.state().join("parked/2.git").is_dir());
+    fs::rename(&parked, world.target().join(".git")).unwrap();
+    at(&world, &["add", "-A"]);
+}
+
+/// A work tree that is pulled by hand is at the commit of the target, so git sees all of it.
+#[test]
+fn a_git_directory_at_the_commit_is_not_in_the_way() {
+    let world = cloned(&history(), 0, &[]);
+    let output = world.sync(&[]).ok();
+    assert!(!output.stderr.contains("--adopt"), "{}", output.stderr);
+}
+
+#[test]
+fn a_preview_adopts_nothing() {
+    let world = cloned(&history(), 1, &[]);
+    let _ = world.sync(&["--adopt", "--dry-run"]).ok();
+    assert!(world.target().join(".git").is_dir());
+    let _ = world.edit("edited.nix", "mine").sync(&["--adopt"]).code(8);
+    assert!(
+        world.target().join(".git").is_dir(),
+        "a sync that is refused"
+    );
+}
+
+#[test]
+fn a_base_says_what_a_directory_without_git_has() {
+    let world = cloned(&history(), 1, &[]);
+    fs::remove_dir_all(world.target().join(".git")).unwrap();
+    world.edit("edited.nix", "mine\n");
+    let base = world.repo.id("main~1");
+    let without = world.sync(&["--dry-run"]).code(8);
+    assert!(
+        without.stderr.contains("local files conflict"),
+        "{}",
+        without.stderr
+    );
+    let with = world.sync(&["--base", &base]).code(8);
+    assert!(
+        with.stderr.contains("1 local file conflicts"),
+        "{}",
+        with.stderr
+    );
+    let _ = world
+        .sync(&["--base", &base, "--local-edits", "replace"])
+        .ok();
+    world.assert_at("main");
+    masked_base(&world, &base);
+    insta::assert_snapshot!(world.sync(&["--base", &base]).masked());
+    let unknown = World::local(&world.repo)
+        .sync(&["--base", &"a".repeat(40)])
+        .code(3);
+    assert!(unknown.stderr.contains("aaaaaaaaaa"), "{}", unknown.stderr);
+}
+
+fn masked_base(world: &World, base: &str) {
+    world
+        .mask_id(base, "base")
+        .mask_id(&world.repo.id("main"), "main");
+}
+
+/// Job (b): the host of the repository has another hardware configuration.
+#[test]
+fn a_hardware_configuration_that_the_host_does_not_use_is_warned_of() {
+    let repo = Repo::small();
+    repo.write(
+        "flake.nix",
+        "{ outputs = _: { nixosConfigurations.web1 = { }; }; }\n",
+    )
+    .write("hosts/web1/default.nix", "{ }\n")
+    .write(
+        "hosts/web1/hardware-configuration.nix",
+        "{ theirs = true; }\n",
+    )
+    .commit("hosts");
+    let world = World::local(&repo);
+    world.edit("hardware-configuration.nix", "{ mine = true; }\n");
+    let dry = world.sync(&["--dry-run"]).ok();
+    let warning = "`hosts/web1/hardware-configuration.nix` is another one";
+    assert!(dry.stderr.contains(warning), "{}", dry.stderr);
+    assert!(world.sync(&[]).ok().stderr.contains(warning));
+    let found = world.run(&["validate"]);
+    assert!(
+        found.stdout.contains(warning) || found.stderr.contains(warning),
+        "{}{}",
+        found.stdout,
+        found.stderr
+    );
+    fs::copy(
+        world.target().join("hardware-configuration.nix"),
+        world.target().join("hosts/web1/hardware-configuration.nix"),
+    )
+    .unwrap();
+    let found = world.run(&["validate"]);
+    assert!(!found.stdout.contains("another one"), "{}", found.stdout);
+}
