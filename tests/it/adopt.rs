@@ -333,7 +333,8 @@ fn a_preview_adopts_nothing() {
     let world = cloned(&history(), 1, &[]);
     let _ = world.sync(&["--adopt", "--dry-run"]).ok();
     assert!(world.target().join(".git").is_dir());
-    let _ = world.edit("edited.nix", "mine").sync(&["--adopt"]).code(8);
+    world.edit("edited.nix", "mine");
+    let _ = world.sync(&["--adopt"]).code(8);
     assert!(
         world.target().join(".git").is_dir(),
         "a sync that is refused"
