@@ -12,6 +12,7 @@ use crate::Error;
 use crate::exit::Exit;
 use crate::fs::{Directory, Faults, Stat, Target};
 use crate::git::{CommitId, RelPath};
+use crate::git_dir;
 use crate::health::systemd::Systemctl;
 use crate::lock::RunLock;
 use crate::objects;
@@ -51,6 +52,8 @@ struct Document {
     /// `None` where the target cannot be read.
     local_edits: Option<Vec<Edit>>,
     kept: Vec<Kept>,
+    /// Whether the target has a `.git` that is not at its commit.
+    git_left: bool,
     held: Vec<CommitId>,
     suspended: Option<suspend::Shown>,
     late_edits: Vec<std::path::PathBuf>,
@@ -212,6 +215,8 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
         let commit = objects::commit(state.path(), index.point.commit, settings.limits.blob);
         document.proven = Some(commit.is_some_and(|commit| commit.tree == index.point.tree));
         document.reference = Some(index.point.reference.clone());
+        document.git_left = Target::open(&settings.target)
+            .is_ok_and(|target| git_dir::is_left(&target, run.env, index.point.commit));
         let scanned = edits(settings, &index).and_then(|edits| {
             let kept = kept(settings, &index, document.last_sync.as_ref(), &edits)?;
             Ok((edits, kept))

@@ -47,6 +47,18 @@ pub enum SyncError {
         /// The commit that the clone is at.
         head: CommitId,
     },
+    /// A base that the repository does not have.
+    #[error("the repository has no `{}`, which `--base` names", text::name(.base))]
+    #[diagnostic(
+        code(hyper_sync::sync::unknown_base),
+        help(
+            "name a commit by its full id (`git rev-parse HEAD` prints it in a clone), a tag or a branch of the repository; nothing was written"
+        )
+    )]
+    UnknownBase {
+        /// What was given.
+        base: String,
+    },
     /// A base for a target whose files are known.
     #[error("`{}` is at {} since its last sync, so `--base` has no meaning", text::path(.target), .commit.short())]
     #[diagnostic(
@@ -66,7 +78,7 @@ pub enum SyncError {
     #[diagnostic(
         code(hyper_sync::sync::not_parked),
         help(
-            "the sync itself is done, and `.git` is where it was; correct the cause and run `hyper-sync sync --adopt` again"
+            "correct the cause and run `hyper-sync sync --adopt` again; the target is synced, and `.git` is where it was"
         )
     )]
     NotParked {
@@ -271,9 +283,10 @@ impl SyncError {
             | Self::NoSuchEdit { .. } => Exit::Failure,
             Self::NotParked { .. } => Exit::FileSystem,
             Self::OnTrial { .. } => Exit::Busy,
-            Self::Outside { .. } | Self::UnknownTarget { .. } | Self::BaseKnown { .. } => {
-                Exit::Usage
-            }
+            Self::Outside { .. }
+            | Self::UnknownTarget { .. }
+            | Self::BaseKnown { .. }
+            | Self::UnknownBase { .. } => Exit::Usage,
             Self::Overdue(record) if record.rate_limited => Exit::RateLimited,
             Self::Overdue(_) => Exit::Network,
         }

@@ -69,10 +69,15 @@ fn edits(report: &mut Report, outcome: &Outcome) {
     for operation in replaced {
         let path = &operation.path;
         match outcome.applied.as_ref().and_then(|applied| applied.id) {
+            Some(id) if done && outcome.before.is_none() => report.warning(&format!(
+                "`{path}` was here before and was replaced; it is kept as transaction {id}, `hyper-sync restore {}` puts it back",
+                word(path)
+            )),
             Some(id) if done => report.warning(&format!(
                 "the local edit of `{path}` was replaced; it is kept as transaction {id}, `hyper-sync restore {}` puts it back",
                 word(path)
             )),
+            _ if outcome.before.is_none() => report.warning(&format!("`{path}` is here already; it would be replaced, and kept aside")),
             _ => report.warning(&format!("the local edit of `{path}` would be replaced, and kept aside")),
         }
     }

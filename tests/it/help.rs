@@ -62,6 +62,10 @@ fn of_the_update_in_short() {
           --allow-other-repo         Follow another repository than before from now on; its files
                                      replace those of the one before
           --allow-mass-delete        Let the update delete most of the files that are managed
+          --base <COMMIT>            For the first sync of a directory: the commit of the repository
+                                     that its files are of
+          --adopt                    Move the `.git` of the target into the state directory after the
+                                     sync
           --resume                   Take the commit that was rolled back from again
           --wait <TIME>              Wait this long for another run to end, instead of giving up at
                                      once: seconds, or a time such as `15m`
@@ -156,6 +160,18 @@ fn of_sync() {
 
           --allow-mass-delete
               Let the update delete most of the files that are managed
+
+          --base <COMMIT>
+              For the first sync of a directory: the commit of the repository that its files are of
+
+              Files that are as in it are not edited, whichever commit they are brought to. A directory
+              with `.git` needs no `--base`: its files are those of `HEAD`.
+
+          --adopt
+              Move the `.git` of the target into the state directory after the sync
+
+              It is not updated by a sync, so git, and a `nixos-rebuild` by hand, would not see new
+              files.
 
           --resume
               Take the commit that was rolled back from again

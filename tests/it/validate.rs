@@ -590,6 +590,8 @@ fn programs_get_stable_names_and_places() {
         "nix-syntax",
         "special-files",
         "scripts",
+        "git-dir",
+        "hardware",
         "users",
         "system",
         "nix",

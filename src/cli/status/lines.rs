@@ -16,6 +16,9 @@ use crate::text::{self, Length, When};
 /// Printed for a commit whose bytes are not in the store, or have another tree.
 const UNPROVEN: &str = "none: whether the files are those of this commit is not proven; the next sync by git proves or replaces them";
 
+/// Printed where git does not track what the target has.
+const GIT_LEFT: &str = "`.git` is not at this commit, and hides new files from `nixos-rebuild --flake`; `hyper-sync sync --adopt` moves it away";
+
 /// The status as text. `exact`: also times, in the zone of this machine, and all files.
 pub(super) fn render(document: &Document, now: Timestamp, exact: bool) -> String {
     let mut lines = OutputLines {
@@ -97,6 +100,9 @@ impl OutputLines {
         }
         if document.proven == Some(false) {
             self.add("proof", UNPROVEN);
+        }
+        if document.git_left {
+            self.add("git", GIT_LEFT);
         }
     }
 

@@ -39,8 +39,12 @@ impl FirstBase {
             .into()),
             (Some(_), None) => Ok((None, None)),
             (None, Some(name)) => {
-                let base = Self::of_repository(name, context, options, session, source)?;
-                Ok((Some(base), None))
+                match Self::of_repository(name, context, options, session, source) {
+                    Err(crate::Error::Source(
+                        source::Error::UnknownCommit { .. } | source::Error::UnknownRef { .. },
+                    )) => Err(SyncError::UnknownBase { base: name.clone() }.into()),
+                    base => Ok((Some(base?), None)),
+                }
             }
             (None, None) => Ok(match Self::of_work_tree(context, options, session) {
                 Ok(None) => (None, None),

@@ -101,8 +101,9 @@ fn next_name(place: &Directory) -> Result<String, Failure> {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "files of a test")]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "files of a test")]
+
     use std::collections::BTreeMap;
     use std::fs as std_fs;
     use std::path::Path;

@@ -45,14 +45,25 @@ impl World {
             r#"{"nodes":{"root":{}},"root":"root","version":7}"#,
         )
         .write("configuration.nix", "{ }\n")
+        .write("hosts/web1/default.nix", "{ }\n")
         .write(EDITED, "one\n")
         .commit("start");
+        repo.tag("v1.0");
         // An argument that only `nixos-rebuild` has: nothing else is called to build.
         sandbox.follow(
             repo,
             "local_edits = 'replace'\n[rebuild]\nhost = 'web1'\nextra_args = ['--sudo']",
         );
-        for tool in ["sh", "cat", "install", "mv", "jq", "ssh-keygen", "mkdir"] {
+        for tool in [
+            "sh",
+            "cat",
+            "cp",
+            "install",
+            "mv",
+            "jq",
+            "ssh-keygen",
+            "mkdir",
+        ] {
             sandbox.link_tool(tool);
         }
         let binary = env!("CARGO_BIN_EXE_hyper-sync");
@@ -75,6 +86,7 @@ impl World {
             Machine::Clone => {
                 let mut clone = git::git(sandbox.root());
                 git::succeeds(clone.arg("clone").arg("-q").arg(repo.path()).arg(&target));
+                sandbox.edit("hardware-configuration.nix", "{ }\n");
             }
         }
         repo.write(EDITED, "two\n").commit("update");

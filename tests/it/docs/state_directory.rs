@@ -164,17 +164,28 @@ fn commit(world: &World, number: usize) {
 
 /// Runs a command under `strace`, killed at a rename where one is given; the renames it came to, by their kind.
 fn renames(world: &World, args: &[&str], kill: Option<(&str, usize)>) -> Vec<String> {
-    let log = world.root().join("renames");
-    let trace = "trace=rename,renameat,renameat2";
-    let mut strace = vec!["strace", "-qq", "-f", "-o", log.to_str().unwrap()];
-    strace.extend(["-e", trace, "-e", "signal=none"]);
     let inject = kill.map(|(call, when)| format!("inject={call}:signal=SIGKILL:when={when}"));
-    strace.extend(inject.iter().flat_map(|inject| ["-e", inject.as_str()]));
+    let inject: Vec<&str> = inject.iter().map(String::as_str).collect();
+    let lines = traced(world, args, "rename,renameat,renameat2", &inject);
+    let call = |(_, call): &(String, String)| Some(call.split_once('(')?.0.trim().to_owned());
+    lines.iter().filter_map(call).collect()
+}
+
+/// Runs a command under `strace` with these injections; the calls that were traced, each with its thread before it.
+fn traced(world: &World, args: &[&str], calls: &str, inject: &[&str]) -> Vec<(String, String)> {
+    let log = world.root().join("calls");
+    let trace = format!("trace={calls}");
+    let mut strace = vec!["strace", "-qq", "-f", "-o", log.to_str().unwrap()];
+    strace.extend(["-e", &trace, "-e", "signal=none"]);
+    strace.extend(inject.iter().flat_map(|inject| ["-e", inject]));
     let mut run = world.process(&strace, args);
     run.stdout(Stdio::null()).stderr(Stdio::null());
     let _ = run.status().unwrap();
     let log = std::fs::read_to_string(log).unwrap();
-    let call = |line: &str| Some(line.split_once(' ')?.1.split_once('(')?.0.trim().to_owned());
+    let call = |line: &str| {
+        let (thread, call) = line.split_once(' ')?;
+        Some((thread.to_owned(), call.trim_start().to_owned()))
+    };
     log.lines().filter_map(call).collect()
 }
 
@@ -322,20 +333,42 @@ fn killed_in_suspend(found: &mut Found) {
     });
 }
 
-/// With the state directory on another file system, to which `.git` is copied.
+/// Killed while `.git` is copied, because it cannot be renamed into the state directory.
 fn killed_in_adoption(found: &mut Found) {
-    let shared = tempfile::tempdir_in("/dev/shm").unwrap();
-    let state = shared.path().join("state");
-    let args = ["sync", "--adopt", "--state-dir", state.to_str().unwrap()];
-    let prepare = || {
+    let world = || {
         let world = world();
-        let _ = std::fs::remove_dir_all(&state);
         world.edit(".git/HEAD", "ref: refs/heads/main\n");
+        world.edit(".git/refs/heads/main", "");
         world
     };
-    kill_at_each_rename(&args, prepare, |_| found.inspect(&state, true));
-    let _ = prepare().run(&args).ok();
-    found.inspect(&state, false);
+    let args = ["sync", "--adopt"];
+    // Calls are counted by threads.
+    let at = |calls: &[(String, String)], name: &str, what: &str| {
+        let is_it = |call: &str| call.starts_with(name) && call.contains(what);
+        let found = calls.iter().rposition(|(_, call)| is_it(call));
+        let found = found.unwrap_or_else(|| panic!("no {what} in {calls:?}"));
+        let thread = &calls[found].0;
+        let before = calls[..=found].iter();
+        let same = before.filter(|(other, call)| other == thread && call.starts_with(name));
+        same.count()
+    };
+    let calls = traced(&world(), &args, "renameat2", &[]);
+    let other = format!(
+        "inject=renameat2:error=EXDEV:when={}",
+        at(&calls, "\".git\"")
+    );
+    let copied = world();
+    let calls = traced(&copied, &args, "renameat2,mkdirat", &[&other]);
+    found.inspect(&copied.state(), false);
+    let kill = format!(
+        "inject=mkdirat:signal=SIGKILL:when={}",
+        at(&calls, "\"refs\"")
+    );
+    let killed = world();
+    traced(&killed, &args, "renameat2,mkdirat", &[&other, &kill]);
+    found.inspect(&killed.state(), true);
+    let _ = killed.run(&args).ok();
+    found.inspect(&killed.state(), false);
 }
 
 fn killed_in_a_trial(found: &mut Found) {

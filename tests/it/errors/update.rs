@@ -87,6 +87,9 @@ pub(super) fn sync() -> Vec<Error> {
             reference: "main".to_owned(),
             head: oid('a'),
         },
+        E::UnknownBase {
+            base: "v0.9".to_owned(),
+        },
         E::BaseKnown {
             target: "/etc/nixos".into(),
             commit: oid('a'),

@@ -268,7 +268,7 @@ fn forget_refuses_to_remove_the_only_copies_of_edits_and_what_is_not_finished() 
     let _ = user.run(&["sync", "--local-edits", "replace"]).ok();
     let refused = forget(&[]).with(Exit::Conflict);
     assert!(
-        refused.err.contains("copies of local edits: update 000002"),
+        refused.err.contains("copies of: edits of update 000002"),
         "{}",
         refused.err
     );

@@ -47,6 +47,8 @@ fn a_healthy_machine_exits_with_0() {
     skipped  Nix syntax: left out by `--quick`
     skipped  sockets and FIFOs: left out by `--quick`
     skipped  scripts: no patterns are set in `executable`
+    skipped  git work tree: no sync was done yet
+    passed   hardware configuration
     skipped  user configuration: the target is not that of Hyper-NixOS
     skipped  system configuration: the target is not that of Hyper-NixOS
     passed   Nix
@@ -59,7 +61,7 @@ fn a_healthy_machine_exits_with_0() {
     passed   disk space
     passed   state
 
-    19 checks: 7 passed, 0 with warnings, 0 failed, 12 skipped
+    21 checks: 8 passed, 0 with warnings, 0 failed, 13 skipped
     ");
     assert_eq!(run(&sandbox, &["--quiet"]).masked(), "exit: 0\n");
 }

@@ -209,6 +209,28 @@ pub(super) const FAULTS: &[(&str, Break, &str)] = &[
         "Warned scripts: no file matches `executable`",
     ),
     (
+        "the target has a `.git` that no sync updates",
+        |i| i.write("etc/hypervisor/src/.git/HEAD", "ref: refs/heads/main\n"),
+        "Warned git-dir: `/etc/hypervisor/src/.git` is not at the commit of the target: git, and with it \
+         `nixos-rebuild --flake /etc/hypervisor/src`, does not see new files",
+    ),
+    (
+        "the host has another hardware configuration than the machine",
+        |i| {
+            i.write(
+                "etc/hypervisor/src/hardware-configuration.nix",
+                "{ mine = true; }\n",
+            );
+            i.write(
+                "etc/hypervisor/src/hosts/box/hardware-configuration.nix",
+                "{ }\n",
+            );
+            i.flag("rebuild.host", "box");
+        },
+        "Warned hardware: `hardware-configuration.nix` of this machine is not used, and \
+         `hosts/box/hardware-configuration.nix` is another one",
+    ),
+    (
         "there is no module for users",
         |i| {
             i.remove("etc/hypervisor/src/modules/users-local.nix");
