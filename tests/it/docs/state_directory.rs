@@ -355,14 +355,14 @@ fn killed_in_adoption(found: &mut Found) {
     let calls = traced(&world(), &args, "renameat2", &[]);
     let other = format!(
         "inject=renameat2:error=EXDEV:when={}",
-        at(&calls, "\".git\"")
+        at(&calls, "renameat2(", "\".git\"")
     );
     let copied = world();
     let calls = traced(&copied, &args, "renameat2,mkdirat", &[&other]);
     found.inspect(&copied.state(), false);
     let kill = format!(
         "inject=mkdirat:signal=SIGKILL:when={}",
-        at(&calls, "\"refs\"")
+        at(&calls, "mkdirat(", "\"refs\"")
     );
     let killed = world();
     traced(&killed, &args, "renameat2,mkdirat", &[&other, &kill]);
