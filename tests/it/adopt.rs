@@ -14,14 +14,14 @@ fn history() -> Repo {
         for file in 0..10 {
             let file = (commit * 7 + file) % 30;
             repo.write(
-                &format!("modules/{file}.nix"),
-                &format!("{{ n = {commit}; }}\n"),
+                format!("modules/{file}.nix"),
+                format!("{{ n = {commit}; }}\n"),
             );
         }
         repo.write("gone.nix", "{ }\n");
         repo.write(
             "edited.nix",
-            &format!("{{ by = \"commit\"; n = {}; }}\n", commit / 9),
+            format!("{{ by = \"commit\"; n = {}; }}\n", commit / 9),
         );
         if commit == 9 {
             repo.remove("gone.nix");
@@ -116,7 +116,13 @@ fn only_what_differs_from_head_and_from_the_commit_conflicts() {
 #[test]
 fn clones_of_every_kind_are_read() {
     let repo = history();
-    let kinds: [(&str, &[&str], &[&[&str]]); 8] = [
+    /// Arguments of `git clone`, and what is done in the clone then.
+    type Kind = (
+        &'static str,
+        &'static [&'static str],
+        &'static [&'static [&'static str]],
+    );
+    let kinds: [Kind; 8] = [
         ("packed", &[], &[]),
         ("shallow", &["--depth", "4"], &[]),
         ("partial", &["--filter=blob:none"], &[]),
