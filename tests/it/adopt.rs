@@ -112,16 +112,17 @@ fn only_what_differs_from_head_and_from_the_commit_conflicts() {
     world.assert_at("main");
 }
 
+/// Arguments of `git clone`, and what is done in the clone then.
+type Kind = (
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static [&'static str]],
+);
+
 /// Every kind of clone that git makes is brought to the commit without a conflict.
 #[test]
 fn clones_of_every_kind_are_read() {
     let repo = history();
-    /// Arguments of `git clone`, and what is done in the clone then.
-    type Kind = (
-        &'static str,
-        &'static [&'static str],
-        &'static [&'static [&'static str]],
-    );
     let kinds: [Kind; 8] = [
         ("packed", &[], &[]),
         ("shallow", &["--depth", "4"], &[]),
