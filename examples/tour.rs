@@ -44,7 +44,9 @@ fn main() -> ExitCode {
     if args.first().is_some_and(|first| first == ITSELF) {
         let interrupt = Interrupt::default();
         signals::watch(&interrupt);
-        return cli::main(args, &Env::from_process(), Stdio::of_process(), &interrupt).into();
+        let env = Env::from_process();
+        let stdio = Stdio::of_process(&env);
+        return cli::main(args, &env, stdio, &interrupt).into();
     }
     let tour = Tour::new();
     tour.first_sync();

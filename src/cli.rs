@@ -79,7 +79,7 @@ pub fn main(
     if global.no_progress {
         report = report.without_progress();
     }
-    log_events(global.verbosity());
+    log_events(global.verbosity(), report.labels());
     let is_bare = args.len() == 1;
     let exit = match run(&cli, is_bare, env, interrupt, &mut report) {
         Ok(exit) => exit,
@@ -185,7 +185,7 @@ fn run(
     report.repeat(repeated(&overrides));
     let resolved = resolve(global, &overrides, env, report)?;
     if is_bare && usage::is_stranger(&resolved) {
-        report.note(&usage::first_help());
+        report.message(&usage::first_help());
         return Ok(Exit::Usage);
     }
     if command.needs_target() && usage::lacks_target(&resolved) {

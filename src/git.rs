@@ -6,6 +6,7 @@
 //! Limits: SHA-1 repositories only, names must be UTF-8.
 
 pub mod commit;
+pub mod history;
 pub mod id;
 pub mod mode;
 pub mod path;

@@ -11,11 +11,7 @@ fn main() -> ExitCode {
     memory::keep();
     let interrupt = Interrupt::default();
     signals::watch(&interrupt);
-    cli::main(
-        std::env::args_os(),
-        &Env::from_process(),
-        Stdio::of_process(),
-        &interrupt,
-    )
-    .into()
+    let env = Env::from_process();
+    let stdio = Stdio::of_process(&env);
+    cli::main(std::env::args_os(), &env, stdio, &interrupt).into()
 }

@@ -23,17 +23,22 @@ use crate::settings::Env;
 use crate::text;
 
 mod commands;
+pub mod commit;
 pub mod diff;
 mod error;
 mod events;
 pub mod health;
+mod labels;
+pub mod styled;
 pub mod sync;
 pub mod validate;
 mod wrap;
 
 pub use commands::RepeatedOptions;
 use error::{ErrorReport, Style};
-pub use events::{log_events, pass_through};
+pub use events::{log_events, pass_through, set_live};
+pub use labels::{Label, Labels};
+use styled::Styled;
 
 /// Where the output goes.
 pub struct Stdio {
@@ -47,16 +52,22 @@ pub struct Stdio {
     pub err_is_terminal: bool,
     /// Columns of the terminal that `err` is, where they are known.
     pub err_width: Option<usize>,
+    /// Columns of the terminal that `out` is, where they are known.
+    pub out_width: Option<usize>,
+    /// Whether `err` is the journal of systemd.
+    pub err_is_journal: bool,
 }
 
 impl Stdio {
     /// This process's. For `main` only.
     #[must_use]
-    pub fn of_process() -> Self {
+    pub fn of_process(env: &Env) -> Self {
         Self {
             out_is_terminal: io::stdout().is_terminal(),
             err_is_terminal: io::stderr().is_terminal(),
-            err_width: width(io::stderr()),
+            err_width: columns(io::stderr()),
+            out_width: columns(io::stdout()),
+            err_is_journal: is_journal(io::stderr(), env),
             out: Box::new(io::stdout()),
             err: Box::new(io::stderr()),
         }
@@ -64,9 +75,20 @@ impl Stdio {
 }
 
 /// The columns of a terminal; 0 stands for unknown.
-fn width(terminal: impl AsFd) -> Option<usize> {
+#[must_use]
+pub fn columns(terminal: impl AsFd) -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(terminal).ok()?;
     (size.ws_col > 0).then(|| size.ws_col.into())
+}
+
+/// Whether a stream is the one that systemd connected to the journal (`systemd.exec(5)`, `JOURNAL_STREAM`): the variable
+/// is inherited by processes whose streams go elsewhere.
+fn is_journal(stream: impl AsFd, env: &Env) -> bool {
+    let Some(journal) = env.get("JOURNAL_STREAM") else {
+        return false;
+    };
+    rustix::fs::fstat(stream)
+        .is_ok_and(|stat| *journal == *format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
 /// Whether output is coloured.
@@ -126,6 +148,7 @@ pub struct Report {
     verbosity: Verbosity,
     color_out: bool,
     color_err: bool,
+    labels: Labels,
     progress: bool,
     lost: Option<io::Error>,
     repeated: RepeatedOptions,
@@ -167,9 +190,14 @@ impl Report {
         color: Color,
         env: &Env,
     ) -> Self {
+        let color_err = color.is_on(stdio.err_is_terminal, env);
         Self {
             color_out: color.is_on(stdio.out_is_terminal, env),
-            color_err: color.is_on(stdio.err_is_terminal, env),
+            color_err,
+            labels: Labels {
+                color: color_err,
+                journal: stdio.err_is_journal,
+            },
             progress: stdio.err_is_terminal && verbosity == Verbosity::Normal,
             stdio,
             format,
@@ -236,9 +264,22 @@ impl Report {
         self.color_out
     }
 
+    /// The columns of stdout, if it is a terminal that says so.
+    #[must_use]
+    pub fn columns(&self) -> Option<usize> {
+        self.stdio.out_width
+    }
+
+    /// How lines on stderr are labelled.
+    #[must_use]
+    pub fn labels(&self) -> Labels {
+        self.labels
+    }
+
     /// Data, as it is: what a program takes to the byte.
     pub fn data(&mut self, text: &str) {
-        let written = self.stdio.out.write_all(text.as_bytes());
+        let out = &mut self.stdio.out;
+        let written = events::above_live(|| out.write_all(text.as_bytes()));
         match written.and_then(|()| self.stdio.out.flush()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => self.lost = Some(error),
             _ => {}
@@ -246,12 +287,13 @@ impl Report {
     }
 
     /// The requested result as text: printed with `--quiet` too.
-    pub fn result(&mut self, text: &str) {
-        self.data(&text::lines(&self.with_options(text)));
+    pub fn result(&mut self, text: impl Into<Styled>) {
+        let text = text.into().render(self.color_out, &self.repeated);
+        self.data(&text);
     }
 
     /// A result for a person, on stdout.
-    pub fn text(&mut self, text: &str) {
+    pub fn text(&mut self, text: impl Into<Styled>) {
         if self.verbosity >= Verbosity::Normal && self.format == OutputFormat::Human {
             self.result(text);
         }
@@ -294,31 +336,24 @@ impl Report {
         }
     }
 
-    /// A line for a person.
+    /// A line for a person that is no note: what is done, or the answer that there is nothing.
+    pub fn message(&mut self, text: &str) {
+        self.labelled(Label::Message, text);
+    }
+
+    /// A line about something that a person should know.
     pub fn note(&mut self, text: &str) {
-        if self.verbosity >= Verbosity::Normal {
-            self.message(text);
-        }
+        self.labelled(Label::Note, text);
     }
 
     /// A line that helps to find a mistake.
     pub fn detail(&mut self, text: &str) {
-        if self.verbosity >= Verbosity::Verbose {
-            self.message(text);
-        }
+        self.labelled(Label::Detail, text);
     }
 
     /// A line about something that is not as it should be.
     pub fn warning(&mut self, text: &str) {
-        let label = if self.color_err {
-            "\u{1b}[1;33mwarning:\u{1b}[0m"
-        } else {
-            "warning:"
-        };
-        self.line(&format!(
-            "{label} {}",
-            text::message(&self.with_options(text))
-        ));
+        self.labelled(Label::Warning, text);
     }
 
     /// What ended the run: text on stderr, or an object on stdout.
@@ -341,7 +376,7 @@ impl Report {
                     color: self.color_err,
                     width: self.stdio.err_width,
                 };
-                self.line(error.text(style).trim_end());
+                self.line(Label::Error, error.text(style).trim_end());
             }
             OutputFormat::Json => {
                 let mut document = self.done.take().unwrap_or_else(|| json!({}));
@@ -364,13 +399,17 @@ impl Report {
         exit
     }
 
-    fn message(&mut self, text: &str) {
-        self.line(&text::message(&self.with_options(text)));
+    fn labelled(&mut self, label: Label, text: &str) {
+        if self.verbosity >= label.least_verbosity() {
+            let text = text::message(&self.with_options(text));
+            self.line(label, &text);
+        }
     }
 
-    fn line(&mut self, text: &str) {
+    fn line(&mut self, label: Label, text: &str) {
+        let (line, err) = (self.labels.line(label, text), &mut self.stdio.err);
         // If stderr is closed, there is nowhere to report it.
-        let _ = writeln!(self.stdio.err, "{text}");
+        let _ = events::above_live(|| err.write_all(line.as_bytes()));
     }
 }
 
@@ -406,6 +445,8 @@ mod tests {
             out_is_terminal: false,
             err_is_terminal: false,
             err_width: None,
+            out_width: None,
+            err_is_journal: false,
         };
         let (verbosity, color) = (Verbosity::Normal, Color::Auto);
         let mut report = Report::new(stdio, format, verbosity, color, &Env::empty());
@@ -477,6 +518,8 @@ mod tests {
                 out_is_terminal: false,
                 err_is_terminal: false,
                 err_width: None,
+                out_width: None,
+                err_is_journal: false,
             };
             let (format, color) = (OutputFormat::Human, Color::Auto);
             let mut report = Report::new(stdio, format, Verbosity::Normal, color, &Env::empty());

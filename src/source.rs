@@ -16,6 +16,7 @@ pub mod git;
 pub mod github;
 pub mod http;
 mod ladder;
+mod meter;
 mod open;
 mod stage;
 
@@ -24,6 +25,7 @@ pub use contents::Contents;
 pub use error::{Error, Head, Instead, RetryAt, VerificationError};
 pub use git::SshError;
 pub use http::SetupError;
+pub use meter::Meter;
 pub use open::{Opening, open};
 pub use stage::{Depth, LinkFault, Notice, Staged, VerificationPolicy, prove, walk};
 
@@ -190,6 +192,11 @@ pub trait Source: Send + Sync {
 
     /// Whether `new` descends from `old`. Costs a request or two, none where the commits in the store suffice.
     fn descends(&self, new: &Commit, old: CommitId, store: &Store) -> Result<bool, Error>;
+
+    /// The commits that were read to answer [`descends`](Self::descends), proven.
+    fn commits_read(&self) -> Vec<Commit> {
+        Vec::new()
+    }
 
     /// What was transferred over the network so far.
     fn traffic(&self) -> Traffic;

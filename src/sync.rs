@@ -4,12 +4,13 @@
 //! durable, and the plan is made from a scan of the target just before. If the target changes after the scan, it is
 //! scanned and planned again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::plan::MassDelete;
 use crate::process::Runner;
 use crate::settings::{Env, Settings};
-use crate::source::Interrupt;
+use crate::source::{Interrupt, Meter};
 
 mod adoption;
 mod guard;
@@ -17,6 +18,7 @@ mod hold;
 mod inventory;
 mod modes;
 mod outcome;
+mod passage;
 mod pipeline;
 mod restore;
 mod rollback;
@@ -28,6 +30,7 @@ pub use hold::Hold;
 pub use inventory::never_ours;
 pub use modes::OpenMode;
 pub use outcome::Outcome;
+pub use passage::Passage;
 pub use pipeline::run;
 pub use restore::{Restored, restore};
 pub use rollback::{history, rollback};
@@ -124,6 +127,11 @@ pub trait Observer {
 
     /// The progress of the current step; the unit depends on the step.
     fn progress(&self, done: u64, total: u64);
+
+    /// Counts what the run receives.
+    fn meter(&self) -> Arc<Meter> {
+        Arc::default()
+    }
 }
 
 /// The input of a run.

@@ -85,8 +85,8 @@ fn show(resolved: &ResolvedSettings, env: &Env, report: &mut Report) {
     let token = token(&resolved.settings, env);
     match report.format() {
         OutputFormat::Human => {
-            report.result(&to_toml(&resolved.entries));
-            report.result(&format!("\n# token: {}\n", token.replace('\n', " ")));
+            report.result(to_toml(&resolved.entries));
+            report.result(format!("\n# token: {}\n", token.replace('\n', " ")));
         }
         OutputFormat::Json => report.json(&to_json(&resolved.entries, &token)),
     }
@@ -121,7 +121,7 @@ fn check(path: Option<&Path>, env: &Env, report: &mut Report) -> Result<(), Erro
             report.json(&serde_json::json!({ "file": path, "valid": true }));
         }
         (OutputFormat::Human, Some(path)) => {
-            report.note(&format!("`{}` is valid", text::path(path)));
+            report.message(&format!("`{}` is valid", text::path(path)));
         }
         (OutputFormat::Human, None) => {
             report.note("there is no configuration file, the defaults apply");
@@ -164,7 +164,7 @@ fn explain(key: Option<&str>, resolved: &ResolvedSettings, report: &mut Report) 
         OutputFormat::Json => report.json(&Explanations { settings }),
         OutputFormat::Human => {
             let texts: Vec<String> = settings.iter().map(ToString::to_string).collect();
-            report.result(&texts.join("\n"));
+            report.result(texts.join("\n"));
         }
     }
 }

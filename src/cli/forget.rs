@@ -66,7 +66,7 @@ impl Arguments {
                 "forgotten": target,
                 "state_dir": state_dir,
             })),
-            OutputFormat::Human => report.text(&format!(
+            OutputFormat::Human => report.text(format!(
                 "`{}` is forgotten; its files stay as they are\n",
                 text::path(&target)
             )),

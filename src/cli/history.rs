@@ -118,11 +118,13 @@ impl CliCommand for Arguments {
         let all = run.report.verbosity() == Verbosity::Verbose;
         match run.report.format() {
             OutputFormat::Json => run.report.json(&Document { updates }),
-            OutputFormat::Human if updates.is_empty() => run.report.note("no update is kept yet"),
+            OutputFormat::Human if updates.is_empty() => {
+                run.report.message("no update is kept yet");
+            }
             OutputFormat::Human => {
                 let now = Timestamp::now();
                 let lines = updates.iter().map(|update| lines(update, now, all));
-                run.report.result(&lines.collect::<String>());
+                run.report.result(lines.collect::<String>());
             }
         }
         Ok(Exit::Done)

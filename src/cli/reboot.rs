@@ -48,7 +48,7 @@ impl CliCommand for Arguments {
             )??
         };
         match run.report.format() {
-            OutputFormat::Human => run.report.text(&format!("{decision}\n")),
+            OutputFormat::Human => run.report.text(format!("{decision}\n")),
             OutputFormat::Json => run.report.json(&decision),
         }
         Ok(Exit::Done)

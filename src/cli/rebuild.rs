@@ -166,7 +166,7 @@ impl CliCommand for Arguments {
             if !is_due(settings, &state)? && !is_due_after_others(self, settings, &state, run)? {
                 print_half_state(RebuildPolicy::of(self, settings), settings, &state, run)?;
                 match run.report.format() {
-                    OutputFormat::Human => run.report.note("no rebuild waits"),
+                    OutputFormat::Human => run.report.message("no rebuild waits"),
                     OutputFormat::Json => run.report.json(&Document { rebuild: None }),
                 }
                 return Ok(Exit::Done);
@@ -267,7 +267,7 @@ pub(super) fn rebuild(
     }
     if run.report.format() == OutputFormat::Human {
         run.report
-            .text(&format!("{}\n", summary(&outcome, policy.action)));
+            .text(format!("{}\n", summary(&outcome, policy.action)));
     }
     Ok(outcome)
 }

@@ -43,7 +43,7 @@ impl CliCommand for Arguments {
         let state = StateDir::open(&settings.state_dir)?;
         state.refuse_other(&settings.target)?;
         let Some(trial) = Trial::load(&state)? else {
-            run.report.note("no system is on trial");
+            run.report.message("no system is on trial");
             return Ok(Exit::Done);
         };
         let lock = lock_from(&trial, self.expired, &state, run)?;
@@ -205,7 +205,7 @@ fn restore_target(
     };
     let back = Back::Commit(commit.to_string());
     run.watched(settings, |context| sync::rollback(context, &options, &back))?;
-    run.report.note(&format!(
+    run.report.message(&format!(
         "the target is at {} again, the commit of the running system",
         commit.short()
     ));

@@ -101,7 +101,8 @@ impl CliCommand for Arguments {
             sync::rollback(context, &options, &self.back)
         })?;
         if run.report.format() == OutputFormat::Human {
-            render::human(run.report, &outcome);
+            let rebuild_is_left = !self.rebuild && !outcome.does_nothing();
+            render::human(run.report, &outcome, &settings.target, rebuild_is_left);
             self.print_hold(&outcome, run);
         }
         let exit = super::sync::late(&outcome);
@@ -128,20 +129,16 @@ impl CliCommand for Arguments {
 }
 
 impl Arguments {
-    /// What becomes of the commit that is left, and how the files come into the system.
+    /// What becomes of the commit that is left.
     fn print_hold(&self, outcome: &Outcome, run: &mut Run<'_>) {
         let left = outcome.before.filter(|left| *left != outcome.commit.id);
         let Some(left) = left.filter(|_| !self.dry_run) else {
             return;
         };
         let left = left.short();
-        let held =
-            format!("{left} is held until the branch moves on or `hyper-sync sync --resume`");
-        run.report.note(&if self.rebuild {
-            held
-        } else {
-            format!("{held}; `hyper-sync rebuild` builds what is here now")
-        });
+        run.report.note(&format!(
+            "{left} is held until the branch moves on or `hyper-sync sync --resume`"
+        ));
     }
 }
 

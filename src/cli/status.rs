@@ -160,7 +160,7 @@ impl CliCommand for Arguments {
             OutputFormat::Human => {
                 let exact = run.report.verbosity() == Verbosity::Verbose;
                 run.report
-                    .result(&lines::render(&document, Timestamp::now(), exact));
+                    .result(lines::render(&document, Timestamp::now(), exact));
             }
         }
         Ok(Exit::Done)

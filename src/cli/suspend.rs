@@ -174,7 +174,7 @@ impl CliCommand for Arguments {
             }),
             OutputFormat::Human => {
                 if let Some(shown) = suspended {
-                    run.report.text(&format!(
+                    run.report.text(format!(
                         "suspended {shown}; `hyper-sync resume` ends that\n"
                     ));
                 }
@@ -302,7 +302,7 @@ pub(super) fn ends_run(
 
 fn print_ended(found: Shown, run: &mut Run<'_>) {
     match run.report.format() {
-        OutputFormat::Human => run.report.note(&format!(
+        OutputFormat::Human => run.report.message(&format!(
             "nothing is done: updates are suspended {found}; `hyper-sync resume` ends that"
         )),
         OutputFormat::Json => run.report.json(&Document {

@@ -146,7 +146,10 @@ impl CliCommand for Arguments {
             run.has_changed(settings, &document);
         }
         match run.report.format() {
-            OutputFormat::Human => render::human(run.report, &outcome),
+            OutputFormat::Human => {
+                let rebuild_is_left = !outcome.does_nothing();
+                render::human(run.report, &outcome, &settings.target, rebuild_is_left);
+            }
             OutputFormat::Json => run.report.json(&document),
         }
         Ok(exit(&self.remote, &outcome))

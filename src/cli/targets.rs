@@ -55,8 +55,8 @@ impl Arguments {
         }
         match report.format() {
             OutputFormat::Json => report.json(&Document { targets }),
-            OutputFormat::Human if targets.is_empty() => report.note("no target is known yet"),
-            OutputFormat::Human => report.result(&table(&targets)),
+            OutputFormat::Human if targets.is_empty() => report.message("no target is known yet"),
+            OutputFormat::Human => report.result(table(&targets)),
         }
         Ok(Exit::Done)
     }

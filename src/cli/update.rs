@@ -76,7 +76,8 @@ impl CliCommand for Arguments {
         };
         let outcome = sync::sync(&options, settings, run)?;
         if run.report.format() == OutputFormat::Human {
-            render::human(run.report, &outcome);
+            let rebuild_is_left = !rebuilds && !self.sandboxed && !outcome.does_nothing();
+            render::human(run.report, &outcome, &settings.target, rebuild_is_left);
         }
         let exit = sync::exit(&self.remote, &outcome);
         if applies && !rebuilds && !self.sandboxed {

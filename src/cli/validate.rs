@@ -121,7 +121,7 @@ pub(super) fn before_sync(
         ""
     };
     let summary = render::summary(&validation);
-    run.report.note(&format!("validate: {summary}{listed}"));
+    run.report.message(&format!("validate: {summary}{listed}"));
     Ok(validation.into())
 }
 
@@ -137,7 +137,7 @@ fn inspect(options: Options, settings: &Settings, run: &mut Run<'_>) -> Validati
     let context = context(settings, run.env, &runner);
     let report = &mut *run.report;
     let validation = validate::run(&context, options, &mut |repair| {
-        report.note(&format!("repair: {repair}"));
+        report.message(&format!("repair: {repair}"));
     });
     validation.with_hints(|hint| report.with_options(hint).into_owned())
 }

@@ -1,39 +1,94 @@
-//! Shows the progress of a run: a bar if stderr is a terminal, otherwise one line a step with `--verbose`.
+//! Shows the progress of a run: one line that is redrawn if stderr is a terminal; otherwise with `--verbose` a line for
+//! each step, and one every half minute while something is downloaded.
 
 use std::cell::RefCell;
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, Write as _};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use crate::report::Report;
+use crate::report::styled::cut;
+use crate::report::{Label, Report, Verbosity, columns, set_live};
+use crate::source::Meter;
 use crate::sync::{Observer, Step};
+use crate::text::Amount;
+use crate::threads;
+
+/// A run that is over sooner than this shows no line, because it would only flash. And how often it is redrawn.
+const REDRAW: Duration = Duration::from_millis(150);
+/// How often a line is printed where nothing is redrawn.
+const LINE_EVERY: Duration = Duration::from_secs(30);
+/// From this on, a silence is shown.
+const SILENCE: Duration = Duration::from_secs(10);
+/// Over how long a rate is measured.
+const RATE_OVER: Duration = Duration::from_secs(5);
 
 /// Draws on stderr, and clears what it drew when the run ends.
 pub(super) struct ProgressView<'a> {
     report: RefCell<&'a mut Report>,
+    status: Arc<Status>,
     bar: Option<ProgressBar>,
+    /// Dropped, it ends the thread that prints lines.
+    _lines: Option<mpsc::Sender<()>>,
 }
-
-/// A run that is over sooner than this shows no bar, because it would only flash.
-const BAR_DELAY: Duration = Duration::from_millis(150);
 
 impl<'a> ProgressView<'a> {
     pub(super) fn new(report: &'a mut Report) -> Self {
-        let bar = report.shows_progress().then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-            bar.set_style(ProgressStyle::default_spinner());
-            bar.enable_steady_tick(BAR_DELAY);
-            bar
-        });
+        let status = Arc::<Status>::default();
+        let bar = report.shows_progress().then(|| draw(status.clone()));
+        set_live(bar.clone());
+        let prints = bar.is_none() && report.verbosity() == Verbosity::Verbose;
+        let lines = prints.then(|| print_lines(status.clone(), report));
         Self {
             report: RefCell::new(report),
+            status,
             bar,
+            _lines: lines,
         }
     }
 }
 
+/// A line on the terminal that shows the status until it is cleared. It is cut to the terminal's width at each drawing,
+/// because a line that wraps cannot be redrawn.
+fn draw(status: Arc<Status>) -> ProgressBar {
+    let text = move |_: &ProgressState, line: &mut dyn fmt::Write| {
+        let room = columns(io::stderr()).unwrap_or(80).saturating_sub(3);
+        // A line that cannot be written is drawn empty.
+        let _ = line.write_str(&cut(&status.moment(Instant::now()).to_string(), room));
+    };
+    let style = ProgressStyle::with_template("{spinner} {status}");
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+    bar.set_style(style.with_key("status", text));
+    bar.enable_steady_tick(REDRAW);
+    bar
+}
+
+/// Prints the status now and then, while something is downloaded, until the sender is dropped.
+fn print_lines(status: Arc<Status>, report: &Report) -> mpsc::Sender<()> {
+    let labels = report.labels();
+    let (sender, end) = mpsc::channel();
+    thread::spawn(move || {
+        while end.recv_timeout(LINE_EVERY) == Err(RecvTimeoutError::Timeout) {
+            let moment = status.moment(Instant::now());
+            if matches!(moment.step, Some(Step::Resolve | Step::Obtain)) {
+                let line = labels.line(Label::Detail, &moment.to_string());
+                // If stderr is closed, there is nowhere to report it.
+                let _ = io::stderr().write_all(line.as_bytes());
+            }
+        }
+    });
+    sender
+}
+
 impl Drop for ProgressView<'_> {
     fn drop(&mut self) {
+        set_live(None);
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
@@ -42,32 +97,187 @@ impl Drop for ProgressView<'_> {
 
 impl Observer for ProgressView<'_> {
     fn step(&self, step: Step) {
-        let text = match step {
-            Step::Resolve => "asking the remote for the commit",
-            Step::Obtain => "downloading and verifying",
-            Step::Prove => "verifying what is here",
-            Step::Compare => "comparing with the target",
-            Step::Build => "building the system of the commit",
-            Step::Prepare => "preparing the update",
-            Step::Apply => "writing the target",
-        };
-        match &self.bar {
-            Some(bar) => {
-                bar.set_style(ProgressStyle::default_spinner());
-                bar.set_message(text);
-            }
-            None => self.report.borrow_mut().detail(text),
+        self.status.begin(step);
+        if self.bar.is_none() {
+            self.report.borrow_mut().detail(name(step));
         }
     }
 
     fn progress(&self, done: u64, total: u64) {
-        if let Some(bar) = &self.bar {
-            if bar.length() != Some(total) {
-                let template = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}");
-                bar.set_style(template.unwrap_or_else(|_| ProgressStyle::default_bar()));
-                bar.set_length(total);
-            }
-            bar.set_position(done);
+        threads::lock(&self.status.work).files = Some((done, total));
+    }
+
+    fn meter(&self) -> Arc<Meter> {
+        self.status.meter.clone()
+    }
+}
+
+/// A step in words.
+fn name(step: Step) -> &'static str {
+    match step {
+        Step::Resolve => "asking the remote for the commit",
+        Step::Obtain => "downloading and verifying",
+        Step::Prove => "verifying what is here",
+        Step::Compare => "comparing with the target",
+        Step::Build => "building the system of the commit",
+        Step::Prepare => "preparing the update",
+        Step::Apply => "writing the target",
+    }
+}
+
+/// What the run is doing, shared with the thread that draws.
+#[derive(Default)]
+struct Status {
+    meter: Arc<Meter>,
+    work: Mutex<Work>,
+}
+
+#[derive(Default)]
+struct Work {
+    step: Option<Step>,
+    begun: Option<Instant>,
+    /// Files that are done, and all.
+    files: Option<(u64, u64)>,
+    /// What had been received when, over the time that a rate is measured.
+    samples: VecDeque<(Instant, u64)>,
+}
+
+impl Status {
+    fn begin(&self, step: Step) {
+        *threads::lock(&self.work) = Work {
+            step: Some(step),
+            begun: Some(Instant::now()),
+            ..Work::default()
+        };
+    }
+
+    fn moment(&self, now: Instant) -> Moment {
+        let received = self.meter.received();
+        let mut work = threads::lock(&self.work);
+        work.samples.push_back((now, received));
+        let is_old = |(time, _): &(Instant, u64)| now.duration_since(*time) > RATE_OVER;
+        while work.samples.len() > 2 && work.samples.front().is_some_and(is_old) {
+            work.samples.pop_front();
         }
+        let rate = work.samples.front().and_then(|(time, before)| {
+            let millis = now.duration_since(*time).as_millis();
+            let bytes = u128::from(received.saturating_sub(*before));
+            u64::try_from((bytes * 1000).checked_div(millis)?).ok()
+        });
+        Moment {
+            step: work.step,
+            elapsed: work
+                .begun
+                .map_or(Duration::ZERO, |begun| now.duration_since(begun)),
+            received,
+            rate,
+            silence: self.meter.silent_for(),
+            tries: self.meter.tries(),
+            files: work.files,
+        }
+    }
+}
+
+/// The numbers of a moment, in one line.
+#[derive(Debug, Clone, Default)]
+struct Moment {
+    step: Option<Step>,
+    /// Since the step began.
+    elapsed: Duration,
+    /// Bytes so far.
+    received: u64,
+    /// Bytes a second.
+    rate: Option<u64>,
+    silence: Option<Duration>,
+    tries: Option<(u32, u32)>,
+    files: Option<(u64, u64)>,
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let received = Amount::Traffic(self.received);
+        match (self.step, self.silence, self.files) {
+            // First what matters, because a narrow terminal has no room for the rest.
+            (Some(Step::Resolve | Step::Obtain), Some(silence), _) if silence >= SILENCE => {
+                write!(f, "no data for {} s", silence.as_secs())?;
+                if let Some((number, of)) = self.tries {
+                    write!(f, " (try {number} of {of})")?;
+                }
+                write!(f, "  {received} received")
+            }
+            (Some(Step::Obtain), ..) if self.received > 0 => {
+                write!(f, "downloading  {received}")?;
+                if let Some(rate) = self.rate {
+                    write!(f, "  {}/s", Amount::Traffic(rate))?;
+                }
+                write!(f, "  {} s", self.elapsed.as_secs())?;
+                match self.tries {
+                    Some((number, of)) if number > 1 => write!(f, "  (try {number} of {of})"),
+                    _ => Ok(()),
+                }
+            }
+            (Some(step @ (Step::Prepare | Step::Apply)), _, Some((done, total))) => {
+                write!(f, "{}  {done} of {total} files", name(step))
+            }
+            (step, ..) => f.write_str(step.map_or("", name)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_one_short_line() {
+        let moment = Moment {
+            step: Some(Step::Obtain),
+            elapsed: Duration::from_secs(5),
+            received: 1_200_000,
+            rate: Some(240_000),
+            ..Moment::default()
+        };
+        let silent = Moment {
+            silence: Some(Duration::from_secs(12)),
+            tries: Some((2, 4)),
+            ..moment.clone()
+        };
+        let again = Moment {
+            silence: Some(Duration::from_secs(9)),
+            ..silent.clone()
+        };
+        let files = Moment {
+            step: Some(Step::Prepare),
+            files: Some((1379, 10_934)),
+            ..silent.clone()
+        };
+        let others = Moment {
+            step: Some(Step::Compare),
+            ..silent.clone()
+        };
+        for (moment, line) in [
+            (moment, "downloading  1.2 MB  240.0 kB/s  5 s"),
+            (silent, "no data for 12 s (try 2 of 4)  1.2 MB received"),
+            (again, "downloading  1.2 MB  240.0 kB/s  5 s  (try 2 of 4)"),
+            (files, "preparing the update  1379 of 10934 files"),
+            (others, "comparing with the target"),
+        ] {
+            assert_eq!(moment.to_string(), line);
+        }
+    }
+
+    #[test]
+    fn a_rate_is_that_of_the_last_seconds() {
+        let status = Status::default();
+        status.begin(Step::Obtain);
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        assert_eq!(status.moment(at(0)).rate, None);
+        status.meter.count(10_000);
+        assert_eq!(status.moment(at(2)).rate, Some(5_000));
+        // Nothing more comes.
+        assert_eq!(status.moment(at(4)).rate, Some(2_500));
+        let _ = status.moment(at(7));
+        assert_eq!(status.moment(at(9)).rate, Some(0));
     }
 }

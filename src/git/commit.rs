@@ -16,6 +16,8 @@ pub struct Commit {
     pub parents: Vec<CommitId>,
     /// Seconds since 1970 at which it was committed, by the committer's clock.
     pub time: i64,
+    /// The name of its author, made fit to print.
+    pub author: String,
     /// The first line of its message, made fit to print (`text::words`).
     pub subject: String,
 }
@@ -61,6 +63,7 @@ impl Commit {
             .committer()
             .map_err(|_| CommitFault::Malformed)?
             .seconds();
+        let author = parsed.author().map_err(|_| CommitFault::Malformed)?.name;
         let subject = parsed
             .message
             .split(|&byte| byte == b'\n')
@@ -74,6 +77,7 @@ impl Commit {
                 .map(|id| own(id).map(CommitId))
                 .collect::<Result<_, _>>()?,
             time,
+            author: words(author),
             subject: words(subject),
         })
     }
@@ -98,6 +102,7 @@ mod tests {
         );
         assert_eq!(commit.parents.len(), 1);
         assert_eq!(commit.time, 1_700_000_100);
+        assert_eq!(commit.author, "A");
         assert_eq!(commit.subject, "Subject line");
     }
 

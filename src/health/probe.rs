@@ -1,5 +1,6 @@
 //! One try of a check.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -215,6 +216,7 @@ impl ProbeContext<'_> {
             interrupt,
             state: None,
             known: None,
+            meter: Arc::default(),
             force_full: false,
         };
         let repo = match settings.repository() {

@@ -1,23 +1,29 @@
 //! Renders a sync as text, and by [`Document`] as JSON.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::path::Path;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::commit::CommitDocument;
 use super::{Report, Verbosity};
 use crate::apply::{Applied, Fate};
 use crate::git::{CommitId, RelPath, TreeId};
 use crate::plan::{InTheWay, Kept, Operation, SkipReason};
-use crate::scan::Local;
 use crate::signature::Signer;
-use crate::source::{Notice, RefKind, Route, Traffic};
-use crate::sync::{OpenMode, Outcome, StandIn, StateNote, SyncMode};
-use crate::text::{self, Amount, shell_word, twins};
+use crate::source::{Notice, Route, Traffic};
+use crate::sync::{OpenMode, Outcome, Passage, StandIn, StateNote, SyncMode};
+use crate::text::{self, shell_word, twins};
 
-/// Prints how a sync went: what needs attention on stderr, the result on stdout.
-pub fn human(report: &mut Report, outcome: &Outcome) {
+mod summary;
+
+use summary::{Change, Summary};
+
+/// Prints how a sync of this target went: what needs attention on stderr, the result on stdout.
+///
+/// `rebuild_is_left`: nothing rebuilds the new tree by itself.
+pub fn human(report: &mut Report, outcome: &Outcome, target: &Path, rebuild_is_left: bool) {
     for note in &outcome.notes {
         match note {
             StateNote::WorkTree { .. } | StateNote::GitParked { .. } => report.note(&about(note)),
@@ -28,7 +34,7 @@ pub fn human(report: &mut Report, outcome: &Outcome) {
         report.note(&recovered.to_string());
     }
     for fallback in &outcome.fallbacks {
-        report.note(&format!(
+        report.detail(&format!(
             "{} was given up: {}",
             fallback.from, fallback.cause
         ));
@@ -45,12 +51,8 @@ pub fn human(report: &mut Report, outcome: &Outcome) {
         report.note(&format!("{more} of this kind; `--verbose` names them"));
     }
     edits(report, outcome);
-    if outcome.mode == SyncMode::DryRun || report.verbosity() == Verbosity::Verbose {
-        for operation in outcome.plan.operations() {
-            report.text(&format!("  {:<8}{}\n", verb(operation), operation.path));
-        }
-    }
-    report.text(&summary(outcome));
+    let summary = Summary::new(outcome, target, rebuild_is_left, report);
+    report.text(summary.text());
 }
 
 /// What is named, and how many are not; with `--verbose`, everything is.
@@ -88,7 +90,10 @@ fn edits(report: &mut Report, outcome: &Outcome) {
             format!("{more} local edits would be; `--verbose` names them")
         });
     }
-    let (kept, more) = listed(report, outcome.plan.kept().iter());
+    // Where nothing was done, the summary counts them.
+    let is_counted = outcome.does_nothing() && report.verbosity() < Verbosity::Verbose;
+    let named = outcome.plan.kept().iter().filter(|_| !is_counted);
+    let (kept, more) = listed(report, named);
     for kept in kept {
         let path = &kept.path;
         report.note(&format!("`{path}` stays as it is: {}", because(kept)));
@@ -261,127 +266,6 @@ pub fn because(kept: &Kept) -> String {
     }
 }
 
-fn verb(operation: &Operation) -> &'static str {
-    match (&operation.before, &operation.after) {
-        (_, None) => "delete",
-        (Local::Missing, Some(_)) => "create",
-        (_, Some(_)) => "replace",
-    }
-}
-
-fn summary(outcome: &Outcome) -> String {
-    [
-        head(outcome),
-        unproven(outcome),
-        signed(outcome),
-        files(outcome),
-        cost(outcome),
-    ]
-    .concat()
-}
-
-/// Which commit it is at now.
-fn head(outcome: &Outcome) -> String {
-    let Outcome { commit, point, .. } = outcome;
-    let repository = point.repository.as_deref().unwrap_or_default();
-    let id = commit.id.short();
-    // Of a commit that was named, or gone back to, it is not known where the repository is at.
-    let goal = match outcome.kind {
-        RefKind::Commit => format!("commit {id} of {repository}"),
-        RefKind::Branch | RefKind::Tag => {
-            format!("{} of {repository} is at {id}", point.reference)
-        }
-    };
-    // The branch itself may have been elsewhere, where another name was synced before.
-    let from = match outcome.before {
-        Some(before) if before != commit.id => {
-            let verb = match outcome.mode {
-                SyncMode::Apply => "was",
-                SyncMode::DryRun | SyncMode::Check => "is",
-            };
-            format!("; the target {verb} at {}", before.short())
-        }
-        _ => String::new(),
-    };
-    format!("{goal}{from}: {}\n", commit.subject)
-}
-
-/// That only the forge's word joins the commit and what was brought.
-fn unproven(outcome: &Outcome) -> String {
-    if outcome.proven {
-        return String::new();
-    }
-    "not proven: whether these are the files of this commit, only the forge says\n".to_owned()
-}
-
-/// The signer, where a signature was required.
-fn signed(outcome: &Outcome) -> String {
-    let signer = outcome.signer.as_ref();
-    signer
-        .map(|Signer { name, key }| format!("signed by {name} ({key})\n"))
-        .unwrap_or_default()
-}
-
-/// How many files it is about.
-fn files(outcome: &Outcome) -> String {
-    let checked = outcome.plan.counts().checked;
-    let withheld = outcome.plan.kept().iter().filter(|kept| kept.withheld);
-    let withheld = match withheld.count() {
-        0 => String::new(),
-        1 => "; 1 file does not have the commit's version".to_owned(),
-        count => format!("; {count} files do not have the commit's version"),
-    };
-    let operations = outcome.plan.operations();
-    let changed = operations.len();
-    let moves = outcome.before != Some(outcome.commit.id);
-    if changed == 0 {
-        let what = if moves {
-            "no file differs"
-        } else {
-            "nothing to do"
-        };
-        return format!("{what}, {checked} files checked{withheld}\n");
-    }
-    let goes = |operation: &&Operation| operation.after.is_none();
-    let deleted = operations.iter().filter(goes).count();
-    let files = if changed == 1 { "file" } else { "files" };
-    let done = match outcome.mode {
-        SyncMode::Apply => "changed",
-        SyncMode::DryRun | SyncMode::Check => "would change",
-    };
-    let written = changed - deleted;
-    format!(
-        "{changed} {files} {done} ({written} written, {deleted} deleted), {checked} checked{withheld}\n"
-    )
-}
-
-/// What it took, and what the whole tree would have taken.
-fn cost(outcome: &Outcome) -> String {
-    let Outcome { traffic, plan, .. } = outcome;
-    let whole = match outcome.tree_size {
-        Some(size) if !plan.operations().is_empty() => {
-            format!("; the whole tree is {}", Amount::Traffic(size))
-        }
-        _ => String::new(),
-    };
-    let time = seconds(outcome.duration);
-    let requests = match traffic.requests {
-        0 => return format!("without the network, in {time}{whole}\n"),
-        1 => "1 request".to_owned(),
-        count => format!("{count} requests"),
-    };
-    let by = match outcome.route {
-        Route::Store => String::new(),
-        route => format!(" by {route}"),
-    };
-    let received = Amount::Traffic(traffic.received);
-    format!("{requests}{by}, {received} received in {time}{whole}\n")
-}
-
-fn seconds(duration: Duration) -> String {
-    format!("{:.2} s", duration.as_secs_f64())
-}
-
 impl std::fmt::Display for Notice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -438,6 +322,8 @@ pub struct Document<'a> {
     tree: TreeId,
     subject: &'a str,
     committed_at: Option<Timestamp>,
+    /// Those that came in; `None` if they are not all known.
+    commits: Option<Vec<CommitDocument<'a>>>,
     proven: bool,
     signer: Option<&'a Signer>,
     changed: bool,
@@ -475,6 +361,17 @@ struct GivenUp<'a> {
     cause: &'a str,
 }
 
+/// The commits that came in, newest first; `None` if they are not all known.
+fn commits(outcome: &Outcome) -> Option<Vec<CommitDocument<'_>>> {
+    match &outcome.passage {
+        Some(Passage::Forward(between)) => between
+            .is_whole
+            .then(|| between.commits.iter().map(CommitDocument::from).collect()),
+        Some(Passage::Back(_)) => Some(Vec::new()),
+        None => outcome.before.map(|_| Vec::new()),
+    }
+}
+
 impl<'a> Document<'a> {
     /// Of a sync or a rollback, printed by this report.
     #[must_use]
@@ -482,7 +379,7 @@ impl<'a> Document<'a> {
         let operations = outcome.plan.operations().iter();
         let change = |operation: &'a Operation| ChangeDocument {
             path: &operation.path,
-            action: verb(operation),
+            action: Change::of(operation).action(),
             edited: operation.edited,
         };
         let counts = outcome.plan.counts();
@@ -496,6 +393,7 @@ impl<'a> Document<'a> {
             tree: outcome.point.tree,
             subject: &outcome.commit.subject,
             committed_at: Timestamp::from_second(outcome.commit.time).ok(),
+            commits: commits(outcome),
             proven: outcome.proven,
             signer: outcome.signer.as_ref(),
             changed: outcome.has_changes(),

@@ -15,7 +15,7 @@
 use std::collections::HashMap;
 use std::io::{self, BufRead, ErrorKind};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::git::{Commit, CommitId, Oid};
@@ -26,7 +26,7 @@ use crate::threads;
 use crate::token::Token;
 
 use super::http::{Client, Url};
-use super::{Error, Interrupt, Moved, Need, Obtained, ResolvedRef, Route, Source, Traffic};
+use super::{Error, Interrupt, Meter, Moved, Need, Obtained, ResolvedRef, Route, Source, Traffic};
 
 mod answer;
 mod connection;
@@ -66,6 +66,8 @@ pub struct Options {
     pub interrupt: Interrupt,
     /// Whether only [`Route::Full`] is taken, even where the store has the commit.
     pub force_full: bool,
+    /// Counts what is received.
+    pub meter: Arc<Meter>,
 }
 
 impl Options {
@@ -80,6 +82,7 @@ impl Options {
                 .unwrap_or_else(|| Instant::now() + FOREVER),
             interrupt,
             force_full: false,
+            meter: Arc::default(),
         }
     }
 
@@ -91,7 +94,12 @@ impl Options {
     }
 
     fn timeouts(&self) -> Timeouts {
-        Timeouts::new(self.interrupt.clone(), self.deadline, self.limits.time)
+        Timeouts::new(
+            self.interrupt.clone(),
+            self.deadline,
+            self.limits.time,
+            self.meter.clone(),
+        )
     }
 }
 
@@ -102,6 +110,8 @@ pub struct GitSource {
     options: Options,
     /// Results of [`Source::descends`], which may be called more than once in a run.
     descends: Mutex<HashMap<(CommitId, CommitId), bool>>,
+    /// The commits that were read for that.
+    between: Mutex<Vec<Commit>>,
 }
 
 /// What a fetch came to.
@@ -127,6 +137,7 @@ impl GitSource {
             connection: Mutex::new(connection),
             options,
             descends: Mutex::default(),
+            between: Mutex::default(),
         }
     }
 
@@ -325,6 +336,10 @@ impl Source for GitSource {
         let descends = self.is_descendant(new, old, store)?;
         self.answers().insert(pair, descends);
         Ok(descends)
+    }
+
+    fn commits_read(&self) -> Vec<Commit> {
+        threads::lock(&self.between).clone()
     }
 
     fn traffic(&self) -> Traffic {

@@ -59,6 +59,8 @@ pub struct GitHub {
     base: Mutex<Url>,
     /// What a comparison has hinted at.
     compared: Mutex<Option<descent::Compared>>,
+    /// The commits that were proven to answer whether one descends from another.
+    between: Mutex<Vec<Commit>>,
     /// Whether a commit that cannot be proven is taken on the forge's word.
     trust: bool,
 }
@@ -87,6 +89,7 @@ impl GitHub {
             base: Mutex::new(asked.clone()),
             asked,
             compared: Mutex::default(),
+            between: Mutex::default(),
             trust: false,
         })
     }
@@ -334,6 +337,10 @@ impl Source for GitHub {
 
     fn descends(&self, new: &Commit, old: CommitId, store: &Store) -> Result<bool, Error> {
         self.is_descendant(new, old, store)
+    }
+
+    fn commits_read(&self) -> Vec<Commit> {
+        threads::lock(&self.between).clone()
     }
 
     fn traffic(&self) -> Traffic {

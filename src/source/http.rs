@@ -162,7 +162,9 @@ impl Client {
     /// Statuses that answer the request are returned as they are: 2xx, 304, 4xx, and for a `POST` 3xx.
     /// [`Response::refusal`] turns one that is of no use into its error.
     pub fn send(&self, request: &Request) -> Result<Response, Error> {
-        self.send_within(request, &mut retry::Tries::new(&self.0.options))
+        let mut tries = retry::Tries::new(&self.0.options);
+        tries.show(&self.0.options.meter);
+        self.send_within(request, &mut tries)
     }
 
     /// As [`send`](Self::send), without retries.
@@ -188,6 +190,7 @@ impl Client {
         mut read: impl FnMut(Response) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut tries = retry::Tries::new(&self.0.options);
+        tries.show(&self.0.options.meter);
         loop {
             match read(self.send_within(request, &mut tries)?) {
                 Err(error @ Error::Unreachable { .. }) => self.again(error, None, &mut tries)?,
@@ -303,6 +306,7 @@ impl Client {
             return Err(error);
         }
         tracing::debug!(%error, "trying again");
+        tries.show(&self.0.options.meter);
         self.0.pause(pause, "the network")
     }
 
@@ -370,6 +374,7 @@ fn is_followed(status: StatusCode) -> bool {
 impl Inner {
     /// Runs a future to its end, unless it stalls, the time is over or a signal came.
     fn drive<F: Future>(&self, future: F, remote: &str) -> Result<F::Output, Error> {
+        let _waiting = self.options.meter.wait();
         let stalled = Instant::now() + self.options.stall;
         let tick = TICK.min(self.options.stall);
         self.engine.handle.block_on(async {

@@ -141,6 +141,11 @@ impl Source for Ladder {
         }
     }
 
+    fn commits_read(&self) -> Vec<Commit> {
+        let git = self.git.commits_read();
+        git.into_iter().chain(self.api.commits_read()).collect()
+    }
+
     fn traffic(&self) -> Traffic {
         // One client serves both.
         self.api.traffic()

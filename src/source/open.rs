@@ -1,12 +1,13 @@
 //! Opens the source of a repository.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::git::{GitSource, Identity, Options};
 use super::github::GitHub;
 use super::http::{self, Client, Url};
 use super::ladder::Ladder;
-use super::{Error, Interrupt, Source};
+use super::{Error, Interrupt, Meter, Source};
 use crate::git::CommitId;
 use crate::settings::{Env, Repo, Settings, Transport};
 use crate::state::StateDir;
@@ -25,6 +26,8 @@ pub struct Opening<'a> {
     pub state: Option<&'a StateDir>,
     /// A commit that the name may still point to; a host need not count a conditional request that names it.
     pub known: Option<CommitId>,
+    /// Counts what is received.
+    pub meter: Arc<Meter>,
     /// Whether one self-contained download is required.
     pub force_full: bool,
 }
@@ -37,6 +40,7 @@ pub fn open(
 ) -> Result<Box<dyn Source>, Error> {
     let options = Options {
         force_full: opening.force_full,
+        meter: opening.meter.clone(),
         ..Options::new(settings.limits, opening.interrupt.clone())
     };
     match repo {
@@ -110,6 +114,7 @@ impl Web {
         let token = search.map(|search| search.run()).transpose()?.flatten();
         let mut options =
             http::Options::new(settings.ca_file.as_deref(), settings.limits, opening.env);
+        options.meter = opening.meter.clone();
         if matches!(repo, Repo::GitHub { .. }) && settings.transport == Transport::Auto {
             options.max_wait = options.max_wait.min(ASIDE);
         }

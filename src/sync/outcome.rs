@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{OpenMode, Session, StateNote, SyncContext, SyncMode};
+use super::{OpenMode, Passage, Session, StateNote, SyncContext, SyncMode};
 use crate::apply::{Applied, Recovered};
 use crate::git::{Commit, CommitId, RelPath};
 use crate::lookup::AscendingLookup;
@@ -26,6 +26,8 @@ pub struct Outcome {
     pub before: Option<CommitId>,
     /// The commit.
     pub commit: Commit,
+    /// The commits between the two; `None` if it is the same one, or if there was none before.
+    pub passage: Option<Passage>,
     /// Whether its tree is proven to be that of its id.
     pub proven: bool,
     /// The signer, if a signature is required.
@@ -65,6 +67,12 @@ impl Outcome {
     #[must_use]
     pub fn has_changes(&self) -> bool {
         !self.plan.operations().is_empty()
+    }
+
+    /// Whether the target was at the commit already, and stays as it is.
+    #[must_use]
+    pub fn does_nothing(&self) -> bool {
+        self.before == Some(self.commit.id) && !self.has_changes()
     }
 }
 

@@ -12,7 +12,8 @@ use super::inventory::{Inventory, UpdateContent, never_ours, policy, survey};
 use super::restore::Edits;
 use super::stand_ins::ObservedContent;
 use super::{
-    OpenMode, Options, Outcome, Session, StateNote, Step, SyncContext, SyncMode, modes, outcome,
+    OpenMode, Options, Outcome, Passage, Session, StateNote, Step, SyncContext, SyncMode, modes,
+    outcome,
 };
 use crate::SyncError;
 use crate::apply::{self, Applied, Content};
@@ -58,6 +59,7 @@ pub fn run(context: &SyncContext<'_>, options: &Options) -> Result<Outcome, crat
         state: Some(session.state()),
         // From the store, because the index is not read yet; usually both have the same commit.
         known: session.store().commits().last().copied(),
+        meter: context.observer.meter(),
         force_full: options.force_full,
     };
     thread::scope(|network| {
@@ -400,6 +402,12 @@ impl SyncPipeline<'_> {
             kind: self.goal.resolved.kind,
             before: self.last().or(self.base.map(|base| base.commit)),
             commit: staged.commit().clone(),
+            passage: Passage::find(
+                self.last(),
+                staged.commit(),
+                self.remote.map(Source::commits_read).unwrap_or_default(),
+                self.session.store(),
+            ),
             proven: staged.is_proven(),
             signer: staged.signer().cloned(),
             applied,

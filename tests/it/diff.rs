@@ -157,7 +157,7 @@ fn a_path_that_is_not_managed_is_named_and_one_outside_is_refused() {
     for path in ["unmanaged", "no/such"] {
         let diff = world.run(&["diff", path]).ok();
         assert_eq!(diff.stdout, "");
-        let expected = format!("`{path}` is not managed: no sync has written it\n");
+        let expected = format!("note: `{path}` is not managed: no sync has written it\n");
         assert_eq!(diff.stderr, expected);
     }
     let nothing = world.run(&["diff", "flake.nix"]).ok();

@@ -76,6 +76,8 @@ fn printed(error: &Error) -> String {
         out_is_terminal: false,
         err_is_terminal: false,
         err_width: None,
+        out_width: None,
+        err_is_journal: false,
     };
     let (format, color) = (OutputFormat::Human, Color::Auto);
     let mut report = Report::new(stdio, format, Verbosity::Normal, color, &Env::empty());

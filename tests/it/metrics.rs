@@ -297,15 +297,19 @@ fn metrics_that_cannot_be_written_are_a_warning() {
     let world = world();
     fs::write(world.root().join("collector"), "a file").unwrap();
     let output = world.sync(&[]).ok();
-    insta::assert_snapshot!(output.masked(), @r#"
+    insta::assert_snapshot!(output.masked(), @r"
     exit: 0
     --- stdout
-    main of [repo] is at 4afbad437c: start
-    3 files changed (3 written, 0 deleted), 3 checked
-    3 requests by select (git), [bytes] received in [time]; the whole tree is 54 B
+    [target]  4afbad437c  main of [repo]
+      4afbad437c  start  2025-10-09
+      + flake.nix
+      + modules/base.nix
+      + scripts/run.sh
+      +3 new
+      not rebuilt yet: `hyper-sync rebuild`
     --- stderr
     warning: the metrics are not up to date: cannot open `[root]/collector`: Not a directory (os error 20)
-    "#);
+    ");
     // Nor do they hide the error of the run.
     let _ = world.sync(&["--ref", "gone"]).code(2);
 }

@@ -44,7 +44,7 @@ fn a_run_without_changes_sets_them_back_and_reports_it() {
         let expected = format!("the mode of `flake.nix` was {before:04o} and is {after:04o} again");
         assert!(output.stderr.contains(&expected), "{}", output.masked());
         assert!(
-            output.stdout.contains("nothing to do"),
+            output.stdout.contains(" is up to date ("),
             "{}",
             output.masked()
         );

@@ -98,7 +98,7 @@ fn a_reverted_edit_is_no_longer_kept() {
 fn an_edit_against_which_the_commit_was_withheld_is_named_until_it_is_gone() {
     let world = World::small().with("local_edits = 'keep'").synced();
     world.edit("modules/base.nix", "{ mine = true; }\n");
-    let untouched = world.sync(&[]).ok();
+    let untouched = world.sync(&["--verbose"]).ok();
     assert!(
         untouched.stderr.contains("it is not as in the commit, and"),
         "{}",
@@ -112,17 +112,25 @@ fn an_edit_against_which_the_commit_was_withheld_is_named_until_it_is_gone() {
     world.mask_id(&commit, "commit");
     let first = world.sync(&[]).ok();
     assert!(
-        first
-            .out()
-            .contains("checked; 1 file does not have the commit's version\n"),
+        first.out().contains(
+            "\n  1 file does not have the commit's version: `hyper-sync diff modules/base.nix`\n"
+        ),
         "{}",
         first.masked()
     );
     // A later sync says so too, although its base is that commit.
-    for output in [first, world.sync(&[]).ok()] {
-        let note = "`modules/base.nix` stays as it is: the commit's version is NOT here, because `local_edits` is \"keep\"; `hyper-sync diff modules/base.nix` shows the difference\n";
-        assert_eq!(output.stderr, note);
+    for output in [first, world.sync(&["--verbose"]).ok()] {
+        let note = "note: `modules/base.nix` stays as it is: the commit's version is NOT here, because `local_edits` is \"keep\"; `hyper-sync diff modules/base.nix` shows the difference\n";
+        assert!(output.stderr.contains(note), "{}", output.masked());
     }
+    let brief = world.sync(&[]).ok();
+    assert!(
+        brief.out().ends_with(
+            "; 1 file stays as it is, without the commit's version: `hyper-sync diff`\n"
+        ),
+        "{}",
+        brief.masked()
+    );
     let status = world.json(&["status"]);
     let kept = json!([{ "path": "modules/base.nix", "reason": "policy", "withheld": true }]);
     assert_eq!(status["kept"], kept);

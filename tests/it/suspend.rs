@@ -136,13 +136,13 @@ fn the_status_shows_it_beside_a_hold_and_resume_does_not_end_the_hold() {
     assert_eq!(suspended["reason"], "a migration");
     assert_eq!(suspended["damaged"], false);
 
-    insta::assert_snapshot!(world.run(&["resume"]).masked(), @r#"
+    insta::assert_snapshot!(world.run(&["resume"]).masked(), @r"
     exit: 0
     --- stdout
     updates go on; they were suspended since [date], until [date]: a migration
     --- stderr
-    [next] is still held after a rollback; the next commit ends that, or `hyper-sync sync --resume`
-    "#);
+    note: [next] is still held after a rollback; the next commit ends that, or `hyper-sync sync --resume`
+    ");
     let document = world.run(&["resume", "--json"]).ok().json();
     assert_eq!(document["schema"], 1);
     assert!(document["ended"].is_null());
@@ -249,13 +249,13 @@ fn it_does_not_wait_for_a_run_that_is_active() {
     world.set(&format!("metrics_file = '{}'", metrics.display()));
     let state = state(&world);
     let lock = RunLock::acquire(&state, Duration::ZERO, &Interrupt::default()).unwrap();
-    insta::assert_snapshot!(world.run(&["suspend"]).masked(), @r#"
+    insta::assert_snapshot!(world.run(&["suspend"]).masked(), @r"
     exit: 0
     --- stdout
     suspended since [date]; `hyper-sync resume` ends that
     --- stderr
-    a run is active and goes on; the next one of the timer does nothing
-    "#);
+    note: a run is active and goes on; the next one of the timer does nothing
+    ");
     let document = world.run(&["suspend", "--json"]).ok().json();
     assert_eq!(document["active"], true);
     assert_eq!(

@@ -206,7 +206,7 @@ fn another_repository_is_refused_until_it_is_allowed_and_is_followed_from_then_o
     // A rollback goes back to the files of the first one, and the second one is still followed.
     let back = world.run(&["rollback"]).ok();
     assert!(
-        back.out().contains(" of [repo]; the target was at "),
+        back.out().contains("  a commit of [repo], 1 commit\n"),
         "{}",
         back.masked()
     );

@@ -1,10 +1,12 @@
 //! Whether one commit descends from another, proven from the commits themselves.
 
+use crate::git::history::between as between_commits;
 use crate::git::id::ObjectKind;
 use crate::git::{Commit, CommitId};
 use crate::objects::{IngestError, Store, Transient};
 use crate::source::Error;
 use crate::source::ancestry::{Ancestry, search_ancestors};
+use crate::threads;
 
 use super::request::Fetch;
 use super::{FetchReply, GitSource};
@@ -36,7 +38,12 @@ impl GitSource {
                     raw.and_then(|raw| Commit::verify(id, &raw).ok())
                 };
                 let seen = search_ancestors(new, old, |id| read(id).or_else(|| known(id)));
-                Ok(seen == Ancestry::Ancestor)
+                let descends = seen == Ancestry::Ancestor;
+                if descends {
+                    let between = between_commits(new, old, read);
+                    threads::lock(&self.between).extend(between.commits);
+                }
+                Ok(descends)
             }
         }
     }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::process::{Child, Environment, Pipes};
-use crate::source::{Error, Interrupt, Traffic};
+use crate::source::{Error, Interrupt, Meter, Traffic};
 use crate::text::decode;
 
 use super::answer::{self, Greeting, ResponseError};
@@ -74,11 +74,19 @@ pub(super) struct Timeouts {
     /// What the deadline was made from, for messages.
     time: Duration,
     stall: Duration,
+    /// Counts what is received.
+    meter: Arc<Meter>,
 }
 
 impl Timeouts {
-    pub(super) fn new(interrupt: Interrupt, deadline: Instant, time: Duration) -> Self {
+    pub(super) fn new(
+        interrupt: Interrupt,
+        deadline: Instant,
+        time: Duration,
+        meter: Arc<Meter>,
+    ) -> Self {
         Self {
+            meter,
             interrupt,
             deadline,
             time,
@@ -263,6 +271,7 @@ impl ProcessConnection {
             deadline,
             time,
             stall,
+            meter: _,
         } = &self.timeouts;
         if interrupt.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
@@ -286,7 +295,10 @@ impl ProcessConnection {
 
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         loop {
+            let meter = self.timeouts.meter.clone();
+            let waiting = meter.wait();
             self.wait(Direction::Read)?;
+            drop(waiting);
             let Some(running) = &mut self.running else {
                 return Ok(0);
             };
@@ -294,6 +306,7 @@ impl ProcessConnection {
                 Ok(0) if !buffer.is_empty() => return Err(self.exit_error()),
                 Ok(read) => {
                     self.traffic.received += read as u64;
+                    self.timeouts.meter.count(read as u64);
                     return Ok(read);
                 }
                 Err(error) if is_passing(&error) => {}

@@ -124,6 +124,12 @@ impl CommitAnswer {
             tree: self.tree.sha,
             parents: self.parents.iter().map(|parent| parent.sha).collect(),
             time: self.committer.as_ref()?.seconds()?,
+            author: words(
+                self.author
+                    .as_ref()
+                    .and_then(|author| author.name.as_deref())
+                    .unwrap_or_default(),
+            ),
             subject: words(self.message.split('\n').next().unwrap_or_default()),
         })
     }

@@ -81,7 +81,10 @@ impl GitHub {
                 commit.clone()
             });
             match seen {
-                Ancestry::Ancestor => return Ok(true),
+                Ancestry::Ancestor => {
+                    threads::lock(&self.between).extend(proven.into_values().flatten());
+                    return Ok(true);
+                }
                 Ancestry::NoAncestor => return Ok(false),
                 // More would not help.
                 Ancestry::Unknown if is_listed || is_last => break,

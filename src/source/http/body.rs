@@ -240,6 +240,7 @@ impl Wire {
         let Some(chunk) = chunk else { return Ok(false) };
         let length = chunk.len() as u64;
         self.client.received.fetch_add(length, Ordering::Relaxed);
+        self.client.options.meter.count(length);
         let stall = self.client.options.stall;
         // A server that drips keeps the connection alive and the update away.
         if !self.pace.keeps(asked.elapsed(), &chunk, stall) {

@@ -4,9 +4,12 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use super::Options;
+use crate::source::Meter;
 
 /// The retries that one request has left.
 pub(super) struct Tries {
+    /// The retries that there were, and that are left.
+    all: u32,
     left: u32,
     pause: Duration,
 }
@@ -14,6 +17,7 @@ pub(super) struct Tries {
 impl Tries {
     pub(super) fn new(options: &Options) -> Self {
         Self {
+            all: options.retries,
             left: options.retries,
             pause: options.backoff,
         }
@@ -22,9 +26,15 @@ impl Tries {
     /// The first response counts.
     pub(super) fn none() -> Self {
         Self {
+            all: 0,
             left: 0,
             pause: Duration::ZERO,
         }
+    }
+
+    /// Shows which try comes now.
+    pub(super) fn show(&self, meter: &Meter) {
+        meter.set_try(self.all - self.left + 1, self.all + 1);
     }
 
     /// The pause before the next try, if there is one.

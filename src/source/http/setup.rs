@@ -1,6 +1,7 @@
 //! What an HTTP client is made of: options, certificates, runtime.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use miette::Diagnostic;
@@ -12,6 +13,7 @@ use super::Error;
 use super::proxy::Proxies;
 use crate::exit::Exit;
 use crate::settings::{Env, Limits};
+use crate::source::Meter;
 use crate::text::{self, with_causes};
 use crate::vetted::{self, FileRequirements};
 
@@ -41,6 +43,8 @@ pub struct Options {
     pub max_wait: Duration,
     /// The first pause after a rate limit that gives no time; each later one is twice as long.
     pub pause: Duration,
+    /// Counts what is received.
+    pub meter: Arc<Meter>,
 }
 
 impl Default for Options {
@@ -55,6 +59,7 @@ impl Default for Options {
             max_wait: Duration::from_secs(90),
             // What GitHub asks for: "wait for at least one minute".
             pause: Duration::from_secs(60),
+            meter: Arc::default(),
         }
     }
 }

@@ -121,15 +121,10 @@ fn an_unproven_commit_is_never_reported_as_equal() {
     insta::assert_snapshot!(again.masked(), @r"
     exit: 0
     --- stdout
-    main of acme/machines is at [commit]: hidden
-    not proven: whether these are the files of this commit, only the forge says
-    nothing to do, 50 files checked
-    7 requests by select (api), [bytes] received in [time]
+    [target] is up to date ([commit], main)
+      not proven: whether these are the files of this commit, only the forge says
     --- stderr
-    select (git) was given up: [forge] answered with status 501
-    select (api) was given up: commit [commit] cannot be proven: the API of acme/machines leaves parts of it out, or returns them wrong
-    full was given up: [forge] answered with status 501
-    the commit is not proven: its bytes could not be had, and `trust.forge` trusts the forge for its content
+    note: the commit is not proven: its bytes could not be had, and `trust.forge` trusts the forge for its content
     ");
     let status = || machine.world.run(&["status", "--json"]).ok().json()["proven"].clone();
     assert_eq!(status(), json!(false));

@@ -72,6 +72,8 @@ impl User {
             out_is_terminal: false,
             err_is_terminal: false,
             err_width: None,
+            out_width: None,
+            err_is_journal: false,
         };
         let words = ["hyper-sync"].iter().chain(args).map(Into::into);
         let exit = cli::main(words, &env, stdio, &Interrupt::default());

@@ -1,0 +1,164 @@
+//! The commits between two, as far as commits are known here.
+
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, HashSet};
+
+use super::{Commit, CommitId};
+
+/// The most commits that are walked: more than that are not counted.
+const WALK_MAX: usize = 5_000;
+
+/// The commits that one commit has and another one has not, newest first; it begins with the one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Between {
+    /// Those that are known.
+    pub commits: Vec<Commit>,
+    /// Whether these are all of them.
+    pub is_whole: bool,
+}
+
+/// The commits of `new` that `old` does not have. `known` reads a commit, where it is here.
+///
+/// They are whole if each of their parents is one of them, or `old`, or among the known ancestors of `old`.
+pub fn between(
+    new: &Commit,
+    old: CommitId,
+    mut known: impl FnMut(CommitId) -> Option<Commit>,
+) -> Between {
+    let mut left = HashSet::from([old]);
+    let line = walk(new, &left, WALK_MAX, &mut known);
+    // Without a merge, nothing was passed that the old commit has.
+    if line.is_whole && line.commits.iter().all(|commit| commit.parents.len() == 1) {
+        return line;
+    }
+    if let Some(old) = known(old) {
+        let ancestors = walk(&old, &HashSet::new(), WALK_MAX, &mut known);
+        left.extend(ancestors.commits.iter().map(|commit| commit.id));
+    }
+    walk(new, &left, WALK_MAX, &mut known)
+}
+
+/// A commit and its known ancestors, newest first, at most `max` of them.
+pub fn ancestors(
+    start: &Commit,
+    max: usize,
+    mut known: impl FnMut(CommitId) -> Option<Commit>,
+) -> Between {
+    walk(start, &HashSet::new(), max, &mut known)
+}
+
+/// The commit and its ancestors but for those in `without`, and what only they have.
+fn walk(
+    start: &Commit,
+    without: &HashSet<CommitId>,
+    max: usize,
+    known: &mut impl FnMut(CommitId) -> Option<Commit>,
+) -> Between {
+    let mut found = Between {
+        commits: Vec::new(),
+        is_whole: true,
+    };
+    let mut seen = HashSet::from([start.id]);
+    let mut pending = BinaryHeap::from([ByTime(start.clone())]);
+    if without.contains(&start.id) {
+        return found;
+    }
+    while let Some(ByTime(commit)) = pending.pop() {
+        if found.commits.len() == max {
+            found.is_whole = false;
+            break;
+        }
+        for parent in &commit.parents {
+            if without.contains(parent) || !seen.insert(*parent) {
+                continue;
+            }
+            match known(*parent) {
+                Some(parent) => pending.push(ByTime(parent)),
+                None => found.is_whole = false,
+            }
+        }
+        found.commits.push(commit);
+    }
+    found
+}
+
+/// The order of `git log`: a commit after those that descend from it, and of these the newest first.
+struct ByTime(Commit);
+
+impl Ord for ByTime {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let key = |commit: &Commit| (commit.time, commit.id);
+        key(&self.0).cmp(&key(&other.0))
+    }
+}
+
+impl PartialOrd for ByTime {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for ByTime {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for ByTime {}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::git::{Oid, TreeId};
+
+    fn id(name: u8) -> CommitId {
+        CommitId(format!("{name:02x}").repeat(20).parse::<Oid>().unwrap())
+    }
+
+    fn commit(name: u8, parents: &[u8]) -> Commit {
+        Commit {
+            id: id(name),
+            tree: TreeId(id(0).0),
+            parents: parents.iter().map(|name| id(*name)).collect(),
+            time: name.into(),
+            author: "A".to_owned(),
+            subject: format!("commit {name}"),
+        }
+    }
+
+    /// The names of the commits between, and whether they are whole.
+    fn names(commits: &[Commit], new: u8, old: u8) -> (Vec<i64>, bool) {
+        let known: HashMap<CommitId, Commit> = commits
+            .iter()
+            .map(|commit| (commit.id, commit.clone()))
+            .collect();
+        let found = between(&known[&id(new)], id(old), |id| known.get(&id).cloned());
+        let names = found.commits.iter().map(|commit| commit.time).collect();
+        (names, found.is_whole)
+    }
+
+    #[test]
+    fn a_line_is_whole_down_to_the_old_commit_also_where_that_is_not_here() {
+        let line = [commit(4, &[3]), commit(3, &[2])];
+        assert_eq!(names(&line, 4, 2), (vec![4, 3], true));
+        assert_eq!(names(&line, 4, 1), (vec![4, 3], false));
+        assert_eq!(names(&line, 4, 4), (vec![], true));
+    }
+
+    #[test]
+    fn a_merge_has_both_sides_and_nothing_of_the_old_commit() {
+        let merge = [
+            commit(6, &[5, 4]),
+            commit(5, &[2]),
+            commit(4, &[3]),
+            commit(3, &[1]),
+            commit(2, &[1]),
+            commit(1, &[]),
+        ];
+        assert_eq!(names(&merge, 6, 2), (vec![6, 5, 4, 3], true));
+        // The side branch begins at a commit before the old one, which is not here.
+        assert_eq!(names(&merge[..4], 6, 2), (vec![6, 5, 4, 3], false));
+    }
+}
