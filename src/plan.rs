@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | same | same | nothing |
 //! | same | changed, deleted | replace, delete |
-//! | edited | same, changed, deleted | by [`LocalEdits`]: replace (the edit is kept aside), keep, or refuse |
+//! | edited | same, changed, deleted | by [`LocalEdits`]: replace (the edit is kept aside), keep, merge, or refuse |
 //! | missing | any | written again |
 //! | equal to remote | any | adopted |
 //! | not ours, in the way | wanted | equal: adopted; else as edited |
@@ -15,6 +15,7 @@
 //! In protected paths a local edit always wins. Under no policy is an unmanaged file in a directory removed to put a file
 //! in the directory's place, or a path written through a symlink.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -25,9 +26,11 @@ use crate::settings::LocalEdits;
 pub use crate::state::{Kept, SkipReason};
 
 mod error;
+mod merge;
 mod planner;
 
 pub use error::{Conflict, Error};
+pub use merge::{Unmerged, merge};
 
 use planner::Planner;
 
@@ -68,6 +71,7 @@ pub struct Plan {
     index: Arc<BTreeMap<RelPath, File>>,
     counts: Counts,
     in_the_way: Vec<InTheWay>,
+    merged: BTreeSet<RelPath>,
 }
 
 /// A local edit that cannot be put back, because its path is taken.
@@ -90,6 +94,28 @@ pub struct Operation {
     pub after: Option<File>,
     /// Whether it replaces a local edit, which no commit has.
     pub edited: bool,
+}
+
+/// A file that was edited here and that the commit changes, to be merged.
+#[derive(Debug, Clone, Copy)]
+pub struct EditedFile<'a> {
+    /// The path.
+    pub path: &'a RelPath,
+    /// What the last sync wrote.
+    pub base: &'a File,
+    /// What is there now.
+    pub local: &'a Local,
+    /// What the commit has.
+    pub remote: &'a File,
+}
+
+/// What a plan may need besides the three trees.
+pub struct Details<'a> {
+    /// Files of the last commit that it did not write, because other files were at their paths: where the commit has not
+    /// changed such a file since, it does not touch the path.
+    pub left: &'a BTreeMap<RelPath, File>,
+    /// Merges an edit under [`LocalEdits::Merge`]: the file that results, or why there is none.
+    pub merge: &'a dyn Fn(EditedFile<'_>) -> Result<File, Cow<'static, str>>,
 }
 
 /// How many paths were treated how.
@@ -116,6 +142,12 @@ impl Plan {
         &self.kept
     }
 
+    /// Whether the operation at the path merges a local edit with the commit's change.
+    #[must_use]
+    pub fn merges(&self, path: &RelPath) -> bool {
+        self.merged.contains(path)
+    }
+
     /// The managed files after the operations: the base of the next plan.
     #[must_use]
     pub fn index(&self) -> &BTreeMap<RelPath, File> {
@@ -133,10 +165,7 @@ impl Plan {
     /// Marks kept paths as withheld that an earlier sync has withheld: the base is the commit of then, so the plan itself
     /// sees no change.
     pub fn withhold(&mut self, earlier: &[Kept]) {
-        let withheld: BTreeSet<&RelPath> = { earlier.iter() }
-            .filter(|kept| kept.withheld)
-            .map(|kept| &kept.path)
-            .collect();
+        let withheld: BTreeSet<&RelPath> = Kept::withheld(earlier).collect();
         for kept in &mut self.kept {
             kept.withheld |= withheld.contains(&kept.path);
         }
@@ -153,7 +182,7 @@ impl Plan {
 
     /// Puts local edits back. They stay local edits, because the base stays the commit's.
     ///
-    /// A path with a newer edit (one that the plan keeps) is not changed, nor is one that something else takes once the
+    /// A path with a newer edit (one that the plan keeps or merges) is not changed, nor is one that something else takes once the
     /// plan is carried out: see [`in_the_way`](Self::in_the_way).
     pub fn put_back(
         &mut self,
@@ -162,7 +191,7 @@ impl Plan {
         local: &BTreeMap<RelPath, Local>,
     ) {
         for (path, file) in files {
-            if self.kept.iter().any(|kept| kept.path == *path) {
+            if self.merges(path) || self.kept.iter().any(|kept| kept.path == *path) {
                 continue;
             }
             if let Some(by) = self.taken(path, local) {
@@ -268,20 +297,23 @@ pub fn plan(
     remote: &Arc<BTreeMap<RelPath, File>>,
     policy: &Policy,
 ) -> Result<Plan, Error> {
-    plan_with(base, local, remote, &BTreeMap::new(), policy)
+    let details = Details {
+        left: &BTreeMap::new(),
+        merge: &|_| Err("there is nothing to merge it with".into()),
+    };
+    plan_with(base, local, remote, &details, policy)
 }
 
-/// As [`plan`]. `left` are files of the last commit that it did not write, because other files were at their paths: where
-/// the commit has not changed such a file since, it does not touch the path.
+/// As [`plan`], with what it may need besides.
 pub fn plan_with(
     base: &BTreeMap<RelPath, File>,
     local: &BTreeMap<RelPath, Local>,
     remote: &Arc<BTreeMap<RelPath, File>>,
-    left: &BTreeMap<RelPath, File>,
+    details: &Details<'_>,
     policy: &Policy,
 ) -> Result<Plan, Error> {
     check_losses(base, remote, policy)?;
-    Planner::new(base, local, remote, left, policy).run()
+    Planner::new(base, local, remote, details, policy).run()
 }
 
 /// Refuses a commit that would, unless that is allowed.

@@ -88,6 +88,8 @@ pub enum LocalEdits {
     Replace,
     /// Edits win.
     Keep,
+    /// An edit is merged with what the commit changes in the file; an update that cannot be merged stops.
+    Merge,
     /// An update that needs an edited file stops.
     Refuse,
 }

@@ -16,6 +16,7 @@ mod adoption;
 mod guard;
 mod hold;
 mod inventory;
+mod merge;
 mod modes;
 mod outcome;
 mod passage;

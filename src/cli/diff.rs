@@ -11,7 +11,7 @@ use super::{CliCommand, Run, status, sync};
 use crate::Error;
 use crate::exit::Exit;
 use crate::git::id::ObjectKind;
-use crate::git::{File, FileMode, RelPath};
+use crate::git::{BlobId, File, FileMode, RelPath};
 use crate::plan::{self, Conflict, MassDelete, Operation};
 use crate::report::OutputFormat;
 use crate::report::diff::{Audience, Side, unified};
@@ -41,6 +41,14 @@ struct DiffEntry {
     old_mode: Option<FileMode>,
     new_mode: Option<FileMode>,
     diff: String,
+}
+
+/// What a sync would change.
+struct AfterSync {
+    /// The file at each path.
+    files: BTreeMap<RelPath, Option<File>>,
+    /// The contents of merged edits.
+    merged: BTreeMap<BlobId, Vec<u8>>,
 }
 
 /// What `--json` prints.
@@ -118,11 +126,13 @@ type Difference = (RelPath, Option<Side>, Option<Side>);
 fn differences(
     session: &Session,
     scanner: &Scanner<'_>,
-    wanted: Option<&BTreeMap<RelPath, Option<File>>>,
+    wanted: Option<&AfterSync>,
     settings: &Settings,
 ) -> Result<(Vec<Difference>, Vec<RelPath>), Error> {
     let committed = |path: &RelPath, file: &File| {
-        let content = session.store().read(ObjectKind::Blob, file.id.0);
+        let merged = wanted.and_then(|wanted| wanted.merged.get(&file.id));
+        let content =
+            { merged.cloned() }.or_else(|| session.store().read(ObjectKind::Blob, file.id.0));
         let content =
             content.ok_or_else(|| crate::SyncError::ContentGone { path: path.clone() })?;
         Ok::<_, Error>(Side {
@@ -152,8 +162,8 @@ fn differences(
     let mut found = Vec::new();
     let mut changing = Vec::new();
     if let Some(wanted) = wanted {
-        let local = scanner.inspect(wanted.keys())?;
-        for (path, file) in wanted {
+        let local = scanner.inspect(wanted.files.keys())?;
+        for (path, file) in &wanted.files {
             let after = file
                 .as_ref()
                 .map(|file| committed(path, file))
@@ -213,10 +223,7 @@ fn warn_of_refusal(settings: &Settings, run: &mut Run<'_>) -> Result<(), Error> 
 }
 
 /// The file that a sync would leave at each path that it would change, including paths where local edits would stop it.
-fn after_sync(
-    settings: &Settings,
-    run: &mut Run<'_>,
-) -> Result<BTreeMap<RelPath, Option<File>>, Error> {
+fn after_sync(settings: &Settings, run: &mut Run<'_>) -> Result<AfterSync, Error> {
     warn_of_refusal(settings, run)?;
     let options = Options::unguarded(SyncMode::DryRun);
     let (outcome, stopped_by) = match sync::sync(&options, settings, run) {
@@ -242,8 +249,11 @@ fn after_sync(
                 .is_some_and(|conflicts| !conflicts.iter().any(stops))
     };
     let changes = outcome.plan.operations().iter();
-    Ok(changes
-        .filter(|operation| !stays(operation))
+    let files = { changes.filter(|operation| !stays(operation)) }
         .map(|operation| (operation.path.clone(), operation.after))
-        .collect())
+        .collect();
+    Ok(AfterSync {
+        files,
+        merged: outcome.merged,
+    })
 }

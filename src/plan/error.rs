@@ -1,5 +1,6 @@
 //! Why an update is not planned.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use miette::Diagnostic;
@@ -15,7 +16,7 @@ pub struct Conflict {
     /// Where.
     pub path: RelPath,
     /// The conflict.
-    pub problem: &'static str,
+    pub problem: Cow<'static, str>,
 }
 
 /// The update conflicts with local files, or against a policy about them.

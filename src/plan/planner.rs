@@ -1,10 +1,13 @@
 //! The decision for each path, removals first because other decisions depend on them.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::iter;
 use std::sync::Arc;
 
-use super::{Conflict, Counts, Error, Kept, Operation, Plan, Policy, SkipReason};
+use super::{
+    Conflict, Counts, Details, EditedFile, Error, Kept, Operation, Plan, Policy, SkipReason,
+};
 use crate::git::{File, FileMode, RelPath};
 use crate::lookup::AscendingLookup;
 use crate::scan::Local;
@@ -15,7 +18,7 @@ pub(super) struct Planner<'a> {
     base: &'a BTreeMap<RelPath, File>,
     local: &'a BTreeMap<RelPath, Local>,
     remote: &'a BTreeMap<RelPath, File>,
-    left: &'a BTreeMap<RelPath, File>,
+    details: &'a Details<'a>,
     policy: &'a Policy,
     plan: Plan,
     conflicts: Vec<Conflict>,
@@ -68,7 +71,7 @@ impl<'a> Planner<'a> {
         base: &'a BTreeMap<RelPath, File>,
         local: &'a BTreeMap<RelPath, Local>,
         remote: &'a Arc<BTreeMap<RelPath, File>>,
-        left: &'a BTreeMap<RelPath, File>,
+        details: &'a Details<'a>,
         policy: &'a Policy,
     ) -> Self {
         let plan = Plan {
@@ -83,7 +86,7 @@ impl<'a> Planner<'a> {
             base,
             local,
             remote,
-            left,
+            details,
             policy,
             plan,
             conflicts: Vec::new(),
@@ -141,7 +144,7 @@ impl<'a> Planner<'a> {
                     self.keep(row, reason, true);
                     Stays::Anyhow
                 }
-                Decision::Refuse => {
+                Decision::Refuse | Decision::Merge => {
                     self.conflict(row.path, "it was edited here, and the commit deletes it");
                     Stays::ByPolicy
                 }
@@ -187,14 +190,15 @@ impl<'a> Planner<'a> {
                 );
             }
             Local::File { .. } | Local::Symlink { .. } => {
-                let touches = base.or_else(|| self.left.get(path)) != Some(&file);
+                let touches = base.or_else(|| self.details.left.get(path)) != Some(&file);
                 match self.verdict(path, touches) {
                     Decision::Replace => self.operate(row, Some(file), true),
                     Decision::Keep(reason) => self.keep(row, reason, touches),
+                    Decision::Merge if base.is_some() => self.merge(row, &file),
                     Decision::Refuse if base.is_some() => {
                         self.conflict(path, "it was edited here, and the commit changes it");
                     }
-                    Decision::Refuse => self.conflict(
+                    Decision::Refuse | Decision::Merge => self.conflict(
                         path,
                         "a file that is not ours stands where the commit has one",
                     ),
@@ -211,8 +215,29 @@ impl<'a> Planner<'a> {
         match self.policy.local_edits {
             LocalEdits::Replace => Decision::Replace,
             LocalEdits::Keep => Decision::Keep(SkipReason::Policy),
+            LocalEdits::Merge if touches => Decision::Merge,
             LocalEdits::Refuse if touches => Decision::Refuse,
-            LocalEdits::Refuse => Decision::Keep(SkipReason::Untouched),
+            LocalEdits::Merge | LocalEdits::Refuse => Decision::Keep(SkipReason::Untouched),
+        }
+    }
+
+    /// An edited file that the commit changes too. It stays an edit, because the base becomes the commit's file.
+    fn merge(&mut self, row: PathStates<'a>, remote: &File) {
+        let Some(base) = row.base else { return };
+        let PathStates { path, local, .. } = row;
+        let merged = (self.details.merge)(EditedFile {
+            path,
+            base,
+            local,
+            remote,
+        });
+        match merged {
+            Ok(file) if local.is(&file) => self.keep(row, SkipReason::Untouched, false),
+            Ok(file) => {
+                self.plan.merged.insert(path.clone());
+                self.operate(row, Some(file), true);
+            }
+            Err(problem) => self.conflict(path, problem),
         }
     }
 
@@ -220,7 +245,9 @@ impl<'a> Planner<'a> {
     fn obstruct(&mut self, row: PathStates<'_>, problem: &'static str) {
         match self.verdict(row.path, true) {
             Decision::Keep(reason) => self.keep(row, reason, row.base != row.remote),
-            Decision::Replace | Decision::Refuse => self.conflict(row.path, problem),
+            Decision::Replace | Decision::Merge | Decision::Refuse => {
+                self.conflict(row.path, problem);
+            }
         }
     }
 
@@ -291,10 +318,10 @@ impl<'a> Planner<'a> {
         Arc::make_mut(&mut self.plan.index).remove(path);
     }
 
-    fn conflict(&mut self, path: &RelPath, problem: &'static str) {
+    fn conflict(&mut self, path: &RelPath, problem: impl Into<Cow<'static, str>>) {
         self.conflicts.push(Conflict {
             path: path.clone(),
-            problem,
+            problem: problem.into(),
         });
     }
 }
@@ -302,5 +329,6 @@ impl<'a> Planner<'a> {
 enum Decision {
     Replace,
     Keep(SkipReason),
+    Merge,
     Refuse,
 }

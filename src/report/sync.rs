@@ -66,8 +66,10 @@ fn listed<T>(report: &Report, items: impl Iterator<Item = T>) -> (Vec<T>, Option
 
 fn edits(report: &mut Report, outcome: &Outcome) {
     let done = outcome.mode == SyncMode::Apply;
+    merged(report, outcome);
     let edited = outcome.plan.operations().iter();
-    let (replaced, more) = listed(report, edited.filter(|operation| operation.edited));
+    let is_replaced = |known: &&Operation| known.edited && !outcome.plan.merges(&known.path);
+    let (replaced, more) = listed(report, edited.filter(is_replaced));
     for operation in replaced {
         let path = &operation.path;
         match outcome.applied.as_ref().and_then(|applied| applied.id) {
@@ -111,6 +113,30 @@ fn edits(report: &mut Report, outcome: &Outcome) {
         late(report, applied);
     }
     modes(report, outcome);
+}
+
+/// Tells which local edits were merged with the commit's changes.
+fn merged(report: &mut Report, outcome: &Outcome) {
+    let operations = outcome.plan.operations().iter();
+    let is_merged = |known: &&Operation| outcome.plan.merges(&known.path);
+    let (merged, more) = listed(report, operations.filter(is_merged));
+    for Operation { path, .. } in merged {
+        let word = word(path);
+        report.note(&match outcome.mode {
+            SyncMode::Apply => format!(
+                "the local edit of `{path}` was merged with the commit's change; `hyper-sync diff {word}` shows the edit, and `hyper-sync restore {word}` puts it back as it was before"
+            ),
+            SyncMode::DryRun => {
+                format!("the local edit of `{path}` would be merged with the commit's change")
+            }
+            SyncMode::Check => {
+                format!("the local edit of `{path}` would be merged with the commit's change, if they are not of the same lines")
+            }
+        });
+    }
+    if let Some(more) = more {
+        report.note(&format!("{more} local edits, too; `--verbose` names them"));
+    }
 }
 
 /// Tells of files that others could write, or that would run as their owner.
@@ -379,7 +405,7 @@ impl<'a> Document<'a> {
         let operations = outcome.plan.operations().iter();
         let change = |operation: &'a Operation| ChangeDocument {
             path: &operation.path,
-            action: Change::of(operation).action(),
+            action: Change::of(operation, &outcome.plan).action(),
             edited: operation.edited,
         };
         let counts = outcome.plan.counts();

@@ -22,7 +22,7 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ),
     (
         "local_edits",
-        "What happens to a file that was edited in the target: `replace` keeps a copy and writes the commit's file, `keep` leaves the edit, `refuse` stops the run if the commit changes that file.",
+        "What happens to a file that was edited in the target: `replace` keeps a copy and writes the commit's file, `keep` leaves the edit, `merge` merges it with the commit's change as git does and stops the run where both change the same lines, `refuse` stops the run if the commit changes that file.",
     ),
     (
         "protect",

@@ -294,6 +294,7 @@ choices! {
     LocalEdits {
         "replace" => Replace,
         "keep" => Keep,
+        "merge" => Merge,
         "refuse" => Refuse,
     }
     Action {

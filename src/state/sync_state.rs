@@ -74,6 +74,14 @@ pub struct Kept {
     pub withheld: bool,
 }
 
+impl Kept {
+    /// The paths whose change is withheld.
+    pub fn withheld(kept: &[Self]) -> impl Iterator<Item = &RelPath> {
+        let withheld = kept.iter().filter(|kept| kept.withheld);
+        withheld.map(|kept| &kept.path)
+    }
+}
+
 /// Why a path stays as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -82,7 +90,7 @@ pub enum SkipReason {
     Protected,
     /// `local_edits = "keep"`.
     Policy,
-    /// `local_edits = "refuse"`, and the update does not touch the path.
+    /// `local_edits` is `refuse` or `merge`, and the update does not change the path; or what it changes is in the edit already.
     Untouched,
     /// A local file that stays stands at the place of a directory above it.
     Blocked,

@@ -109,23 +109,29 @@ impl Content for Store {
     }
 }
 
-/// The content of edits that are put back, and of all other files.
+/// The content of files that no commit has (edits that are put back, and merged ones), and of all others.
 pub(super) struct UpdateContent<'a> {
-    pub(super) put_back: &'a BTreeMap<BlobId, Vec<u8>>,
+    pub(super) made: [&'a BTreeMap<BlobId, Vec<u8>>; 2],
     pub(super) others: &'a dyn Content,
     pub(super) store: &'a Store,
 }
 
+impl UpdateContent<'_> {
+    fn made(&self, id: BlobId) -> Option<&Vec<u8>> {
+        self.made.iter().find_map(|made| made.get(&id))
+    }
+}
+
 impl Content for UpdateContent<'_> {
     fn blob(&self, id: BlobId) -> Result<Vec<u8>, ContentError> {
-        match self.put_back.get(&id) {
+        match self.made(id) {
             Some(content) => Ok(content.clone()),
             None => self.others.blob(id),
         }
     }
 
     fn size(&self, id: BlobId) -> Result<u64, ContentError> {
-        match self.put_back.get(&id) {
+        match self.made(id) {
             Some(content) => Ok(content.len() as u64),
             None => self.others.size(id),
         }

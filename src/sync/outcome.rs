@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{OpenMode, Passage, Session, StateNote, SyncContext, SyncMode};
 use crate::apply::{Applied, Recovered};
-use crate::git::{Commit, CommitId, RelPath};
+use crate::git::{BlobId, Commit, CommitId, RelPath};
 use crate::lookup::AscendingLookup;
 use crate::plan::Plan;
 use crate::scan::Local;
@@ -34,6 +34,8 @@ pub struct Outcome {
     pub signer: Option<Signer>,
     /// The plan, whether or not it was applied.
     pub plan: Plan,
+    /// The contents of merged edits, which no commit has.
+    pub merged: BTreeMap<BlobId, Vec<u8>>,
     /// The result of applying; `None` unless the mode is `Apply`.
     pub applied: Option<Applied>,
     /// What recovery finished or undid of an earlier run.
@@ -87,6 +89,7 @@ pub(super) fn part(notices: &[Notice], last: Option<&SyncState>) -> (Vec<Notice>
 pub(super) fn tree_size(
     local: &BTreeMap<RelPath, Local>,
     plan: &Plan,
+    merged: &BTreeMap<BlobId, Vec<u8>>,
     staged: &Staged<'_>,
 ) -> Option<u64> {
     let written = plan.operations().iter().map(|operation| &operation.path);
@@ -101,7 +104,10 @@ pub(super) fn tree_size(
         .operations()
         .iter()
         .filter_map(|operation| operation.after);
-    let comes = comes.map(|file| staged.size(file.id));
+    let comes = comes.map(|file| match merged.get(&file.id) {
+        Some(content) => Some(content.len() as u64),
+        None => staged.size(file.id),
+    });
     stays.chain(comes).sum()
 }
 

@@ -1,6 +1,7 @@
 //! The sync, from a reference to the target: first the sequence of its steps, then the steps.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
@@ -9,6 +10,7 @@ use std::time::Instant;
 use super::adoption::{self, FirstBase};
 use super::guard::{self, Guard};
 use super::inventory::{Inventory, UpdateContent, never_ours, policy, survey};
+use super::merge::Merger;
 use super::restore::Edits;
 use super::stand_ins::ObservedContent;
 use super::{
@@ -17,9 +19,9 @@ use super::{
 };
 use crate::SyncError;
 use crate::apply::{self, Applied, Content};
-use crate::git::{CommitId, RelPath, Tree};
+use crate::git::{BlobId, CommitId, File, RelPath, Tree};
 use crate::objects::Store;
-use crate::plan::{self, Plan, Policy};
+use crate::plan::{self, Details, EditedFile, Plan, Policy};
 use crate::rebuild::{self, Machine, PlannedUpdate, RebuildRequest, Repeat};
 use crate::scan::{Local, Scanner};
 use crate::settings::{Action, Gate, Repo, Settings};
@@ -27,7 +29,7 @@ use crate::signature::Signers;
 use crate::source::{
     self, Depth, Opening, RefKind, ResolvedRef, Source, Staged, VerificationPolicy,
 };
-use crate::state::{self, FollowedRepo, SyncPoint, SyncState};
+use crate::state::{self, FollowedRepo, Kept, SyncPoint, SyncState};
 use crate::threads;
 
 /// How many plans are made at most, if the target changes between scan and apply.
@@ -213,8 +215,13 @@ impl SyncPipeline<'_> {
                 let seen = ObservedContent::new(&staged);
                 let mut attempt = 1;
                 let done = loop {
-                    self.gate(&planned.plan, &staged, &seen)?;
-                    match self.mark_pending_and_apply(&planned, &point, &seen) {
+                    let content = UpdateContent {
+                        made: [&self.goal.edits.contents, &planned.merged],
+                        others: &seen,
+                        store,
+                    };
+                    self.gate(&planned.plan, &staged, &content)?;
+                    match self.mark_pending_and_apply(&planned, &point, &content) {
                         Err(apply::Error::Stale { .. }) if attempt < ATTEMPTS => {
                             attempt += 1;
                             self.scanner.forget();
@@ -250,19 +257,40 @@ impl SyncPipeline<'_> {
         let local = survey(self.scanner, &base, staged)?;
         plan::check_required(staged.files(), policy, &|path| staged.leads_to_file(path))?;
         let files = staged.files();
-        let mut plan = match plan::plan(&base, &local, files, policy) {
+        let kept = self.last_state()?.map(|last| last.kept);
+        let kept = kept.unwrap_or_default();
+        let merger = Merger {
+            store: self.session.store(),
+            scanner: self.scanner,
+            staged,
+            depth: match self.options.mode {
+                SyncMode::Check => Depth::Listing,
+                SyncMode::Apply | SyncMode::DryRun => Depth::Content,
+            },
+            withheld: Kept::withheld(&kept).cloned().collect(),
+            contents: RefCell::default(),
+        };
+        let merge = |edit: EditedFile<'_>| merger.merge(edit);
+        let written = self.goal.edits.written_over(&base, &local);
+        let plan_with = |left: &BTreeMap<RelPath, File>| {
+            let merge = &merge;
+            plan::plan_with(&written, &local, files, &Details { left, merge }, policy)
+        };
+        let mut plan = match plan_with(&BTreeMap::new()) {
             // Only now, because it reads the last commit's trees.
             Err(plan::Error::Conflicts { .. }) => {
-                let left = never_ours(self.session, self.context.settings);
-                plan::plan_with(&base, &local, files, &left, policy)?
+                plan_with(&never_ours(self.session, self.context.settings))?
             }
             plan => plan?,
         };
-        if let Some(last) = self.last_state()? {
-            plan.withhold(&last.kept);
-        }
+        plan.withhold(&kept);
         plan.put_back(&self.goal.edits.files, &base, &local);
-        Ok(Planned { plan, local })
+        let merged = merger.contents.into_inner();
+        Ok(Planned {
+            plan,
+            local,
+            merged,
+        })
     }
 
     /// Builds the system of the commit, if the settings require that. A rollback is not gated, because the user wants
@@ -318,7 +346,7 @@ impl SyncPipeline<'_> {
         &self,
         planned: &Planned,
         point: &SyncPoint,
-        content: &dyn Content,
+        content: &UpdateContent<'_>,
     ) -> Result<Applied, apply::Error> {
         if !planned.plan.operations().is_empty() {
             self.context.observer.step(Step::Prepare);
@@ -335,13 +363,8 @@ impl SyncPipeline<'_> {
             // Only a rollback reaches no repository.
             rolls_back: self.remote.is_none(),
         };
-        let content = UpdateContent {
-            put_back: &self.goal.edits.contents,
-            others: content,
-            store: self.session.store(),
-        };
         let repo = self.followed_repo();
-        mark_pending_and_apply(self.context, self.session, &update, &content, repo)
+        mark_pending_and_apply(self.context, self.session, &update, content, repo)
     }
 
     /// The repository that the target follows from now on; `None` leaves the one that it has.
@@ -389,7 +412,11 @@ impl SyncPipeline<'_> {
         applied: Option<(Applied, Vec<StateNote>)>,
         modes: Vec<OpenMode>,
     ) -> Result<Outcome, crate::Error> {
-        let Planned { plan, local } = planned;
+        let Planned {
+            plan,
+            local,
+            merged,
+        } = planned;
         let (applied, written) = applied.unzip();
         // Without an index, no notice counts as already reported.
         let last = self.last_state()?;
@@ -419,7 +446,7 @@ impl SyncPipeline<'_> {
             downloaded: staged.downloaded(),
             traffic: self.remote.map(Source::traffic).unwrap_or_default(),
             duration: self.begun.elapsed(),
-            tree_size: outcome::tree_size(&local, &plan, staged),
+            tree_size: outcome::tree_size(&local, &plan, &merged, staged),
             modes,
             notes: self
                 .notes
@@ -430,6 +457,7 @@ impl SyncPipeline<'_> {
                 .collect(),
             read_from,
             plan,
+            merged,
         })
     }
 
@@ -558,4 +586,6 @@ pub(super) struct Goal<'a> {
 struct Planned {
     plan: Plan,
     local: BTreeMap<RelPath, Local>,
+    /// The contents of merged edits.
+    merged: BTreeMap<BlobId, Vec<u8>>,
 }

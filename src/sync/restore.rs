@@ -1,6 +1,7 @@
 //! Puts back local edits that updates have replaced.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::inventory::UpdateContent;
 use super::pipeline::mark_pending_and_apply;
@@ -9,6 +10,7 @@ use crate::SyncError;
 use crate::apply::{Applied, Transaction, Update, undo};
 use crate::git::{BlobId, File, RelPath};
 use crate::plan::{InTheWay, Plan};
+use crate::scan::Local;
 use crate::state::StateDir;
 
 /// The outcome of a restore.
@@ -29,6 +31,8 @@ pub struct Restored {
 pub(super) struct Edits {
     pub(super) files: BTreeMap<RelPath, File>,
     pub(super) contents: BTreeMap<BlobId, Vec<u8>>,
+    /// What the newest of the updates wrote at each path where it replaced one edit by another: a merge.
+    written: BTreeMap<RelPath, File>,
 }
 
 impl Edits {
@@ -51,6 +55,36 @@ impl Edits {
         }
         Ok(())
     }
+
+    /// Notes what an update wrote in place of an edit without being the commit's file, unless one that was noted before
+    /// wrote there too.
+    pub(super) fn note_merges(&mut self, update: &Transaction, seen: &mut BTreeSet<RelPath>) {
+        for change in &update.changes {
+            if seen.insert(change.path.clone())
+                && update.moves()
+                && change.edited
+                && change.puts_back
+                && let Some(file) = change.after
+            {
+                self.written.insert(change.path.clone(), file);
+            }
+        }
+    }
+
+    /// `base`, in which what a merge wrote and nobody has edited since is not an edit.
+    pub(super) fn written_over<'a>(
+        &self,
+        base: &'a BTreeMap<RelPath, File>,
+        local: &BTreeMap<RelPath, Local>,
+    ) -> Cow<'a, BTreeMap<RelPath, File>> {
+        let mut base = Cow::Borrowed(base);
+        for (path, file) in &self.written {
+            if local.get(path).is_some_and(|here| here.is(file)) {
+                base.to_mut().insert(path.clone(), *file);
+            }
+        }
+        base
+    }
 }
 
 /// Puts back local edits that updates have replaced: the newest at each path in or below `paths`, or at all paths if it
@@ -70,7 +104,9 @@ pub fn restore(
             |path: &RelPath| paths.is_empty() || paths.iter().any(|asked| path.starts_with(asked));
         edits.add(session.state(), update, asked_for)?;
     }
-    let Edits { files, contents } = edits;
+    let Edits {
+        files, contents, ..
+    } = edits;
     let missing = |asked: &&RelPath| !files.keys().any(|file| file.starts_with(asked));
     let missing = paths.iter().find(missing).cloned();
     let Some(index) = session
@@ -100,7 +136,7 @@ pub fn restore(
         rolls_back: false,
     };
     let blobs = UpdateContent {
-        put_back: &contents,
+        made: [&contents, &BTreeMap::new()],
         others: session.store(),
         store: session.store(),
     };

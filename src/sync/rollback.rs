@@ -60,6 +60,10 @@ pub fn rollback(
     for update in undone.iter().rev() {
         edits.add(session.state(), update, |_| true)?;
     }
+    let mut seen = BTreeSet::new();
+    for update in undone {
+        edits.note_merges(update, &mut seen);
+    }
     let unknown = || context.settings.repo.as_ref().map(ToString::to_string);
     let repository = { point.repository.clone() }
         .or_else(unknown)

@@ -274,6 +274,18 @@ fn refuse_leaves_edits_that_the_update_does_not_change() {
 }
 
 #[test]
+fn merge_takes_both_changes_and_keeps_the_edit_as_it_was() {
+    proves_the_cells_that_go_through(Policy::Merge, Known::Base);
+    proves_the_cells_that_go_through(Policy::Merge, Known::Nothing);
+}
+
+#[test]
+fn merge_stops_where_it_cannot_take_both_changes() {
+    proves_the_cells_that_stop(Policy::Merge, Known::Base);
+    proves_the_cells_that_stop(Policy::Merge, Known::Nothing);
+}
+
+#[test]
 fn replace_refuses_to_displace_what_it_cannot_keep() {
     proves_the_cells_that_stop(Policy::Replace, Known::Base);
     proves_the_cells_that_stop(Policy::Replace, Known::Nothing);
@@ -289,7 +301,7 @@ fn refuse_stops_where_the_update_changes_an_edited_file() {
 fn the_tables_have_each_case_once() {
     let rows = rows();
     let stops = |policy| rows.iter().filter(|row| row.stops(policy)).count();
-    assert!(rows.len() * 3 > 300, "{} cells", rows.len() * 3);
+    assert!(rows.len() * 4 > 400, "{} cells", rows.len() * 4);
     assert_eq!(stops(Policy::Keep), 0, "`keep` never stops an update");
     let cells: BTreeSet<_> = rows
         .iter()

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::word;
 use crate::git::Commit;
-use crate::plan::{Kept, Operation};
+use crate::plan::{Kept, Operation, Plan};
 use crate::report::commit::commit_line;
 use crate::report::styled::{Style, Styled};
 use crate::report::{Report, Verbosity};
@@ -154,7 +154,8 @@ impl<'a> Summary<'a> {
         let mut lines = Styled::default();
         if are_all_wanted || operations.len() <= FILES {
             for operation in operations {
-                let (sign, style) = Change::of(operation).sign();
+                let change = Change::of(operation, &self.outcome.plan);
+                let (sign, style) = change.sign();
                 lines.push(
                     Styled::from("  ")
                         .with(style, format!("{sign} {}", operation.path))
@@ -169,9 +170,9 @@ impl<'a> Summary<'a> {
     fn counts(&self) -> Styled {
         let plan = &self.outcome.plan;
         let mut line = Styled::default();
-        for change in [Change::New, Change::Changed, Change::Deleted] {
+        for change in Change::ALL {
             let operations = plan.operations().iter();
-            let count = operations.filter(|it| Change::of(it) == change).count();
+            let count = operations.filter(|it| Change::of(it, plan) == change).count();
             if count > 0 {
                 let (sign, style) = change.sign();
                 line.push("  ");
@@ -271,12 +272,16 @@ fn not_here(kept: &[Kept]) -> &'static str {
 pub(super) enum Change {
     New,
     Changed,
+    Merged,
     Deleted,
 }
 
 impl Change {
-    pub(super) fn of(operation: &Operation) -> Self {
+    const ALL: [Self; 4] = [Self::New, Self::Changed, Self::Merged, Self::Deleted];
+
+    pub(super) fn of(operation: &Operation, plan: &Plan) -> Self {
         match (&operation.before, &operation.after) {
+            _ if plan.merges(&operation.path) => Self::Merged,
             (_, None) => Self::Deleted,
             (Local::Missing, Some(_)) => Self::New,
             (_, Some(_)) => Self::Changed,
@@ -288,6 +293,7 @@ impl Change {
         match self {
             Self::New => "create",
             Self::Changed => "replace",
+            Self::Merged => "merge",
             Self::Deleted => "delete",
         }
     }
@@ -295,7 +301,7 @@ impl Change {
     fn sign(self) -> (char, Style) {
         match self {
             Self::New => ('+', Style::Added),
-            Self::Changed => ('~', Style::Changed),
+            Self::Changed | Self::Merged => ('~', Style::Changed),
             Self::Deleted => ('-', Style::Deleted),
         }
     }
@@ -304,6 +310,7 @@ impl Change {
         match self {
             Self::New => "new",
             Self::Changed => "changed",
+            Self::Merged => "merged",
             Self::Deleted => "deleted",
         }
     }

@@ -48,7 +48,7 @@ pub(super) fn plan() -> Vec<Error> {
             .into_iter()
             .map(|path| plan::Conflict {
                 path,
-                problem: "edited, and the commit changes it too",
+                problem: "edited, and the commit changes it too".into(),
             })
             .collect(),
     };

@@ -28,7 +28,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let path = || prop::sample::select(PATHS.to_vec());
-    let policy = || prop::sample::select(vec!["replace", "keep", "refuse"]);
+    let policy = || prop::sample::select(vec!["replace", "keep", "refuse", "merge"]);
     prop_oneof![
         4 => path().prop_map(Step::Edit),
         1 => path().prop_map(Step::Delete),

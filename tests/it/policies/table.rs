@@ -11,6 +11,7 @@ pub(super) enum Policy {
     Replace,
     Keep,
     Refuse,
+    Merge,
 }
 
 /// What is known of the last sync.
@@ -93,6 +94,7 @@ impl Policy {
             Self::Replace => "replace",
             Self::Keep => "keep",
             Self::Refuse => "refuse",
+            Self::Merge => "merge",
         }
     }
 }
@@ -109,7 +111,7 @@ impl Row {
             "?" => (Known::Nothing, What::Nothing),
             base => (Known::Base, What::of(base)),
         };
-        assert_eq!(cells.len(), 6, "{cells:?}");
+        assert_eq!(cells.len(), 7, "{cells:?}");
         Self {
             section: section.to_owned(),
             number,
@@ -166,7 +168,16 @@ impl What {
 
     /// Everything that is at the path of the row and below. No content is that of another row.
     pub(super) fn nodes(&self, row: &Row) -> BTreeMap<String, Node> {
-        let content = |letter: char| format!("{letter}{}", row.number).into_bytes();
+        let content = |letter: char| {
+            let (first, last) = match letter {
+                't' => ("1", "3"),
+                'u' => ("mine", "3"),
+                'v' => ("1", "theirs"),
+                'w' => ("mine", "theirs"),
+                _ => return format!("{letter}{}", row.number).into_bytes(),
+            };
+            format!("{first}\n2 {}\n{last}\n", row.number).into_bytes()
+        };
         let one = |node| BTreeMap::from([(row.path.clone(), node)]);
         match self {
             Self::Nothing => BTreeMap::new(),
