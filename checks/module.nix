@@ -452,6 +452,24 @@ let
       ]
       (enabled { rebuildAction = null; }).config.systemd.services.hyper-sync.serviceConfig.ExecStart
     ];
+    "a target without rebuilds is never rebuilt by hand either" = [
+      {
+        action = "none";
+        start = [
+          ''"${lib.getExe package}" "status"''
+          ''"${lib.getExe package}" "overdue"''
+        ];
+      }
+      (
+        let
+          inherit ((enabled { rebuildAction = "none"; })) config;
+        in
+        {
+          inherit (config.services.hyper-sync.settings.rebuild) action;
+          start = config.systemd.services.hyper-sync.serviceConfig.ExecStart;
+        }
+      )
+    ];
     "checks of any module reach the file, without what is not set" = [
       {
         database.tcp = "localhost:5432";

@@ -69,6 +69,8 @@ let
 
   confirms = cfg.settings.health.confirm or false;
   reboots = cfg.settings.reboot.allow or false;
+  # Whether the unit does.
+  rebuilds = cfg.rebuildAction != null && cfg.rebuildAction != "none";
   reboot = utils.escapeSystemdExecArgs [
     exe
     "reboot"
@@ -279,7 +281,7 @@ in
         `services.hyper-sync` is enabled in a container, which has no boot loader and whose system usually belongs to its
         host: a rebuild inside may fail or be undone.
       ''
-      ++ lib.optional (cfg.rebuildAction != null && !knowsFlakes) ''
+      ++ lib.optional (rebuilds && !knowsFlakes) ''
         `services.hyper-sync` builds a flake, but `nix.settings.experimental-features` does not name "flakes"; a manual
         `nixos-rebuild --flake` would fail. Add [ "nix-command" "flakes" ].
       '';
@@ -379,7 +381,7 @@ in
           Type = "oneshot";
           ExecStart =
             (
-              if cfg.rebuildAction == null then
+              if !rebuilds then
                 # Says what the sync brought and what waits to be built.
                 [
                   (utils.escapeSystemdExecArgs [

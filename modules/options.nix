@@ -142,10 +142,14 @@ in
           "switch"
           "boot"
           "dry-activate"
+          "none"
         ]
       );
       default = "switch";
-      description = "What is done with the new system, as for {command}`nixos-rebuild`. `null`: sync only.";
+      description = ''
+        What is done with the new system, as for {command}`nixos-rebuild`. `null`: the unit only syncs, and a person rebuilds.
+        `"none"`: the target is not a configuration of this machine, and nothing is ever rebuilt.
+      '';
     };
 
     gate = mkOption {

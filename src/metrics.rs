@@ -76,6 +76,8 @@ pub struct RunMetrics<'a> {
     pub index: Option<&'a Index>,
     /// How many files are not as they were written, where that could be found out.
     pub local_edits: Option<u64>,
+    /// Whether the target is rebuilt at all.
+    pub rebuilds: bool,
 }
 
 /// Counts a run that has ended, and writes the file. The caller holds the lock.
@@ -214,6 +216,7 @@ fn info(run: &RunMetrics<'_>) -> Family {
 /// How each stage has ended.
 fn stages(tally: &Tally, run: &RunMetrics<'_>) -> [Family; 3] {
     let stages = [("sync", &tally.sync), ("rebuild", &tally.rebuild)];
+    let stages = &stages[..if run.rebuilds { 2 } else { 1 }];
     let each = |name, help, value: fn(&Ends) -> Option<i64>| {
         let samples = stages.iter().filter_map(|(stage, ends)| {
             Some(Sample {
@@ -289,12 +292,12 @@ fn standing(known: &MetricsInput, run: &RunMetrics<'_>) -> [Family; 9] {
         state(
             "hyper_sync_rebuild_pending",
             "Whether a rebuild still is to be done.",
-            Some(known.pending.into()),
+            run.rebuilds.then_some(known.pending.into()),
         ),
         state(
             "hyper_sync_reboot_pending",
             "Whether the boot default needs a reboot to run.",
-            Some(known.reboot.is_some().into()),
+            run.rebuilds.then_some(known.reboot.is_some().into()),
         ),
         state(
             "hyper_sync_reboot_pending_since_timestamp_seconds",

@@ -198,6 +198,8 @@ impl Check {
         let mut findings = Findings::new(self.severity);
         if options.quick && !self.quick {
             findings.skip("left out by `--quick`");
+        } else if self.of_rebuild && probe.settings().rebuild.action.is_none() {
+            findings.skip("nothing is rebuilt: `rebuild.action` is \"none\"");
         } else if options.sandboxed && !self.sandbox_ok {
             findings.skip(
                 "cannot be seen from inside the unit's sandbox, and is checked before the rebuild",

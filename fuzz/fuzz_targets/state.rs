@@ -87,6 +87,7 @@ fn counted(state: &StateDir, index: Option<&Index>, path: &Path) {
         exit: Exit::Network,
         index,
         local_edits: Some(u64::MAX),
+        rebuilds: true,
     };
     for _ in 0..2 {
         let _ = metrics::write(path, state, &run);

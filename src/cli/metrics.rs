@@ -51,6 +51,7 @@ fn attempt(path: &Path, exit: Exit, settings: &Settings, run: &Run<'_>) -> Resul
         exit,
         index: index.as_ref(),
         local_edits: local_edits.map(|edits| edits.len() as u64),
+        rebuilds: settings.rebuild.action.is_some(),
     };
     Ok(metrics::write(path, &state, &run)?)
 }

@@ -21,7 +21,7 @@ use crate::rebuild::{
     RebuildStatus, Repeat,
 };
 use crate::report::{self, OutputFormat, Verbosity};
-use crate::settings::{Action, Env, Overrides, Settings};
+use crate::settings::{self, Action, Env, Overrides, Settings};
 use crate::state::{self, Index, StateDir};
 
 /// Rebuild the system from the target as it is
@@ -38,9 +38,9 @@ pub(super) struct Arguments {
 /// The options of a rebuild.
 #[derive(Args, Default)]
 pub(super) struct Activation {
-    /// What to do with the system that is built [default: switch]
+    /// What to do with the system that is built; `none`: nothing is rebuilt [default: switch]
     #[arg(long, value_name = "ACTION", value_parser = action_parser())]
-    rebuild_action: Option<Action>,
+    rebuild_action: Option<GivenAction>,
     /// Activate also a system that has no hyper-sync timer any more, in a run started by that timer
     #[arg(long)]
     allow_self_removal: bool,
@@ -55,18 +55,28 @@ pub(super) struct Activation {
 impl Activation {
     /// Adds the settings that these options set.
     pub(super) fn overrides(&self, overrides: Overrides) -> Overrides {
+        let given = self.rebuild_action;
+        let none = given.filter(|GivenAction(action)| action.is_none());
+        let none = none.map(|_| Action::NONE);
+        // An action is only this run's, but where nothing is rebuilt, nothing is left to do either.
+        let overrides = overrides.with("rebuild.action", "--rebuild-action", none);
         self.host.overrides(overrides)
     }
 
     /// The action of this run. The setting remains the action that later runs complete, also those of the timer.
-    pub(super) fn action(&self, settings: &Settings) -> Action {
-        self.rebuild_action.unwrap_or(settings.rebuild.action)
+    fn action(&self, settings: &Settings) -> Option<Action> {
+        let given = self.rebuild_action.map(|GivenAction(action)| action);
+        given.unwrap_or(settings.rebuild.action)
     }
 }
 
-fn action_parser() -> impl TypedValueParser<Value = Action> {
-    PossibleValuesParser::new(Action::WORDS)
-        .try_map(|word| Action::from_word(&word).ok_or("it is not an action"))
+/// An action, or `none`.
+#[derive(Clone, Copy)]
+struct GivenAction(Option<Action>);
+
+fn action_parser() -> impl TypedValueParser<Value = GivenAction> {
+    PossibleValuesParser::new(Action::OPTIONAL_WORDS)
+        .try_map(|word| { Action::optional(&word).map(GivenAction) }.ok_or("it is not an action"))
 }
 
 /// The unit that starts updates by itself.
@@ -85,23 +95,24 @@ pub(super) struct RebuildPolicy {
 }
 
 impl RebuildPolicy {
-    /// After a sync: nothing is done twice.
-    pub(super) fn after_sync(args: &Activation, settings: &Settings) -> Self {
-        Self {
-            action: args.action(settings),
+    /// After a sync: nothing is done twice. `None`: nothing is rebuilt.
+    pub(super) fn after_sync(args: &Activation, settings: &Settings) -> Option<Self> {
+        Some(Self {
+            action: args.action(settings)?,
             repeat: Repeat::IfNeeded,
             timer: None,
             reboots: false,
             retry: args.retry,
-        }
+        })
     }
 
     /// After a rollback: a person wants this commit, also if it failed before.
-    pub(super) fn after_rollback(settings: &Settings) -> Self {
-        Self {
+    pub(super) fn after_rollback(settings: &Settings) -> Result<Self, settings::Error> {
+        let policy = Self::after_sync(&Activation::default(), settings);
+        Ok(Self {
             retry: true,
-            ..Self::after_sync(&Activation::default(), settings)
-        }
+            ..policy.ok_or(settings::Error::NoRebuild)?
+        })
     }
 
     /// For reverting a trial.
@@ -115,8 +126,7 @@ impl RebuildPolicy {
         }
     }
 
-    fn of(args: &Arguments, settings: &Settings) -> Self {
-        let action = args.activation.action(settings);
+    fn of(args: &Arguments, action: Action, settings: &Settings) -> Self {
         if !args.if_pending {
             // Before a requested rebuild, something may have changed that the key does not cover.
             return Self {
@@ -162,19 +172,22 @@ impl CliCommand for Arguments {
         let state = StateDir::open(&settings.state_dir)?;
         state.refuse_other(&settings.target)?;
         revert::first(settings, &state, run)?;
+        let Some(action) = self.activation.action(settings) else {
+            return match self.if_pending {
+                true => Ok(nothing_waits(run)),
+                false => Err(settings::Error::NoRebuild.into()),
+            };
+        };
+        let policy = RebuildPolicy::of(self, action, settings);
         if self.if_pending {
-            if !is_due(settings, &state)? && !is_due_after_others(self, settings, &state, run)? {
-                print_half_state(RebuildPolicy::of(self, settings), settings, &state, run)?;
-                match run.report.format() {
-                    OutputFormat::Human => run.report.message("no rebuild waits"),
-                    OutputFormat::Json => run.report.json(&Document { rebuild: None }),
-                }
-                return Ok(Exit::Done);
+            if !is_due(settings, &state)? && !is_due_after_others(policy, settings, &state, run)? {
+                print_half_state(policy, settings, &state, run)?;
+                return Ok(nothing_waits(run));
             }
             // The sandbox of the sync before it has hidden some of what is inspected here.
             validate::before_rebuild(settings, run)?;
         }
-        let outcome = rebuild(RebuildPolicy::of(self, settings), settings, &state, run)?;
+        let outcome = rebuild(policy, settings, &state, run)?;
         let changes_system = outcome.status.changes_system();
         let document = Document {
             rebuild: Some(outcome),
@@ -189,9 +202,21 @@ impl CliCommand for Arguments {
     }
 }
 
+/// Prints that no rebuild is to be done.
+fn nothing_waits(run: &mut Run<'_>) -> Exit {
+    match run.report.format() {
+        OutputFormat::Human => run.report.message("no rebuild waits"),
+        OutputFormat::Json => run.report.json(&Document { rebuild: None }),
+    }
+    Exit::Done
+}
+
 /// Whether a rebuild is to be done.
 fn is_due(settings: &Settings, state: &StateDir) -> Result<bool, Error> {
-    let (commit, wanted) = (commit(state)?, settings.rebuild.action);
+    let Some(wanted) = settings.rebuild.action else {
+        return Ok(false);
+    };
+    let commit = commit(state)?;
     let mut record = RebuildRecord::load(state)?;
     if !settings.reboot.allow {
         record.end_deferral();
@@ -201,12 +226,11 @@ fn is_due(settings: &Settings, state: &StateDir) -> Result<bool, Error> {
 
 /// Whether a rebuild is to be done when an activation of somebody else has ended.
 fn is_due_after_others(
-    args: &Arguments,
+    policy: RebuildPolicy,
     settings: &Settings,
     state: &StateDir,
     run: &mut Run<'_>,
 ) -> Result<bool, Error> {
-    let policy = RebuildPolicy::of(args, settings);
     match with_request(policy, settings, state, run, rebuild::wait_for_others)?? {
         Some(note) => {
             print_note(&note, run);
@@ -286,6 +310,9 @@ pub(super) fn after_sync(
 
 /// After a sync without a rebuild: updates the lock file, so that a manual rebuild uses the new tree.
 pub(super) fn refresh_lock(settings: &Settings, run: &mut Run<'_>) -> Result<(), Error> {
+    if settings.rebuild.action.is_none() {
+        return Ok(());
+    }
     let state = StateDir::open(&settings.state_dir)?;
     let _lock = match RunLock::acquire(&state, PATIENCE, run.interrupt) {
         // The sync is done even if this fails; the next run, or a rebuild, refreshes it.

@@ -93,15 +93,18 @@ impl CliCommand for Arguments {
             SyncMode::Apply
         });
         super::status::warn_of_other_owner(true, settings, run);
-        let policy = RebuildPolicy::after_rollback(settings);
+        let policy = { self.rebuild }
+            .then(|| RebuildPolicy::after_rollback(settings))
+            .transpose()?;
         // Checked now, before anything has changed.
-        let state = { self.rebuild }.then(|| rebuild::preflight(policy, settings, run));
+        let state = policy.map(|policy| rebuild::preflight(policy, settings, run));
         let state = state.transpose()?;
         let outcome = run.watched(settings, |context| {
             sync::rollback(context, &options, &self.back)
         })?;
         if run.report.format() == OutputFormat::Human {
-            let rebuild_is_left = !self.rebuild && !outcome.does_nothing();
+            let rebuilds = settings.rebuild.action.is_some();
+            let rebuild_is_left = rebuilds && !self.rebuild && !outcome.does_nothing();
             render::human(run.report, &outcome, &settings.target, rebuild_is_left);
             self.print_hold(&outcome, run);
         }
@@ -112,7 +115,8 @@ impl CliCommand for Arguments {
         };
         run.report
             .done(&serde_json::json!({ "sync": document.sync }));
-        if let Some(state) = state.filter(|_| exit == Exit::Done) {
+        let rebuild = policy.zip(state).filter(|_| exit == Exit::Done);
+        if let Some((policy, state)) = rebuild {
             document.rebuild = Some(rebuild::after_sync(policy, settings, &state, run)?);
         }
         let has_rebuilt = { &document.rebuild }

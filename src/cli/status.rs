@@ -241,16 +241,31 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
     document.unreached = Unreached::load(&state)?;
     document.quarantined =
         Quarantine::load(&state)?.current(document.commit.iter().chain(&document.held).copied());
+    if settings.rebuild.action.is_some() {
+        inspect_systems(&mut document, &state, settings, run)?;
+    }
+    document.commits = known_commits(mentioned(&document), &state, settings);
+    document.next_run = next_run(settings, run);
+    Ok(document)
+}
+
+/// Adds what is known of the systems that are built from the target.
+fn inspect_systems(
+    document: &mut Document,
+    state: &StateDir,
+    settings: &Settings,
+    run: &Run<'_>,
+) -> Result<(), Error> {
     let machine = Machine::here();
     // A reboot has ended a trial that was open.
-    document.trial = Trial::load(&state)?
+    document.trial = Trial::load(state)?
         .filter(|trial| trial.stage == TrialStage::Reverted || trial.is_open(&machine));
-    document.reboot = Reboot::load(&state)?.filter(|reboot| {
+    document.reboot = Reboot::load(state)?.filter(|reboot| {
         reboot.stage != RebootStage::Waiting
             || reboot.trial.is_some()
             || reboot.is_pending(&machine)
     });
-    let record = RebuildRecord::load(&state)?;
+    let record = RebuildRecord::load(state)?;
     let systems = machine.systems();
     let commit_of = |system: &Option<std::path::PathBuf>| {
         system.as_ref().and_then(|system| record.commit_of(system))
@@ -265,12 +280,10 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
     // A run that is active is between two systems because it activates one, and a trial has its own line.
     if !document.active && document.trial.is_none() {
         let policy = RebuildPolicy::of_revert();
-        document.half_state = with_request(policy, settings, &state, run, rebuild::half_state)??;
+        document.half_state = with_request(policy, settings, state, run, rebuild::half_state)??;
     }
     document.last_rebuild = record.last;
-    document.commits = known_commits(mentioned(&document), &state, settings);
-    document.next_run = next_run(settings, run);
-    Ok(document)
+    Ok(())
 }
 
 /// The commits that a document mentions.

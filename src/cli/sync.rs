@@ -147,7 +147,8 @@ impl CliCommand for Arguments {
         }
         match run.report.format() {
             OutputFormat::Human => {
-                let rebuild_is_left = !outcome.does_nothing();
+                let rebuilds = settings.rebuild.action.is_some();
+                let rebuild_is_left = rebuilds && !outcome.does_nothing();
                 render::human(run.report, &outcome, &settings.target, rebuild_is_left);
             }
             OutputFormat::Json => run.report.json(&document),

@@ -53,16 +53,17 @@ impl CliCommand for Arguments {
         let mut options = sync::options(&self.remote);
         options.retry = !self.sandboxed || self.activation.retry;
         let applies = options.mode == SyncMode::Apply;
-        let rebuilds = applies && !self.skip_rebuild;
+        let policy = RebuildPolicy::after_sync(&self.activation, settings)
+            .filter(|_| applies && !self.skip_rebuild);
+        let rebuilds = policy.is_some();
         let starter = Starter::unit_if(self.sandboxed);
         if applies && suspend::ends_run(starter, settings, run)? {
             return Ok(Exit::Done);
         }
-        let policy = RebuildPolicy::after_sync(&self.activation, settings);
         run.progress.begin(Stage::Sync);
         // Checked now, before anything has changed.
-        let state = rebuilds
-            .then(|| rebuild::preflight(policy, settings, run))
+        let state = policy
+            .map(|policy| rebuild::preflight(policy, settings, run))
             .transpose()?;
         let checked = if applies {
             Some(validate::before_sync(
@@ -76,7 +77,8 @@ impl CliCommand for Arguments {
         };
         let outcome = sync::sync(&options, settings, run)?;
         if run.report.format() == OutputFormat::Human {
-            let rebuild_is_left = !rebuilds && !self.sandboxed && !outcome.does_nothing();
+            let is_rebuilt = rebuilds || settings.rebuild.action.is_none();
+            let rebuild_is_left = !is_rebuilt && !self.sandboxed && !outcome.does_nothing();
             render::human(run.report, &outcome, &settings.target, rebuild_is_left);
         }
         let exit = sync::exit(&self.remote, &outcome);
@@ -89,7 +91,8 @@ impl CliCommand for Arguments {
                 "sync": render::Document::new(&outcome, run.report),
             }));
         }
-        let rebuilt = if let Some(state) = state.filter(|_| exit == Exit::Done) {
+        let rebuild = policy.zip(state).filter(|_| exit == Exit::Done);
+        let rebuilt = if let Some((policy, state)) = rebuild {
             Some(rebuild::after_sync(policy, settings, &state, run)?)
         } else {
             None

@@ -123,6 +123,15 @@ pub enum Error {
         /// The target.
         target: PathBuf,
     },
+    /// A rebuild of a target for which there is none.
+    #[error("nothing is rebuilt here: `rebuild.action` is \"none\"")]
+    #[diagnostic(
+        code(hyper_sync::settings::no_rebuild),
+        help(
+            "`hyper-sync sync` updates the target; for a rebuild, give `--rebuild-action`, or change the setting; nothing was written"
+        )
+    )]
+    NoRebuild,
     /// More than one of them.
     #[error("{} settings are wrong", .problems.len())]
     #[diagnostic(
@@ -197,7 +206,8 @@ impl Error {
             | Self::Syntax { .. }
             | Self::UnknownKey { .. }
             | Self::NoTarget
-            | Self::NoRepository { .. } => false,
+            | Self::NoRepository { .. }
+            | Self::NoRebuild => false,
         }
     }
 }

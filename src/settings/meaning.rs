@@ -119,7 +119,7 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ),
     (
         "rebuild.action",
-        "What is done with a new system, as for `nixos-rebuild`.",
+        "What is done with a new system, as for `nixos-rebuild`. `none`: the target is not for NixOS, and nothing is rebuilt.",
     ),
     ("rebuild.flake", "The directory of the flake that is built."),
     (

@@ -12,7 +12,7 @@ use crate::patterns::Patterns;
 use super::amount::{Count, Size};
 use super::known::{NoRecords, Place, Records, STATE_DIR};
 use super::layers::{Layers, Origin};
-use super::value::{ApiUrl, Argument, CheckedPath, Pattern, Reference};
+use super::value::{ApiUrl, Argument, CheckedPath, OptionalAction, Pattern, Reference};
 use super::{
     Action, ConfigFile, Env, Error, Gate, HYPER_NIXOS_TARGET, Health, Hooks, LocalEdits, Overrides,
     Problem, Reboot, Repo, ResolvedSettings, Symlinks, Transport,
@@ -232,8 +232,8 @@ fn settings(layers: &mut Layers<'_>, env: &Env, records: &dyn Records) -> Settin
 /// Settings of the rebuild stage.
 #[derive(Debug, Clone)]
 pub struct Rebuild {
-    /// What to do with the built system.
-    pub action: Action,
+    /// What to do with the built system; `None`: nothing is rebuilt.
+    pub action: Option<Action>,
     /// The flake's directory.
     pub flake: PathBuf,
     /// The attribute of `nixosConfigurations`; `None`: found out.
@@ -257,7 +257,9 @@ fn rebuild(layers: &mut Layers<'_>, target: &Path, of: Defaults) -> Rebuild {
         .map(|&text| Argument(text.to_owned()))
         .collect();
     Rebuild {
-        action: layers.value("rebuild.action", Action::Switch),
+        action: layers
+            .value("rebuild.action", OptionalAction(Some(Action::Switch)))
+            .0,
         flake: layers.value("rebuild.flake", flake.to_owned()),
         host: layers.optional("rebuild.host", None),
         extra_args: layers

@@ -314,6 +314,52 @@ choices! {
     }
 }
 
+/// What a rebuild does with the system, or `none`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OptionalAction(pub(super) Option<Action>);
+
+impl Action {
+    /// In place of an action: nothing is rebuilt.
+    pub const NONE: &'static str = "none";
+
+    /// The words of the actions, and [`NONE`](Self::NONE).
+    pub const OPTIONAL_WORDS: &'static [&'static str] = &[
+        "build",
+        "test",
+        "switch",
+        "boot",
+        "dry-activate",
+        Self::NONE,
+    ];
+
+    /// The action of a word; `Some(None)` for [`NONE`](Self::NONE).
+    #[must_use]
+    pub fn optional(word: &str) -> Option<Option<Self>> {
+        match word {
+            Self::NONE => Some(None),
+            word => Self::from_word(word).map(Some),
+        }
+    }
+}
+
+impl Value for OptionalAction {
+    const TAKES: &'static str = "text";
+    const CHOICES: &'static [&'static str] = Action::OPTIONAL_WORDS;
+
+    fn parse(text: &str, _: PathBase<'_>) -> Result<Self, Problem> {
+        let action = Action::optional(text).ok_or_else(|| Problem::Choice {
+            given: text.to_owned(),
+            choices: Self::CHOICES.to_vec(),
+        });
+        action.map(Self)
+    }
+
+    fn show(&self) -> toml::Value {
+        let word = self.0.map_or(Action::NONE, Action::as_str);
+        toml::Value::String(word.to_owned())
+    }
+}
+
 /// Whether git could have a branch or tag of this name, by the rules of `git check-ref-format`.
 ///
 /// Stricter in one way: a name that begins with `-` is refused, as `git branch` does.

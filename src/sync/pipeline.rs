@@ -525,9 +525,10 @@ pub(super) fn mark_pending_and_apply(
     // A system may contain the id of the commit, and another commit may have the same tree.
     let is_other_commit = before.is_some_and(|before| before != update.after.commit);
     let mut marked = None;
-    if prepared.has_changes() || is_other_commit {
+    if let Some(action) = context.settings.rebuild.action
+        && (prepared.has_changes() || is_other_commit)
+    {
         // Before the target changes: a crash in between may cause a needless rebuild, but never skips a needed one.
-        let action = context.settings.rebuild.action;
         match rebuild::mark_pending(state, Some(update.after.commit), action) {
             Ok(before) => marked = Some(before),
             Err(error) => {

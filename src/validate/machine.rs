@@ -347,7 +347,9 @@ const REBUILD: &str = "nixos-rebuild";
 /// The programs that hyper-sync runs, and those of `validate.tools`, are installed.
 pub(super) fn tools(probe: &Probe<'_>, findings: &mut Findings) {
     let settings = probe.settings();
-    rebuild(probe, findings);
+    if settings.rebuild.action.is_some() {
+        rebuild(probe, findings);
+    }
     let mut needed = Vec::new();
     match settings.repo {
         Some(Repo::Ssh(_)) => needed.push(("ssh", "the repository is reached through it")),

@@ -32,10 +32,12 @@ mod hostile; // a choice of `cargo test --test hostile`
 mod http; // the HTTP client: redirects, retries, limits, proxies, TLS
 mod kill; // death and failing calls in some kinds of update; `tests/matrix` has all
 mod lock; // two runs at one time, by the library
+mod merge; // `local_edits = "merge"`, and the other commands over a merged file
 mod metrics; // the file for Prometheus
 mod modes; // modes of files in the target that no commit has
 mod module; // options and defaults of the NixOS module, read as text
 mod names; // deceiving names and link targets, by every route
+mod no_rebuild; // `rebuild.action = "none"`
 mod notices; // what a sync mentions about a commit, and when
 mod objects; // the object store, with git as the reference
 mod older_state; // state directories that earlier versions wrote

@@ -113,7 +113,7 @@ pub(super) fn settings() -> Vec<Error> {
         in_variable("HYPER_SYNC_REF", b"\xff"),
         in_file("target = \"/etc/nixos\\n\""),
         given("target", "--target", ""),
-        in_file("local_edits = 'merge'"),
+        in_file("local_edits = 'ask'"),
         in_variable("HYPER_SYNC_LIMITS_BLOB", b"big"),
         in_file("exclude = ['a[']"),
         in_file("require = ['../flake.nix']"),
@@ -125,6 +125,7 @@ pub(super) fn settings() -> Vec<Error> {
         in_file("token_file = '/nix/store/x-token'"),
         resolve(&Overrides::none(), &Env::empty(), ""),
         settings::Error::NoTarget.into(),
+        settings::Error::NoRebuild.into(),
         settings::Error::NoRepository {
             target: "/etc/nixos".into(),
         }
