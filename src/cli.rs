@@ -35,6 +35,7 @@ mod man;
 mod metrics;
 mod overdue;
 mod place;
+mod protect;
 mod reboot;
 mod rebuild;
 mod refusal;
@@ -197,6 +198,7 @@ fn run(
         report.detail(&format!("the target is `{path}` ({origin})"));
     }
     let settings = resolved.settings;
+    report.repeat(repeated(&overrides).about(&settings.target, env));
     let mut run = Run {
         env,
         interrupt,

@@ -19,6 +19,7 @@ pub struct Patterns {
     paths: GlobSet,
     /// Paths of directories.
     directories: GlobSet,
+    written: Vec<String>,
 }
 
 /// A pattern that is not usable.
@@ -73,7 +74,16 @@ impl Patterns {
             names: build(&names)?,
             paths: build(&paths)?,
             directories: build(&directories)?,
+            written: { patterns.iter() }
+                .map(|pattern| pattern.as_ref().to_owned())
+                .collect(),
         })
+    }
+
+    /// The patterns as they were given.
+    #[must_use]
+    pub fn as_written(&self) -> &[String] {
+        &self.written
     }
 
     /// Whether there is none.

@@ -93,6 +93,14 @@ pub struct RebuildRequest<'a> {
     pub confirmation: Option<Confirmation<'a>>,
 }
 
+impl RebuildRequest<'_> {
+    /// The action that later runs complete: that of the setting. Where it is none, only a request by hand rebuilds, and
+    /// nothing is left for later.
+    fn wanted(&self) -> Action {
+        self.settings.action.unwrap_or(self.action)
+    }
+}
+
 /// Whether a rebuild whose effect holds already is repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeat {

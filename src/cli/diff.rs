@@ -64,7 +64,7 @@ impl CliCommand for Arguments {
 
     /// Exit code 0 whether or not there are differences, as `git diff`.
     fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
-        let only = place::resolve(&self.paths, &settings.target)?;
+        let only = place::resolve(&self.paths, &settings.target, run.env)?;
         let wanted = if self.remote {
             Some(after_sync(settings, run)?)
         } else {

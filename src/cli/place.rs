@@ -1,70 +1,80 @@
-//! Paths in the target as command-line arguments: relative to it, absolute, or `.` for all of it.
+//! Paths in the target as command-line arguments: absolute, or relative to the working directory if it is in the target,
+//! else to the target.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::SyncError;
 use crate::git::RelPath;
+use crate::settings::Env;
 
-/// A place in the target.
+/// A path as it is written. Where it leads is known with the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum TargetPath {
-    /// The target itself.
-    Everything,
-    /// A path relative to it.
-    Below(RelPath),
-    /// An absolute path; whether it is in the target is checked when the target is known.
-    Absolute(PathBuf),
-}
+pub(super) struct TargetPath(PathBuf);
 
-/// Reads a place; the error text is printed by clap.
+/// Reads a path; the error text is printed by clap.
 pub(super) fn parse(text: &str) -> Result<TargetPath, String> {
-    if text.starts_with('/') {
-        return Ok(TargetPath::Absolute(PathBuf::from(text)));
+    if text.is_empty() {
+        return Err("the path is empty; `.` is all of the directory".to_owned());
     }
-    let text = text.trim_end_matches('/');
-    if text == "." {
-        return Ok(TargetPath::Everything);
-    }
-    RelPath::new(text.strip_prefix("./").unwrap_or(text).as_bytes())
-        .map(TargetPath::Below)
-        .map_err(|fault| format!("the path {fault}; it is relative to the target"))
+    Ok(TargetPath(text.into()))
 }
 
-/// The requested paths; without any, all of them.
-pub(super) fn resolve(places: &[TargetPath], target: &Path) -> Result<Vec<RelPath>, SyncError> {
+/// The requested paths; none if one of them is the target itself, or if there are none.
+pub(super) fn resolve(
+    places: &[TargetPath],
+    target: &Path,
+    env: &Env,
+) -> Result<Vec<RelPath>, SyncError> {
+    let here = env.current_dir().filter(|here| here.starts_with(target));
+    let here = here.unwrap_or(target);
     let mut paths = Vec::new();
-    for place in places {
-        match place {
-            TargetPath::Below(path) => paths.push(path.clone()),
-            TargetPath::Everything => return Ok(Vec::new()),
-            TargetPath::Absolute(path) => {
-                let outside = || SyncError::Outside {
-                    path: path.clone(),
-                    target: target.to_owned(),
-                };
-                let below = path.strip_prefix(target).map_err(|_| outside())?;
-                // Normalized: without redundant parts such as a trailing slash.
-                let below: PathBuf = below.components().collect();
-                if below.as_os_str().is_empty() {
-                    return Ok(Vec::new());
-                }
-                let below = RelPath::new(below.as_os_str().as_encoded_bytes());
-                paths.push(below.map_err(|_| outside())?);
-            }
+    for TargetPath(path) in places {
+        let whole = normal(&here.join(path));
+        let outside = || SyncError::Outside {
+            path: whole.clone(),
+            target: target.to_owned(),
+        };
+        let below = whole.strip_prefix(target).map_err(|_| outside())?;
+        if below.as_os_str().is_empty() {
+            return Ok(Vec::new());
         }
+        let below = RelPath::new(below.as_os_str().as_encoded_bytes());
+        paths.push(below.map_err(|_| outside())?);
     }
     Ok(paths)
+}
+
+/// Without `.` and `..`. No symlink is followed: a managed path leads through none.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => {
+                normal.pop();
+            }
+            Component::CurDir => {}
+            other => normal.push(other),
+        }
+    }
+    normal
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn paths(words: &[&str]) -> Option<Vec<String>> {
+    fn paths_from(here: &str, words: &[&str]) -> Option<Vec<String>> {
         let places = words.iter().map(|word| parse(word).ok());
         let places: Vec<TargetPath> = places.collect::<Option<_>>()?;
-        let paths = resolve(&places, Path::new("/etc/nixos")).ok()?;
+        let env = Env::empty().in_dir(here);
+        let paths = resolve(&places, Path::new("/etc/nixos"), &env).ok()?;
         Some(paths.iter().map(ToString::to_string).collect())
+    }
+
+    fn paths(words: &[&str]) -> Option<Vec<String>> {
+        let found = paths_from("/root", words);
+        assert_eq!(found, paths_from("/etc/nixos", words), "{words:?}");
+        found
     }
 
     #[test]
@@ -73,6 +83,7 @@ mod tests {
             "a/b",
             "./a/b",
             "a/b/",
+            "a/../a/b",
             "/etc/nixos/a/b",
             "/etc/nixos//a/./b/",
         ] {
@@ -88,10 +99,20 @@ mod tests {
             "/etc/nixos2/a",
             "/etc/passwd",
             "../a",
-            "a/../b",
             "/etc/nixos/../x",
         ] {
             assert_eq!(paths(&[word]), None, "{word}");
         }
+    }
+
+    #[test]
+    fn in_a_directory_of_the_target_a_path_is_relative_to_it() {
+        let from = |word| paths_from("/etc/nixos/docs", &[word]);
+        assert_eq!(from("README.md").unwrap(), ["docs/README.md"]);
+        assert_eq!(from("../README.md").unwrap(), ["README.md"]);
+        assert_eq!(from(".").unwrap(), ["docs"]);
+        assert_eq!(from("..").unwrap(), [""; 0]);
+        assert_eq!(from("../.."), None);
+        assert_eq!(from("/etc/nixos/a").unwrap(), ["a"]);
     }
 }

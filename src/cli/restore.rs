@@ -3,6 +3,7 @@
 use clap::{Args, ValueHint};
 
 use super::place::{self, TargetPath};
+use super::protect::{Protected, protect};
 use super::{CliCommand, Run};
 use crate::Error;
 use crate::exit::Exit;
@@ -22,6 +23,9 @@ pub(super) struct Arguments {
         value_hint = ValueHint::Other
     )]
     paths: Vec<TargetPath>,
+    /// Let these edits stay in the next syncs: add the paths to `protect` in the configuration file
+    #[arg(long)]
+    protect: bool,
 }
 
 impl CliCommand for Arguments {
@@ -30,7 +34,7 @@ impl CliCommand for Arguments {
     }
 
     fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
-        let paths = place::resolve(&self.paths, &settings.target)?;
+        let paths = place::resolve(&self.paths, &settings.target, run.env)?;
         let options = Options::unguarded(SyncMode::Apply);
         super::status::warn_of_other_owner(true, settings, run);
         let Restored {
@@ -47,6 +51,7 @@ impl CliCommand for Arguments {
             .map(|notice| run.report.with_options(&notice).into_owned())
             .collect();
         render::late(run.report, &applied);
+        let protected = { self.protect }.then(|| protect(&paths, settings, run));
         match run.report.format() {
             OutputFormat::Json => run.report.json(&serde_json::json!({
                 "restored": paths,
@@ -55,6 +60,10 @@ impl CliCommand for Arguments {
                 "transaction": applied.id.map(|id| id.to_string()),
                 "written": applied.written,
                 "notices": notices,
+                "protected": protected.as_ref().map(|protected| serde_json::json!({
+                    "patterns": protected.patterns,
+                    "set": protected.is_set,
+                })),
             })),
             OutputFormat::Human => {
                 let is_late = |path: &RelPath| applied.late.iter().any(|late| late.path == *path);
@@ -68,15 +77,17 @@ impl CliCommand for Arguments {
                     run.report.text(&text);
                 }
                 let is_taken = |path: &RelPath| !settings.protect.matches(path);
-                if settings.local_edits == LocalEdits::Replace && paths.iter().any(is_taken) {
+                let is_replaced =
+                    settings.local_edits == LocalEdits::Replace && protected.is_none();
+                if is_replaced && paths.iter().any(is_taken) {
                     run.report.note(
-                        "the next sync replaces it again, for `local_edits` is \"replace\"; what `protect` lists stays",
+                        "the next sync replaces it again, because `local_edits` is \"replace\"; with `--protect` it stays",
                     );
                 }
             }
         }
         Ok(if applied.late.is_empty() {
-            Exit::Done
+            protected.as_ref().map_or(Exit::Done, Protected::exit)
         } else {
             Exit::Conflict
         })

@@ -65,7 +65,8 @@ pub(super) struct Remote {
     /// What happens to files edited since the last sync
     ///
     /// `replace`: the target mirrors the commit, the edit is kept aside and `hyper-sync restore` puts it back.
-    /// `keep`: edits win. `refuse`: an update that needs an edited file stops and writes nothing. In files that
+    /// `keep`: edits win. `merge`: an edit is merged with the commit's change as git does; if both change the same lines,
+    /// the run stops and writes nothing. `refuse`: an update that needs an edited file stops and writes nothing. In files that
     /// match the setting `protect` a local edit always wins.
     #[arg(long, value_name = "POLICY", value_parser = PossibleValuesParser::new(LocalEdits::WORDS))]
     local_edits: Option<String>,

@@ -151,7 +151,7 @@ fn differs(
     else {
         return Ok(false);
     };
-    if context.request.settings.action != Action::Switch || current == profile {
+    if context.request.wanted() != Action::Switch || current == profile {
         return Ok(false);
     }
     let is_for_boot = matches!(

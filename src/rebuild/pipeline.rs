@@ -142,7 +142,7 @@ pub(super) fn run(context: &RebuildContext<'_>) -> Result<Outcome, ErrorKind> {
     if activates(action) {
         pipeline.refuse_changed_since(key.as_deref())?;
     }
-    let wanted = context.request.settings.action;
+    let wanted = context.request.wanted();
     pipeline.record.set_pending(context.request.commit, wanted);
     pipeline.save()?;
     match pin {
@@ -485,7 +485,7 @@ impl RebuildPipeline<'_> {
     /// Removes the failures of the build with this key, which has succeeded.
     fn end_failures(&mut self, key: Option<&str>) -> Result<(), ErrorKind> {
         let context = self.context;
-        let (action, wanted) = (context.request.action, context.request.settings.action);
+        let (action, wanted) = (context.request.action, context.request.wanted());
         // A new boot default, where more is wanted, proves nothing about the units that it starts.
         let activated = matches!(action, Action::Test | Action::Switch)
             || (activates(action) && action == wanted);

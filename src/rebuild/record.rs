@@ -375,7 +375,7 @@ impl RebuildRecord {
         };
         // No activation was cut off.
         pending.set_whole();
-        let wanted = request.settings.action;
+        let wanted = request.wanted();
         let holds = match system {
             Some(system) if systems.current.is_some() && wanted != Action::DryActivate => {
                 self.holds_of(wanted, system, systems)

@@ -21,6 +21,8 @@ pub struct RepeatedOptions {
     sudo: bool,
     /// As they are written, each with the commands that need it.
     options: Vec<(Needed, String)>,
+    /// The target, if the working directory is a directory in it: a path in a command would be relative to that.
+    outside: Option<String>,
 }
 
 /// Which commands need an option.
@@ -82,13 +84,27 @@ impl RepeatedOptions {
         Self {
             sudo: env.is_root() && env.get("SUDO_USER").is_some(),
             options: config.into_iter().chain(given).collect(),
+            outside: None,
+        }
+    }
+
+    /// Those of a run about this target: where it is run in a directory of it, paths in commands become absolute.
+    #[must_use]
+    pub fn about(self, target: &Path, env: &Env) -> Self {
+        let is_below = |here: &Path| here != target && here.starts_with(target);
+        let target = { target.to_str() }.filter(|_| env.current_dir().is_some_and(is_below));
+        Self {
+            outside: target.map(str::to_owned),
+            ..self
         }
     }
 
     /// The text with the options in each of its commands.
     #[must_use]
     pub fn in_text<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        if !text.contains(BEGIN) || (self.options.is_empty() && !self.sudo) {
+        if !text.contains(BEGIN)
+            || (self.options.is_empty() && !self.sudo && self.outside.is_none())
+        {
             return text.into();
         }
         let mut completed = String::with_capacity(text.len() + 40);
@@ -117,7 +133,8 @@ impl RepeatedOptions {
             return command.into();
         }
         let sudo = if self.sudo { "sudo " } else { "" };
-        let mut completed = format!("{sudo}{command}");
+        let absolute = self.absolute(command);
+        let mut completed = format!("{sudo}{absolute}");
         for (needed, option) in &self.options {
             let flag = option.split([' ', '=']).next().unwrap_or_default();
             if needed.by(&words[1..]) && !words.contains(&flag) {
@@ -126,6 +143,34 @@ impl RepeatedOptions {
             }
         }
         completed.into()
+    }
+}
+
+impl RepeatedOptions {
+    /// The command with its path in the target made absolute, if that is needed.
+    fn absolute<'a>(&self, command: &'a str) -> Cow<'a, str> {
+        let begins = ["hyper-sync restore ", "hyper-sync diff "];
+        let found =
+            { begins.into_iter() }.find_map(|begin| Some((begin, command.strip_prefix(begin)?)));
+        let (Some(target), Some((begin, path))) = (&self.outside, found) else {
+            return command.into();
+        };
+        // An option, or the name of the argument.
+        if path.starts_with(['-', '/']) || path == "PATH" {
+            return command.into();
+        }
+        // The word without its quotes is the path, unless it has quotes itself.
+        let word = path
+            .strip_prefix('\'')
+            .and_then(|path| path.strip_suffix('\''));
+        let path = word.unwrap_or(path);
+        let path = path.strip_prefix("./").unwrap_or(path);
+        let whole = if path == "." {
+            target.clone()
+        } else {
+            format!("{target}/{}", path.replace(r"'\''", "'"))
+        };
+        format!("{begin}{}", shell_word(&whole)).into()
     }
 }
 
@@ -190,6 +235,32 @@ mod tests {
             ),
         ] {
             assert_eq!(options.in_text(text), completed);
+        }
+    }
+
+    #[test]
+    fn a_path_is_absolute_where_it_would_be_relative_to_another_directory() {
+        let in_docs = Env::empty().in_dir("/etc/nixos/docs");
+        let of = |env: &Env| repeated(&[], env).about(Path::new("/etc/nixos"), env);
+        for (text, completed) in [
+            (
+                "`hyper-sync restore a.nix`",
+                "`hyper-sync restore /etc/nixos/a.nix`",
+            ),
+            (
+                "`hyper-sync diff 'it'\\''s'`",
+                "`hyper-sync diff '/etc/nixos/it'\\''s'`",
+            ),
+            (
+                "`hyper-sync restore './-a b'`",
+                "`hyper-sync restore '/etc/nixos/-a b'`",
+            ),
+            ("`hyper-sync restore .`", "`hyper-sync restore /etc/nixos`"),
+            ("`hyper-sync diff --remote`", "`hyper-sync diff --remote`"),
+            ("`hyper-sync restore PATH`", "`hyper-sync restore PATH`"),
+        ] {
+            assert_eq!(of(&in_docs).in_text(text), completed);
+            assert_eq!(of(&Env::empty().in_dir("/etc/nixos")).in_text(text), text);
         }
     }
 

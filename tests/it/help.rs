@@ -57,7 +57,7 @@ fn of_the_update_in_short() {
           --transport <HOW>          How the repository is read: the git protocol, GitHub's API, or
                                      whichever suits [possible values: auto, git, api]
           --local-edits <POLICY>     What happens to files edited since the last sync [possible values:
-                                     replace, keep, refuse]
+                                     replace, keep, merge, refuse]
           --allow-rewind             Follow a branch that was moved back or rewritten
           --allow-other-repo         Follow another repository than before from now on; its files
                                      replace those of the one before
@@ -70,8 +70,9 @@ fn of_the_update_in_short() {
           --wait <TIME>              Wait this long for another run to end, instead of giving up at
                                      once: seconds, or a time such as `15m`
           --skip-rebuild             Bring the target to the commit, but do not rebuild
-          --rebuild-action <ACTION>  What to do with the system that is built [default: switch]
-                                     [possible values: build, test, switch, boot, dry-activate]
+          --rebuild-action <ACTION>  What to do with the system that is built; `none`: nothing is
+                                     rebuilt [default: switch] [possible values: build, test, switch,
+                                     boot, dry-activate, none]
           --allow-self-removal       Activate also a system that has no hyper-sync timer any more, in a
                                      run started by that timer
           --retry                    Try also a build that failed before, whose pause is not over
@@ -146,10 +147,12 @@ fn of_sync() {
               What happens to files edited since the last sync
 
               `replace`: the target mirrors the commit, the edit is kept aside and `hyper-sync restore`
-              puts it back. `keep`: edits win. `refuse`: an update that needs an edited file stops and
-              writes nothing. In files that match the setting `protect` a local edit always wins.
+              puts it back. `keep`: edits win. `merge`: an edit is merged with the commit's change as
+              git does; if both change the same lines, the run stops and writes nothing. `refuse`: an
+              update that needs an edited file stops and writes nothing. In files that match the setting
+              `protect` a local edit always wins.
 
-              [possible values: replace, keep, refuse]
+              [possible values: replace, keep, merge, refuse]
 
           --allow-rewind
               Follow a branch that was moved back or rewritten
@@ -263,9 +266,9 @@ fn of_rebuild() {
 
     Options:
           --rebuild-action <ACTION>
-              What to do with the system that is built [default: switch]
+              What to do with the system that is built; `none`: nothing is rebuilt [default: switch]
 
-              [possible values: build, test, switch, boot, dry-activate]
+              [possible values: build, test, switch, boot, dry-activate, none]
 
           --allow-self-removal
               Activate also a system that has no hyper-sync timer any more, in a run started by that

@@ -93,7 +93,7 @@ fn a_directory_in_the_home_directory_can_be_a_target() {
     };
     let _ = at(&home.join("dotfiles")).ok();
     assert!(home.join("dotfiles/vimrc").exists());
-    let refused = at(&home).code(2).json();
+    let refused = at(&home).code(64).json();
     assert_eq!(
         refused["error"]["code"],
         "hyper_sync::settings::protected_directory"

@@ -539,3 +539,86 @@ fn a_move_that_changes_no_file_is_in_the_history_and_can_be_undone() {
         4
     );
 }
+
+/// A target in which an edit of `flake.nix` was replaced.
+fn replaced(settings: &str) -> World {
+    let world = World::small()
+        .with(&format!("{settings}\nlocal_edits = 'replace'"))
+        .synced();
+    world.edit("flake.nix", "{ mine = true; }\n");
+    let _ = world.sync(&[]).ok();
+    world
+}
+
+#[test]
+fn a_restored_edit_that_is_protected_stays_and_the_file_keeps_its_comments() {
+    let world = replaced("# Why.\nprotect = ['*-local.nix']");
+    let output = world.run(&["restore", "--protect", "flake.nix"]).ok();
+    assert!(
+        output.stderr.contains("`/flake.nix` is in `protect` of"),
+        "{}",
+        output.masked()
+    );
+    assert!(!output.stderr.contains("replaces it again"));
+    let file = std::fs::read_to_string(world.root().join("config.toml")).unwrap();
+    assert!(
+        file.contains("# Why.\nprotect = ['*-local.nix', '/flake.nix']")
+            || file.contains("# Why.\nprotect = ['*-local.nix', \"/flake.nix\"]"),
+        "{file}"
+    );
+    let _ = world.sync(&[]).ok();
+    assert_eq!(world.read("flake.nix"), "{ mine = true; }\n");
+    let again = world.json(&["restore", "--protect", "flake.nix"]);
+    let nothing = serde_json::json!({ "patterns": [], "set": true });
+    assert_eq!(again["protected"], nothing);
+}
+
+#[test]
+fn where_the_configuration_is_managed_the_lines_to_add_are_printed() {
+    let world = replaced("");
+    let file = world.root().join("config.toml");
+    let store = world.root().join("store.toml");
+    std::fs::rename(&file, &store).unwrap();
+    std::os::unix::fs::symlink(&store, &file).unwrap();
+    let before = std::fs::read(&store).unwrap();
+    let output = world.run(&["restore", "--protect", "flake.nix"]).code(2);
+    for line in [
+        r#"protect = ["hardware-configuration.nix", "/flake.nix"]"#,
+        r#"services.hyper-sync.protect = [ "hardware-configuration.nix" "/flake.nix" ];"#,
+    ] {
+        assert!(output.stderr.contains(line), "{}", output.masked());
+    }
+    assert_eq!(world.read("flake.nix"), "{ mine = true; }\n");
+    assert_eq!(std::fs::read(&store).unwrap(), before);
+    assert!(file.is_symlink());
+}
+
+#[test]
+fn a_path_is_relative_to_a_directory_of_the_target_and_so_are_hints() {
+    let world = World::small().with("local_edits = 'replace'").synced();
+    world.edit("flake.nix", "{ mine = true; }\n");
+    let sync = world
+        .process(&[], &["sync"])
+        .current_dir(world.target().join("modules"))
+        .output();
+    let text = String::from_utf8(sync.unwrap().stderr).unwrap();
+    let path = world.target().join("flake.nix");
+    let hint = format!("hyper-sync restore {}", path.display());
+    assert!(text.contains(&hint), "{text}");
+    let here = |path: &str| {
+        let mut process = world.process(&[], &["restore", path]);
+        process
+            .current_dir(world.target().join("modules"))
+            .output()
+            .unwrap()
+            .status
+            .code()
+    };
+    assert_eq!(
+        here("flake.nix"),
+        Some(1),
+        "there is none of modules/flake.nix"
+    );
+    assert_eq!(here("../flake.nix"), Some(0));
+    assert_eq!(world.read("flake.nix"), "{ mine = true; }\n");
+}

@@ -231,7 +231,7 @@ fn each_mistake_is_shown_with_its_line() {
     help: `hyper-sync config show` lists all there are; nothing was written
     [settings::unknown_key]
 
-    error: `rebuild.action` ([config.toml]:5) is `swich`, which is none of `build`, `test`, `switch`, `boot`, `dry-activate`
+    error: `rebuild.action` ([config.toml]:5) is `swich`, which is none of `build`, `test`, `switch`, `boot`, `dry-activate`, `none`
       4 | [rebuild]
       5 | action = 'swich'
         |          ^^^^^^^ this value
@@ -438,8 +438,8 @@ fn explains_a_setting() {
     exit: 0
     --- stdout
     local_edits
-      What happens to a file that was edited in the target: `replace` keeps a copy and writes the commit's file, `keep` leaves the edit, `refuse` stops the run if the commit changes that file.
-      takes     `replace`, `keep`, `refuse`
+      What happens to a file that was edited in the target: `replace` keeps a copy and writes the commit's file, `keep` leaves the edit, `merge` merges it with the commit's change as git does and stops the run where both change the same lines, `refuse` stops the run if the commit changes that file.
+      takes     `replace`, `keep`, `merge`, `refuse`
       default   "refuse"
       here      "keep"  # [config.toml]:1
       variable  HYPER_SYNC_LOCAL_EDITS
@@ -465,7 +465,9 @@ fn explains_a_setting_where_the_file_is_wrong() {
     sandbox.config("local_edits = 'kept'");
     let output = sandbox.run(&["config", "explain", "local_edits"]).ok();
     assert!(
-        output.stdout.contains("`replace`, `keep`, `refuse`"),
+        output
+            .stdout
+            .contains("`replace`, `keep`, `merge`, `refuse`"),
         "{}",
         output.stdout
     );

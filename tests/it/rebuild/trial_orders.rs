@@ -87,7 +87,7 @@ impl Orders {
         Self {
             settings: resolved.unwrap().settings,
             rebuild: Rebuild {
-                action: Action::Switch,
+                action: Some(Action::Switch),
                 flake: root.path().join("target"),
                 host: None,
                 extra_args: Vec::new(),

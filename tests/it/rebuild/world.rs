@@ -346,7 +346,7 @@ impl FakeSystem {
         Call {
             world: self,
             settings: Rebuild {
-                action,
+                action: Some(action),
                 flake: self.flake(),
                 host: None,
                 extra_args: vec!["--impure".to_owned()],
@@ -431,7 +431,7 @@ impl Call<'_> {
 
     /// Where the configuration wants another action in the end.
     pub(crate) fn wanted(mut self, wanted: Action) -> Self {
-        self.settings.action = wanted;
+        self.settings.action = Some(wanted);
         self
     }
 
