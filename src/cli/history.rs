@@ -49,6 +49,8 @@ struct HistoryEntry<'a> {
     changed: usize,
     edits: Vec<&'a RelPath>,
     put_back: usize,
+    /// How many of the replaced edits were merged with the commit's change.
+    merged: usize,
     #[serde(skip)]
     at: Timestamp,
 }
@@ -185,11 +187,17 @@ fn entry<'a>(
 ) -> HistoryEntry<'a> {
     let edited = transaction.changes.iter().filter(|change| change.edited);
     let put_back = transaction.changes.iter().filter(|change| change.puts_back);
+    let kind = UpdateKind::of(transaction, is_rollback);
+    // A sync writes nothing else that no commit has.
+    let (put_back, merged) = match (kind, put_back.count()) {
+        (UpdateKind::Sync, merged) => (0, merged),
+        (_, put_back) => (put_back, 0),
+    };
     let after = transaction.after.commit;
     HistoryEntry {
         id: transaction.id.to_string(),
         time: format!("{:.0}", transaction.time),
-        kind: UpdateKind::of(transaction, is_rollback),
+        kind,
         current: false,
         before: transaction.before.as_ref().map(|point| point.commit),
         after,
@@ -199,7 +207,8 @@ fn entry<'a>(
         generation: known.builds.generation_of(after),
         changed: transaction.changes.len(),
         edits: edited.map(|change| &change.path).collect(),
-        put_back: put_back.count(),
+        put_back,
+        merged,
         at: transaction.time,
     }
 }
@@ -232,12 +241,13 @@ fn lines(update: &HistoryEntry<'_>, now: Timestamp, all: bool) -> String {
     let generation = update.generation;
     let generation = generation.map(|number| format!(", generation {number}"));
     let mut text = format!(
-        "{mark} {}  {}\n          {when}: {}{moved} ({}), {files}{}{}{}\n",
+        "{mark} {}  {}\n          {when}: {}{moved} ({}), {files}{}{}{}{}\n",
         update.id,
         commit.trim_end(),
         update.kind,
         update.reference,
-        edits(update.edits.len(), "replaced"),
+        edits(update.edits.len() - update.merged, "replaced"),
+        edits(update.merged, "merged"),
         edits(update.put_back, "put back"),
         generation.unwrap_or_default(),
     );
@@ -275,6 +285,7 @@ mod tests {
             changed: 3,
             edits: vec![&path],
             put_back: 2,
+            merged: 0,
             at: now - jiff::SignedDuration::from_hours(72),
         };
         insta::assert_snapshot!(lines(&update, now, false), @r"

@@ -31,6 +31,9 @@ fn an_edit_and_the_commits_change_are_both_taken_update_after_update() {
     assert!(!output.stderr.contains("replaced"), "{}", output.masked());
     assert_eq!(world.read(PATH), with(2, 1, 2));
 
+    let history = world.run(&["history"]).ok().stdout;
+    assert!(history.contains("1 file, 1 local edit merged"), "{history}");
+
     // It stays an edit, and the next merge has the commit as its base.
     let status = world.json(&["status"]);
     assert_eq!(status["local_edits"][0]["path"], PATH);

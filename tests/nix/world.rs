@@ -196,7 +196,7 @@ case $1 in test|switch) [ -e {root}/stays ] || ln -sfn "${{0%/bin/*}}" {root}/cu
 
     pub(super) fn settings(&self) -> Rebuild {
         Rebuild {
-            action: Action::Build,
+            action: Some(Action::Build),
             flake: self.flake(),
             host: None,
             extra_args: Vec::new(),
