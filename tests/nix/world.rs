@@ -240,7 +240,7 @@ case $1 in test|switch) [ -e {root}/stays ] || ln -sfn "${{0%/bin/*}}" {root}/cu
     ) -> Result<Outcome, Error> {
         let mut settings = Settings {
             rebuild: Rebuild {
-                action,
+                action: Some(action),
                 ..self.settings()
             },
             is_root: true,
