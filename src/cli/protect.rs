@@ -130,15 +130,8 @@ fn with_patterns(
     let mut document: DocumentMut = content.parse()?;
     match document.get_mut(PROTECT).and_then(Item::as_array_mut) {
         Some(list) => {
-            // A list with one pattern a line stays one.
-            let decor = list.iter().last().map(Value::decor).cloned();
             for pattern in added {
-                let mut value = Value::from(pattern.as_str());
-                match &decor {
-                    Some(decor) => *value.decor_mut() = decor.clone(),
-                    None => value.decor_mut().clear(),
-                }
-                list.push_formatted(value);
+                push(list, pattern);
             }
         }
         None => {
@@ -147,6 +140,23 @@ fn with_patterns(
         }
     }
     Ok(document.to_string())
+}
+
+/// Adds a pattern at the end. A list with one pattern a line stays one, with each comment in its line.
+fn push(list: &mut Array, pattern: &str) {
+    let last = list.iter().last().and_then(|value| value.decor().prefix());
+    let before = last.and_then(|prefix| prefix.as_str()).unwrap_or_default();
+    let after = list.trailing().as_str().unwrap_or_default();
+    let prefix = match before.rsplit_once('\n') {
+        Some((_, indent)) => format!("{}\n{indent}", after.trim_end()),
+        None if list.is_empty() => String::new(),
+        None => " ".to_owned(),
+    };
+    if prefix.contains('\n') {
+        list.set_trailing("\n");
+        list.set_trailing_comma(true);
+    }
+    list.push_formatted(Value::from(pattern).decorated(prefix, ""));
 }
 
 #[cfg(test)]
@@ -168,10 +178,10 @@ mod tests {
         [rebuild]
         action = "boot"
         "#);
-        insta::assert_snapshot!(added("protect = ['b'] # more\nref = 'main'\n"), @r"
-        protect = ['b', '/a.nix'] # more
+        insta::assert_snapshot!(added("protect = ['b'] # more\nref = 'main'\n"), @r#"
+        protect = ['b', "/a.nix"] # more
         ref = 'main'
-        ");
+        "#);
         insta::assert_snapshot!(added("protect = [\n  'b',\n  'c', # last\n]\n"), @r#"
         protect = [
           'b',

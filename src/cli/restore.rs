@@ -15,7 +15,8 @@ use crate::sync::{self, Options, Restored, SyncMode};
 /// Put local edits back that an update has replaced
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// The files, or directories that hold them, in the target; `.` means all of them
+    /// The files, or directories that hold them; relative to the target, or to the working directory if it is in the
+    /// target. `.` means all of them
     #[arg(
         value_name = "PATH",
         required = true,

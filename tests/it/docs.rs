@@ -92,6 +92,7 @@ fn every_option_of_a_console_line_exists() {
         &["rebuild", "--help"],
         &["forget", "--help"],
         &["rollback", "--help"],
+        &["restore", "--help"],
         &["suspend", "--help"],
     ] {
         help += &world.run(command).ok().stdout;
