@@ -144,8 +144,8 @@ fn with_patterns(
 
 /// Adds a pattern at the end. A list with one pattern a line stays one, with each comment in its line.
 fn push(list: &mut Array, pattern: &str) {
-    let last = list.iter().last().and_then(|value| value.decor().prefix());
-    let before = last.and_then(|prefix| prefix.as_str()).unwrap_or_default();
+    let above = list.iter().last().and_then(|value| value.decor().prefix());
+    let before = above.and_then(|prefix| prefix.as_str()).unwrap_or_default();
     let after = list.trailing().as_str().unwrap_or_default();
     let prefix = match before.rsplit_once('\n') {
         Some((_, indent)) => format!("{}\n{indent}", after.trim_end()),

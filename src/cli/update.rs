@@ -91,8 +91,8 @@ impl CliCommand for Arguments {
                 "sync": render::Document::new(&outcome, run.report),
             }));
         }
-        let rebuild = policy.zip(state).filter(|_| exit == Exit::Done);
-        let rebuilt = if let Some((policy, state)) = rebuild {
+        let wanted = policy.zip(state).filter(|_| exit == Exit::Done);
+        let rebuilt = if let Some((policy, state)) = wanted {
             Some(rebuild::after_sync(policy, settings, &state, run)?)
         } else {
             None

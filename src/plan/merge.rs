@@ -57,16 +57,16 @@ fn merge_by(
         let mut region = start..start;
         // A change of one side can reach the next one of the other.
         while ours.extend(&mut region) | theirs.extend(&mut region) {}
-        let (is_ours, in_ours) = ours.take(&region);
-        let (is_theirs, in_theirs) = theirs.take(&region);
+        let (is_ours, left) = ours.take(&region);
+        let (is_theirs, right) = theirs.take(&region);
         merged.extend(lines[done..region.start].concat());
-        let (here, there) = (&ours.lines[in_ours.clone()], &theirs.lines[in_theirs]);
+        let (here, there) = (&ours.lines[left.clone()], &theirs.lines[right]);
         if !is_theirs || here == there {
             merged.extend(here.concat());
         } else if !is_ours {
             merged.extend(there.concat());
         } else {
-            conflicts.push(in_ours);
+            conflicts.push(left);
         }
         done = region.end;
     }

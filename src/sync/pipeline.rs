@@ -259,7 +259,7 @@ impl SyncPipeline<'_> {
         let files = staged.files();
         let kept = self.last_state()?.map(|last| last.kept);
         let kept = kept.unwrap_or_default();
-        let merger = Merger {
+        let merging = Merger {
             store: self.session.store(),
             scanner: self.scanner,
             staged,
@@ -270,7 +270,7 @@ impl SyncPipeline<'_> {
             withheld: Kept::withheld(&kept).cloned().collect(),
             contents: RefCell::default(),
         };
-        let merge = |edit: EditedFile<'_>| merger.merge(edit);
+        let merge = |edit: EditedFile<'_>| merging.merge(edit);
         let written = self.goal.edits.written_over(&base, &local);
         let plan_with = |left: &BTreeMap<RelPath, File>| {
             let merge = &merge;
@@ -285,7 +285,7 @@ impl SyncPipeline<'_> {
         };
         plan.withhold(&kept);
         plan.put_back(&self.goal.edits.files, &base, &local);
-        let merged = merger.contents.into_inner();
+        let merged = merging.contents.into_inner();
         Ok(Planned {
             plan,
             local,
