@@ -128,16 +128,13 @@ fn with_patterns(
     all: &[&str],
 ) -> Result<String, toml_edit::TomlError> {
     let mut document: DocumentMut = content.parse()?;
-    match document.get_mut(PROTECT).and_then(Item::as_array_mut) {
-        Some(list) => {
-            for pattern in added {
-                push(list, pattern);
-            }
+    if let Some(list) = document.get_mut(PROTECT).and_then(Item::as_array_mut) {
+        for pattern in added {
+            push(list, pattern);
         }
-        None => {
-            let list: Array = all.iter().copied().collect();
-            document.insert(PROTECT, Item::Value(list.into()));
-        }
+    } else {
+        let list: Array = all.iter().copied().collect();
+        document.insert(PROTECT, Item::Value(list.into()));
     }
     Ok(document.to_string())
 }

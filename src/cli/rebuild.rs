@@ -173,9 +173,10 @@ impl CliCommand for Arguments {
         state.refuse_other(&settings.target)?;
         revert::first(settings, &state, run)?;
         let Some(action) = self.activation.action(settings) else {
-            return match self.if_pending {
-                true => Ok(nothing_waits(run)),
-                false => Err(settings::Error::NoRebuild.into()),
+            return if self.if_pending {
+                Ok(nothing_waits(run))
+            } else {
+                Err(settings::Error::NoRebuild.into())
             };
         };
         let policy = RebuildPolicy::of(self, action, settings);

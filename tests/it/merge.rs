@@ -1,6 +1,8 @@
 //! `local_edits = "merge"` by the binary: what it writes, and what the other commands make of a merged file.
 //!
-//! Which files are merged is in the rows of `docs/local-edits.md` (`policies`); that the merge is git's in `src/plan/merge`.
+//! Which files are merged is in the rows of `docs/local-edits.md` (`policies`); that the merge is git's in `by_git`.
+
+mod by_git;
 
 use crate::common::world::World;
 
