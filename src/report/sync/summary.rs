@@ -172,7 +172,9 @@ impl<'a> Summary<'a> {
         let mut line = Styled::default();
         for change in Change::ALL {
             let operations = plan.operations().iter();
-            let count = operations.filter(|it| Change::of(it, plan) == change).count();
+            let count = operations
+                .filter(|it| Change::of(it, plan) == change)
+                .count();
             if count > 0 {
                 let (sign, style) = change.sign();
                 line.push("  ");
