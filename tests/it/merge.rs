@@ -19,7 +19,7 @@ fn edited() -> World {
     let world = World::small().with("local_edits = 'merge'");
     world.repo.write(PATH, BASE).commit("base");
     let world = world.synced();
-    world.edit(PATH, &with(2, 1, 1));
+    world.edit(PATH, with(2, 1, 1));
     world.repo.write(PATH, with(1, 1, 2)).commit("theirs");
     world
 }
@@ -130,7 +130,7 @@ fn a_rollback_over_two_merges_gives_back_the_first_edit() {
 fn an_edit_after_the_merge_is_carried_over_a_rollback_or_stops_it() {
     let world = edited();
     let _ = world.sync(&[]).ok();
-    world.edit(PATH, &with(2, 4, 2));
+    world.edit(PATH, with(2, 4, 2));
     let _ = world.run(&["rollback", "--local-edits", "refuse"]).code(8);
     assert_eq!(world.read(PATH), with(2, 4, 2));
     let _ = world.run(&["rollback"]).ok();
