@@ -1,4 +1,4 @@
-//! Carries out a plan: in place, one file at a time, so that after any crash the target is the old commit or the new.
+//! Carries out a plan: in place, one file or new directory at a time, so that after any crash the target is the old commit or the new.
 //!
 //! 1. Preflight: an update that would fail is not started (read-only, immutable, mount points, permissions, room).
 //! 2. Everything that will be replaced is copied to `undo/<id>`, everything new is written to a staging directory
@@ -6,9 +6,10 @@
 //! 3. The target is inspected once more; if it is not what the plan was made from, the plan is stale.
 //! 4. The record of the [`Transaction`] becomes `tx/active`. That is the commit point: before it, [`recover`] takes
 //!    everything back; from it on, it carries everything out, without network or token.
-//! 5. Files are exchanged with the staged ones. What comes out is hashed: if it is not what the plan saw, it was
-//!    edited meanwhile, and is kept in `conflicts/<id>`.
-//! 6. Directories are made durable, everything is hashed again, the index is saved, the record is retired.
+//! 5. New directories are moved to their places, and files are exchanged with the staged ones. What comes out is hashed:
+//!    if it is not what the plan saw, it was edited meanwhile, and is kept in `conflicts/<id>`.
+//! 6. Directories are made durable, everything is hashed again but for what was
+//!    [not visible before and has not changed since](new_directories), the index is saved, the record is retired.
 //!
 //! The whole directory is not exchanged, because people, activation scripts and editors write in it, and what they
 //! write through open handles would be lost.
@@ -32,6 +33,7 @@ mod conflicts;
 mod error;
 mod execute;
 mod inspect;
+mod new_directories;
 mod order;
 mod preflight;
 mod recover;
@@ -44,6 +46,7 @@ pub use error::{ContentError, Error, RecoveryProblem};
 pub use recover::{Recovered, is_active, recover};
 pub use transaction::{Change, Image, NotATx, Transaction, TxId, Update};
 
+use new_directories::NewDirectory;
 use staging::Staging;
 
 /// Provides the content of files, without the network.
@@ -122,10 +125,14 @@ pub struct Prepared<'a> {
     staged: Option<StagedUpdate>,
 }
 
+/// What is durable before the commit point.
+type Written = (Staging, Vec<NewDirectory>, recover::RecordDirectory);
+
 /// What was staged.
 struct StagedUpdate {
     transaction: Transaction,
     staging: Staging,
+    new: Vec<NewDirectory>,
     record: recover::RecordDirectory,
     /// Whether the target directory was created for this update.
     made: bool,
@@ -161,10 +168,11 @@ pub fn prepare<'a>(
     let transaction = update.transaction(target, state, interrupt)?;
     let made = target.make()?;
     match prepared.stage(&transaction, content) {
-        Ok((staging, record)) => {
+        Ok((staging, new, record)) => {
             prepared.staged = Some(StagedUpdate {
                 transaction,
                 staging,
+                new,
                 record,
                 made,
             });
@@ -199,12 +207,13 @@ impl Prepared<'_> {
         let StagedUpdate {
             transaction,
             staging,
+            new,
             record,
             made,
         } = staged;
         match self.activate(record) {
             Ok(()) => execute::run(
-                execute::Execution::new(self.target, self.state, &transaction, staging),
+                execute::Execution::new(self.target, self.state, &transaction, staging, new),
                 self.on_progress,
             )
             .map_err(|source| unfinished(transaction.id, source)),
@@ -246,11 +255,7 @@ impl Prepared<'_> {
         record.activate()
     }
 
-    fn stage(
-        &self,
-        transaction: &Transaction,
-        content: &dyn Content,
-    ) -> Result<(Staging, recover::RecordDirectory), Error> {
+    fn stage(&self, transaction: &Transaction, content: &dyn Content) -> Result<Written, Error> {
         thread::scope(|scope| {
             let flush = scope.spawn(|| content.make_durable());
             let staged = self.write(transaction, content)?;
@@ -260,33 +265,41 @@ impl Prepared<'_> {
     }
 
     /// Copies the old files and writes the new ones, durable when this returns.
-    fn write(
-        &self,
-        transaction: &Transaction,
-        content: &dyn Content,
-    ) -> Result<(Staging, recover::RecordDirectory), Error> {
+    fn write(&self, transaction: &Transaction, content: &dyn Content) -> Result<Written, Error> {
         let (target, state) = (self.target, self.state);
         let total = transaction.changes.len() as u64;
         let staging = Staging::open(target)?;
         preflight::check_case(&staging, transaction)?;
         let mut kept = undo::Copies::begin(state, transaction.id, self.update.rolls_back)?;
+        let mut new = NewDirectory::all(target, &staging, transaction)?;
+        let mut writer = (!new.is_empty())
+            .then(|| new_directories::Writer::begin(&staging, &mut new))
+            .transpose()?;
         for (number, operation) in self.update.plan.operations().iter().enumerate() {
             let change = &transaction.changes[number];
             kept.copy(target, operation, &change.before, self.interrupt)?;
-            staging::write(&staging, number, change, content)?;
+            let is_written = match &mut writer {
+                Some(writer) => writer.write(transaction, number, content)?,
+                None => false,
+            };
+            if !is_written {
+                staging::write(&staging, number, change, content)?;
+            }
             (self.on_progress)(number as u64 + 1, total);
             self.check_interrupt()?;
         }
-        staging::directories(&staging, target, transaction)?;
+        writer.map_or(Ok(()), new_directories::Writer::finish)?;
+        staging::directories(&staging, &new, target, transaction)?;
         let record = recover::RecordDirectory::write(state, transaction, &kept)?;
         // Everything is written before the first flush. The root is flushed for the name of the staging directory.
         let root = target.directory(None)?;
         let mut unsynced: Vec<Unsynced<'_>> = kept.unsynced().collect();
-        unsynced.extend(staging::unsynced(&staging, transaction));
+        unsynced.extend(staging::unsynced(&staging, &new, transaction));
         unsynced.push(record.unsynced());
         unsynced.extend(root.as_ref().map(Unsynced::Names));
         sync_all(&unsynced)?;
-        Ok((staging, record))
+        drop(unsynced);
+        Ok((staging, new, record))
     }
 }
 

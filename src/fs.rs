@@ -194,6 +194,21 @@ impl Target {
         }
     }
 
+    /// The topmost directory above a path that is missing, or is not a directory.
+    fn topmost_absent(&self, path: &RelPath) -> Result<Option<RelPath>, Error> {
+        for directory in path.ancestors() {
+            match self.resolve(
+                &directory,
+                OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            ) {
+                Ok(_) => {}
+                Err(errno) if is_absent(errno) => return Ok(Some(directory)),
+                Err(errno) => return Err(Error::io("inspect", path, errno)),
+            }
+        }
+        Ok(None)
+    }
+
     /// A directory of the target (`None`: the root) that is open already.
     fn at(&self, fd: OwnedFd, path: Option<&RelPath>) -> Directory {
         let shown = path.map_or_else(|| self.path.clone(), |path| self.path.join(path));

@@ -218,8 +218,9 @@ impl<'a> Scanner<'a> {
         let missing = found
             .iter()
             .filter(|(_, local)| matches!(local, Local::Missing));
+        let mut stats = self.target.stats();
         for directory in RelPath::above(missing.map(|(path, _)| path)) {
-            let kind = self.target.stat(&directory)?.map(|stat| stat.kind);
+            let kind = stats.of(&directory)?.map(|stat| stat.kind);
             if !matches!(kind, None | Some(FileKind::Directory)) {
                 let local = self.look_at(&directory)?;
                 found.insert(directory, local);

@@ -148,12 +148,13 @@ fn same(
     other: &Directory,
     other_name: &str,
 ) -> Result<bool, Failure> {
-    let kind = |directory: &Directory, name: &str| {
-        Ok::<_, Failure>(directory.stat(name)?.map(|stat| (stat.kind, stat.size)))
+    let (Some(one), Some(two)) = (directory.stat(name)?, other.stat(other_name)?) else {
+        return Ok(false);
     };
     // By their hashes: neither need fit into memory.
-    Ok(kind(directory, name)? == kind(other, other_name)?
-        && inspect::content(directory, name)? == inspect::content(other, other_name)?)
+    Ok((one.kind, one.size) == (two.kind, two.size)
+        && inspect::content(directory, name, one.kind)?
+            == inspect::content(other, other_name, two.kind)?)
 }
 
 /// A directory inside, made durably where it is missing.

@@ -1,4 +1,5 @@
-//! From the commit point to the end: exchanges files, flushes, hashes again, saves the index, removes the record.
+//! From the commit point to the end: moves new directories, exchanges files, flushes, hashes again, saves the index,
+//! removes the record.
 //!
 //! Every displaced file is moved to the staging directory. Other programs may write at the same time: a file that
 //! appears, vanishes or changes between two calls is detected by the result of the call that meets it, not by a check
@@ -9,6 +10,7 @@ use std::ffi::{OsStr, OsString};
 
 use rustix::io::Errno;
 
+use super::new_directories::NewDirectory;
 use super::order::Phases;
 use super::staging::{self, Staging, displaced_name, file_name};
 use super::{Applied, Change, Error, Fate, Image, Late, OnProgress, Transaction};
@@ -44,16 +46,15 @@ pub(super) fn run(
     unsynced.push(Unsynced::Names(&undo));
     sync_all(&unsynced)?;
     // A program that had an old file open may have written to it after it was displaced.
-    for number in 0..execution.transaction.changes.len() {
-        execution.keep_displaced(number)?;
-    }
+    execution.keep_displaced()?;
     recover::retire(execution.state)?;
     clean_up(&execution);
     applied.late = execution.late;
     Ok(applied)
 }
 
-/// Hashes every changed path again, and makes the index.
+/// Hashes every changed path again, but for files that are [as written](NewDirectory::is_as_written), and makes the
+/// index.
 fn verify(
     execution: &mut Execution<'_>,
     applied: &mut Applied,
@@ -62,8 +63,22 @@ fn verify(
     let transaction = execution.transaction;
     let now = now(execution)?;
     let mut index = transaction.index();
+    let mut stats = execution.target.stats();
+    let new = std::mem::take(&mut execution.new);
+    let mut new = new.iter().peekable();
     for (number, change) in transaction.changes.iter().enumerate() {
-        let (there, stat) = inspect::target(execution.target, &change.path)?;
+        while new.next_if(|new| new.changes.end <= number).is_some() {}
+        let as_written = match (new.peek(), change.after) {
+            (Some(new), Some(file)) if new.changes.contains(&number) => stats
+                .of(&change.path)?
+                .filter(|stat| new.is_as_written(number, stat))
+                .map(|stat| (inspect::There::Image(Image::File(file)), Some(stat))),
+            _ => None,
+        };
+        let (there, stat) = match as_written {
+            Some(as_written) => as_written,
+            None => inspect::target(execution.target, &change.path)?,
+        };
         let in_place = match change.after {
             Some(file) => there == inspect::There::Image(Image::File(file)),
             None => is_gone(execution, change, there),
@@ -139,6 +154,7 @@ pub(super) struct Execution<'a> {
     /// Directories whose names changed; `None`: the root.
     touched: BTreeSet<Option<RelPath>>,
     spare: VecDeque<OsString>,
+    new: Vec<NewDirectory>,
 }
 
 impl<'a> Execution<'a> {
@@ -147,6 +163,7 @@ impl<'a> Execution<'a> {
         state: &'a StateDir,
         transaction: &'a Transaction,
         staging: Staging,
+        new: Vec<NewDirectory>,
     ) -> Self {
         Self {
             target,
@@ -157,6 +174,7 @@ impl<'a> Execution<'a> {
             skipped: BTreeSet::new(),
             touched: BTreeSet::new(),
             spare: VecDeque::new(),
+            new,
         }
     }
 
@@ -202,8 +220,9 @@ impl<'a> Execution<'a> {
             self.take_away(number)?;
             tick();
         }
+        let put = self.put_new_directories()?;
         for number in phases.put {
-            if self.make_room(number)? {
+            if !put.contains(&number) && self.make_room(number)? {
                 self.put(number)?;
             }
             tick();
@@ -222,10 +241,12 @@ impl<'a> Execution<'a> {
         touched.map(|path| Unsynced::NamesIn(self.target, path.as_ref()))
     }
 
-    /// Keeps what a change displaced, under either of its names in the staging directory, if it is a late edit.
-    pub(super) fn keep_displaced(&mut self, number: usize) -> Result<(), Error> {
-        for name in [file_name(number), displaced_name(number)] {
-            self.keep_if_unknown(number, &name)?;
+    /// Keeps what changes displaced, if it is a late edit.
+    pub(super) fn keep_displaced(&mut self) -> Result<(), Error> {
+        for (number, name) in self.staging.files()? {
+            if number < self.transaction.changes.len() {
+                self.keep_if_unknown(number, &name)?;
+            }
         }
         Ok(())
     }
@@ -388,12 +409,13 @@ impl<'a> Execution<'a> {
     fn keep_if_unknown(&mut self, number: usize, name: &str) -> Result<bool, Error> {
         let change = self.change(number);
         let staging = self.staging.directory();
-        match staging.stat(name)?.map(|stat| stat.kind) {
+        let kind = match staging.stat(name)?.map(|stat| stat.kind) {
             None => return Ok(true),
             Some(FileKind::Directory | FileKind::Special) => return Ok(false),
-            Some(FileKind::File | FileKind::Symlink) => {}
-        }
-        let known = inspect::content(staging, name)?.is_some_and(|id| change.knows(id));
+            Some(kind @ (FileKind::File | FileKind::Symlink)) => kind,
+        };
+        let content = inspect::content(staging, name, kind)?;
+        let known = content.is_some_and(|id| change.knows(id));
         if !known {
             let kept =
                 conflicts::keep(self.state, self.transaction.id, &change.path, staging, name)?;

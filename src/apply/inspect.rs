@@ -35,8 +35,8 @@ pub(super) fn entry(directory: &Directory, name: &str) -> Result<(There, Option<
     let file = match stat.kind {
         FileKind::Directory => return Ok((There::Image(Image::Directory), None)),
         FileKind::Special => return Ok((There::Special, None)),
-        FileKind::Symlink => content(directory, name)?.map(|id| (FileMode::Symlink, id)),
-        FileKind::File => content(directory, name)?.map(|id| (mode(&stat), id)),
+        FileKind::Symlink => content(directory, name, stat.kind)?.map(|id| (FileMode::Symlink, id)),
+        FileKind::File => content(directory, name, stat.kind)?.map(|id| (mode(&stat), id)),
     };
     // Its kind changed in between; the next scan finds that.
     let Some((mode, id)) = file else {
@@ -86,11 +86,16 @@ impl Read for Heeding<'_> {
 /// How often a file that is being written to is read again.
 const ATTEMPTS: u32 = 16;
 
-/// The id of a file or symlink; `None` if neither is there, or if its size keeps changing.
-pub(super) fn content(directory: &Directory, name: &str) -> Result<Option<BlobId>, Failure> {
+/// The id of what is of this kind by its `lstat`; `None` if it is neither a file nor a symlink any more, or if its size
+/// keeps changing.
+pub(super) fn content(
+    directory: &Directory,
+    name: &str,
+    kind: FileKind,
+) -> Result<Option<BlobId>, Failure> {
     let failure = |error| Failure::from_io("read", &directory.path().join(name), error);
-    match directory.stat(name)?.map(|stat| stat.kind) {
-        Some(FileKind::File) => {
+    match kind {
+        FileKind::File => {
             // It was written to while it was read, so its size differs.
             for _ in 0..ATTEMPTS {
                 let Some((mut file, stat)) = directory.open_file(name)? else {
@@ -104,15 +109,15 @@ pub(super) fn content(directory: &Directory, name: &str) -> Result<Option<BlobId
             }
             Ok(None)
         }
-        Some(FileKind::Symlink) => {
-            let Some(text) = directory.read(name)? else {
+        FileKind::Symlink => {
+            let Some(text) = directory.read_link(name)? else {
                 return Ok(None);
             };
             hash(text.len() as u64, &mut text.as_slice())
                 .map(Some)
                 .map_err(failure)
         }
-        _ => Ok(None),
+        FileKind::Directory | FileKind::Special => Ok(None),
     }
 }
 

@@ -11,6 +11,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::execute::{self, Execution};
+use super::new_directories::{staged_above, take_out};
 use super::staging::{self, Staging, displaced_name, file_name};
 use super::{
     Applied, Change, Content, Error, Fate, Image, Late, RecoveryProblem, Transaction, conflicts,
@@ -232,7 +233,7 @@ impl Recovery<'_> {
             .collect::<Result<Vec<ChangeState>, Error>>()?;
         let staged = self.staging()?;
         let mut lost = Vec::new();
-        let mut to_stage = Vec::new();
+        let (mut to_stage, mut to_take_out) = (Vec::new(), Vec::new());
         for (number, change) in transaction.changes.iter().enumerate() {
             let Some(after) = change
                 .after
@@ -240,10 +241,16 @@ impl Recovery<'_> {
             else {
                 continue;
             };
-            if let Some(staging) = &staged
-                && is_staged(staging, number, &after)?
-            {
-                continue;
+            if let Some(staging) = &staged {
+                if is_whole(staging, &file_name(number), &after)? {
+                    continue;
+                }
+                if let Some(above) = staging.descendant(&staged_above(&change.path))?
+                    && is_whole(&above, change.path.name(), &after)?
+                {
+                    to_take_out.push(number);
+                    continue;
+                }
             }
             to_stage.push(number);
             if self.content.blob(after.id).is_err() {
@@ -253,7 +260,7 @@ impl Recovery<'_> {
         if !lost.is_empty() {
             return Err(person(RecoveryProblem::Content(lost)));
         }
-        self.carry_out(transaction, &states, &to_stage)
+        self.carry_out(transaction, &states, &to_stage, &to_take_out)
             .map_err(|source| unfinished(transaction.id, source))
     }
 
@@ -262,15 +269,17 @@ impl Recovery<'_> {
         transaction: &Transaction,
         states: &[ChangeState],
         to_stage: &[usize],
+        to_take_out: &[usize],
     ) -> Result<Recovered, Error> {
         self.target.make()?;
         let staging = Staging::open(self.target)?;
-        let mut execution = Execution::new(self.target, self.state, transaction, staging);
+        let mut execution =
+            Execution::new(self.target, self.state, transaction, staging, Vec::new());
         execution.touch_all();
         conflicts::make_durable(self.state, transaction.id)?;
+        // The run may have died between displacing a late edit and keeping it.
+        execution.keep_displaced()?;
         for (number, change) in transaction.changes.iter().enumerate() {
-            // The run may have died between displacing a late edit and keeping it.
-            execution.keep_displaced(number)?;
             match states[number] {
                 ChangeState::Waiting => {}
                 ChangeState::Done => execution.skip(number),
@@ -285,6 +294,12 @@ impl Recovery<'_> {
             execution.staging.clear(number)?;
             staging::write(&execution.staging, number, change, self.content)?;
             staging::sync_one(execution.staging.directory(), number, change)?;
+        }
+        // One by one: somebody may have made the directories since.
+        for &number in to_take_out {
+            let change = &transaction.changes[number];
+            execution.staging.clear(number)?;
+            take_out(&execution.staging, &change.path, &file_name(number))?;
         }
         let applied = execute::run(execution, &|_, _| ())?;
         Ok(Recovered {
@@ -357,11 +372,10 @@ fn classify(change: &Change, there: inspect::There) -> ChangeState {
     }
 }
 
-/// Whether the new file of a change is in the staging directory, whole.
-fn is_staged(staging: &Directory, number: usize, file: &File) -> Result<bool, Failure> {
-    let name = file_name(number);
-    let (there, _) = inspect::entry(staging, &name)?;
-    let mode = staging.stat(&name)?.map(|stat| stat.mode);
+/// Whether a staged file is whole.
+fn is_whole(directory: &Directory, name: &str, file: &File) -> Result<bool, Failure> {
+    let (there, _) = inspect::entry(directory, name)?;
+    let mode = directory.stat(name)?.map(|stat| stat.mode);
     let permissions = file.mode.permissions();
     Ok(there == inspect::There::Image(Image::File(*file))
         && permissions.is_none_or(|permissions| mode == Some(permissions)))

@@ -4,15 +4,16 @@
 //! two bind mounts of one file system fails, and systemd makes every writable path of a unit a bind mount.
 //!
 //! Names in it: `<n>` for the new file of change n, where the displaced one is found after an exchange; `o<n>` for a
-//! displaced file without an exchange; `d<n>` for a new directory; `k<n>` for a foreign file that could not be moved
-//! back.
+//! displaced file without an exchange; `new` for directories that are [staged whole](super::new_directories); `d<n>` for
+//! a new directory that is not; `k<n>` for a foreign file that could not be moved back.
 
 use std::ffi::{OsStr, OsString};
 
 use rustix::io::Errno;
 
+use super::new_directories::{self, NEW, NewDirectory, holds};
 use super::{Change, Content, Error, Transaction};
-use crate::fs::{Directory, Failure, FileKind, Target, Unsynced};
+use crate::fs::{Directory, Failure, FileKind, Stat, Target, Unsynced};
 use crate::git::path::RESERVED_PREFIX;
 use crate::git::{FileMode, RelPath};
 use crate::scan::hash;
@@ -94,6 +95,21 @@ impl Staging {
         Ok(spare)
     }
 
+    /// The files that changes displaced, or that are not put in place yet: the number of each change, and the name.
+    pub(super) fn files(&self) -> Result<Vec<(usize, String)>, Failure> {
+        let names = self.directory.list()?;
+        let mut files: Vec<_> = names
+            .into_iter()
+            .filter_map(|name| {
+                let name = name.into_string().ok()?;
+                let number = name.strip_prefix('o').unwrap_or(&name).parse().ok()?;
+                Some((number, name))
+            })
+            .collect();
+        files.sort();
+        Ok(files)
+    }
+
     /// Frees the name of the new file of a change. A file there is kept elsewhere already; anything else was displaced
     /// from the target, and is renamed.
     pub(super) fn clear(&self, number: usize) -> Result<(), Failure> {
@@ -139,6 +155,8 @@ pub(super) fn remove(target: &Target) -> Result<(), Error> {
     let Some(directory) = find(&root)? else {
         return Ok(());
     };
+    // Only what is new is ever in it: what it has of the target was moved there as a whole.
+    directory.remove_all(NEW)?;
     for entry in directory.list()? {
         match directory.stat(&entry)?.map(|stat| stat.kind) {
             Some(FileKind::Directory) => {
@@ -204,8 +222,18 @@ pub(super) fn write(
     change: &Change,
     content: &dyn Content,
 ) -> Result<(), Error> {
+    write_file(staging.directory(), &file_name(number), change, content).map(|_| ())
+}
+
+/// The same to a place in the staging directory. Returns the `lstat` of a regular file.
+pub(super) fn write_file(
+    directory: &Directory,
+    name: &str,
+    change: &Change,
+    content: &dyn Content,
+) -> Result<Option<Stat>, Error> {
     let Some(after) = change.after else {
-        return Ok(());
+        return Ok(None);
     };
     let failed = |source| Error::Content {
         path: change.path.clone(),
@@ -217,29 +245,31 @@ pub(super) fn write(
     if !id.is_ok_and(|id| id == after.id) {
         return Err(failed(OtherId.into()));
     }
-    let name = file_name(number);
-    let directory = staging.directory();
     match after.mode.permissions() {
-        None => directory.symlink(&bytes, name)?,
+        None => {
+            directory.symlink(&bytes, name)?;
+            Ok(None)
+        }
         Some(mode) => {
-            let mut file = directory.create(name)?;
+            let mut file = directory.create_with(name, mode)?;
             file.write(&bytes)?;
-            file.set_mode(mode)?;
+            Ok(Some(file.finish(mode)?))
         }
     }
-    Ok(())
 }
 
-/// Makes the missing directories here, so that a full disk cannot stop the update after the commit point.
+/// Makes the missing directories here that are not staged whole, so that a full disk cannot stop the update after the
+/// commit point.
 pub(super) fn directories(
     staging: &Staging,
+    new: &[NewDirectory],
     target: &Target,
     transaction: &Transaction,
 ) -> Result<(), Error> {
-    let put = transaction.changes.iter();
-    let put = put.filter(|change| change.after.is_some());
+    let put = transaction.changes.iter().enumerate();
+    let put = put.filter(|(number, change)| change.after.is_some() && !holds(new, *number));
     let mut number = 0;
-    for directory in RelPath::above(put.map(|change| &change.path)) {
+    for directory in RelPath::above(put.map(|(_, change)| &change.path)) {
         if target.directory(Some(&directory))?.is_none() {
             staging
                 .directory()
@@ -253,6 +283,7 @@ pub(super) fn directories(
 /// The files to flush, and their directory, with which symlinks become durable.
 pub(super) fn unsynced<'a>(
     staging: &'a Staging,
+    new: &'a [NewDirectory],
     transaction: &'a Transaction,
 ) -> impl Iterator<Item = Unsynced<'a>> {
     let directory = staging.directory();
@@ -263,8 +294,9 @@ pub(super) fn unsynced<'a>(
     };
     let numbers = transaction.changes.iter().enumerate();
     numbers
-        .filter(move |(_, change)| is_file(change))
+        .filter(move |(number, change)| is_file(change) && !holds(new, *number))
         .map(|(number, _)| Unsynced::File(directory, file_name(number)))
+        .chain(new_directories::unsynced(staging, new, transaction))
         .chain([Unsynced::Names(directory)])
 }
 

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self as sys, AtFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{self as sys, AtFlags, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::above::TrustedParent;
@@ -112,6 +112,43 @@ impl Directory {
             .ok_or_else(|| self.failure("open", name, Errno::NOENT))
     }
 
+    /// A directory that was not there, which others may not enter until [`open_up`](Self::open_up): while it is filled,
+    /// what is made in it gets what this directory hands down, such as its group.
+    pub(crate) fn make_closed_child(&self, name: impl AsRef<OsStr>) -> Result<Self, Failure> {
+        let name = name.as_ref();
+        self.make_directory(name, Mode::RWXU.as_raw_mode())?;
+        self.child(name)?
+            .ok_or_else(|| self.failure("open", name, Errno::NOENT))
+    }
+
+    /// Gives the directory itself exactly this mode.
+    pub(crate) fn open_up(&self, mode: u32) -> Result<(), Failure> {
+        self.faults
+            .check("chmod", &self.path, Path::new(""), About::Mode(mode))
+            .and_then(|()| sys::fchmod(&self.fd, Mode::from_raw_mode(mode)))
+            .map_err(|errno| Failure::new("set the mode of", &self.path, errno))
+    }
+
+    /// A directory somewhere below, through directories only; `None` where none is there.
+    pub(crate) fn descendant(&self, path: &Path) -> Result<Option<Self>, Failure> {
+        let beneath = ResolveFlags::BENEATH
+            | ResolveFlags::NO_SYMLINKS
+            | ResolveFlags::NO_MAGICLINKS
+            | ResolveFlags::NO_XDEV;
+        loop {
+            match sys::openat2(&self.fd, path, OPEN, Mode::empty(), beneath) {
+                Ok(fd) => {
+                    let shown = self.path.join(path);
+                    return Ok(Some(Self::from_fd(fd, shown, self.faults.clone())));
+                }
+                Err(errno) if super::is_absent(errno) => return Ok(None),
+                // A rename elsewhere on the system raced with the lookup (openat2(2)).
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(errno) => return Err(self.failure("open", path, errno)),
+            }
+        }
+    }
+
     /// `lstat` of a name; `None` where nothing is there.
     pub(crate) fn stat(&self, name: impl AsRef<OsStr>) -> Result<Option<Stat>, Failure> {
         let name = name.as_ref();
@@ -186,7 +223,21 @@ impl Directory {
 
     /// Makes a file that was not there, readable by its owner alone.
     pub(crate) fn create(&self, name: impl AsRef<OsStr>) -> Result<NewFile, Failure> {
-        let name = name.as_ref();
+        let mode = Mode::RUSR | Mode::WUSR;
+        self.create_by(name.as_ref(), mode, About::Nothing)
+    }
+
+    /// Makes a file that was not there, with `mode` but for what the umask takes;
+    /// [`finish`](NewFile::finish) gives it that too. For where nobody else can open it meanwhile.
+    pub(crate) fn create_with(
+        &self,
+        name: impl AsRef<OsStr>,
+        mode: u32,
+    ) -> Result<NewFile, Failure> {
+        self.create_by(name.as_ref(), Mode::from_raw_mode(mode), About::Mode(mode))
+    }
+
+    fn create_by(&self, name: &OsStr, mode: Mode, about: About<'_>) -> Result<NewFile, Failure> {
         let flags = OFlags::WRONLY
             | OFlags::CREATE
             | OFlags::EXCL
@@ -194,8 +245,8 @@ impl Directory {
             | OFlags::NOFOLLOW
             | OFlags::NOCTTY;
         let fd = self
-            .check("create", name, About::Nothing)
-            .and_then(|()| sys::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR))
+            .check("create", name, about)
+            .and_then(|()| sys::openat(&self.fd, name, flags, mode))
             .map_err(|errno| self.failure("create", name, errno))?;
         Ok(NewFile {
             file: File::from(fd),
@@ -412,6 +463,21 @@ impl NewFile {
             .check("chmod", &self.path, Path::new(""), About::Mode(mode))
             .and_then(|()| sys::fchmod(&self.file, Mode::from_raw_mode(mode)))
             .map_err(|errno| Failure::new("set the mode of", &self.path, errno))
+    }
+
+    /// Sets the permission bits where they differ; returns what `lstat` returns of the file that is whole now.
+    pub(crate) fn finish(self, mode: u32) -> Result<Stat, Failure> {
+        let stat = || {
+            sys::fstat(&self.file)
+                .map(|stat| Stat::from_sys(&stat))
+                .map_err(|errno| Failure::new("inspect", &self.path, errno))
+        };
+        let first = stat()?;
+        if first.mode == mode {
+            return Ok(first);
+        }
+        self.set_mode(mode)?;
+        stat()
     }
 
     /// Makes the content durable. A failure is final: the kernel may have dropped the data.

@@ -4,14 +4,15 @@
 //! and the disk flushes its cache once, for all that wait. For many files, one `syncfs` replaces that many calls. It also
 //! waits for what others are writing on that file system, such as a build, so it is not used for few files.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use rustix::fs as sys;
+use rustix::io::Errno;
 
 use super::faults::About;
 use super::{Directory, Failure, Faults, Target};
@@ -25,6 +26,10 @@ pub(crate) enum Unsynced<'a> {
     File(&'a Directory, String),
     /// A directory: the names in it.
     Names(&'a Directory),
+    /// A regular file somewhere below a directory, by the path from there.
+    FileBelow(&'a Directory, PathBuf),
+    /// The names in a directory somewhere below.
+    NamesBelow(&'a Directory, PathBuf),
     /// The same of a directory of the target (`None`: the root), opened only for this: there may be more of them than a
     /// process may have open. One that is gone was removed with what is above it.
     NamesIn(&'a Target, Option<&'a RelPath>),
@@ -45,6 +50,11 @@ impl Unsynced<'_> {
         match self {
             Self::File(directory, name) => directory.sync_file(name),
             Self::Names(directory) => directory.sync(),
+            Self::FileBelow(directory, path) => {
+                let above = below(directory, path.parent().unwrap_or(Path::new(".")))?;
+                above.sync_file(path.file_name().unwrap_or_default())
+            }
+            Self::NamesBelow(directory, path) => below(directory, path)?.sync(),
             Self::NamesIn(target, path) => match target.directory(*path)? {
                 Some(directory) => directory.sync(),
                 None => Ok(()),
@@ -54,14 +64,20 @@ impl Unsynced<'_> {
 
     fn faults(&self) -> &Faults {
         match self {
-            Self::File(directory, _) | Self::Names(directory) => directory.faults(),
+            Self::File(directory, _)
+            | Self::Names(directory)
+            | Self::FileBelow(directory, _)
+            | Self::NamesBelow(directory, _) => directory.faults(),
             Self::NamesIn(target, _) => target.faults(),
         }
     }
 
     fn path(&self) -> &Path {
         match self {
-            Self::File(directory, _) | Self::Names(directory) => directory.path(),
+            Self::File(directory, _)
+            | Self::Names(directory)
+            | Self::FileBelow(directory, _)
+            | Self::NamesBelow(directory, _) => directory.path(),
             Self::NamesIn(target, _) => target.path(),
         }
     }
@@ -69,10 +85,19 @@ impl Unsynced<'_> {
     /// A directory on the same file system, opened before anything was written.
     fn place(&self) -> Option<BorrowedFd<'_>> {
         match self {
-            Self::File(directory, _) | Self::Names(directory) => Some(directory.fd()),
+            Self::File(directory, _)
+            | Self::Names(directory)
+            | Self::FileBelow(directory, _)
+            | Self::NamesBelow(directory, _) => Some(directory.fd()),
             Self::NamesIn(target, _) => target.root(),
         }
     }
+}
+
+fn below(directory: &Directory, path: &Path) -> Result<Directory, Failure> {
+    directory
+        .descendant(path)?
+        .ok_or_else(|| directory.failure("make durable", path, Errno::NOENT))
 }
 
 /// Flushes all, in no order.
@@ -112,8 +137,12 @@ pub(crate) fn sync_all(pending: &[Unsynced<'_>]) -> Result<(), Failure> {
 /// Flushes these file systems; `None` if `syncfs` of one of them is not known to be sufficient.
 fn sync_file_systems(pending: &[Unsynced<'_>]) -> Option<Result<(), Failure>> {
     let mut places = BTreeMap::new();
+    let mut known = BTreeSet::new();
     for one in pending {
         let place = one.place()?;
+        if !known.insert(place.as_raw_fd()) {
+            continue;
+        }
         let device = sys::fstat(place).ok()?.st_dev;
         if let Entry::Vacant(entry) = places.entry(device) {
             let kind = sys::fstatfs(place).ok()?.f_type;

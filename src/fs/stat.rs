@@ -48,6 +48,7 @@ impl Target {
         StatReader {
             target: self,
             above: None,
+            absent: None,
         }
     }
 }
@@ -58,17 +59,28 @@ pub(crate) struct StatReader<'a> {
     target: &'a Target,
     /// The directory of the last path.
     above: Option<(String, Option<Directory>)>,
+    /// The topmost directory that was missing last, with a slash at its end: nothing is below it.
+    absent: Option<String>,
 }
 
 impl StatReader<'_> {
-    /// As [`Target::stat`]. A directory that is moved away between two neighbours is seen where it was.
+    /// As [`Target::stat`]. A directory that is moved away between two neighbours is seen where it was, and one that is
+    /// made between them is not seen.
     pub(crate) fn of(&mut self, path: &RelPath) -> Result<Option<Stat>, Error> {
         let name = path.as_str();
         let directory = &name[..name.len() - path.name().len()];
+        let absent = self.absent.as_ref();
+        if absent.is_some_and(|absent| directory.starts_with(absent.as_str())) {
+            return Ok(None);
+        }
         let above = match &mut self.above {
             Some((known, above)) if known == directory => above,
             other => {
                 let opened = self.target.above(path)?;
+                if opened.is_none() {
+                    let topmost = self.target.topmost_absent(path)?;
+                    self.absent = topmost.map(|topmost| format!("{topmost}/"));
+                }
                 &mut other.insert((directory.to_owned(), opened)).1
             }
         };

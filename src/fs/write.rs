@@ -171,6 +171,7 @@ impl Target {
         Obstacles {
             target: self,
             above: None,
+            absent: None,
         }
     }
 
@@ -193,16 +194,26 @@ pub(crate) struct Obstacles<'a> {
     target: &'a Target,
     /// The directory above the last path; `None` where it is missing.
     above: Option<(Option<RelPath>, Option<Directory>)>,
+    /// The topmost directory that was missing last: what is made below it is made in it.
+    absent: Option<RelPath>,
 }
 
 impl Obstacles<'_> {
     /// The obstacle to a change of `path`.
     pub(crate) fn of(&mut self, path: &RelPath) -> Result<Option<Obstacle>, Failure> {
+        let is_below = |absent: &RelPath| path.starts_with(absent) && path != absent;
+        if self.absent.as_ref().is_some_and(is_below) {
+            return Ok(None);
+        }
         let parent = path.parent();
         let above = match &mut self.above {
             Some((known, above)) if *known == parent => above,
             other => match self.target.changeable(parent.as_ref())? {
-                Ok(above) => &mut other.insert((parent, above)).1,
+                Ok(Changeable::There(above)) => &mut other.insert((parent, Some(above))).1,
+                Ok(Changeable::Absent(topmost)) => {
+                    self.absent = topmost;
+                    &mut other.insert((parent, None)).1
+                }
                 Err(obstacle) => return Ok(Some(obstacle)),
             },
         };
@@ -220,19 +231,20 @@ impl Obstacles<'_> {
 }
 
 impl Target {
-    /// A directory (`None`: the root), or the obstacle to a change of its entries. `Ok(None)` if it will be created, or
-    /// replaces a file, in a directory above without an obstacle.
-    fn changeable(
-        &self,
-        path: Option<&RelPath>,
-    ) -> Result<Result<Option<Directory>, Obstacle>, Failure> {
+    /// A directory (`None`: the root), or the obstacle to a change of its entries. One that will be created, or
+    /// replaces a file, has the obstacles of the directory above.
+    fn changeable(&self, path: Option<&RelPath>) -> Result<Result<Changeable, Obstacle>, Failure> {
         let mut here = path.cloned();
+        let mut absent = None;
         let directory = loop {
             match self.directory(here.as_ref()) {
                 Ok(Some(directory)) => break directory,
                 Ok(None) => match here {
-                    None => return Ok(Ok(None)),
-                    Some(missing) => here = missing.parent(),
+                    None => return Ok(Ok(Changeable::Absent(absent))),
+                    Some(missing) => {
+                        here = missing.parent();
+                        absent = Some(missing);
+                    }
                 },
                 Err(failure) if failure.errno() == Some(Errno::XDEV) => {
                     return Ok(Err(Obstacle::Mount));
@@ -250,8 +262,19 @@ impl Target {
         {
             return Ok(Err(Obstacle::Denied));
         }
-        Ok(Ok((here.as_ref() == path).then_some(directory)))
+        Ok(Ok(match absent {
+            None => Changeable::There(directory),
+            absent => Changeable::Absent(absent),
+        }))
     }
+}
+
+/// A directory whose entries can be changed.
+#[derive(Debug)]
+enum Changeable {
+    There(Directory),
+    /// It will be created, and so will this topmost one of those above it that are missing.
+    Absent(Option<RelPath>),
 }
 
 impl Directory {

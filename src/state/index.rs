@@ -171,12 +171,18 @@ impl StatData {
         } else {
             FINE_TICK
         };
-        (stat.mtime.max(stat.ctime) < looked_at - tick).then_some(Self {
+        (stat.mtime.max(stat.ctime) < looked_at - tick).then(|| Self::from(stat))
+    }
+}
+
+impl From<&Stat> for StatData {
+    fn from(stat: &Stat) -> Self {
+        Self {
             size: stat.size,
             mtime: stat.mtime,
             ctime: stat.ctime,
             ino: stat.ino,
-        })
+        }
     }
 }
 

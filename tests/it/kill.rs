@@ -6,17 +6,20 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use hyper_sync::fs::Outcome;
 use proptest::prelude::*;
 use rustix::io::Errno;
 
 use crate::apply::attacker;
 use crate::apply::crash::{Fault, Operation, Trial};
 use crate::apply::shapes::shapes;
-use crate::apply::world::{LibraryTarget, Node, Run, Tree, executable, file, link};
+use crate::apply::world::{LibraryTarget, Node, Run, Tree, executable, file, link, tree};
 
 /// As many kinds of update as take seconds.
-const SHAPES: usize = 8;
+const SHAPES: usize = 9;
 
 #[test]
 fn killed_at_any_call_the_next_run_has_the_old_commit_or_the_new() {
@@ -27,6 +30,53 @@ fn killed_at_any_call_the_next_run_has_the_old_commit_or_the_new() {
         }
     }
     assert!(points > 400, "only {points} calls were found");
+}
+
+/// Its files are put in place one by one then, and each is in one of two places when the run dies.
+#[test]
+fn killed_while_somebody_makes_a_new_directory_the_next_run_finishes() {
+    let old = tree([("a", file("a"))]);
+    let new = tree([
+        ("d/e/f", file("f")),
+        ("d/g", executable("g")),
+        ("d/l", link("g")),
+    ]);
+    let mut points = 0;
+    for at in 0.. {
+        let world = LibraryTarget::at(&old, |_| ());
+        world.store.add(&new);
+        let count = Arc::new(AtomicUsize::new(0));
+        let (calls, path) = (Arc::clone(&count), world.target.join("d"));
+        let made = Arc::new(AtomicBool::new(false));
+        let is_made = Arc::clone(&made);
+        let run = Run::with(move |call| {
+            if calls.fetch_add(1, Ordering::Relaxed) >= at {
+                return Outcome::Torn(Errno::IO);
+            }
+            let moves = call.name == "rename_new" && call.to == Some(&path);
+            if moves && !is_made.swap(true, Ordering::Relaxed) {
+                std::fs::create_dir(&path).unwrap();
+                std::fs::write(path.join("mine"), "mine").unwrap();
+            }
+            Outcome::Proceed
+        });
+        let _ = world.sync(&new, &run);
+        let (is_made, calls) = (made.load(Ordering::Relaxed), count.load(Ordering::Relaxed));
+        if is_made {
+            // What was staged is enough.
+            world.store.0.lock().unwrap().clear();
+            world.recover().unwrap();
+            let mut expected = new.clone();
+            expected.insert("d/mine".to_owned(), file("mine"));
+            assert_eq!(world.read(), expected, "killed at {at}");
+            world.assert_tidy();
+            points += 1;
+        }
+        if calls <= at {
+            break;
+        }
+    }
+    assert!(points > 15, "only {points} calls were found");
 }
 
 #[test]

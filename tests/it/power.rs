@@ -65,6 +65,22 @@ fn late_edit() -> Trace {
     trace
 }
 
+/// Somebody makes a directory while it is staged, so that its files are put in place one by one.
+fn directory_made_meanwhile() -> Trace {
+    let world = LibraryTarget::at(&old(), |_| ());
+    trace("a directory made meanwhile", world, |world, calls| {
+        let (made, path) = (Arc::clone(calls), world.target.join("n"));
+        let then = move |call: &Call<'_>| {
+            if call.name == "rename_new" && call.to == Some(&path) {
+                std::fs::create_dir(&path).unwrap();
+                made.lock().unwrap().push(Recorded::made(path.clone()));
+            }
+            Outcome::Proceed
+        };
+        sync(world, recording(calls, then));
+    })
+}
+
 /// Killed half way, and finished by the next run.
 fn recovery() -> Trace {
     let world = LibraryTarget::at(&old(), |_| ());
@@ -164,6 +180,7 @@ fn traces() -> Vec<Trace> {
         first_install(),
         adoption(),
         late_edit(),
+        directory_made_meanwhile(),
         recovery(),
         recovery_of_everything(),
         recovery_from_the_store(),
@@ -230,6 +247,10 @@ fn every_fsync_is_needed() {
     first: target, after write | an unfinished update cannot be finished | an update
     first: target/.hyper-sync.tmp, after write | an unfinished update cannot be finished | an update
     first: target/.hyper-sync.tmp/<n>, after write | an unfinished update cannot be finished | an update
+    first: target/.hyper-sync.tmp/new, after write | an unfinished update cannot be finished | an update
+    first: target/.hyper-sync.tmp/new/n, after write | an unfinished update cannot be finished | an update
+    first: target/.hyper-sync.tmp/new/n/m, after write | an unfinished update cannot be finished | an update
+    first: target/.hyper-sync.tmp/new/n/m/o, after write | an unfinished update cannot be finished | an update
     later: state, after mkdir | `only here` is lost | a lost record
     later: state, after rename | the index is not that of the tree | an update
     later: state/conflicts, after mkdir | `late` is lost | a late edit
@@ -248,9 +269,9 @@ fn every_fsync_is_needed() {
     later: state/tx/<n>.plan, after write | neither old nor new | a recovery from the copy
     later: state/undo, after rename | `old a` is lost | an update
     later: target, after rename | not new in the end | an update
-    later: target/.hyper-sync.tmp/<n>, after chmod | neither old nor new | a recovery from the store
-    later: target/n, after rename | neither old nor new | an update
-    later: target/n/m, after rename | neither old nor new | an update
+    later: target/.hyper-sync.tmp/<n>, after write | neither old nor new | a recovery from the store
+    later: target/n, after rename | neither old nor new | a directory made meanwhile
+    later: target/n/m, after rename | neither old nor new | a directory made meanwhile
     "#);
 }
 
@@ -328,13 +349,10 @@ fn an_update_waits_for_the_disk_four_times() {
         .map(|calls| calls.iter().map(name).collect())
         .collect();
     // Copies and record, then staged files and names: everything that the commit point relies on.
-    assert_eq!(waits[0].len(), 16, "{waits:?}");
+    assert_eq!(waits[0].len(), 19, "{waits:?}");
     assert_eq!(waits[1], ["state/tx"]);
-    let names = ["target", "target/n", "target/n/m"];
-    assert_eq!(
-        waits[2],
-        [&names[..], &["state/index", "state", "state/undo"]].concat()
-    );
+    // The new directories were made durable as they were staged.
+    assert_eq!(waits[2], ["target", "state/index", "state", "state/undo"]);
     assert_eq!(waits[3], ["state/tx"]);
     assert_eq!(waits.len(), 4, "{waits:?}");
 }

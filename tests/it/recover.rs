@@ -105,6 +105,50 @@ fn an_edit_made_after_the_crash_stays_and_is_reported() {
     world.assert_tidy();
 }
 
+/// Dies when nothing is in place yet.
+fn before_the_first_move() -> LibraryTarget {
+    killed(|call| call.name == "rename_new" && call.to.is_some_and(|to| to.ends_with("target/n")))
+}
+
+#[test]
+fn a_directory_that_is_made_after_the_crash_gets_the_files_one_by_one() {
+    let world = before_the_first_move();
+    // What was staged is enough.
+    world.store.0.lock().unwrap().clear();
+    world.write("n/mine", &file("mine"));
+    world.write("n/m/o", &file("my own"));
+    let recovered = world.recover().unwrap().unwrap();
+    let late: Vec<_> = { recovered.applied.late.iter() }
+        .map(|late| (late.path.as_str(), &late.fate))
+        .collect();
+    assert_eq!(late, [("n/m/o", &Fate::InPlace)]);
+    let mut expected = new();
+    expected.insert("n/mine".to_owned(), file("mine"));
+    expected.insert("n/m/o".to_owned(), file("my own"));
+    assert_eq!(world.read(), expected);
+    world.assert_tidy();
+}
+
+#[test]
+fn a_corrupted_file_of_a_staged_directory_is_never_put_in_place() {
+    let spoil: [fn(&Path); 4] = [
+        |staged| fs::write(staged, "corrupt").unwrap(),
+        |staged| fs::remove_file(staged).unwrap(),
+        |staged| fs::set_permissions(staged, fs::Permissions::from_mode(0o666)).unwrap(),
+        |staged| {
+            fs::remove_file(staged).unwrap();
+            std::os::unix::fs::symlink("/etc/passwd", staged).unwrap();
+        },
+    ];
+    for spoil in spoil {
+        let world = before_the_first_move();
+        spoil(&world.target.join(".hyper-sync.tmp/new/n/m/o"));
+        world.recover().unwrap();
+        assert_eq!(world.read(), new());
+        world.assert_tidy();
+    }
+}
+
 #[test]
 fn a_late_edit_that_was_displaced_but_not_yet_kept_is_kept() {
     let world = LibraryTarget::at(&old(), |_| ());

@@ -1,11 +1,13 @@
 //! Creates the directories that an update needs, and removes those it leaves empty.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::ops::Bound;
 
 use rustix::io::Errno;
 
-use super::super::staging::directory_name;
+use super::super::new_directories::take_out;
+use super::super::staging::{directory_name, file_name};
 use super::super::{Error, Fate, Image};
 use super::Execution;
 use crate::fs::{Directory, Failure, FileKind};
@@ -68,6 +70,46 @@ impl Execution<'_> {
             }
         }
         Ok(self.target.directory(parent.as_ref())?)
+    }
+
+    /// Puts the new directories in place, each by one rename; returns the changes that are carried out by that. The files
+    /// of a directory that somebody has made meanwhile are staged as those of other directories afterwards.
+    pub(super) fn put_new_directories(&mut self) -> Result<BTreeSet<usize>, Error> {
+        let mut put = BTreeSet::new();
+        for place in 0..self.new.len() {
+            if self.put_new_directory(place)? {
+                put.extend(self.new[place].changes.clone());
+                continue;
+            }
+            for number in self.new[place].changes.clone() {
+                let path = &self.transaction.changes[number].path;
+                take_out(&self.staging, path, &file_name(number))?;
+            }
+        }
+        Ok(put)
+    }
+
+    /// False if it cannot be put in place as a whole.
+    fn put_new_directory(&mut self, place: usize) -> Result<bool, Error> {
+        let new = &mut self.new[place];
+        let parent = new.path.parent();
+        let Some(above) = self.target.directory(parent.as_ref())? else {
+            return Ok(false);
+        };
+        let staging = self.staging.directory();
+        let Some(staged) = staging.descendant(&new.staged_above())? else {
+            return Ok(false);
+        };
+        let name = new.path.name();
+        match staged.rename_new(name, &above, name) {
+            Ok(()) => {
+                new.is_put(&staged)?;
+                self.touched.insert(parent);
+                Ok(true)
+            }
+            Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR | Errno::NOENT) => Ok(false),
+            Err(errno) => Err(above.failure("create", name, errno).into()),
+        }
     }
 
     /// A new directory in the staging directory.

@@ -5,7 +5,7 @@
 //! name is on the disk as of the last `fsync` of its directory, or perhaps later, each directory for itself: no real
 //! file system is that unkind, so what survives here survives there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use hyper_sync::fs::Call;
@@ -92,7 +92,7 @@ impl Disk {
         match call.name {
             "create" => {
                 let file = Inode::File {
-                    now: Node::Odd(0o600, Vec::new()),
+                    now: of_mode(call.mode.unwrap_or(0o600), Vec::new()),
                     durable: None,
                 };
                 let number = self.add(file);
@@ -126,19 +126,13 @@ impl Disk {
             }
             "write" => {
                 if let Some(Inode::File { now, .. }) = here.map(|number| &mut self.inodes[number]) {
-                    let mut bytes = now.bytes().to_vec();
-                    bytes.extend_from_slice(&call.bytes);
-                    *now = Node::Odd(0o600, bytes);
+                    let bytes = [now.bytes(), &call.bytes].concat();
+                    *now = of_mode(mode_of(now), bytes);
                 }
             }
             "chmod" => {
                 if let Some(Inode::File { now, .. }) = here.map(|number| &mut self.inodes[number]) {
-                    let bytes = now.bytes().to_vec();
-                    *now = match call.mode.unwrap() {
-                        0o644 => Node::File(bytes),
-                        0o755 => Node::Executable(bytes),
-                        mode => Node::Odd(mode, bytes),
-                    };
+                    *now = of_mode(call.mode.unwrap(), now.bytes().to_vec());
                 }
             }
             "fsync" if honest => {
@@ -148,10 +142,11 @@ impl Disk {
                 } else {
                     here
                 };
-                match number.map(|number| &mut self.inodes[number]) {
-                    Some(Inode::File { now, durable }) => *durable = Some(now.clone()),
-                    Some(Inode::Directory { now, durable }) => durable.clone_from(now),
-                    _ => {}
+                if let Some(number) = number {
+                    if let Inode::File { now, durable } = &mut self.inodes[number] {
+                        *durable = Some(now.clone());
+                    }
+                    self.make_names_durable(number);
                 }
             }
             "syncfs" if honest => {
@@ -179,6 +174,39 @@ impl Disk {
         }
     }
 
+    /// Makes the names in a directory durable. The move of a directory is one step for any file system that is checked:
+    /// it is durable in both places with the `fsync` of either.
+    fn make_names_durable(&mut self, number: usize) {
+        let is_directory =
+            |disk: &Self, inode: usize| matches!(disk.inodes[inode], Inode::Directory { .. });
+        let Inode::Directory { now, durable } = &mut self.inodes[number] else {
+            return;
+        };
+        let before = std::mem::replace(durable, now.clone());
+        let here: Vec<usize> = now.values().copied().collect();
+        let came = here.iter().filter(|&&inode| is_directory(self, inode));
+        let came: Vec<usize> = came.copied().collect();
+        for (other, inode) in self.inodes.iter_mut().enumerate() {
+            if let Inode::Directory { durable, .. } = inode
+                && other != number
+            {
+                durable.retain(|_, inode| !came.contains(inode));
+            }
+        }
+        for left in before.into_values() {
+            if here.contains(&left) || !is_directory(self, left) {
+                continue;
+            }
+            for inode in &mut self.inodes {
+                if let Inode::Directory { now, durable } = inode
+                    && let Some((name, _)) = now.iter().find(|(_, inode)| **inode == left)
+                {
+                    durable.insert(name.clone(), left);
+                }
+            }
+        }
+    }
+
     fn relocate(&mut self, call: &Recorded, above: usize, name: &str, here: Option<usize>) {
         let (Some(here), Some((to_above, to_name))) = (here, self.place(call.to.as_ref().unwrap()))
         else {
@@ -197,14 +225,6 @@ impl Disk {
             _ => {
                 self.names(above).remove(name);
                 self.names(to_above).insert(to_name, here);
-                // Unlike a file, a directory is never seen in two places: not by any file system that is checked.
-                let moves =
-                    above != to_above && matches!(self.inodes[here], Inode::Directory { .. });
-                if let Inode::Directory { durable, .. } = &mut self.inodes[above]
-                    && moves
-                {
-                    durable.remove(name);
-                }
             }
         }
     }
@@ -212,11 +232,19 @@ impl Disk {
     /// What a power cut leaves.
     pub(crate) fn image(&self, survive: Survive) -> Image {
         let mut image = Image::new();
-        self.add_directory(0, Path::new(""), survive, &mut image);
+        self.add_directory(0, Path::new(""), survive, &mut image, &mut BTreeSet::new());
         image
     }
 
-    fn add_directory(&self, number: usize, at: &Path, survive: Survive, image: &mut Image) {
+    /// `seen`: the directories that are in the image already. Unlike a file, none is in two places.
+    fn add_directory(
+        &self,
+        number: usize,
+        at: &Path,
+        survive: Survive,
+        image: &mut Image,
+        seen: &mut BTreeSet<usize>,
+    ) {
         let Inode::Directory { now, durable } = &self.inodes[number] else {
             unreachable!()
         };
@@ -232,8 +260,10 @@ impl Disk {
             let path = at.join(name);
             match &self.inodes[inode] {
                 Inode::Directory { .. } => {
-                    image.push((path.clone(), Node::Empty));
-                    self.add_directory(inode, &path, survive, image);
+                    if seen.insert(inode) {
+                        image.push((path.clone(), Node::Empty));
+                        self.add_directory(inode, &path, survive, image, seen);
+                    }
                 }
                 Inode::Link(node) => image.push((path, node.clone())),
                 Inode::File { durable, .. } => {
@@ -271,6 +301,22 @@ impl Disk {
     }
 }
 
+fn of_mode(mode: u32, bytes: Vec<u8>) -> Node {
+    match mode {
+        0o644 => Node::File(bytes),
+        0o755 => Node::Executable(bytes),
+        mode => Node::Odd(mode, bytes),
+    }
+}
+
+fn mode_of(node: &Node) -> u32 {
+    match node {
+        Node::Executable(_) => 0o755,
+        Node::Odd(mode, _) => *mode,
+        Node::File(_) | Node::Link(_) | Node::Empty => 0o644,
+    }
+}
+
 /// Writes an image as the content of `to`.
 pub(crate) fn restore(image: &Image, to: &Path) {
     use std::os::unix::fs::{PermissionsExt, symlink};
@@ -292,11 +338,7 @@ pub(crate) fn restore(image: &Image, to: &Path) {
             }
             Node::File(bytes) | Node::Executable(bytes) | Node::Odd(_, bytes) => {
                 std::fs::write(&path, bytes).unwrap();
-                match node {
-                    Node::Executable(_) => 0o755,
-                    Node::Odd(mode, _) => *mode,
-                    _ => 0o644,
-                }
+                mode_of(node)
             }
         };
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
@@ -335,6 +377,14 @@ impl Recorded {
             to: None,
             bytes: content.into(),
             mode: None,
+        }
+    }
+
+    /// A directory that somebody makes.
+    pub(crate) fn made(path: PathBuf) -> Self {
+        Self {
+            path,
+            ..Self::mark("mkdir")
         }
     }
 

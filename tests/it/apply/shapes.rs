@@ -61,6 +61,19 @@ fn whole_trees() -> Vec<Shape> {
             new: tree([("one", file("one"))]),
             edit: nothing,
         },
+        Shape {
+            name: "directories come beside and below others",
+            old: tree([("a/x", file("x")), ("c", link("a"))]),
+            new: tree([
+                ("a/n/l", link("../x")),
+                ("a/n/o/p", executable("p")),
+                ("a/x", file("new x")),
+                ("a/z/q", file("q")),
+                ("b/r", file("r")),
+                ("c/s", file("s")),
+            ]),
+            edit: |world| world.write("a/z/.keep/mine", &file("mine")),
+        },
     ]
 }
 
