@@ -8,14 +8,15 @@
 //! | of another target, or inconsistent | changes nothing; a person has to decide |
 
 use std::fmt;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use super::execute::{self, Execution};
-use super::new_directories::{staged_above, take_out};
+use super::new_directories::{NEW, staged_above, take_out};
 use super::staging::{self, Staging, displaced_name, file_name};
 use super::{
-    Applied, Change, Content, Error, Fate, Image, Late, RecoveryProblem, Transaction, conflicts,
-    inspect, transaction, undo, unfinished,
+    Applied, Change, Content, Error, Fate, Image, Late, RecoveryProblem, Transaction, TxId,
+    conflicts, inspect, transaction, undo, unfinished,
 };
 use crate::fs::{Directory, Failure, Target, Unsynced};
 use crate::git::{File, RelPath};
@@ -314,22 +315,7 @@ impl Recovery<'_> {
         let id = undo::next_id(self.state)?;
         let mut late = Vec::new();
         if let Some(staging) = self.staging()? {
-            for name in staging.list()? {
-                let path = name.to_str();
-                let path = path.and_then(|name| RelPath::new(name.as_bytes()).ok());
-                let Some(path) = path else { continue };
-                let (there, _) = inspect::entry(&staging, path.as_str())?;
-                let inspect::There::Image(Image::File(file)) = there else {
-                    continue;
-                };
-                if self.content.blob(file.id).is_err() && !undo::has(self.state, file.id)? {
-                    let kept = conflicts::keep(self.state, id, &path, &staging, path.name())?;
-                    late.push(Late {
-                        path,
-                        fate: Fate::KeptAside(kept),
-                    });
-                }
-            }
+            self.keep_unknown(id, &staging, None, &mut late)?;
         }
         undo::publish_all(self.state)?;
         let directory = self.state.make(TX)?;
@@ -343,6 +329,43 @@ impl Recovery<'_> {
             },
             damaged_record: Some(aside),
         })
+    }
+}
+
+impl Recovery<'_> {
+    /// Keeps what exists nowhere else of the files in the staging directory, and of those that are staged below it.
+    fn keep_unknown(
+        &self,
+        id: TxId,
+        directory: &Directory,
+        above: Option<&RelPath>,
+        late: &mut Vec<Late>,
+    ) -> Result<(), Error> {
+        for name in directory.list()? {
+            let Ok(path) = RelPath::join(above, name.as_bytes()) else {
+                continue;
+            };
+            let (there, _) = inspect::entry(directory, path.name())?;
+            match there {
+                inspect::There::Image(Image::File(file)) => {
+                    if self.content.blob(file.id).is_err() && !undo::has(self.state, file.id)? {
+                        let kept = conflicts::keep(self.state, id, &path, directory, path.name())?;
+                        late.push(Late {
+                            path,
+                            fate: Fate::KeptAside(kept),
+                        });
+                    }
+                }
+                inspect::There::Image(Image::Directory) if above.is_some() || name == NEW => {
+                    if let Some(child) = directory.child(&name)? {
+                        self.keep_unknown(id, &child, Some(&path), late)?;
+                    }
+                }
+                inspect::There::Image(Image::Directory | Image::Missing)
+                | inspect::There::Special => {}
+            }
+        }
+        Ok(())
     }
 }
 

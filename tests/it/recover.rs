@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use hyper_sync::apply::undo;
-use hyper_sync::apply::{Error, Fate, Image, RecoveryProblem, TxId};
+use hyper_sync::apply::{Error, Fate, Image, Late, RecoveryProblem, TxId};
 use hyper_sync::fs::Outcome;
 use rustix::io::Errno;
 
@@ -309,6 +309,25 @@ fn with_both_records_damaged_no_byte_is_lost_and_the_next_sync_heals() {
     }
     assert!(world.contents().contains(&b"only here"[..]));
     assert!(world.recover().unwrap().is_none());
+    world.sync(&new(), &Run::default()).unwrap();
+    assert_eq!(world.read(), new());
+}
+
+#[test]
+fn with_both_records_damaged_what_only_a_staged_directory_has_is_kept() {
+    let world = before_the_first_move();
+    let staged = world.target.join(".hyper-sync.tmp/new/n/m/o");
+    fs::write(staged, "only here").unwrap();
+    flip(&active(&world));
+    flip(&second_copy(&world));
+    let late = world.recover().unwrap().unwrap().applied.late;
+    let kept = world.state.join("conflicts/000002/new/n/m/o");
+    assert_eq!(fs::read(&kept).unwrap(), b"only here");
+    let expected = Late {
+        path: path("new/n/m/o"),
+        fate: Fate::KeptAside(kept),
+    };
+    assert_eq!(late, [expected]);
     world.sync(&new(), &Run::default()).unwrap();
     assert_eq!(world.read(), new());
 }

@@ -236,14 +236,14 @@ impl Disk {
         image
     }
 
-    /// `seen`: the directories that are in the image already. Unlike a file, none is in two places.
+    /// `placed`: the directories that are in the image already. Unlike a file, none is in two places.
     fn add_directory(
         &self,
         number: usize,
         at: &Path,
         survive: Survive,
         image: &mut Image,
-        seen: &mut BTreeSet<usize>,
+        placed: &mut BTreeSet<usize>,
     ) {
         let Inode::Directory { now, durable } = &self.inodes[number] else {
             unreachable!()
@@ -260,9 +260,9 @@ impl Disk {
             let path = at.join(name);
             match &self.inodes[inode] {
                 Inode::Directory { .. } => {
-                    if seen.insert(inode) {
+                    if placed.insert(inode) {
                         image.push((path.clone(), Node::Empty));
-                        self.add_directory(inode, &path, survive, image, seen);
+                        self.add_directory(inode, &path, survive, image, placed);
                     }
                 }
                 Inode::Link(node) => image.push((path, node.clone())),
