@@ -215,8 +215,9 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
         let commit = objects::commit(state.path(), index.point.commit, settings.limits.blob);
         document.proven = Some(commit.is_some_and(|commit| commit.tree == index.point.tree));
         document.reference = Some(index.point.reference.clone());
-        document.git_left = Target::open(&settings.target)
-            .is_ok_and(|target| git_dir::is_left(&target, run.env, index.point.commit));
+        document.git_left = settings.rebuild.action.is_some()
+            && Target::open(&settings.target)
+                .is_ok_and(|target| git_dir::is_left(&target, run.env, index.point.commit));
         let scanned = edits(settings, &index).and_then(|edits| {
             let kept = kept(settings, &index, document.last_sync.as_ref(), &edits)?;
             Ok((edits, kept))

@@ -27,7 +27,7 @@ pub enum Error {
     #[diagnostic(
         code(hyper_sync::plan::conflicts),
         help(
-            "put your changes into the repository, move them away, or choose with `--local-edits`: `keep` leaves them, `replace` keeps edited files aside and takes the commit's (what else is in the way is yours to move); nothing was written"
+            "put your changes into the repository, move them away, or choose with `--local-edits`: `keep` leaves them, `merge` takes changes of both sides that are not of the same lines, `replace` keeps edited files aside and takes the commit's (what else is in the way is yours to move); nothing was written"
         )
     )]
     Conflicts {

@@ -26,10 +26,15 @@ pub(super) fn finish(
     let is_news = outcome.has_changes() || pipeline.session.index().is_none();
     let mut notes = Vec::new();
     notes.extend(git_note(pipeline, outcome, is_news)?);
-    if is_news && outcome.mode != SyncMode::Check {
+    if is_news && rebuilds(pipeline) && outcome.mode != SyncMode::Check {
         notes.extend(other_hardware(pipeline, staged, outcome).map(StateNote::Hardware));
     }
     Ok(notes)
+}
+
+/// Whether the target is for NixOS.
+fn rebuilds(pipeline: &SyncPipeline<'_>) -> bool {
+    pipeline.context.settings.rebuild.action.is_some()
 }
 
 fn git_note(
@@ -48,7 +53,10 @@ fn git_note(
             to,
         }));
     }
-    let is_left = is_news && git_dir::is_left(target, context.env, outcome.point.commit);
+    // It is in the way of Nix alone.
+    let is_left = is_news
+        && rebuilds(pipeline)
+        && git_dir::is_left(target, context.env, outcome.point.commit);
     Ok(is_left.then(|| StateNote::GitLeft {
         target: target.path().to_owned(),
     }))

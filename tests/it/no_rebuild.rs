@@ -1,5 +1,6 @@
 //! `rebuild.action = "none"`: a target that is not for NixOS, on a machine without Nix.
 
+use crate::common::git;
 use crate::common::repo::Repo;
 use crate::common::world::World;
 
@@ -77,6 +78,28 @@ fn a_rebuild_by_hand_is_refused_unless_it_names_an_action() {
         "{}",
         idle.masked()
     );
+}
+
+#[test]
+fn a_clone_can_be_followed_without_a_word_about_nix() {
+    let repo = Repo::new();
+    repo.write("index.html", "<p>one</p>\n").commit("site");
+    let world = World::local(&repo).with(NONE);
+    let mut clone = git::git(world.root());
+    git::succeeds(
+        clone
+            .args(["clone", "-q"])
+            .arg(repo.path())
+            .arg(world.target()),
+    );
+    repo.write("new.html", "<p>new</p>\n").commit("new");
+    let sync = world.run(&[]).ok();
+    let status = world.run(&["status"]).ok();
+    let text = [sync.stdout, sync.stderr, status.stdout, status.stderr].concat();
+    assert_eq!(world.read("new.html"), "<p>new</p>\n");
+    for word in ["nixos-rebuild", "Nix", "rebuil"] {
+        assert!(!text.contains(word), "{word}: {text}");
+    }
 }
 
 #[test]

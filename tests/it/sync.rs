@@ -109,7 +109,7 @@ fn prints_what_happened_to_local_edits() {
     --- stderr
     error: 1 local file conflicts with the update
       modules/base.nix: it was edited here, and the commit changes it
-    help: put your changes into the repository, move them away, or choose with `--local-edits`: `keep` leaves them, `replace` keeps edited files aside and takes the commit's (what else is in the way is yours to move); nothing was written
+    help: put your changes into the repository, move them away, or choose with `--local-edits`: `keep` leaves them, `merge` takes changes of both sides that are not of the same lines, `replace` keeps edited files aside and takes the commit's (what else is in the way is yours to move); nothing was written
     [plan::conflicts]
     ");
     let refused = sync(&world, &repo, &["--json"]).code(8).json();
