@@ -72,5 +72,8 @@ mod validate; // the checks over an installation, one fault at a time
 /// Seeds of what a power cut leaves of that which was not made durable; `tests/matrix` has more.
 const COINS: std::ops::RangeInclusive<u64> = 1..=2;
 
+/// After every how manyth call the power is cut; `tests/matrix` does so after each.
+const CUT_STEP: usize = 3;
+
 /// How many events follow each other in a switch on trial; `tests/matrix` has more.
-const EVENTS: usize = 2;
+const EVENTS: usize = 1;

@@ -54,6 +54,9 @@ use apply::shapes::shapes;
 /// Seeds of what a power cut leaves of that which was not made durable.
 const COINS: std::ops::RangeInclusive<u64> = 1..=4;
 
+/// After every how manyth call the power is cut.
+const CUT_STEP: usize = 1;
+
 /// How many events follow each other in a switch on trial.
 const EVENTS: usize = 4;
 
