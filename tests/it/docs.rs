@@ -4,6 +4,7 @@ mod commands;
 mod guarantees;
 mod layers;
 mod links;
+mod recording;
 mod state_directory;
 mod suite;
 
