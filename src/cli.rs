@@ -115,13 +115,17 @@ impl Run<'_> {
     /// Does work of the sync stage and shows its progress.
     fn watched<T>(&mut self, settings: &Settings, work: impl FnOnce(&SyncContext<'_>) -> T) -> T {
         let watch = ProgressView::new(self.report);
-        work(&SyncContext {
+        let result = work(&SyncContext {
             settings,
             env: self.env,
             observer: &watch,
             interrupt: self.interrupt,
             runner: &SystemRunner::new(self.interrupt.clone(), report::pass_through()),
-        })
+        });
+        if let Some(commit) = watch.resolved() {
+            self.progress.resolved(commit);
+        }
+        result
     }
 }
 

@@ -15,7 +15,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Exit;
-use crate::rebuild::{FailureClass, Machine, Quarantine, Reboot, RebuildRecord};
+use crate::git::CommitId;
+use crate::objects;
+use crate::rebuild::{Durations, FailureClass, Machine, Quarantine, Reboot, RebuildRecord};
 use crate::source::Traffic;
 use crate::state::sealed::{self, SealedFormat};
 use crate::state::{Error, Index, StateDir, SyncState, publish};
@@ -43,6 +45,7 @@ pub enum Stage {
 pub struct Progress {
     begun: Vec<Stage>,
     traffic: Traffic,
+    resolved: Option<CommitId>,
 }
 
 impl Progress {
@@ -55,6 +58,11 @@ impl Progress {
     #[must_use]
     pub fn has_begun(&self, stage: Stage) -> bool {
         self.begun.contains(&stage)
+    }
+
+    /// The repository's reference is at this commit.
+    pub fn resolved(&mut self, commit: CommitId) {
+        self.resolved = Some(commit);
     }
 
     /// What a sync has moved over the network.
@@ -78,6 +86,8 @@ pub struct RunMetrics<'a> {
     pub local_edits: Option<u64>,
     /// Whether the target is rebuilt at all.
     pub rebuilds: bool,
+    /// The largest object that is read from the store, in bytes.
+    pub largest: u64,
 }
 
 /// Counts a run that has ended, and writes the file. The caller holds the lock.
@@ -89,12 +99,16 @@ pub fn write(path: &Path, state: &StateDir, run: &RunMetrics<'_>) -> Result<(), 
     let here = run.index.map(|index| index.point.commit);
     let left = hold.iter().flat_map(|hold| &hold.commits);
     let quarantined = Quarantine::load(state)?.current(here.into_iter().chain(left.copied()));
+    let rebuilds = RebuildRecord::load(state)?;
+    let commit = here.and_then(|here| objects::commit(state.path(), here, run.largest));
     let known = MetricsInput {
+        commit_time: commit.map(|commit| commit.time),
+        durations: rebuilds.last.map(|last| last.durations),
         last: SyncState::load(state)?,
         held: hold.is_some(),
         quarantined: quarantined.iter().map(|entry| entry.class).collect(),
         suspended: Suspended::active(state, Timestamp::now())?,
-        pending: RebuildRecord::load(state)?.pending.is_some(),
+        pending: rebuilds.pending.is_some(),
         reboot: Reboot::load(state)?
             .filter(|reboot| reboot.is_pending(&Machine::here()))
             .map(|reboot| reboot.since),
@@ -115,6 +129,9 @@ struct Tally {
     rebuild: Ends,
     received: u64,
     requests: u64,
+    /// Where the repository's reference was, when it was last resolved. Older versions did not write this.
+    #[serde(default)]
+    remote: Option<CommitId>,
 }
 
 /// How a stage has ended.
@@ -147,6 +164,7 @@ impl Tally {
         }
         self.received = self.received.saturating_add(progress.traffic.received);
         self.requests = self.requests.saturating_add(progress.traffic.requests);
+        self.remote = progress.resolved.or(self.remote);
     }
 
     fn of(&mut self, stage: Stage) -> &mut Ends {
@@ -179,6 +197,10 @@ struct MetricsInput {
     /// Since when a reboot is needed.
     reboot: Option<Timestamp>,
     unreached: u32,
+    /// When the target's commit was committed, where the store has it; seconds since 1970.
+    commit_time: Option<i64>,
+    /// Of the last rebuild.
+    durations: Option<Durations>,
     tally: Tally,
 }
 
@@ -188,6 +210,7 @@ fn families(known: &MetricsInput, run: &RunMetrics<'_>) -> Vec<Family> {
     families.extend(traffic(&known.tally, run));
     families.extend(standing(known, run));
     families.push(quarantined(known, run));
+    families.push(durations(known, run));
     families
 }
 
@@ -268,12 +291,24 @@ fn traffic(tally: &Tally, run: &RunMetrics<'_>) -> [Family; 2] {
 }
 
 /// How the target stands.
-fn standing(known: &MetricsInput, run: &RunMetrics<'_>) -> [Family; 9] {
+fn standing(known: &MetricsInput, run: &RunMetrics<'_>) -> [Family; 11] {
     let until = known.suspended.as_ref().and_then(Suspended::until);
     let change = known.last.as_ref().map(|last| last.last_sync.timestamp);
     let state =
         |name, help, value: Option<i64>| gauge(name, help, value.map(|value| one(run, value)));
+    let here = run.index.map(|index| index.point.commit);
+    let behind = known.tally.remote.map(|remote| here != Some(remote));
     [
+        state(
+            "hyper_sync_behind",
+            "Whether the repository was at another commit than the target, when it was last reached.",
+            behind.map(i64::from),
+        ),
+        state(
+            "hyper_sync_commit_timestamp_seconds",
+            "When the commit of the target was committed.",
+            known.commit_time,
+        ),
         state(
             "hyper_sync_unreached_syncs",
             "Syncs that did not reach the repository since the last that ended well.",
@@ -334,6 +369,27 @@ fn quarantined(known: &MetricsInput, run: &RunMetrics<'_>) -> Family {
     gauge(
         "hyper_sync_quarantined",
         "Builds that failed, by the stage in which they did: of the target's commit, of held ones, and of one that the gate refused.",
+        samples,
+    )
+}
+
+/// How long the parts of the last rebuild took.
+fn durations(known: &MetricsInput, run: &RunMetrics<'_>) -> Family {
+    let durations = known.durations.unwrap_or_default();
+    let parts = [
+        ("evaluation", durations.evaluation_ms),
+        ("build", durations.build_ms),
+        ("activation", durations.activation_ms),
+    ];
+    let samples = parts.into_iter().filter_map(|(part, milliseconds)| {
+        Some(Sample {
+            labels: vec![of(run), ("part", part.to_owned())],
+            value: whole(milliseconds?.div_ceil(1000)),
+        })
+    });
+    gauge(
+        "hyper_sync_rebuild_duration_seconds",
+        "How long the parts of the last rebuild took, rounded up.",
         samples,
     )
 }
@@ -438,6 +494,7 @@ mod tests {
         Progress {
             begun: stages.to_vec(),
             traffic: Traffic::default(),
+            resolved: None,
         }
     }
 

@@ -108,6 +108,13 @@ impl Store {
         Ok(store)
     }
 
+    /// A store for objects that are not kept, in a temporary directory that goes with its handle.
+    pub fn temporary(blob_limit: u64) -> Result<(Self, tempfile::TempDir), Error> {
+        let directory = tempfile::tempdir()
+            .map_err(|source| Error::io("create a directory in", &std::env::temp_dir(), source))?;
+        Ok((Self::open(directory.path(), blob_limit)?, directory))
+    }
+
     /// Whether damage was found and repaired, or the store thrown away, by [`Store::open`].
     #[must_use]
     pub fn was_rebuilt(&self) -> bool {

@@ -59,6 +59,8 @@ pub struct Command<'a> {
     pub kill: Kill,
     /// Whether a signal that stops us stops it too.
     pub stop: Stop,
+    /// A line of its standard error whose time is wanted; see [`Finished::marked`].
+    pub mark: Option<fn(&str) -> bool>,
 }
 
 /// The effect of a signal to us on a program.
@@ -99,6 +101,8 @@ pub struct Finished {
     pub answer: Vec<u8>,
     /// The last of its shown output, without control characters.
     pub tail: String,
+    /// How long after its start it printed the first line that [`Command::mark`] matches.
+    pub marked: Option<Duration>,
 }
 
 /// The ways a program ends.
@@ -194,6 +198,7 @@ impl<'a> Command<'a> {
             timeout,
             kill: Kill::Yes,
             stop: Stop::WithUs,
+            mark: None,
         }
     }
 
@@ -215,6 +220,13 @@ impl<'a> Command<'a> {
     #[must_use]
     pub fn unless(mut self, is_needed: fn(&dyn Runner, &Environment) -> bool) -> Self {
         self.kill = Kill::Unless(is_needed);
+        self
+    }
+
+    /// With a line whose time is wanted.
+    #[must_use]
+    pub fn mark(mut self, mark: fn(&str) -> bool) -> Self {
+        self.mark = Some(mark);
         self
     }
 

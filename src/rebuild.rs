@@ -21,6 +21,7 @@ use crate::state::{self, StateDir};
 use crate::text;
 
 mod activate;
+mod changes;
 mod confirm;
 mod context;
 mod error;
@@ -43,13 +44,14 @@ mod snapshot;
 mod switch_check;
 mod trial;
 
+pub use changes::{PackageChange, SystemChanges, UnitChanges};
 pub use confirm::Confirmation;
 pub use error::{Error, ErrorKind, RunningSystem, SystemState};
 pub use flake::likely_host;
 pub use gate::PlannedUpdate;
 pub use half_state::{HalfState, HalfStateKind};
 pub use machine::{Machine, Systems};
-pub use outcome::{LockChange, Outcome, RebuildNote, RebuildStatus, UnpinnedReason};
+pub use outcome::{Durations, LockChange, Outcome, RebuildNote, RebuildStatus, UnpinnedReason};
 pub use quarantine::{FailureClass, Quarantine, QuarantineEntry};
 pub use reboot::boot::FirstRun;
 pub use reboot::policy::{RebootDecision, names as reboot_changes};

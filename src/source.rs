@@ -198,6 +198,10 @@ pub trait Source: Send + Sync {
         Vec::new()
     }
 
+    /// How far `new` is ahead of `old`, for people: nothing is decided by it, and an API is taken at its word. One request,
+    /// whose objects go into `store` and are not kept.
+    fn ahead(&self, new: CommitId, old: CommitId, store: &Store) -> Result<Ahead, Error>;
+
     /// What was transferred over the network so far.
     fn traffic(&self) -> Traffic;
 
@@ -212,6 +216,15 @@ pub trait Source: Send + Sync {
 
     /// Forgets what earlier runs learned about the host: the next one requests the configured address.
     fn forget(&self) {}
+}
+
+/// How far a commit is ahead of an earlier one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ahead {
+    /// Whether it descends from the earlier one; `None`: not known.
+    pub descends: Option<bool>,
+    /// How many commits it has that the earlier one lacks, if it descends from that one.
+    pub commits: Option<u64>,
 }
 
 /// The commit as the store holds it, with all its trees and blobs: for a rollback, which needs no network.

@@ -7,12 +7,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::git::CommitId;
 use crate::plan::MassDelete;
 use crate::process::Runner;
 use crate::settings::{Env, Settings};
 use crate::source::{Interrupt, Meter};
 
 mod adoption;
+mod behind;
 mod guard;
 mod hold;
 mod inventory;
@@ -27,6 +29,7 @@ mod session;
 mod stand_ins;
 
 pub use adoption::parked;
+pub use behind::{Behind, behind};
 pub use hold::Hold;
 pub use inventory::never_ours;
 pub use modes::OpenMode;
@@ -133,6 +136,9 @@ pub trait Observer {
     fn meter(&self) -> Arc<Meter> {
         Arc::default()
     }
+
+    /// The repository's reference resolves to this commit.
+    fn resolved(&self, commit: CommitId);
 }
 
 /// The input of a run.

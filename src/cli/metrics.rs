@@ -52,6 +52,7 @@ fn attempt(path: &Path, exit: Exit, settings: &Settings, run: &Run<'_>) -> Resul
         index: index.as_ref(),
         local_edits: local_edits.map(|edits| edits.len() as u64),
         rebuilds: settings.rebuild.action.is_some(),
+        largest: settings.limits.blob,
     };
     Ok(metrics::write(path, &state, &run)?)
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use jiff::SignedDuration;
 use serde::Serialize;
 
 use super::flake::HostArguments;
@@ -17,12 +18,13 @@ use crate::lock::{self, RunLock};
 use crate::metrics::Stage;
 use crate::process::{Runner, SystemRunner};
 use crate::rebuild::{
-    self, Confirmation, Machine, Outcome, RebuildNote, RebuildRecord, RebuildRequest,
-    RebuildStatus, Repeat,
+    self, Confirmation, Durations, Machine, Outcome, RebuildNote, RebuildRecord, RebuildRequest,
+    RebuildStatus, Repeat, SystemChanges,
 };
 use crate::report::{self, OutputFormat, Verbosity};
 use crate::settings::{self, Action, Env, Overrides, Settings};
 use crate::state::{self, Index, StateDir};
+use crate::text::{self, Length};
 
 /// Rebuild the system from the target as it is
 #[derive(Args)]
@@ -291,8 +293,9 @@ pub(super) fn rebuild(
         print_note(note, run);
     }
     if run.report.format() == OutputFormat::Human {
-        run.report
-            .text(format!("{}\n", summary(&outcome, policy.action)));
+        let all = run.report.verbosity() == Verbosity::Verbose;
+        run.report.text(changes(&outcome.changes, all));
+        run.report.text(summary(&outcome, policy.action));
     }
     Ok(outcome)
 }
@@ -397,5 +400,130 @@ fn summary(outcome: &Outcome, action: Action) -> String {
         RebuildStatus::Reverted => "reverted".to_owned(),
         RebuildStatus::Failed => "failed".to_owned(),
     };
-    format!("rebuild of `{}`: {what}", outcome.host)
+    let generation = outcome.generation;
+    let generation = generation.map(|number| format!(" (generation {number})"));
+    let took = took(&outcome.durations);
+    format!(
+        "rebuild of `{}`: {what}{}\n{took}",
+        outcome.host,
+        generation.unwrap_or_default()
+    )
+}
+
+/// How long the parts took that took any time, in one line.
+fn took(durations: &Durations) -> String {
+    let part = |verb: &str, milliseconds: Option<u64>| {
+        let time = SignedDuration::from_millis(i64::try_from(milliseconds?).ok()?);
+        Some(format!("{verb} in {}", Length(time)))
+    };
+    let parts = [
+        part("evaluated", durations.evaluation_ms),
+        part("built", durations.build_ms),
+        part("activated", durations.activation_ms),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() {
+        return String::new();
+    }
+    format!("{}\n", parts.join(", "))
+}
+
+/// What the new system changes: a line for each package, and one for the units.
+fn changes(changes: &SystemChanges, all: bool) -> String {
+    let mut text = String::new();
+    let packages = changes.packages.iter().flatten();
+    let listed = if all { usize::MAX } else { text::LISTED };
+    let (packages, more) = text::first(packages, listed);
+    if !packages.is_empty() {
+        text.push_str("packages that change:\n");
+    }
+    for package in packages {
+        text.extend(["  ", &package.name, ": ", &package.change, "\n"]);
+    }
+    if let Some(more) = more {
+        text.extend(["  ", &more, "; `--verbose` names them\n"]);
+    }
+    let Some(units) = &changes.units else {
+        return text;
+    };
+    for (verb, units) in [
+        ("stop", &units.stop),
+        ("restart", &units.restart),
+        ("reload", &units.reload),
+        ("start", &units.start),
+    ] {
+        if !units.is_empty() {
+            text.extend(["units to ", verb, ": ", &text::list(units), "\n"]);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rebuild::{PackageChange, UnitChanges};
+
+    #[test]
+    fn the_result_names_the_generation_and_how_long_each_part_took() {
+        let outcome = Outcome {
+            status: RebuildStatus::Switched,
+            host: "web1".to_owned(),
+            commit: None,
+            system: None,
+            generation: Some(42),
+            changes: SystemChanges::default(),
+            durations: Durations {
+                evaluation_ms: Some(12_400),
+                build_ms: Some(150_000),
+                activation_ms: Some(3_000),
+            },
+            layout: None,
+            nar_hash: None,
+            revision: None,
+            notes: Vec::new(),
+        };
+        assert_eq!(
+            summary(&outcome, Action::Switch),
+            "rebuild of `web1`: the new system runs and is the boot default (generation 42)\n\
+             evaluated in 12 s, built in 2 min, activated in 3 s\n"
+        );
+        let outcome = Outcome {
+            generation: None,
+            durations: Durations::default(),
+            ..outcome
+        };
+        assert_eq!(
+            summary(&outcome, Action::Switch),
+            "rebuild of `web1`: the new system runs and is the boot default\n"
+        );
+    }
+
+    #[test]
+    fn of_many_packages_the_first_are_named_and_units_by_what_happens_to_them() {
+        let package = |number: u32| PackageChange {
+            name: format!("p{number:02}"),
+            change: "1 \u{2192} 2".to_owned(),
+        };
+        let found = SystemChanges {
+            packages: Some((0..30).map(package).collect()),
+            units: Some(UnitChanges {
+                restart: vec!["a.service".to_owned(), "b.service".to_owned()],
+                start: vec!["c.service".to_owned()],
+                ..UnitChanges::default()
+            }),
+        };
+        let text = changes(&found, false);
+        assert_eq!(text.lines().count(), 1 + 20 + 1 + 2, "{text}");
+        assert!(
+            text.starts_with("packages that change:\n  p00: 1 \u{2192} 2\n"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("  and 10 more; `--verbose` names them\nunits to restart: a.service, b.service\nunits to start: c.service\n"),
+            "{text}"
+        );
+        assert_eq!(changes(&found, true).lines().count(), 1 + 30 + 2);
+        assert_eq!(changes(&SystemChanges::default(), false), "");
+    }
 }

@@ -26,7 +26,7 @@ use crate::report::{self, OutputFormat, Verbosity};
 use crate::scan::{Belief, Local, Scanner};
 use crate::settings::Settings;
 use crate::state::{FailedRuns, Found, Index, StateDir, Suspended, SyncState, Unreached};
-use crate::sync::Hold;
+use crate::sync::{self, Hold};
 use crate::text;
 
 mod lines;
@@ -36,7 +36,11 @@ mod lines;
 /// Also local edits, commits that are held, a suspension, a rebuild that waits, and when it last ran and last changed
 /// anything.
 #[derive(Args)]
-pub(super) struct Arguments {}
+pub(super) struct Arguments {
+    /// Ask the repository too, and show how many commits the target is behind
+    #[arg(long)]
+    remote: bool,
+}
 
 /// What `--json` prints.
 #[derive(Default, Serialize)]
@@ -77,12 +81,25 @@ struct Document {
     boot_generation: Option<u64>,
     /// Subjects and times of the commits above, by id, as far as the store has them.
     commits: BTreeMap<CommitId, CommitText>,
+    /// Where the repository is; `None`: it was not asked.
+    behind: Option<BehindText>,
     /// When the timer starts the next run, if it is about this target.
     next_run: Option<Timestamp>,
     unfinished: bool,
     active: bool,
     #[serde(skip)]
     systems: Systems,
+}
+
+/// Where the repository is, as seen from the target.
+#[derive(Serialize)]
+struct BehindText {
+    /// The commit that the reference resolves to.
+    commit: CommitId,
+    /// How many commits that has which the target lacks; `None`: not known, or it does not descend from the target's.
+    commits: Option<u64>,
+    /// Whether it descends from the target's commit; `None`: not known.
+    descends: Option<bool>,
 }
 
 /// What people know a commit by.
@@ -150,9 +167,18 @@ impl CliCommand for Arguments {
         false
     }
 
-    /// Takes no lock and writes nothing, so it works while a sync runs.
+    /// Takes no lock and writes nothing into the state, so it works while a sync runs.
     fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
-        let document = inspect(settings, run)?;
+        let mut document = inspect(settings, run)?;
+        if self.remote {
+            let here = document.commit;
+            let behind = run.watched(settings, |context| sync::behind(context, here))?;
+            document.behind = Some(BehindText {
+                commit: behind.commit,
+                commits: behind.ahead.commits,
+                descends: behind.ahead.descends,
+            });
+        }
         warn_of_other_owner(document.commit.is_some(), settings, run);
         match run.report.format() {
             OutputFormat::Json => run.report.json(&document),

@@ -1,7 +1,7 @@
 //! Shows the progress of a run: one line that is redrawn if stderr is a terminal; otherwise with `--verbose` a line for
 //! each step, and one every half minute while something is downloaded.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Write as _};
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use crate::git::CommitId;
 use crate::report::styled::cut;
 use crate::report::{Label, Report, Verbosity, columns, set_live};
 use crate::source::Meter;
@@ -35,6 +36,7 @@ pub(super) struct ProgressView<'a> {
     bar: Option<ProgressBar>,
     /// Dropped, it ends the thread that prints lines.
     _lines: Option<mpsc::Sender<()>>,
+    resolved: Cell<Option<CommitId>>,
 }
 
 impl<'a> ProgressView<'a> {
@@ -49,7 +51,13 @@ impl<'a> ProgressView<'a> {
             status,
             bar,
             _lines: lines,
+            resolved: Cell::default(),
         }
+    }
+
+    /// The commit that the reference resolved to, if it did.
+    pub(super) fn resolved(&self) -> Option<CommitId> {
+        self.resolved.get()
     }
 }
 
@@ -109,6 +117,10 @@ impl Observer for ProgressView<'_> {
 
     fn meter(&self) -> Arc<Meter> {
         self.status.meter.clone()
+    }
+
+    fn resolved(&self, commit: CommitId) {
+        self.resolved.set(Some(commit));
     }
 }
 

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::process::Signal;
 
 use super::{Child, Command, End, Finished, Kill, Output, Pipes, Runner, Stop, TAIL_BYTES, tail};
+use crate::text::decode;
 
 /// How long a program may take to stop: `nix` cleans up its builds in this time, and systemd gives a service three times
 /// as much.
@@ -88,6 +89,9 @@ impl Runner for SystemRunner {
             tail: Vec::new(),
             answer: Vec::new(),
             open_line: false,
+            line: Vec::new(),
+            begun: Instant::now(),
+            marked: None,
         };
         let end = watch.watch(child, &mut streams)?;
         if watch.open_line {
@@ -98,6 +102,7 @@ impl Runner for SystemRunner {
             end,
             answer: watch.answer,
             tail: tail(&watch.tail),
+            marked: watch.marked,
         })
     }
 
@@ -144,6 +149,10 @@ struct RunningProgram<'a> {
     answer: Vec<u8>,
     /// Whether the shown output ends in the middle of a line.
     open_line: bool,
+    /// The line that is not complete yet, until one was marked.
+    line: Vec<u8>,
+    begun: Instant,
+    marked: Option<Duration>,
 }
 
 impl RunningProgram<'_> {
@@ -241,10 +250,31 @@ impl RunningProgram<'_> {
             (self.runner.show)(bytes);
             self.open_line = bytes.last() != Some(&b'\n');
         }
+        self.mark(bytes);
         self.tail.extend_from_slice(bytes);
         if self.tail.len() > 4 * TAIL_BYTES {
             self.tail.drain(..self.tail.len() - 2 * TAIL_BYTES);
         }
         Ok(())
+    }
+
+    /// Notes the time of the first line that is to be marked.
+    fn mark(&mut self, bytes: &[u8]) {
+        let Some(is_mark) = self.command.mark.filter(|_| self.marked.is_none()) else {
+            return;
+        };
+        self.line.extend_from_slice(bytes);
+        while let Some(end) = self.line.iter().position(|&byte| byte == b'\n') {
+            let line: Vec<u8> = self.line.drain(..=end).collect();
+            if is_mark(&decode(&line)) {
+                self.marked = Some(self.begun.elapsed());
+                self.line.clear();
+                return;
+            }
+        }
+        // No such line is that long.
+        if self.line.len() > TAIL_BYTES {
+            self.line.clear();
+        }
     }
 }

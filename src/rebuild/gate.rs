@@ -85,7 +85,7 @@ fn build(
     let mut record = RebuildRecord::load(state)?;
     if pipeline::kept(context, &record, key.as_deref()).is_none() {
         failures.refuse(context, build, false)?;
-        let system =
+        let (system, _) =
             { pin.build(&host) }.map_err(|error| failures.add(context, build, false, error))?;
         let systems = context.machine.systems();
         record.remember(&system, build.commit, key.clone(), &systems);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::changes::SystemChanges;
 use super::half_state::HalfState;
 use super::output::Verdict;
 use crate::git::{CommitId, RelPath};
@@ -106,6 +107,12 @@ pub struct Outcome {
     pub commit: Option<CommitId>,
     /// The system, if its path is known.
     pub system: Option<PathBuf>,
+    /// The number of the boot default among the generations of its profile, if this system is the boot default.
+    pub generation: Option<u64>,
+    /// What it changes against the system that ran before.
+    pub changes: SystemChanges,
+    /// How long the parts of this rebuild took.
+    pub durations: Durations,
     /// How the flake reaches the target; `None` if its text does not show it.
     pub layout: Option<Layout>,
     /// The hash of the snapshot that was built; `None` if the build was not pinned.
@@ -114,6 +121,38 @@ pub struct Outcome {
     pub revision: Option<CommitId>,
     /// Notes for the user.
     pub notes: Vec<RebuildNote>,
+}
+
+/// How long the parts of a rebuild took, in milliseconds; `None`: it had no such part, or its end was not seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Durations {
+    /// The evaluation: until Nix said what it builds and downloads.
+    pub evaluation_ms: Option<u64>,
+    /// The build and the downloads.
+    pub build_ms: Option<u64>,
+    /// The activation.
+    pub activation_ms: Option<u64>,
+}
+
+impl Durations {
+    /// Of a build by Nix that took so long, and said after `planned` what it builds. What builds nothing only evaluates.
+    pub(super) fn of_build(whole: Duration, planned: Option<Duration>) -> Self {
+        let evaluation = planned.unwrap_or(whole);
+        Self {
+            evaluation_ms: Some(milliseconds(evaluation)),
+            build_ms: planned.map(|planned| milliseconds(whole.saturating_sub(planned))),
+            activation_ms: None,
+        }
+    }
+
+    /// With the time of the activation.
+    pub(super) fn activated(&mut self, time: Duration) {
+        self.activation_ms = Some(milliseconds(time));
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A note on a successful rebuild.

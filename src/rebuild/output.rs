@@ -395,6 +395,7 @@ mod tests {
                 end,
                 answer: Vec::new(),
                 tail: tail.to_owned(),
+                marked: None,
             };
             Verdict::NotBuilt.into_error(Action::Switch, finished)
         };

@@ -6,6 +6,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -13,7 +14,7 @@ use super::context::RebuildContext;
 use super::error::ErrorKind;
 use super::flake::{HOSTS, HostFlake, path_reference};
 use super::machine;
-use super::outcome::UnpinnedReason;
+use super::outcome::{Durations, UnpinnedReason};
 use super::output::Verdict;
 use super::revision::Revision;
 use super::snapshot::{Filter, Snapshot};
@@ -88,7 +89,7 @@ impl<'a> Pin<'a> {
     }
 
     /// Builds the system of a host, after [`update_lock`](Self::update_lock).
-    pub(super) fn build(&mut self, host: &str) -> Result<PathBuf, ErrorKind> {
+    pub(super) fn build(&mut self, host: &str) -> Result<(PathBuf, Durations), ErrorKind> {
         self.snapshot_flake();
         self.check_tree_hash()?;
         let action = self.context.request.action;
@@ -103,9 +104,13 @@ impl<'a> Pin<'a> {
         args.push(self.context.request.state.path().join("result").into());
         args.extend(self.evaluation());
         args.push(installable.into());
-        let (code, finished) = self
-            .context
-            .run(&self.command(args).output(Output::Answer))?;
+        let begun = Instant::now();
+        let command = self
+            .command(args)
+            .output(Output::Answer)
+            .mark(ends_evaluation);
+        let (code, finished) = self.context.run(&command)?;
+        let durations = Durations::of_build(begun.elapsed(), finished.marked);
         if code != 0 {
             let path = missing_path(&finished.tail, &self.flake.target);
             let path = path.filter(|path| self.context.request.exclude.matches_directory(path));
@@ -121,6 +126,7 @@ impl<'a> Pin<'a> {
         let out = finished.text();
         let out = out.lines().last().map(PathBuf::from);
         out.filter(|out| out.is_absolute())
+            .map(|out| (out, durations))
             .ok_or_else(|| Verdict::NotBuilt.into_error(action, finished))
     }
 
@@ -257,6 +263,12 @@ impl<'a> Pin<'a> {
             actual,
         }
     }
+}
+
+/// Whether Nix prints a line when it has evaluated, and before it builds: `these 3 derivations will be built:`. If there is
+/// nothing to do, it prints none.
+fn ends_evaluation(line: &str) -> bool {
+    line.contains(" will be built:") || line.contains(" will be fetched")
 }
 
 /// The hash of the flake itself in the output of `nix flake metadata`.

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use super::activate::{self, Activator};
+use super::changes::SystemChanges;
 use super::confirm;
 use super::context::RebuildContext;
 use super::error::ErrorKind;
 use super::failures::Failures;
 use super::flake::HostFlake;
 use super::half_state::HalfState;
-use super::outcome::{LockChange, Outcome, RebuildNote, RebuildStatus, UnpinnedReason};
+use super::outcome::{Durations, LockChange, Outcome, RebuildNote, RebuildStatus, UnpinnedReason};
 use super::output::Verdict;
 use super::pinned::Pin;
 use super::quarantine::BuildId;
@@ -54,6 +56,8 @@ pub(super) struct RebuildPipeline<'a> {
     is_deferred: bool,
     /// The state between two systems in which the run has found the machine.
     half_state: Option<HalfState>,
+    changes: SystemChanges,
+    durations: Durations,
 }
 
 /// The result of an activation.
@@ -118,6 +122,8 @@ pub(super) fn run(context: &RebuildContext<'_>) -> Result<Outcome, ErrorKind> {
         notes,
         is_deferred: false,
         half_state: None,
+        changes: SystemChanges::default(),
+        durations: Durations::default(),
     };
     pipeline.half_state = HalfState::of(context, &pipeline.record)?;
 
@@ -191,8 +197,12 @@ impl RebuildPipeline<'_> {
         let key = self.key();
         // With inputs that were not locked until now, the result may be another one.
         let built = built.filter(|_| !self.has_locked());
-        let system = match built.map_or_else(|| pin.build(&self.host), Ok) {
-            Ok(system) => system,
+        let known = built.map(|system| (system, Durations::default()));
+        let system = match known.map_or_else(|| pin.build(&self.host), Ok) {
+            Ok((system, durations)) => {
+                self.durations = durations;
+                system
+            }
             Err(error) => {
                 self.finish(None, RebuildStatus::Failed, None)?;
                 return Err(self.failed(key.as_deref(), error));
@@ -207,6 +217,7 @@ impl RebuildPipeline<'_> {
             .remember(&system, context.request.commit, key.clone(), &systems);
 
         if action == Action::Build {
+            self.changes = SystemChanges::of(context, action, &system);
             self.finish(key, RebuildStatus::Built, Some(&system))?;
             return Ok(self.outcome(RebuildStatus::Built, Some(system)));
         }
@@ -229,6 +240,7 @@ impl RebuildPipeline<'_> {
                 return Err(self.failed(key.as_deref(), error));
             }
         };
+        self.changes = SystemChanges::of(context, action, &system);
         let activator = Activator::find(context)?;
         if let Some(confirmation) = context.request.confirmation
             && action == Action::Switch
@@ -309,7 +321,12 @@ impl RebuildPipeline<'_> {
             self.save()?;
         }
         let before = self.context.baseline();
+        let begun = Instant::now();
         let attempted = running::retry_while_busy(self.context, attempt);
+        // Without a system, `nixos-rebuild` builds it too.
+        if system.is_some() && activates(action) {
+            self.durations.activated(begun.elapsed());
+        }
         match &attempted {
             // Nothing was begun.
             Err(ErrorKind::Busy { .. }) | Ok((Verdict::NotBuilt, _)) => {
@@ -518,6 +535,7 @@ impl RebuildPipeline<'_> {
         }
         self.record
             .finish(self.context, &self.host, key, status, system);
+        self.record.set_durations(self.durations);
         if self.is_deferred {
             self.record.set_deferred();
         }
@@ -560,7 +578,13 @@ impl RebuildPipeline<'_> {
             self.notes
                 .insert(0, RebuildNote::HalfState { state, ended });
         }
+        let profile = self.context.machine.systems().profile;
+        let is_default = profile.is_some() && profile == system;
+        let generation = self.context.machine.generation();
         Outcome {
+            generation: generation.filter(|_| is_default),
+            changes: std::mem::take(&mut self.changes),
+            durations: self.durations,
             nar_hash: self.nar_hash(),
             revision: self.built_revision,
             status,

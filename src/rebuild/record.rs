@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::RebuildRequest;
 use super::context::RebuildContext;
 use super::machine::{self, Systems};
-use super::outcome::RebuildStatus;
+use super::outcome::{Durations, RebuildStatus};
 use crate::git::CommitId;
 use crate::health::Baseline;
 use crate::settings::Action;
@@ -97,6 +97,9 @@ pub struct LastRebuild {
     /// write this.
     #[serde(default)]
     pub deferred: bool,
+    /// How long its parts took. Older versions did not write this.
+    #[serde(default)]
+    pub durations: Durations,
     /// When it ended.
     pub at: Timestamp,
 }
@@ -331,10 +334,18 @@ impl RebuildRecord {
             out: system.map(Path::to_owned),
             booted: systems.booted.clone(),
             deferred: false,
+            durations: Durations::default(),
             at: state::now(),
         });
         if status.is_done() {
             self.end_pending(context.request, system, &systems);
+        }
+    }
+
+    /// Records how long the parts of the last rebuild took.
+    pub(super) fn set_durations(&mut self, durations: Durations) {
+        if let Some(last) = &mut self.last {
+            last.durations = durations;
         }
     }
 

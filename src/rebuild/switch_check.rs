@@ -111,6 +111,7 @@ mod tests {
             end: End::Exited(code),
             answer: Vec::new(),
             tail: tail.to_owned(),
+            marked: None,
         }
     }
 

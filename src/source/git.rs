@@ -26,7 +26,9 @@ use crate::threads;
 use crate::token::Token;
 
 use super::http::{Client, Url};
-use super::{Error, Interrupt, Meter, Moved, Need, Obtained, ResolvedRef, Route, Source, Traffic};
+use super::{
+    Ahead, Error, Interrupt, Meter, Moved, Need, Obtained, ResolvedRef, Route, Source, Traffic,
+};
 
 mod answer;
 mod connection;
@@ -340,6 +342,10 @@ impl Source for GitSource {
 
     fn commits_read(&self) -> Vec<Commit> {
         threads::lock(&self.between).clone()
+    }
+
+    fn ahead(&self, new: CommitId, old: CommitId, store: &Store) -> Result<Ahead, Error> {
+        self.commits_between(new, old, store)
     }
 
     fn traffic(&self) -> Traffic {

@@ -18,7 +18,7 @@ use reqwest::header::{HeaderName, HeaderValue};
 use super::http::{Cap, Client, Credentials, Reply, Request, Response, Url, url};
 use super::stage::walk_with;
 use super::{
-    Contents, Error, Moved, Need, Obtained, Provenance, ResolvedRef, Route, Source, Traffic,
+    Ahead, Contents, Error, Moved, Need, Obtained, Provenance, ResolvedRef, Route, Source, Traffic,
     VerificationError,
 };
 use crate::git::id::ObjectKind;
@@ -341,6 +341,10 @@ impl Source for GitHub {
 
     fn commits_read(&self) -> Vec<Commit> {
         threads::lock(&self.between).clone()
+    }
+
+    fn ahead(&self, new: CommitId, old: CommitId, _: &Store) -> Result<Ahead, Error> {
+        self.is_said_ahead(new, old)
     }
 
     fn traffic(&self) -> Traffic {

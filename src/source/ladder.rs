@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard};
 use super::git::GitSource;
 use super::github::{GitHub, is_short_id};
 use super::{
-    Error, Fallback, Moved, Need, Obtained, RefKind, ResolvedRef, Route, Source, Traffic,
+    Ahead, Error, Fallback, Moved, Need, Obtained, RefKind, ResolvedRef, Route, Source, Traffic,
     VerificationError,
 };
 use crate::git::{Commit, CommitId};
@@ -144,6 +144,16 @@ impl Source for Ladder {
     fn commits_read(&self) -> Vec<Commit> {
         let git = self.git.commits_read();
         git.into_iter().chain(self.api.commits_read()).collect()
+    }
+
+    fn ahead(&self, new: CommitId, old: CommitId, store: &Store) -> Result<Ahead, Error> {
+        if self.blocked().is_some() {
+            return self.api.ahead(new, old, store);
+        }
+        match self.git.ahead(new, old, store) {
+            Err(error) if is_transport_failure(&error) => self.api.ahead(new, old, store),
+            other => other,
+        }
     }
 
     fn traffic(&self) -> Traffic {

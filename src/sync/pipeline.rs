@@ -75,6 +75,7 @@ pub fn run(context: &SyncContext<'_>, options: &Options) -> Result<Outcome, crat
             }
             let (source, resolved) = threads::join(answer)?;
             let (source, commit, kind) = (source.as_ref(), resolved.commit, resolved.kind);
+            context.observer.resolved(commit);
 
             let guard = Guard::load(context, options, &session)?;
             let (base, base_note) = FirstBase::find(context, options, &session, source)?;
@@ -105,7 +106,9 @@ pub fn run(context: &SyncContext<'_>, options: &Options) -> Result<Outcome, crat
                     if kind != RefKind::Commit && !guard.holds(commit) =>
                 {
                     let resolved = source.resolve(&settings.reference);
-                    bring(resolved.inspect_err(|_| source.forget())?)
+                    let resolved = resolved.inspect_err(|_| source.forget())?;
+                    context.observer.resolved(resolved.commit);
+                    bring(resolved)
                 }
                 outcome => outcome,
             };
@@ -553,7 +556,7 @@ pub(super) fn mark_pending_and_apply(
 }
 
 /// Opens the source and resolves the configured reference.
-fn open_and_resolve(
+pub(super) fn open_and_resolve(
     repo: &Repo,
     settings: &Settings,
     opening: &Opening<'_>,

@@ -252,6 +252,9 @@ fn of_status() {
     Usage: hyper-sync status [OPTIONS]
 
     Options:
+          --remote
+              Ask the repository too, and show how many commits the target is behind
+
       -h, --help
               Print help (see a summary with '-h')
     "#);

@@ -134,6 +134,12 @@ fn a_sync_writes_each_metric() {
     # HELP hyper_sync_requests_total Requests sent by syncs that ended well.
     # TYPE hyper_sync_requests_total counter
     hyper_sync_requests_total{target="[target]"} 3
+    # HELP hyper_sync_behind Whether the repository was at another commit than the target, when it was last reached.
+    # TYPE hyper_sync_behind gauge
+    hyper_sync_behind{target="[target]"} 0
+    # HELP hyper_sync_commit_timestamp_seconds When the commit of the target was committed.
+    # TYPE hyper_sync_commit_timestamp_seconds gauge
+    hyper_sync_commit_timestamp_seconds{target="[target]"} [number]
     # HELP hyper_sync_unreached_syncs Syncs that did not reach the repository since the last that ended well.
     # TYPE hyper_sync_unreached_syncs gauge
     hyper_sync_unreached_syncs{target="[target]"} 0
@@ -178,6 +184,8 @@ fn the_documentation_names_every_metric_and_no_other() {
     let (rebooting, _) = FakeSystem::waits_for_reboot();
     let reboot = |state: &Path| state.join("reboot");
     fs::copy(reboot(&rebooting.state_dir()), reboot(&world.state())).unwrap();
+    let rebuilds = |state: &Path| state.join("rebuild.json");
+    fs::copy(rebuilds(&rebooting.state_dir()), rebuilds(&world.state())).unwrap();
     let _ = world.run(&["suspend", "--for", "1h"]).ok();
     assert_eq!(value(&world, "hyper_sync_reboot_pending"), Some(1));
     let text = text(&world);
@@ -275,6 +283,25 @@ fn local_edits_and_a_hold_are_metrics() {
     assert_eq!(value(&world, "hyper_sync_held"), Some(1));
     assert_eq!(value(&world, "hyper_sync_local_edits"), Some(1));
     assert_eq!(value(&world, EXIT), Some(0), "a rollback is not a sync");
+}
+
+#[test]
+fn a_target_whose_repository_has_another_commit_is_behind() {
+    let world = world();
+    let behind = || value(&world, "hyper_sync_behind");
+    let _ = world.sync(&[]).ok();
+    assert_eq!(behind(), Some(0));
+    world.edit("flake.nix", "{ mine = true; }\n");
+    world.repo.write("flake.nix", "{ }\n").commit("new");
+    let _ = world.sync(&["--local-edits", "refuse"]).code(8);
+    assert_eq!(behind(), Some(1), "the commit was refused");
+    // A run that reaches no repository keeps it.
+    let _ = world.run(&["suspend", "--for", "1h"]).ok();
+    assert_eq!(behind(), Some(1));
+    let _ = world.sync(&["--local-edits", "replace"]).ok();
+    assert_eq!(behind(), Some(0));
+    let _ = world.run(&["rollback"]).ok();
+    assert_eq!(behind(), Some(1));
 }
 
 #[test]

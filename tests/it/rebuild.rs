@@ -1,6 +1,7 @@
 //! The rebuild against fake programs: their arguments and environment, and what their results mean.
 
 mod boot_trial;
+mod changes;
 mod gate;
 mod half_state;
 mod quarantine;
@@ -679,7 +680,7 @@ fn a_system_is_activated_without_a_nixos_rebuild_that_takes_store_paths() {
     assert!(world.arguments("systemd-run").iter().any(|arg| arg == unit));
     assert_eq!(
         world.arguments("store/new/bin/switch-to-configuration"),
-        ["check", "switch"]
+        ["check", "dry-activate", "switch"]
     );
     assert_eq!(
         (world.system("current"), world.system("profile")),

@@ -17,8 +17,8 @@ use hyper_sync::scan;
 use hyper_sync::settings::{Env, Limits, Symlinks};
 use hyper_sync::signature::{self, Signers};
 use hyper_sync::source::{
-    Contents, Depth, Error, Interrupt, Need, Obtained, Provenance, ResolvedRef, Route, Source,
-    Staged, Traffic, VerificationPolicy, prove,
+    Ahead, Contents, Depth, Error, Interrupt, Need, Obtained, Provenance, ResolvedRef, Route,
+    Source, Staged, Traffic, VerificationPolicy, prove,
 };
 
 use crate::common::env::Sandbox;
@@ -193,6 +193,10 @@ impl Source for Forge<'_> {
     }
 
     fn descends(&self, _: &Commit, _: CommitId, _: &Store) -> Result<bool, Error> {
+        unreachable!("the tests stage one commit")
+    }
+
+    fn ahead(&self, _: CommitId, _: CommitId, _: &Store) -> Result<Ahead, Error> {
         unreachable!("the tests stage one commit")
     }
 

@@ -282,3 +282,76 @@ fn a_commit_is_shown_with_its_subject_and_time() {
     assert_eq!(known["subject"], "nginx: a site");
     assert!(known["committed_at"].as_str().unwrap().ends_with('Z'));
 }
+
+#[test]
+fn status_remote_counts_the_commits_that_are_missing_here() {
+    let world = World::small().synced();
+    let behind = || world.json(&["status", "--remote"])["behind"].clone();
+    let line = || {
+        let text = world.run(&["status", "--remote"]).ok().out();
+        let line = text.lines().find(|line| line.starts_with("behind"));
+        line.unwrap().to_owned()
+    };
+    assert_eq!(world.json(&["status"])["behind"], json!(null), "not asked");
+    let here = world.repo.id("main");
+    assert_eq!(
+        behind(),
+        json!({ "commit": here, "commits": 0, "descends": true })
+    );
+    for number in 0..3 {
+        let name = format!("{number}.nix");
+        world.repo.write(name, "{ }\n").commit("more");
+    }
+    let tip = world.repo.id("main");
+    let before = fs::read_dir(world.state()).unwrap().count();
+    assert_eq!(
+        behind(),
+        json!({ "commit": tip, "commits": 3, "descends": true })
+    );
+    assert_eq!(
+        line(),
+        format!(
+            "behind    by 3 commits; the repository is at {}",
+            &tip[..10]
+        )
+    );
+    assert_eq!(
+        fs::read_dir(world.state()).unwrap().count(),
+        before,
+        "nothing is written"
+    );
+    assert_eq!(
+        fs::read_dir(world.root().join("tmp")).unwrap().count(),
+        0,
+        "nothing is left"
+    );
+    // A branch that was set back: what is here is not behind.
+    let _ = world.sync(&[]).ok();
+    let earlier = world.repo.id("main~1");
+    world.repo.update_ref("refs/heads/main", &earlier);
+    let tip = world.repo.id("main");
+    assert_eq!(
+        behind(),
+        json!({ "commit": tip, "commits": null, "descends": false })
+    );
+    assert_eq!(
+        line(),
+        format!(
+            "behind    the repository is at {}, which does not descend from this commit",
+            &tip[..10]
+        )
+    );
+}
+
+#[test]
+fn status_remote_takes_the_number_of_an_api_in_few_requests() {
+    let repo = Repo::small();
+    let served = World::github(&repo, "api").synced();
+    repo.write("a.nix", "{ }\n").commit("a");
+    repo.write("b.nix", "{ }\n").commit("b");
+    let before = served.forge().count();
+    let behind = served.json(&["status", "--remote"])["behind"].clone();
+    assert_eq!(behind["commits"], 2);
+    assert_eq!(behind["descends"], true);
+    assert_eq!(served.forge().count() - before, 2);
+}

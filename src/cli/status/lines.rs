@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use super::{Document, Edit};
+use super::{BehindText, Document, Edit};
 use crate::cli::rebuild::TIMER;
 use crate::git::CommitId;
 use crate::rebuild::{
@@ -97,6 +97,9 @@ impl OutputLines {
         let times: Vec<String> = changed.into_iter().chain(committed).collect();
         if !times.is_empty() {
             self.add("changed", times.join("; "));
+        }
+        if let Some(behind) = &document.behind {
+            self.add("behind", behind_text(behind));
         }
         if document.proven == Some(false) {
             self.add("proof", UNPROVEN);
@@ -291,6 +294,20 @@ impl OutputLines {
                 }
             }
         }
+    }
+}
+
+/// How far the target is behind.
+fn behind_text(behind: &BehindText) -> String {
+    let id = behind.commit.short();
+    match (behind.commits, behind.descends) {
+        (Some(0), _) => "not: the repository is at this commit".to_owned(),
+        (Some(1), _) => format!("by 1 commit; the repository is at {id}"),
+        (Some(count), _) => format!("by {count} commits; the repository is at {id}"),
+        (None, Some(false)) => {
+            format!("the repository is at {id}, which does not descend from this commit")
+        }
+        (None, _) => format!("the repository is at {id}"),
     }
 }
 

@@ -1,11 +1,13 @@
 //! Whether one commit descends from another, proven from the commits themselves.
 
+use std::collections::HashSet;
+
 use crate::git::history::between as between_commits;
 use crate::git::id::ObjectKind;
 use crate::git::{Commit, CommitId};
 use crate::objects::{IngestError, Store, Transient};
-use crate::source::Error;
 use crate::source::ancestry::{Ancestry, search_ancestors};
+use crate::source::{Ahead, Error};
 use crate::threads;
 
 use super::request::Fetch;
@@ -46,6 +48,37 @@ impl GitSource {
                 Ok(descends)
             }
         }
+    }
+
+    /// Counts the commits that `new` has and `old` has not.
+    pub(super) fn commits_between(
+        &self,
+        new: CommitId,
+        old: CommitId,
+        store: &Store,
+    ) -> Result<Ahead, Error> {
+        let Some(between) = self.between(new, old, store)? else {
+            return Ok(Ahead {
+                descends: Some(false),
+                commits: None,
+            });
+        };
+        let mut seen = HashSet::from([new]);
+        let mut pending = vec![new];
+        let mut descends = false;
+        while let Some(id) = pending.pop() {
+            let raw = between.read(ObjectKind::Commit, id.0);
+            let Some(commit) = raw.and_then(|raw| Commit::verify(id, &raw).ok()) else {
+                seen.remove(&id);
+                continue;
+            };
+            descends |= commit.parents.contains(&old);
+            pending.extend(commit.parents.into_iter().filter(|id| seen.insert(*id)));
+        }
+        Ok(Ahead {
+            descends: Some(descends),
+            commits: descends.then_some(seen.len() as u64),
+        })
     }
 
     /// The commits that `new` has and `old` has not; `None` where the server finds no path between them.

@@ -15,8 +15,8 @@ use super::commit::{Budget, CommitAnswer, Described};
 use super::{Cap, Error, GitHub, JSON, Reply, Request};
 use crate::git::{Commit, CommitId};
 use crate::objects::Store;
-use crate::source::VerificationError;
 use crate::source::ancestry::{Ancestry, search_ancestors};
+use crate::source::{Ahead, VerificationError};
 use crate::threads;
 
 /// The most that the API lists in one response.
@@ -186,6 +186,21 @@ impl GitHub {
         let mut compared = threads::lock(&self.compared);
         *compared = Some((new, last, hint));
         Ok(answer)
+    }
+
+    /// What the forge reports about two commits.
+    pub(super) fn is_said_ahead(&self, new: CommitId, old: CommitId) -> Result<Ahead, Error> {
+        Ok(match self.hint(new, old)? {
+            Hint::Forward(commits) => Ahead {
+                descends: Some(true),
+                commits,
+            },
+            Hint::Elsewhere => Ahead {
+                descends: Some(false),
+                commits: None,
+            },
+            Hint::Nothing => Ahead::default(),
+        })
     }
 
     /// What the forge reports about two commits, remembered or requested.

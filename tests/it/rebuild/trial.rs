@@ -41,7 +41,10 @@ fn a_healthy_system_becomes_the_boot_default_after_its_checks() {
     let outcome = switch(&world).run().unwrap();
     assert_eq!(outcome.status, RebuildStatus::Switched);
     assert_eq!(systems(&world), ["new", "new"]);
-    assert_eq!(world.arguments(SWITCH), ["check", "test", "boot"]);
+    assert_eq!(
+        world.arguments(SWITCH),
+        ["check", "dry-activate", "test", "boot"]
+    );
     assert_eq!(world.calls("check"), 1);
     assert_eq!(trial(&world), None);
     assert_eq!(world.record().pending, None);
@@ -82,7 +85,7 @@ fn a_check_that_fails_brings_the_former_system_back() {
     assert_eq!(report.as_ref().unwrap().checks[0].lines, ["no answer"]);
     assert_eq!(error.exit().code(), 13);
     assert_eq!(systems(&world), ["old", "old"]);
-    assert_eq!(world.arguments(SWITCH), ["check", "test"]);
+    assert_eq!(world.arguments(SWITCH), ["check", "dry-activate", "test"]);
     assert_eq!(world.arguments(FORMER), ["test"]);
     assert_eq!(world.calls("nix-env"), 0);
     // The tree is still to go back.
@@ -156,7 +159,7 @@ fn without_a_revert_nothing_is_activated() {
             matches!(error.kind, ErrorKind::RevertNotPrepared { .. }),
             "{error}"
         );
-        assert_eq!(world.arguments(SWITCH), ["check"]);
+        assert_eq!(world.arguments(SWITCH), ["check", "dry-activate"]);
         assert_eq!(trial(&world), None);
     }
 }
@@ -199,8 +202,8 @@ fn a_machine_that_goes_down_in_each_trial_gets_no_third_one() {
         panic!("{error}");
     };
     assert_eq!(cause, "the machine went down in each trial of it");
-    // But for the pre-switch check, the new system is not started.
-    assert_eq!(world.calls(SWITCH), activations + 1);
+    // But for the pre-switch check and what it would do to units, the new system is not started.
+    assert_eq!(world.calls(SWITCH), activations + 2);
 }
 
 #[test]
@@ -235,7 +238,7 @@ fn a_trial_without_a_program_for_the_revert_does_not_begin() {
         matches!(error.kind, ErrorKind::RevertNotPrepared { .. }),
         "{error}"
     );
-    assert_eq!(world.arguments(SWITCH), ["check"]);
+    assert_eq!(world.arguments(SWITCH), ["check", "dry-activate"]);
 }
 
 #[test]

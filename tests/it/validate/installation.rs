@@ -292,6 +292,7 @@ impl Runner for Installation {
             end: End::Exited(0),
             answer: answer.into_bytes(),
             tail: String::new(),
+            marked: None,
         })
     }
 

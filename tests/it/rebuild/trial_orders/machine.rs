@@ -568,5 +568,6 @@ fn ended(end: End) -> Finished {
         end,
         answer: Vec::new(),
         tail: String::new(),
+        marked: None,
     }
 }
