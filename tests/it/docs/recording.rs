@@ -57,14 +57,17 @@ impl Recording {
         let code = command.status().unwrap().code();
         let printed = std::fs::read_to_string(path).unwrap();
         assert_eq!(code, Some(expected), "{printed}");
-        self.screen += &format!("{PROMPT}\x1b[1m{line}\x1b[0m\n{}\n\n", printed.trim_end());
+        let printed = printed.trim_end();
+        self.screen
+            .extend([PROMPT, "\x1b[1m", line, "\x1b[0m\n", printed, "\n\n"]);
     }
 
     /// An edit by hand.
     fn edit(&mut self, path: &str, line: &str) {
         let before = std::fs::read_to_string(self.sandbox.target().join(path)).unwrap();
         self.sandbox.edit(path, format!("{before}{line}\n"));
-        self.screen += &format!("{PROMPT}\x1b[1mecho '{line}' >> /etc/nixos/{path}\x1b[0m\n\n");
+        let echo = format!("\x1b[1mecho '{line}' >> /etc/nixos/{path}\x1b[0m\n\n");
+        self.screen.extend([PROMPT, &echo]);
     }
 
     fn picture(&self) -> String {
