@@ -219,7 +219,7 @@ fn a_commit_that_does_not_build_is_not_tried_again_by_the_unit() {
         let text: Vec<&str> = output.stderr.split_whitespace().collect();
         let text = text.join(" ");
         for part in [
-            "hyper_sync::rebuild::quarantined",
+            "[rebuild::quarantined]",
             "was not brought into the target: the evaluation of this tree has failed since",
             "it is broken",
             "the target was not changed",
