@@ -31,6 +31,7 @@ mod forget;
 mod health;
 mod history;
 mod hooks;
+mod init;
 mod man;
 mod metrics;
 mod overdue;
@@ -183,6 +184,7 @@ fn run(
             return command.run(global, env, interrupt, report);
         }
         Some(args::Subcommands::Config(command)) => return command.run(global, env, report),
+        Some(args::Subcommands::Init(command)) => return command.run(global, env, report),
         Some(args::Subcommands::Completions(command)) => return Ok(command.run(report)),
         Some(args::Subcommands::Man(command)) => return command.run(report),
     };

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 
 use super::{
-    completions, config, confirm, diff, forget, health, history, man, overdue, reboot, rebuild,
-    restore, revert, rollback, status, suspend, sync, targets, update, validate,
+    completions, config, confirm, diff, forget, health, history, init, man, overdue, reboot,
+    rebuild, restore, revert, rollback, status, suspend, sync, targets, update, validate,
 };
 use crate::report::{Color, OutputFormat, Verbosity};
 use crate::settings::Overrides;
@@ -63,6 +63,7 @@ pub(super) enum Subcommands {
     Reboot(reboot::Arguments),
     #[command(hide = true)]
     Confirm(confirm::Arguments),
+    Init(init::Arguments),
     #[command(subcommand, arg_required_else_help = true)]
     Config(config::Arguments),
     Completions(completions::Arguments),

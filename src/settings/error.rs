@@ -34,6 +34,18 @@ pub enum Error {
         /// The option or variable that named it.
         asked_by: Origin,
     },
+    /// A file that is not replaced unasked.
+    #[error("the configuration file `{}` is there already", text::path(.path))]
+    #[diagnostic(
+        code(hyper_sync::settings::file_exists),
+        help(
+            "`hyper-sync init --print` prints the new one, `hyper-sync init --force` replaces the file; nothing was written"
+        )
+    )]
+    FileExists {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file cannot be read.
     #[error("cannot read the configuration file `{}`", text::path(.path))]
     #[diagnostic(
@@ -179,10 +191,10 @@ impl Error {
     /// The exit code of a run that it ends.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        if self.is_usage() {
-            Exit::Usage
-        } else {
-            Exit::Configuration
+        match self {
+            Self::FileExists { .. } => Exit::Conflict,
+            usage if usage.is_usage() => Exit::Usage,
+            _ => Exit::Configuration,
         }
     }
 
@@ -201,6 +213,7 @@ impl Error {
             Self::Value(error) => matches!(error.origin, Origin::Flag(_)),
             Self::Several { problems } => problems.iter().all(Self::is_usage),
             Self::FileMissing { .. }
+            | Self::FileExists { .. }
             | Self::FileUnreadable { .. }
             | Self::FileNotText { .. }
             | Self::Syntax { .. }

@@ -79,6 +79,34 @@ impl Repo {
         Self::from_text(address, PathBase::None).ok()
     }
 
+    /// Reads the address of the origin of a clone: without credentials, and as `owner/name` where it is on GitHub,
+    /// because root does not have the ssh keys of the user who made the clone.
+    #[must_use]
+    pub fn of_clone(address: &str) -> Option<Self> {
+        let clean = match Url::parse(address) {
+            Ok(mut url) if matches!(url.scheme(), "http" | "https") => {
+                url.set_username("").ok()?;
+                url.set_password(None).ok()?;
+                url.to_string()
+            }
+            _ => address.to_owned(),
+        };
+        let repo = Self::recorded(&clean)?;
+        let on_github = match &repo {
+            Self::Ssh(address) => match Url::parse(address) {
+                Ok(url) if url.host_str() == Some(GITHUB) => Some(url.path().to_owned()),
+                Ok(_) => None,
+                Err(_) => { address.split_once('@') }
+                    .and_then(|(_, rest)| rest.split_once(':'))
+                    .filter(|(host, _)| *host == GITHUB)
+                    .map(|(_, path)| path.to_owned()),
+            },
+            Self::GitHub { .. } | Self::Http(_) | Self::Local(_) => None,
+        };
+        let on_github = on_github.and_then(|path| from_owner_name(path.trim_matches('/')).ok());
+        Some(on_github.unwrap_or(repo))
+    }
+
     /// Reads an address as people write it.
     pub(super) fn parse(text: &str, base: PathBase<'_>) -> Result<Self, Problem> {
         if text.is_empty() {

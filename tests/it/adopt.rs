@@ -424,3 +424,98 @@ fn a_hardware_configuration_that_the_host_does_not_use_is_warned_of() {
     let found = world.run(&["validate"]);
     assert!(!found.stdout.contains("another one"), "{}", found.stdout);
 }
+
+/// A clone of a repository with these hosts, and no configuration file.
+fn without_configuration(hosts: &[&str]) -> World {
+    let repo = Repo::small();
+    let hosts: String = hosts
+        .iter()
+        .map(|host| format!("\"{host}\" = {{ }}; "))
+        .collect();
+    repo.write(
+        "flake.nix",
+        format!("{{ outputs = _: {{ nixosConfigurations = {{ {hosts}}}; }}; }}\n"),
+    )
+    .commit("hosts");
+    let world = World::local(&repo);
+    clone(&world, &[]);
+    fs::remove_file(world.root().join("config.toml")).unwrap();
+    world
+}
+
+#[test]
+fn init_writes_what_it_finds_of_a_clone() {
+    let world = without_configuration(&["web1", "web2"]);
+    at(
+        &world,
+        &["checkout", "-q", "-b", "mine", "--track", "origin/main"],
+    );
+    let url = "https://me:secret@git.example.org/infra/machines.git";
+    at(&world, &["remote", "set-url", "origin", url]);
+    insta::assert_snapshot!("init", world.run(&["init"]).masked());
+    let file = fs::read_to_string(world.root().join("config.toml")).unwrap();
+    let shown = file.replace(world.target().to_str().unwrap(), "[target]");
+    insta::assert_snapshot!("init_file", shown);
+    assert!(
+        world
+            .run(&["config", "check"])
+            .ok()
+            .stderr
+            .contains("is valid")
+    );
+    // What it wrote is not replaced unasked.
+    insta::assert_snapshot!("init_again", world.run(&["init"]).masked());
+    assert_eq!(world.run(&["init", "--print"]).ok().stdout, file);
+    let _ = world
+        .run(&["init", "--force", "--repo", "you/config", "--ref", "v1"])
+        .ok();
+    let shown = world.run(&["config", "show"]).ok().stdout;
+    for line in ["repo = \"you/config\"", "ref = \"v1\""] {
+        assert!(shown.contains(line), "{shown}");
+    }
+}
+
+/// The whole way of a clone: two commands, and it follows the branch.
+#[test]
+fn a_clone_follows_its_branch_after_init_and_a_sync() {
+    let world = without_configuration(&["web1"]);
+    let document = world.run(&["init", "--json"]).ok().json();
+    let address = format!("file://{}", world.repo.path().display());
+    let path = world.repo.path().display().to_string();
+    assert!(
+        [address, path].contains(&document["repo"].as_str().unwrap().to_owned()),
+        "{document}"
+    );
+    assert_eq!(document["ref"], "main");
+    assert_eq!(
+        document["host"],
+        serde_json::Value::Null,
+        "the only one needs no setting"
+    );
+    world.repo.write("new.nix", "{ }\n").commit("next");
+    let _ = world.sync(&["--adopt"]).ok();
+    world.assert_at("main");
+}
+
+#[test]
+fn init_chooses_the_host_with_the_name_of_this_machine() {
+    let name = rustix::system::uname();
+    let name = name.nodename().to_str().unwrap().split('.').next().unwrap();
+    let world = without_configuration(&[name, "other-host"]);
+    assert_eq!(world.json(&["init"])["host"], name);
+    let _ = world.run(&["config", "check"]).ok();
+}
+
+#[test]
+fn init_without_a_clone_leaves_the_repository_to_be_set() {
+    let world = without_configuration(&["web1"]);
+    fs::remove_dir_all(world.target().join(".git")).unwrap();
+    let output = world.run(&["init"]).ok();
+    assert!(output.stderr.contains("set `repo`"), "{}", output.stderr);
+    let _ = world.run(&["config", "check"]).ok();
+    // Nor is an address that no sync could read.
+    let world = without_configuration(&["web1"]);
+    at(&world, &["remote", "set-url", "origin", "ext::sh -c id"]);
+    let document = world.json(&["init"]);
+    assert_eq!(document["repo"], serde_json::Value::Null);
+}

@@ -231,3 +231,32 @@ fn one_repository_has_one_identity() {
         }
     }
 }
+
+#[test]
+fn the_origin_of_a_clone_is_cleaned() {
+    let cleaned = |address: &str| Repo::of_clone(address).map(|repo| repo.to_string());
+    for (address, expected) in [
+        ("git@github.com:a/b.git", "a/b"),
+        ("ssh://git@github.com/a/b.git", "a/b"),
+        ("ssh://git@github.com:22/a/b", "a/b"),
+        ("https://github.com/a/b.git", "a/b"),
+        ("https://user:secret@github.com/a/b", "a/b"),
+        (
+            "https://user:secret@git.example.org/a/b.git",
+            "https://git.example.org/a/b.git",
+        ),
+        ("git@git.example.org:a/b.git", "git@git.example.org:a/b.git"),
+        ("/srv/git/a.git", "/srv/git/a.git"),
+    ] {
+        assert_eq!(cleaned(address).as_deref(), Some(expected), "{address}");
+    }
+    for address in [
+        "",
+        "../a.git",
+        "git://example.org/a",
+        "ext::sh -c id",
+        "-upload-pack",
+    ] {
+        assert_eq!(cleaned(address), None, "{address}");
+    }
+}

@@ -213,6 +213,20 @@ fn run(document: &str, machine: Machine) -> usize {
     count
 }
 
+/// A directory becomes a target in a few commands.
+#[test]
+fn adoption_takes_few_commands() {
+    let sections = sections(&read("docs/adopting.md"));
+    for (section, most) in [
+        ("A clone in /etc/nixos", 2),
+        ("Your own configuration, and a repository with hosts", 4),
+    ] {
+        let found = sections.iter().find(|(name, _)| name == section);
+        let (_, lines) = found.unwrap_or_else(|| panic!("no section `{section}`"));
+        assert!(lines.len() <= most, "{section}: {lines:?}");
+    }
+}
+
 /// Makes a test for each document.
 macro_rules! documents {
     ($($name:ident: $document:literal, $machine:ident, $least:literal;)*) => {

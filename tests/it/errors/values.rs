@@ -126,6 +126,10 @@ pub(super) fn settings() -> Vec<Error> {
         resolve(&Overrides::none(), &Env::empty(), ""),
         settings::Error::NoTarget.into(),
         settings::Error::NoRebuild.into(),
+        settings::Error::FileExists {
+            path: "/etc/hyper-sync/config.toml".into(),
+        }
+        .into(),
         settings::Error::NoRepository {
             target: "/etc/nixos".into(),
         }
