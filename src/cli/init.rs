@@ -101,7 +101,8 @@ impl Arguments {
         match &path {
             None => report.result(&text),
             Some(path) => {
-                report.text(&format!("`{}` was written\n", text::path(path)));
+                let shown = text::path(path);
+                report.text(&format!("`{shown}` was written:\n{}", found.listed()));
                 for line in found.next_steps() {
                     report.note(&line);
                 }
@@ -237,6 +238,24 @@ impl Found {
         text.truncate(text.trim_end().len());
         text.push('\n');
         text
+    }
+
+    /// The settings that were found, one a line.
+    fn listed(&self) -> String {
+        let target = text::path(&self.target);
+        let flake = self.flake.as_deref().map(text::path);
+        let rows = [
+            ("repo", self.repo.as_deref()),
+            ("ref", Some(self.reference.as_str())),
+            ("target", Some(target.as_str())),
+            ("flake", flake.as_deref()),
+            ("host", self.host.as_deref()),
+        ];
+        let found = rows
+            .iter()
+            .filter_map(|(name, value)| Some((name, (*value)?)));
+        let lines = found.map(|(name, value)| format!("  {name:<8}{}\n", text::words(value)));
+        lines.collect()
     }
 
     /// What is left to do.

@@ -92,6 +92,7 @@ fn every_option_of_a_console_line_exists() {
         &["diff", "--help"],
         &["rebuild", "--help"],
         &["forget", "--help"],
+        &["init", "--help"],
         &["rollback", "--help"],
         &["restore", "--help"],
         &["suspend", "--help"],

@@ -37,6 +37,7 @@ fn of_the_update_in_short() {
       forget       Remove what is known of a target: downloaded objects, history, replaced edits
       suspend      Let the timer and the units of this machine do nothing for a while
       resume       Let the timer and the units work again after `hyper-sync suspend`
+      init         Write a configuration file with what is found here
       config       Show or check the settings
       completions  Print the completions for a shell
       help         Print this message or the help of the given subcommand(s)
