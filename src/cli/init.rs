@@ -102,7 +102,7 @@ impl Arguments {
             None => report.result(&text),
             Some(path) => {
                 let shown = text::path(path);
-                report.text(&format!("`{shown}` was written:\n{}", found.listed()));
+                report.text(format!("`{shown}` was written:\n{}", found.listed()));
                 for line in found.next_steps() {
                     report.note(&line);
                 }
