@@ -428,10 +428,10 @@ fn a_hardware_configuration_that_the_host_does_not_use_is_warned_of() {
 /// A clone of a repository with these hosts, and no configuration file.
 fn without_configuration(hosts: &[&str]) -> World {
     let repo = Repo::small();
-    let hosts: String = hosts
-        .iter()
-        .map(|host| format!("\"{host}\" = {{ }}; "))
+    let hosts: Vec<String> = { hosts.iter() }
+        .map(|host| format!("\"{host}\" = {{ }};"))
         .collect();
+    let hosts = hosts.join(" ");
     repo.write(
         "flake.nix",
         format!("{{ outputs = _: {{ nixosConfigurations = {{ {hosts}}}; }}; }}\n"),
