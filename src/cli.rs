@@ -32,6 +32,7 @@ mod health;
 mod history;
 mod hooks;
 mod init;
+mod log;
 mod man;
 mod metrics;
 mod overdue;
@@ -169,6 +170,7 @@ fn run(
         Some(args::Subcommands::Health(command)) => command,
         Some(args::Subcommands::Diff(command)) => command,
         Some(args::Subcommands::History(command)) => command,
+        Some(args::Subcommands::Log(command)) => command,
         Some(args::Subcommands::Rollback(command)) => command,
         Some(args::Subcommands::Restore(command)) => command,
         Some(args::Subcommands::Rebuild(command)) => command,

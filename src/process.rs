@@ -25,11 +25,13 @@ use crate::text::decode;
 mod age;
 mod child;
 mod environment;
+mod pager;
 mod runner;
 
 pub(crate) use age::age;
 pub(crate) use child::{Child, Pipes};
 pub use environment::{Environment, SearchPath};
+pub use pager::Pager;
 pub use runner::SystemRunner;
 
 /// A flag that a signal sets; long work checks it between steps.

@@ -19,6 +19,7 @@ use crate::Error;
 use crate::exit::Exit;
 use crate::hooks::HookEvent;
 use crate::plan::Conflict;
+use crate::process::Pager;
 use crate::settings::Env;
 use crate::text;
 
@@ -154,6 +155,8 @@ pub struct Report {
     repeated: RepeatedOptions,
     /// What is printed beside an error, as JSON.
     done: Option<Value>,
+    /// What shows stdout page by page.
+    pager: Option<Pager>,
     /// The command that is run, for JSON; empty if the command line is wrong.
     command: String,
 }
@@ -197,6 +200,7 @@ impl Report {
             labels: Labels {
                 color: color_err,
                 journal: stdio.err_is_journal,
+                width: stdio.err_width,
             },
             progress: stdio.err_is_terminal && verbosity == Verbosity::Normal,
             stdio,
@@ -205,6 +209,7 @@ impl Report {
             lost: None,
             repeated: RepeatedOptions::default(),
             done: None,
+            pager: None,
             command: String::new(),
         }
     }
@@ -274,6 +279,27 @@ impl Report {
     #[must_use]
     pub fn labels(&self) -> Labels {
         self.labels
+    }
+
+    /// From now on, a person reads stdout page by page, if it is a terminal and the user has a pager.
+    pub fn page(&mut self, env: &Env) {
+        if !self.stdio.out_is_terminal || self.format == OutputFormat::Json || self.pager.is_some()
+        {
+            return;
+        }
+        // Without it, the text is printed at once.
+        if let Some((pager, input)) = Pager::start(env) {
+            self.stdio.out = Box::new(input);
+            self.pager = Some(pager);
+        }
+    }
+
+    /// Waits until the reader has left the pager. Nothing more can be printed on stdout.
+    fn end_page(&mut self) {
+        if let Some(pager) = self.pager.take() {
+            self.stdio.out = Box::new(io::sink());
+            pager.wait();
+        }
     }
 
     /// Data, as it is: what a program takes to the byte.
@@ -358,6 +384,7 @@ impl Report {
 
     /// What ended the run: text on stderr, or an object on stdout.
     pub fn error(&mut self, error: &Error, exit: Exit) {
+        self.end_page();
         self.diagnostic(error, error.conflicts(), exit);
     }
 
@@ -389,6 +416,7 @@ impl Report {
     /// The exit code after all output: results that could not be printed are a failure.
     #[must_use]
     pub fn finish(mut self, exit: Exit) -> Exit {
+        self.end_page();
         let Some(error) = self.lost.take() else {
             return exit;
         };

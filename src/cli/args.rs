@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 
 use super::{
-    completions, config, confirm, diff, forget, health, history, init, man, overdue, reboot,
+    completions, config, confirm, diff, forget, health, history, init, log, man, overdue, reboot,
     rebuild, restore, revert, rollback, status, suspend, sync, targets, update, validate,
 };
 use crate::report::{Color, OutputFormat, Verbosity};
@@ -50,6 +50,7 @@ pub(super) enum Subcommands {
     Health(health::Arguments),
     Diff(diff::Arguments),
     History(history::Arguments),
+    Log(log::Arguments),
     Rollback(rollback::Arguments),
     Restore(restore::Arguments),
     Rebuild(rebuild::Arguments),

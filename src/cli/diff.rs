@@ -14,7 +14,7 @@ use crate::git::id::ObjectKind;
 use crate::git::{BlobId, File, FileMode, RelPath};
 use crate::plan::{self, Conflict, MassDelete, Operation};
 use crate::report::OutputFormat;
-use crate::report::diff::{Audience, Side, unified};
+use crate::report::diff::{Audience, LineCounts, Side, stat, unified};
 use crate::scan::{Local, Scanner};
 use crate::settings::{LocalEdits, Settings};
 use crate::state::Index;
@@ -29,6 +29,12 @@ pub(super) struct Arguments {
     /// From the files as they are to what a sync would make of them
     #[arg(long)]
     remote: bool,
+    /// How many lines of each file differ, instead of the lines
+    #[arg(long)]
+    stat: bool,
+    /// Print all at once, also on a terminal
+    #[arg(long)]
+    no_pager: bool,
     /// Only these paths in the target, and what is below them
     #[arg(value_name = "PATH", value_parser = place::parse, value_hint = ValueHint::Other)]
     paths: Vec<TargetPath>,
@@ -40,7 +46,16 @@ struct DiffEntry {
     path: RelPath,
     old_mode: Option<FileMode>,
     new_mode: Option<FileMode>,
+    insertions: Option<usize>,
+    deletions: Option<usize>,
     diff: String,
+}
+
+impl DiffEntry {
+    fn lines(&self) -> Option<LineCounts> {
+        let (inserted, deleted) = self.insertions.zip(self.deletions)?;
+        Some(LineCounts { inserted, deleted })
+    }
 }
 
 /// What a sync would change.
@@ -92,9 +107,12 @@ impl CliCommand for Arguments {
             }
             let diff = unified(&path, old.as_ref(), new.as_ref(), reader);
             let mode = |side: &Option<Side>| side.as_ref().map(|side| side.mode);
+            let lines = LineCounts::of(old.as_ref(), new.as_ref());
             entries.push(DiffEntry {
                 old_mode: mode(&old),
                 new_mode: mode(&new),
+                insertions: lines.map(|lines| lines.inserted),
+                deletions: lines.map(|lines| lines.deleted),
                 path,
                 diff,
             });
@@ -107,8 +125,16 @@ impl CliCommand for Arguments {
                 run.report.note(&text);
             }
         }
+        if !self.no_pager {
+            run.report.page(run.env);
+        }
         if is_json {
             run.report.json(&Document { files: entries });
+        } else if self.stat {
+            let files = entries.iter().filter(|entry| !entry.diff.is_empty());
+            let files: Vec<_> = files.map(|entry| (&entry.path, entry.lines())).collect();
+            let columns = run.report.columns();
+            run.report.result(stat(&files, columns));
         } else {
             for entry in &entries {
                 run.report.data(&entry.diff);

@@ -207,7 +207,7 @@ struct Moment {
 
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let received = Amount::Traffic(self.received);
+        let received = Amount::Bytes(self.received);
         match (self.step, self.silence, self.files) {
             // First what matters, because a narrow terminal has no room for the rest.
             (Some(Step::Resolve | Step::Obtain), Some(silence), _) if silence >= SILENCE => {
@@ -220,7 +220,7 @@ impl fmt::Display for Moment {
             (Some(Step::Obtain), ..) if self.received > 0 => {
                 write!(f, "downloading  {received}")?;
                 if let Some(rate) = self.rate {
-                    write!(f, "  {}/s", Amount::Traffic(rate))?;
+                    write!(f, "  {}/s", Amount::Bytes(rate))?;
                 }
                 write!(f, "  {} s", self.elapsed.as_secs())?;
                 match self.tries {

@@ -17,6 +17,17 @@ pub struct Between {
     pub is_whole: bool,
 }
 
+impl Between {
+    /// No commit.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            commits: Vec::new(),
+            is_whole: true,
+        }
+    }
+}
+
 /// The commits of `new` that `old` does not have. `known` reads a commit, where it is here.
 ///
 /// They are whole if each of their parents is one of them, or `old`, or among the known ancestors of `old`.
@@ -26,45 +37,38 @@ pub fn between(
     mut known: impl FnMut(CommitId) -> Option<Commit>,
 ) -> Between {
     let mut left = HashSet::from([old]);
-    let line = walk(new, &left, WALK_MAX, &mut known);
+    let line = walk(vec![new.clone()], &left, &mut known);
     // Without a merge, nothing was passed that the old commit has.
     if line.is_whole && line.commits.iter().all(|commit| commit.parents.len() == 1) {
         return line;
     }
     if let Some(old) = known(old) {
-        let ancestors = walk(&old, &HashSet::new(), WALK_MAX, &mut known);
+        let ancestors = walk(vec![old], &HashSet::new(), &mut known);
         left.extend(ancestors.commits.iter().map(|commit| commit.id));
     }
-    walk(new, &left, WALK_MAX, &mut known)
+    walk(vec![new.clone()], &left, &mut known)
 }
 
-/// A commit and its known ancestors, newest first, at most `max` of them.
+/// These commits and their known ancestors, newest first.
 pub fn ancestors(
-    start: &Commit,
-    max: usize,
+    starts: Vec<Commit>,
     mut known: impl FnMut(CommitId) -> Option<Commit>,
 ) -> Between {
-    walk(start, &HashSet::new(), max, &mut known)
+    walk(starts, &HashSet::new(), &mut known)
 }
 
-/// The commit and its ancestors but for those in `without`, and what only they have.
+/// The commits and their ancestors but for those in `without`, and what only they have.
 fn walk(
-    start: &Commit,
+    mut starts: Vec<Commit>,
     without: &HashSet<CommitId>,
-    max: usize,
     known: &mut impl FnMut(CommitId) -> Option<Commit>,
 ) -> Between {
-    let mut found = Between {
-        commits: Vec::new(),
-        is_whole: true,
-    };
-    let mut seen = HashSet::from([start.id]);
-    let mut pending = BinaryHeap::from([ByTime(start.clone())]);
-    if without.contains(&start.id) {
-        return found;
-    }
+    let mut found = Between::none();
+    starts.retain(|start| !without.contains(&start.id));
+    let mut seen: HashSet<CommitId> = starts.iter().map(|start| start.id).collect();
+    let mut pending: BinaryHeap<ByTime> = starts.into_iter().map(ByTime).collect();
     while let Some(ByTime(commit)) = pending.pop() {
-        if found.commits.len() == max {
+        if found.commits.len() == WALK_MAX {
             found.is_whole = false;
             break;
         }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
+use textwrap::core::display_width;
 
 use super::styled::{Style, Styled, cut};
 use crate::git::{Commit, CommitId};
@@ -10,6 +11,10 @@ use crate::text::{self, When};
 
 /// The most columns of a subject.
 const SUBJECT: usize = 72;
+/// A narrower terminal has no room for authors.
+const AUTHOR_FROM: usize = 70;
+/// The most columns of an author.
+const AUTHOR: usize = 16;
 /// A subject is not cut below this, however narrow the terminal is.
 const SUBJECT_LEAST: usize = 10;
 
@@ -39,6 +44,22 @@ impl<'a> From<&'a Commit> for CommitDocument<'a> {
 /// A terminal gets how long ago that is, in a column of its own; anything else, which may be read later, the day.
 #[must_use]
 pub fn commit_line(commit: &Commit, indentation: usize, columns: Option<usize>) -> Styled {
+    line(commit, "", indentation, columns)
+}
+
+/// As [`commit_line`], with the author before the time, where there is room.
+#[must_use]
+pub fn authored_line(commit: &Commit, indentation: usize, columns: Option<usize>) -> Styled {
+    let has_room = columns.is_none_or(|columns| columns >= AUTHOR_FROM);
+    let author = if has_room {
+        cut(&text::words(&commit.author), AUTHOR) + ", "
+    } else {
+        String::new()
+    };
+    line(commit, &author, indentation, columns)
+}
+
+fn line(commit: &Commit, author: &str, indentation: usize, columns: Option<usize>) -> Styled {
     let time = Timestamp::from_second(commit.time).ok();
     let time = time.map(|time| {
         if columns.is_some() {
@@ -49,11 +70,11 @@ pub fn commit_line(commit: &Commit, indentation: usize, columns: Option<usize>) 
             day.strftime("%Y-%m-%d").to_string()
         }
     });
-    let time = time.unwrap_or_default();
+    let time = author.to_owned() + &time.unwrap_or_default();
     let id = commit.id.short();
     let room = columns.map_or(SUBJECT, |columns| {
         // The last column stays free: some terminals wrap a line that fills it.
-        let taken = indentation + id.len() + 2 + 2 + time.len() + 1;
+        let taken = indentation + id.len() + 2 + 2 + display_width(&time) + 1;
         columns.saturating_sub(taken).clamp(SUBJECT_LEAST, SUBJECT)
     });
     let subject = Styled::from(cut(&text::words(&commit.subject), room));
@@ -88,6 +109,10 @@ mod tests {
         );
         for columns in [40, 80, 120] {
             assert!(line(Some(columns)).columns() + 2 < columns, "{columns}");
+        }
+        for columns in [40, 69, 70, 120] {
+            let line = authored_line(&commit, 2, Some(columns));
+            assert!(line.columns() + 2 < columns, "{columns}");
         }
         assert!(text(Some(40)).contains("5f80624878  network: na…  "));
         assert!(text(Some(10)).contains("5f80624878  network:…  "));

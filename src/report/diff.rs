@@ -5,6 +5,10 @@ use similar::{ChangeTag, TextDiff};
 use crate::git::{FileMode, RelPath};
 use crate::text::escape;
 
+mod stat;
+
+pub use stat::stat;
+
 /// Lines around a change, as git shows by default.
 const CONTEXT: usize = 3;
 /// How far git searches for a NUL that marks a file as binary (`FIRST_FEW_BYTES` in its `xdiff-interface.c`).
@@ -89,6 +93,38 @@ pub fn unified(path: &RelPath, old: Option<&Side>, new: Option<&Side>, reader: A
     head(&format!("--- {}", ended(name(old, "a"))));
     head(&format!("+++ {}", ended(name(new, "b"))));
     text + &hunks(before, after, reader)
+}
+
+/// How many lines a difference brings and takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LineCounts {
+    /// Lines that come.
+    pub inserted: usize,
+    /// Lines that go.
+    pub deleted: usize,
+}
+
+impl LineCounts {
+    /// Of the difference between two sides; `None` if one of them is binary.
+    #[must_use]
+    pub fn of(old: Option<&Side>, new: Option<&Side>) -> Option<Self> {
+        let text = |side: Option<&'_ Side>| match side {
+            Some(side) => as_text(&side.content).map(str::to_owned),
+            None => Some(String::new()),
+        };
+        let (before, after) = (text(old)?, text(new)?);
+        let before: Vec<&str> = before.split_inclusive('\n').collect();
+        let after: Vec<&str> = after.split_inclusive('\n').collect();
+        let diff = TextDiff::configure().diff_slices(&before, &after);
+        let count = |tag| {
+            let changes = diff.iter_all_changes();
+            changes.filter(|change| change.tag() == tag).count()
+        };
+        Some(Self {
+            inserted: count(ChangeTag::Insert),
+            deleted: count(ChangeTag::Delete),
+        })
+    }
 }
 
 /// The hunks. A line ends with a line feed and nowhere else, so that a carriage return is part of it.

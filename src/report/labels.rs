@@ -1,7 +1,7 @@
 //! The label at the beginning of a line on stderr, and its priority in the journal.
 
-use super::Verbosity;
 use super::styled::Style;
+use super::{Verbosity, wrap};
 
 /// The kinds of lines on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub struct Labels {
     pub color: bool,
     /// Whether stderr is the journal, which takes the priority from the beginning of each line.
     pub journal: bool,
+    /// The columns of the terminal that stderr is, to which texts with a label are wrapped.
+    pub width: Option<usize>,
 }
 
 impl Labels {
@@ -63,11 +65,11 @@ impl Labels {
     #[must_use]
     pub fn line(self, label: Label, text: &str) -> String {
         let text = match label.text() {
-            Some((word, style)) => format!("{} {text}", style.paint(word, self.color)),
-            None => text.to_owned(),
+            Some((word, style)) => wrap::labelled(&style.paint(word, self.color), text, self.width),
+            None => format!("{text}\n"),
         };
         if !self.journal {
-            return text + "\n";
+            return text;
         }
         let priority = label.priority();
         // Each line is an entry of its own.
@@ -83,8 +85,8 @@ mod tests {
     #[test]
     fn every_line_of_the_journal_has_the_priority_of_its_label() {
         let journal = Labels {
-            color: false,
             journal: true,
+            ..Labels::default()
         };
         assert_eq!(
             journal.line(Label::Warning, "a\nb"),
@@ -96,7 +98,7 @@ mod tests {
         assert_eq!(plain.line(Label::Detail, "x"), "x\n");
         let color = Labels {
             color: true,
-            journal: false,
+            ..Labels::default()
         };
         assert_eq!(color.line(Label::Note, "x"), "\u{1b}[1mnote:\u{1b}[0m x\n");
     }

@@ -318,7 +318,7 @@ impl<'a> Layers<'a> {
     /// Not an error, unlike a key: a variable may be there for another version, or for a script around.
     fn unknown_variables(&self) -> Vec<String> {
         let is_known = |name: &str| {
-            name == "HYPER_SYNC_CONFIG"
+            matches!(name, "HYPER_SYNC_CONFIG" | "HYPER_SYNC_PAGER")
                 || self
                     .entries
                     .iter()

@@ -248,12 +248,12 @@ impl GitSource {
             ResponseError::Pack(IngestError::Corrupt { detail }) => Error::Pack { remote, detail },
             ResponseError::Pack(IngestError::PackTooLarge { .. }) => Error::TooLarge {
                 what: "what the commit holds".to_owned(),
-                limit: Amount::Bytes(limits.bytes),
+                limit: Amount::Limit(limits.bytes),
                 setting: "limits.bytes",
             },
             ResponseError::Pack(IngestError::ObjectTooLarge { limit }) => Error::TooLarge {
                 what: "a file of the commit".to_owned(),
-                limit: Amount::Bytes(limit),
+                limit: Amount::Limit(limit),
                 setting: "limits.blob",
             },
             ResponseError::Pack(IngestError::Interrupted) => Error::Interrupted,

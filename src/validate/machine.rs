@@ -324,7 +324,7 @@ pub(super) fn disk_space(probe: &Probe<'_>, findings: &mut Findings) {
             findings.fault(
                 format!(
                     "`{shown}` has {free} free, less than {}",
-                    Amount::Bytes(min)
+                    Amount::Limit(min)
                 ),
                 hint,
             );
@@ -332,7 +332,7 @@ pub(super) fn disk_space(probe: &Probe<'_>, findings: &mut Findings) {
             findings.warn(
                 format!(
                     "`{shown}` has {free} free, less than twice {}",
-                    Amount::Bytes(min)
+                    Amount::Limit(min)
                 ),
                 hint,
             );

@@ -277,7 +277,7 @@ fn a_cap_counts_decoded_bytes() {
         .fetch(&get(&forge, "/").cap(cap.clone()))
         .unwrap_err();
     assert!(
-        matches!(&error, Error::TooLarge { what, limit: Amount::Bytes(1000), setting: "limits.files" } if what == "the listing"),
+        matches!(&error, Error::TooLarge { what, limit: Amount::Limit(1000), setting: "limits.files" } if what == "the listing"),
         "{error:?}"
     );
     assert!(client.traffic().received < 1 << 17);

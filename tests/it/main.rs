@@ -32,6 +32,7 @@ mod hostile; // a choice of `cargo test --test hostile`
 mod http; // the HTTP client: redirects, retries, limits, proxies, TLS
 mod kill; // death and failing calls in some kinds of update; `tests/matrix` has all
 mod lock; // two runs at one time, by the library
+mod log; // the commits of the target, and the pager
 mod merge; // `local_edits = "merge"`, and the other commands over a merged file
 mod metrics; // the file for Prometheus
 mod modes; // modes of files in the target that no commit has

@@ -142,7 +142,11 @@ impl<'a> Summary<'a> {
         }
         if more.is_some() {
             let count = known.len() - shown.len();
-            lines.push(format!("  {count} more; `--verbose` names them\n"));
+            let how = match self.outcome.mode {
+                SyncMode::Apply => "",
+                SyncMode::DryRun | SyncMode::Check => ": `hyper-sync log --remote`",
+            };
+            lines.push(format!("  {count} more{how}\n"));
         }
         lines
     }
@@ -240,7 +244,7 @@ impl<'a> Summary<'a> {
         let Outcome { traffic, plan, .. } = self.outcome;
         let whole = match self.outcome.tree_size {
             Some(size) if !plan.operations().is_empty() => {
-                format!("; the whole tree is {}", Amount::Traffic(size))
+                format!("; the whole tree is {}", Amount::Bytes(size))
             }
             _ => String::new(),
         };
@@ -255,7 +259,7 @@ impl<'a> Summary<'a> {
             Route::Store => String::new(),
             route => format!(" by {route}"),
         };
-        let received = Amount::Traffic(traffic.received);
+        let received = Amount::Bytes(traffic.received);
         format!("{requests}{by}, {received} received in {time}{whole}")
     }
 }

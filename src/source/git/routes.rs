@@ -271,7 +271,7 @@ impl GitSource {
         if walked.contents.bytes() > limit {
             return Err(Error::TooLarge {
                 what: "what the commit changes".to_owned(),
-                limit: Amount::Bytes(limit),
+                limit: Amount::Limit(limit),
                 setting: "limits.bytes",
             });
         }

@@ -128,7 +128,7 @@ impl GitHub {
         if bytes > self.limits.bytes {
             return Err(Error::TooLarge {
                 what: "what the commit changes".to_owned(),
-                limit: Amount::Bytes(self.limits.bytes),
+                limit: Amount::Limit(self.limits.bytes),
                 setting: "limits.bytes",
             });
         }
@@ -224,7 +224,7 @@ impl GitHub {
     fn too_large(&self, want: &Want) -> Error {
         Error::TooLarge {
             what: format!("`{}`", text::path(&want.path)),
-            limit: Amount::Bytes(self.limits.blob),
+            limit: Amount::Limit(self.limits.blob),
             setting: "limits.blob",
         }
     }

@@ -182,12 +182,12 @@ impl Body {
         match setting {
             Some(setting) => Error::TooLarge {
                 what,
-                limit: Amount::Bytes(bytes),
+                limit: Amount::Limit(bytes),
                 setting,
             },
             None => Error::NotAForge {
                 remote: self.remote.clone(),
-                answer: format!("{what} is longer than {}", Amount::Bytes(bytes)),
+                answer: format!("{what} is longer than {}", Amount::Limit(bytes)),
             },
         }
     }

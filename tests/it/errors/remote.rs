@@ -374,7 +374,7 @@ fn sent() -> Vec<source::Error> {
         },
         E::TooLarge {
             what: text("a file of the commit"),
-            limit: Amount::Bytes(134_217_728),
+            limit: Amount::Limit(134_217_728),
             setting: "limits.blob",
         },
     ]

@@ -396,7 +396,7 @@ pub(super) const FAULTS: &[(&str, Break, &str)] = &[
     (
         "there is not enough room",
         |i| i.flag("validate.min_free", "900 TiB"),
-        "Failed disk-space: `/etc/hypervisor/src` has [size] free, less than 900.00 TiB",
+        "Failed disk-space: `/etc/hypervisor/src` has [size] free, less than 900 TiB",
     ),
     (
         "others can look into the state",

@@ -1,0 +1,162 @@
+//! `hyper-sync log`, and the pager that it and `diff` are read with.
+
+use std::fs;
+
+use hyper_sync::cli;
+use hyper_sync::exit::Exit;
+use hyper_sync::report::Stdio;
+use hyper_sync::settings::Env;
+use hyper_sync::source::Interrupt;
+use serde_json::json;
+
+use crate::common::world::World;
+
+/// A target at the second of three commits, after a rollback from the third.
+fn rolled_back() -> World {
+    let world = World::small().synced();
+    world.mask_id(&world.repo.id("main"), "first");
+    for name in ["second", "third"] {
+        world.repo.write("flake.nix", name).commit(name);
+        world.mask_id(&world.repo.id("main"), name);
+        let _ = world.sync(&[]).ok();
+    }
+    let _ = world.run(&["rollback"]).ok();
+    world
+}
+
+#[test]
+fn the_commits_of_the_target_are_listed_newest_first_and_its_own_is_marked() {
+    let world = rolled_back();
+    insta::assert_snapshot!(world.run(&["log"]).ok().masked(), @r"
+    exit: 0
+    --- stdout
+      [third]  third  Fixture Author, 2025-10-09
+    * [second]  second  Fixture Author, 2025-10-09
+      [first]  start  Fixture Author, 2025-10-09
+    ");
+    let log = world.json(&["log", "--max-count", "2"]);
+    let current: Vec<_> = { log["commits"].as_array().unwrap().iter() }
+        .map(|commit| (&commit["subject"], &commit["current"]))
+        .collect();
+    assert_eq!(json!(current), json!([["third", false], ["second", true]]));
+    assert_eq!(log["complete"], false);
+}
+
+#[test]
+fn a_target_without_a_sync_has_no_commits() {
+    let output = World::small().run(&["log"]).ok();
+    assert_eq!(output.stdout, "");
+    assert_eq!(
+        output.stderr,
+        "no commit is known: nothing was synced here\n"
+    );
+}
+
+#[test]
+fn incoming_commits_are_listed_and_nothing_is_changed() {
+    let world = World::small().synced();
+    let before = world.target_tree();
+    for name in ["second", "third"] {
+        world.repo.write("flake.nix", name).commit(name);
+        world.mask_id(&world.repo.id("main"), name);
+    }
+    insta::assert_snapshot!(world.run(&["log", "--remote"]).ok().masked(), @r"
+    exit: 0
+    --- stdout
+      [third]  third  Fixture Author, 2025-10-09
+      there may be more: they were not downloaded
+    ");
+    let log = world.json(&["log", "--incoming"]);
+    assert_eq!(log["complete"], true);
+    world.target_tree().assert_same(&before);
+    let _ = world.sync(&[]).ok();
+    let none = world.run(&["log", "--remote"]).ok();
+    assert_eq!(none.stderr, "a sync would bring no commit\n");
+}
+
+#[test]
+fn a_sync_counts_the_commits_that_it_brings() {
+    let world = World::small().synced();
+    for number in 1..=7 {
+        let name = format!("commit {number}");
+        world.repo.write("flake.nix", &name).commit(&name);
+    }
+    let waiting = world.run(&["log", "--remote", "--json"]).ok().json();
+    assert_eq!(waiting["commits"].as_array().unwrap().len(), 7);
+    let preview = world.sync(&["--check-only"]).ok();
+    let more = "\n  2 more: `hyper-sync log --remote`\n";
+    assert!(preview.out().contains(more), "{}", preview.masked());
+    let output = world.sync(&["--json"]).ok().json();
+    assert_eq!(output["commits"].as_array().unwrap().len(), 7);
+    assert_eq!(output["commits"][0]["subject"], "commit 7");
+    let _ = world.run(&["rollback"]).ok();
+    let output = world.sync(&["--resume"]).ok();
+    let out = output.out();
+    assert!(out.contains("  main of [repo], 7 commits\n"), "{out}");
+    assert!(out.contains("\n  2 more\n"), "{out}");
+}
+
+#[test]
+fn the_lines_that_differ_are_counted() {
+    let world = World::small().synced();
+    world.edit("flake.nix", "{ mine = true; }\n{ }\n");
+    world.edit("modules/base.nix", "\0");
+    insta::assert_snapshot!(world.run(&["diff", "--stat"]).ok().masked(), @r"
+    exit: 0
+    --- stdout
+     flake.nix        |   3 ++-
+     modules/base.nix | Bin
+     2 files changed, 2 insertions(+), 1 deletion(-)
+    ");
+    let files = world.json(&["diff"])["files"].clone();
+    assert_eq!(files[0]["insertions"], 2);
+    assert_eq!(files[1]["insertions"], json!(null));
+}
+
+/// What a command prints in a terminal with this pager, of which the variable is the one that decides.
+fn paged(world: &World, args: &[&str], pager: &str) -> String {
+    let read = world.root().join("read");
+    let _ = fs::remove_file(&read);
+    let env = Env::from_process()
+        .with("HYPER_SYNC_CONFIG", world.root().join("config.toml"))
+        .with("HYPER_SYNC_TARGET", world.target())
+        .with("HYPER_SYNC_STATE_DIR", world.state())
+        .with("PAGER", "exit 1")
+        .with("HYPER_SYNC_PAGER", pager);
+    let stdio = Stdio {
+        out: Box::new(std::io::sink()),
+        err: Box::new(std::io::sink()),
+        out_is_terminal: true,
+        err_is_terminal: true,
+        err_width: Some(80),
+        out_width: Some(80),
+        err_is_journal: false,
+    };
+    let words = ["hyper-sync"].iter().chain(args).map(Into::into);
+    let exit = cli::main(words, &env, stdio, &Interrupt::default());
+    assert_eq!(exit, Exit::Done);
+    fs::read_to_string(read).unwrap_or_default()
+}
+
+#[test]
+fn a_difference_is_read_with_the_pager_of_the_user_on_a_terminal_only() {
+    let world = World::small().synced();
+    world.edit("flake.nix", "{ mine = true; }\n");
+    let pager = format!("cat > {}", world.root().join("read").display());
+    let read = paged(&world, &["diff", "--color", "never"], &pager);
+    assert!(
+        read.starts_with("diff --git a/flake.nix b/flake.nix\n"),
+        "{read}"
+    );
+    let read = paged(&world, &["log", "--color", "always"], &pager);
+    assert!(read.contains("\u{1b}[33m"), "{read}");
+    for args in [
+        &["diff", "--no-pager"][..],
+        &["diff", "--json"],
+        &["status"],
+    ] {
+        assert_eq!(paged(&world, args, &pager), "", "{args:?}");
+    }
+    // A pager that ends at once takes nothing away but its own text.
+    assert_eq!(paged(&world, &["diff"], "true"), "");
+}
