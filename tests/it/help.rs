@@ -30,7 +30,7 @@ fn of_the_update_in_short() {
       health       Run the health checks of this machine
       diff         Show local edits as a diff, or what a sync would change
       history      List the updates that can be undone, newest first
-      log          List the commits the target went through, or those that a sync would bring
+      log          List the commits the target was at, or those that a sync would bring
       rollback     Bring the target back to an earlier commit, without the network
       restore      Put local edits back that an update has replaced
       rebuild      Rebuild the system from the target as it is

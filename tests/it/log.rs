@@ -64,7 +64,7 @@ fn incoming_commits_are_listed_and_nothing_is_changed() {
     exit: 0
     --- stdout
       [third]  third  Fixture Author, 2025-10-09
-      there may be more: they were not downloaded
+      [second]  second  Fixture Author, 2025-10-09
     ");
     let log = world.json(&["log", "--incoming"]);
     assert_eq!(log["complete"], true);
