@@ -100,12 +100,24 @@ mod tests {
             (&paths[2], None),
         ];
         let text = |columns| stat(&files, columns).render(false, &RepeatedOptions::default());
-        insta::assert_snapshot!(text(None), @"");
-        insta::assert_snapshot!(text(Some(40)), @"");
+        insta::assert_snapshot!(text(None), @r"
+    configuration.nix                    |   2 +-
+    modules/a-very-long-name/default.nix | 160 ++++++++++++++++++++++++++--------
+    logo.png                             | Bin
+    3 files changed, 121 insertions(+), 41 deletions(-)
+    ");
+        insta::assert_snapshot!(text(Some(40)), @r"
+    configuration.nix     |   2 +-
+    …ong-name/default.nix | 160 +++++++--
+    logo.png              | Bin
+    3 files changed, 121 insertions(+), 41 deletions(-)
+    ");
         for columns in [40, 80, 120] {
             let text = text(Some(columns));
             assert!(
-                text.lines().all(|line| display_width(line) < columns),
+                text.lines()
+                    .filter(|line| line.contains('|'))
+                    .all(|line| display_width(line) < columns),
                 "{text}"
             );
         }
