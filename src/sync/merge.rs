@@ -78,7 +78,7 @@ impl Merger<'_> {
         if sizes.into_iter().any(|size| size > LARGEST) {
             return Err(format!(
                 "it was edited here, and the commit changes it; a file of more than {} is not merged",
-                Amount::Traffic(LARGEST)
+                Amount::Bytes(LARGEST)
             )
             .into());
         }
