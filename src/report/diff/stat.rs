@@ -61,13 +61,17 @@ pub fn stat(files: &[(&RelPath, Option<LineCounts>)], columns: Option<usize>) ->
     };
     let (inserted, deleted) = (sum(|it| it.inserted), sum(|it| it.deleted));
     let many = |count: usize| if count == 1 { "" } else { "s" };
-    let mut all = format!(" {} file{} changed", files.len(), many(files.len()));
-    if inserted > 0 {
-        all += &format!(", {inserted} insertion{}(+)", many(inserted));
-    }
-    if deleted > 0 {
-        all += &format!(", {deleted} deletion{}(-)", many(deleted));
-    }
+    let some = |count: usize, what: &str, sign: char| match count {
+        0 => String::new(),
+        _ => format!(", {count} {what}{}({sign})", many(count)),
+    };
+    let all = format!(
+        " {} file{} changed{}{}",
+        files.len(),
+        many(files.len()),
+        some(inserted, "insertion", '+'),
+        some(deleted, "deletion", '-'),
+    );
     text.plain(all + "\n")
 }
 
