@@ -30,7 +30,7 @@ impl Between {
 
 /// The commits of `new` that `old` does not have. `known` reads a commit, where it is here.
 ///
-/// They are whole if each of their parents is one of them, or `old`, or among the known ancestors of `old`.
+/// They are whole if they are a line that ends at `old`, or if all ancestors of both commits are known.
 pub fn between(
     new: &Commit,
     old: CommitId,
@@ -42,11 +42,16 @@ pub fn between(
     if line.is_whole && line.commits.iter().all(|commit| commit.parents.len() == 1) {
         return line;
     }
+    let mut is_known = false;
     if let Some(old) = known(old) {
         let ancestors = walk(vec![old], &HashSet::new(), &mut known);
         left.extend(ancestors.commits.iter().map(|commit| commit.id));
+        is_known = ancestors.is_whole;
     }
-    walk(vec![new.clone()], &left, &mut known)
+    let mut found = walk(vec![new.clone()], &left, &mut known);
+    // Otherwise some of these may be ancestors of the old commit.
+    found.is_whole &= is_known;
+    found
 }
 
 /// These commits and their known ancestors, newest first.
@@ -162,6 +167,9 @@ mod tests {
             commit(1, &[]),
         ];
         assert_eq!(names(&merge, 6, 2), (vec![6, 5, 4, 3], true));
+        // What is missing between the two may join them.
+        let parted = [commit(3, &[2]), commit(1, &[])];
+        assert_eq!(names(&parted, 1, 3), (vec![1], false));
         // The side branch begins at a commit before the old one, which is not here.
         assert_eq!(names(&merge[..4], 6, 2), (vec![6, 5, 4, 3], false));
     }
