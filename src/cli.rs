@@ -21,6 +21,7 @@ use crate::sync::SyncContext;
 use crate::text;
 
 mod args;
+mod check;
 mod completions;
 mod config;
 mod confirm;
@@ -138,6 +139,9 @@ trait CliCommand {
         global
     }
 
+    /// Sets what the command takes where nothing else sets it.
+    fn complete(&self, _: &mut ResolvedSettings, _: &Env) {}
+
     /// Whether it is about a target at all.
     fn needs_target(&self) -> bool {
         true
@@ -165,6 +169,7 @@ fn run(
         None => &cli.update,
         Some(args::Subcommands::Sync(command)) => command,
         Some(args::Subcommands::Validate(command)) => command,
+        Some(args::Subcommands::Check(command)) => command,
         Some(args::Subcommands::Status(command)) => command,
         Some(args::Subcommands::Overdue(command)) => command,
         Some(args::Subcommands::Health(command)) => command,
@@ -192,7 +197,8 @@ fn run(
     };
     let overrides = command.overrides(global.overrides());
     report.repeat(repeated(&overrides));
-    let resolved = resolve(global, &overrides, env, report)?;
+    let mut resolved = resolve(global, &overrides, env, report)?;
+    command.complete(&mut resolved, env);
     if is_bare && usage::is_stranger(&resolved) {
         report.message(&usage::first_help());
         return Ok(Exit::Usage);

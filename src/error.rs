@@ -81,6 +81,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Health(#[from] crate::health::Error),
+    /// The check of a commit's hosts.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Check(#[from] crate::check::Error),
     /// The rebuild.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -122,6 +126,7 @@ impl Error {
             Self::Undo(error) => error.exit(),
             Self::Sync(error) => error.exit(),
             Self::Health(error) => error.exit(),
+            Self::Check(error) => error.exit(),
             Self::Rebuild(error) => error.exit(),
             Self::Validate(error) => error.exit(),
         }

@@ -26,6 +26,7 @@
 //! while it is being written may see files of both commits: builds read a snapshot instead.
 
 pub mod apply;
+pub mod check;
 pub mod cli;
 mod error;
 pub mod exit;

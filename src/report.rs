@@ -23,12 +23,14 @@ use crate::process::Pager;
 use crate::settings::Env;
 use crate::text;
 
+pub mod check;
 mod commands;
 pub mod commit;
 pub mod diff;
 mod error;
 mod events;
 pub mod health;
+pub mod junit;
 mod labels;
 pub mod styled;
 pub mod sync;

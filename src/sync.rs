@@ -15,6 +15,7 @@ use crate::source::{Interrupt, Meter};
 
 mod adoption;
 mod behind;
+mod checkout;
 mod guard;
 mod hold;
 mod inventory;
@@ -30,6 +31,7 @@ mod stand_ins;
 
 pub use adoption::parked;
 pub use behind::{Behind, behind};
+pub use checkout::Checkout;
 pub use hold::Hold;
 pub use inventory::never_ours;
 pub use modes::OpenMode;
@@ -122,6 +124,8 @@ pub enum Step {
     Prepare,
     /// The target is written.
     Apply,
+    /// The hosts of a commit are evaluated and built.
+    Hosts,
 }
 
 /// Receives the progress of a run.

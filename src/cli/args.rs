@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 
 use super::{
-    completions, config, confirm, diff, forget, health, history, init, log, man, overdue, reboot,
-    rebuild, restore, revert, rollback, status, suspend, sync, targets, update, validate,
+    check, completions, config, confirm, diff, forget, health, history, init, log, man, overdue,
+    reboot, rebuild, restore, revert, rollback, status, suspend, sync, targets, update, validate,
 };
 use crate::report::{Color, OutputFormat, Verbosity};
 use crate::settings::Overrides;
@@ -45,6 +45,7 @@ pub(super) struct Cli {
 pub(super) enum Subcommands {
     Sync(sync::Arguments),
     Validate(validate::Arguments),
+    Check(check::Arguments),
     Status(status::Arguments),
     Overdue(overdue::Arguments),
     Health(health::Arguments),

@@ -134,6 +134,7 @@ fn name(step: Step) -> &'static str {
         Step::Build => "building the system of the commit",
         Step::Prepare => "preparing the update",
         Step::Apply => "writing the target",
+        Step::Hosts => "evaluating and building the hosts",
     }
 }
 
@@ -230,6 +231,9 @@ impl fmt::Display for Moment {
             }
             (Some(step @ (Step::Prepare | Step::Apply)), _, Some((done, total))) => {
                 write!(f, "{}  {done} of {total} files", name(step))
+            }
+            (Some(step @ Step::Hosts), _, Some((done, total))) => {
+                write!(f, "{}  {done} of {total} done", name(step))
             }
             (step, ..) => f.write_str(step.map_or("", name)),
         }

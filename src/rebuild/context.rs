@@ -220,7 +220,7 @@ const PASSED: &[&str] = &[
 const FEATURES: &str = "extra-experimental-features = nix-command flakes";
 
 /// The environment of Nix, `nixos-rebuild` and the system being activated.
-fn environment(env: &Env) -> Environment {
+pub(super) fn environment(env: &Env) -> Environment {
     let environment = Environment::new(env, PASSED);
     let mut config = OsString::new();
     if let Some(given) = environment.get("NIX_CONFIG") {

@@ -27,7 +27,7 @@ use crate::nix::{Flake, Layout};
 use crate::process::Output;
 use crate::text;
 
-const FLAKE: &str = "flake.nix";
+pub(super) const FLAKE: &str = "flake.nix";
 pub(super) const LOCK: &str = "flake.lock";
 /// The maximum size of `flake.nix` and of its lock file; real ones are far smaller.
 pub(super) const TEXT_MAX: u64 = 16 << 20;

@@ -11,10 +11,11 @@
     reason = "the snapshot is in our state directory and is written by path"
 )]
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{OpenOptionsExt as _, symlink};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
 use std::path::Path;
 
 use super::context::RebuildContext;
@@ -30,7 +31,7 @@ use super::snapshot::{Filter, Snapshot};
 use super::{key, revision};
 use crate::apply::Content;
 use crate::fs::Target;
-use crate::git::{BlobId, Commit, FileMode};
+use crate::git::{BlobId, Commit, File, FileMode, RelPath};
 use crate::plan::Plan;
 
 /// An update that is planned.
@@ -146,6 +147,23 @@ fn remove_empty(directory: Option<&Path>, top: &Path) {
         }
         directory = path.parent().filter(|above| *above != top);
     }
+}
+
+/// Writes files into a new directory that only this user can enter, read-only, as Nix hashes them.
+pub fn write_tree(
+    files: &BTreeMap<RelPath, File>,
+    content: &dyn Content,
+    directory: &Path,
+) -> io::Result<()> {
+    std::fs::DirBuilder::new().mode(0o700).create(directory)?;
+    for (path, file) in files {
+        let path = directory.join(path);
+        if let Some(above) = path.parent() {
+            std::fs::create_dir_all(above)?;
+        }
+        write(content, file.id, file.mode, &path)?;
+    }
+    Ok(())
 }
 
 fn write(content: &dyn Content, id: BlobId, mode: FileMode, path: &Path) -> io::Result<()> {

@@ -414,7 +414,7 @@ fn build_arguments(args: &[String]) -> Result<Vec<OsString>, UnpinnedReason> {
 }
 
 /// The `--option`s among `rebuild.extra_args`, which every command of Nix accepts.
-fn nix_options(args: &[String]) -> Vec<OsString> {
+pub(super) fn nix_options(args: &[String]) -> Vec<OsString> {
     let mut kept = Vec::new();
     let mut rest = args.iter();
     while let Some(arg) = rest.next() {

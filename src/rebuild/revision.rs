@@ -76,20 +76,31 @@ pub(super) fn compare(
     let Ok((tree, files)) = list(&snapshot.path) else {
         return Compared::default();
     };
-    if let Some(commit) = commit.filter(|commit| commit.tree == tree)
-        && let Ok(time) = u64::try_from(commit.time)
-        && set_times(&snapshot.path, time).is_ok()
-    {
-        let commit = commit.id;
-        return Compared {
-            revision: Some(Revision { commit, time }),
-            edited: Vec::new(),
-        };
-    }
+    let commit = commit.filter(|commit| commit.tree == tree);
+    let revision = commit.and_then(|commit| given(&snapshot.path, commit));
     Compared {
-        revision: None,
-        edited: edited(&files, state),
+        edited: match revision {
+            Some(_) => Vec::new(),
+            None => edited(&files, state),
+        },
+        revision,
     }
+}
+
+/// The revision of a directory, if that is exactly this commit, whose time it gets.
+pub(super) fn of_tree(directory: &Path, commit: &Commit) -> Option<Revision> {
+    let (tree, _) = list(directory).ok()?;
+    (tree == commit.tree).then(|| given(directory, commit))?
+}
+
+/// Gives a directory the time of the commit that it is.
+fn given(directory: &Path, commit: &Commit) -> Option<Revision> {
+    let time = u64::try_from(commit.time).ok()?;
+    set_times(directory, time).ok()?;
+    Some(Revision {
+        commit: commit.id,
+        time,
+    })
 }
 
 /// The files of the index that are not in the snapshot as they were written.

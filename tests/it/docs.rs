@@ -91,6 +91,7 @@ fn every_option_of_a_console_line_exists() {
         &["validate", "--help"],
         &["diff", "--help"],
         &["rebuild", "--help"],
+        &["check", "--help"],
         &["forget", "--help"],
         &["init", "--help"],
         &["rollback", "--help"],

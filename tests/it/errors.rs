@@ -51,6 +51,7 @@ const STAGES: &[Stage] = &[
     ("undo", "what past updates replaced", update::undo),
     ("health", "the health checks", local::health),
     ("rebuild", "the rebuild", update::rebuild),
+    ("check", "the check of a commit's hosts", update::check),
     ("validate", "the state of the machine", local::validate),
 ];
 

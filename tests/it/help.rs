@@ -25,6 +25,7 @@ fn of_the_update_in_short() {
     Commands:
       sync         Bring the target to a commit, without rebuilding
       validate     Check the installation: files, flake, Nix, tools, integrity, disk space
+      check        Check that the hosts of a commit build, without a target: for CI
       status       Show which commit the target, the built and the running system are at
       overdue      Fail where no sync has reached the repository for too long, or a run hangs
       health       Run the health checks of this machine

@@ -18,6 +18,7 @@ mod common;
 mod above; // owners and modes of what is above the state directory, token and signers
 mod adopt; // the first sync of a directory that has files: work trees of git, `--base`, `init`
 mod apply; // the transaction by the library: each kind of change, without crashes
+mod check; // the command `check`
 mod contents; // blobs read out of the store for a commit
 mod damage; // each file of the state directory cut, flipped, removed: the next run of the binary
 mod defects; // one test for each defect of the old scripts; nothing else

@@ -11,6 +11,7 @@
 )]
 
 mod activation;
+mod check;
 mod layouts;
 mod locks;
 mod revision;

@@ -380,7 +380,7 @@ fn nix_string(text: &str) -> String {
     format!("\"{escaped}\"")
 }
 
-fn system_name() -> String {
+pub(super) fn system_name() -> String {
     format!("{}-linux", std::env::consts::ARCH)
 }
 

@@ -74,7 +74,16 @@ impl World {
                 "cargo",
                 &format!("[ \"$1\" != run ] || {{ shift 3; exec '{binary}' \"$@\"; }}"),
             );
-        for tool in ["nix", "nixos-rebuild", "systemctl", "journalctl", "gh"] {
+        // One host, which builds.
+        sandbox.tool(
+            "nix",
+            "case $* in\n\
+             *attrNames*) echo '[\"web1\"]';;\n\
+             *drvPath) echo /nix/store/web1.drv;;\n\
+             *--print-out-paths*) echo /nix/store/web1;;\n\
+             esac",
+        );
+        for tool in ["nixos-rebuild", "systemctl", "journalctl", "gh"] {
             sandbox.tool(tool, "exit 0");
         }
         let target = sandbox.target();

@@ -35,6 +35,41 @@ fn paths() -> Vec<RelPath> {
         .collect()
 }
 
+pub(super) fn check() -> Vec<Error> {
+    use hyper_sync::check::Error as E;
+
+    errors(vec![
+        E::NoNix,
+        E::NoFlake {
+            directory: "".into(),
+        },
+        E::NoFlake {
+            directory: "machines".into(),
+        },
+        E::Required {
+            path: path("configuration.nix"),
+        },
+        E::Hosts {
+            cause: "undefined variable 'hosts'".to_owned(),
+        },
+        E::NoHosts,
+        E::UnknownHost {
+            host: "web3".to_owned(),
+            names: vec!["web1".to_owned(), "web2".to_owned()],
+        },
+        E::Scratch(missing()),
+        E::Interrupted,
+        E::Failed {
+            failed: vec!["web1".to_owned()],
+            hosts: 1,
+        },
+        E::Failed {
+            failed: vec!["web1".to_owned(), "web2".to_owned()],
+            hosts: 3,
+        },
+    ])
+}
+
 fn state() -> state::Error {
     state::Error::NotADirectory {
         path: "/var/lib/hyper-sync".into(),
