@@ -52,7 +52,7 @@ fn check(root: &Path, args: &[&str]) -> Output {
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap())
         .env("HOME", root.parent().unwrap())
-        .env("HYPER_SYNC_CONFIG", "/dev/null")
+        .env("HYPER_SYNC_CONFIG", root.join("../config.toml"))
         .env(
             "NIX_CONFIG",
             "sandbox = false\nsubstituters =\nflake-registry =",
@@ -69,6 +69,7 @@ fn one_command_says_which_hosts_of_a_clone_build() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("config");
     repository(&root);
+    std::fs::write(directory.path().join("config.toml"), "").unwrap();
     let output = check(&root, &["--json"]);
     assert_eq!(output.status.code(), Some(11), "{output:?}");
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
