@@ -97,12 +97,14 @@ impl HostStatus {
     }
 }
 
+#[expect(clippy::ref_option, reason = "serde passes fields by reference")]
 fn milliseconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     time.map(milliseconds).serialize(serializer)
 }
 
 /// Without secrets; a log keeps its lines.
+#[expect(clippy::ref_option, reason = "serde passes fields by reference")]
 fn words<S: Serializer>(text: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
     text.as_deref().map(text::lines).serialize(serializer)
 }

@@ -57,7 +57,7 @@ pub(super) struct Arguments {
     /// How many hosts are evaluated at a time [default: one for each processor and 2 GiB of free memory]
     #[arg(long, value_name = "N", value_hint = ValueHint::Other)]
     jobs: Option<NonZero<usize>>,
-    /// Also write the results as JUnit XML
+    /// Also write the results for CI servers, as `JUnit` XML
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     junit: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! The results of a check as JUnit XML, as CI servers read it: a test for each host.
+//! The results of a check as `JUnit` XML, as CI servers read it: a test for each host.
 //!
 //! There is no standard. What is written is valid by the schema of Jenkins's xUnit plugin and by that of Apache Ant's
 //! reports.
