@@ -13,7 +13,7 @@ use crate::common::world::World;
 fn repo() -> Repo {
     let repo = Repo::new();
     for host in ["db1", "web1", "web2"] {
-        repo.write(&format!("hosts/{host}"), "good\n");
+        repo.write(format!("hosts/{host}"), "good\n");
     }
     repo.write("flake.nix", "{ outputs = import ./outputs.nix; }\n")
         .commit("three hosts");
