@@ -367,5 +367,6 @@ fn github_shows_the_error_of_a_host_beside_the_run() {
     |   error: attribute of db1 missing
     |   at /nix/store/x.nix:1:2:
     ::endgroup::
+    ::error title=db1::attribute of db1 missing at /nix/store/x.nix:1:2:
     ");
 }
