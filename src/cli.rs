@@ -22,6 +22,7 @@ use crate::text;
 
 mod args;
 mod check;
+mod choice;
 mod completions;
 mod config;
 mod confirm;
@@ -55,6 +56,7 @@ mod validate;
 mod watch;
 
 use args::{Cli, Global};
+use choice::Choice;
 use watch::ProgressView;
 
 /// Runs the program with these arguments, the program's name first.
@@ -101,6 +103,8 @@ struct Run<'a> {
     env: &'a Env,
     interrupt: &'a Interrupt,
     report: &'a mut Report,
+    /// Whether the options name another branch than the configured one.
+    choice: Choice,
     /// For the metrics.
     progress: Progress,
     /// The document of a run that has changed something, for the hooks.
@@ -211,12 +215,14 @@ fn run(
         let (path, origin) = (text::path(&resolved.settings.target), &target.origin);
         report.detail(&format!("the target is `{path}` ({origin})"));
     }
+    let choice = Choice::of(&resolved, global, env, report)?;
     let settings = resolved.settings;
     report.repeat(repeated(&overrides).about(&settings.target, env));
     let mut run = Run {
         env,
         interrupt,
         report,
+        choice,
         progress: Progress::default(),
         changed: None,
     };

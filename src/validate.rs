@@ -186,6 +186,31 @@ pub fn run(
     Validation { checks, repairs }
 }
 
+/// The checks that need nothing but the files of a commit: its lock file, and the syntax of its Nix files.
+const OF_COMMIT: [&str; 2] = ["flake-lock", "nix-syntax"];
+
+/// Checks the files of a commit apart from any target. The settings have their directory as the target; what is found
+/// has their paths in it.
+#[must_use]
+pub fn of_commit(context: &CheckContext<'_>) -> Vec<Outcome> {
+    let probe = Probe::new(context);
+    let directory = format!("{}/", context.settings.target.display());
+    let checks = CHECKS.iter().filter(|check| OF_COMMIT.contains(&check.id));
+    let outcomes = checks.map(|check| check.inspect(&probe, Options::default()));
+    let within = |mut outcome: Outcome| {
+        for detail in &mut outcome.details {
+            detail.text = detail.text.replace(&directory, "");
+            if let Some(place) = &mut detail.place
+                && let Ok(path) = place.path.strip_prefix(&context.settings.target)
+            {
+                place.path = path.to_owned();
+            }
+        }
+        outcome
+    };
+    outcomes.map(within).collect()
+}
+
 fn inspect(probe: &Probe<'_>, options: Options) -> Vec<Outcome> {
     CHECKS
         .iter()

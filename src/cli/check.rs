@@ -16,11 +16,12 @@ use crate::fs::{Directory, Faults};
 use crate::process::SystemRunner;
 use crate::rebuild::FlakeTree;
 use crate::report::check::{self as render, CheckReport};
-use crate::report::{self, OutputFormat, Verbosity, junit};
+use crate::report::{self, OutputFormat, Verbosity, junit, validate};
 use crate::settings::{Env, Origin, Overrides, Repo, ResolvedSettings, Settings};
 use crate::state;
 use crate::sync::{Checkout, Step};
 use crate::text;
+use crate::validate::{CheckContext, Outcome};
 
 /// Check that the hosts of a commit build, without a target: for CI
 ///
@@ -126,6 +127,8 @@ impl CliCommand for Arguments {
         for notice in &checkout.notices {
             run.report.note(&notice.to_string());
         }
+        let checks = self.check_files(&checkout, settings, run);
+        validate::of_commit(run.report, &checks);
         let checked = self.check(&checkout, settings, run)?;
         let report = CheckReport {
             repository: &checkout.repository,
@@ -133,6 +136,7 @@ impl CliCommand for Arguments {
             commit,
             is_proven: checkout.is_proven,
             notices: &checkout.notices,
+            checks: &checks,
             action: self.action(),
             checked: &checked,
             duration: begun.elapsed(),
@@ -165,6 +169,25 @@ impl Arguments {
         } else {
             CheckAction::Build
         }
+    }
+
+    /// Checks the files without evaluating anything. What is found is a warning: evaluation decides.
+    fn check_files(&self, checkout: &Checkout, settings: &Settings, run: &Run<'_>) -> Vec<Outcome> {
+        let runner = SystemRunner::new(run.interrupt.clone(), report::pass_through());
+        let files = checkout.files();
+        let mut settings = Settings {
+            target: files.to_owned(),
+            // Nothing is there.
+            state_dir: files.with_extension("state"),
+            ..settings.clone()
+        };
+        settings.rebuild.flake = files.join(self.flake.as_deref().unwrap_or(Path::new("")));
+        crate::validate::of_commit(&CheckContext {
+            settings: &settings,
+            env: run.env,
+            runner: &runner,
+            root: Path::new("/"),
+        })
     }
 
     fn check(

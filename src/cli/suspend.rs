@@ -44,7 +44,7 @@ pub(super) struct ResumeArguments {}
 /// 365 days; to stop updates for longer, disable the timer.
 const LENGTH_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-fn parse_length(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_length(text: &str) -> Result<Duration, String> {
     let length = settings::duration(text).map_err(|problem| format!("it {problem}"))?;
     if length > LENGTH_MAX {
         return Err("it is more than a year".to_owned());
@@ -68,6 +68,8 @@ pub(super) struct Shown {
     since: Option<Timestamp>,
     until: Option<Timestamp>,
     reason: Option<String>,
+    #[serde(rename = "ref")]
+    reference: Option<String>,
     /// Its record cannot be read, so nothing else of it is known.
     damaged: bool,
     #[serde(skip)]
@@ -81,10 +83,12 @@ impl From<Suspended> for Shown {
                 since,
                 until,
                 reason,
+                reference,
             }) => Self {
                 since: Some(since),
                 until,
                 reason: reason.map(text::words),
+                reference: reference.map(text::words),
                 damaged: false,
                 damage: None,
             },
@@ -92,6 +96,7 @@ impl From<Suspended> for Shown {
                 since: None,
                 until: None,
                 reason: None,
+                reference: None,
                 damaged: true,
                 damage: Some(damage),
             },
@@ -111,6 +116,9 @@ impl fmt::Display for Shown {
         }
         if let Some(reason) = &self.reason {
             write!(output, ": {reason}")?;
+        }
+        if let Some(reference) = &self.reference {
+            write!(output, ": the target stays at `{reference}`")?;
         }
         if let Some(damage) = self.damage {
             write!(output, "without an end: its record is damaged ({damage})")?;
@@ -160,6 +168,7 @@ impl CliCommand for Arguments {
                 .length
                 .and_then(|length| since.checked_add(length).ok()),
             reason: self.reason.clone(),
+            reference: None,
         };
         let replaced = Suspended::set(&state, suspension)?.map(Shown::from);
         let suspended = Suspended::load(&state)?.map(Shown::from);
@@ -293,6 +302,8 @@ pub(super) fn ends_run(
     };
     match starter {
         Starter::Unit => print_ended(found, run),
+        // The run itself says what it means.
+        Starter::Person if found.reference.is_some() => {}
         Starter::Person => run.report.note(&format!(
             "updates are suspended {found}; this run goes on, and `hyper-sync resume` lets the timer go on"
         )),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args, ValueHint};
 
+use super::choice::Stay;
 use super::suspend::{self, Starter};
 use super::{CliCommand, Run, rebuild};
 use crate::Error;
@@ -93,6 +94,10 @@ pub(super) struct Remote {
     /// Take the commit that was rolled back from again
     #[arg(long)]
     resume: bool,
+    /// With another `--ref` than the configured one: how long the timer leaves the target there, such as `2h` [default:
+    /// until a run with the configured one]
+    #[arg(long = "for", value_name = "TIME", value_parser = suspend::parse_length, value_hint = ValueHint::Other)]
+    pub(super) length: Option<Duration>,
     /// Wait this long for another run to end, instead of giving up at once: seconds, or a time such as `15m`
     #[arg(long, value_name = "TIME", value_parser = parse_wait, value_hint = ValueHint::Other)]
     wait: Option<Duration>,
@@ -134,11 +139,13 @@ impl CliCommand for Arguments {
     fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
         let mut options = options(&self.remote);
         options.skip_validation = self.skip_validation;
+        let mut stay = Stay::Unchanged;
         if options.mode == SyncMode::Apply {
             let _ = suspend::ends_run(Starter::Person, settings, run)?;
+            stay = Stay::begin(Starter::Person, self.remote.length, settings, run)?;
         }
         run.progress.begin(Stage::Sync);
-        let outcome = sync(&options, settings, run)?;
+        let outcome = stay.settle(sync(&options, settings, run))?;
         if options.mode == SyncMode::Apply {
             rebuild::refresh_lock(settings, run)?;
         }
@@ -154,6 +161,7 @@ impl CliCommand for Arguments {
             }
             OutputFormat::Json => run.report.json(&document),
         }
+        stay.print(settings, run);
         Ok(exit(&self.remote, &outcome))
     }
 }

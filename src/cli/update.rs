@@ -3,6 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::choice::Stay;
 use super::rebuild::{Activation, RebuildPolicy};
 use super::suspend::{self, Starter};
 use super::sync::Remote;
@@ -75,12 +76,18 @@ impl CliCommand for Arguments {
         } else {
             None
         };
-        let outcome = sync::sync(&options, settings, run)?;
+        let stay = if applies {
+            Stay::begin(starter, self.remote.length, settings, run)?
+        } else {
+            Stay::Unchanged
+        };
+        let outcome = stay.settle(sync::sync(&options, settings, run))?;
         if run.report.format() == OutputFormat::Human {
             let is_rebuilt = rebuilds || settings.rebuild.action.is_none();
             let rebuild_is_left = !is_rebuilt && !self.sandboxed && !outcome.does_nothing();
             render::human(run.report, &outcome, &settings.target, rebuild_is_left);
         }
+        stay.print(settings, run);
         let exit = sync::exit(&self.remote, &outcome);
         if applies && !rebuilds && !self.sandboxed {
             rebuild::refresh_lock(settings, run)?;

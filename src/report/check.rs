@@ -11,6 +11,7 @@ use crate::check::{CheckAction, Checked, HostResult, HostStatus};
 use crate::git::{Commit, CommitId, TreeId};
 use crate::source::Notice;
 use crate::text;
+use crate::validate::Outcome;
 
 /// A check and what it was about.
 pub struct CheckReport<'a> {
@@ -24,6 +25,8 @@ pub struct CheckReport<'a> {
     pub is_proven: bool,
     /// What its reader should know.
     pub notices: &'a [Notice],
+    /// The checks of the files.
+    pub checks: &'a [Outcome],
     /// What was done with each host.
     pub action: CheckAction,
     /// The results.
@@ -146,6 +149,7 @@ pub struct Document<'a> {
     passed: usize,
     failed: usize,
     hosts: &'a [HostResult],
+    checks: &'a [Outcome],
     notices: Vec<String>,
     duration_ms: u64,
 }
@@ -170,6 +174,7 @@ impl<'a> Document<'a> {
             passed: hosts.len() - failed,
             failed,
             hosts,
+            checks: check.checks,
             notices: check.notices.iter().map(ToString::to_string).collect(),
             duration_ms: u64::try_from(check.duration.as_millis()).unwrap_or(u64::MAX),
         }

@@ -69,6 +69,19 @@ pub fn brief(report: &mut Report, validation: &Validation, least: CheckStatus) {
     }
 }
 
+/// Tells on stderr all that is not as it should be in a commit.
+pub fn of_commit(report: &mut Report, checks: &[Outcome]) {
+    let details = checks.iter().flat_map(|check| &check.details);
+    let found = details.filter(|detail| detail.status >= CheckStatus::Warned);
+    let (named, more) = text::first(found, text::LISTED);
+    for detail in named {
+        report.warning(&located(detail));
+    }
+    if let Some(more) = more {
+        report.warning(&format!("{more}; `--json` lists them"));
+    }
+}
+
 fn about(text: &mut String, check: &Outcome, verbosity: Verbosity) {
     let least = match verbosity {
         Verbosity::Quiet | Verbosity::Normal => CheckStatus::Warned,

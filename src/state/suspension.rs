@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sealed::{self, Damage, Found, SealedFormat};
 use super::{Error, StateDir, Unreached};
-use crate::fs::{self, Durability};
+use crate::fs::{self, Directory, Durability};
 
 const NAME: &str = "suspended";
 /// The second name, through which it is written.
@@ -32,6 +32,10 @@ pub struct Suspension {
     pub until: Option<Timestamp>,
     /// Why, in the words of who set it.
     pub reason: Option<String>,
+    /// The branch, tag or commit that a person has brought the target to, if it is for that. A person's run with the
+    /// configured one ends it.
+    #[serde(default)]
+    pub reference: Option<String>,
 }
 
 /// The record of a suspension, as it was found.
@@ -85,14 +89,19 @@ impl Suspended {
             if let Some(Self::Known(before)) = &before {
                 new.since = new.since.min(before.since);
             }
-            fs::replace(
-                state.directory(),
-                NAME,
-                UNFINISHED,
-                Durability::Full,
-                |directory, name| sealed::create(directory, name, FORMAT, &new),
-            )?;
+            new.write(state)?;
             Ok(before)
+        })
+    }
+
+    /// Brings back what was there before [`set`](Self::set): what it was set for has not happened.
+    pub fn put_back(state: &StateDir, before: Option<&Suspension>) -> Result<(), Error> {
+        exclusively(state, || {
+            if let Some(before) = before {
+                return before.write(state);
+            }
+            state.directory().unlink(NAME)?;
+            Ok(state.directory().sync()?)
         })
     }
 
@@ -143,6 +152,20 @@ impl Suspended {
     }
 }
 
+impl Suspension {
+    fn write(&self, state: &StateDir) -> Result<(), Error> {
+        let create =
+            |directory: &Directory, name: &str| sealed::create(directory, name, FORMAT, self);
+        fs::replace(
+            state.directory(),
+            NAME,
+            UNFINISHED,
+            Durability::Full,
+            create,
+        )
+    }
+}
+
 /// Does what no other process may do at the same time. It takes a moment, so others wait.
 fn exclusively<T>(state: &StateDir, change: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     let directory = state.directory();
@@ -173,6 +196,7 @@ mod tests {
             since: at(since),
             until: until.map(at),
             reason: Some("a migration".to_owned()),
+            reference: None,
         }
     }
 

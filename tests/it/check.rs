@@ -148,10 +148,9 @@ fn hosts_that_fail_are_named_and_the_others_are_built() {
     web2: builder for 'web2' failed with exit code 2
     --- stderr
     checking [commit] of [clone]: mistakes
-    hyper_sync::check::failed
-
-      x 2 of 3 hosts failed: `db1`, `web2`
-      help: correct them in the repository; `--host NAME --verbose` shows all that Nix prints; nothing was written but into the store of Nix
+    error: 2 of 3 hosts failed: `db1`, `web2`
+    help: correct them in the repository; `--host NAME --verbose` shows all that Nix prints; nothing was written but into the store of Nix
+    [check::failed]
     ");
     let document = in_clone(&sandbox, &clone, &["--json"]).code(11).json();
     let results: Vec<(&str, &str)> = { document["hosts"].as_array().unwrap().iter() }
@@ -369,4 +368,34 @@ fn github_shows_the_error_of_a_host_beside_the_run() {
     ::endgroup::
     ::error title=db1::attribute of db1 missing at /nix/store/x.nix:1:2:
     ");
+}
+
+#[test]
+fn faults_in_files_that_nothing_evaluates_are_warnings() {
+    let (sandbox, repo) = (machine(), repo());
+    repo.write("unused.nix", "{ a = ; }\n")
+        .write(
+            "flake.nix",
+            "{ inputs.nixpkgs.url = \"nixpkgs\"; outputs = _: { }; }\n",
+        )
+        .commit("faults");
+    let clone = clone(&sandbox, &repo);
+    let output = in_clone(&sandbox, &clone, &["--eval"]).ok();
+    for part in ["unused.nix:1:7: ", "`flake.lock` is missing"] {
+        assert!(output.stderr.contains(part), "{part}: {}", output.stderr);
+    }
+    assert!(!output.stderr.contains("/commit/"), "{}", output.stderr);
+    let document = in_clone(&sandbox, &clone, &["--eval", "--json"])
+        .ok()
+        .json();
+    let checks = document["checks"].as_array().unwrap();
+    let found = |id: &str| {
+        let check = checks.iter().find(|check| check["id"] == id).unwrap();
+        check["status"].clone()
+    };
+    assert_eq!(
+        (found("nix-syntax"), found("flake-lock")),
+        ("warned".into(), "warned".into())
+    );
+    assert_nothing_is_left(&sandbox);
 }

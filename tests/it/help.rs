@@ -70,6 +70,9 @@ fn of_the_update_in_short() {
           --adopt                    Move the `.git` of the target into the state directory after the
                                      sync
           --resume                   Take the commit that was rolled back from again
+          --for <TIME>               With another `--ref` than the configured one: how long the timer
+                                     leaves the target there, such as `2h` [default: until a run with
+                                     the configured one]
           --wait <TIME>              Wait this long for another run to end, instead of giving up at
                                      once: seconds, or a time such as `15m`
           --skip-rebuild             Bring the target to the commit, but do not rebuild
@@ -181,6 +184,10 @@ fn of_sync() {
 
           --resume
               Take the commit that was rolled back from again
+
+          --for <TIME>
+              With another `--ref` than the configured one: how long the timer leaves the target there,
+              such as `2h` [default: until a run with the configured one]
 
           --wait <TIME>
               Wait this long for another run to end, instead of giving up at once: seconds, or a time

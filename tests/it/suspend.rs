@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use crate::common::env::Sandbox;
 use crate::common::forge::fault::{Action, When};
+use crate::common::git;
 use crate::common::repo::Repo;
 use crate::common::world::World;
 
@@ -36,6 +37,7 @@ fn set_ended(sandbox: &Sandbox) {
         since: past(1_000),
         until: Some(past(2_000)),
         reason: None,
+        reference: None,
     };
     let _ = Suspended::set(&state(sandbox), suspension).unwrap();
 }
@@ -331,12 +333,139 @@ fn a_wrong_length_or_reason_is_refused() {
         let _ = sandbox.run(&["suspend", "--reason", reason]).code(64);
     }
     assert!(!sandbox.state().exists());
-    insta::assert_snapshot!(sandbox.run(&["suspend", "--for", "2 years"]).masked(), @r#"
+    insta::assert_snapshot!(sandbox.run(&["suspend", "--for", "2 years"]).masked(), @r"
     exit: 64
     --- stderr
-    error: invalid value '2 years' for '--for <TIME>': it is `2 years`, which is not a time, such as `[time]` or `1h [time]`
-
-    For more information, try '--help'.
-    "#);
+    error: `2 years` is not a value of `--for <TIME>`: it is `2 years`, which is not a time, such as `[time]` or `1h [time]`
+    help: `hyper-sync suspend --help` lists its options; nothing was written
+    [cli::usage]
+    ");
     let _ = sandbox.run(&["suspend", "--for", "365 days"]).ok();
+}
+
+/// A machine that follows `main`, whose repository has the branch `feature` too.
+fn with_feature() -> World {
+    let world = World::small().with("ref = 'main'").synced();
+    world.repo.branch("feature").checkout("feature");
+    world.repo.write("feature.nix", "{ }\n").commit("feature");
+    world.repo.checkout("main");
+    world
+}
+
+fn suspended(world: &World) -> serde_json::Value {
+    world.json(&["status"])["suspended"].clone()
+}
+
+#[test]
+fn one_command_goes_to_a_feature_branch_that_the_timer_leaves_and_one_goes_back() {
+    let world = with_feature();
+    world.mask_id(&world.repo.id("feature"), "feature");
+    world.mask_id(&world.repo.id("main"), "main");
+    insta::assert_snapshot!(world.sync(&["feature"]).masked(), @r"
+    exit: 0
+    --- stdout
+    feature of [repo] is at [feature]; the target was at [main]: feature
+    1 file changed (1 written, 0 deleted), 4 checked
+    2 requests by delta, [bytes] received in [time]; the whole tree is 58 B
+    --- stderr
+    the timer leaves the target at `feature`; a run without `--ref` goes back to `main`, and `hyper-sync resume` lets the timer do that
+    ");
+    for args in [FETCH, REBUILD, REBOOT] {
+        let _ = world.run(args).ok();
+        world.assert_at("feature");
+    }
+    insta::assert_snapshot!(world.run(FETCH).masked(), @r"
+    exit: 0
+    --- stderr
+    nothing is done: updates are suspended since [date]: the target stays at `feature`; `hyper-sync resume` ends that
+    ");
+    assert_eq!(suspended(&world)["ref"], "feature");
+    // Its new commits come when a person wants them.
+    world.repo.checkout("feature");
+    world.repo.write("more.nix", "{ }\n").commit("more");
+    let _ = world.run(FETCH).ok();
+    world.assert_at("feature~1");
+    let _ = world.sync(&["--ref", "feature"]).ok();
+    world.assert_at("feature");
+
+    let back = world.sync(&[]).ok();
+    let says_so = back.stderr.contains("the timer follows `main` again");
+    assert!(says_so, "{}", back.stderr);
+    world.assert_at("main");
+    assert_eq!(suspended(&world), serde_json::Value::Null);
+    world.repo.checkout("main");
+    world.repo.write("a.nix", "{ }\n").commit("next");
+    let _ = world.run(FETCH).ok();
+    world.assert_at("main");
+}
+
+#[test]
+fn the_timer_goes_back_when_the_time_is_over_or_a_person_lets_it() {
+    let world = with_feature();
+    let _ = world.sync(&["feature", "--for", "2h"]).ok();
+    assert!(suspended(&world)["until"].is_string());
+    let _ = world.run(&["resume"]).ok();
+    let _ = world.run(FETCH).ok();
+    world.assert_at("main");
+
+    let _ = world.sync(&["feature", "--for", "2h"]).ok();
+    let past = |second| Timestamp::from_second(second).unwrap();
+    let over = Suspension {
+        since: past(1_000),
+        until: Some(past(2_000)),
+        reason: None,
+        reference: Some("feature".to_owned()),
+    };
+    let _ = Suspended::set(&state(&world), over).unwrap();
+    let _ = world.run(FETCH).ok();
+    world.assert_at("main");
+    let nothing = world.sync(&["--for", "2h"]).ok();
+    assert!(
+        nothing.stderr.contains("`--for` has no effect"),
+        "{}",
+        nothing.stderr
+    );
+    assert_eq!(suspended(&world), serde_json::Value::Null);
+}
+
+#[test]
+fn a_sync_that_fails_or_only_looks_leaves_the_timer_as_it_was() {
+    let world = with_feature();
+    let _ = world.sync(&["no-such-branch"]).code(2);
+    let _ = world.sync(&["feature", "--dry-run"]).ok();
+    let _ = world.run(&["--ref", "feature", "--check-only"]).ok();
+    let _ = world.sync(&["--ref", "main"]).ok();
+    assert_eq!(suspended(&world), serde_json::Value::Null);
+    let _ = world.sync(&["feature"]).ok();
+    let before = suspended(&world);
+    let _ = world.sync(&["no-such-branch"]).code(2);
+    assert_eq!(suspended(&world), before);
+    // The way back fails too.
+    let mut git = world.repo.git();
+    git::succeeds(git.args(["update-ref", "-d", "refs/heads/main"]));
+    let _ = world.sync(&[]).code(2);
+    assert_eq!(suspended(&world), before);
+}
+
+#[test]
+fn a_suspension_of_a_person_stays_as_it_is() {
+    let world = with_feature();
+    let _ = world
+        .run(&["suspend", "--for", "2h", "--reason", "a migration"])
+        .ok();
+    let before = suspended(&world);
+    let _ = world.sync(&["feature"]).ok();
+    assert_eq!(suspended(&world), before);
+    let _ = world.sync(&[]).ok();
+    assert_eq!(suspended(&world), before);
+}
+
+#[test]
+fn without_a_configuration_there_is_no_timer_to_suspend() {
+    let world = with_feature();
+    let repo = world.repo.path().display().to_string();
+    let mut command = world.cmd(&["sync", "feature", "--repo", &repo]);
+    let _ = world.finish(command.env_remove("HYPER_SYNC_CONFIG")).ok();
+    world.assert_at("feature");
+    assert_eq!(suspended(&world), serde_json::Value::Null);
 }

@@ -391,6 +391,7 @@ fn a_suspension_that_is_set_meanwhile_cancels_the_reboot() {
         since: Timestamp::UNIX_EPOCH,
         until: None,
         reason: None,
+        reference: None,
     };
     let _ = Suspended::set(&world.state(), suspension).unwrap();
     let decision = unit(&world).reboot(&ANY_TIME).unwrap();
