@@ -118,7 +118,7 @@ impl CliCommand for Arguments {
         let repo = settings.repository()?;
         let checkout = run.watched(settings, |context| Checkout::make(context, repo))?;
         let commit = &checkout.commit;
-        run.report.note(&format!(
+        run.report.message(&format!(
             "checking {} of {}: {}",
             commit.id.short(),
             text::words(&checkout.repository),

@@ -44,6 +44,7 @@ impl Checkout {
         let opening = Opening {
             env: context.env,
             interrupt: context.interrupt,
+            meter: context.observer.meter(),
             state: None,
             known: None,
             // Nothing is here yet. The API has no download of a whole commit.
