@@ -85,7 +85,9 @@ impl CliCommand for Arguments {
     fn complete(&self, resolved: &mut ResolvedSettings, env: &Env) {
         let is_default = |name: &str| {
             let entry = resolved.entries.iter().find(|entry| entry.name == name);
-            entry.is_none_or(|entry| entry.origin == Origin::Default)
+            // What another target follows is not meant either, where there is a repository at hand.
+            let is_set = |origin: &Origin| !matches!(origin, Origin::Default | Origin::Earlier(_));
+            !entry.is_some_and(|entry| is_set(&entry.origin))
         };
         let [repo, reference, require] = ["repo", "ref", "require"].map(is_default);
         let is_stranger = usage::lacks_target(resolved);

@@ -85,7 +85,6 @@ fn in_clone(sandbox: &Sandbox, clone: &Path, args: &[&str]) -> Output {
     command
         .current_dir(clone)
         .env_remove("HYPER_SYNC_TARGET")
-        .env_remove("HYPER_SYNC_STATE_DIR")
         .env("HOME", sandbox.home());
     sandbox.finish(&mut command)
 }
