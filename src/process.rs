@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::text::decode;
 
@@ -165,6 +165,11 @@ pub trait Runner {
 
     /// Waits. Returns `false` if a signal stops us meanwhile.
     fn pause(&self, time: Duration) -> bool;
+
+    /// How long ago a moment was.
+    fn elapsed(&self, since: Instant) -> Duration {
+        since.elapsed()
+    }
 
     /// The absolute path of a program in the search path of `environment`.
     fn find(&self, program: &str, environment: &Environment) -> Option<PathBuf> {

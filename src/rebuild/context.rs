@@ -106,7 +106,8 @@ impl<'a> RebuildContext<'a> {
 
     /// The time.
     pub(super) fn now(&self) -> Timestamp {
-        let elapsed = SignedDuration::from_secs(self.begun.elapsed().as_secs().cast_signed());
+        let elapsed = self.runner.elapsed(self.begun).as_secs();
+        let elapsed = SignedDuration::from_secs(elapsed.cast_signed());
         let now = self.request.now.saturating_add(elapsed);
         now.unwrap_or(self.request.now)
     }
