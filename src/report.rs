@@ -29,6 +29,7 @@ pub mod commit;
 pub mod diff;
 mod error;
 mod events;
+mod fact;
 pub mod health;
 pub mod junit;
 mod labels;
@@ -40,6 +41,7 @@ mod wrap;
 pub use commands::RepeatedOptions;
 use error::{ErrorReport, Style};
 pub use events::{log_events, pass_through, set_live};
+pub use fact::fact;
 pub use labels::{Label, Labels};
 use styled::Styled;
 

@@ -4,7 +4,7 @@
 //! `status` shows how runs fail, and the journal has each.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use clap::Args;
 use jiff::Timestamp;
@@ -17,7 +17,8 @@ use crate::apply::{Transaction, undo};
 use crate::exit::Exit;
 use crate::git::{CommitId, RelPath};
 use crate::rebuild::RebuildRecord;
-use crate::report::{OutputFormat, Verbosity};
+use crate::report::styled::{Style, Styled};
+use crate::report::{OutputFormat, Verbosity, fact};
 use crate::settings::Settings;
 use crate::state::{Index, StateDir};
 use crate::sync;
@@ -125,8 +126,12 @@ impl CliCommand for Arguments {
             }
             OutputFormat::Human => {
                 let now = Timestamp::now();
-                let lines = updates.iter().map(|update| lines(update, now, all));
-                run.report.result(lines.collect::<String>());
+                let columns = run.report.columns();
+                let mut text = Styled::default();
+                for update in &updates {
+                    text.push(lines(update, now, all, columns));
+                }
+                run.report.result(text);
             }
         }
         Ok(Exit::Done)
@@ -217,18 +222,21 @@ fn entry<'a>(
 const NAMED: usize = 10;
 
 /// An update: its commit in the first line, what it did in the second, and the edits that it replaced.
-fn lines(update: &HistoryEntry<'_>, now: Timestamp, all: bool) -> String {
+fn lines(update: &HistoryEntry<'_>, now: Timestamp, all: bool, columns: Option<usize>) -> Styled {
     let mark = if update.current { '*' } else { ' ' };
-    let commit = format!("{} {}", update.after.short(), update.subject.unwrap_or(""));
+    let mut commit = Styled::new(Style::Id, update.after.short());
+    if let Some(subject) = update.subject {
+        commit.push(format!(" {subject}"));
+    }
     let when = When {
         time: update.at,
         now,
         exact: all,
     };
-    let moved = match &update.before {
-        Some(before) if *before != update.after => format!(" from {}", before.short()),
-        _ => String::new(),
-    };
+    let mut what = Styled::from(format!("{when}: {}", update.kind));
+    if let Some(before) = update.before.filter(|before| *before != update.after) {
+        what = what.plain(" from ").with(Style::Id, before.short());
+    }
     let files = match update.changed {
         1 => "1 file".to_owned(),
         count => format!("{count} files"),
@@ -240,24 +248,23 @@ fn lines(update: &HistoryEntry<'_>, now: Timestamp, all: bool) -> String {
     };
     let generation = update.generation;
     let generation = generation.map(|number| format!(", generation {number}"));
-    let mut text = format!(
-        "{mark} {}  {}\n          {when}: {}{moved} ({}), {files}{}{}{}{}\n",
-        update.id,
-        commit.trim_end(),
-        update.kind,
+    let what = what.plain(format!(
+        " ({}), {files}{}{}{}{}",
         update.reference,
         edits(update.edits.len() - update.merged, "replaced"),
         edits(update.merged, "merged"),
         edits(update.put_back, "put back"),
         generation.unwrap_or_default(),
-    );
+    ));
+    let name = format!("{mark} {}", update.id);
+    let mut text = fact(&name, Style::Strong, commit, columns);
+    text.push(fact("", Style::Plain, what, columns));
     let (named, more) = text::first(&update.edits, if all { usize::MAX } else { NAMED });
     for path in named {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "            {path}");
+        text.push(format!("            {path}\n"));
     }
     if let Some(more) = more {
-        let _ = writeln!(text, "            {more}; `--verbose` names them");
+        text.push(format!("            {more}; `--verbose` names them\n"));
     }
     text
 }
@@ -288,7 +295,7 @@ mod tests {
             merged: 0,
             at: now - jiff::SignedDuration::from_hours(72),
         };
-        insta::assert_snapshot!(lines(&update, now, false), @r"
+        insta::assert_snapshot!(lines(&update, now, false, None).text(), @r"
         * 000007  1111111111 nginx: a site
                   3 days ago: rollback from 2222222222 (main), 3 files, 1 local edit replaced, 2 local edits put back, generation 42
                     flake.nix

@@ -185,8 +185,9 @@ impl CliCommand for Arguments {
             // The requested data: printed with `--quiet` too.
             OutputFormat::Human => {
                 let exact = run.report.verbosity() == Verbosity::Verbose;
+                let (now, columns) = (Timestamp::now(), run.report.columns());
                 run.report
-                    .result(lines::render(&document, Timestamp::now(), exact));
+                    .result(lines::render(&document, now, exact, columns));
             }
         }
         Ok(Exit::Done)

@@ -91,6 +91,29 @@ impl Styled {
         self.0.extend(other.into().0);
     }
 
+    /// The text without its styles.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.0.iter().map(|(_, text)| text.as_str()).collect()
+    }
+
+    /// With another text at its end, whose spaces and line breaks are those of `layout`: the same words, wrapped.
+    #[must_use]
+    pub(super) fn with_layout(mut self, other: Self, layout: &str) -> Self {
+        let mut rest = layout;
+        for (style, text) in other.0 {
+            let mut end = 0;
+            for c in text.chars().filter(|c| !c.is_whitespace()) {
+                end += rest[end..].find(c).map_or(0, |at| at + c.len_utf8());
+            }
+            let (piece, after) = rest.split_at(end);
+            let (space, word) = piece.split_at(piece.len() - piece.trim_start().len());
+            self = self.plain(space).with(style, word);
+            rest = after;
+        }
+        self.plain(rest)
+    }
+
     /// The columns that it takes on a terminal, where it is one line.
     #[must_use]
     pub fn columns(&self) -> usize {

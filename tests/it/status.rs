@@ -355,3 +355,32 @@ fn status_remote_takes_the_number_of_an_api_in_few_requests() {
     assert_eq!(behind["descends"], true);
     assert_eq!(served.forge().count() - before, 2);
 }
+
+#[test]
+fn ids_edits_and_failures_are_coloured_where_that_is_wanted() {
+    let repo = Repo::small();
+    let commit = repo.id("main");
+    let world = World::local(&repo).synced();
+    let id = format!("\u{1b}[33m{}\u{1b}[0m", &commit[..10]);
+    let plain = world.run(&["status"]).ok().stdout;
+    fs::remove_file(world.target().join("flake.nix")).unwrap();
+    let shown = world.run(&["status", "--color", "always"]).ok().stdout;
+    assert!(
+        shown.contains(&format!("\u{1b}[2mcommit\u{1b}[0m    {id} ")),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("\u{1b}[31mmissing\u{1b}[0m  flake.nix\n"),
+        "{shown}"
+    );
+    let history = world.run(&["history", "--color", "always"]).ok().stdout;
+    assert!(history.contains(&format!("\u{1b}[0m  {id} ")), "{history}");
+    assert!(!plain.contains('\u{1b}'), "a pipe has no colours: {plain}");
+
+    let _ = world.sync(&["--ref", "mian"]).code(2);
+    let shown = world.run(&["status", "--color", "always"]).ok().stdout;
+    assert!(
+        shown.contains("\n\u{1b}[1;31mFAILING\u{1b}[0m   sync, "),
+        "{shown}"
+    );
+}

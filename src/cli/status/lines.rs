@@ -1,7 +1,5 @@
 //! The status as text: a line for each fact, its name first.
 
-use std::fmt::Write as _;
-
 use jiff::Timestamp;
 
 use super::{BehindText, Document, Edit};
@@ -10,6 +8,8 @@ use crate::git::CommitId;
 use crate::rebuild::{
     self, FailureClass, QuarantineEntry, Reboot, RebootStage, RebuildStatus, TrialStage,
 };
+use crate::report::fact;
+use crate::report::styled::{Style, Styled};
 use crate::report::sync::because;
 use crate::text::{self, Length, When};
 
@@ -19,12 +19,19 @@ const UNPROVEN: &str = "none: whether the files are those of this commit is not 
 /// Printed where git does not track what the target has.
 const GIT_LEFT: &str = "`.git` is not at this commit, and hides new files from `nixos-rebuild --flake`; `hyper-sync sync --adopt` moves it away";
 
-/// The status as text. `exact`: also times, in the zone of this machine, and all files.
-pub(super) fn render(document: &Document, now: Timestamp, exact: bool) -> String {
+/// The status as text, wrapped to `columns` where they are known. `exact`: also times, in the zone of this machine, and all
+/// files.
+pub(super) fn render(
+    document: &Document,
+    now: Timestamp,
+    exact: bool,
+    columns: Option<usize>,
+) -> Styled {
     let mut lines = OutputLines {
-        text: String::new(),
+        text: Styled::default(),
         now,
         exact,
+        columns,
     };
     lines.add("target", text::path(&document.target));
     lines.commit(document);
@@ -36,15 +43,20 @@ pub(super) fn render(document: &Document, now: Timestamp, exact: bool) -> String
 }
 
 struct OutputLines {
-    text: String,
+    text: Styled,
     now: Timestamp,
     exact: bool,
+    columns: Option<usize>,
 }
 
 impl OutputLines {
-    fn add(&mut self, name: &str, value: impl std::fmt::Display) {
-        // Writing to a string cannot fail.
-        let _ = writeln!(self.text, "{name:<10}{value}");
+    fn add(&mut self, name: &str, value: impl Into<Styled>) {
+        let style = match name {
+            "FAILING" | "failed" | "unreached" => Style::Bad,
+            "proof" | "git" | "suspended" | "held" => Style::Warning,
+            _ => Style::Dim,
+        };
+        self.text.push(fact(name, style, value, self.columns));
     }
 
     fn when(&self, time: Timestamp) -> When {
@@ -161,7 +173,7 @@ impl OutputLines {
         if is_nixos || document.built_commit.is_some() {
             let built = document.built_commit.as_ref();
             let text = built.map(|id| system_text(document, id));
-            self.add("built", text.as_deref().unwrap_or("nothing yet"));
+            self.add("built", text.unwrap_or_else(|| "nothing yet".into()));
         }
         if !is_nixos {
             return;
@@ -174,7 +186,7 @@ impl OutputLines {
             let text = commit.as_ref().map(|id| system_text(document, id));
             self.add(
                 name,
-                text.as_deref().unwrap_or("a system of unknown commit"),
+                text.unwrap_or_else(|| "a system of unknown commit".into()),
             );
         }
         let generation = document.boot_generation;
@@ -238,13 +250,13 @@ impl OutputLines {
         }
         for failed in &document.quarantined {
             let commit = failed.commit.as_ref().map(|id| named(document, id));
-            let commit = commit.as_deref().unwrap_or("no commit");
+            let commit = commit.unwrap_or_else(|| "no commit".into());
             let place = if failed.before_update {
                 ", not in the target"
             } else {
                 ""
             };
-            self.add("failed", format!("{commit}{place}: {failed}"));
+            self.add("failed", commit.plain(format!("{place}: {failed}")));
         }
         if let Some(suspended) = &document.suspended {
             self.add(
@@ -255,9 +267,8 @@ impl OutputLines {
         for held in &document.held {
             self.add(
                 "held",
-                format!(
-                    "{}: it was rolled back from; the next commit ends that, or `hyper-sync sync --resume`",
-                    named(document, held)
+                named(document, held).plain(
+                    ": it was rolled back from; the next commit ends that, or `hyper-sync sync --resume`",
                 ),
             );
         }
@@ -283,11 +294,12 @@ impl OutputLines {
             None => self.add("edits", "unknown: the target cannot be read"),
             Some([]) => self.add("edits", "none"),
             Some(edits) => {
-                self.add("edits", edits.len());
+                self.add("edits", edits.len().to_string());
                 let listed = if self.exact { usize::MAX } else { text::LISTED };
                 let (listed, more) = text::first(edits, listed);
                 for Edit { path, edit } in listed {
-                    self.add("", format!("{edit:<9}{path}"));
+                    let edit = Styled::new(edit_style(edit), format!("{edit:<9}"));
+                    self.add("", edit.plain(path.to_string()));
                 }
                 if let Some(more) = more {
                     self.add("", format!("{more}; `--verbose` names them"));
@@ -297,40 +309,52 @@ impl OutputLines {
     }
 }
 
+/// The style of a local edit, as in the summary of a sync.
+fn edit_style(edit: &str) -> Style {
+    if edit == "missing" {
+        Style::Deleted
+    } else {
+        Style::Changed
+    }
+}
+
 /// How far the target is behind.
-fn behind_text(behind: &BehindText) -> String {
-    let id = behind.commit.short();
+fn behind_text(behind: &BehindText) -> Styled {
+    let by = match behind.commits {
+        Some(0) => return "not: the repository is at this commit".into(),
+        Some(1) => "by 1 commit; ".to_owned(),
+        Some(count) => format!("by {count} commits; "),
+        None => String::new(),
+    };
+    let at = Styled::from(by + "the repository is at ").with(Style::Id, behind.commit.short());
     match (behind.commits, behind.descends) {
-        (Some(0), _) => "not: the repository is at this commit".to_owned(),
-        (Some(1), _) => format!("by 1 commit; the repository is at {id}"),
-        (Some(count), _) => format!("by {count} commits; the repository is at {id}"),
-        (None, Some(false)) => {
-            format!("the repository is at {id}, which does not descend from this commit")
-        }
-        (None, _) => format!("the repository is at {id}"),
+        (None, Some(false)) => at.plain(", which does not descend from this commit"),
+        _ => at,
     }
 }
 
 /// A commit, with its subject where the store has it.
-fn commit_text(document: &Document, id: &CommitId) -> String {
+fn commit_text(document: &Document, id: &CommitId) -> Styled {
+    let short = Styled::new(Style::Id, id.short());
     match document.commits.get(id) {
-        Some(text) => format!("{} {}", id.short(), text.subject),
-        None => id.short(),
+        Some(text) => short.plain(format!(" {}", text.subject)),
+        None => short,
     }
 }
 
 /// A commit at the beginning of a line about it.
-fn named(document: &Document, id: &CommitId) -> String {
+fn named(document: &Document, id: &CommitId) -> Styled {
+    let short = Styled::new(Style::Id, id.short());
     match document.commits.get(id) {
-        Some(text) => format!("{} ({})", id.short(), text.subject),
-        None => id.short(),
+        Some(text) => short.plain(format!(" ({})", text.subject)),
+        None => short,
     }
 }
 
 /// The commit of a system, without its subject if that is printed above.
-fn system_text(document: &Document, id: &CommitId) -> String {
+fn system_text(document: &Document, id: &CommitId) -> Styled {
     if document.commit.as_ref() == Some(id) {
-        return id.short();
+        return Styled::new(Style::Id, id.short());
     }
     commit_text(document, id)
 }
@@ -421,7 +445,7 @@ mod tests {
 
     #[test]
     fn a_machine_that_waits_for_a_reboot_says_so() {
-        insta::assert_snapshot!(render(&waiting_for_a_reboot(), NOW, false), @r"
+        insta::assert_snapshot!(render(&waiting_for_a_reboot(), NOW, false, None).text(), @r"
         target    /etc/nixos
         commit    2222222222 kernel: 6.18
         changed   committed 2 days ago
@@ -436,13 +460,22 @@ mod tests {
     }
 
     #[test]
+    fn on_a_narrow_terminal_no_line_is_longer() {
+        for columns in [40, 80, 120] {
+            let text = render(&waiting_for_a_reboot(), NOW, true, Some(columns)).text();
+            let longest = text.lines().map(str::len).max();
+            assert!(longest.is_some_and(|longest| longest <= columns), "{text}");
+        }
+    }
+
+    #[test]
     fn away_from_nixos_no_system_is_shown() {
         let document = Document {
             systems: Systems::default(),
             built_commit: None,
             ..waiting_for_a_reboot()
         };
-        let text = render(&document, NOW, false);
+        let text = render(&document, NOW, false, None).text();
         for name in ["built", "running", "booted", "next boot", "generation"] {
             assert!(!text.contains(name), "{text}");
         }
@@ -460,7 +493,7 @@ mod tests {
             }),
             ..waiting_for_a_reboot()
         };
-        let text = render(&document, NOW, false);
+        let text = render(&document, NOW, false, None).text();
         assert!(
             text.contains("\nrebuild   pending: switch, 5 min\n"),
             "{text}"
