@@ -65,8 +65,9 @@ rustPlatform.buildRustPackage {
   nativeInstallCheckInputs = [ versionCheckHook ];
 
   postInstall = lib.optionalString canRun ''
-    ${run} man >hyper-sync.1
-    installManPage hyper-sync.1
+    mkdir man
+    ${run} man --all man
+    installManPage man/*.1
     installShellCompletion --cmd hyper-sync \
       --bash <(${run} completions bash) \
       --fish <(${run} completions fish) \

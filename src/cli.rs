@@ -6,7 +6,7 @@ use std::ffi::OsString;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{Args as _, CommandFactory as _, FromArgMatches as _};
+use clap::{Args as _, FromArgMatches as _};
 use serde::Serialize;
 
 use crate::Error;
@@ -23,10 +23,12 @@ use crate::text;
 mod args;
 mod check;
 mod choice;
+mod complete;
 mod completions;
 mod config;
 mod confirm;
 mod diff;
+mod examples;
 mod failed;
 mod flake;
 mod forget;
@@ -197,6 +199,7 @@ fn run(
         Some(args::Subcommands::Config(command)) => return command.run(global, env, report),
         Some(args::Subcommands::Init(command)) => return command.run(global, env, report),
         Some(args::Subcommands::Completions(command)) => return Ok(command.run(report)),
+        Some(args::Subcommands::Complete(command)) => return Ok(command.run(env, report)),
         Some(args::Subcommands::Man(command)) => return command.run(report),
     };
     let overrides = command.overrides(global.overrides());
@@ -261,7 +264,7 @@ fn exit_of(error: &Error, cli: &Cli) -> Exit {
 
 /// The command line, and the name of its command.
 fn parse(args: &[OsString]) -> Result<(Cli, String), clap::Error> {
-    let mut command = Cli::command();
+    let mut command = args::command();
     let matches = command.try_get_matches_from_mut(args)?;
     let names: Vec<&str> =
         std::iter::successors(matches.subcommand(), |(_, below)| below.subcommand())

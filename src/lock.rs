@@ -76,7 +76,9 @@ pub enum Error {
     #[error("another run is active{}", held_by(.holder.as_deref()))]
     #[diagnostic(
         code(hyper_sync::lock::busy),
-        help("wait for it to end and run again; nothing was written")
+        help(
+            "run again when it has ended, or let an update or a sync wait for it with `--wait 10min`; nothing was written"
+        )
     )]
     Busy {
         /// The line by which it names itself.

@@ -29,7 +29,7 @@ mod error;
 mod merge;
 mod planner;
 
-pub use error::{Conflict, Error};
+pub use error::{Conflict, ConflictKind, Error};
 pub use merge::{Unmerged, merge};
 
 use planner::Planner;
@@ -282,7 +282,10 @@ pub fn check_required(
     };
     let mut links = policy.require.iter().filter(|path| is_link(path));
     match links.find(|path| leads_to_file(path) == Some(false)) {
-        Some(path) => Err(Error::RequiredGone { path: path.clone() }),
+        Some(path) => Err(Error::RequiredGone {
+            path: path.clone(),
+            is_link: true,
+        }),
         None => Ok(()),
     }
 }
@@ -329,7 +332,10 @@ fn check_losses(
     if let Some(path) =
         required.find(|path| base.contains_key(*path) && !remote.contains_key(*path))
     {
-        return Err(Error::RequiredGone { path: path.clone() });
+        return Err(Error::RequiredGone {
+            path: path.clone(),
+            is_link: false,
+        });
     }
     let lost = base.len().saturating_sub(remote.len());
     let most = lost >= MANY && remote.len() * 2 < base.len();

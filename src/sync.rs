@@ -32,6 +32,7 @@ mod stand_ins;
 pub use adoption::parked;
 pub use behind::{Behind, behind};
 pub use checkout::Checkout;
+pub use guard::followed_names;
 pub use hold::Hold;
 pub use inventory::never_ours;
 pub use modes::OpenMode;

@@ -28,12 +28,14 @@ use unicode_normalization::char::is_combining_mark;
 mod age;
 mod amount;
 mod lines;
+mod nearest;
 mod secrets;
 mod unicode;
 
 pub use age::{Length, When};
 pub use amount::Amount;
 pub use lines::Lines;
+pub use nearest::Nearest;
 pub use secrets::keep_secret;
 pub(crate) use secrets::{SECRETS, TOKENS};
 pub use unicode::{code_point, is_blank, is_invisible};

@@ -1,16 +1,21 @@
 //! The command line: the commands there are, and the options that each of them has.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
+use clap::{ArgAction, Args, Command, CommandFactory as _, Parser, Subcommand, ValueHint};
 
 use super::{
-    check, completions, config, confirm, diff, forget, health, history, init, log, man, overdue,
-    reboot, rebuild, restore, revert, rollback, status, suspend, sync, targets, update, validate,
+    check, complete, completions, config, confirm, diff, examples, forget, health, history, init,
+    log, man, overdue, reboot, rebuild, restore, revert, rollback, status, suspend, sync, targets,
+    update, validate,
 };
 use crate::report::{Color, OutputFormat, Verbosity};
 use crate::settings::Overrides;
+
+/// The most columns of help; more are tiring to read.
+const WIDTH: usize = 100;
 
 /// The command line.
 #[derive(Parser)]
@@ -22,11 +27,9 @@ use crate::settings::Overrides;
         Without a command it does the whole update: validate the installation, bring the target directory to the \
         commit of `--ref` (only what changed travels, every byte is verified, local edits are kept), and rebuild \
         the system.",
-    after_help = "See `hyper-sync help COMMAND` for one command, and `--help` for examples and exit codes.",
-    after_long_help = after_long_help(),
     subcommand_help_heading = "Commands",
     subcommand_value_name = "COMMAND",
-    max_term_width = 100,
+    max_term_width = WIDTH,
 )]
 pub(super) struct Cli {
     /// Options of the update.
@@ -70,11 +73,12 @@ pub(super) enum Subcommands {
     Config(config::Arguments),
     Completions(completions::Arguments),
     #[command(hide = true)]
+    Complete(complete::Arguments),
     Man(man::Arguments),
 }
 
 /// Options every command has.
-#[derive(Args)]
+#[derive(Args, Default)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "options of a command line are independent"
@@ -134,6 +138,28 @@ pub(super) struct Global {
 }
 
 impl Global {
+    /// Those of them that say where, among words that need not be a whole command line.
+    pub(super) fn of_words(words: &[String]) -> Self {
+        let value = |option: &str| {
+            let at = words.iter().rposition(|word| word.starts_with(option))?;
+            let (name, value) = match words[at].split_once('=') {
+                Some((name, value)) => (name, value.to_owned()),
+                // bash has `=` as a word of its own.
+                None => (words[at].as_str(), {
+                    let mut after = words[at + 1..].iter().filter(|word| *word != "=");
+                    after.next()?.clone()
+                }),
+            };
+            (name == option).then_some(value)
+        };
+        Self {
+            config: value("--config").map(PathBuf::from),
+            target: value("--target").map(OsString::from),
+            state_dir: value("--state-dir").map(OsString::from),
+            ..Self::default()
+        }
+    }
+
     /// The settings that these options give.
     pub(super) fn overrides(&self) -> Overrides {
         Overrides::none()
@@ -170,35 +196,88 @@ impl Global {
     }
 }
 
-/// What to try first, each with what it does.
-pub(super) const EXAMPLES: &[(&str, &str)] = &[
-    ("hyper-sync --check-only", "Does anything wait?"),
-    ("hyper-sync --ref develop", "Update to a branch"),
-    (
-        "hyper-sync --ref v2.1 --skip-rebuild",
-        "Bring the files, rebuild later",
-    ),
-    ("hyper-sync --dry-run", "List every file that would change"),
-    (
-        "hyper-sync validate --fix",
-        "Check the installation and repair it",
-    ),
-];
+/// The command line, with what the help of each command ends with: examples, and the options that all have, in short.
+pub(super) fn command() -> Command {
+    let in_short = global_in_short(true);
+    let root = Cli::command().mut_args(|argument| {
+        if argument.is_global_set() {
+            // Printed by `global_in_short` instead.
+            argument.hide_short_help(true).hide_long_help(true)
+        } else {
+            argument
+        }
+    });
+    let command = with_help_end(root, "hyper-sync", &in_short);
+    let usual = global_in_short(false);
+    command.after_help(format!(
+        "{usual}\n\nSee `hyper-sync help COMMAND` for one command, and `--help` for examples and exit codes."
+    ))
+}
 
-fn after_long_help() -> String {
-    use std::fmt::Write as _;
-
-    let mut text = String::from("Examples:\n");
-    for (line, what) in EXAMPLES {
+fn with_help_end(command: Command, name: &str, in_short: &str) -> Command {
+    let header = *command.get_styles().get_header();
+    let mut long = String::new();
+    let examples = examples::of(name);
+    if !examples.is_empty() {
+        let width = examples
+            .iter()
+            .map(|(line, _)| line.len())
+            .max()
+            .unwrap_or_default();
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "  {line:<38}  {what}");
+        let _ = writeln!(long, "{header}Examples:{header:#}");
+        for (line, what) in examples {
+            let _ = writeln!(long, "  {line:<width$}  {what}");
+        }
+        long.push('\n');
     }
-    text.push_str(
-        "\nWhat an option sets can also be set by a variable (`HYPER_SYNC_REF`) or in the configuration file (`ref`); \
+    long.push_str(in_short);
+    let is_root = name == "hyper-sync";
+    if is_root {
+        let _ = write!(long, "\n\n{}", settings_and_exit_codes());
+    }
+    let names: Vec<String> = command
+        .get_subcommands()
+        .map(|below| below.get_name().to_owned())
+        .collect();
+    let command = if is_root {
+        command
+    } else {
+        command.after_help("`--help` has examples, and the options that every command has.")
+    };
+    let command = command.after_long_help(long);
+    names.into_iter().fold(command, |command, below| {
+        let full = format!("{name} {below}");
+        command.mut_subcommand(below, |command| with_help_end(command, &full, in_short))
+    })
+}
+
+/// The options of [`Global`], a line or two for each: all, or those that are used often.
+fn global_in_short(all: bool) -> String {
+    let mut command = Global::augment_args(Command::new("global"))
+        .disable_help_flag(true)
+        .max_term_width(WIDTH)
+        .help_template("{all-args}")
+        .mut_args(|argument| {
+            let is_rare = argument.is_hide_short_help_set();
+            argument.hide_short_help(is_rare && !all)
+        });
+    command
+        .render_help()
+        .ansi()
+        .to_string()
+        .trim_end()
+        .to_owned()
+}
+
+fn settings_and_exit_codes() -> String {
+    let mut text = String::from(
+        "What an option sets can also be set by a variable (`HYPER_SYNC_REF`) or in the configuration file (`ref`); \
          `hyper-sync config show` lists all settings, with where each value comes from.\n\n\
          Exit codes:",
     );
     for (exit, meaning) in crate::exit::Exit::TABLE {
+        // Writing to a string cannot fail.
         let _ = write!(text, "\n  {:>3}  {meaning}", exit.code());
     }
     text

@@ -3,12 +3,15 @@
 //! clap's own renderer leaves out the text of options that the short help leaves out, the values in the synopsis, and the
 //! line breaks of examples; so those parts are made here.
 
+use std::path::{Path, PathBuf};
+
 use clap::builder::StyledStr;
-use clap::{Args, Command, CommandFactory as _};
+use clap::{Args, Command, CommandFactory as _, ValueHint};
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
-use super::args::{Cli, EXAMPLES};
+use super::args::Cli;
+use super::examples;
 use crate::exit::Exit;
 use crate::report::Report;
 use crate::settings::DEFAULT_FILE;
@@ -21,6 +24,9 @@ pub(super) struct Arguments {
     /// The command whose page it is; none is `hyper-sync` itself
     #[arg(value_name = "COMMAND", num_args = 0..)]
     command: Vec<String>,
+    /// Write the pages of all commands into a directory instead
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "command")]
+    all: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -29,6 +35,9 @@ impl Arguments {
         let mut root = with_all_texts(Cli::command().disable_help_subcommand(true));
         // Hands the global options down and gives every command its full name.
         root.build();
+        if let Some(directory) = &self.all {
+            return write_all(directory, &root);
+        }
         let mut command = &root;
         for word in &self.command {
             let Some(found) = command.find_subcommand(word) else {
@@ -41,6 +50,30 @@ impl Arguments {
         report.data(&text::decode(&page(command, &root)));
         Ok(Exit::Done)
     }
+}
+
+/// Writes the page of a command and of those below it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "pages go where the caller wants them, which is no target"
+)]
+fn write_all(directory: &Path, root: &Command) -> Result<Exit, Error> {
+    let mut commands = vec![root];
+    while let Some(command) = commands.pop() {
+        let path = directory.join(format!("{}.1", title(command)));
+        std::fs::write(&path, page(command, root)).map_err(|error| UsageError {
+            message: format!("cannot write `{}`: {error}", text::path(&path)),
+            help: "name a directory that exists with `--all`".to_owned(),
+        })?;
+        commands.extend(visible(command));
+    }
+    Ok(Exit::Done)
+}
+
+fn visible(command: &Command) -> impl Iterator<Item = &Command> {
+    command
+        .get_subcommands()
+        .filter(|known| !known.is_hide_set())
 }
 
 /// Options that the short help leaves out have their text in the page.
@@ -63,11 +96,11 @@ fn page(command: &Command, root: &Command) -> Vec<u8> {
     let _ = man.render_description_section(&mut page);
     let _ = man.render_options_section(&mut page);
     let mut rest = Roff::new();
-    if command.get_subcommands().any(|known| !known.is_hide_set()) {
+    if visible(command).next().is_some() {
         commands(&mut rest, command);
     }
+    examples(&mut rest, command);
     if is_root {
-        examples(&mut rest);
         exit_status(&mut rest);
     }
     files(&mut rest);
@@ -93,19 +126,24 @@ fn synopsis(command: &Command) -> Roff {
 
 fn commands(roff: &mut Roff, command: &Command) {
     roff.control("SH", ["COMMANDS"]);
-    for known in command
-        .get_subcommands()
-        .filter(|known| !known.is_hide_set())
-    {
+    for known in visible(command) {
         let about = known.get_about().map(ToString::to_string);
         entry(roff, bold(title(known)), about.unwrap_or_default());
     }
 }
 
 /// Line by line, as they are typed.
-fn examples(roff: &mut Roff) {
+fn examples(roff: &mut Roff, command: &Command) {
+    let examples = examples::of(
+        &title(command)
+            .replace("hyper-sync-", "hyper-sync ")
+            .replace("config-", "config "),
+    );
+    if examples.is_empty() {
+        return;
+    }
     roff.control("SH", ["EXAMPLES"]);
-    for (line, what) in EXAMPLES {
+    for (line, what) in examples {
         entry(roff, bold(*line), *what);
     }
 }
@@ -166,7 +204,7 @@ fn environment(roff: &mut Roff) {
 fn see_also(roff: &mut Roff, command: &Command, root: &Command) {
     roff.control("SH", ["SEE ALSO"]);
     let pages = { [root].into_iter() }
-        .chain(root.get_subcommands().filter(|known| !known.is_hide_set()))
+        .chain(visible(root))
         .filter(|known| known.get_name() != command.get_name());
     let mut line: Vec<Inline> = Vec::new();
     for known in pages {

@@ -11,7 +11,7 @@ use clap::{Args as _, Command, CommandFactory as _};
 
 use super::args::{Cli, Global};
 use crate::error::UsageError;
-use crate::text;
+use crate::text::{self, Nearest};
 
 /// Commands of other programs, and what does it here.
 const COMMANDS: &[(&[&str], &str)] = &[
@@ -181,7 +181,9 @@ fn advice(error: &clap::Error, command: &str, words: &[&str]) -> Vec<String> {
             vec![format!("write one of `{}`", values.join("`, `"))]
         }
         ErrorKind::MissingRequiredArgument => {
-            let usage = texts(error, ContextKind::Usage).join(" ");
+            let mut root = Cli::command();
+            root.build();
+            let usage = find(&root, command).clone().render_usage().to_string();
             let usage = usage.split_whitespace().collect::<Vec<_>>().join(" ");
             vec![usage.replacen("Usage:", "usage:", 1)]
         }
@@ -243,17 +245,16 @@ fn has(command: &Command, name: &str) -> bool {
     options.any(|long| name.strip_prefix("--") == Some(long))
 }
 
-/// The name of a command that is like the given one, as alike as clap has it.
+/// The name of a command that is like the given one.
 fn near(given: &str, command: &str) -> Option<String> {
-    const NEAR: f64 = 0.7;
     let root = Cli::command();
-    let commands = find(&root, command).get_subcommands();
-    let names = commands
-        .filter(|known| !known.is_hide_set())
-        .map(|known| (strsim::jaro(known.get_name(), given), known.get_name()));
-    let near = names.filter(|(nearness, _)| *nearness > NEAR);
-    let (_, name) = near.max_by(|(one, _), (other, _)| one.total_cmp(other))?;
-    Some(name.to_owned())
+    let mut near = Nearest::to(given);
+    for known in find(&root, command).get_subcommands() {
+        if !known.is_hide_set() {
+            near.offer(known.get_name());
+        }
+    }
+    near.name()
 }
 
 /// The command of this full name; the program's own where there is none.

@@ -3,10 +3,9 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 
-use super::args::Cli;
+use super::args;
 use crate::error::UsageError;
 use crate::exit::Exit;
 use crate::fs::{Directory, Faults};
@@ -34,7 +33,7 @@ fn is_hyper_nixos() -> bool {
 
 /// What a run without arguments prints then.
 pub(super) fn first_help() -> String {
-    let mut command = Cli::command().after_help(
+    let mut command = args::command().after_help(
         "Nothing was done: no repository is set, and no target is known here. To begin, see what is there already, and\n\
          then sync, with your own repository and directory:\n\n  \
          hyper-sync sync --repo owner/name --target /etc/nixos --dry-run\n  \

@@ -1,12 +1,12 @@
 //! The decision for each path, removals first because other decisions depend on them.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::iter;
 use std::sync::Arc;
 
 use super::{
-    Conflict, Counts, Details, EditedFile, Error, Kept, Operation, Plan, Policy, SkipReason,
+    Conflict, ConflictKind, Counts, Details, EditedFile, Error, Kept, Operation, Plan, Policy,
+    SkipReason,
 };
 use crate::git::{File, FileMode, RelPath};
 use crate::lookup::AscendingLookup;
@@ -145,7 +145,7 @@ impl<'a> Planner<'a> {
                     Stays::Anyhow
                 }
                 Decision::Refuse | Decision::Merge => {
-                    self.conflict(row.path, "it was edited here, and the commit deletes it");
+                    self.conflict(row.path, ConflictKind::Deleted);
                     Stays::ByPolicy
                 }
             },
@@ -177,17 +177,11 @@ impl<'a> Planner<'a> {
                 if cleared {
                     self.operate(row, Some(file), false);
                 } else {
-                    self.obstruct(
-                        row,
-                        "a directory with local files stands where the commit has a file",
-                    );
+                    self.obstruct(row, ConflictKind::Directory);
                 }
             }
             Local::Special { .. } => {
-                self.obstruct(
-                    row,
-                    "a socket, FIFO or device stands where the commit has a file",
-                );
+                self.obstruct(row, ConflictKind::Special);
             }
             Local::File { .. } | Local::Symlink { .. } => {
                 let touches = base.or_else(|| self.details.left.get(path)) != Some(&file);
@@ -196,12 +190,11 @@ impl<'a> Planner<'a> {
                     Decision::Keep(reason) => self.keep(row, reason, touches),
                     Decision::Merge if base.is_some() => self.merge(row, &file),
                     Decision::Refuse if base.is_some() => {
-                        self.conflict(path, "it was edited here, and the commit changes it");
+                        self.conflict(path, ConflictKind::Changed);
                     }
-                    Decision::Refuse | Decision::Merge => self.conflict(
-                        path,
-                        "a file that is not ours stands where the commit has one",
-                    ),
+                    Decision::Refuse | Decision::Merge => {
+                        self.conflict(path, ConflictKind::Foreign);
+                    }
                 }
             }
         }
@@ -237,12 +230,12 @@ impl<'a> Planner<'a> {
                 self.plan.merged.insert(path.clone());
                 self.operate(row, Some(file), true);
             }
-            Err(problem) => self.conflict(path, problem),
+            Err(problem) => self.conflict(path, ConflictKind::NotMerged(problem)),
         }
     }
 
     /// Something that no policy removes.
-    fn obstruct(&mut self, row: PathStates<'_>, problem: &'static str) {
+    fn obstruct(&mut self, row: PathStates<'_>, problem: ConflictKind) {
         match self.verdict(row.path, true) {
             Decision::Keep(reason) => self.keep(row, reason, row.base != row.remote),
             Decision::Replace | Decision::Merge | Decision::Refuse => {
@@ -274,7 +267,7 @@ impl<'a> Planner<'a> {
                 withheld: true,
             });
         } else if !self.conflicts.iter().any(|known| known.path == directory) {
-            self.conflict(&directory, "it stands where the commit has a directory");
+            self.conflict(&directory, ConflictKind::NoDirectory);
         }
         true
     }
@@ -318,10 +311,10 @@ impl<'a> Planner<'a> {
         Arc::make_mut(&mut self.plan.index).remove(path);
     }
 
-    fn conflict(&mut self, path: &RelPath, problem: impl Into<Cow<'static, str>>) {
+    fn conflict(&mut self, path: &RelPath, problem: ConflictKind) {
         self.conflicts.push(Conflict {
             path: path.clone(),
-            problem: problem.into(),
+            problem,
         });
     }
 }

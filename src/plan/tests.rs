@@ -396,7 +396,7 @@ fn a_file_makes_room_for_a_directory_only_when_it_is_ours() {
         assert!(
             refused
                 .to_string()
-                .contains("d: it stands where the commit has a directory"),
+                .contains("in the way of a directory of the commit:\n  d"),
             "{refused}"
         );
     }

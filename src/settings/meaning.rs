@@ -9,7 +9,7 @@
 pub const MEANINGS: &[(&str, &str)] = &[
     (
         "repo",
-        "The repository: `owner/name` on GitHub, or an address of any git host (`https://…`, `ssh://…`, `user@host:path`, `file://…`, a path).",
+        "The repository: `owner/name` on GitHub (or `github:owner/name`), or an address of any git host (`https://…`, `ssh://…`, `user@host:path`, `file://…`, a path).",
     ),
     (
         "ref",

@@ -1,5 +1,6 @@
 //! A repository's address: what is understood, and what is refused before it can reach git or ssh.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 
@@ -45,6 +46,17 @@ pub enum AddressFault {
     /// Not a URL after all.
     #[error("is not a URL: {0}")]
     Url(&'static str),
+    /// A page of a git host, or a flake reference, that is about one branch, tag, commit or file.
+    #[error("is more than the address of a repository")]
+    Page {
+        /// The repository, as it is written here.
+        repo: String,
+        /// What is shown of it, where that is certain.
+        reference: Option<String>,
+    },
+    /// A host and a path.
+    #[error("is an address without `https://`")]
+    NoScheme(String),
     /// Nothing known.
     #[error("is not the address of a repository")]
     Unknown,
@@ -52,8 +64,8 @@ pub enum AddressFault {
 
 impl AddressFault {
     /// What to do about it.
-    pub(super) fn help(&self) -> &'static str {
-        match self {
+    pub(super) fn help(&self) -> Cow<'static, str> {
+        let help = match self {
             Self::Credentials => {
                 "remove them and give the token by `token_file` (`--token-file`) or `GITHUB_TOKEN`"
             }
@@ -68,7 +80,24 @@ impl AddressFault {
                 "write `owner/name` for GitHub, `https://…`, `ssh://…`, `user@host:path`, `file:///…` or a path that begins with `/` or `./`"
             }
             Self::Option => "remove the `-`; for a path, begin it with `./`",
-        }
+            Self::NoScheme(address) => {
+                return format!("write `https://{}`", text::name(address)).into();
+            }
+            Self::Page { repo, reference } => {
+                let repo = text::name(repo);
+                return match reference {
+                    Some(name) => {
+                        let name = text::name(name);
+                        format!(
+                            "write `--repo {repo} --ref {name}`, in a configuration file `repo = \"{repo}\"` and `ref = \"{name}\"`"
+                        )
+                    }
+                    None => format!("write `{repo}`; a branch, tag or commit is given by `ref` (`--ref`)"),
+                }
+                .into();
+            }
+        };
+        help.into()
     }
 }
 
@@ -122,8 +151,14 @@ impl Repo {
         if is_path {
             return paths::absolute(text, base).map(Self::Local);
         }
+        // What Nix calls `git+https:` is `https:` to git.
+        let text = text.strip_prefix("git+").unwrap_or(text);
         let parsed = if text.starts_with('-') {
             Err(AddressFault::Option)
+        } else if let Some(flake) = text.strip_prefix("github:") {
+            from_flake(flake)
+        } else if let Some(path) = text.strip_prefix("github.com/") {
+            from_url("https", &format!("https://{GITHUB}/{path}"))
         } else if let Some((scheme, _)) = text.split_once("://") {
             from_url(scheme, text)
         } else if text.contains("::") {
@@ -229,6 +264,56 @@ pub(super) fn parse_api_url(text: &str) -> Result<String, Problem> {
         .map_err(Problem::Repository)
 }
 
+/// `github:owner/name`, as the inputs of flakes have it, but without a branch or commit.
+fn from_flake(text: &str) -> Result<Repo, AddressFault> {
+    if text.contains(['?', '#']) {
+        return Err(AddressFault::Query);
+    }
+    let mut parts = text.splitn(3, '/');
+    let repo = [parts.next(), parts.next()]
+        .map(Option::unwrap_or_default)
+        .join("/");
+    let found = from_owner_name(&repo)?;
+    match parts.next() {
+        Some(reference) => Err(AddressFault::Page {
+            repo,
+            reference: Some(reference.to_owned()),
+        }),
+        None => Ok(found),
+    }
+}
+
+/// Refuses the address of a page, as a browser shows it: of GitHub (`/owner/name/tree/main`), of GitLab (`/-/tree/main`).
+fn refuse_page(url: &Url, segments: &[&str]) -> Result<(), AddressFault> {
+    const PAGES: &[&str] = &[
+        "actions", "blob", "branches", "commit", "commits", "compare", "issues", "pull", "pulls",
+        "releases", "tags", "tree", "wiki",
+    ];
+    let (repo, page) = if url.host_str() == Some(GITHUB)
+        && let [owner, name, page @ ..] = segments
+    {
+        (format!("{owner}/{name}"), page)
+    } else if let Some(at) = segments.iter().position(|segment| *segment == "-") {
+        let mut repo = url.clone();
+        repo.set_path(&segments[..at].join("/"));
+        (repo.to_string(), &segments[at + 1..])
+    } else {
+        return Ok(());
+    };
+    match page {
+        // A name may have slashes, and so may what follows it.
+        ["tree" | "commit" | "commits", reference] => Err(AddressFault::Page {
+            repo,
+            reference: Some((*reference).to_owned()),
+        }),
+        [page, ..] if PAGES.contains(page) => Err(AddressFault::Page {
+            repo,
+            reference: None,
+        }),
+        _ => Ok(()),
+    }
+}
+
 fn check_decoded(url: &Url) -> Result<(), AddressFault> {
     let mut decoded = percent_encoding::percent_decode_str(url.path());
     if decoded.any(|byte| byte.is_ascii_control()) {
@@ -245,6 +330,7 @@ fn from_url(scheme: &str, text: &str) -> Result<Repo, AddressFault> {
             if segments == [""] {
                 return Err(AddressFault::NoPath);
             }
+            refuse_page(&url, &segments)?;
             // The address people copy from the browser has the REST API too.
             if scheme == "https"
                 && url.host_str() == Some(GITHUB)
@@ -343,6 +429,9 @@ fn check_scp(login: &str, path: &str) -> Result<(), AddressFault> {
 /// `owner/name`, by GitHub's rules for both; `.git` at the end is dropped, as GitHub does.
 fn from_owner_name(text: &str) -> Result<Repo, AddressFault> {
     let (owner, name) = text.split_once('/').ok_or(AddressFault::Unknown)?;
+    if owner.contains('.') && name.contains('/') {
+        return Err(AddressFault::NoScheme(text.to_owned()));
+    }
     let name = name.strip_suffix(".git").unwrap_or(name);
     let is_word = |word: &str, also: &[u8]| {
         !word.is_empty()

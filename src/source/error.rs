@@ -19,14 +19,16 @@ pub(super) use instead::of_clone;
 pub use instead::{Head, Instead};
 pub use phrases::RetryAt;
 pub(super) use phrases::{NONE, quoted};
-use phrases::{at_page, destination, new_address, permit, private, renew, until, wait, with};
+use phrases::{
+    at_page, destination, new_address, permit, private, renew, unreached, until, wait, with,
+};
 pub use verification::VerificationError;
 
 /// The remote, or what it sent.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Error {
     /// No connection, or it broke.
-    #[error("cannot reach {remote}: {}", text::words(.cause))]
+    #[error("{}: {}", unreached(.remote, *.received), text::words(.cause))]
     #[diagnostic(
         code(hyper_sync::source::unreachable),
         help("check the network and run again; nothing was written")
@@ -36,6 +38,8 @@ pub enum Error {
         remote: String,
         /// What happened, the whole chain in one line.
         cause: String,
+        /// Bytes of responses that had come before it broke; 0: nothing, or unknown.
+        received: u64,
     },
     /// Too slow: a stall, or the whole run's time is over.
     #[error("{remote} did not answer in time ({}s)", .after.as_secs())]
@@ -408,10 +412,10 @@ pub enum Error {
         source: std::io::Error,
     },
     /// Stopped by a signal.
-    #[error("stopped by a signal")]
+    #[error("interrupted by a signal")]
     #[diagnostic(
         code(hyper_sync::source::interrupted),
-        help("nothing was written; run again to go on")
+        help("nothing was written; the next run begins anew")
     )]
     Interrupted,
     /// The HTTP client.

@@ -301,6 +301,7 @@ fn broken(remote: String, error: &io::Error) -> Error {
     Error::Unreachable {
         remote,
         cause: error.to_string(),
+        received: 0,
     }
 }
 

@@ -338,7 +338,7 @@ impl Client {
         tracing::debug!(method = %request.method, %url, "request");
         inner
             .drive(inner.http.execute(built), &remote)?
-            .map_err(|error| response::broken(&remote, error))
+            .map_err(|error| response::broken(&remote, 0, error))
     }
 
     /// One request and the head of its answer.

@@ -72,6 +72,16 @@ pub(super) fn refuse_nested(
     Ok(())
 }
 
+/// The branches, tags and commits that were requested, as they were written.
+pub fn followed_names(state: &StateDir) -> Result<Vec<String>, state::Error> {
+    let followed = Followed::load(state)?;
+    Ok(followed
+        .names
+        .into_iter()
+        .map(|name| name.reference)
+        .collect())
+}
+
 /// The names that were followed, and the hold of a rollback.
 pub(super) struct Guard<'a> {
     context: &'a SyncContext<'a>,

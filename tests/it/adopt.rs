@@ -60,18 +60,16 @@ fn at(world: &World, arguments: &[&str]) {
     succeeds(git(&world.target()).args(arguments));
 }
 
-/// What a sync that is refused says about conflicts.
+/// The edited files that stop a sync, because the commit changes them.
 #[track_caller]
 fn conflicts(world: &World) -> Vec<String> {
-    let output = world.sync(&[]).code(8);
-    let lines = output.stderr.lines();
-    let files = lines.filter_map(|line| {
-        line.trim()
-            .strip_suffix(": it was edited here, and the commit changes it")
-    });
-    files
-        .map(|line| line.rsplit(' ').next().unwrap().to_owned())
-        .collect()
+    let refused = world.sync(&["--json"]).code(8).json();
+    let conflicts = refused["error"]["conflicts"].as_array().unwrap();
+    let edited = conflicts
+        .iter()
+        .filter(|conflict| conflict["problem"] == "it was edited here, and the commit changes it");
+    let paths = edited.map(|conflict| conflict["path"].as_str().unwrap());
+    paths.map(str::to_owned).collect()
 }
 
 /// The commit of the target's `.git`, and `main` of the repository, are printed as `[head]` and `[main]`.
@@ -356,13 +354,16 @@ fn a_base_says_what_a_directory_without_git_has() {
     let base = world.repo.id("main~1");
     let without = world.sync(&["--dry-run"]).code(8);
     assert!(
-        without.stderr.contains("local files conflict"),
+        without
+            .stderr
+            .contains("11 files here were not written by a sync"),
         "{}",
         without.stderr
     );
     let with = world.sync(&["--base", &base]).code(8);
     assert!(
-        with.stderr.contains("1 local file conflicts"),
+        with.stderr
+            .contains("1 file was edited here and is changed by the commit"),
         "{}",
         with.stderr
     );

@@ -17,7 +17,7 @@ fn of_the_update() {
 
 #[test]
 fn of_the_update_in_short() {
-    insta::assert_snapshot!(help(&["-h"]), @r"
+    insta::assert_snapshot!(help(&["-h"]), @"
     Keep a NixOS configuration equal to a commit of a git repository, and rebuild from it
 
     Usage: hyper-sync [OPTIONS] [COMMAND]
@@ -42,6 +42,7 @@ fn of_the_update_in_short() {
       init         Write a configuration file with what is found here
       config       Show or check the settings
       completions  Print the completions for a shell
+      man          Print a manual page
       help         Print this message or the help of the given subcommand(s)
 
     Options:
@@ -114,7 +115,7 @@ fn own(command: &[&str]) -> String {
 
 #[test]
 fn of_sync() {
-    insta::assert_snapshot!(own(&["sync"]), @r"
+    insta::assert_snapshot!(own(&["sync"]), @"
     Bring the target to a commit, without rebuilding
 
     Finds out what changed between the last synced commit and the one of `--ref`, downloads only that,
@@ -200,6 +201,12 @@ fn of_sync() {
 
       -h, --help
               Print help (see a summary with '-h')
+
+    Examples:
+      hyper-sync sync --repo you/config --target /etc/nixos  The first time
+      hyper-sync sync                                        From then on
+      hyper-sync sync --dry-run                              List what would change
+      hyper-sync sync --ref develop                          Another branch
     ");
 }
 
@@ -230,6 +237,10 @@ fn of_validate() {
 
       -h, --help
               Print help (see a summary with '-h')
+
+    Examples:
+      hyper-sync validate --quick  Only what takes no time
+      hyper-sync validate --fix    Repair what is safe to repair
     ");
 }
 
@@ -248,12 +259,15 @@ fn of_health() {
     Options:
       -h, --help
               Print help (see a summary with '-h')
+
+    Examples:
+      hyper-sync health  Does this machine do its work?
     ");
 }
 
 #[test]
 fn of_status() {
-    insta::assert_snapshot!(own(&["status"]), @r#"
+    insta::assert_snapshot!(own(&["status"]), @"
     Show which commit the target, the built and the running system are at
 
     Also local edits, commits that are held, a suspension, a rebuild that waits, and when it last ran
@@ -267,12 +281,16 @@ fn of_status() {
 
       -h, --help
               Print help (see a summary with '-h')
-    "#);
+
+    Examples:
+      hyper-sync status         Where everything is
+      hyper-sync status --json  The same for a program
+    ");
 }
 
 #[test]
 fn of_rebuild() {
-    insta::assert_snapshot!(own(&["rebuild"]), @r"
+    insta::assert_snapshot!(own(&["rebuild"]), @"
     Rebuild the system from the target as it is
 
     Usage: hyper-sync rebuild [OPTIONS]
@@ -304,12 +322,16 @@ fn of_rebuild() {
 
       -h, --help
               Print help (see a summary with '-h')
+
+    Examples:
+      hyper-sync rebuild                        Build and switch
+      hyper-sync rebuild --rebuild-action test  Until the next boot only
     ");
 }
 
 #[test]
 fn of_suspend() {
-    insta::assert_snapshot!(own(&["suspend"]), @r#"
+    insta::assert_snapshot!(own(&["suspend"]), @"
     Let the timer and the units of this machine do nothing for a while
 
     They end at once with exit code 0, reach no network, and neither rebuild nor reboot, until
@@ -327,12 +349,15 @@ fn of_suspend() {
 
       -h, --help
               Print help (see a summary with '-h')
-    "#);
+
+    Examples:
+      hyper-sync suspend --for 2h --reason 'disk is replaced'  No updates meanwhile
+    ");
 }
 
 #[test]
 fn of_resume() {
-    insta::assert_snapshot!(own(&["resume"]), @r#"
+    insta::assert_snapshot!(own(&["resume"]), @"
     Let the timer and the units work again after `hyper-sync suspend`
 
     A commit that a rollback left stays held: the next commit ends that, or `hyper-sync sync --resume`.
@@ -342,7 +367,10 @@ fn of_resume() {
     Options:
       -h, --help
               Print help (see a summary with '-h')
-    "#);
+
+    Examples:
+      hyper-sync resume  Update again
+    ");
 }
 
 #[test]
@@ -361,6 +389,9 @@ fn of_config() {
     Options:
       -h, --help
               Print help (see a summary with '-h')
+
+    Examples:
+      hyper-sync config show  Every setting, with its origin
     ");
 }
 
@@ -378,6 +409,9 @@ fn of_config_show() {
     Options:
       -h, --help
               Print help (see a summary with '-h')
+
+    Examples:
+      hyper-sync config show  Every setting, with its origin
     ");
 }
 
@@ -398,6 +432,9 @@ fn of_config_check() {
     Options:
       -h, --help
               Print help (see a summary with '-h')
+
+    Examples:
+      hyper-sync config check config.toml  Before it is installed
     ");
 }
 
@@ -406,7 +443,8 @@ fn of_completions() {
     insta::assert_snapshot!(own(&["completions"]), @"
     Print the completions for a shell
 
-    For bash: `hyper-sync completions bash > /etc/bash_completion.d/hyper-sync`
+    They also offer branches, commits, replaced edits and targets that are known here. For bash:
+    `hyper-sync completions bash > /etc/bash_completion.d/hyper-sync`
 
     Usage: hyper-sync completions [OPTIONS] <SHELL>
 
@@ -419,14 +457,17 @@ fn of_completions() {
     Options:
       -h, --help
               Print help (see a summary with '-h')
+
+    Examples:
+      hyper-sync completions bash  Print the script of a shell
     ");
 }
 
 #[test]
 fn every_option_of_the_old_scripts_is_known() {
     let update = help(&["-h"]);
-    let sync = help(&["sync", "-h"]);
-    let validate = help(&["validate", "-h"]);
+    let sync = help(&["sync", "--help"]);
+    let validate = help(&["validate", "--help"]);
     for (help, options) in [
         (
             update,
@@ -469,229 +510,75 @@ fn the_version_is_the_package_s() {
 }
 
 #[test]
-fn completions_know_commands_and_options() {
-    for shell in ["bash", "zsh", "fish"] {
-        let script = help(&["completions", shell]);
-        for word in ["validate", "rebuild-action", "dry-activate", "local-edits"] {
-            assert!(script.contains(word), "{shell}: {word}");
-        }
-    }
-    // A command whose name the script finds is one whose options it knows.
-    let bash = help(&["completions", "bash"]);
-    let names: Vec<&str> = bash
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("cmd=\"")?.strip_suffix('"'))
-        .filter(|name| !name.is_empty())
-        .collect();
-    assert!(names.len() > 10, "{names:?}");
-    for name in names {
-        let branch = format!("\n        {name})\n");
-        assert!(bash.contains(&branch), "{name}");
-    }
-}
-
-#[test]
-fn each_command_has_a_manual_page() {
-    assert!(help(&["man"]).contains(".TH hyper-sync 1"));
-    for command in [
-        &["sync"][..],
-        &["validate"],
-        &["status"],
-        &["rebuild"],
-        &["suspend"],
-        &["resume"],
-        &["config", "show"],
-    ] {
-        let page = help(&[&["man"], command].concat());
-        let title = format!(".TH hyper-sync-{} 1", command.join("-"));
-        assert!(page.contains(&title), "{page}");
-        assert!(page.contains("token\\-file"), "{page}");
-    }
-    let output = Sandbox::new().run(&["man", "nothing"]).code(64);
-    let message = "error: there is no command `nothing`\n";
-    assert!(output.stderr.contains(message), "{}", output.stderr);
-}
-
-#[test]
-fn a_wrong_command_line_exits_with_a_code_of_its_own() {
-    for args in [
-        &["--typo"][..],
-        &["validate", "--typo"],
-        &["typo"],
-        &["sync", "--transport", "pigeon"],
-        &["--rebuild-action", "explode"],
-        &["sync", "--exit-code"],
-        &["--quiet", "--verbose"],
-        &["--ref", "x", "sync"],
-        &["--skip-rebuild", "rebuild"],
-        &["sync", "--ref", "-x"],
-        &["config"],
-    ] {
-        let output = Sandbox::new().run(args).code(64);
-        assert_eq!(output.stdout, "", "{args:?}");
-        assert!(output.stderr.contains("--help"), "{args:?}");
-    }
-}
-
-#[test]
-fn an_option_before_its_command_is_explained() {
-    let output = Sandbox::new().run(&["--ref", "x", "sync"]).code(64);
-    insta::assert_snapshot!(output.stderr, @"
-    error: `--ref` before `sync` belongs to the update, not to `sync`: write it after `sync`, where it is known there
-    help: `hyper-sync sync --help` lists its options; nothing was written
-    [cli::usage]
-    ");
-}
-
-#[test]
-fn what_was_meant_is_answered_with_what_to_write() {
+fn all_manual_pages_are_written_into_a_directory() {
     let world = Sandbox::new();
-    for (given, advice) in [
-        ("rolback", "write `hyper-sync rollback` if that was meant; "),
-        (
-            "help rolback",
-            "write `hyper-sync rollback` if that was meant; ",
-        ),
-        (
-            "config shwo",
-            "write `hyper-sync config show` if that was meant; ",
-        ),
-        (
-            "pull",
-            "`hyper-sync sync` brings the target to the commit, ",
-        ),
-        ("update", "`hyper-sync` without a command updates"),
-        (
-            "fetch",
-            "`hyper-sync sync --check-only` says whether changes wait",
-        ),
-        ("sync --branch main", "write `--ref main`; "),
-        ("sync --branch=main", "write `--ref main`; "),
-        ("--branch main", "write `--ref main`; "),
-        ("sync --refs main", "write `--ref main`; "),
-        ("status --url you/config", "write `--repo you/config`; "),
-        ("sync --token s3cret", "write `--token-file`; "),
-        (
-            "--quick",
-            "`--quick` is an option of `hyper-sync validate`; ",
-        ),
-        (
-            "validate --skip-rebuild",
-            "`--skip-rebuild` is an option of `hyper-sync` without a command; ",
-        ),
-        (
-            "sync --transport pigeon",
-            "write one of `auto`, `git`, `api`; `hyper-sync sync --help` ",
-        ),
-        (
-            "config explain local_edit",
-            "write `local_edits` if that was meant; ",
-        ),
-        ("restore", "usage: hyper-sync restore "),
-        (
-            "rollback --list",
-            "help: `hyper-sync rollback --help` lists its options; nothing was written",
-        ),
-        (
-            "sync --force",
-            "an update that is refused names the option that allows it",
-        ),
-    ] {
-        let words: Vec<&str> = given.split(' ').collect();
-        let refused = world.run(&words).code(64);
-        assert!(
-            refused.stderr.contains(advice),
-            "{given}: {}",
-            refused.stderr
-        );
-        assert!(refused.stderr.starts_with("error: "), "{given}");
-        assert!(
-            refused
-                .stderr
-                .ends_with("; nothing was written\n[cli::usage]\n"),
-            "{given}"
-        );
-        assert!(!refused.stderr.contains("s3cret"), "{given}");
-        let refused = world.run(&[&words[..], &["--json"]].concat()).code(64);
-        let document: serde_json::Value = serde_json::from_str(&refused.stdout).unwrap();
-        assert_eq!(
-            document["error"]["code"], "hyper_sync::cli::usage",
-            "{given}"
-        );
-        let help = document["error"]["help"].as_str().unwrap();
-        assert!(
-            help.contains(advice.trim_start_matches("help: ")),
-            "{given}: {help}"
-        );
+    let directory = world.root().join("man");
+    std::fs::create_dir(&directory).unwrap();
+    let name = directory.display().to_string();
+    let output = world.run(&["man", "--all", &name]).ok();
+    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("", ""));
+    let commands = commands(&[]);
+    assert!(commands.len() > 15, "{commands:?}");
+    for command in commands {
+        let page = std::fs::read_to_string(directory.join(format!("hyper-sync-{command}.1")));
+        assert!(page.unwrap().contains(".SH EXAMPLES"), "{command}");
     }
-}
-
-#[test]
-fn completions_offer_no_hidden_option_and_no_file_where_none_is_meant() {
-    let script = Sandbox::new().run(&["completions", "bash"]).ok().stdout;
-    for hidden in ["--sandboxed", "--boot-first", "--expired"] {
-        assert!(!script.contains(&format!("{hidden} ")), "{hidden}");
+    for page in ["hyper-sync.1", "hyper-sync-config-show.1"] {
+        assert!(directory.join(page).exists(), "{page}");
     }
-    let after = |option: &str| {
-        let (_, rest) = script
-            .split_once(&format!("            {option})\n"))
-            .unwrap();
-        rest.split_once(";;").unwrap().0.to_owned()
-    };
-    for option in ["--ref", "--repo", "--wait"] {
-        assert!(
-            !after(option).contains("compgen -f"),
-            "{option}: {}",
-            after(option)
-        );
-    }
-    assert!(after("--token-file").contains("compgen -f"));
-}
-
-#[test]
-fn a_time_to_wait_is_written_as_every_other_time() {
-    let world = Sandbox::new();
-    for time in ["0", "10", "10s", "15m"] {
-        let refused = world.run(&["sync", "--wait", time]).code(2);
-        assert!(refused.stderr.contains("no_repository"), "{time}");
-    }
-    let _ = world.run(&["sync", "--wait", "soon"]).code(64);
-}
-
-#[test]
-fn manual_pages_have_the_text_of_every_option_and_the_usual_sections() {
-    for command in [
-        &["man"][..],
-        &["man", "sync"],
-        &["man", "restore"],
-        &["man", "forget"],
-    ] {
-        let page = Sandbox::new().run(command).ok().stdout;
-        let sections: Vec<&str> = { page.lines() }
-            .filter_map(|line| line.strip_prefix(".SH "))
-            .collect();
-        for section in ["SYNOPSIS", "FILES", "ENVIRONMENT", "\"SEE ALSO\""] {
-            assert!(sections.contains(&section), "{command:?}: {sections:?}");
-        }
-        assert!(!sections.contains(&"EXTRA"));
-        for text in [
-            "Directory for downloaded objects, undo copies and the journal",
-            "Where the result of the last sync is published as JSON",
-            "Base of the REST API of a GitHub Enterprise",
-            "No progress bars",
-            "When to use colour",
-        ] {
-            assert!(page.contains(text), "{command:?}: {text}");
-        }
-    }
-    let page = Sandbox::new().run(&["man", "restore"]).ok().stdout;
-    let synopsis = page.split(".SH SYNOPSIS\n").nth(1).unwrap();
-    let first = synopsis.lines().next().unwrap().replace('\\', "");
-    assert_eq!(first, "hyper-sync restore [OPTIONS] <PATH>...");
-    let root = Sandbox::new().run(&["man"]).ok().stdout.replace('\\', "");
-    // Each on a line of its own, as it is typed.
+    assert!(!directory.join("hyper-sync-reboot.1").exists());
+    let refused = world.run(&["man", "--all", "/nowhere"]).code(64);
     assert!(
-        root.contains("\nfBhyper-sync --ref v2.1 --skip-rebuildfR\n"),
-        "{root}"
+        refused
+            .stderr
+            .starts_with("error: cannot write `/nowhere/hyper-sync.1`: ")
     );
+}
+
+/// The commands below one, as its help lists them.
+fn commands(above: &[&str]) -> Vec<String> {
+    let text = help(&[above, &["-h"]].concat());
+    let (_, list) = text.split_once("\nCommands:\n").unwrap();
+    let lines = list.lines().take_while(|line| !line.is_empty());
+    let names = lines.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let names = names.filter(|name| !name.is_empty() && *name != "help");
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_help_of_each_command_has_its_own_options_first_and_examples() {
+    for command in commands(&[]) {
+        let short = help(&[&command, "-h"]);
+        // The options that all commands have are named once, in the long help.
+        assert!(!short.contains("--token-file"), "{short}");
+        let long = help(&[&command, "--help"]);
+        let at = |text: &str| {
+            long.find(text)
+                .unwrap_or_else(|| panic!("{command}: {text}"))
+        };
+        assert!(at("\nOptions:\n") < at("\nExamples:\n"), "{long}");
+        let (_, global) = long.split_once("\nGlobal options:\n").unwrap();
+        assert!(global.lines().count() < 30, "{global}");
+    }
+}
+
+#[test]
+fn help_is_wrapped_to_the_terminal() {
+    for columns in [40, 80] {
+        let world = Sandbox::new();
+        let mut command = world.cmd(&["sync", "--help"]);
+        let output = command
+            .env("COLUMNS", columns.to_string())
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let is_example = |line: &str| line.starts_with("  hyper-sync ");
+        for line in text.lines().filter(|line| !is_example(line)) {
+            let is_one_word = !line.trim().contains(' ');
+            assert!(
+                line.chars().count() <= columns || is_one_word,
+                "{columns}: {line}"
+            );
+        }
+    }
 }

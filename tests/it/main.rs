@@ -17,8 +17,10 @@ mod common;
 
 mod above; // owners and modes of what is above the state directory, token and signers
 mod adopt; // the first sync of a directory that has files: work trees of git, `--base`, `init`
+mod advice; // what the help of an error advises, done
 mod apply; // the transaction by the library: each kind of change, without crashes
 mod check; // the command `check`
+mod completions; // completions, in the shells themselves
 mod contents; // blobs read out of the store for a commit
 mod damage; // each file of the state directory cut, flipped, removed: the next run of the binary
 mod defects; // one test for each defect of the old scripts; nothing else
@@ -34,6 +36,7 @@ mod http; // the HTTP client: redirects, retries, limits, proxies, TLS
 mod kill; // death and failing calls in some kinds of update; `tests/matrix` has all
 mod lock; // two runs at one time, by the library
 mod log; // the commits of the target, and the pager
+mod manual; // manual pages
 mod merge; // `local_edits = "merge"`, and the other commands over a merged file
 mod metrics; // the file for Prometheus
 mod modes; // modes of files in the target that no commit has
@@ -69,6 +72,7 @@ mod suspend; // the commands `suspend` and `resume`, and what a suspension means
 mod sync; // the command `sync`: output, exit codes, guards
 mod targets; // one state directory and two targets
 mod token; // where tokens are found, which files are refused, that none is printed
+mod usage; // wrong command lines, and what is suggested
 mod validate; // the checks over an installation, one fault at a time
 
 /// Seeds of what a power cut leaves of that which was not made durable; `tests/matrix` has more.

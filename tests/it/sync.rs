@@ -107,9 +107,9 @@ fn prints_what_happened_to_local_edits() {
     insta::assert_snapshot!(sync(&world, &repo, &[]).masked(), @"
     exit: 8
     --- stderr
-    error: 1 local file conflicts with the update
-      modules/base.nix: it was edited here, and the commit changes it
-    help: put your changes into the repository, move them away, or choose with `--local-edits`: `keep` leaves them, `merge` takes changes of both sides that are not of the same lines, `replace` keeps edited files aside and takes the commit's (what else is in the way is yours to move); nothing was written
+    error: 1 file was edited here and is changed by the commit:
+      modules/base.nix
+    help: `hyper-sync diff modules/base.nix` shows the difference; put what you need into the repository, or choose: `--local-edits keep` leaves your version, `merge` in its place adds what the commit changes in other lines, `--local-edits replace` takes the commit's, and `hyper-sync restore modules/base.nix` then puts yours back; nothing was written
     [plan::conflicts]
     ");
     let refused = sync(&world, &repo, &["--json"]).code(8).json();

@@ -183,7 +183,7 @@ proptest! {
                 prop_assert!(refused.is_subset(&once));
                 let in_the_way = conflicts
                     .iter()
-                    .filter(|conflict| conflict.problem == "it stands where the commit has a directory");
+                    .filter(|conflict| conflict.problem == ConflictKind::NoDirectory);
                 for conflict in in_the_way {
                     prop_assert!(refused.contains(&conflict.path));
                 }

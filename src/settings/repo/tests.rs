@@ -29,7 +29,14 @@ fn reads_each_form_and_shows_it_so_that_it_reads_the_same() {
             "https://github.com/MasterofNull/Hyper-NixOS",
             github.clone(),
         ),
+        ("github:MasterofNull/Hyper-NixOS", github.clone()),
+        ("github.com/MasterofNull/Hyper-NixOS", github.clone()),
         ("https://github.com/MasterofNull/Hyper-NixOS.git/", github),
+        (
+            "git+https://git.example.org/a/b",
+            http("https://git.example.org/a/b"),
+        ),
+        ("git+ssh://git@h/o/n", ssh("ssh://git@h/o/n")),
         (
             "https://git.example.org/a/b/c.git",
             http("https://git.example.org/a/b/c.git"),
@@ -106,7 +113,7 @@ fn refuses_what_is_no_address() {
         "hyper-nixos",
         "o/n/more",
         "o//n",
-        "github:o/n",
+        "gitlab:o/n",
         "C:\\n",
         "o/..",
         "o/n m",
@@ -258,5 +265,48 @@ fn the_origin_of_a_clone_is_cleaned() {
         "-upload-pack",
     ] {
         assert_eq!(cleaned(address), None, "{address}");
+    }
+}
+
+#[test]
+fn the_address_of_a_page_is_refused_with_what_to_write() {
+    for (text, help) in [
+        (
+            "https://github.com/you/config/tree/main",
+            "write `--repo you/config --ref main`, in a configuration file `repo = \"you/config\"` and `ref = \"main\"`",
+        ),
+        (
+            "github.com/you/config/tree/main",
+            "write `--repo you/config --ref main`, ",
+        ),
+        (
+            "github:you/config/main",
+            "write `--repo you/config --ref main`, ",
+        ),
+        (
+            "github:you/config/feature/x",
+            "write `--repo you/config --ref feature/x`, ",
+        ),
+        (
+            "https://github.com/you/config/tree/main/hosts",
+            "write `you/config`; ",
+        ),
+        (
+            "https://github.com/you/config/pull/7",
+            "write `you/config`; ",
+        ),
+        (
+            "https://gitlab.com/a/b/c/-/tree/main",
+            "write `--repo https://gitlab.com/a/b/c --ref main`, ",
+        ),
+        (
+            "gitlab.com/you/config",
+            "write `https://gitlab.com/you/config`",
+        ),
+        ("github:you/config?ref=main", "remove it; "),
+        ("github:you", "write `owner/name` for GitHub, "),
+    ] {
+        let fault = refused(text);
+        assert!(fault.help().starts_with(help), "{text}: {}", fault.help());
     }
 }

@@ -7,6 +7,8 @@ use crate::text;
 pub struct Instead {
     /// The branch of the remote that a clone knows by the name that was asked for.
     pub branch: Option<String>,
+    /// The branch whose name is most like it.
+    pub near: Option<String>,
     /// The branch that `HEAD` points to.
     pub head: Head,
 }
@@ -48,6 +50,10 @@ impl Instead {
         if let Some(branch) = &self.branch {
             let branch = text::name(branch);
             return format!("write the branch as the repository itself has it: `--ref {branch}`");
+        }
+        if let Some(near) = &self.near {
+            let near = text::name(near);
+            return format!("write `--ref {near}` if that branch was meant");
         }
         let is_hex = reference.bytes().all(|byte| byte.is_ascii_hexdigit());
         let gone = if is_hex && (4..40).contains(&reference.len()) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp, Zoned};
 
 use crate::git::tree;
-use crate::text::{self, words};
+use crate::text::{self, Amount, words};
 
 /// When a host takes requests again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,14 @@ impl RetryAt {
         let time = time.to_zoned(jiff::tz::TimeZone::system());
         Some(Self { time, wait })
     }
+}
+
+pub(super) fn unreached(remote: &str, received: u64) -> String {
+    if received == 0 {
+        return format!("cannot reach {remote}");
+    }
+    let received = Amount::Bytes(received);
+    format!("the connection to {remote} broke off after {received}")
 }
 
 pub(super) fn destination(to: Option<&str>) -> String {

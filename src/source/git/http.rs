@@ -397,6 +397,7 @@ impl Http {
         Error::Unreachable {
             remote: self.describe(),
             cause: error.to_string(),
+            received: 0,
         }
     }
 }

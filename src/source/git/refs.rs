@@ -3,7 +3,7 @@
 use crate::git::CommitId;
 use crate::source::error::of_clone;
 use crate::source::{Error, Head, Instead, RefKind, ResolvedRef};
-use crate::text::{name, words};
+use crate::text::{Nearest, name, words};
 
 use super::answer::{self, Ref};
 use super::{Classified, GitSource, request};
@@ -49,12 +49,9 @@ impl GitSource {
         let instead = match meant.filter(|branch| is_there(branch)) {
             Some(branch) => Instead {
                 branch: of_branch(&branch),
-                head: Head::Unknown,
+                ..Instead::default()
             },
-            None => Instead {
-                branch: None,
-                head: self.head(is_there("HEAD")),
-            },
+            None => self.branches(reference, is_there("HEAD")),
         };
         Err(Error::UnknownRef {
             remote,
@@ -63,26 +60,36 @@ impl GitSource {
         })
     }
 
-    /// What `HEAD` points to, if the server reports it; errors are ignored, because it is only for a message.
-    fn head(&self, exists: bool) -> Head {
-        if exists {
-            let head = self.ask_for_refs(&request::head(), |name| name == "HEAD");
-            let branch = head.ok().and_then(|(refs, _)| symref(&refs));
-            return branch.map_or(Head::Unknown, Head::Branch);
-        }
-        let mut branches = 0;
+    /// The branch that is most like a name, and what `HEAD` points to, if the server reports it; errors are ignored,
+    /// because it is only for a message.
+    fn branches(&self, reference: &str, has_head: bool) -> Instead {
+        let mut first = 0;
+        let mut near = Nearest::to(reference);
         let listed = self.ask_for_refs(&request::branches(), |name| {
-            let is_branch = name.starts_with("refs/heads/");
-            branches += usize::from(is_branch);
-            name == "HEAD" || (is_branch && branches <= Head::BRANCHES)
+            let Some(branch) = name.strip_prefix("refs/heads/") else {
+                return name == "HEAD";
+            };
+            near.offer(branch);
+            first += 1;
+            first <= Head::BRANCHES
         });
-        listed.map_or(Head::Unknown, |(refs, _)| Head::Dangling {
-            name: symref(&refs),
-            branches: refs
-                .iter()
-                .filter_map(|found| of_branch(&found.name))
-                .collect(),
-        })
+        let Ok((refs, _)) = listed else {
+            return Instead::default();
+        };
+        let head = if has_head {
+            symref(&refs).map_or(Head::Unknown, Head::Branch)
+        } else {
+            let branches = refs.iter().filter_map(|found| of_branch(&found.name));
+            Head::Dangling {
+                name: symref(&refs),
+                branches: branches.collect(),
+            }
+        };
+        Instead {
+            near: near.name(),
+            head,
+            branch: None,
+        }
     }
 
     fn list(&self, names: &[&str]) -> Result<(Vec<Ref>, usize), Error> {

@@ -14,12 +14,6 @@ pub(super) fn ls_refs(prefixes: &[&str]) -> Vec<u8> {
     command("ls-refs", &lines)
 }
 
-/// `ls-refs` for `HEAD`, with the branch that it points to.
-pub(super) fn head() -> Vec<u8> {
-    let lines = ["symrefs", "ref-prefix HEAD"].map(str::to_owned);
-    command("ls-refs", &lines)
-}
-
 /// `ls-refs` for the branches, and for a `HEAD` that points to none of them: `unborn`, of git 2.31. Older ones leave
 /// that word aside.
 pub(super) fn branches() -> Vec<u8> {
@@ -86,7 +80,7 @@ mod tests {
     #[test]
     fn requests_are_those_of_the_protocol() {
         let text = String::from_utf8(ls_refs(&["refs/heads/main", "refs/tags/main"])).unwrap();
-        insta::assert_snapshot!(text, @r"
+        insta::assert_snapshot!(text, @"
         0014command=ls-refs
         00010009peel
         001fref-prefix refs/heads/main
@@ -103,7 +97,7 @@ mod tests {
             thin: true,
             done: true,
         };
-        insta::assert_snapshot!(String::from_utf8(fetch.encode()).unwrap(), @r"
+        insta::assert_snapshot!(String::from_utf8(fetch.encode()).unwrap(), @"
         0012command=fetch
         0001000eofs-delta
         0010no-progress

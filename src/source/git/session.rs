@@ -224,6 +224,7 @@ impl ProcessConnection {
             ResponseError::Stream(error) => known.unwrap_or_else(|| Error::Unreachable {
                 remote,
                 cause: error.to_string(),
+                received: 0,
             }),
             ResponseError::Pack(error) => Error::Protocol {
                 remote,

@@ -207,6 +207,7 @@ impl Endpoint for Ssh {
         Error::Unreachable {
             remote,
             cause: message,
+            received: 0,
         }
     }
 }

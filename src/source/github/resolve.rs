@@ -68,7 +68,11 @@ impl GitHub {
             Some(_) => Head::Unknown,
             None => self.head().unwrap_or_default(),
         };
-        Instead { branch, head }
+        Instead {
+            branch,
+            near: None,
+            head,
+        }
     }
 
     fn head(&self) -> Option<Head> {

@@ -217,6 +217,7 @@ impl Read for Body {
                 self.failure.keep(Error::Unreachable {
                     remote: self.remote.clone(),
                     cause,
+                    received: 0,
                 })
             }),
         }?;
@@ -236,7 +237,10 @@ impl Wire {
         let chunk = self
             .client
             .drive(self.answer.chunk(), &self.remote)?
-            .map_err(|error| response::broken(&self.remote, error))?;
+            .map_err(|error| {
+                let received = self.client.received.load(Ordering::Relaxed);
+                response::broken(&self.remote, received, error)
+            })?;
         let Some(chunk) = chunk else { return Ok(false) };
         let length = chunk.len() as u64;
         self.client.received.fetch_add(length, Ordering::Relaxed);

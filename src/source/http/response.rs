@@ -154,6 +154,7 @@ impl Response {
             let unreachable = Error::Unreachable {
                 remote: authority(&self.url),
                 cause,
+                received: 0,
             };
             return Err(self.body.failure().take().unwrap_or(unreachable));
         }
@@ -317,8 +318,9 @@ fn media_type(headers: &HeaderMap) -> String {
         .to_ascii_lowercase()
 }
 
-/// A connection that was not made or broke, in one line; the address is left out, it may be pre-authorised.
-pub(super) fn broken(remote: &str, error: reqwest::Error) -> Error {
+/// A connection that was not made or broke, in one line; the address is left out, it may be pre-authorised. `received`:
+/// bytes of responses that had come.
+pub(super) fn broken(remote: &str, received: u64, error: reqwest::Error) -> Error {
     let error = error.without_url();
     let remote = remote.to_owned();
     match tls_fault(&error) {
@@ -335,6 +337,7 @@ pub(super) fn broken(remote: &str, error: reqwest::Error) -> Error {
         _ => Error::Unreachable {
             cause: root(&error).to_string(),
             remote,
+            received,
         },
     }
 }

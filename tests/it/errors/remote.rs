@@ -78,7 +78,22 @@ fn unknown(reference: &str, branch: Option<String>, head: Head) -> source::Error
     source::Error::UnknownRef {
         remote: remote(),
         reference: text(reference),
-        instead: Box::new(Instead { branch, head }),
+        instead: Box::new(Instead {
+            branch,
+            near: None,
+            head,
+        }),
+    }
+}
+
+fn misspelt() -> source::Error {
+    source::Error::UnknownRef {
+        remote: remote(),
+        reference: text("mian"),
+        instead: Box::new(Instead {
+            near: Some(text("main")),
+            ..Instead::default()
+        }),
     }
 }
 
@@ -96,6 +111,12 @@ fn reached() -> Vec<source::Error> {
         E::Unreachable {
             remote: remote(),
             cause: text("dns error: no such host"),
+            received: 0,
+        },
+        E::Unreachable {
+            remote: remote(),
+            cause: text("stream closed because of a broken pipe"),
+            received: 200_000,
         },
         E::Timeout {
             remote: remote(),
@@ -192,6 +213,7 @@ fn answered() -> Vec<source::Error> {
         },
         unknown("mian", None, Head::Branch(text("main"))),
         unknown("mian", None, Head::Unknown),
+        misspelt(),
         unknown("origin/main", Some(text("main")), Head::Unknown),
         unknown("origin/mian", None, Head::Branch(text("main"))),
         unknown("1a2b3c4", None, Head::Branch(text("main"))),

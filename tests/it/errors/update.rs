@@ -77,21 +77,50 @@ fn state() -> state::Error {
 }
 
 pub(super) fn plan() -> Vec<Error> {
+    use plan::ConflictKind as K;
     use plan::Error as E;
-    let conflicts = |paths: Vec<RelPath>| E::Conflicts {
-        conflicts: paths
-            .into_iter()
-            .map(|path| plan::Conflict {
-                path,
-                problem: "edited, and the commit changes it too".into(),
-            })
-            .collect(),
+    let conflicts = |paths: Vec<RelPath>, problem: plan::ConflictKind| {
+        let conflict = |path| plan::Conflict {
+            path,
+            problem: problem.clone(),
+        };
+        paths.into_iter().map(conflict).collect::<Vec<_>>()
     };
+    let mixed = [
+        K::Changed,
+        K::Deleted,
+        K::Foreign,
+        K::Directory,
+        K::Special,
+        K::NoDirectory,
+    ];
+    let mixed: Vec<_> = { mixed.into_iter().zip(paths()) }
+        .flat_map(|(kind, path)| conflicts(vec![path], kind))
+        .collect();
+    let of = |conflicts| E::Conflicts { conflicts };
     errors(vec![
-        conflicts(vec![path("flake.nix")]),
-        conflicts(paths()),
+        of(conflicts(vec![path("flake.nix")], K::Changed)),
+        of(conflicts(paths(), K::Changed)),
+        of(conflicts(vec![path("a file.nix")], K::Foreign)),
+        of(conflicts(
+            vec![path("flake.nix"), path("flake.lock")],
+            K::Deleted,
+        )),
+        of(conflicts(vec![path("flake.nix")], K::NoDirectory)),
+        of(conflicts(
+            vec![path("flake.nix")],
+            K::NotMerged(
+                "it was edited here, and the commit changes it; both change line 2".into(),
+            ),
+        )),
+        of(mixed),
         E::RequiredGone {
             path: path("flake.nix"),
+            is_link: false,
+        },
+        E::RequiredGone {
+            path: path("flake.nix"),
+            is_link: true,
         },
         E::MassDelete {
             before: 200,
