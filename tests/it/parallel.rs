@@ -198,8 +198,8 @@ fn a_run_with_nothing_to_do_writes_only_the_lock_holder() {
     world.edit("flake.nix", "{ mine = true; }\n");
     let _ = world.run(&["sync", "--repo", &path]).ok();
     let log = world.root().join("log").display().to_string();
-    // Twice: for the sync, and to refresh the lock file of Nix.
-    let lock = ["openat /lock", "pwrite64 /lock/"];
+    // Who holds it, and then how the run ended. Twice: for the sync, and to refresh the lock file of Nix.
+    let lock = ["openat /lock", "pwrite64 /lock/", "pwrite64 /lock/"];
     let runs: [(&[&str], Vec<&str>); 5] = [
         (&["sync", "--repo", &path], [lock, lock].concat()),
         (&["sync", "--repo", &path, "--json"], [lock, lock].concat()),

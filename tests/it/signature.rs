@@ -769,7 +769,7 @@ fn a_sync_applies_signed_commits_and_refuses_all_others() {
     let first = sign("first");
     let printed = sandbox.run(&["sync"]).ok().out();
     assert!(
-        printed.contains("\nsigned by ada@example.org ([key])\n"),
+        printed.contains("\n  signed by ada@example.org ([key])\n"),
         "{printed}"
     );
     sandbox

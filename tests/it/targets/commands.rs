@@ -87,6 +87,7 @@ fn a_command_of_a_message_is_about_the_target_of_its_run() {
             "hyper-sync --help",
             "hyper-sync targets",
             "hyper-sync config",
+            "hyper-sync init",
         ];
         let needs_no_target = needs_no_target
             .iter()
