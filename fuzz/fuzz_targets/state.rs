@@ -88,6 +88,7 @@ fn counted(state: &StateDir, index: Option<&Index>, path: &Path) {
         index,
         local_edits: Some(u64::MAX),
         rebuilds: true,
+        largest: u64::MAX,
     };
     for _ in 0..2 {
         let _ = metrics::write(path, state, &run);

@@ -125,7 +125,6 @@ fn refuses_what_is_no_address() {
         "file:///",
         "file://host/n",
         "git://example.org/o/n",
-        "git+ssh://example.org/o/n",
     ] {
         assert!(parse(text).is_err(), "{text}");
     }
