@@ -315,7 +315,9 @@ impl FakeSystem {
     }
 
     pub(crate) fn variables(&self, name: &str) -> Vec<String> {
-        self.noted(name, "variable ")
+        let mut variables = self.noted(name, "variable ");
+        variables.sort_unstable();
+        variables
     }
 
     pub(crate) fn directory(&self, name: &str) -> PathBuf {
