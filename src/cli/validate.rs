@@ -111,17 +111,19 @@ pub(super) fn before_sync(
         ..Options::default()
     };
     let validation = inspect(options, settings, run);
-    if rebuilds || run.report.verbosity() == Verbosity::Verbose {
+    let is_verbose = run.report.verbosity() == Verbosity::Verbose;
+    if rebuilds || is_verbose {
         render::brief(run.report, &validation, CheckStatus::Failed);
     }
     let found = validation.count(CheckStatus::Warned) + validation.count(CheckStatus::Failed);
-    let listed = if found > 0 {
-        "; `hyper-sync validate --quick` lists them"
-    } else {
-        ""
-    };
     let summary = render::summary(&validation);
-    run.report.message(&format!("validate: {summary}{listed}"));
+    if found > 0 {
+        run.report.message(&format!(
+            "validate: {summary}; `hyper-sync validate --quick` lists them"
+        ));
+    } else if is_verbose {
+        run.report.message(&format!("validate: {summary}"));
+    }
     Ok(validation.into())
 }
 

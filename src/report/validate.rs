@@ -133,17 +133,25 @@ fn excerpt(text: &mut String, place: &FilePosition) {
     let _ = writeln!(text, "         {:>5} | {}{marks}", "", " ".repeat(before));
 }
 
-/// How many checks ended how, in one line.
+/// How many checks ended how, in one line; what no check ended with is left out.
 #[must_use]
 pub fn summary(validation: &Validation) -> String {
-    let count = |status| validation.count(status);
+    let counts = [
+        (CheckStatus::Passed, "passed"),
+        (CheckStatus::Warned, "with warnings"),
+        (CheckStatus::Failed, "failed"),
+        (CheckStatus::Skipped, "skipped"),
+    ];
+    let counts = counts.map(|(status, words)| (validation.count(status), words));
+    let counts: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, words)| format!("{count} {words}"))
+        .collect();
     format!(
-        "{} checks: {} passed, {} with warnings, {} failed, {} skipped",
+        "{} checks: {}",
         validation.checks().len(),
-        count(CheckStatus::Passed),
-        count(CheckStatus::Warned),
-        count(CheckStatus::Failed),
-        count(CheckStatus::Skipped),
+        counts.join(", ")
     )
 }
 

@@ -29,6 +29,10 @@ fn one_command_brings_the_target_to_the_commit_and_leaves_nothing_to_do() {
     assert!(!world.state().join("rebuild.json").exists());
     let status = world.json(&["status"]);
     assert_eq!(status["pending_rebuild"], serde_json::Value::Null);
+    // Checks that all passed are not worth a line.
+    let again = world.run(&["--rebuild-action", "none"]).ok();
+    assert!(!again.stdout.contains("validate"), "{}", again.masked());
+    assert!(!again.stderr.contains("validate"), "{}", again.masked());
 }
 
 #[test]
