@@ -14,6 +14,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::exit::Exit;
+use crate::fs;
 use crate::nix::SyntaxError;
 use crate::nix::syntax::Position;
 use crate::process::Runner;
@@ -54,11 +55,23 @@ pub struct CheckContext<'a> {
     pub root: &'a Path,
 }
 
+/// How many checks are run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Extent {
+    /// All of them.
+    #[default]
+    All,
+    /// Only fast ones.
+    Quick,
+    /// Fast ones; what a first sync brings is not missed where there is no target yet.
+    BeforeSync,
+}
+
 /// How thorough a run is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Only fast checks.
-    pub quick: bool,
+    /// How many checks are run.
+    pub extent: Extent,
     /// Only checks that work inside the sandboxed unit.
     pub sandboxed: bool,
     /// Repairs what can be repaired safely, and checks again.
@@ -189,6 +202,9 @@ pub fn run(
 /// The checks that need nothing but the files of a commit: its lock file, and the syntax of its Nix files.
 const OF_COMMIT: [&str; 2] = ["flake-lock", "nix-syntax"];
 
+/// The checks of what a first sync brings.
+const OF_FIRST_SYNC: [&str; 3] = ["target", "flake", "flake-lock"];
+
 /// Checks the files of a commit apart from any target. The settings have their directory as the target; what is found
 /// has their paths in it.
 #[must_use]
@@ -221,10 +237,15 @@ fn inspect(probe: &Probe<'_>, options: Options) -> Vec<Outcome> {
 impl Check {
     fn inspect(&self, probe: &Probe<'_>, options: Options) -> Outcome {
         let mut findings = Findings::new(self.severity);
-        if options.quick && !self.quick {
+        if options.extent != Extent::All && !self.quick {
             findings.skip("left out by `--quick`");
         } else if self.of_rebuild && probe.settings().rebuild.action.is_none() {
-            findings.skip("nothing is rebuilt: `rebuild.action` is \"none\"");
+            findings.skip("nothing is rebuilt");
+        } else if options.extent == Extent::BeforeSync
+            && OF_FIRST_SYNC.contains(&self.id)
+            && matches!(probe.target, Err(fs::Error::TargetMissing { .. }))
+        {
+            findings.skip("the first sync brings it");
         } else if options.sandboxed && !self.sandbox_ok {
             findings.skip(
                 "cannot be seen from inside the unit's sandbox, and is checked before the rebuild",

@@ -69,6 +69,7 @@ impl CliCommand for Arguments {
         let checked = if applies {
             Some(validate::before_sync(
                 rebuilds,
+                self.skip_rebuild,
                 self.sandboxed,
                 settings,
                 run,

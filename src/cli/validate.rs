@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::process::SystemRunner;
 use crate::report::{self, OutputFormat, Verbosity, validate as render};
 use crate::settings::{Env, Settings};
-use crate::validate::{self, CheckContext, CheckStatus, Options, Severity, Validation};
+use crate::validate::{self, CheckContext, CheckStatus, Extent, Options, Severity, Validation};
 
 /// Check the installation: files, flake, Nix, tools, integrity, disk space
 ///
@@ -77,7 +77,11 @@ impl CliCommand for Arguments {
 
     fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
         let options = Options {
-            quick: self.quick,
+            extent: if self.quick {
+                Extent::Quick
+            } else {
+                Extent::All
+            },
             sandboxed: self.sandboxed,
             fix: self.fix,
         };
@@ -96,17 +100,23 @@ impl CliCommand for Arguments {
 
 /// Before a sync, only what makes it unsafe stops the update, because a sync may repair everything else.
 ///
-/// What the rebuild needs is listed only if there will be one.
+/// What the rebuild needs is listed only if there will be one, and not checked if the person wants none.
 pub(super) fn before_sync(
     rebuilds: bool,
+    skips_rebuild: bool,
     sandboxed: bool,
     settings: &Settings,
     run: &mut Run<'_>,
 ) -> Result<Document, Error> {
+    let mut settings = settings.clone();
+    if skips_rebuild && !sandboxed {
+        settings.rebuild.action = None;
+    }
+    let settings = &settings;
     let runner = SystemRunner::new(run.interrupt.clone(), report::pass_through());
     validate::preflight(&context(settings, run.env, &runner))?;
     let options = Options {
-        quick: true,
+        extent: Extent::BeforeSync,
         sandboxed,
         ..Options::default()
     };

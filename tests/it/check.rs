@@ -305,7 +305,11 @@ fn as_many_hosts_are_evaluated_at_a_time_as_jobs_are_given() {
 fn a_signal_ends_it_and_leaves_nothing() {
     let (sandbox, repo) = (machine(), repo());
     let clone = clone(&sandbox, &repo);
-    set_nix(&sandbox, "kill -INT $PPID; exit 1");
+    // It does not end by itself, because a signal takes a moment to be noticed.
+    let fifo = sandbox.root().join("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).unwrap();
+    let fifo = fifo.display();
+    set_nix(&sandbox, &format!("kill -INT $PPID; read x <'{fifo}'"));
     let output = in_clone(&sandbox, &clone, &["--jobs", "1"]).code(130);
     assert!(
         output.stderr.contains("check::interrupted"),

@@ -5,7 +5,9 @@ use std::os::unix::fs::symlink;
 
 use hyper_sync::exit::Exit;
 use hyper_sync::fs::Target;
-use hyper_sync::validate::{self, CHECKS, CheckStatus, Error, Options, Severity, Validation};
+use hyper_sync::validate::{
+    self, CHECKS, CheckStatus, Error, Extent, Options, Severity, Validation,
+};
 
 use crate::common::snapshot::TreeSnapshot;
 
@@ -48,7 +50,7 @@ fn status(validation: &Validation, id: &str) -> CheckStatus {
 }
 
 const ALL: Options = Options {
-    quick: false,
+    extent: Extent::All,
     sandboxed: false,
     fix: false,
 };
@@ -411,7 +413,10 @@ fn a_repair_that_fails_is_reported_and_the_fault_stays() {
 #[test]
 fn quick_and_sandboxed_runs_skip_the_checks_marked_in_the_table() {
     let installation = Installation::new();
-    let quick = installation.run(Options { quick: true, ..ALL });
+    let quick = installation.run(Options {
+        extent: Extent::Quick,
+        ..ALL
+    });
     let sandboxed = installation.run(Options {
         sandboxed: true,
         ..ALL
@@ -551,7 +556,10 @@ fn before_a_sync_only_faults_that_make_it_unsafe_stop_it() {
 fn programs_get_stable_names_and_places() {
     let installation = Installation::new();
     installation.write("etc/hypervisor/flake.nix", "{ a = 1 }");
-    let validation = installation.run(Options { quick: true, ..ALL });
+    let validation = installation.run(Options {
+        extent: Extent::Quick,
+        ..ALL
+    });
     let json = serde_json::to_value(&validation).unwrap();
     let flake = json["checks"]
         .as_array()
