@@ -75,7 +75,7 @@ def scenario(world):
         machine.fail("systemctl start hyper-sync.service")
         assert world.exit_code("hyper-sync-fetch.service") == 4
         said = world.said("hyper-sync-fetch.service")
-        assert f"hyper_sync::source::{code}" in said, said
+        assert f"[source::{code}]" in said, said
         world.is_at("three")
 
     knows(key="stranger")

@@ -30,7 +30,7 @@ def scenario(world):
     for code in ("changed_since", "quarantined"):
         world.start()
         said = world.said("hyper-sync.service")
-        assert f"hyper_sync::rebuild::{code}" in said and "somebody has changed the system since" in said, said
+        assert f"[rebuild::{code}]" in said and "somebody has changed the system since" in said, said
         world.is_at("two", tree="three")
     status = machine.succeed("hyper-sync status 2>/dev/null")
     assert "it is repeated by `hyper-sync rebuild` only" in status, status
