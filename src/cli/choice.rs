@@ -15,6 +15,7 @@ use crate::Error;
 use crate::report::Report;
 use crate::settings::{Env, Origin, Overrides, ResolvedSettings, Settings};
 use crate::state::{self, StateDir, Suspended, Suspension};
+use crate::sync;
 use crate::text;
 
 /// The branch, tag or commit of a run, against the configured one.
@@ -139,7 +140,7 @@ impl Stay {
     }
 
     /// Says so.
-    pub(super) fn print(&self, settings: &Settings, run: &mut Run<'_>) {
+    pub(super) fn print(&self, outcome: &sync::Outcome, settings: &Settings, run: &mut Run<'_>) {
         let reference = text::name(&settings.reference);
         match self {
             Self::Unchanged => {}
@@ -152,6 +153,9 @@ impl Stay {
                     text::name(configured)
                 ));
             }
+            Self::Ends(_) if outcome.is_held() => run.report.warning(&format!(
+                "the target is not at `{reference}` yet, because its commit is held: `hyper-sync sync --resume` takes it, and otherwise its next commit comes with the next run"
+            )),
             Self::Ends(_) => {
                 run.report
                     .note(&format!("the timer follows `{reference}` again"));

@@ -161,7 +161,7 @@ impl CliCommand for Arguments {
             }
             OutputFormat::Json => run.report.json(&document),
         }
-        stay.print(settings, run);
+        stay.print(&outcome, settings, run);
         Ok(exit(&self.remote, &outcome))
     }
 }

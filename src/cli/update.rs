@@ -88,7 +88,7 @@ impl CliCommand for Arguments {
             let rebuild_is_left = !is_rebuilt && !self.sandboxed && !outcome.does_nothing();
             render::human(run.report, &outcome, &settings.target, rebuild_is_left);
         }
-        stay.print(settings, run);
+        stay.print(&outcome, settings, run);
         let exit = sync::exit(&self.remote, &outcome);
         if applies && !rebuilds && !self.sandboxed {
             rebuild::refresh_lock(settings, run)?;

@@ -326,7 +326,7 @@ fn no_such(back: &Back) -> String {
         }
         Back::Before(id, _) => {
             format!(
-                "no update {id} is kept that something was before, nor a commit whose id begins so"
+                "update {id} has no state before it that is kept (the first sync has none), and no commit has an id that begins so"
             )
         }
     }

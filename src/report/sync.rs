@@ -275,6 +275,7 @@ pub fn because(kept: &Kept) -> String {
     let rule = match kept.reason {
         SkipReason::Protected => "a pattern of `protect` matches",
         SkipReason::Policy => "`local_edits` is \"keep\"",
+        SkipReason::Untouched if kept.withheld => "an earlier sync has kept what is here",
         SkipReason::Untouched => {
             return "it was edited here, and the commit does not change it".to_owned();
         }

@@ -76,6 +76,13 @@ impl Outcome {
     pub fn does_nothing(&self) -> bool {
         self.before == Some(self.commit.id) && !self.has_changes()
     }
+
+    /// Whether the commit of the reference is held, so that the target stays where it is.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        let mut notes = self.notes.iter();
+        notes.any(|note| matches!(note, StateNote::Held(_)))
+    }
 }
 
 /// Splits notices into new ones and those that were already reported for the commit before.

@@ -499,7 +499,9 @@ fn the_number_of_an_update_leads_to_what_was_before_it() {
     // Nothing was before the first.
     let refused = world.run(&["rollback", "000001"]).code(1);
     assert!(
-        refused.stderr.contains("no update 000001"),
+        refused
+            .stderr
+            .contains("update 000001 has no state before it"),
         "{}",
         refused.masked()
     );
@@ -519,7 +521,7 @@ fn a_move_that_changes_no_file_is_in_the_history_and_can_be_undone() {
         .commit("fourth");
     let moved = world.sync(&[]).ok();
     assert!(
-        moved.stdout.contains("\n  no file differs\n"),
+        moved.stdout.contains("\n  no file was changed\n"),
         "{}",
         moved.masked()
     );

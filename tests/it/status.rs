@@ -134,6 +134,11 @@ fn an_edit_against_which_the_commit_was_withheld_is_named_until_it_is_gone() {
     let status = world.json(&["status"]);
     let kept = json!([{ "path": "modules/base.nix", "reason": "policy", "withheld": true }]);
     assert_eq!(status["kept"], kept);
+    // Under another policy too.
+    let _ = world.sync(&["--local-edits", "refuse"]).ok();
+    let status = world.run(&["status"]).ok();
+    let says_so = "kept      modules/base.nix: the commit's version is NOT here, because an earlier sync has kept";
+    assert!(status.stdout.contains(says_so), "{}", status.masked());
     world.edit("modules/base.nix", "{ theirs = true; }\n");
     assert_eq!(world.json(&["status"])["kept"], json!([]));
     assert_eq!(world.sync(&[]).ok().stderr, "");

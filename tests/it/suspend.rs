@@ -393,6 +393,27 @@ fn one_command_goes_to_a_feature_branch_that_the_timer_leaves_and_one_goes_back(
     world.assert_at("main");
 }
 
+/// A rollback has said that the commit is not wanted; that the target stays at the other branch is not passed over.
+#[test]
+fn the_way_back_to_a_held_commit_is_named() {
+    let world = with_feature();
+    world.repo.write("a.nix", "{ }\n").commit("next");
+    let _ = world.sync(&[]).ok();
+    let _ = world.run(&["rollback"]).ok();
+    let _ = world.sync(&["feature"]).ok();
+    let back = world.sync(&[]).ok();
+    world.assert_at("feature");
+    assert!(
+        back.stderr
+            .contains("the target is not at `main` yet, because its commit is held"),
+        "{}",
+        back.stderr
+    );
+    assert!(!back.stderr.contains("again"), "{}", back.stderr);
+    let _ = world.sync(&["--resume"]).ok();
+    world.assert_at("main");
+}
+
 #[test]
 fn the_timer_goes_back_when_the_time_is_over_or_a_person_lets_it() {
     let world = with_feature();

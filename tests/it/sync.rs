@@ -125,7 +125,7 @@ fn prints_what_happened_to_local_edits() {
     --- stdout
     [target]  [start] -> [second]  main of [repo], 1 commit
       [second]  second  2025-10-09
-      no file differs
+      no file was changed
       1 file does not have the commit's version: `hyper-sync diff modules/base.nix`
       not rebuilt yet: `hyper-sync rebuild`
     --- stderr

@@ -189,7 +189,7 @@ impl<'a> Summary<'a> {
             }
         }
         if plan.operations().is_empty() {
-            line.push("  no file differs");
+            line.push("  no file was changed");
         }
         line.plain("\n")
     }
