@@ -96,8 +96,9 @@ fn after_any_failure_at_any_call_the_next_run_has_the_old_commit_or_the_new() {
         }
     };
     std::thread::scope(|scope| {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        for _ in 0..threads {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        // A trial waits for the disk half of its time.
+        for _ in 0..2 * processors {
             scope.spawn(work);
         }
     });
