@@ -35,6 +35,7 @@ pub mod junit;
 mod labels;
 pub mod styled;
 pub mod sync;
+pub mod table;
 pub mod validate;
 mod wrap;
 

@@ -10,6 +10,7 @@ use crate::Error;
 use crate::exit::Exit;
 use crate::git::CommitId;
 use crate::lock::RunLock;
+use crate::report::table::{Align, table};
 use crate::report::{OutputFormat, Report};
 use crate::settings::{ConfigFile, Env, KnownTarget, Records as _, Settings, known_targets};
 use crate::state::{FollowedRepo, Index, StateDir, StateRecords};
@@ -56,7 +57,7 @@ impl Arguments {
         match report.format() {
             OutputFormat::Json => report.json(&Document { targets }),
             OutputFormat::Human if targets.is_empty() => report.message("no target is known yet"),
-            OutputFormat::Human => report.result(table(&targets)),
+            OutputFormat::Human => report.result(in_columns(&targets)),
         }
         Ok(Exit::Done)
     }
@@ -97,7 +98,7 @@ fn entry(known: &KnownTarget) -> Result<Entry, Error> {
 }
 
 /// One line for each target, in columns.
-fn table(targets: &[Entry]) -> String {
+fn in_columns(targets: &[Entry]) -> String {
     let row = |entry: &Entry| {
         let or_none = |text: Option<&str>| text.unwrap_or("-").to_owned();
         let commit = entry.commit.as_ref().map(CommitId::short);
@@ -109,18 +110,9 @@ fn table(targets: &[Entry]) -> String {
             or_none(entry.last_run.as_deref()),
         ]
     };
-    let head = ["TARGET", "REPOSITORY", "BRANCH", "COMMIT", "LAST RUN"].map(str::to_owned);
-    let rows: Vec<[String; 5]> = { [head].into_iter() }
-        .chain(targets.iter().map(row))
-        .collect();
-    let width = |column: usize| {
-        let widths = rows.iter().map(|row| row[column].chars().count());
-        widths.max().unwrap_or_default()
-    };
-    let widths = [0, 1, 2, 3].map(width);
-    let lines = rows.iter().map(|[target, repo, branch, commit, run]| {
-        let [a, b, c, d] = widths;
-        format!("{target:a$}  {repo:b$}  {branch:c$}  {commit:d$}  {run}\n")
-    });
-    lines.collect()
+    let columns = ["TARGET", "REPOSITORY", "BRANCH", "COMMIT", "LAST RUN"];
+    table(
+        columns.map(|name| (name, Align::Left)),
+        targets.iter().map(row),
+    )
 }

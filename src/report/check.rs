@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Report;
+use super::table::{Align, table};
 use crate::check::{CheckAction, Checked, HostResult, HostStatus};
 use crate::git::{Commit, CommitId, TreeId};
 use crate::source::Notice;
@@ -41,7 +42,7 @@ const ERROR_MAX: usize = 48;
 /// Prints the table on stdout, and below it what failed.
 pub fn human(report: &mut Report, check: &CheckReport<'_>) {
     let hosts = &check.checked.hosts;
-    let mut text = table(hosts);
+    let mut text = in_columns(hosts);
     for host in hosts {
         if let Some(error) = &host.error {
             let _ = writeln!(text, "\n{}: {}", text::name(&host.host), text::words(error));
@@ -51,8 +52,7 @@ pub fn human(report: &mut Report, check: &CheckReport<'_>) {
 }
 
 /// One line for each host, in columns.
-fn table(hosts: &[HostResult]) -> String {
-    let head = ["HOST", "RESULT", "EVALUATION", "BUILD", "ERROR"].map(str::to_owned);
+fn in_columns(hosts: &[HostResult]) -> String {
     let row = |host: &HostResult| {
         let time = |time: Option<Duration>| time.map_or_else(|| "-".to_owned(), seconds);
         let error = host.error.as_deref().unwrap_or_default();
@@ -64,20 +64,14 @@ fn table(hosts: &[HostResult]) -> String {
             text::first_words(error, ERROR_MAX),
         ]
     };
-    let rows: Vec<[String; 5]> = { [head].into_iter() }
-        .chain(hosts.iter().map(row))
-        .collect();
-    let width = |column: usize| {
-        let widths = rows.iter().map(|row| row[column].chars().count());
-        widths.max().unwrap_or_default()
-    };
-    let widths = [0, 1, 2, 3].map(width);
-    let lines = rows.iter().map(|[host, result, evaluation, build, error]| {
-        let [a, b, c, d] = widths;
-        let line = format!("{host:a$}  {result:b$}  {evaluation:>c$}  {build:>d$}  {error}");
-        format!("{}\n", line.trim_end())
-    });
-    lines.collect()
+    let columns = [
+        ("HOST", Align::Left),
+        ("RESULT", Align::Left),
+        ("EVALUATION", Align::Right),
+        ("BUILD", Align::Right),
+        ("ERROR", Align::Left),
+    ];
+    table(columns, hosts.iter().map(row))
 }
 
 fn word(result: HostStatus) -> &'static str {
