@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::Error;
 use crate::exit::Exit;
-use crate::metrics::Progress;
+use crate::metrics::{Progress, Stage};
 use crate::process::SystemRunner;
 use crate::report::{self, RepeatedOptions, Report, Stdio, log_events};
 use crate::settings::{self, ConfigFile, Env, Overrides, ResolvedSettings, Settings};
@@ -105,7 +105,7 @@ struct Run<'a> {
     env: &'a Env,
     interrupt: &'a Interrupt,
     report: &'a mut Report,
-    /// Whether the options name another branch than the configured one.
+    /// What the options set otherwise than the configuration.
     choice: Choice,
     /// For the metrics.
     progress: Progress,
@@ -218,7 +218,7 @@ fn run(
         let (path, origin) = (text::path(&resolved.settings.target), &target.origin);
         report.detail(&format!("the target is `{path}` ({origin})"));
     }
-    let choice = Choice::of(&resolved, global, env, report)?;
+    let choice = Choice::of(&resolved, global, env)?;
     let settings = resolved.settings;
     report.repeat(repeated(&overrides).about(&settings.target, env));
     let mut run = Run {
@@ -231,12 +231,28 @@ fn run(
     };
     let ended = command.run(&settings, &mut run);
     if command.may_change() {
-        overdue::remember(&ended, &settings, &mut run);
-        failed::remember(&ended, &settings, &mut run);
-        metrics::write(&ended, &settings, &mut run);
-        hooks::run(&ended, &settings, &mut run);
+        record(&ended, &settings, &mut run);
     }
     ended
+}
+
+/// Records how a run ended that may have changed something.
+fn record(ended: &Result<Exit, Error>, settings: &Settings, run: &mut Run<'_>) {
+    let rebuilds = run.progress.has_begun(Stage::Rebuild);
+    let is_mistaken = |error: &Error| run.choice.is_mistaken(error, rebuilds);
+    if ended.as_ref().is_err_and(is_mistaken) {
+        // What came before it has ended well.
+        run.progress.leave_out_last();
+        let before = Ok(Exit::Done);
+        overdue::remember(&before, settings, run);
+        failed::remember(&before, settings, run);
+        metrics::write(&before, settings, run);
+        return;
+    }
+    overdue::remember(ended, settings, run);
+    failed::remember(ended, settings, run);
+    metrics::write(ended, settings, run);
+    hooks::run(ended, settings, run);
 }
 
 /// The settings of this run.
@@ -246,12 +262,21 @@ fn resolve(
     env: &Env,
     report: &mut Report,
 ) -> Result<ResolvedSettings, Error> {
-    let file = ConfigFile::find(global.config.as_deref(), env)?;
-    let resolved = Settings::resolve_with(overrides, env, file.as_ref(), &StateRecords)?;
+    let resolved = settings_of(global, overrides, env)?;
     for name in &resolved.unknown_variables {
         report.warning(&format!("`{name}` is set, but is not a setting"));
     }
     Ok(resolved)
+}
+
+/// The settings with these options, without a word about them.
+fn settings_of(
+    global: &Global,
+    overrides: &Overrides,
+    env: &Env,
+) -> Result<ResolvedSettings, Error> {
+    let file = ConfigFile::find(global.config.as_deref(), env)?;
+    Ok(Settings::resolve_with(overrides, env, file.as_ref(), &StateRecords)?)
 }
 
 /// Code 2 of `validate` means "warnings only", so there a broken configuration is a failure.

@@ -54,6 +54,11 @@ impl Progress {
         self.begun.push(stage);
     }
 
+    /// The stage that was begun last does not count as begun.
+    pub fn leave_out_last(&mut self) {
+        self.begun.pop();
+    }
+
     /// Whether a stage was begun.
     #[must_use]
     pub fn has_begun(&self, stage: Stage) -> bool {

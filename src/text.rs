@@ -166,6 +166,19 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// A message of several lines in one: after a colon its list, else the next sentence.
+#[must_use]
+pub fn one_line(message: &str) -> String {
+    let mut text = String::with_capacity(message.len());
+    for line in message.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if !text.is_empty() {
+            text.push_str(if text.ends_with([':', ';', ',']) { " " } else { "; " });
+        }
+        text.push_str(line);
+    }
+    text
+}
+
 /// Text as one word of a shell's command line.
 #[must_use]
 pub fn shell_word(text: &str) -> Cow<'_, str> {

@@ -10,24 +10,23 @@ use std::time::Duration;
 
 use super::args::Global;
 use super::suspend::Starter;
-use super::{Run, resolve};
+use super::{Run, settings_of};
 use crate::Error;
-use crate::report::Report;
-use crate::settings::{Env, Origin, Overrides, ResolvedSettings, Settings};
+use crate::exit::Exit;
+use crate::settings::{
+    self, Env, Origin, Overrides, ResolvedSetting, ResolvedSettings, Settings,
+};
 use crate::state::{self, StateDir, Suspended, Suspension};
 use crate::sync;
 use crate::text;
 
-/// The branch, tag or commit of a run, against the configured one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Choice {
-    /// It is the configured one, or none is configured for this target.
-    Configured,
-    /// An option names another one.
-    Other {
-        /// The configured one.
-        configured: String,
-    },
+/// What the options of a run set otherwise than the configuration of its target.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Choice {
+    /// The configured branch, tag or commit, where an option names another one.
+    pub(super) configured: Option<String>,
+    /// Whether an option sets any setting otherwise.
+    pub(super) is_own: bool,
 }
 
 impl Choice {
@@ -36,25 +35,45 @@ impl Choice {
         resolved: &ResolvedSettings,
         global: &Global,
         env: &Env,
-        report: &mut Report,
     ) -> Result<Self, Error> {
         let settings = &resolved.settings;
-        let mut entries = resolved.entries.iter();
-        let is_given =
-            entries.any(|entry| entry.name == "ref" && matches!(entry.origin, Origin::Flag(_)));
-        if !is_given || settings.config_file.is_none() {
-            return Ok(Self::Configured);
+        let is_given = |entry: &ResolvedSetting| matches!(entry.origin, Origin::Flag(_));
+        if settings.config_file.is_none() || !resolved.entries.iter().any(is_given) {
+            return Ok(Self::default());
         }
-        let configured = resolve(global, &Overrides::none(), env, report)?.settings;
-        let is_other =
-            configured.target == settings.target && configured.reference != settings.reference;
-        Ok(if is_other {
-            Self::Other {
-                configured: configured.reference,
-            }
-        } else {
-            Self::Configured
+        let configured = settings_of(global, &Overrides::none(), env)?;
+        if configured.settings.target != settings.target {
+            return Ok(Self::default());
+        }
+        let is_set_so = |entry: &ResolvedSetting| {
+            let mut entries = configured.entries.iter();
+            entries.any(|known| known.name == entry.name && known.value == entry.value)
+        };
+        let mut given = resolved.entries.iter().filter(|entry| is_given(entry));
+        let reference = configured.settings.reference;
+        Ok(Self {
+            is_own: given.any(|entry| !is_set_so(entry)),
+            configured: Some(reference).filter(|reference| *reference != settings.reference),
         })
+    }
+
+    /// Whether a run failed because of what its command line asked for, and says nothing about the machine: the next run
+    /// of the timer does not meet it. `rebuilds`: it was in the rebuild.
+    ///
+    /// A wrong setting of the configuration file is no such mistake, whoever started the run.
+    pub(super) fn is_mistaken(&self, error: &Error, rebuilds: bool) -> bool {
+        if matches!(error, Error::Settings(settings::Error::NoRebuild)) {
+            return true;
+        }
+        match Exit::from(error) {
+            Exit::Usage => true,
+            Exit::Configuration => self.is_own,
+            // About the commit of the other branch.
+            Exit::Verification | Exit::UnsafeTree | Exit::Conflict => {
+                self.configured.is_some() && !rebuilds
+            }
+            _ => false,
+        }
     }
 }
 
@@ -86,7 +105,7 @@ impl Stay {
             return Ok(Self::Unchanged);
         }
         let since = state::now();
-        let Choice::Other { configured } = &run.choice else {
+        let Some(configured) = &run.choice.configured else {
             if length.is_some() {
                 run.report
                     .warning("`--for` has no effect: the timer follows the same name");

@@ -34,14 +34,19 @@ pub(super) fn remember(ended: &Result<Exit, Error>, settings: &Settings, run: &m
         }
         return;
     }
-    if let Err(error) = attempt(ended, &state, run) {
+    if let Err(error) = attempt(ended, &state, settings, run) {
         let why = with_causes(&error);
         run.report
             .warning(&format!("how the run ended is not remembered: {why}"));
     }
 }
 
-fn attempt(ended: &Result<Exit, Error>, state: &StateDir, run: &Run<'_>) -> Result<(), Error> {
+fn attempt(
+    ended: &Result<Exit, Error>,
+    state: &StateDir,
+    settings: &Settings,
+    run: &Run<'_>,
+) -> Result<(), Error> {
     let begun = |stage| run.progress.has_begun(stage);
     let (synced, rebuilt) = (begun(Stage::Sync), begun(Stage::Rebuild));
     let failure = ended.as_ref().err().map(failure);
@@ -56,9 +61,11 @@ fn attempt(ended: &Result<Exit, Error>, state: &StateDir, run: &Run<'_>) -> Resu
             Some(new) if begun => Some(new.clone().after(known)),
             _ => known.filter(|_| !begun),
         };
+        // Where nothing is rebuilt any more, no rebuild will ever end well.
+        let failing = known.rebuild.filter(|_| settings.rebuild.action.is_some());
         FailedRuns {
             sync: after(synced, &of_sync, known.sync),
-            rebuild: after(rebuilt, &of_rebuild, known.rebuild),
+            rebuild: after(rebuilt, &of_rebuild, failing),
         }
     };
     // The usual case: nothing to record.
@@ -76,13 +83,12 @@ fn attempt(ended: &Result<Exit, Error>, state: &StateDir, run: &Run<'_>) -> Resu
 
 fn failure(error: &Error) -> StageFailure {
     let now = state::now();
-    let message = with_causes(error);
     StageFailure {
         since: now,
         last: now,
         count: 1,
         exit: Exit::from(error).code(),
         code: error.code().map(|code| code.to_string()),
-        message: text::words(message.lines().next().unwrap_or_default()),
+        message: text::words(text::one_line(&with_causes(error))),
     }
 }

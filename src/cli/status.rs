@@ -127,8 +127,10 @@ struct LastRun {
 }
 
 impl LastRun {
-    fn load(state: &StateDir) -> Result<Self, Error> {
-        let failed = FailedRuns::load(state)?;
+    /// `rebuilds`: a rebuild that failed is of interest.
+    fn load(state: &StateDir, rebuilds: bool) -> Result<Self, Error> {
+        let mut failed = FailedRuns::load(state)?;
+        failed.rebuild = failed.rebuild.filter(|_| rebuilds);
         let both = [("sync", &failed.sync), ("rebuild", &failed.rebuild)];
         let both = both.into_iter();
         let newest = both
@@ -233,7 +235,7 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
     let Some(state) = StateDir::find(&settings.state_dir, &settings.target)? else {
         return Ok(document);
     };
-    document.last_run = LastRun::load(&state)?;
+    document.last_run = LastRun::load(&state, settings.rebuild.action.is_some())?;
     document.active = RunLock::is_held(&state)?;
     document.unfinished = crate::apply::is_active(&state)?;
     document.last_sync = SyncState::load(&state)?;

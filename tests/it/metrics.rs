@@ -11,8 +11,14 @@ use crate::rebuild::world::FakeSystem;
 /// A machine that is to write metrics.
 fn world() -> World {
     let world = World::small();
-    world.set(&format!("metrics_file = '{}'", file(&world).display()));
+    follow(&world, "main");
     world
+}
+
+/// Lets the machine follow a branch.
+fn follow(world: &World, reference: &str) {
+    let file = file(world).display().to_string();
+    world.set(&format!("metrics_file = '{file}'\nref = '{reference}'"));
 }
 
 fn file(world: &World) -> PathBuf {
@@ -220,8 +226,9 @@ fn failures_are_counted_until_a_success() {
     let _ = world.sync(&[]).ok();
     let success = value(&world, SUCCESS);
     fs::remove_file(world.state().join("sync-state.json")).unwrap();
+    follow(&world, "gone");
     for count in 1..=2 {
-        let _ = world.sync(&["--ref", "gone"]).code(2);
+        let _ = world.sync(&[]).code(2);
         assert_eq!(value(&world, FAILURES), Some(count));
         assert_eq!(value(&world, EXIT), Some(2));
         assert_eq!(value(&world, SUCCESS), success);
@@ -235,6 +242,7 @@ fn failures_are_counted_until_a_success() {
         world.repo.path().display()
     );
     assert!(info.contains(&here), "it is where it was: {info}");
+    follow(&world, "main");
     let _ = world.sync(&[]).ok();
     assert_eq!(value(&world, FAILURES), Some(0));
     assert_eq!(value(&world, EXIT), Some(0));

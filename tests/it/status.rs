@@ -151,8 +151,9 @@ fn a_run_that_failed_is_shown_until_one_ends_well() {
     assert_eq!(last_run()["stage"], json!(null));
     assert_eq!(last_run()["failures"], 0);
     assert!(!world.state().join("failed").exists());
+    world.set("ref = 'mian'");
     for count in 1..=3 {
-        let _ = world.sync(&["--ref", "mian"]).code(2);
+        let _ = world.sync(&[]).code(2);
         let last = last_run();
         assert_eq!(last["stage"], "sync");
         assert_eq!(last["exit"], 2);
@@ -174,11 +175,78 @@ fn a_run_that_failed_is_shown_until_one_ends_well() {
     );
     // What a person looks at, or undoes, does not count; and a preview tells nothing.
     let _ = world.run(&["rollback"]).code(1);
-    let _ = world.sync(&["--dry-run"]).ok();
+    let _ = world.sync(&["--dry-run", "--ref", "main"]).ok();
     assert_eq!(last_run()["failures"], 3);
+    world.set("");
     let _ = world.sync(&[]).ok();
     assert_eq!(last_run()["failures"], 0);
     assert!(!world.state().join("failed").exists());
+}
+
+#[test]
+fn what_only_the_command_line_asks_for_is_no_failed_run() {
+    let world = World::small().with("rebuild.action = 'none'").synced();
+    let other = world.repo.write("flake.nix", "{ }\n").commit("unrelated");
+    world.repo.update_ref("refs/heads/other", &other);
+    world.repo.update_ref("refs/heads/main", &world.repo.id("main~1"));
+    let hook = world.root().join("failed.json").display().to_string();
+    world.link_tool("cat").tool("failed", &format!("cat > '{hook}'"));
+    let metrics = world.root().join("hyper-sync.prom").display().to_string();
+    world.set(&format!(
+        "rebuild.action = 'none'\nmetrics_file = '{metrics}'\nhooks.failed = ['failed']"
+    ));
+    let failures = || world.json(&["status"])["last_run"]["failures"].clone();
+    let _ = world.sync(&[]).ok();
+    world.edit("flake.nix", "{ mine = true; }\n");
+    for (arguments, code) in [
+        (&["rebuild"][..], 2),
+        (&["sync", "--ref", "mian"], 2),
+        (&["sync", "--base", &other], 64),
+        (&["sync", "other", "--local-edits", "refuse"], 8),
+        (&["--skip-rebuild", "--ref", "mian"], 2),
+    ] {
+        let _ = world.run(arguments).code(code);
+        assert_eq!(failures(), 0, "{arguments:?}");
+        assert!(!world.state().join("failed").exists(), "{arguments:?}");
+        let metrics = fs::read_to_string(&metrics).unwrap();
+        let count = "hyper_sync_consecutive_failures{";
+        let mut counts = metrics.lines().filter(|line| line.starts_with(count));
+        assert!(counts.all(|line| line.ends_with(" 0")), "{metrics}");
+        assert!(!std::path::Path::new(&hook).exists(), "{arguments:?}");
+    }
+    // The same in the configuration file is what the timer meets too.
+    world.set("rebuild.action = 'none'\nref = 'mian'");
+    let _ = world.run(&["--skip-rebuild", "--sandboxed"]).code(2);
+    assert_eq!(failures(), 1);
+}
+
+#[test]
+fn a_failed_rebuild_is_no_news_where_nothing_is_rebuilt_any_more() {
+    let world = World::small().synced();
+    let _ = world.run(&["rebuild"]).code(2);
+    let failing = || world.json(&["status"])["last_run"]["stage"].clone();
+    assert_eq!(failing(), "rebuild");
+    world.set("rebuild.action = 'none'");
+    assert_eq!(failing(), json!(null));
+    let _ = world.sync(&[]).ok();
+    assert!(!world.state().join("failed").exists());
+}
+
+#[test]
+fn a_failure_of_several_lines_is_shown_with_what_it_lists() {
+    let world = World::small().with("local_edits = 'refuse'").synced();
+    for name in ["flake.nix", "modules/base.nix"] {
+        world.edit(name, "{ mine = true; }\n");
+        world.repo.write(name, "{ theirs = true; }\n");
+    }
+    world.repo.commit("second");
+    let _ = world.sync(&[]).code(8);
+    let status = world.run(&["status"]).ok().out();
+    let line = status.lines().find(|line| line.starts_with("FAILING"));
+    assert_eq!(
+        line.unwrap(),
+        "FAILING   sync, [time] ago (exit code 8): 2 files were edited here and are changed by the commit: flake.nix; modules/base.nix"
+    );
 }
 
 #[test]
@@ -382,7 +450,8 @@ fn ids_edits_and_failures_are_coloured_where_that_is_wanted() {
     assert!(history.contains(&format!("\u{1b}[0m  {id} ")), "{history}");
     assert!(!plain.contains('\u{1b}'), "a pipe has no colours: {plain}");
 
-    let _ = world.sync(&["--ref", "mian"]).code(2);
+    world.set("ref = 'mian'");
+    let _ = world.sync(&[]).code(2);
     let shown = world.run(&["status", "--color", "always"]).ok().stdout;
     assert!(
         shown.contains("\n\u{1b}[1;31mFAILING\u{1b}[0m   sync, "),
