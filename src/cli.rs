@@ -276,7 +276,12 @@ fn settings_of(
     env: &Env,
 ) -> Result<ResolvedSettings, Error> {
     let file = ConfigFile::find(global.config.as_deref(), env)?;
-    Ok(Settings::resolve_with(overrides, env, file.as_ref(), &StateRecords)?)
+    Ok(Settings::resolve_with(
+        overrides,
+        env,
+        file.as_ref(),
+        &StateRecords,
+    )?)
 }
 
 /// Code 2 of `validate` means "warnings only", so there a broken configuration is a failure.

@@ -170,9 +170,17 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
 #[must_use]
 pub fn one_line(message: &str) -> String {
     let mut text = String::with_capacity(message.len());
-    for line in message.lines().map(str::trim).filter(|line| !line.is_empty()) {
+    for line in message
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+    {
         if !text.is_empty() {
-            text.push_str(if text.ends_with([':', ';', ',']) { " " } else { "; " });
+            text.push_str(if text.ends_with([':', ';', ',']) {
+                " "
+            } else {
+                "; "
+            });
         }
         text.push_str(line);
     }

@@ -13,9 +13,7 @@ use super::suspend::Starter;
 use super::{Run, settings_of};
 use crate::Error;
 use crate::exit::Exit;
-use crate::settings::{
-    self, Env, Origin, Overrides, ResolvedSetting, ResolvedSettings, Settings,
-};
+use crate::settings::{self, Env, Origin, Overrides, ResolvedSetting, ResolvedSettings, Settings};
 use crate::state::{self, StateDir, Suspended, Suspension};
 use crate::sync;
 use crate::text;

@@ -25,6 +25,7 @@ use crate::rebuild::{
 use crate::report::{self, OutputFormat, Verbosity};
 use crate::scan::{Belief, Local, Scanner};
 use crate::settings::Settings;
+use crate::source;
 use crate::state::{FailedRuns, Found, Index, StateDir, Suspended, SyncState, Unreached};
 use crate::sync::{self, Hold};
 use crate::text;
@@ -81,8 +82,12 @@ struct Document {
     boot_generation: Option<u64>,
     /// Subjects and times of the commits above, by id, as far as the store has them.
     commits: BTreeMap<CommitId, CommitText>,
-    /// Where the repository is; `None`: it was not asked.
+    /// What a run without `--ref` brings, where there is a configuration file.
+    configured_ref: Option<String>,
+    /// Where the repository is at the reference that a run without `--ref` brings; `None`: it was not asked.
     behind: Option<BehindText>,
+    /// The same of the reference of the last sync, where that is another branch or tag.
+    behind_synced: Option<BehindText>,
     /// When the timer starts the next run, if it is about this target.
     next_run: Option<Timestamp>,
     unfinished: bool,
@@ -94,12 +99,24 @@ struct Document {
 /// Where the repository is, as seen from the target.
 #[derive(Serialize)]
 struct BehindText {
-    /// The commit that the reference resolves to.
-    commit: CommitId,
+    #[serde(rename = "ref")]
+    reference: String,
+    /// The commit that the reference resolves to; `None`: the repository does not have that name any more.
+    commit: Option<CommitId>,
     /// How many commits that has which the target lacks; `None`: not known, or it does not descend from the target's.
     commits: Option<u64>,
     /// Whether it descends from the target's commit; `None`: not known.
     descends: Option<bool>,
+    /// How many commits the target has which it lacks; `None`: not known, or the target does not descend from it.
+    lacks: Option<u64>,
+}
+
+impl Document {
+    /// The reference of the last sync, where it is not the one that a run without `--ref` brings.
+    fn synced_otherwise(&self) -> Option<&str> {
+        let (configured, synced) = (self.configured_ref.as_ref()?, self.reference.as_ref()?);
+        (configured != synced).then_some(synced)
+    }
 }
 
 /// What people know a commit by.
@@ -174,12 +191,17 @@ impl CliCommand for Arguments {
         let mut document = inspect(settings, run)?;
         if self.remote {
             let here = document.commit;
-            let behind = run.watched(settings, |context| sync::behind(context, here))?;
-            document.behind = Some(BehindText {
-                commit: behind.commit,
-                commits: behind.ahead.commits,
-                descends: behind.ahead.descends,
-            });
+            document.behind = Some(behind(here, settings, run)?);
+            let synced = document.synced_otherwise();
+            // A commit is where it is.
+            let synced = synced.filter(|name| name.parse::<CommitId>().is_err());
+            if let Some(reference) = synced.map(str::to_owned) {
+                let settings = Settings {
+                    reference,
+                    ..settings.clone()
+                };
+                document.behind_synced = Some(behind_synced(here, settings, run)?);
+            }
         }
         warn_of_other_owner(document.commit.is_some(), settings, run);
         match run.report.format() {
@@ -193,6 +215,40 @@ impl CliCommand for Arguments {
             }
         }
         Ok(Exit::Done)
+    }
+}
+
+/// Where the repository is, as seen from a commit.
+fn behind(
+    here: Option<CommitId>,
+    settings: &Settings,
+    run: &mut Run<'_>,
+) -> Result<BehindText, Error> {
+    let behind = run.watched(settings, |context| sync::behind(context, here))?;
+    Ok(BehindText {
+        reference: settings.reference.clone(),
+        commit: Some(behind.commit),
+        commits: behind.ahead.commits,
+        descends: behind.ahead.descends,
+        lacks: behind.lacks,
+    })
+}
+
+/// The same at the reference of the last sync, which the repository may not have any more.
+fn behind_synced(
+    here: Option<CommitId>,
+    settings: Settings,
+    run: &mut Run<'_>,
+) -> Result<BehindText, Error> {
+    match behind(here, &settings, run) {
+        Err(Error::Source(source::Error::UnknownRef { .. })) => Ok(BehindText {
+            reference: settings.reference,
+            commit: None,
+            commits: None,
+            descends: None,
+            lacks: None,
+        }),
+        behind => behind,
     }
 }
 
@@ -230,6 +286,7 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
     let mut document = Document {
         target: settings.target.clone(),
         local_edits: Some(Vec::new()),
+        configured_ref: { settings.config_file.as_ref() }.map(|_| settings.reference.clone()),
         ..Document::default()
     };
     let Some(state) = StateDir::find(&settings.state_dir, &settings.target)? else {

@@ -13,10 +13,12 @@ pub struct Behind {
     pub commit: CommitId,
     /// How far that is ahead of the target.
     pub ahead: Ahead,
+    /// How many commits the target has which that lacks, if the target descends from it.
+    pub lacks: Option<u64>,
 }
 
-/// Resolves the reference, and if it is at another commit than `here`, asks how many lie between: two small requests. No
-/// lock is taken, and nothing is written but a temporary directory.
+/// Resolves the reference, and if it is at another commit than `here`, asks how many lie between: two small
+/// requests, and one more where it does not descend from `here`. No lock is taken, and nothing is written but a temporary directory.
 pub fn behind(context: &SyncContext<'_>, here: Option<CommitId>) -> Result<Behind, crate::Error> {
     let settings = context.settings;
     let opening = Opening {
@@ -30,16 +32,28 @@ pub fn behind(context: &SyncContext<'_>, here: Option<CommitId>) -> Result<Behin
     let repo = settings.repository()?;
     let (source, resolved) = open_and_resolve(repo, settings, &opening)?;
     let commit = resolved.commit;
-    let ahead = match here {
-        Some(here) if here == commit => Ahead {
-            descends: Some(true),
-            commits: Some(0),
-        },
+    let (ahead, lacks) = match here {
+        Some(here) if here == commit => {
+            let ahead = Ahead {
+                descends: Some(true),
+                commits: Some(0),
+            };
+            (ahead, None)
+        }
         Some(here) => {
             let (store, _directory) = Store::temporary(settings.limits.blob)?;
-            source.ahead(commit, here, &store)?
+            let ahead = source.ahead(commit, here, &store)?;
+            // A repository that does not have this commit any more cannot say.
+            let back = (ahead.descends == Some(false))
+                .then(|| source.ahead(here, commit, &store).ok())
+                .flatten();
+            (ahead, back.and_then(|back| back.commits))
         }
-        None => Ahead::default(),
+        None => (Ahead::default(), None),
     };
-    Ok(Behind { commit, ahead })
+    Ok(Behind {
+        commit,
+        ahead,
+        lacks,
+    })
 }

@@ -20,10 +20,11 @@ impl fmt::Display for When {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let before = self.now.duration_since(self.time);
         let length = Length(before.abs());
-        let relative = if before.is_negative() {
-            format!("in {length}")
-        } else {
-            format!("{length} ago")
+        let relative = match (before.abs().as_secs(), before.is_negative()) {
+            (..1, false) => "just now".to_owned(),
+            (..1, true) => "now".to_owned(),
+            (_, false) => format!("{length} ago"),
+            (_, true) => format!("in {length}"),
         };
         if !self.exact {
             return f.write_str(&relative);
@@ -65,7 +66,8 @@ mod tests {
     fn a_time_is_shown_in_its_largest_unit() {
         let now: Timestamp = "2026-11-29T12:00:00Z".parse().unwrap();
         for (seconds, shown) in [
-            (0, "0 s ago"),
+            (0, "just now"),
+            (1, "1 s ago"),
             (59, "59 s ago"),
             (60, "1 min ago"),
             (3_599, "59 min ago"),

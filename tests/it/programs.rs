@@ -72,9 +72,8 @@ fn quiet_prints_what_was_asked_for() {
         let normal = world.run(&[command]).ok();
         let quiet = world.run(&[command, "--quiet"]).ok();
         assert!(!quiet.stdout.is_empty());
-        // A second may pass in between.
-        let without_ages = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "0");
-        let [quiet, normal] = [quiet, normal].map(|output| without_ages(&output.stdout));
+        // Masked: a second may pass in between.
+        let [quiet, normal] = [quiet, normal].map(|output| output.out());
         assert_eq!(quiet, normal, "{command}");
     }
 }
@@ -111,14 +110,10 @@ fn a_failed_rebuild_is_shown_beside_the_pending_one() {
     let path = repo.path().display().to_string();
     let _ = world.run(&["sync", "--repo", &path]).ok();
     let status = || world.run(&["status"]).ok().stdout;
-    assert!(status().contains("pending: switch, "), "{}", status());
+    assert!(status().contains("pending: switch, left "), "{}", status());
     assert!(!status().contains("failed"), "{}", status());
     let _ = world.run(&["rebuild"]).code(11);
-    assert!(
-        status().contains(" s; the last one failed "),
-        "{}",
-        status()
-    );
+    assert!(status().contains("; the last one failed "), "{}", status());
 }
 
 #[test]

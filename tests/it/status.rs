@@ -26,7 +26,7 @@ fn adopting(settings: &str) -> (Sandbox, Repo) {
 fn a_kept_file_that_was_here_before_is_listed_until_it_is_removed() {
     let (sandbox, _repo) = adopting("protect = ['modules/*-local.nix']");
     let _ = sandbox.run(&["sync"]).ok();
-    insta::assert_snapshot!(sandbox.run(&["status"]).masked(), @r#"
+    insta::assert_snapshot!(sandbox.run(&["status"]).masked(), @"
     exit: 0
     --- stdout
     target    [target]
@@ -34,10 +34,10 @@ fn a_kept_file_that_was_here_before_is_listed_until_it_is_removed() {
     follows   main of [repo]
     changed   [time] ago, 4 files; committed [time] ago
     last run  [time] ago
-    rebuild   pending: switch, [time]
+    rebuild   pending: switch, left [time] ago; `hyper-sync rebuild` does it
     kept      modules/host-local.nix: the commit's version is NOT here, because a pattern of `protect` matches; `hyper-sync diff modules/host-local.nix` shows the difference
     edits     none
-    "#);
+    ");
     insta::assert_snapshot!(sandbox.run(&["diff"]).masked(), @r#"
     exit: 0
     --- stdout
@@ -188,9 +188,13 @@ fn what_only_the_command_line_asks_for_is_no_failed_run() {
     let world = World::small().with("rebuild.action = 'none'").synced();
     let other = world.repo.write("flake.nix", "{ }\n").commit("unrelated");
     world.repo.update_ref("refs/heads/other", &other);
-    world.repo.update_ref("refs/heads/main", &world.repo.id("main~1"));
+    world
+        .repo
+        .update_ref("refs/heads/main", &world.repo.id("main~1"));
     let hook = world.root().join("failed.json").display().to_string();
-    world.link_tool("cat").tool("failed", &format!("cat > '{hook}'"));
+    world
+        .link_tool("cat")
+        .tool("failed", &format!("cat > '{hook}'"));
     let metrics = world.root().join("hyper-sync.prom").display().to_string();
     world.set(&format!(
         "rebuild.action = 'none'\nmetrics_file = '{metrics}'\nhooks.failed = ['failed']"
@@ -369,7 +373,7 @@ fn status_remote_counts_the_commits_that_are_missing_here() {
     let here = world.repo.id("main");
     assert_eq!(
         behind(),
-        json!({ "commit": here, "commits": 0, "descends": true })
+        json!({ "ref": "main", "commit": here, "commits": 0, "descends": true, "lacks": null })
     );
     for number in 0..3 {
         let name = format!("{number}.nix");
@@ -379,7 +383,7 @@ fn status_remote_counts_the_commits_that_are_missing_here() {
     let before = fs::read_dir(world.state()).unwrap().count();
     assert_eq!(
         behind(),
-        json!({ "commit": tip, "commits": 3, "descends": true })
+        json!({ "ref": "main", "commit": tip, "commits": 3, "descends": true, "lacks": null })
     );
     assert_eq!(
         line(),
@@ -405,14 +409,81 @@ fn status_remote_counts_the_commits_that_are_missing_here() {
     let tip = world.repo.id("main");
     assert_eq!(
         behind(),
-        json!({ "commit": tip, "commits": null, "descends": false })
+        json!({ "ref": "main", "commit": tip, "commits": null, "descends": false, "lacks": 1 })
     );
     assert_eq!(
         line(),
         format!(
-            "behind    the repository is at {}, which does not descend from this commit",
+            "behind    not, the repository is at {}, and this commit is 1 commit ahead of that",
             &tip[..10]
         )
+    );
+}
+
+#[test]
+fn a_branch_that_was_taken_once_is_shown_beside_the_configured_one() {
+    let repo = Repo::small();
+    let world = World::local(&repo).with("ref = 'main'").synced();
+    repo.branch("feature").checkout("feature");
+    let feature = repo.write("b.nix", "{ }\n").commit("a feature");
+    repo.checkout("main");
+    let first = repo.write("a.nix", "{ }\n").commit("on main");
+    let _ = world.sync(&["feature"]).ok();
+    let lines = |arguments: &[&str], names: &[&str]| -> Vec<String> {
+        let text = world.run(arguments).ok().out();
+        let mut lines = text.lines().skip_while(|line| !line.starts_with(names[0]));
+        names
+            .iter()
+            .map(|_| lines.next().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(
+        lines(&["status"], &["follows"]),
+        ["follows   main of [repo]; the last sync brought `feature`"]
+    );
+    let status = world.json(&["status"]);
+    assert_eq!(status["ref"], "feature");
+    assert_eq!(status["configured_ref"], "main");
+    assert_eq!(
+        lines(&["status", "--remote"], &["behind", ""]),
+        [
+            format!(
+                "behind    `main`: it is at {}, which does not descend from this commit",
+                &first[..10]
+            ),
+            "          `feature`: not, it is at this commit".to_owned(),
+        ]
+    );
+    // The branch goes when it has been merged.
+    repo.delete_ref("refs/heads/feature");
+    repo.update_ref("refs/heads/main", &feature);
+    assert_eq!(
+        lines(&["status", "--remote"], &["behind", ""]),
+        [
+            "behind    `main`: not, it is at this commit",
+            "          `feature`: the repository does not have it any more",
+        ]
+    );
+    let document = world.json(&["status", "--remote"]);
+    assert_eq!(document["behind"]["commits"], 0);
+    assert_eq!(document["behind_synced"]["commit"], json!(null));
+    let _ = world.sync(&[]).ok();
+    assert_eq!(
+        lines(&["status"], &["follows"]),
+        ["follows   main of [repo]"]
+    );
+    assert_eq!(
+        world.json(&["status", "--remote"])["behind_synced"],
+        json!(null)
+    );
+    // A commit is named by its id.
+    let _ = world.sync(&[&first, "--allow-rewind"]).ok();
+    assert_eq!(
+        lines(&["status"], &["follows"]),
+        [format!(
+            "follows   main of [repo]; the last sync brought {}",
+            &first[..10]
+        )]
     );
 }
 

@@ -11,7 +11,7 @@ use crate::rebuild::{
 use crate::report::fact;
 use crate::report::styled::{Style, Styled};
 use crate::report::sync::because;
-use crate::text::{self, Length, When};
+use crate::text::{self, When};
 
 /// Printed for a commit whose bytes are not in the store, or have another tree.
 const UNPROVEN: &str = "none: whether the files are those of this commit is not proven; the next sync by git proves or replaces them";
@@ -87,8 +87,18 @@ impl OutputLines {
         let last = document.last_sync.as_ref();
         let last = last.filter(|last| last.last_sync.commit_sha == *id);
         if let Some(last) = last {
-            let (name, repository) = (&last.last_sync.reference, &last.repository);
-            self.add("follows", format!("{name} of {repository}"));
+            let synced = &last.last_sync.reference;
+            let name = document.configured_ref.as_ref().unwrap_or(synced);
+            let repository = &last.repository;
+            let other = document.synced_otherwise().map(|synced| {
+                let synced = match synced.parse::<CommitId>() {
+                    Ok(id) => id.short(),
+                    Err(_) => format!("`{}`", text::name(synced)),
+                };
+                format!("; the last sync brought {synced}")
+            });
+            let other = other.unwrap_or_default();
+            self.add("follows", format!("{name} of {repository}{other}"));
             if let Some(read_from) = &last.read_from {
                 let read_from = text::words(read_from);
                 self.add(
@@ -111,7 +121,11 @@ impl OutputLines {
             self.add("changed", times.join("; "));
         }
         if let Some(behind) = &document.behind {
-            self.add("behind", behind_text(behind));
+            let is_one = document.behind_synced.is_none();
+            self.add("behind", behind_text(behind, is_one));
+        }
+        if let Some(behind) = &document.behind_synced {
+            self.add("", behind_text(behind, false));
         }
         if document.proven == Some(false) {
             self.add("proof", UNPROVEN);
@@ -173,7 +187,11 @@ impl OutputLines {
         if is_nixos || document.built_commit.is_some() {
             let built = document.built_commit.as_ref();
             let text = built.map(|id| system_text(document, id));
-            self.add("built", text.unwrap_or_else(|| "nothing yet".into()));
+            let nothing = match (&document.commit, &document.pending_rebuild) {
+                (Some(_), None) => "nothing yet; `hyper-sync rebuild` does it",
+                _ => "nothing yet",
+            };
+            self.add("built", text.unwrap_or_else(|| nothing.into()));
         }
         if !is_nixos {
             return;
@@ -232,10 +250,10 @@ impl OutputLines {
                 }
                 _ => String::new(),
             };
-            let (action, waits) = (&pending.action, self.now.duration_since(pending.since));
+            let (action, left) = (&pending.action, self.when(pending.since));
             self.add(
                 "rebuild",
-                format!("pending: {action}, {}{failed}", Length(waits)),
+                format!("pending: {action}, left {left}{failed}; `hyper-sync rebuild` does it"),
             );
         }
         if let Some(state) = &document.half_state {
@@ -318,18 +336,38 @@ fn edit_style(edit: &str) -> Style {
     }
 }
 
-/// How far the target is behind.
-fn behind_text(behind: &BehindText) -> Styled {
-    let by = match behind.commits {
-        Some(0) => return "not: the repository is at this commit".into(),
-        Some(1) => "by 1 commit; ".to_owned(),
-        Some(count) => format!("by {count} commits; "),
-        None => String::new(),
+/// How far the target is behind. `is_one`: there is one reference, which needs no name.
+fn behind_text(behind: &BehindText, is_one: bool) -> Styled {
+    let name = text::name(&behind.reference);
+    let Some(commit) = &behind.commit else {
+        return format!("`{name}`: the repository does not have it any more").into();
     };
-    let at = Styled::from(by + "the repository is at ").with(Style::Id, behind.commit.short());
-    match (behind.commits, behind.descends) {
-        (None, Some(false)) => at.plain(", which does not descend from this commit"),
-        _ => at,
+    let (begin, place) = if is_one {
+        (String::new(), "the repository is")
+    } else {
+        (format!("`{name}`: "), "it is")
+    };
+    let at = |before: &str| {
+        Styled::from(format!("{begin}{before}{place} at ")).with(Style::Id, commit.short())
+    };
+    match (behind.commits, behind.lacks) {
+        (Some(0), _) => format!("{begin}not, {place} at this commit").into(),
+        (Some(count), _) => at(&format!("by {}; ", commits(count))),
+        (None, Some(count)) => at("not, ").plain(format!(
+            ", and this commit is {} ahead of that",
+            commits(count)
+        )),
+        (None, None) if behind.descends == Some(false) => {
+            at("").plain(", which does not descend from this commit")
+        }
+        (None, None) => at(""),
+    }
+}
+
+fn commits(count: u64) -> String {
+    match count {
+        1 => "1 commit".to_owned(),
+        count => format!("{count} commits"),
     }
 }
 
@@ -482,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pending_rebuild_shows_how_long_it_has_waited() {
+    fn a_pending_rebuild_shows_since_when_and_what_does_it() {
         let document = Document {
             pending_rebuild: Some(Pending {
                 commit: Some(id("2")),
@@ -495,7 +533,9 @@ mod tests {
         };
         let text = render(&document, NOW, false, None).text();
         assert!(
-            text.contains("\nrebuild   pending: switch, 5 min\n"),
+            text.contains(
+                "\nrebuild   pending: switch, left 5 min ago; `hyper-sync rebuild` does it\n"
+            ),
             "{text}"
         );
     }

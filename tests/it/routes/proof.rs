@@ -128,7 +128,7 @@ fn an_unproven_commit_is_never_reported_as_equal() {
     ");
     let status = || machine.world.run(&["status", "--json"]).ok().json()["proven"].clone();
     assert_eq!(status(), json!(false));
-    insta::assert_snapshot!(machine.world.run(&["status"]).masked(), @r"
+    insta::assert_snapshot!(machine.world.run(&["status"]).masked(), @"
     exit: 0
     --- stdout
     target    [target]
@@ -137,7 +137,7 @@ fn an_unproven_commit_is_never_reported_as_equal() {
     changed   [time] ago, 50 files
     proof     none: whether the files are those of this commit is not proven; the next sync by git proves or replaces them
     last run  [time] ago
-    rebuild   pending: switch, [time]
+    rebuild   pending: switch, left [time] ago; `hyper-sync rebuild` does it
     notice    `external-repos/maxos` is a submodule and is left out
     notice    the symlink `result-link` leads out of the tree, to `/nix/store/does-not-exist`
     edits     none
