@@ -11,6 +11,7 @@
   gnupg,
   openssh,
   strace,
+  util-linux,
   tests ? { },
 }:
 let
@@ -52,14 +53,16 @@ rustPlatform.buildRustPackage {
     makeBinaryWrapper
   ];
 
-  # The tests compare with real git, ssh-keygen and gpgv, query JSON with jq, and trace system calls with strace; everything they start
-  # stays on loopback. tests/nix needs root and a Nix of its own: the VM tests show the same on a whole system.
+  # The tests compare with real git, ssh-keygen and gpgv, query JSON with jq, trace system calls with strace, and draw on a
+  # terminal of script's (util-linux); everything they start stays on loopback. tests/nix needs root and a Nix of its own: the
+  # VM tests show the same on a whole system.
   nativeCheckInputs = [
     gitMinimal
     gnupg
     jq
     openssh
     strace
+    util-linux
   ];
   doInstallCheck = canRun;
   nativeInstallCheckInputs = [ versionCheckHook ];

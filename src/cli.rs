@@ -123,13 +123,15 @@ impl Run<'_> {
 
     /// Does work of the sync stage and shows its progress.
     fn watched<T>(&mut self, settings: &Settings, work: impl FnOnce(&SyncContext<'_>) -> T) -> T {
+        let terminal = self.report.terminal();
         let watch = ProgressView::new(self.report);
         let result = work(&SyncContext {
             settings,
             env: self.env,
             observer: &watch,
             interrupt: self.interrupt,
-            runner: &SystemRunner::new(self.interrupt.clone(), report::pass_through()),
+            runner: &SystemRunner::new(self.interrupt.clone(), report::pass_through())
+                .terminal(terminal),
         });
         if let Some(commit) = watch.resolved() {
             self.progress.resolved(commit);

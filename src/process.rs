@@ -27,12 +27,13 @@ mod child;
 mod environment;
 mod pager;
 mod runner;
+mod viewer;
 
 pub(crate) use age::age;
 pub(crate) use child::{Child, Pipes};
 pub use environment::{Environment, SearchPath};
 pub use pager::Pager;
-pub use runner::SystemRunner;
+pub use runner::{SystemRunner, Terminal};
 
 /// A flag that a signal sets; long work checks it between steps.
 pub type Interrupt = Arc<AtomicBool>;
@@ -63,6 +64,8 @@ pub struct Command<'a> {
     pub stop: Stop,
     /// A line of its standard error whose time is wanted; see [`Finished::marked`].
     pub mark: Option<fn(&str) -> bool>,
+    /// A program that draws on the terminal what this one, which is Nix, logs as JSON; by its absolute path.
+    pub viewer: Option<PathBuf>,
 }
 
 /// The effect of a signal to us on a program.
@@ -105,6 +108,8 @@ pub struct Finished {
     pub tail: String,
     /// How long after its start it printed the first line that [`Command::mark`] matches.
     pub marked: Option<Duration>,
+    /// How long it ran.
+    pub lasted: Duration,
 }
 
 /// The ways a program ends.
@@ -166,6 +171,11 @@ pub trait Runner {
     /// Waits. Returns `false` if a signal stops us meanwhile.
     fn pause(&self, time: Duration) -> bool;
 
+    /// Whether there is a terminal on which a program may draw ([`Command::viewer`]).
+    fn has_terminal(&self) -> bool {
+        false
+    }
+
     /// How long ago a moment was.
     fn elapsed(&self, since: Instant) -> Duration {
         since.elapsed()
@@ -206,6 +216,7 @@ impl<'a> Command<'a> {
             kill: Kill::Yes,
             stop: Stop::WithUs,
             mark: None,
+            viewer: None,
         }
     }
 
@@ -234,6 +245,13 @@ impl<'a> Command<'a> {
     #[must_use]
     pub fn mark(mut self, mark: fn(&str) -> bool) -> Self {
         self.mark = Some(mark);
+        self
+    }
+
+    /// With a program that draws its log on the terminal, where the runner has one.
+    #[must_use]
+    pub fn viewer(mut self, viewer: Option<PathBuf>) -> Self {
+        self.viewer = viewer;
         self
     }
 

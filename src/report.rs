@@ -19,7 +19,7 @@ use crate::Error;
 use crate::exit::Exit;
 use crate::hooks::HookEvent;
 use crate::plan::Conflict;
-use crate::process::Pager;
+use crate::process::{Pager, Terminal};
 use crate::settings::Env;
 use crate::text;
 
@@ -41,7 +41,7 @@ mod wrap;
 
 pub use commands::RepeatedOptions;
 use error::{ErrorReport, Style};
-pub use events::{log_events, pass_through, set_live};
+pub use events::{REDRAW, log_events, pass_through, set_live};
 pub use fact::fact;
 pub use labels::{Label, Labels};
 use styled::Styled;
@@ -248,6 +248,17 @@ impl Report {
     #[must_use]
     pub fn shows_progress(&self) -> bool {
         self.progress
+    }
+
+    /// The terminal on which a build may be drawn: where progress is, for a person, in colour.
+    #[must_use]
+    pub fn terminal(&self) -> Option<Terminal> {
+        if !self.progress || !self.color_err || self.format == OutputFormat::Json {
+            return None;
+        }
+        let handle = io::stderr().as_fd().try_clone_to_owned().ok()?;
+        let lend = events::lend_terminal;
+        Some(Terminal { handle, lend })
     }
 
     /// The format of stdout.

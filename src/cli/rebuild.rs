@@ -345,7 +345,8 @@ pub(super) fn with_request<T>(
     run: &Run<'_>,
     act: impl FnOnce(&RebuildRequest<'_>, &Machine, &Env, &dyn Runner) -> T,
 ) -> Result<T, Error> {
-    let runner = SystemRunner::new(run.interrupt.clone(), report::pass_through());
+    let runner = SystemRunner::new(run.interrupt.clone(), report::pass_through())
+        .terminal(run.report.terminal());
     let revert_command = settings.health.confirm.then(|| revert::command(settings));
     let revert_command = revert_command.transpose()?;
     let request = RebuildRequest {

@@ -14,14 +14,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::git::CommitId;
 use crate::report::styled::cut;
-use crate::report::{Label, Report, Verbosity, columns, set_live};
+use crate::report::{Label, REDRAW, Report, Verbosity, columns, set_live};
 use crate::source::Meter;
 use crate::sync::{Observer, Step};
 use crate::text::Amount;
 use crate::threads;
 
-/// A run that is over sooner than this shows no line, because it would only flash. And how often it is redrawn.
-const REDRAW: Duration = Duration::from_millis(150);
 /// How often a line is printed where nothing is redrawn.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 /// From this on, a silence is shown.

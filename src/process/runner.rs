@@ -11,7 +11,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
+use super::viewer::Viewer;
 use super::{Child, Command, End, Finished, Kill, Output, Pipes, Runner, Stop, TAIL_BYTES, tail};
+use crate::nix::JsonLog;
 use crate::text::decode;
 
 /// How long a program may take to stop: `nix` cleans up its builds in this time, and systemd gives a service three times
@@ -21,15 +23,29 @@ const GRACE: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_millis(100);
 /// The maximum size of a returned output; that of `nix flake metadata` is well below.
 const OUTPUT_MAX: usize = 64 << 20;
+/// How long a viewer may read nothing, and how long it may draw when its input has ended.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The maximum length of a line of a log as JSON; the rest of it is dropped.
+const LOG_LINE_MAX: usize = 1 << 20;
 
 /// Where output goes as it comes.
 type Show = Box<dyn Fn(&[u8]) + Send + Sync>;
+
+/// A terminal on which a program may draw.
+pub struct Terminal {
+    /// The terminal.
+    pub handle: OwnedFd,
+    /// Called with true before a program draws, so that nobody else does, and with false after it.
+    pub lend: fn(bool),
+}
 
 /// Runs programs on this machine.
 pub struct SystemRunner {
     interrupt: Arc<AtomicBool>,
     show: Show,
     grace: Duration,
+    terminal: Option<Terminal>,
+    patience: Duration,
 }
 
 impl SystemRunner {
@@ -39,7 +55,23 @@ impl SystemRunner {
             interrupt,
             show: Box::new(show),
             grace: GRACE,
+            terminal: None,
+            patience: PATIENCE,
         }
+    }
+
+    /// With a terminal on which programs may draw, or without one.
+    #[must_use]
+    pub fn terminal(mut self, terminal: Option<Terminal>) -> Self {
+        self.terminal = terminal;
+        self
+    }
+
+    /// With another time in which a program that draws must read.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// With another time for a program to stop.
@@ -83,17 +115,24 @@ impl Runner for SystemRunner {
             OutputPipe::new(Some(errors), command.output != Output::Quiet, false)?,
             OutputPipe::new(answer, false, true)?,
         ];
+        let begun = Instant::now();
+        let log = { self.terminal.as_ref().filter(|_| command.viewer.is_some()) }
+            .map(|terminal| Log::open(command, terminal, self.patience));
         let mut watch = RunningProgram {
             runner: self,
             command,
+            log,
             tail: Vec::new(),
             answer: Vec::new(),
             open_line: false,
             line: Vec::new(),
-            begun: Instant::now(),
+            begun,
             marked: None,
         };
-        let end = watch.watch(child, &mut streams)?;
+        let end = watch.watch(child, &mut streams);
+        let lasted = begun.elapsed();
+        watch.end_log();
+        let end = end?;
         if watch.open_line {
             // So that later output starts on a new line.
             (self.show)(b"\n");
@@ -103,7 +142,12 @@ impl Runner for SystemRunner {
             answer: watch.answer,
             tail: tail(&watch.tail),
             marked: watch.marked,
+            lasted,
         })
+    }
+
+    fn has_terminal(&self) -> bool {
+        self.terminal.is_some()
     }
 
     fn pause(&self, time: Duration) -> bool {
@@ -141,10 +185,38 @@ impl OutputPipe {
     }
 }
 
+/// The log of a program that a viewer shows.
+struct Log {
+    reader: JsonLog,
+    /// The line that is not complete yet.
+    open: Vec<u8>,
+    /// `None`: it could not be started or has given up, and the log is printed.
+    viewer: Option<Viewer>,
+    lend: fn(bool),
+}
+
+impl Log {
+    fn open(command: &Command<'_>, terminal: &Terminal, patience: Duration) -> Self {
+        (terminal.lend)(true);
+        let viewer = Viewer::start(command, terminal.handle.as_fd(), patience);
+        let log = Self {
+            reader: JsonLog::default(),
+            open: Vec::new(),
+            viewer: viewer.ok().flatten(),
+            lend: terminal.lend,
+        };
+        if log.viewer.is_none() {
+            (log.lend)(false);
+        }
+        log
+    }
+}
+
 /// A running program and what it has printed so far.
 struct RunningProgram<'a> {
     runner: &'a SystemRunner,
     command: &'a Command<'a>,
+    log: Option<Log>,
     tail: Vec<u8>,
     answer: Vec<u8>,
     /// Whether the shown output ends in the middle of a line.
@@ -205,6 +277,10 @@ impl RunningProgram<'_> {
                 watched.push(PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN));
             }
         }
+        let viewer = self.log.as_ref().and_then(|log| log.viewer.as_ref());
+        if let Some(unread) = viewer.and_then(Viewer::unread) {
+            watched.push(PollFd::from_borrowed_fd(unread, PollFlags::OUT));
+        }
         let left = deadline.saturating_duration_since(Instant::now()).min(TICK);
         let left = Timespec::try_from(left).map_err(io::Error::other)?;
         match poll(&mut watched, Some(&left)) {
@@ -215,6 +291,7 @@ impl RunningProgram<'_> {
         let ended = !watched[0].revents().is_empty();
         drop(watched);
         self.drain(streams)?;
+        self.feed_viewer();
         Ok(ended)
     }
 
@@ -246,7 +323,17 @@ impl RunningProgram<'_> {
             self.answer.extend_from_slice(bytes);
             return Ok(());
         }
-        if stream.shown {
+        if self.log.is_some() {
+            self.read_log(bytes);
+            return Ok(());
+        }
+        self.keep(bytes, stream.shown);
+        Ok(())
+    }
+
+    /// Takes what is printed for people.
+    fn keep(&mut self, bytes: &[u8], shown: bool) {
+        if shown {
             (self.runner.show)(bytes);
             self.open_line = bytes.last() != Some(&b'\n');
         }
@@ -255,7 +342,69 @@ impl RunningProgram<'_> {
         if self.tail.len() > 4 * TAIL_BYTES {
             self.tail.drain(..self.tail.len() - 2 * TAIL_BYTES);
         }
-        Ok(())
+    }
+
+    /// Takes a piece of a log as JSON: the viewer gets its lines, and what they mean is kept.
+    fn read_log(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
+            let Some(log) = &mut self.log else { return };
+            let line = piece.strip_suffix(b"\n").unwrap_or(piece);
+            let room = LOG_LINE_MAX.saturating_sub(log.open.len()).min(line.len());
+            log.open.extend_from_slice(&line[..room]);
+            if piece.len() > line.len() {
+                self.read_line();
+            }
+        }
+        self.feed_viewer();
+    }
+
+    /// Takes the line of the log that is complete now.
+    fn read_line(&mut self) {
+        let Some(log) = &mut self.log else { return };
+        let line = std::mem::take(&mut log.open);
+        let read = log.reader.read(&line);
+        if let Some(viewer) = &mut log.viewer {
+            viewer.give(&read.safe);
+        }
+        let is_printed = log.viewer.is_none();
+        if let Some(text) = read.text {
+            self.keep(text.as_bytes(), is_printed);
+        }
+    }
+
+    /// Lets the viewer read on, if there is one.
+    fn feed_viewer(&mut self) {
+        let viewer = self.log.as_mut().and_then(|log| log.viewer.as_mut());
+        if viewer.is_some_and(|viewer| !viewer.feed()) {
+            self.leave_viewer(false);
+        }
+    }
+
+    /// Takes the last line of the log, and lets the viewer draw the rest.
+    fn end_log(&mut self) {
+        if self.log.as_ref().is_some_and(|log| !log.open.is_empty()) {
+            self.read_line();
+        }
+        self.leave_viewer(true);
+    }
+
+    /// Ends the viewer. One that has not drawn everything may have lost any part of the log, so that is printed again.
+    fn leave_viewer(&mut self, is_end: bool) {
+        let Some(log) = &mut self.log else { return };
+        let Some(viewer) = log.viewer.take() else {
+            return;
+        };
+        let has_drawn = if is_end {
+            viewer.finish()
+        } else {
+            drop(viewer);
+            false
+        };
+        (log.lend)(false);
+        if !has_drawn {
+            (self.runner.show)(&self.tail);
+            self.open_line = self.tail.last().is_some_and(|&byte| byte != b'\n');
+        }
     }
 
     /// Notes the time of the first line that is to be marked.

@@ -277,6 +277,8 @@ fn without_old_log<'a>(message: &[&'a str]) -> Vec<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -396,6 +398,7 @@ mod tests {
                 answer: Vec::new(),
                 tail: tail.to_owned(),
                 marked: None,
+                lasted: Duration::ZERO,
             };
             Verdict::NotBuilt.into_error(Action::Switch, finished)
         };

@@ -6,7 +6,6 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use serde_json::Value;
 
@@ -31,6 +30,12 @@ pub(super) use lock::refresh_lock;
 
 /// The warning of Nix about `--override-input` with a name that the flake does not have; Nix ignores the option then.
 const NO_SUCH_INPUT: &str = "does not match any input";
+
+/// The program that draws a build (nix-output-monitor), and the options with which Nix logs what it reads.
+const VIEWER: &str = "nom";
+const VIEWED: [&str; 3] = ["--log-format", "internal-json", "-v"];
+/// Options of Nix in `rebuild.extra_args` by which the user has chosen how its log is.
+const LOG_OPTIONS: &[&str] = &["--log-format", "--print-build-logs", "-L", "--quiet", "-q"];
 
 /// A build that is pinned to a snapshot.
 pub(super) struct Pin<'a> {
@@ -98,19 +103,23 @@ impl<'a> Pin<'a> {
             "{}#{HOSTS}.\"{host}\".config.system.build.toplevel",
             self.reference()
         );
+        let viewer = self.viewer();
         let mut args: Vec<OsString> = vec!["build".into(), "--print-out-paths".into()];
+        if viewer.is_some() {
+            args.extend(VIEWED.map(Into::into));
+        }
         // This link protects the system from the garbage collector until the next build.
         args.push("--out-link".into());
         args.push(self.context.request.state.path().join("result").into());
         args.extend(self.evaluation());
         args.push(installable.into());
-        let begun = Instant::now();
         let command = self
             .command(args)
             .output(Output::Answer)
-            .mark(ends_evaluation);
+            .mark(ends_evaluation)
+            .viewer(viewer);
         let (code, finished) = self.context.run(&command)?;
-        let durations = Durations::of_build(begun.elapsed(), finished.marked);
+        let durations = Durations::of_build(finished.lasted, finished.marked);
         if code != 0 {
             let path = missing_path(&finished.tail, &self.flake.target);
             let path = path.filter(|path| self.context.request.exclude.matches_directory(path));
@@ -128,6 +137,13 @@ impl<'a> Pin<'a> {
         out.filter(|out| out.is_absolute())
             .map(|out| (out, durations))
             .ok_or_else(|| Verdict::NotBuilt.into_error(action, finished))
+    }
+
+    /// The program that shows the build on the terminal, if there is one and the log of Nix is to be as usual.
+    fn viewer(&self) -> Option<PathBuf> {
+        let is_changed = |arg: &OsString| LOG_OPTIONS.iter().any(|option| arg == option);
+        let is_shown = self.context.runner.has_terminal() && !self.args.iter().any(is_changed);
+        is_shown.then(|| self.context.find(VIEWER).ok()).flatten()
     }
 
     /// The snapshots that the build has read.

@@ -104,6 +104,8 @@ fn table(system: &Path) -> BTreeMap<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn finished(code: i32, tail: &str) -> Finished {
@@ -112,6 +114,7 @@ mod tests {
             answer: Vec::new(),
             tail: tail.to_owned(),
             marked: None,
+            lasted: Duration::ZERO,
         }
     }
 

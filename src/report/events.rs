@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use indicatif::ProgressBar;
 use tracing::field::{Field, Visit};
@@ -18,12 +19,28 @@ use super::labels::{Label, Labels};
 use crate::text::{self, Lines, message};
 use crate::threads;
 
+/// How often the line of the progress is redrawn. A run that is over sooner shows no line, because it would only flash.
+pub const REDRAW: Duration = Duration::from_millis(150);
+
 /// The line of the progress, while there is one.
 static LIVE: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
 /// Sets the line that is drawn below all that is written to stderr; `None`: there is none any more.
 pub fn set_live(bar: Option<ProgressBar>) {
     *threads::lock(&LIVE) = bar;
+}
+
+/// Lends the terminal to a program that draws, without the line of the progress, and takes it back.
+pub(super) fn lend_terminal(is_lent: bool) {
+    let Some(bar) = threads::lock(&LIVE).clone() else {
+        return;
+    };
+    if is_lent {
+        bar.finish_and_clear();
+    } else {
+        bar.reset();
+        bar.enable_steady_tick(REDRAW);
+    }
 }
 
 /// Writes to stderr, or to stdout where both are one terminal, without the line of the progress.

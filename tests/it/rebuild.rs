@@ -10,6 +10,7 @@ mod running;
 mod switch_check;
 mod trial;
 mod trial_orders;
+mod viewer;
 mod wanted;
 pub(crate) mod world;
 

@@ -149,10 +149,30 @@ fn a_failed_build_leaves_everything_as_it_was() {
     assert_eq!(world.activations().len(), 1);
 }
 
-/// Nix prints its trace first, and the message below a bare `error:`.
 #[test]
 fn the_text_of_a_failed_assertion_and_the_end_of_a_log_are_printed() {
-    let world = NixHost::new(Way::Own);
+    assert_errors(&NixHost::new(Way::Own));
+}
+
+/// Nix logs as JSON then.
+#[test]
+fn a_build_that_nom_draws_has_the_same_errors_and_is_the_same() {
+    let world = NixHost::new(Way::Own).with_nom();
+    assert_errors(&world);
+    let drawn = world.read("drawn");
+    assert!(drawn.contains("@nix {\"action\":\"start\""), "{drawn}");
+    // Only what other commands of Nix say is printed.
+    assert!(!world.shown().contains("building '"), "{}", world.shown());
+
+    let world = NixHost::new(Way::Own).with_nom();
+    assert_eq!(world.text(Action::Build), "one dep-1");
+    let outcome = world.rebuild_with(Action::Build, |_| ()).unwrap();
+    assert_eq!(outcome.status, RebuildStatus::Unchanged);
+}
+
+/// Nix prints its trace first, and the message below a bare `error:`.
+#[track_caller]
+fn assert_errors(world: &NixHost) {
     let throws =
         r#"{ text = throw "\nFailed assertions:\n- `services.x` is a\n  and b.\n- second"; }"#;
     world.write("target/module.nix", throws);

@@ -1,6 +1,7 @@
 //! A machine with a flake in one of the three layouts, its links in a folder of its own.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use hyper_sync::git::CommitId;
 use hyper_sync::patterns::Patterns;
-use hyper_sync::process::{Command, Environment, Finished, Runner, SystemRunner};
+use hyper_sync::process::{Command, Environment, Finished, Runner, SystemRunner, Terminal};
 use hyper_sync::rebuild::{
     self, Error, Machine, Outcome, RebuildNote, RebuildRecord, RebuildRequest, Repeat,
 };
@@ -37,6 +38,8 @@ pub(super) struct NixHost {
     /// Programs that are not found.
     hidden: Vec<&'static str>,
     shown: Arc<Mutex<Vec<u8>>>,
+    /// The directory of a `nom`, on a machine with a terminal.
+    nom: Option<PathBuf>,
 }
 
 impl NixHost {
@@ -50,6 +53,7 @@ impl NixHost {
             gate: "off",
             hidden: Vec::new(),
             shown: Arc::default(),
+            nom: None,
         };
         world.write(
             "dep/flake.nix",
@@ -112,6 +116,14 @@ impl NixHost {
     /// Without a program.
     pub(super) fn without(mut self, program: &'static str) -> Self {
         self.hidden.push(program);
+        self
+    }
+
+    /// With a terminal, and a `nom` that draws what it reads into the file `drawn`.
+    pub(super) fn with_nom(mut self) -> Self {
+        let drawn = self.path("drawn").display().to_string();
+        self.program("bin/nom", &format!("#!/bin/sh\ncat >>{drawn}\n"));
+        self.nom = Some(self.path("bin"));
         self
     }
 
@@ -279,7 +291,7 @@ case $1 in test|switch) [ -e {root}/stays ] || ln -sfn "${{0%/bin/*}}" {root}/cu
         };
         let env = Env::empty()
             .as_root(settings.is_root)
-            .with("PATH", std::env::var_os("PATH").unwrap())
+            .with("PATH", self.search_path())
             .with("HOME", self.root.path())
             .with(
                 "NIX_CONFIG",
@@ -287,11 +299,21 @@ case $1 in test|switch) [ -e {root}/stays ] || ln -sfn "${{0%/bin/*}}" {root}/cu
             );
         let shown = Arc::clone(&self.shown);
         let show = move |bytes: &[u8]| shown.lock().unwrap().extend_from_slice(bytes);
+        let terminal = self.nom.as_ref().map(|_| Terminal {
+            handle: File::create(self.path("terminal")).unwrap().into(),
+            lend: |_| (),
+        });
         let runner = Hiding {
-            runner: SystemRunner::new(Arc::default(), show),
+            runner: SystemRunner::new(Arc::default(), show).terminal(terminal),
             hidden: &self.hidden,
         };
         rebuild::run(&request, &machine, &env, &runner)
+    }
+
+    fn search_path(&self) -> OsString {
+        let path = std::env::var_os("PATH").unwrap();
+        let directories = { self.nom.iter().cloned() }.chain(std::env::split_paths(&path));
+        std::env::join_paths(directories).unwrap()
     }
 
     /// Runs Nix as a person would; returns its standard output.
@@ -359,6 +381,10 @@ impl Runner for Hiding<'_> {
 
     fn pause(&self, _: Duration) -> bool {
         true
+    }
+
+    fn has_terminal(&self) -> bool {
+        self.runner.has_terminal()
     }
 
     fn find(&self, program: &str, environment: &Environment) -> Option<PathBuf> {

@@ -1,5 +1,6 @@
 //! A machine of fake programs: their directory is first in the search path, and the links of the systems are in it too.
 
+use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use hyper_sync::git::CommitId;
 use hyper_sync::health::HealthContext;
 use hyper_sync::patterns::Patterns;
-use hyper_sync::process::{Command, Environment, Finished, Runner, SystemRunner};
+use hyper_sync::process::{Command, Environment, Finished, Runner, SystemRunner, Terminal};
 use hyper_sync::rebuild::{
     self, Confirmation, Error, FirstRun, HalfState, Machine, Outcome, RebootDecision,
     RebuildRecord, RebuildRequest, Repeat,
@@ -220,9 +221,14 @@ impl FakeSystem {
     }
 
     /// Installs a fake under a name.
-    fn fake(&self, name: &str, fake: &str) {
+    pub(crate) fn fake(&self, name: &str, fake: &str) {
         let fakes = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/bin");
         std::fs::copy(fakes.join(fake), self.path(name)).unwrap();
+        self.executable(name);
+    }
+
+    /// Makes a file a program.
+    pub(crate) fn executable(&self, name: &str) {
         let executable = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(self.path(name), executable).unwrap();
     }
@@ -371,6 +377,7 @@ impl FakeSystem {
             cut_after: usize::MAX,
             steps: Arc::default(),
             minutes: 0,
+            terminal: None,
         }
     }
 }
@@ -394,6 +401,7 @@ pub(crate) struct Call<'a> {
     cut_after: usize,
     steps: Arc<AtomicUsize>,
     minutes: i64,
+    terminal: Option<&'static str>,
 }
 
 impl Call<'_> {
@@ -411,6 +419,21 @@ impl Call<'_> {
     pub(crate) fn on_trial(mut self) -> Self {
         self.trial = OnTrial::Yes;
         self
+    }
+
+    /// On a terminal, which is this file.
+    pub(crate) fn on_terminal(mut self, file: &'static str) -> Self {
+        self.terminal = Some(file);
+        self
+    }
+
+    fn terminal(&self) -> Option<Terminal> {
+        let path = self.world.path(self.terminal?);
+        let file = File::options().create(true).append(true).open(path);
+        Some(Terminal {
+            handle: file.unwrap().into(),
+            lend: |_| (),
+        })
     }
 
     /// In another boot than the first.
@@ -482,6 +505,12 @@ impl Call<'_> {
 
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With an argument for Nix (`rebuild.extra_args`).
+    pub(crate) fn argument(mut self, argument: &str) -> Self {
+        self.settings.extra_args.push(argument.to_owned());
         self
     }
 
@@ -606,7 +635,9 @@ impl Call<'_> {
         };
         let runner = NoWaiting {
             system: SystemRunner::new(Arc::clone(&interrupt), show)
-                .grace(Duration::from_millis(100)),
+                .grace(Duration::from_millis(100))
+                .patience(Duration::from_millis(100))
+                .terminal(self.terminal()),
             stopped: self.trial == OnTrial::StoppedInPause,
             cut_after: self.cut_after,
             steps: Arc::clone(&self.steps),
@@ -655,6 +686,10 @@ impl Runner for NoWaiting {
 
     fn pause(&self, _: Duration) -> bool {
         !self.stopped
+    }
+
+    fn has_terminal(&self) -> bool {
+        self.system.has_terminal()
     }
 
     // The times of a test do not depend on how fast the machine is.

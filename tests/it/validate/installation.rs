@@ -293,6 +293,7 @@ impl Runner for Installation {
             answer: answer.into_bytes(),
             tail: String::new(),
             marked: None,
+            lasted: Duration::ZERO,
         })
     }
 

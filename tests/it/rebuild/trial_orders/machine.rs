@@ -569,5 +569,6 @@ fn ended(end: End) -> Finished {
         answer: Vec::new(),
         tail: String::new(),
         marked: None,
+        lasted: Duration::ZERO,
     }
 }
