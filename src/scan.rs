@@ -247,6 +247,11 @@ impl<'a> Scanner<'a> {
         Ok(local)
     }
 
+    /// Whether the target is absent or empty. One that cannot be listed counts as not empty.
+    pub fn finds_nothing(&self) -> bool {
+        self.target.list(None).is_ok_and(|names| names.is_empty())
+    }
+
     /// Drops all results, so that the next scan starts anew.
     pub fn forget(&self) {
         *self.seen() = FileObservation::nothing();

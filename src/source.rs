@@ -168,6 +168,12 @@ pub trait Need: Sync {
         false
     }
 
+    /// Whether all of a commit is missing, as far as that can be seen without its trees: no file is here, and nothing that
+    /// a commit is likely to have is left out. Then naming the missing blobs would cost more than it saves.
+    fn lacks_everything(&self) -> bool {
+        false
+    }
+
     /// The content of a blob, from a file of the target that hashes to it.
     fn content(&self, id: BlobId) -> Option<Vec<u8>>;
 }

@@ -83,7 +83,7 @@ impl Source for Ladder {
         };
         let blocked = self.blocked().clone();
         if let Some(cause) = blocked {
-            let from = self.git.first_route(commit, last, store);
+            let from = self.git.first_route(commit, last, store, need);
             give_up(&mut fallbacks, from, cause);
         } else {
             let routes: &[Route] = if self.force_full {

@@ -13,6 +13,10 @@ use crate::scan::{Local, Scanner};
 use crate::settings::Settings;
 use crate::source::{Depth, Need, Staged};
 
+/// Patterns of `exclude` that leave out next to nothing of any commit: git refuses the first, and the second is the link that
+/// a build leaves.
+const NEVER_COMMITTED: &[&str] = &["/.git/", "/result"];
+
 /// Computes for a route which blobs are missing in the target.
 pub(super) struct Inventory<'a> {
     pub(super) scanner: &'a Scanner<'a>,
@@ -42,6 +46,12 @@ impl Need for Inventory<'_> {
 
     fn lists_only(&self) -> bool {
         self.depth == Depth::Listing
+    }
+
+    fn lacks_everything(&self) -> bool {
+        let left_out = self.policy.exclude.as_written();
+        let leaves_out = |pattern: &String| !NEVER_COMMITTED.contains(&pattern.as_str());
+        !self.lists_only() && !left_out.iter().any(leaves_out) && self.scanner.finds_nothing()
     }
 
     fn content(&self, id: BlobId) -> Option<Vec<u8>> {

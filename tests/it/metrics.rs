@@ -139,7 +139,7 @@ fn a_sync_writes_each_metric() {
     hyper_sync_received_bytes_total{target="[target]"} [number]
     # HELP hyper_sync_requests_total Requests sent by syncs that ended well.
     # TYPE hyper_sync_requests_total counter
-    hyper_sync_requests_total{target="[target]"} 3
+    hyper_sync_requests_total{target="[target]"} 2
     # HELP hyper_sync_behind Whether the repository was at another commit than the target, when it was last reached.
     # TYPE hyper_sync_behind gauge
     hyper_sync_behind{target="[target]"} 0

@@ -16,6 +16,7 @@ use crate::common::snapshot::TreeSnapshot;
 
 mod cost;
 mod echoes;
+mod first;
 mod ladder;
 mod matrix;
 mod missing;

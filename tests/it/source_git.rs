@@ -37,6 +37,14 @@ struct Synced {
 }
 
 impl Machine {
+    /// One whose target has this file alone.
+    fn holding(repo: &Repo, file: &str) -> Self {
+        let mut machine = Self::new();
+        let id = BlobId(repo.id(file).parse().unwrap());
+        machine.held.insert(id, repo.cat(file));
+        machine
+    }
+
     /// Resolves, obtains and proves, and adds the files to the target.
     fn sync(&mut self, source: &GitSource, reference: &str) -> Result<Synced, Error> {
         let before = source.traffic();

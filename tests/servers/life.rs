@@ -147,17 +147,18 @@ pub(crate) fn allow_filters(repo: &Repo) {
     );
 }
 
-/// The route of a sync that has no commit to build on.
+/// The route of a sync to files that are there, without a commit to build on.
 pub(crate) const WITH_FILTERS: &str = "select-git";
 /// The same, where the server cannot leave objects out.
 pub(crate) const WITHOUT_FILTERS: &str = "full";
 
-/// All steps, for the repository that `machine` syncs. `first` is the route without a commit to build on.
+/// All steps, for the repository that `machine` syncs. `listed` is the route to files that are there, without a commit to
+/// build on.
 #[track_caller]
-pub(crate) fn live(machine: &Machine, first: &str) {
+pub(crate) fn live(machine: &Machine, listed: &str) {
     let repo = &machine.repo;
 
-    assert_eq!(machine.sync().route, first);
+    assert_eq!(machine.sync().route, "full");
     let again = machine.sync();
     assert_eq!((again.route.as_str(), again.changed), ("store", false));
 
@@ -199,9 +200,9 @@ pub(crate) fn live(machine: &Machine, first: &str) {
     machine.lose_store();
     repo.write("flake.nix", "{ third = true; }\n")
         .commit("while the store was lost");
-    assert_eq!(machine.sync().route, first);
+    assert_eq!(machine.sync().route, listed);
     machine.lose_state();
-    assert_eq!(machine.sync().route, first);
+    assert_eq!(machine.sync().route, listed);
     assert_eq!(machine.sync_to("main", &["--force-full"]).route, "full");
     machine.fsck();
 

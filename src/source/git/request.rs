@@ -42,7 +42,17 @@ pub(super) struct Fetch<'a> {
     pub(super) done: bool,
 }
 
-impl Fetch<'_> {
+impl<'a> Fetch<'a> {
+    /// A commit with all of its files and none of its history, in a pack that needs no other object.
+    pub(super) fn whole(commit: &'a [Oid]) -> Self {
+        Self {
+            want: commit,
+            deepen: Some(1),
+            done: true,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut lines = vec!["ofs-delta".to_owned(), "no-progress".to_owned()];
         lines.extend(self.thin.then(|| "thin-pack".to_owned()));

@@ -1,15 +1,21 @@
 //! The routes: what each requests, and what follows when it fails.
 
+use std::collections::HashSet;
+
 use crate::git::id::ObjectKind;
 use crate::git::{BlobId, Commit, CommitId, Oid, Tree};
 use crate::objects::{Ingested, Store};
 use crate::source::{
-    Contents, Error, Fallback, Need, Obtained, Provenance, Route, VerificationError, walk,
+    Contents, Error, Fallback, Need, Obtained, Provenance, Route, Source as _, VerificationError,
+    walk,
 };
 use crate::text::Amount;
 
 use super::request::Fetch;
 use super::{FetchReply, GitSource};
+
+/// The routes where nothing is here.
+const WHOLE_FIRST: &[Route] = &[Route::Full, Route::SelectGit];
 
 /// Wants in one request: a quarter of a megabyte, well below what servers and proxies take for a body.
 const WANTS_MAX: usize = 5000;
@@ -47,6 +53,9 @@ impl GitSource {
                 .obtained(walked, Route::Store, 0)
                 .map_err(|error| (Route::Store, error));
         }
+        let whole_first =
+            routes.contains(&Route::SelectGit) && is_whole_missing(commit, last, store, need);
+        let routes = if whole_first { WHOLE_FIRST } else { routes };
         let mut given_up: Option<(Route, Error)> = None;
         for &route in routes {
             let attempt = match route {
@@ -54,7 +63,7 @@ impl GitSource {
                     Some(base) => self.delta(commit, base, store, need),
                     None => continue,
                 },
-                Route::SelectGit => self.select(commit, store, need),
+                Route::SelectGit => self.select(commit, store, need, !whole_first),
                 Route::Full => self.full(commit, store, need),
                 Route::SelectApi | Route::Store => continue,
             };
@@ -65,6 +74,12 @@ impl GitSource {
             }
             match attempt {
                 Err(error) if allows_next_route(&error) => given_up = Some((route, error)),
+                // In parts, each of which stays, it may come over a line that breaks off.
+                Err(error @ Error::Unreachable { .. })
+                    if whole_first && route == Route::Full && self.traffic().received > 0 =>
+                {
+                    given_up = Some((route, error));
+                }
                 result => return result.map_err(|error| (route, error)),
             }
         }
@@ -75,8 +90,14 @@ impl GitSource {
     }
 
     /// The route that would be taken first.
-    pub fn first_route(&self, commit: CommitId, last: Option<CommitId>, store: &Store) -> Route {
-        if self.options.force_full {
+    pub fn first_route(
+        &self,
+        commit: CommitId,
+        last: Option<CommitId>,
+        store: &Store,
+        need: &dyn Need,
+    ) -> Route {
+        if self.options.force_full || is_whole_missing(commit, last, store, need) {
             Route::Full
         } else if base(commit, last, store).is_some() {
             Route::Delta
@@ -137,9 +158,17 @@ impl GitSource {
         self.complete(walked, Route::Delta, blobs)
     }
 
-    /// Commit and trees, then the blobs that are missing.
-    fn select(&self, commit: CommitId, store: &Store, need: &dyn Need) -> Result<Obtained, Error> {
+    /// Commit and trees, then the blobs that are missing. If those are all that it has, one pack of the commit has fewer
+    /// bytes than a list of them; `may_be_whole`: it was not tried yet.
+    fn select(
+        &self,
+        commit: CommitId,
+        store: &Store,
+        need: &dyn Need,
+        may_be_whole: bool,
+    ) -> Result<Obtained, Error> {
         let mut bytes = self.options.limits.bytes;
+        let mut is_new = false;
         let listed = if let Ok(walked) = self.walk(commit, store, need) {
             walked
         } else {
@@ -155,9 +184,15 @@ impl GitSource {
                 ..Fetch::default()
             };
             bytes -= self.pack(commit, &listing, store, need, bytes)?.bytes;
+            is_new = true;
             self.walk(commit, store, need)?
         };
         let missing: Vec<Oid> = listed.contents.missing().iter().map(|id| id.0).collect();
+        if may_be_whole && is_new && !missing.is_empty() && missing.len() == blobs(&listed.tree) {
+            self.pack(commit, &Fetch::whole(&[commit.0]), store, need, bytes)?;
+            let walked = self.walk(commit, store, need)?;
+            return self.complete(walked, Route::SelectGit, missing.len());
+        }
         for want in missing.chunks(WANTS_MAX) {
             let blobs = Fetch {
                 want,
@@ -181,20 +216,11 @@ impl GitSource {
 
     /// One self-contained pack.
     fn full(&self, commit: CommitId, store: &Store, need: &dyn Need) -> Result<Obtained, Error> {
-        let want = [commit.0];
-        let fetch = Fetch {
-            want: &want,
-            deepen: Some(1),
-            done: true,
-            ..Fetch::default()
-        };
-        self.pack(commit, &fetch, store, need, self.options.limits.bytes)?;
+        let bytes = self.options.limits.bytes;
+        self.pack(commit, &Fetch::whole(&[commit.0]), store, need, bytes)?;
         let walked = self.walk(commit, store, need)?;
-        let files = walked.tree.files().values();
-        let mut blobs: Vec<BlobId> = files.map(|file| file.id).collect();
-        blobs.sort();
-        blobs.dedup();
-        self.complete(walked, Route::Full, blobs.len())
+        let blobs = blobs(&walked.tree);
+        self.complete(walked, Route::Full, blobs)
     }
 
     /// A fetch whose only valid response is a pack.
@@ -309,6 +335,23 @@ impl GitSource {
             detail: "the answer to another question".to_owned(),
         }
     }
+}
+
+/// Whether nothing of a commit is here, so that one pack of everything is fetched before its parts are. A commit that is
+/// here is from a look, or from an attempt that went on in parts.
+fn is_whole_missing(
+    commit: CommitId,
+    last: Option<CommitId>,
+    store: &Store,
+    need: &dyn Need,
+) -> bool {
+    base(commit, last, store).is_none() && !store.contains(commit.0) && need.lacks_everything()
+}
+
+/// How many blobs a tree has, each counted once.
+fn blobs(tree: &Tree) -> usize {
+    let ids: HashSet<BlobId> = tree.files().values().map(|file| file.id).collect();
+    ids.len()
 }
 
 /// A commit that may be sent to the server as `have`. Any complete one will do, the last applied one is nearest.

@@ -170,7 +170,7 @@ fn the_exact_id_of_a_commit_costs_one_request_less() {
     let machine = Machine::git(&forge, &repo);
     let tip = repo.id("main");
     let report = machine.sync(&["--ref", &tip]);
-    assert_eq!((report.route.as_str(), report.requests), ("select-git", 2));
+    assert_eq!((report.route.as_str(), report.requests), ("full", 1));
     let report = machine.sync(&["--ref", &tip]);
     assert_eq!((report.route.as_str(), report.requests), ("store", 0));
     let tip = repo.write("flake.nix", "{ }").commit("next");
@@ -186,7 +186,7 @@ fn the_api_resolves_an_abbreviated_id() {
     let old = repo.id("main~1");
     let report = machine.report(&["--ref", &old[..9]]);
     machine.assert_at(&old);
-    assert_eq!(report.route, "select-git");
+    assert_eq!(report.route, "full");
     let unknown = machine.run(&["--ref", "abcdef0", "--json"]).code(2);
     let code = &unknown.json()["error"]["code"];
     assert_eq!(code, "hyper_sync::source::unknown_ref");

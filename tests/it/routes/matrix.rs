@@ -101,7 +101,7 @@ fn git_over_http() {
     let forge = Forge::serve(&repo);
     let machine = Machine::git(&forge, &repo);
     insta::assert_snapshot!(journey(&machine, Some(&forge)), @r#"
-    empty target: select-git, 3 requests, 53 files
+    empty target: full, 2 requests, 53 files
     nothing new: store, 1 requests, 0 files
     nothing new, checked: store, 1 requests, 0 files
     one commit: delta, 2 requests, 2 files
@@ -120,8 +120,7 @@ fn git_over_http_without_filters() {
     forge.configure(|config| config.filter = false);
     let machine = Machine::git(&forge, &repo);
     insta::assert_snapshot!(journey(&machine, Some(&forge)), @r#"
-    empty target: full, 3 requests, 53 files
-      select-git: http://[forge]/acme/machines.git sent something that git's protocol does not allow: the answer ends too early
+    empty target: full, 2 requests, 53 files
     nothing new: store, 1 requests, 0 files
     nothing new, checked: store, 1 requests, 0 files
     one commit: delta, 2 requests, 2 files
@@ -158,7 +157,7 @@ fn git_over_http_where_the_address_lacks_its_suffix() {
         let steps = journey(&machine, Some(&forge));
         insta::allow_duplicates! {
             insta::assert_snapshot!(steps, @r#"
-            empty target: select-git, 6 requests, 53 files
+            empty target: full, 5 requests, 53 files
             nothing new: store, 1 requests, 0 files
             nothing new, checked: store, 1 requests, 0 files
             one commit: delta, 2 requests, 2 files
@@ -180,7 +179,7 @@ fn git_over_http_at_a_former_name() {
     let former = forge.git_url().replace("acme/machines", "acme/before");
     let machine = Machine::new(&repo, &["--repo", &former]);
     insta::assert_snapshot!(journey(&machine, Some(&forge)), @r#"
-    empty target: select-git, 6 requests, 53 files
+    empty target: full, 5 requests, 53 files
     nothing new: store, 1 requests, 0 files
     nothing new, checked: store, 1 requests, 0 files
     one commit: delta, 2 requests, 2 files
@@ -202,7 +201,7 @@ fn git_over_http_that_needs_discovery_first() {
         let steps = journey(&machine, Some(&forge));
         insta::allow_duplicates! {
             insta::assert_snapshot!(steps, @r#"
-            empty target: select-git, 5 requests, 53 files
+            empty target: full, 4 requests, 53 files
             nothing new: store, 2 requests, 0 files
             nothing new, checked: store, 2 requests, 0 files
             one commit: delta, 3 requests, 2 files
@@ -229,7 +228,7 @@ fn a_local_repository() {
         let steps = journey(&machine, None);
         insta::allow_duplicates! {
             insta::assert_snapshot!(steps, @r#"
-            empty target: select-git, 3 requests, 53 files
+            empty target: full, 2 requests, 53 files
             nothing new: store, 1 requests, 0 files
             nothing new, checked: store, 1 requests, 0 files
             one commit: delta, 2 requests, 2 files
@@ -250,7 +249,7 @@ fn ssh() {
     let machine = Machine::new(&repo, &["--repo", &way]);
     machine.world.fake_ssh();
     insta::assert_snapshot!(journey(&machine, None), @r#"
-    empty target: select-git, 3 requests, 53 files
+    empty target: full, 2 requests, 53 files
     nothing new: store, 1 requests, 0 files
     nothing new, checked: store, 1 requests, 0 files
     one commit: delta, 2 requests, 2 files
@@ -276,7 +275,6 @@ fn ssh_without_filters() {
     machine.world.fake_ssh();
     insta::assert_snapshot!(journey(&machine, None), @r#"
     empty target: full, 2 requests, 49 files
-      select-git: git@host.example:[repo] offers no filters
     nothing new: store, 1 requests, 0 files
     nothing new, checked: store, 1 requests, 0 files
     one commit: delta, 2 requests, 2 files
@@ -310,7 +308,7 @@ fn git_over_http_that_offers_other_places() {
             .to_vec();
     });
     let report = Machine::git(&forge, &repo).sync(&[]);
-    assert_eq!((report.route.as_str(), report.requests), ("select-git", 3));
+    assert_eq!((report.route.as_str(), report.requests), ("full", 2));
     assert_eq!(elsewhere.count(), 0);
 }
 
@@ -320,7 +318,7 @@ fn github_by_git() {
     let forge = Forge::serve(&repo);
     let machine = Machine::github(&forge, &repo, "auto");
     insta::assert_snapshot!(journey(&machine, Some(&forge)), @r#"
-    empty target: select-git, 3 requests, 53 files
+    empty target: full, 2 requests, 53 files
     nothing new: store, 1 requests, 0 files
     nothing new, checked: store, 1 requests, 0 files
     one commit: delta, 2 requests, 2 files
@@ -356,7 +354,7 @@ fn git_over_http_without_version_2() {
     forge.configure(|config| config.protocol_v2 = false);
     let machine = Machine::git(&forge, &repo);
     insta::assert_snapshot!(journey(&machine, Some(&forge)), @r"
-    empty target: select-git, 4 requests, 53 files
+    empty target: full, 3 requests, 53 files
     nothing new: store, 1 requests, 0 files
     nothing new, checked: store, 1 requests, 0 files
     one commit: delta, 2 requests, 2 files

@@ -63,7 +63,7 @@ fn a_file_that_is_not_sent_is_reported_as_missing() {
         };
         without(request, &text[at..at + 45])
     });
-    let mut machine = Machine::new();
+    let mut machine = Machine::holding(&repo, "main:flake.nix");
     let synced = machine.sync(&source, "main").unwrap();
     assert_eq!(synced.route, Route::Full);
     assert!(

@@ -115,6 +115,20 @@ fn a_full_fetch_is_done_where_it_is_asked_for() {
 }
 
 #[test]
+fn a_listing_that_shows_all_to_be_missing_is_followed_by_one_pack() {
+    // No list of ids: the same number of requests for any number of files.
+    let repo = History::of(1).files(5100).repo();
+    allow_filters(&repo);
+    let mut machine = Machine::new();
+    let all = source(&repo);
+    let synced = machine.sync(&all, "main").unwrap();
+    assert_eq!((synced.route, synced.requests), (Route::SelectGit, 3));
+    assert!(all.traffic().sent < 1000, "{:?}", all.traffic());
+    assert!(synced.blobs > 5000, "{}", synced.blobs);
+    machine.check(&repo, "main");
+}
+
+#[test]
 fn select_never_downloads_excluded_files() {
     let repo = Repo::with_history(5);
     allow_filters(&repo);
@@ -456,7 +470,7 @@ fn a_signal_and_the_deadline_stop_a_fetch() {
 fn many_files_are_requested_in_a_few_requests() {
     let repo = History::of(1).files(5100).repo();
     allow_filters(&repo);
-    let mut machine = Machine::new();
+    let mut machine = Machine::holding(&repo, "main:flake.nix");
     let synced = machine.sync(&source(&repo), "main").unwrap();
     assert_eq!((synced.route, synced.requests), (Route::SelectGit, 4));
     assert!(synced.blobs > 5000, "{}", synced.blobs);

@@ -58,7 +58,7 @@ def scenario(world):
     world.publish("one")
     world.start()
     world.is_at("one")
-    assert cost() == ("select (git)", 3), cost()
+    assert cost() == ("full", 2), cost()
     world.publish("two")
     world.start()
     world.is_at("two")
