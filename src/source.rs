@@ -196,6 +196,10 @@ pub trait Source: Send + Sync {
         need: &dyn Need,
     ) -> Result<Obtained, Error>;
 
+    /// Announces that [`descends`](Self::descends) will be asked about the next commit that is obtained and `old`, and that
+    /// there are probably commits between them. A source that can have two requests under way sends both at once.
+    fn expect_commits_since(&self, _old: CommitId) {}
+
     /// Whether `new` descends from `old`. Costs a request or two, none where the commits in the store suffice.
     fn descends(&self, new: &Commit, old: CommitId, store: &Store) -> Result<bool, Error>;
 

@@ -134,6 +134,9 @@ fn run(args: &Args, scenario: &Scenario, files: usize) -> Vec<Row> {
             let turn = (place + round) % rows.len();
             let row = &mut rows[turn];
             world.prepare(row.who, scenario.start);
+            if scenario.is_old && row.who == Contestant::HyperSync {
+                world.age();
+            }
             let mut commands = world.commands(row.who, scenario.start);
             if round == 0 {
                 row.memory = measure::memory(&mut commands);

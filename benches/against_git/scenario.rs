@@ -15,6 +15,8 @@ pub struct Scenario {
     pub commits: usize,
     /// Files edited by each of them, besides one change of another kind.
     edits: usize,
+    /// Whether the last update was long ago: then hyper-sync expects more than one commit.
+    pub is_old: bool,
     /// Who takes part, in pairs with the first.
     pub contestants: &'static [Contestant],
 }
@@ -36,6 +38,7 @@ pub const SCENARIOS: &[Scenario] = &[
         start: Start::Check,
         commits: 0,
         edits: 3,
+        is_old: false,
         contestants: UPDATE,
     },
     Scenario {
@@ -43,6 +46,7 @@ pub const SCENARIOS: &[Scenario] = &[
         start: Start::Same,
         commits: 0,
         edits: 3,
+        is_old: false,
         contestants: UPDATE,
     },
     Scenario {
@@ -50,6 +54,7 @@ pub const SCENARIOS: &[Scenario] = &[
         start: Start::Behind,
         commits: 1,
         edits: 3,
+        is_old: false,
         contestants: UPDATE,
     },
     Scenario {
@@ -57,6 +62,7 @@ pub const SCENARIOS: &[Scenario] = &[
         start: Start::Behind,
         commits: 12,
         edits: 5,
+        is_old: true,
         contestants: UPDATE,
     },
     Scenario {
@@ -64,6 +70,7 @@ pub const SCENARIOS: &[Scenario] = &[
         start: Start::Behind,
         commits: 1,
         edits: 99,
+        is_old: false,
         contestants: UPDATE,
     },
     Scenario {
@@ -71,6 +78,7 @@ pub const SCENARIOS: &[Scenario] = &[
         start: Start::Nothing,
         commits: 0,
         edits: 3,
+        is_old: false,
         contestants: INSTALL,
     },
     Scenario {
@@ -78,6 +86,7 @@ pub const SCENARIOS: &[Scenario] = &[
         start: Start::Forgotten,
         commits: 0,
         edits: 3,
+        is_old: false,
         contestants: FORGOTTEN,
     },
 ];

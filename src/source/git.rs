@@ -5,7 +5,7 @@
 //! - **delta**: a thin pack against the last commit. `done` is left out, because a server that does not know our
 //!   commit would send everything; without it, the server reports that in fifty bytes.
 //! - **select**: commit and trees by a filter, then the missing blobs by their ids.
-//! - **full**: one self-contained pack.
+//! - **full**: one self-contained pack; the first one where nothing is here.
 //!
 //! A route that fails is reported, and the next one is tried. What the server reports about its commit is
 //! never trusted: after each route the commit is walked out of the store, and every needed blob read.
@@ -114,6 +114,10 @@ pub struct GitSource {
     descends: Mutex<HashMap<(CommitId, CommitId), bool>>,
     /// The commits that were read for that.
     between: Mutex<Vec<Commit>>,
+    /// The commit since which several others are expected.
+    expected: Mutex<Option<CommitId>>,
+    /// The commits, newer and older, whose history was asked for beside another request.
+    beside: Mutex<Option<(CommitId, CommitId)>>,
 }
 
 /// What a fetch came to.
@@ -140,6 +144,8 @@ impl GitSource {
             options,
             descends: Mutex::default(),
             between: Mutex::default(),
+            expected: Mutex::default(),
+            beside: Mutex::default(),
         }
     }
 
@@ -328,6 +334,10 @@ impl Source for GitSource {
             .map_err(|(_, error)| error)?;
         obtained.fallbacks = fallbacks;
         Ok(obtained)
+    }
+
+    fn expect_commits_since(&self, old: CommitId) {
+        *threads::lock(&self.expected) = Some(old);
     }
 
     fn descends(&self, new: &Commit, old: CommitId, store: &Store) -> Result<bool, Error> {

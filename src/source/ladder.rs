@@ -131,6 +131,10 @@ impl Source for Ladder {
         Err(error)
     }
 
+    fn expect_commits_since(&self, old: CommitId) {
+        self.git.expect_commits_since(old);
+    }
+
     fn descends(&self, new: &Commit, old: CommitId, store: &Store) -> Result<bool, Error> {
         if self.blocked().is_some() {
             return self.api.descends(new, old, store);

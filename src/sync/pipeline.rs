@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
+use jiff::SignedDuration;
+
 use super::adoption::{self, FirstBase};
 use super::guard::{self, Guard};
 use super::inventory::{Inventory, UpdateContent, never_ours, policy, survey};
@@ -34,6 +36,9 @@ use crate::threads;
 
 /// How many plans are made at most, if the target changes between scan and apply.
 const ATTEMPTS: u32 = 3;
+
+/// The age of the last update up to which a branch has likely moved by one commit only.
+const ONE_COMMIT: SignedDuration = SignedDuration::from_hours(1);
 
 /// How many commits the store keeps while they fit in its size limit, and that limit in bytes
 /// (docs/architecture.md, State directory).
@@ -182,6 +187,11 @@ impl SyncPipeline<'_> {
             } else {
                 Step::Obtain
             });
+        if let Some((remote, last)) = self.remote.zip(self.required_ancestor(wanted))
+            && self.expects_commits()?
+        {
+            remote.expect_commits_since(last);
+        }
         let obtained = match self.remote {
             Some(remote) => remote.obtain(wanted, self.last(), store, &need)?,
             None => source::stored(wanted, store)?,
@@ -196,7 +206,7 @@ impl SyncPipeline<'_> {
         };
         thread::scope(|scope| {
             // In parallel, because it may cost a request, and its result is needed only before the target is written.
-            let descent = self.remote.zip(self.required_ancestor(&point));
+            let descent = self.remote.zip(self.required_ancestor(point.commit));
             let descent = descent.map(|(remote, last)| {
                 let commit = &commit;
                 scope.spawn(move || remote.descends(commit, last, store))
@@ -390,6 +400,13 @@ impl SyncPipeline<'_> {
         self.session.index().map(|index| index.point.commit)
     }
 
+    /// Whether more than one commit is likely since the last update. A wrong guess costs less than a kilobyte, or a round
+    /// trip.
+    fn expects_commits(&self) -> Result<bool, state::Error> {
+        let last = self.last_state()?.map(|last| last.last_sync.timestamp);
+        Ok(last.is_some_and(|last| state::now().duration_since(last) >= ONE_COMMIT))
+    }
+
     /// How the last sync went; `None` without an index.
     fn last_state(&self) -> Result<Option<SyncState>, state::Error> {
         match self.session.index() {
@@ -470,23 +487,23 @@ impl SyncPipeline<'_> {
     /// is not a rewind.
     ///
     /// A work tree that is at a branch of this name was on the same line.
-    fn required_ancestor(&self, point: &SyncPoint) -> Option<CommitId> {
+    fn required_ancestor(&self, commit: CommitId) -> Option<CommitId> {
         let (last, same_line) = match (self.session.index(), self.base) {
             (Some(index), _) => {
                 let last = &index.point;
                 let same_repository =
-                    last.repository.is_none() || last.repository == point.repository;
-                let same_line = same_repository && last.reference == point.reference;
+                    { last.repository.as_ref() }.is_none_or(|last| *last == self.repository);
+                let same_line = same_repository && last.reference == self.goal.reference;
                 (last.commit, same_line)
             }
             (None, Some(base)) => {
-                let same_line = base.branch.as_ref() == Some(&point.reference);
+                let same_line = base.branch.as_deref() == Some(self.goal.reference);
                 (base.commit, same_line)
             }
             (None, None) => return None,
         };
         let is_asked = !self.options.allow_rewind && !self.context.settings.trust.rewind;
-        let moves = self.goal.resolved.kind == RefKind::Branch && same_line && last != point.commit;
+        let moves = self.goal.resolved.kind == RefKind::Branch && same_line && last != commit;
         (is_asked && moves).then_some(last)
     }
 

@@ -152,6 +152,15 @@ esac"#,
         log.lines().map(str::to_owned).collect()
     }
 
+    /// Makes the last update one of long ago.
+    pub fn age(&self) {
+        let path = self.state().join("sync-state.json");
+        let text = fs::read_to_string(&path).unwrap();
+        let mut state: serde_json::Value = serde_json::from_str(&text).unwrap();
+        state["last_sync"]["timestamp"] = "2020-01-01T00:00:00Z".into();
+        fs::write(&path, state.to_string()).unwrap();
+    }
+
     /// From now on `text` is printed as `[name]` in masked output.
     pub fn mask(&self, text: &str, name: &str) -> &Self {
         let mut masks = self.masks.borrow_mut();

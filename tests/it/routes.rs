@@ -14,6 +14,7 @@ use crate::common::git;
 use crate::common::repo::Repo;
 use crate::common::snapshot::TreeSnapshot;
 
+mod beside;
 mod cost;
 mod echoes;
 mod first;

@@ -170,6 +170,8 @@ pub(crate) fn live(machine: &Machine, listed: &str) {
             .write(format!("new/{round}.nix"), format!("{round}\n"))
             .commit("one of twelve");
     }
+    // The commits between are asked for beside, where the server can.
+    machine.world.age();
     assert_eq!(machine.sync().route, "delta");
     repo.rename("new", "old")
         .remove("empty")
@@ -208,6 +210,7 @@ pub(crate) fn live(machine: &Machine, listed: &str) {
 
     // Set back to a commit that the machine had, and one that it never saw as its own.
     let tip = repo.id("main");
+    machine.world.age();
     for back in ["main~1", base.as_str()] {
         repo.update_ref("refs/heads/main", &repo.id(back));
         machine.refused(8, "sync::rewind");

@@ -239,6 +239,29 @@ pub(super) fn fetch<T>(
     }
 }
 
+/// Reads a whole response and returns its bytes, up to a bound.
+pub(super) fn whole(mut read: impl Read, bytes: u64) -> Result<Vec<u8>, ResponseError> {
+    const HEAD: usize = 4;
+    let mut response = Vec::new();
+    loop {
+        let at = response.len();
+        response.resize(at + HEAD, 0);
+        read.read_exact(&mut response[at..])
+            .map_err(ResponseError::Stream)?;
+        let length = std::str::from_utf8(&response[at..]).ok();
+        let length = length.and_then(|length| usize::from_str_radix(length, 16).ok());
+        match length {
+            Some(0) => return Ok(response),
+            Some(length) if (response.len() + length) as u64 <= bytes => {
+                response.resize(at + length.max(HEAD), 0);
+                read.read_exact(&mut response[at + HEAD..])
+                    .map_err(ResponseError::Stream)?;
+            }
+            _ => return Err(ResponseError::Protocol("a packet without end".to_owned())),
+        }
+    }
+}
+
 /// Whether the server has something in common with us.
 fn acknowledgments<R: Read>(lines: &mut PacketLines<R>) -> Result<bool, ResponseError> {
     let mut common = false;

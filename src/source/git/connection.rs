@@ -5,6 +5,9 @@ use std::io::Read;
 use crate::source::error::NONE;
 use crate::source::{Error, Traffic};
 
+/// The most of a response that is kept for later.
+pub(super) const KEPT_MAX: u64 = 8 << 20;
+
 /// A connection to a repository's `upload-pack`.
 pub trait Connection: Send {
     /// The repository in words for the user, without credentials.
@@ -22,6 +25,18 @@ pub trait Connection: Send {
     /// An error while reading is an `io::Error`, which parsers can carry; its cause is returned by
     /// [`Connection::reset`].
     fn command(&mut self, request: &[u8]) -> Result<Box<dyn Read + '_>, Error>;
+
+    /// Sends one request whose response is kept, so that the next command does not wait for it; `false` where it would
+    /// have to wait, and nothing was sent.
+    fn command_beside(&mut self, _request: &[u8]) -> bool {
+        false
+    }
+
+    /// The whole response to what was sent beside, once. `None` where there is none: what went wrong shows when it is
+    /// requested again.
+    fn take_beside(&mut self) -> Option<Vec<u8>> {
+        None
+    }
 
     /// Ends the conversation, so that the next command opens a new one, and returns why the last answer ended or broke,
     /// where that is known. To be called whenever a response was not read to its end.

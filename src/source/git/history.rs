@@ -10,11 +10,13 @@ use crate::source::ancestry::{Ancestry, search_ancestors};
 use crate::source::{Ahead, Error};
 use crate::threads;
 
+use super::answer::{self, Fetched};
+use super::connection::KEPT_MAX;
 use super::request::Fetch;
 use super::{FetchReply, GitSource};
 
 /// Bytes of commits between two updates: about fifty thousand of them.
-const BYTES_MAX: u64 = 8 << 20;
+const BYTES_MAX: u64 = KEPT_MAX;
 
 impl GitSource {
     /// Checks the parents, then the commits in the store, and only then requests those between from the server.
@@ -88,18 +90,24 @@ impl GitSource {
         old: CommitId,
         store: &Store,
     ) -> Result<Option<Transient>, Error> {
-        // A server process remembers the cuts of earlier fetches, and history would end there.
-        self.connection().reset();
         let want = [new.0];
-        let filters = self.connection().filters()? != Some(false);
-        let mut fetch = Fetch {
-            want: &want,
-            have: Some(old),
-            filter: filters.then_some("tree:0"),
-            ..Fetch::default()
+        let mut fetch = Fetch::history(&want, old);
+        let beside = self.read_beside(new, old, store);
+        if !matches!(beside, Some(FetchReply::Pack(_))) {
+            // A server process remembers the cuts of earlier fetches, and history would end there.
+            self.connection().reset();
+        }
+        let mut reply = if let Some(reply) = beside {
+            Ok(Some(reply))
+        } else {
+            if self.connection().filters()? == Some(false) {
+                fetch.filter = None;
+            }
+            self.look_into(&fetch, store)
         };
-        let mut reply = self.look_into(&fetch, store);
-        if filters && matches!(reply, Err(Error::Protocol { .. } | Error::Refused { .. })) {
+        if fetch.filter.is_some()
+            && matches!(reply, Err(Error::Protocol { .. } | Error::Refused { .. }))
+        {
             // Its capabilities were not requested, and it exited on a filter.
             fetch.filter = None;
             reply = self.look_into(&fetch, store);
@@ -117,6 +125,50 @@ impl GitSource {
             }),
             Some(FetchReply::Common | FetchReply::Nothing | FetchReply::BaseMissing) | None => {
                 Ok(None)
+            }
+        }
+    }
+
+    /// Asks for the commits since `old` beside the next request, if some are expected, and if the connection can.
+    pub(super) fn ask_beside(&self, new: CommitId, old: CommitId) {
+        if threads::lock(&self.expected).take() != Some(old) {
+            return;
+        }
+        let mut connection = self.connection();
+        // Without filters the commits come with all that they hold.
+        if !matches!(connection.filters(), Ok(None | Some(true))) {
+            return;
+        }
+        let request = Fetch::history(&[new.0], old).encode();
+        if connection.command_beside(&request) {
+            *threads::lock(&self.beside) = Some((new, old));
+        }
+    }
+
+    /// The response to that, if it is of use.
+    fn read_beside(
+        &self,
+        new: CommitId,
+        old: CommitId,
+        store: &Store,
+    ) -> Option<FetchReply<Transient>> {
+        if threads::lock(&self.beside).take() != Some((new, old)) {
+            return None;
+        }
+        let response = self.connection().take_beside()?;
+        let bounds = self
+            .options
+            .bounds(BYTES_MAX.min(self.options.limits.bytes));
+        let read = answer::fetch(response.as_slice(), |pack| {
+            store.peek(pack, bounds, &self.options.interrupt)
+        });
+        match read {
+            Ok(Fetched::Pack(pack)) => Some(FetchReply::Pack(pack)),
+            Ok(Fetched::Common) => Some(FetchReply::Common),
+            Ok(Fetched::Nothing) => Some(FetchReply::Nothing),
+            Err(error) => {
+                tracing::debug!(?error, "the commits between are requested again");
+                None
             }
         }
     }

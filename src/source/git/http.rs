@@ -9,6 +9,7 @@ use std::fs;
 use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::header::{HeaderName, HeaderValue, USER_AGENT};
@@ -19,7 +20,7 @@ use crate::source::{Error, Traffic};
 use crate::token::Token;
 
 use super::answer::{self, ResponseError};
-use super::connection::{Capabilities, Connection};
+use super::connection::{Capabilities, Connection, KEPT_MAX};
 use super::version_0::Advertisement;
 
 const REQUEST: &str = "application/x-git-upload-pack-request";
@@ -59,6 +60,10 @@ pub(super) struct Http {
     memory: Option<PathBuf>,
     /// The most bytes of a response.
     bytes: u64,
+    /// Whether two requests can be under way on the connection.
+    is_multiplexed: bool,
+    /// Brings the response to a request that was sent beside.
+    beside: Option<JoinHandle<Option<Vec<u8>>>>,
     failure: Option<BodyFailure>,
 }
 
@@ -99,15 +104,23 @@ impl Http {
             once: false,
             memory,
             bytes,
+            is_multiplexed: false,
+            beside: None,
             failure: None,
         }
     }
 
     fn post(&self, command: &[u8]) -> Result<Response, Error> {
-        let url = below(&self.place.base, "git-upload-pack");
         // What comes is counted as a pack where it is taken; here, with its wrapping, and as a last resort.
+        let bytes = answer::with_packets(self.bytes);
+        self.client.send(&self.request(command, bytes))
+    }
+
+    /// The request for a command whose response has so many bytes at most.
+    fn request(&self, command: &[u8], bytes: u64) -> Request {
+        let url = below(&self.place.base, "git-upload-pack");
         let cap = Cap {
-            bytes: answer::with_packets(self.bytes),
+            bytes,
             what: "the answer".to_owned(),
             setting: Some("limits.bytes"),
         };
@@ -120,7 +133,7 @@ impl Http {
         if self.older.is_none() {
             request = request.header(protocol(), version_2());
         }
-        self.client.send(&request)
+        request
     }
 
     /// Asks for `info/refs`, at the address as it was given and then with `.git`, and stores what it advertises.
@@ -249,6 +262,7 @@ impl Http {
 
     /// Takes the response's first bytes, none where it is empty.
     fn begin(&mut self, response: Response) -> Result<(Vec<u8>, Body), Error> {
+        self.is_multiplexed = response.is_multiplexed;
         let mut body = response.body;
         body.at_work(answer::is_at_work);
         self.failure = Some(body.failure());
@@ -366,6 +380,26 @@ impl Connection for Http {
         }
         let older = self.older.clone().unwrap_or_default();
         self.version_0(&older, request)
+    }
+
+    fn command_beside(&mut self, request: &[u8]) -> bool {
+        // Over HTTP/1 it would wait for a connection of its own.
+        if !self.is_multiplexed || self.older.is_some() {
+            return false;
+        }
+        let (client, request) = (self.client.clone(), self.request(request, KEPT_MAX));
+        let ask = move || {
+            let response = client.send_once(&request).ok()?;
+            let mut bytes = Vec::new();
+            let whole = is(&response, RESULT) && { response.body }.read_to_end(&mut bytes).is_ok();
+            whole.then_some(bytes)
+        };
+        self.beside = thread::Builder::new().spawn(ask).ok();
+        self.beside.is_some()
+    }
+
+    fn take_beside(&mut self) -> Option<Vec<u8>> {
+        self.beside.take()?.join().ok().flatten()
     }
 
     fn reset(&mut self) -> Option<Error> {

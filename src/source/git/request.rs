@@ -53,6 +53,16 @@ impl<'a> Fetch<'a> {
         }
     }
 
+    /// The commits that one has and an older one has not, with nothing that they hold.
+    pub(super) fn history(commit: &'a [Oid], old: CommitId) -> Self {
+        Self {
+            want: commit,
+            have: Some(old),
+            filter: Some("tree:0"),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut lines = vec!["ofs-delta".to_owned(), "no-progress".to_owned()];
         lines.extend(self.thin.then(|| "thin-pack".to_owned()));

@@ -127,6 +127,7 @@ impl GitSource {
         if need.lists_only() && self.connection().filters()? != Some(false) {
             fetch.filter = Some(NO_CONTENT);
         }
+        self.ask_beside(commit, base);
         let mut reply = match self.fetch_pack(&fetch, store, need, bytes) {
             // Most servers are not asked for their capabilities, and one without filters exits on the word.
             Err(error) if fetch.filter.is_some() && may_be_of_the_filter(&error) => {

@@ -19,7 +19,7 @@ use crate::source::{Error, Interrupt, Meter, Traffic};
 use crate::text::decode;
 
 use super::answer::{self, Greeting, ResponseError};
-use super::connection::Connection;
+use super::connection::{Connection, KEPT_MAX};
 use super::version_0::Advertisement;
 
 /// How often a wait checks the clock and for a signal.
@@ -107,6 +107,10 @@ pub(super) struct ProcessConnection {
     older: Option<Arc<Advertisement>>,
     /// Version 0 takes one fetch, and ends.
     spent: bool,
+    /// The response to a request that was sent beside comes before that of the next command.
+    owed: bool,
+    /// That response.
+    beside: Option<Vec<u8>>,
     traffic: Traffic,
     failure: Option<Error>,
 }
@@ -136,6 +140,8 @@ impl ProcessConnection {
             filters: false,
             older: None,
             spent: false,
+            owed: false,
+            beside: None,
             traffic: Traffic::default(),
             failure: None,
         }
@@ -147,6 +153,7 @@ impl ProcessConnection {
         if self.running.is_some() {
             return Ok(());
         }
+        self.owed = false;
         let form = self.form;
         let mut greeting = self.greeting(form)?;
         if matches!(greeting, Greeting::Older(_)) && self.older.is_none() {
@@ -252,6 +259,17 @@ impl ProcessConnection {
         Ok(())
     }
 
+    /// Reads the response that comes before that of the last command, if there is one.
+    fn read_owed(&mut self) -> Result<(), Error> {
+        if !self.owed {
+            return Ok(());
+        }
+        let response = answer::whole(ChildOutput { session: self }, KEPT_MAX);
+        self.beside = Some(response.map_err(|error| self.connection_error(error))?);
+        self.owed = false;
+        Ok(())
+    }
+
     /// Waits until the child can be read from or written to.
     fn wait(&mut self, direction: Direction) -> Result<(), Error> {
         let since = Instant::now();
@@ -317,6 +335,11 @@ impl ProcessConnection {
     }
 }
 
+/// Whether an error ends the run, whatever the server is asked next.
+fn is_final(error: &Error) -> bool {
+    matches!(error, Error::Interrupted | Error::Timeout { .. })
+}
+
 /// Whether a server has ended because of the command that it was given: git-shell and gitolite run only a command that
 /// begins with a name they have. ssh's own messages about a failed network are not such a response.
 fn rejects(error: &Error) -> bool {
@@ -351,7 +374,15 @@ impl Connection for ProcessConnection {
         self.connect()?;
         self.traffic.requests += 1;
         let Some(older) = self.older.clone() else {
-            self.send(request)?;
+            match self.send(request).and_then(|()| self.read_owed()) {
+                // The server may have ended because of the other request.
+                Err(error) if self.owed && !is_final(&error) => {
+                    self.running = None;
+                    self.connect()?;
+                    self.send(request)?;
+                }
+                result => result?,
+            }
             return Ok(Box::new(ChildOutput { session: self }));
         };
         let change = self.endpoint.change_for_version_2();
@@ -360,6 +391,19 @@ impl Connection for ProcessConnection {
             self.send(request)?;
             Ok(ChildOutput { session: self })
         })
+    }
+
+    fn command_beside(&mut self, request: &[u8]) -> bool {
+        if self.running.is_none() || self.older.is_some() || self.owed {
+            return false;
+        }
+        self.owed = self.send(request).is_ok();
+        self.traffic.requests += u64::from(self.owed);
+        self.owed
+    }
+
+    fn take_beside(&mut self) -> Option<Vec<u8>> {
+        self.beside.take()
     }
 
     fn reset(&mut self) -> Option<Error> {

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
 
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
-use reqwest::{StatusCode, Url};
+use reqwest::{StatusCode, Url, Version};
 use rustls::InvalidMessage;
 use serde::de::DeserializeOwned;
 
@@ -32,6 +32,8 @@ pub struct Response {
     pub url: Url,
     /// Its body, decoded.
     pub body: Body,
+    /// Whether other requests can be under way on its connection at the same time (HTTP/2).
+    pub is_multiplexed: bool,
     credentials: Option<Credentials>,
 }
 
@@ -58,6 +60,7 @@ impl Response {
         credentials: Option<Credentials>,
     ) -> Result<Self, Error> {
         let status = answer.status();
+        let is_multiplexed = answer.version() == Version::HTTP_2;
         let headers = answer.headers().clone();
         let gzip = match headers
             .get(CONTENT_ENCODING)
@@ -88,6 +91,7 @@ impl Response {
             headers,
             url,
             body,
+            is_multiplexed,
             credentials,
         })
     }
@@ -114,6 +118,7 @@ impl Response {
             headers,
             url,
             body,
+            is_multiplexed: _,
             credentials,
         } = self;
         let mut body = BufReader::with_capacity(BUFFER, body);
@@ -183,6 +188,7 @@ impl Response {
             headers,
             url,
             body,
+            is_multiplexed: _,
             credentials,
         } = self;
         let body = body.buffered().to_vec();

@@ -173,3 +173,65 @@ fn a_branch_set_back_in_a_shallow_repository_does_not_descend() {
     repo.update_ref("refs/heads/main", &earlier);
     assert!(!asked(&repo, &mut machine, old).0);
 }
+
+#[test]
+fn the_answer_is_the_same_where_it_was_asked_beside() {
+    type Move = fn(&Repo, &str);
+    let moves: [(&str, Move, (bool, u64)); 6] = [
+        ("one commit", |repo, _| commits(repo, 1), (true, 0)),
+        ("twelve commits", |repo, _| commits(repo, 12), (true, 0)),
+        (
+            "a merge",
+            |repo, old| {
+                let unrelated = repo.write("b", "b").commit_onto("unrelated", &[]);
+                repo.write("c", "c")
+                    .commit_onto("merge", &[&unrelated, old]);
+                commits(repo, 1);
+            },
+            (true, 0),
+        ),
+        (
+            "a branch set back",
+            |repo, _| {
+                repo.update_ref("refs/heads/main", &repo.id("main~1"));
+            },
+            (false, 0),
+        ),
+        (
+            "another history, for which the server wants `done`",
+            |repo, _| {
+                repo.write("b", "b").commit_onto("unrelated", &[]);
+                commits(repo, 3);
+            },
+            (false, 1),
+        ),
+        (
+            "a commit that was pruned",
+            |repo, _| {
+                repo.write("a", "b").amend("other");
+                commits(repo, 2);
+                prune(repo);
+            },
+            (false, 0),
+        ),
+    ];
+    for (what, advance, expected) in moves {
+        let (repo, mut machine, old) = synced();
+        advance(&repo, &old.to_string());
+        let source = source(&repo);
+        source.expect_commits_since(old);
+        machine.sync(&source, "main").unwrap();
+        let before = source.traffic().requests;
+        let new = machine.commit(&repo.tip().unwrap());
+        let answer = source.descends(&new, old, &machine.store).unwrap();
+        let requests = source.traffic().requests - before;
+        assert_eq!((answer, requests), expected, "{what}");
+        machine.fsck();
+    }
+}
+
+fn commits(repo: &Repo, commits: u32) {
+    for round in 0..commits {
+        repo.write("a", format!("{round}")).commit("on");
+    }
+}
