@@ -16,7 +16,7 @@ pub use sync::SyncError;
 use miette::Diagnostic;
 
 use crate::exit::Exit;
-use crate::plan::{self, Conflict};
+use crate::plan::{self, ConflictDocument};
 
 /// Anything that stops a run.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -134,9 +134,9 @@ impl Error {
 
     /// The local files that conflict with an update, if the error is about them.
     #[must_use]
-    pub fn conflicts(&self) -> Option<&[Conflict]> {
+    pub fn conflicts(&self) -> Option<Vec<ConflictDocument<'_>>> {
         match self {
-            Self::Plan(plan::Error::Conflicts { conflicts }) => Some(conflicts),
+            Self::Plan(error) => error.conflicts(),
             _ => None,
         }
     }

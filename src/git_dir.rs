@@ -192,7 +192,8 @@ impl GitDir {
         self.common.as_ref().unwrap_or(&self.own)
     }
 
-    fn objects(&self) -> Result<ForeignObjects, Unread> {
+    /// All its objects.
+    pub(crate) fn objects(&self) -> Result<ForeignObjects, Unread> {
         let common = self.common();
         let objects = common.child("objects")?;
         let objects = objects.ok_or_else(|| Unread::Malformed(common.path().to_owned()))?;

@@ -29,7 +29,7 @@ mod error;
 mod merge;
 mod planner;
 
-pub use error::{Conflict, ConflictKind, Error};
+pub use error::{Attempt, Conflict, ConflictDocument, ConflictKind, Error};
 pub use merge::{Unmerged, merge};
 
 use planner::Planner;
@@ -72,6 +72,19 @@ pub struct Plan {
     counts: Counts,
     in_the_way: Vec<InTheWay>,
     merged: BTreeSet<RelPath>,
+    conflicts: Vec<Conflict>,
+    put_back: BTreeMap<RelPath, PutBack>,
+}
+
+/// What is at the path of a local edit that is put back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PutBack {
+    /// No edit.
+    OverNothing,
+    /// What an update that is undone has made of the same edit: a merge, or an earlier rollback of one.
+    OverItsMerge,
+    /// Another edit.
+    OverAnEdit,
 }
 
 /// A local edit that cannot be put back, because its path is taken.
@@ -101,8 +114,8 @@ pub struct Operation {
 pub struct EditedFile<'a> {
     /// The path.
     pub path: &'a RelPath,
-    /// What the last sync wrote.
-    pub base: &'a File,
+    /// What was edited; `None` where an earlier sync has kept the edit, and has not recorded it.
+    pub base: Option<&'a File>,
     /// What is there now.
     pub local: &'a Local,
     /// What the commit has.
@@ -114,6 +127,9 @@ pub struct Details<'a> {
     /// Files of the last commit that it did not write, because other files were at their paths: where the commit has not
     /// changed such a file since, it does not touch the path.
     pub left: &'a BTreeMap<RelPath, File>,
+    /// Edits against which an earlier sync has withheld a change, each with the file that was edited, where that is known:
+    /// the base is the commit of then, so by itself it does not show that change.
+    pub withheld: &'a BTreeMap<RelPath, Option<File>>,
     /// Merges an edit under [`LocalEdits::Merge`]: the file that results, or why there is none.
     pub merge: &'a dyn Fn(EditedFile<'_>) -> Result<File, Cow<'static, str>>,
 }
@@ -148,6 +164,19 @@ impl Plan {
         self.merged.contains(path)
     }
 
+    /// What is in the way, by path. A plan with conflicts is shown, and never carried out: its operations are those of the
+    /// other paths.
+    #[must_use]
+    pub fn conflicts(&self) -> &[Conflict] {
+        &self.conflicts
+    }
+
+    /// Whether the operation at the path puts a local edit back, and what it replaces.
+    #[must_use]
+    pub fn puts_back(&self, path: &RelPath) -> Option<PutBack> {
+        self.put_back.get(path).copied()
+    }
+
     /// The managed files after the operations: the base of the next plan.
     #[must_use]
     pub fn index(&self) -> &BTreeMap<RelPath, File> {
@@ -162,15 +191,6 @@ impl Plan {
 }
 
 impl Plan {
-    /// Marks kept paths as withheld that an earlier sync has withheld: the base is the commit of then, so the plan itself
-    /// sees no change.
-    pub fn withhold(&mut self, earlier: &[Kept]) {
-        let withheld: BTreeSet<&RelPath> = Kept::withheld(earlier).collect();
-        for kept in &mut self.kept {
-            kept.withheld |= withheld.contains(&kept.path);
-        }
-    }
-
     /// A plan without operations, with this base.
     #[must_use]
     pub fn unchanged(base: &BTreeMap<RelPath, File>) -> Self {
@@ -182,14 +202,20 @@ impl Plan {
 
     /// Puts local edits back. They stay local edits, because the base stays the commit's.
     ///
+    /// `written` is `base` with what undone updates have made of edits.
+    ///
     /// A path with a newer edit (one that the plan keeps or merges) is not changed, nor is one that something else takes once the
     /// plan is carried out: see [`in_the_way`](Self::in_the_way).
     pub fn put_back(
         &mut self,
         files: &BTreeMap<RelPath, File>,
         base: &BTreeMap<RelPath, File>,
+        written: &BTreeMap<RelPath, File>,
         local: &BTreeMap<RelPath, Local>,
     ) {
+        let is_of = |files: &BTreeMap<RelPath, File>, path: &RelPath, here: &Local| {
+            files.get(path).is_some_and(|file| here.is(file))
+        };
         for (path, file) in files {
             if self.merges(path) || self.kept.iter().any(|kept| kept.path == *path) {
                 continue;
@@ -204,8 +230,13 @@ impl Plan {
             self.operations.retain(|operation| operation.path != *path);
             let here = local.get(path).unwrap_or(&Local::Missing);
             if !here.is(file) {
-                let edited =
-                    *here != Local::Missing && !base.get(path).is_some_and(|ours| here.is(ours));
+                let edited = *here != Local::Missing && !is_of(base, path, here);
+                let over = match edited {
+                    false => PutBack::OverNothing,
+                    true if is_of(written, path, here) => PutBack::OverItsMerge,
+                    true => PutBack::OverAnEdit,
+                };
+                self.put_back.insert(path.clone(), over);
                 self.operations.push(Operation {
                     path: path.clone(),
                     before: here.clone(),
@@ -293,7 +324,7 @@ pub fn check_required(
 /// Plans how `local` becomes `remote`.
 ///
 /// `base` is what the last sync wrote, `local` a [`survey`](crate::scan::Scanner::survey) of every path of both. `remote` is
-/// shared with the plan, which as a rule makes all of it ours.
+/// shared with the plan, which as a rule makes all of it ours. What conflicts is in the plan.
 pub fn plan(
     base: &BTreeMap<RelPath, File>,
     local: &BTreeMap<RelPath, Local>,
@@ -302,6 +333,7 @@ pub fn plan(
 ) -> Result<Plan, Error> {
     let details = Details {
         left: &BTreeMap::new(),
+        withheld: &BTreeMap::new(),
         merge: &|_| Err("there is nothing to merge it with".into()),
     };
     plan_with(base, local, remote, &details, policy)
@@ -316,7 +348,7 @@ pub fn plan_with(
     policy: &Policy,
 ) -> Result<Plan, Error> {
     check_losses(base, remote, policy)?;
-    Planner::new(base, local, remote, details, policy).run()
+    Ok(Planner::new(base, local, remote, details, policy).run())
 }
 
 /// Refuses a commit that would, unless that is allowed.

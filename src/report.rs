@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::Error;
 use crate::exit::Exit;
 use crate::hooks::HookEvent;
-use crate::plan::Conflict;
+use crate::plan::ConflictDocument;
 use crate::process::{Pager, Terminal};
 use crate::settings::Env;
 use crate::text;
@@ -411,7 +411,12 @@ impl Report {
         json!({ "error": error_object(&report, error.conflicts(), exit) })
     }
 
-    fn diagnostic(&mut self, error: &dyn Diagnostic, conflicts: Option<&[Conflict]>, exit: Exit) {
+    fn diagnostic(
+        &mut self,
+        error: &dyn Diagnostic,
+        conflicts: Option<Vec<ConflictDocument<'_>>>,
+        exit: Exit,
+    ) {
         let error = ErrorReport::of(error, &self.repeated);
         match self.format {
             OutputFormat::Human => {
@@ -457,7 +462,11 @@ impl Report {
     }
 }
 
-fn error_object(error: &ErrorReport, conflicts: Option<&[Conflict]>, exit: Exit) -> Value {
+fn error_object(
+    error: &ErrorReport,
+    conflicts: Option<Vec<ConflictDocument<'_>>>,
+    exit: Exit,
+) -> Value {
     let mut object = error.json(exit);
     if let Some(conflicts) = conflicts {
         object["conflicts"] = json!(conflicts);

@@ -53,6 +53,8 @@ pub use stand_ins::StandIn;
 pub struct Options {
     /// How far it goes.
     pub mode: SyncMode,
+    /// The command that runs it, as advice repeats it ([`Attempt`](crate::plan::Attempt)).
+    pub command: String,
     /// Fetches everything in one full pack, without using the objects that are already in the store.
     pub force_full: bool,
     /// A local file counts as unchanged if its size and time are those in the index.
@@ -82,6 +84,7 @@ impl Options {
     pub fn unguarded(mode: SyncMode) -> Self {
         Self {
             mode,
+            command: "hyper-sync sync".to_owned(),
             force_full: false,
             skip_validation: false,
             allow_rewind: true,

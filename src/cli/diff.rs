@@ -1,6 +1,7 @@
 //! `hyper-sync diff`: local edits against the last commit, or what a sync would change.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Args, ValueHint};
@@ -12,11 +13,11 @@ use crate::Error;
 use crate::exit::Exit;
 use crate::git::id::ObjectKind;
 use crate::git::{BlobId, File, FileMode, RelPath};
-use crate::plan::{self, Conflict, MassDelete, Operation};
+use crate::plan::{self, Conflict, MassDelete};
 use crate::report::OutputFormat;
 use crate::report::diff::{Audience, LineCounts, Side, stat, unified};
 use crate::scan::{Local, Scanner};
-use crate::settings::{LocalEdits, Settings};
+use crate::settings::{Overrides, Settings};
 use crate::state::Index;
 use crate::sync::{Options, Session, StateNote, SyncMode, never_ours};
 
@@ -29,6 +30,9 @@ pub(super) struct Arguments {
     /// From the files as they are to what a sync would make of them
     #[arg(long)]
     remote: bool,
+    /// With `--remote`: a sync of this branch, tag or commit [default: the one that is followed]
+    #[arg(long = "ref", value_name = "BRANCH|TAG|COMMIT", requires = "remote", value_hint = ValueHint::Other)]
+    reference: Option<OsString>,
     /// How many lines of each file differ, instead of the lines
     #[arg(long)]
     stat: bool,
@@ -73,6 +77,10 @@ struct Document {
 }
 
 impl CliCommand for Arguments {
+    fn overrides(&self, global: Overrides) -> Overrides {
+        global.with("ref", "--ref", self.reference.as_ref())
+    }
+
     fn may_change(&self) -> bool {
         false
     }
@@ -238,8 +246,6 @@ fn warn_of_refusal(settings: &Settings, run: &mut Run<'_>) -> Result<(), Error> 
                 run.report.warning("a sync would leave the target as it is: the commit is held after a rollback; `hyper-sync sync --resume` takes it");
             }
         }
-        // Reported below, path by path.
-        Err(Error::Plan(plan::Error::Conflicts { .. })) => {}
         Err(error @ (Error::Sync(_) | Error::Plan(_))) => {
             run.report.warning(&format!("a sync would stop: {error}"));
         }
@@ -252,32 +258,21 @@ fn warn_of_refusal(settings: &Settings, run: &mut Run<'_>) -> Result<(), Error> 
 fn after_sync(settings: &Settings, run: &mut Run<'_>) -> Result<AfterSync, Error> {
     warn_of_refusal(settings, run)?;
     let options = Options::unguarded(SyncMode::DryRun);
-    let (outcome, stopped_by) = match sync::sync(&options, settings, run) {
-        Err(Error::Plan(plan::Error::Conflicts { conflicts })) => {
-            let settings = Settings {
-                local_edits: LocalEdits::Replace,
-                ..settings.clone()
-            };
-            let outcome = sync::sync(&options, &settings, run)?;
-            for Conflict { path, problem } in &conflicts {
-                let text = format!("a sync would stop: `{path}`: {problem}");
-                run.report.warning(&text);
-            }
-            (outcome, Some(conflicts))
-        }
-        other => (other?, None),
-    };
-    let stays = |operation: &Operation| {
-        let stops = |conflict: &Conflict| operation.path == conflict.path;
-        operation.edited
-            && stopped_by
-                .as_ref()
-                .is_some_and(|conflicts| !conflicts.iter().any(stops))
-    };
+    let outcome = sync::sync(&options, settings, run)?;
     let changes = outcome.plan.operations().iter();
-    let files = { changes.filter(|operation| !stays(operation)) }
+    let mut files: BTreeMap<RelPath, Option<File>> = changes
         .map(|operation| (operation.path.clone(), operation.after))
         .collect();
+    if let Some(plan::Error::Conflicts { conflicts, attempt }) = &outcome.refused {
+        for Conflict { path, problem } in conflicts {
+            let problem_text = problem.describe(attempt);
+            let text = format!("a sync would stop: `{path}`: {problem_text}");
+            run.report.warning(&text);
+            if problem.is_edit() {
+                files.insert(path.clone(), outcome.plan.index().get(path).copied());
+            }
+        }
+    }
     Ok(AfterSync {
         files,
         merged: outcome.merged,

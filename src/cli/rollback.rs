@@ -87,11 +87,15 @@ impl CliCommand for Arguments {
     }
 
     fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
-        let options = Options::unguarded(if self.dry_run {
+        let mode = if self.dry_run {
             SyncMode::DryRun
         } else {
             SyncMode::Apply
-        });
+        };
+        let options = Options {
+            command: self.command(),
+            ..Options::unguarded(mode)
+        };
         super::status::warn_of_other_owner(true, settings, run);
         let policy = { self.rebuild }
             .then(|| RebuildPolicy::after_rollback(settings))
@@ -108,6 +112,7 @@ impl CliCommand for Arguments {
             render::human(run.report, &outcome, &settings.target, rebuild_is_left);
             self.print_hold(&outcome, run);
         }
+        super::sync::refused(&outcome, run)?;
         let exit = super::sync::late(&outcome);
         let mut document = Document {
             sync: render::Document::new(&outcome, run.report),
@@ -133,6 +138,18 @@ impl CliCommand for Arguments {
 }
 
 impl Arguments {
+    /// The command for advice.
+    fn command(&self) -> String {
+        let rebuild = if self.rebuild { " --rebuild" } else { "" };
+        let back = match &self.back {
+            Back::Updates(1) => String::new(),
+            Back::Updates(count) => format!(" {count}"),
+            Back::Commit(begin) | Back::Before(_, begin) => format!(" {begin}"),
+            Back::At(time) => format!(" {time}"),
+        };
+        format!("hyper-sync rollback{back}{rebuild}")
+    }
+
     /// What becomes of the commit that is left.
     fn print_hold(&self, outcome: &Outcome, run: &mut Run<'_>) {
         let left = outcome.before.filter(|left| *left != outcome.commit.id);

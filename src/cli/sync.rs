@@ -16,6 +16,7 @@ use crate::plan::MassDelete;
 use crate::report::{OutputFormat, sync as render};
 use crate::settings::{self, LocalEdits, Overrides, Settings, Transport};
 use crate::sync::{self, Options, Outcome, SyncMode};
+use crate::text;
 
 /// Bring the target to a commit, without rebuilding
 ///
@@ -116,6 +117,25 @@ impl Remote {
         self.check_only || self.dry_run
     }
 
+    /// The command with the options without which it would do something else, for advice. Those that are settings are added
+    /// to every command ([`RepeatedOptions`](crate::report::RepeatedOptions)), but for `--allow-rewind`.
+    fn command(&self, command: &str) -> String {
+        let base = self.base.as_ref();
+        let base = base.map(|base| format!("--base={}", text::shell_word(base)));
+        let flags = [
+            (self.allow_rewind, "--allow-rewind"),
+            (self.allow_other_repo, "--allow-other-repo"),
+            (self.allow_mass_delete, "--allow-mass-delete"),
+            (self.adopt, "--adopt"),
+            (self.resume, "--resume"),
+        ];
+        let flags = flags.into_iter().filter(|(is_given, _)| *is_given);
+        let flags = flags.map(|(_, flag)| flag.to_owned()).chain(base);
+        { std::iter::once(command.to_owned()).chain(flags) }
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
     /// Adds the settings that these options set.
     pub(super) fn overrides(&self, overrides: Overrides) -> Overrides {
         let rewind = self.allow_rewind.then_some("true");
@@ -137,7 +157,7 @@ impl CliCommand for Arguments {
     }
 
     fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
-        let mut options = options(&self.remote);
+        let mut options = options(&self.remote, "hyper-sync sync");
         options.skip_validation = self.skip_validation;
         let mut stay = Stay::Unchanged;
         if options.mode == SyncMode::Apply {
@@ -153,22 +173,24 @@ impl CliCommand for Arguments {
         if options.mode == SyncMode::Apply && outcome.has_changes() {
             run.has_changed(settings, &document);
         }
-        match run.report.format() {
-            OutputFormat::Human => {
-                let rebuilds = settings.rebuild.action.is_some();
-                let rebuild_is_left = rebuilds && !outcome.does_nothing();
-                render::human(run.report, &outcome, &settings.target, rebuild_is_left);
-            }
-            OutputFormat::Json => run.report.json(&document),
+        if run.report.format() == OutputFormat::Human {
+            let rebuilds = settings.rebuild.action.is_some();
+            let rebuild_is_left = rebuilds && !outcome.does_nothing();
+            render::human(run.report, &outcome, &settings.target, rebuild_is_left);
+        }
+        refused(&outcome, run)?;
+        if run.report.format() == OutputFormat::Json {
+            run.report.json(&document);
         }
         stay.print(&outcome, settings, run);
         Ok(exit(&self.remote, &outcome))
     }
 }
 
-/// The options that `sync` and the update share.
-pub(super) fn options(remote: &Remote) -> Options {
+/// The options that `sync` and the update share, for a run of this command.
+pub(super) fn options(remote: &Remote, command: &str) -> Options {
     Options {
+        command: remote.command(command),
         // Both together: the one that downloads nothing.
         mode: match (remote.check_only, remote.dry_run) {
             (true, _) => SyncMode::Check,
@@ -202,6 +224,16 @@ pub(super) fn sync(
     let outcome = run.watched(settings, |context| sync::run(context, options))?;
     run.progress.moved(outcome.traffic);
     Ok(outcome)
+}
+
+/// Ends a preview of what would stop with the error that it would stop with, once the rest is printed.
+pub(super) fn refused(outcome: &Outcome, run: &mut Run<'_>) -> Result<(), Error> {
+    let Some(refused) = outcome.refused.clone() else {
+        return Ok(());
+    };
+    let sync = render::Document::new(outcome, run.report);
+    run.report.done(&serde_json::json!({ "sync": sync }));
+    Err(refused.into())
 }
 
 /// The exit code of a completed sync.

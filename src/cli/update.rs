@@ -41,6 +41,17 @@ struct Document<'a> {
     rebuild: Option<crate::rebuild::Outcome>,
 }
 
+impl Arguments {
+    /// The command for advice. The sandboxed unit is no command for a person: the update is.
+    fn command(&self) -> &'static str {
+        if self.skip_rebuild && !self.sandboxed {
+            "hyper-sync --skip-rebuild"
+        } else {
+            "hyper-sync"
+        }
+    }
+}
+
 impl CliCommand for Arguments {
     fn overrides(&self, global: Overrides) -> Overrides {
         self.activation.overrides(self.remote.overrides(global))
@@ -51,7 +62,7 @@ impl CliCommand for Arguments {
     }
 
     fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
-        let mut options = sync::options(&self.remote);
+        let mut options = sync::options(&self.remote, self.command());
         options.retry = !self.sandboxed || self.activation.retry;
         let applies = options.mode == SyncMode::Apply;
         let policy = RebuildPolicy::after_sync(&self.activation, settings)
@@ -88,6 +99,7 @@ impl CliCommand for Arguments {
             let rebuild_is_left = !is_rebuilt && !self.sandboxed && !outcome.does_nothing();
             render::human(run.report, &outcome, &settings.target, rebuild_is_left);
         }
+        sync::refused(&outcome, run)?;
         stay.print(&outcome, settings, run);
         let exit = sync::exit(&self.remote, &outcome);
         if applies && !rebuilds && !self.sandboxed {

@@ -14,7 +14,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use crate::git::id::ObjectKind;
-use crate::git::{CommitId, Oid};
+use crate::git::{BlobId, CommitId, Oid};
 use crate::threads;
 
 use super::pack::Pack;
@@ -58,10 +58,16 @@ enum Combination {
 }
 
 impl Store {
-    /// Brings the store back within its bounds: the newest `keep` commits, fewer where these exceed `max_bytes`.
+    /// Brings the store back within its bounds: the newest `keep` commits, fewer where these exceed `max_bytes`, and blobs
+    /// that are needed `also`.
     ///
     /// Meant for the end of a run, after the state is written; an error leaves the store usable as it was.
-    pub fn repack(&self, keep: usize, max_bytes: u64) -> Result<RepackOutcome, Error> {
+    pub fn repack(
+        &self,
+        keep: usize,
+        max_bytes: u64,
+        also: &[BlobId],
+    ) -> Result<RepackOutcome, Error> {
         let (packs, bytes) = self.extent();
         let mut scope = if bytes > max_bytes {
             Scope::Everything
@@ -75,7 +81,7 @@ impl Store {
         let mut keep = keep.max(1);
         loop {
             commits.drain(..commits.len().saturating_sub(keep));
-            match (self.combine(&commits, scope, max_bytes)?, scope) {
+            match (self.combine(&commits, also, scope, max_bytes)?, scope) {
                 (Combination::Done { objects }, _) => {
                     let commits = commits.len();
                     return Ok(RepackOutcome::Combined { commits, objects });
@@ -113,7 +119,7 @@ impl Store {
         if intact.is_empty() {
             return Ok(false);
         }
-        let combined = self.combine(&intact, Scope::Everything, u64::MAX)?;
+        let combined = self.combine(&intact, &[], Scope::Everything, u64::MAX)?;
         Ok(matches!(combined, Combination::Done { .. }))
     }
 
@@ -122,12 +128,15 @@ impl Store {
     fn combine(
         &self,
         commits: &[CommitId],
+        also: &[BlobId],
         scope: Scope,
         max_bytes: u64,
     ) -> Result<Combination, Error> {
         let Some(mut needed) = self.closure(commits) else {
             return Ok(Combination::Unreadable);
         };
+        let also = also.iter().map(|blob| blob.0);
+        needed.extend(also.filter(|blob| self.contains(*blob)));
         let shares = assign(&self.packs(), &mut needed);
         // A marked commit lacks nothing but that.
         let left_out = !needed.is_empty();

@@ -1,12 +1,12 @@
 //! The decision for each path, removals first because other decisions depend on them.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::iter;
 use std::sync::Arc;
 
 use super::{
-    Conflict, ConflictKind, Counts, Details, EditedFile, Error, Kept, Operation, Plan, Policy,
-    SkipReason,
+    Conflict, ConflictKind, Counts, Details, EditedFile, Kept, Operation, Plan, Policy, SkipReason,
 };
 use crate::git::{File, FileMode, RelPath};
 use crate::lookup::AscendingLookup;
@@ -96,7 +96,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Plans every path.
-    pub(super) fn run(mut self) -> Result<Plan, Error> {
+    pub(super) fn run(mut self) -> Plan {
         // Removals first: whether a directory can make room for a file, and a file for a directory, depends on them.
         let mut wanted = Vec::with_capacity(self.remote.len());
         for row in path_states(self.base, self.local, self.remote) {
@@ -113,14 +113,12 @@ impl<'a> Planner<'a> {
             mut conflicts,
             ..
         } = self;
-        if !conflicts.is_empty() {
-            conflicts.sort_by(|a, b| a.path.cmp(&b.path));
-            return Err(Error::Conflicts { conflicts });
-        }
+        conflicts.sort_by(|a, b| a.path.cmp(&b.path));
+        plan.conflicts = conflicts;
         plan.operations.shrink_to_fit();
         plan.operations.sort_by(|a, b| a.path.cmp(&b.path));
         plan.kept.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(plan)
+        plan
     }
 
     /// A path that the commit does not have.
@@ -184,9 +182,18 @@ impl<'a> Planner<'a> {
                 self.obstruct(row, ConflictKind::Special);
             }
             Local::File { .. } | Local::Symlink { .. } => {
-                let touches = base.or_else(|| self.details.left.get(path)) != Some(&file);
+                let last = base.or_else(|| self.details.left.get(path));
+                // Going to the very file that was edited changes nothing for the edit, whatever an earlier sync withheld.
+                let touches = last != Some(&file) && self.edited(row) != Some(file);
                 match self.verdict(path, touches) {
                     Decision::Replace => self.operate(row, Some(file), true),
+                    Decision::Keep(SkipReason::Untouched)
+                        if self.policy.local_edits == LocalEdits::Merge
+                            && self.is_withheld(row)
+                            && self.edited(row).is_some() =>
+                    {
+                        self.merge_late(row, &file);
+                    }
                     Decision::Keep(reason) => self.keep(row, reason, touches),
                     Decision::Merge if base.is_some() => self.merge(row, &file),
                     Decision::Refuse if base.is_some() => {
@@ -198,6 +205,21 @@ impl<'a> Planner<'a> {
                 }
             }
         }
+    }
+
+    /// The file of a commit that was edited here: the base, or what that was when an earlier sync kept the edit; `None` where
+    /// that is not known.
+    fn edited(&self, row: PathStates<'_>) -> Option<File> {
+        match self.details.withheld.get(row.path) {
+            Some(known) => *known,
+            None => row.base.copied(),
+        }
+    }
+
+    /// Whether an earlier sync has withheld a change that the commit has too.
+    fn is_withheld(&self, row: PathStates<'_>) -> bool {
+        let earlier = self.details.withheld.get(row.path);
+        earlier.is_some_and(|edited| edited.is_none() || *edited != row.remote.copied())
     }
 
     /// The policy's decision about a local edit, at a path that the update changes (`touches`) or not.
@@ -216,22 +238,41 @@ impl<'a> Planner<'a> {
 
     /// An edited file that the commit changes too. It stays an edit, because the base becomes the commit's file.
     fn merge(&mut self, row: PathStates<'a>, remote: &File) {
-        let Some(base) = row.base else { return };
+        if let Err(problem) = self.try_merge(row, remote) {
+            self.conflict(row.path, ConflictKind::NotMerged(problem));
+        }
+    }
+
+    /// As [`merge`](Self::merge), of a change that an earlier sync has withheld. Where it fails, the edit stays as it was
+    /// kept, because this update does not touch it.
+    fn merge_late(&mut self, row: PathStates<'a>, remote: &File) {
+        if self.try_merge(row, remote).is_err() {
+            self.keep(row, SkipReason::Untouched, true);
+        }
+    }
+
+    fn try_merge(&mut self, row: PathStates<'a>, remote: &File) -> Result<(), Cow<'static, str>> {
         let PathStates { path, local, .. } = row;
+        let edited = self.edited(row);
         let merged = (self.details.merge)(EditedFile {
             path,
-            base,
+            base: edited.as_ref(),
             local,
             remote,
-        });
-        match merged {
-            Ok(file) if local.is(&file) => self.keep(row, SkipReason::Untouched, false),
-            Ok(file) => {
-                self.plan.merged.insert(path.clone());
-                self.operate(row, Some(file), true);
-            }
-            Err(problem) => self.conflict(path, ConflictKind::NotMerged(problem)),
+        })?;
+        if local.is(&merged) {
+            // It has the change, so nothing is withheld any more.
+            self.plan.kept.push(Kept {
+                path: path.clone(),
+                reason: SkipReason::Untouched,
+                withheld: false,
+                base: None,
+            });
+        } else {
+            self.plan.merged.insert(path.clone());
+            self.operate(row, Some(merged), true);
         }
+        Ok(())
     }
 
     /// Something that no policy removes.
@@ -265,6 +306,7 @@ impl<'a> Planner<'a> {
                 path: path.clone(),
                 reason: SkipReason::Blocked,
                 withheld: true,
+                base: None,
             });
         } else if !self.conflicts.iter().any(|known| known.path == directory) {
             self.conflict(&directory, ConflictKind::NoDirectory);
@@ -300,10 +342,16 @@ impl<'a> Planner<'a> {
             // It was not managed and stays so, or a later commit could delete it.
             self.disown(row.path);
         }
+        let withheld = withheld || self.is_withheld(row);
+        let reason = match reason {
+            SkipReason::Untouched if withheld => SkipReason::KeptBefore,
+            reason => reason,
+        };
         self.plan.kept.push(Kept {
             path: row.path.clone(),
             reason,
             withheld,
+            base: self.edited(row).filter(|_| withheld),
         });
     }
 

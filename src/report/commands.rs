@@ -36,6 +36,8 @@ enum Needed {
     Remote,
     /// The sync and the update.
     Sync,
+    /// Those that bring or show what a name refers to.
+    Reference,
     /// Those that build a system.
     Build,
 }
@@ -50,7 +52,8 @@ impl Needed {
                 Some(Self::Remote)
             }
             "rebuild.flake" | "rebuild.host" => Some(Self::Build),
-            "ref" | "transport" | "state_file" => Some(Self::Sync),
+            "ref" => Some(Self::Reference),
+            "transport" | "state_file" => Some(Self::Sync),
             _ => None,
         }
     }
@@ -61,6 +64,7 @@ impl Needed {
         let is_sync = is_update || name == Some(&"sync");
         match self {
             Self::Sync => is_sync,
+            Self::Reference => is_sync || name == Some(&"diff") && command.contains(&"--remote"),
             Self::Build => is_update || name == Some(&"rebuild"),
             Self::Remote => {
                 let reaches = matches!(name, Some(&("validate" | "health")));
@@ -149,7 +153,11 @@ impl RepeatedOptions {
 impl RepeatedOptions {
     /// The command with its path in the target made absolute, if that is needed.
     fn absolute<'a>(&self, command: &'a str) -> Cow<'a, str> {
-        let begins = ["hyper-sync restore ", "hyper-sync diff "];
+        let begins = [
+            "hyper-sync restore ",
+            "hyper-sync diff --remote ",
+            "hyper-sync diff ",
+        ];
         let found =
             { begins.into_iter() }.find_map(|begin| Some((begin, command.strip_prefix(begin)?)));
         let (Some(target), Some((begin, path))) = (&self.outside, found) else {

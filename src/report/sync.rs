@@ -10,7 +10,7 @@ use super::commit::CommitDocument;
 use super::{Report, Verbosity};
 use crate::apply::{Applied, Fate};
 use crate::git::{CommitId, RelPath, TreeId};
-use crate::plan::{InTheWay, Kept, Operation, SkipReason};
+use crate::plan::{InTheWay, Kept, Operation, PutBack, SkipReason};
 use crate::signature::Signer;
 use crate::source::{Notice, Route, Traffic};
 use crate::sync::{OpenMode, Outcome, Passage, StandIn, StateNote, SyncMode};
@@ -67,8 +67,12 @@ fn listed<T>(report: &Report, items: impl Iterator<Item = T>) -> (Vec<T>, Option
 fn edits(report: &mut Report, outcome: &Outcome) {
     let done = outcome.mode == SyncMode::Apply;
     merged(report, outcome);
+    put_back(report, outcome);
     let edited = outcome.plan.operations().iter();
-    let is_replaced = |known: &&Operation| known.edited && !outcome.plan.merges(&known.path);
+    let is_replaced = |known: &&Operation| {
+        let put_back = outcome.plan.puts_back(&known.path);
+        known.edited && put_back.is_none() && !outcome.plan.merges(&known.path)
+    };
     let (replaced, more) = listed(report, edited.filter(is_replaced));
     for operation in replaced {
         let path = &operation.path;
@@ -133,6 +137,42 @@ fn merged(report: &mut Report, outcome: &Outcome) {
                 format!("the local edit of `{path}` would be merged with the commit's change, if they are not of the same lines")
             }
         });
+    }
+    if let Some(more) = more {
+        report.note(&format!("{more} local edits, too; `--verbose` names them"));
+    }
+}
+
+/// Tells which local edits a rollback puts back, and what becomes of what is in their place.
+fn put_back(report: &mut Report, outcome: &Outcome) {
+    let operations = outcome.plan.operations().iter();
+    let put_back =
+        operations.filter_map(|known| Some((&known.path, outcome.plan.puts_back(&known.path)?)));
+    let (named, more) = listed(report, put_back);
+    let id = outcome.applied.as_ref().and_then(|applied| applied.id);
+    for (path, over) in named {
+        let kept = match id {
+            Some(id) => format!(
+                "is kept as transaction {id}, and `hyper-sync restore {}` puts that back",
+                word(path)
+            ),
+            None => "would be kept aside".to_owned(),
+        };
+        let (is, was) = match id {
+            Some(_) => ("is", "was"),
+            None => ("would be", "would be"),
+        };
+        match over {
+            PutBack::OverNothing => report.note(&format!(
+                "the local edit of `{path}` {is} back, which an undone update had replaced"
+            )),
+            PutBack::OverItsMerge => report.note(&format!(
+                "the local edit of `{path}` {is} as it was before the undone update; what the update had made of it {kept}"
+            )),
+            PutBack::OverAnEdit => report.warning(&format!(
+                "the local edit of `{path}` {was} replaced by the one from before the undone update; it {kept}"
+            )),
+        }
     }
     if let Some(more) = more {
         report.note(&format!("{more} local edits, too; `--verbose` names them"));
@@ -275,7 +315,7 @@ pub fn because(kept: &Kept) -> String {
     let rule = match kept.reason {
         SkipReason::Protected => "a pattern of `protect` matches",
         SkipReason::Policy => "`local_edits` is \"keep\"",
-        SkipReason::Untouched if kept.withheld => "an earlier sync has kept what is here",
+        SkipReason::KeptBefore => "an earlier sync has kept what is here",
         SkipReason::Untouched => {
             return "it was edited here, and the commit does not change it".to_owned();
         }

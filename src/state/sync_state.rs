@@ -3,6 +3,7 @@
 //! Nothing is decided by it, so it is plain JSON without a seal; one that cannot be read is as good as none. The
 //! fields of the tool that came before come first, under their names.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::publish::{is_published, publish, replace, temporary};
 use super::{Error, StateDir, SyncPoint};
 use crate::fs::Failure;
-use crate::git::{CommitId, RelPath, TreeId};
+use crate::git::{CommitId, File, RelPath, TreeId};
 use crate::text::json;
 
 const NAME: &str = "sync-state.json";
@@ -72,13 +73,20 @@ pub struct Kept {
     /// is not here.
     #[serde(default)]
     pub withheld: bool,
+    /// Of what is withheld: the file of a commit that was edited, and with which a later merge compares. Absent where no
+    /// commit's file was edited, and where an earlier version wrote this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<File>,
 }
 
 impl Kept {
-    /// The paths whose change is withheld.
-    pub fn withheld(kept: &[Self]) -> impl Iterator<Item = &RelPath> {
+    /// The paths whose change is withheld, each with the file that was edited, where that is known.
+    #[must_use]
+    pub fn withheld(kept: &[Self]) -> BTreeMap<RelPath, Option<File>> {
         let withheld = kept.iter().filter(|kept| kept.withheld);
-        withheld.map(|kept| &kept.path)
+        withheld
+            .map(|kept| (kept.path.clone(), kept.base))
+            .collect()
     }
 }
 
@@ -92,6 +100,8 @@ pub enum SkipReason {
     Policy,
     /// `local_edits` is `refuse` or `merge`, and the update does not change the path; or what it changes is in the edit already.
     Untouched,
+    /// An earlier sync has kept it against a change of the commit, and this one changes nothing there.
+    KeptBefore,
     /// A local file that stays stands at the place of a directory above it.
     Blocked,
 }
@@ -161,7 +171,15 @@ impl SyncState {
         if stat.size > SIZE_MAX {
             return Ok(None);
         }
-        Ok(serde_json::from_reader(std::io::BufReader::new(file)).ok())
+        let read = serde_json::from_reader(std::io::BufReader::new(file));
+        let mut known: Option<Self> = read.ok();
+        for kept in known.iter_mut().flat_map(|known| &mut known.kept) {
+            // Version 0.1.0 wrote this for both.
+            if kept.withheld && kept.reason == SkipReason::Untouched {
+                kept.reason = SkipReason::KeptBefore;
+            }
+        }
+        Ok(known)
     }
 
     /// Writes it into the state directory, and a copy that all can read to `published`, whose directory is made

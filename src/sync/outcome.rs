@@ -7,7 +7,7 @@ use super::{OpenMode, Passage, Session, StateNote, SyncContext, SyncMode};
 use crate::apply::{Applied, Recovered};
 use crate::git::{BlobId, Commit, CommitId, RelPath};
 use crate::lookup::AscendingLookup;
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
 use crate::scan::Local;
 use crate::signature::Signer;
 use crate::source::{Fallback, Notice, RefKind, Route, Staged, Traffic};
@@ -34,6 +34,8 @@ pub struct Outcome {
     pub signer: Option<Signer>,
     /// The plan, whether or not it was applied.
     pub plan: Plan,
+    /// Why a sync would stop, in a preview: the conflicts of the plan.
+    pub refused: Option<plan::Error>,
     /// The contents of merged edits, which no commit has.
     pub merged: BTreeMap<BlobId, Vec<u8>>,
     /// The result of applying; `None` unless the mode is `Apply`.
@@ -71,10 +73,10 @@ impl Outcome {
         !self.plan.operations().is_empty()
     }
 
-    /// Whether the target was at the commit already, and stays as it is.
+    /// Whether the target was at the commit already, and nothing is or would be done.
     #[must_use]
     pub fn does_nothing(&self) -> bool {
-        self.before == Some(self.commit.id) && !self.has_changes()
+        self.before == Some(self.commit.id) && !self.has_changes() && self.refused.is_none()
     }
 
     /// Whether the commit of the reference is held, so that the target stays where it is.

@@ -12,7 +12,7 @@ use jiff::SignedDuration;
 use super::adoption::{self, FirstBase};
 use super::guard::{self, Guard};
 use super::inventory::{Inventory, UpdateContent, never_ours, policy, survey};
-use super::merge::Merger;
+use super::merge::{Bases, Merger};
 use super::restore::Edits;
 use super::stand_ins::ObservedContent;
 use super::{
@@ -23,7 +23,7 @@ use crate::SyncError;
 use crate::apply::{self, Applied, Content};
 use crate::git::{BlobId, CommitId, File, RelPath, Tree};
 use crate::objects::Store;
-use crate::plan::{self, Details, EditedFile, Plan, Policy};
+use crate::plan::{self, Attempt, Details, EditedFile, Plan, Policy};
 use crate::rebuild::{self, Machine, PlannedUpdate, RebuildRequest, Repeat};
 use crate::scan::{Local, Scanner};
 use crate::settings::{Action, Gate, Repo, Settings};
@@ -83,7 +83,7 @@ pub fn run(context: &SyncContext<'_>, options: &Options) -> Result<Outcome, crat
             context.observer.resolved(commit);
 
             let guard = Guard::load(context, options, &session)?;
-            let (base, base_note) = FirstBase::find(context, options, &session, source)?;
+            let (base, base_note) = FirstBase::find(context, options, &session, &scanner, source)?;
             let bring = |resolved: ResolvedRef| {
                 // Hold.
                 let admitted = guard.admit(source, resolved)?;
@@ -250,12 +250,14 @@ impl SyncPipeline<'_> {
             let modes = self.close_modes(&planned);
             let mut outcome = self.outcome(&staged, point, planned, applied, modes)?;
             if mode == SyncMode::Apply {
+                self.bases().keep(outcome.plan.kept())?;
                 outcome::write_state(self.context, self.session, &outcome)?;
             }
             let notes = adoption::finish(self, &staged, &outcome)?;
             outcome.notes.extend(notes);
             // Also after a check, which adds trees to the store.
-            repack(store);
+            let bases = outcome.plan.kept().iter().filter_map(|kept| kept.base);
+            repack(store, &bases.map(|base| base.id).collect::<Vec<_>>());
             Ok(outcome)
         })
     }
@@ -272,37 +274,61 @@ impl SyncPipeline<'_> {
         let files = staged.files();
         let kept = self.last_state()?.map(|last| last.kept);
         let kept = kept.unwrap_or_default();
+        let withheld = Kept::withheld(&kept);
         let merging = Merger {
-            store: self.session.store(),
+            bases: self.bases(),
             scanner: self.scanner,
             staged,
             depth: match self.options.mode {
                 SyncMode::Check => Depth::Listing,
                 SyncMode::Apply | SyncMode::DryRun => Depth::Content,
             },
-            withheld: Kept::withheld(&kept).cloned().collect(),
             contents: RefCell::default(),
         };
         let merge = |edit: EditedFile<'_>| merging.merge(edit);
         let written = self.goal.edits.written_over(&base, &local);
         let plan_with = |left: &BTreeMap<RelPath, File>| {
-            let merge = &merge;
-            plan::plan_with(&written, &local, files, &Details { left, merge }, policy)
+            let details = Details {
+                left,
+                withheld: &withheld,
+                merge: &merge,
+            };
+            plan::plan_with(&written, &local, files, &details, policy)
         };
-        let mut plan = match plan_with(&BTreeMap::new()) {
+        let mut plan = plan_with(&BTreeMap::new())?;
+        if !plan.conflicts().is_empty() {
             // Only now, because it reads the last commit's trees.
-            Err(plan::Error::Conflicts { .. }) => {
-                plan_with(&never_ours(self.session, self.context.settings))?
-            }
-            plan => plan?,
-        };
-        plan.withhold(&kept);
-        plan.put_back(&self.goal.edits.files, &base, &local);
+            plan = plan_with(&never_ours(self.session, self.context.settings))?;
+        }
+        if let (SyncMode::Apply, Some(refused)) = (self.options.mode, self.refusal(&plan)) {
+            return Err(refused.into());
+        }
+        plan.put_back(&self.goal.edits.files, &base, &written, &local);
         let merged = merging.contents.into_inner();
         Ok(Planned {
             plan,
             local,
             merged,
+        })
+    }
+
+    /// Where the files are that were edited.
+    fn bases(&self) -> Bases<'_> {
+        Bases {
+            store: self.session.store(),
+            first: self.base,
+        }
+    }
+
+    /// The conflicts of a plan as an error; `None` without any.
+    fn refusal(&self, plan: &Plan) -> Option<plan::Error> {
+        let conflicts = plan.conflicts().to_vec();
+        (!conflicts.is_empty()).then(|| plan::Error::Conflicts {
+            conflicts,
+            attempt: Attempt {
+                command: self.options.command.clone(),
+                back_to: self.remote.is_none().then_some(self.goal.resolved.commit),
+            },
         })
     }
 
@@ -476,6 +502,7 @@ impl SyncPipeline<'_> {
                 .chain(moved.map(StateNote::Moved))
                 .collect(),
             read_from,
+            refused: self.refusal(&plan),
             plan,
             merged,
         })
@@ -584,9 +611,9 @@ pub(super) fn open_and_resolve(
     Ok((source, resolved))
 }
 
-/// Repacks the store to limit its size. After a failure, the next run does it.
-fn repack(store: &Store) {
-    if let Err(error) = store.repack(KEEP.0, KEEP.1) {
+/// Repacks the store to limit its size; the files that were edited stay. After a failure, the next run does it.
+fn repack(store: &Store, edited: &[BlobId]) {
+    if let Err(error) = store.repack(KEEP.0, KEEP.1, edited) {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
             "the object store is tidied by the next run"

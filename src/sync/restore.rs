@@ -123,7 +123,7 @@ pub fn restore(
     let base = index.base();
     let local = scanner.survey(base.keys().chain(files.keys()))?;
     let mut plan = Plan::unchanged(&base);
-    plan.put_back(&files, &base, &local);
+    plan.put_back(&files, &base, &base, &local);
     if let Some(first) = plan.in_the_way().first() {
         return Err(in_the_way(session.state(), &kept, first).into());
     }

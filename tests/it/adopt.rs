@@ -520,3 +520,110 @@ fn init_without_a_clone_leaves_the_repository_to_be_set() {
     let document = world.json(&["init"]);
     assert_eq!(document["repo"], serde_json::Value::Null);
 }
+
+const MINE: &str = "{ n = 1; }\n# mine\n# 2\n# 3\n";
+
+/// Two commits, of which the second changes the last line of a file; and the arguments of a clone at the first.
+fn two_commits() -> Repo {
+    let repo = Repo::small();
+    let text = |first: &str, last: &str| format!("{{ n = {first}; }}\n# 1\n# 2\n# {last}\n");
+    repo.write("edited.nix", text("1", "3")).commit("first");
+    repo.write("edited.nix", text("1", "theirs"))
+        .write("new.nix", "{ }\n")
+        .commit("second");
+    repo
+}
+
+/// Removes an object from the `.git` of the target.
+fn lose(world: &World, object: &str) {
+    let git_dir = world.target().join(".git");
+    let packs = git_dir.join("objects/pack");
+    let aside = world.root().join("aside");
+    fs::rename(&packs, &aside).unwrap();
+    for pack in fs::read_dir(&aside).unwrap() {
+        let pack = pack.unwrap().path();
+        if pack.extension().is_some_and(|end| end == "pack") {
+            let input = fs::File::open(pack).unwrap();
+            succeeds(
+                git(&world.target())
+                    .args(["unpack-objects", "-q"])
+                    .stdin(input),
+            );
+        }
+    }
+    let id = succeeds(git(&world.target()).args(["rev-parse", object]));
+    let id = String::from_utf8(id).unwrap();
+    let (begin, rest) = id.trim().split_at(2);
+    fs::remove_file(git_dir.join(format!("objects/{begin}/{rest}"))).unwrap();
+}
+
+/// By the blob of its own `.git` and, where that has none or there is no `.git`, by that of the repository.
+#[test]
+fn an_edit_from_before_the_first_sync_is_merged() {
+    for kind in ["whole", "packed", "lost", "partial", "no .git"] {
+        let repo = two_commits();
+        let arguments: &[&str] = match kind {
+            "partial" => &["--filter=blob:none"],
+            _ => &[],
+        };
+        let world = cloned(&repo, 1, arguments);
+        world.edit("edited.nix", "{ n = 2; }\n# 1\n# 2\n# 3\n");
+        let first = repo.id("main~1");
+        match kind {
+            "packed" => at(&world, &["repack", "-qad"]),
+            "lost" => lose(&world, "HEAD:edited.nix"),
+            "no .git" => fs::remove_dir_all(world.target().join(".git")).unwrap(),
+            _ => {}
+        }
+        let base: &[&str] = match kind {
+            "no .git" => &["--base", &first],
+            _ => &[],
+        };
+        let merge = [&["--local-edits", "merge"][..], base].concat();
+        let preview = world.sync(&[&merge[..], &["--dry-run"]].concat()).ok();
+        assert!(
+            preview.stdout.contains("~1 merged"),
+            "{kind}: {}",
+            preview.masked()
+        );
+        let _ = world.sync(&merge).ok();
+        let merged = "{ n = 2; }\n# 1\n# 2\n# theirs\n";
+        assert_eq!(world.read("edited.nix"), merged, "{kind}");
+        // Also after the edit was kept first, without the `.git` of then.
+        let world = cloned(&repo, 1, arguments);
+        world.edit("edited.nix", "{ n = 2; }\n# 1\n# 2\n# 3\n");
+        let base: &[&str] = match kind {
+            "no .git" => {
+                fs::remove_dir_all(world.target().join(".git")).unwrap();
+                &["--base", &first]
+            }
+            _ => &["--adopt"],
+        };
+        let _ = world
+            .sync(&[&["--local-edits", "keep"][..], base].concat())
+            .ok();
+        let _ = world.sync(&["--local-edits", "merge"]).ok();
+        assert_eq!(world.read("edited.nix"), merged, "{kind}, kept first");
+    }
+}
+
+/// What the repository and `.git` both do not have is named, and nothing else stops.
+#[test]
+fn an_edit_whose_base_is_nowhere_is_not_merged() {
+    let world = cloned(&two_commits(), 1, &[]);
+    world.edit("own.nix", "{ }\n").edit("edited.nix", MINE);
+    at(&world, &["add", "."]);
+    at(&world, &["commit", "-q", "-m", "not pushed"]);
+    world.edit("edited.nix", "{ n = 1; }\n# mine\n# 2\n# 3, too\n");
+    lose(&world, "HEAD:edited.nix");
+    let refused = world
+        .sync(&["--local-edits", "merge", "--allow-rewind"])
+        .code(8);
+    assert!(
+        refused
+            .stderr
+            .contains("what it was before the edit is not here"),
+        "{}",
+        refused.masked()
+    );
+}

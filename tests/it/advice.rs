@@ -62,19 +62,6 @@ fn lost_flake() -> Refusal {
     Refusal::sync(world, &["--allow-mass-delete"])
 }
 
-fn edited() -> Refusal {
-    let world = World::small().with("local_edits = 'refuse'").synced();
-    world.edit("flake.nix", "mine\n");
-    world.repo.write("flake.nix", "theirs\n").commit("second");
-    Refusal::sync(world, &["--local-edits keep", "--local-edits replace"])
-}
-
-fn foreign() -> Refusal {
-    let world = World::small().with("local_edits = 'refuse'");
-    world.edit("flake.nix", "mine\n");
-    Refusal::sync(world, &["--local-edits keep", "--local-edits replace"])
-}
-
 fn misspelt() -> Refusal {
     Refusal::sync(World::small(), &["--ref main"]).with(&["--ref", "mian"])
 }
@@ -124,8 +111,6 @@ fn an_option_that_a_help_prints_ends_the_refusal() {
         moved_tag,
         other_repository,
         lost_flake,
-        edited,
-        foreign,
         misspelt,
         name_of_a_clone,
         no_default_branch,

@@ -21,6 +21,7 @@ mod advice; // what the help of an error advises, done
 mod apply; // the transaction by the library: each kind of change, without crashes
 mod check; // the command `check`
 mod completions; // completions, in the shells themselves
+mod conflicts; // local edits that stop an update: previews, and each way out done
 mod contents; // blobs read out of the store for a commit
 mod damage; // each file of the state directory cut, flipped, removed: the next run of the binary
 mod defects; // one test for each defect of the old scripts; nothing else

@@ -4,6 +4,7 @@
 
 mod by_git;
 
+use crate::common::git::{git, succeeds};
 use crate::common::world::World;
 
 const PATH: &str = "modules/base.nix";
@@ -108,12 +109,49 @@ fn a_rollback_gives_back_the_bytes_from_before_the_merge_and_can_be_undone() {
     for policy in ["merge", "refuse", "keep"] {
         let world = edited();
         let _ = world.sync(&[]).ok();
-        let _ = world.run(&["rollback", "--local-edits", policy]).ok();
-        assert_eq!(world.read(PATH), with(2, 1, 1), "{policy}");
+        let back = ["rollback", "--local-edits", policy];
+        let preview = world.run(&[&back[..], &["--dry-run"]].concat()).ok();
+        let note = "note: the local edit of `modules/base.nix` would be as it was before the undone update; what the update had made of it would be kept aside\n";
+        assert_eq!(preview.stderr, note, "{policy}");
+        for (number, expected) in [(3, with(2, 1, 1)), (4, with(2, 1, 2)), (5, with(2, 1, 1))] {
+            let here = world.read(PATH);
+            let done = world.run(&back).ok();
+            let note = format!(
+                "note: the local edit of `modules/base.nix` is as it was before the undone update; what the update had made of it is kept as transaction 00000{number}, and `hyper-sync restore modules/base.nix` puts that back\n"
+            );
+            assert!(done.stderr.starts_with(&note), "{}", done.masked());
+            assert!(!done.stderr.contains("warning"), "{}", done.masked());
+            assert_eq!(world.read(PATH), expected, "{policy}");
+            if number == 5 {
+                // Nothing is lost.
+                let _ = world.run(&["restore", PATH]).ok();
+                assert_eq!(world.read(PATH), here, "{policy}");
+            }
+        }
         assert_eq!(world.json(&["status"])["commit"], world.repo.id("main~1"));
-        let _ = world.run(&["rollback", "--local-edits", policy]).ok();
-        assert_eq!(world.read(PATH), with(2, 1, 2), "{policy}");
     }
+}
+
+#[test]
+fn a_rollback_names_the_edits_that_it_puts_back_and_replaces() {
+    let world = World::small().with("local_edits = 'replace'").synced();
+    world.edit("flake.nix", "mine\n");
+    world.repo.write("flake.nix", "theirs\n").commit("second");
+    let _ = world.sync(&[]).ok();
+    let note = |output: &str| output.lines().next().unwrap_or_default().to_owned();
+    assert_eq!(
+        note(&world.run(&["rollback", "--dry-run"]).ok().stderr),
+        "note: the local edit of `flake.nix` would be back, which an undone update had replaced"
+    );
+    world.edit("flake.nix", "later\n");
+    let done = world.run(&["rollback"]).ok();
+    assert_eq!(
+        note(&done.stderr),
+        "warning: the local edit of `flake.nix` was replaced by the one from before the undone update; it is kept as transaction 000003, and `hyper-sync restore flake.nix` puts that back"
+    );
+    assert_eq!(world.read("flake.nix"), "mine\n");
+    let _ = world.run(&["restore", "flake.nix"]).ok();
+    assert_eq!(world.read("flake.nix"), "later\n");
 }
 
 #[test]
@@ -152,16 +190,116 @@ fn restore_brings_the_file_back_as_it_was_before_the_merge() {
 }
 
 #[test]
-fn an_edit_without_an_earlier_change_of_the_commit_is_not_merged() {
+fn a_change_that_was_withheld_is_merged_later() {
+    // With and without another change of the commit in between.
+    for changes_again in [false, true] {
+        let world = edited();
+        let _ = world.sync(&["--local-edits", "keep"]).ok();
+        assert_eq!(world.read(PATH), with(2, 1, 1));
+        let mut expected = with(2, 1, 2);
+        if changes_again {
+            world.repo.write(PATH, with(1, 3, 2)).commit("more");
+            expected = with(2, 3, 2);
+        }
+        let check = world.json(&["sync", "--check-only"]);
+        assert_eq!(check["operations"][0]["action"], "merge");
+        assert_eq!(world.json(&["diff", "--remote"])["files"][0]["path"], PATH);
+        let _ = world.sync(&[]).ok();
+        assert_eq!(world.read(PATH), expected);
+        assert_eq!(
+            world.json(&["status"])["kept"],
+            serde_json::json!([]),
+            "nothing is withheld any more"
+        );
+        let _ = world.run(&["rollback"]).ok();
+        assert_eq!(world.read(PATH), with(2, 1, 1));
+    }
+}
+
+/// However many commits came in between, and however often the store was tidied.
+#[test]
+fn the_base_of_a_withheld_change_outlives_its_commit_in_the_store() {
+    let world = edited();
+    for commit in 0..40 {
+        let _ = world.sync(&["--local-edits", "keep"]).ok();
+        world
+            .repo
+            .write("other.nix", format!("{{ n = {commit}; }}\n"))
+            .commit("other");
+    }
+    let base = world.json(&["status"])["kept"][0]["base"].clone();
+    let objects = world.state().join("objects.git");
+    let marks = succeeds(git(&objects).args(["for-each-ref", "--format=%(objectname)"]));
+    let marks = String::from_utf8(marks).unwrap();
+    assert!(
+        !marks.contains(&world.repo.id("main~41")),
+        "its commit is gone"
+    );
+    let id = base["id"].as_str().unwrap();
+    let content = succeeds(git(&objects).args(["cat-file", "blob", id]));
+    assert_eq!(String::from_utf8(content).unwrap(), BASE);
+    let _ = world.sync(&[]).ok();
+    assert_eq!(world.read(PATH), with(2, 1, 2));
+}
+
+#[test]
+fn what_was_withheld_and_cannot_be_merged_stays_until_the_commit_changes_it_again() {
+    let world = edited();
+    world
+        .repo
+        .write(PATH, with(3, 1, 1))
+        .commit("the same line");
+    let _ = world.sync(&[]).code(8);
+    let _ = world.sync(&["--local-edits", "keep"]).ok();
+    let kept = world.sync(&[]).ok();
+    assert!(
+        kept.stdout.contains("without the commit's version"),
+        "{}",
+        kept.masked()
+    );
+    let status = world.json(&["status"]);
+    assert_eq!(status["kept"][0]["reason"], "kept-before");
+    assert_eq!(status["kept"][0]["withheld"], true);
+    world.repo.write(PATH, with(4, 1, 1)).commit("again");
+    let _ = world.sync(&[]).code(8);
+    // By hand: then nothing is withheld.
+    world.edit(PATH, with(4, 5, 1));
+    let _ = world.sync(&[]).ok();
+    assert_eq!(world.json(&["status"])["kept"], serde_json::json!([]));
+    assert_eq!(world.read(PATH), with(4, 5, 1));
+}
+
+/// The edit is of the commit that it goes back to.
+#[test]
+fn a_rollback_past_a_withheld_change_leaves_the_edit_and_withholds_nothing() {
+    for policy in ["merge", "refuse", "keep"] {
+        let world = edited();
+        let _ = world.sync(&["--local-edits", "keep"]).ok();
+        let _ = world.run(&["rollback", "--local-edits", policy]).ok();
+        assert_eq!(world.read(PATH), with(2, 1, 1), "{policy}");
+        let status = world.json(&["status"]);
+        assert_eq!(status["kept"], serde_json::json!([]), "{policy}");
+    }
+}
+
+#[test]
+fn a_kept_edit_without_a_record_of_its_base_is_not_merged() {
     let world = edited();
     let _ = world.sync(&["--local-edits", "keep"]).ok();
-    assert_eq!(world.read(PATH), with(2, 1, 1));
+    // As an earlier version wrote it.
+    let path = world.state().join("sync-state.json");
+    let mut state = world.sync_state();
+    let kept = state["kept"][0].as_object_mut().unwrap();
+    kept.remove("base");
+    kept["reason"] = "untouched".into();
+    std::fs::write(&path, state.to_string()).unwrap();
+    assert_eq!(world.json(&["status"])["kept"][0]["reason"], "kept-before");
     let _ = world.sync(&[]).ok();
+    assert_eq!(world.read(PATH), with(2, 1, 1));
     world.repo.write(PATH, with(1, 3, 2)).commit("more");
     let output = world.sync(&[]).code(8);
     let problem = "an earlier sync has kept it without the change of an earlier commit";
     assert!(output.stderr.contains(problem), "{}", output.masked());
-    assert_eq!(world.read(PATH), with(2, 1, 1));
 }
 
 /// At every third rename, flush and removal of the run.

@@ -801,7 +801,10 @@ fn keeps_the_commits_that_damage_did_not_reach() {
 fn tidies_many_packs_into_one() {
     let mut world = Origin::new();
     let store = world.filled();
-    assert_eq!(store.repack(10, u64::MAX).unwrap(), RepackOutcome::Nothing);
+    assert_eq!(
+        store.repack(10, u64::MAX, &[]).unwrap(),
+        RepackOutcome::Nothing
+    );
     for version in 3..21 {
         let before = world.commits.last().unwrap().clone();
         let commit = world.commit(version);
@@ -842,7 +845,7 @@ fn keeps_fewer_commits_where_they_are_too_large() {
     assert_eq!(combined(&store, 10, whole - 1), 1);
     assert_eq!(store.commits(), [tip]);
     world.fsck();
-    assert_eq!(store.repack(10, 10).unwrap(), RepackOutcome::Emptied);
+    assert_eq!(store.repack(10, 10, &[]).unwrap(), RepackOutcome::Emptied);
     assert!(store.commits().is_empty());
     assert!(pack_files(&world.git_dir(), "pack").is_empty());
     world.fsck();
@@ -863,7 +866,10 @@ fn tidying_keeps_left_out_blobs_declared() {
     }
     writer.finish().unwrap();
     store.mark_complete(id(tip), true).unwrap();
-    assert_eq!(store.repack(10, u64::MAX).unwrap(), RepackOutcome::Nothing);
+    assert_eq!(
+        store.repack(10, u64::MAX, &[]).unwrap(),
+        RepackOutcome::Nothing
+    );
     let whole = pack_files(&world.git_dir(), "pack")
         .iter()
         .map(|path| fs::metadata(path).unwrap().len())
@@ -875,7 +881,7 @@ fn tidying_keeps_left_out_blobs_declared() {
 
 /// How many commits were kept where the store was over its bounds.
 fn combined(store: &Store, keep: usize, max_bytes: u64) -> usize {
-    match store.repack(keep, max_bytes).unwrap() {
+    match store.repack(keep, max_bytes, &[]).unwrap() {
         RepackOutcome::Combined { commits, .. } => commits,
         other => panic!("{other:?}"),
     }

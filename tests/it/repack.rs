@@ -127,7 +127,7 @@ impl History {
             let store = self.store();
             assert!(!store.was_rebuilt());
             cost.brought += self.update(&store, files);
-            match store.repack(KEEP, UNLIMITED).unwrap() {
+            match store.repack(KEEP, UNLIMITED, &[]).unwrap() {
                 RepackOutcome::Nothing => {}
                 RepackOutcome::Combined { commits, objects } => {
                     assert_eq!(commits, KEEP);
@@ -174,7 +174,7 @@ impl History {
     /// The bytes of the kept commits alone.
     fn needed_bytes(&self) -> u64 {
         let store = self.store();
-        let over = store.repack(KEEP, self.bytes() - 1).unwrap();
+        let over = store.repack(KEEP, self.bytes() - 1, &[]).unwrap();
         assert!(matches!(
             over,
             RepackOutcome::Combined { commits: KEEP, .. }
@@ -266,7 +266,7 @@ fn an_interrupted_repack_leaves_the_store_complete() {
     assert!(history.follow(few).written.is_empty());
     history.update(&history.store(), [0].into_iter());
     let before = history.files();
-    let tidied = history.store().repack(KEEP, UNLIMITED).unwrap();
+    let tidied = history.store().repack(KEEP, UNLIMITED, &[]).unwrap();
     assert!(matches!(tidied, RepackOutcome::Combined { .. }));
     let after = history.files();
     let gone = before.keys().filter(|path| !after.contains_key(*path));

@@ -419,6 +419,7 @@ fn a_sync_state_with_many_files_that_stay_can_be_read() {
         path: path(number),
         reason: SkipReason::Protected,
         withheld: false,
+        base: None,
     });
     known.kept = kept.collect();
     known.save(&state, None).unwrap();

@@ -132,7 +132,10 @@ fn an_edit_against_which_the_commit_was_withheld_is_named_until_it_is_gone() {
         brief.masked()
     );
     let status = world.json(&["status"]);
-    let kept = json!([{ "path": "modules/base.nix", "reason": "policy", "withheld": true }]);
+    let base = world.repo.id("main~1:modules/base.nix");
+    let base = json!({ "mode": "100644", "id": base });
+    let kept =
+        json!([{ "path": "modules/base.nix", "reason": "policy", "withheld": true, "base": base }]);
     assert_eq!(status["kept"], kept);
     // Under another policy too.
     let _ = world.sync(&["--local-edits", "refuse"]).ok();

@@ -109,7 +109,12 @@ fn prints_what_happened_to_local_edits() {
     --- stderr
     error: 1 file was edited here and is changed by the commit:
       modules/base.nix
-    help: `hyper-sync diff modules/base.nix` shows the difference; put what you need into the repository, or choose: `--local-edits keep` leaves your version, `merge` in its place adds what the commit changes in other lines, `--local-edits replace` takes the commit's, and `hyper-sync restore modules/base.nix` then puts yours back; nothing was written
+    help: nothing was written; the ways out:
+      `hyper-sync diff modules/base.nix` shows your edit, to put into the repository
+      `hyper-sync diff --remote modules/base.nix --repo [repo]` shows what the commit has in its place
+      `hyper-sync sync --local-edits merge --repo [repo]` keeps your edit and takes what the commit changes in other lines
+      `hyper-sync sync --local-edits keep --repo [repo]` leaves your version and takes everything else
+      `hyper-sync sync --local-edits replace --repo [repo]` takes the commit's version, and `hyper-sync restore modules/base.nix` then puts yours back
     [plan::conflicts]
     ");
     let refused = sync(&world, &repo, &["--json"]).code(8).json();

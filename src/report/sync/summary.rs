@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::word;
 use crate::git::Commit;
-use crate::plan::{Kept, Operation, Plan};
+use crate::plan::{Conflict, Kept, Operation, Plan};
 use crate::report::commit::commit_line;
 use crate::report::styled::{Style, Styled};
 use crate::report::{Report, Verbosity};
@@ -154,9 +154,10 @@ impl<'a> Summary<'a> {
     /// The files, where they are few or all are wanted.
     fn files(&self) -> Styled {
         let operations = self.outcome.plan.operations();
+        let conflicts = self.outcome.plan.conflicts();
         let are_all_wanted = self.is_verbose || self.outcome.mode == SyncMode::DryRun;
         let mut lines = Styled::default();
-        if are_all_wanted || operations.len() <= FILES {
+        if are_all_wanted || operations.len() + conflicts.len() <= FILES {
             for operation in operations {
                 let change = Change::of(operation, &self.outcome.plan);
                 let (sign, style) = change.sign();
@@ -165,6 +166,11 @@ impl<'a> Summary<'a> {
                         .with(style, format!("{sign} {}", operation.path))
                         .plain("\n"),
                 );
+            }
+            for Conflict { path, .. } in conflicts {
+                let conflict = Styled::new(Style::Warning, format!("! {path}"));
+                lines.push("  ");
+                lines.push(conflict.plain("\n"));
             }
         }
         lines
@@ -188,8 +194,13 @@ impl<'a> Summary<'a> {
                 ));
             }
         }
-        if plan.operations().is_empty() {
-            line.push("  no file was changed");
+        match plan.conflicts().len() {
+            0 if plan.operations().is_empty() => line.push("  no file was changed"),
+            0 => {}
+            count => {
+                line.push("  ");
+                line.push(Styled::new(Style::Warning, format!("!{count} in conflict")));
+            }
         }
         line.plain("\n")
     }

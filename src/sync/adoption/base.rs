@@ -1,18 +1,22 @@
 //! The base of the first plan: the commit whose files a target already has, where that is known.
 //!
 //! Without it, each file that is not as in the commit counts as edited. A target that is a git work tree has the files of
-//! its `HEAD`; of any other directory `--base` says which commit it was filled from. Only ids are needed of that commit:
-//! what it holds is compared, and never written.
+//! its `HEAD`; of any other directory `--base` says which commit it was filled from. Ids are compared; content is read only
+//! of files that were edited, to merge them.
 
 use std::collections::BTreeMap;
 
 use crate::SyncError;
-use crate::git::{CommitId, File, RelPath};
+use crate::git::id::ObjectKind;
+use crate::git::{BlobId, CommitId, File, RelPath};
 use crate::git_dir::{GitDir, Unread};
+use crate::objects::ForeignObjects;
 use crate::plan;
+use crate::scan::Scanner;
+use crate::settings::LocalEdits;
 use crate::source::{self, Depth, Source};
 use crate::sync::inventory::{Inventory, policy};
-use crate::sync::{Options, Session, StateNote, SyncContext};
+use crate::sync::{Options, Session, StateNote, SyncContext, SyncMode};
 
 /// The commit that a target was filled from before its first sync.
 #[derive(Debug)]
@@ -21,6 +25,8 @@ pub(in crate::sync) struct FirstBase {
     /// The branch that the work tree is at.
     pub(in crate::sync) branch: Option<String>,
     pub(in crate::sync) files: BTreeMap<RelPath, File>,
+    /// What the work tree's `.git` has.
+    objects: Option<ForeignObjects>,
 }
 
 impl FirstBase {
@@ -29,6 +35,7 @@ impl FirstBase {
         context: &SyncContext<'_>,
         options: &Options,
         session: &Session,
+        scanner: &Scanner<'_>,
         source: &dyn Source,
     ) -> Result<(Option<Self>, Option<StateNote>), crate::Error> {
         match (session.index(), &options.base) {
@@ -39,7 +46,7 @@ impl FirstBase {
             .into()),
             (Some(_), None) => Ok((None, None)),
             (None, Some(name)) => {
-                match Self::of_repository(name, context, options, session, source) {
+                match Self::of_repository(name, context, options, session, scanner, source) {
                     Err(crate::Error::Source(
                         source::Error::UnknownCommit { .. } | source::Error::UnknownRef { .. },
                     )) => Err(SyncError::UnknownBase { base: name.clone() }.into()),
@@ -49,6 +56,7 @@ impl FirstBase {
             (None, None) => Ok(match Self::of_work_tree(context, options, session) {
                 Ok(None) => (None, None),
                 Ok(Some(base)) => {
+                    base.complete(context, options, session, scanner, source)?;
                     let note = StateNote::WorkTree {
                         commit: base.commit,
                         branch: base.branch.clone(),
@@ -66,15 +74,15 @@ impl FirstBase {
         context: &SyncContext<'_>,
         options: &Options,
         session: &Session,
+        scanner: &Scanner<'_>,
         source: &dyn Source,
     ) -> Result<Self, crate::Error> {
         let policy = policy(context.settings, options.mass_delete);
         let store = session.store();
-        let scanner = session.scanner(false);
         let need = Inventory {
-            scanner: &scanner,
+            scanner,
             policy: &policy,
-            depth: Depth::Listing,
+            depth: depth(context, options),
         };
         let commit = source.resolve(name)?.commit;
         let obtained = source.obtain(commit, None, store, &need)?;
@@ -87,6 +95,7 @@ impl FirstBase {
             commit: commit.id,
             branch: None,
             files: plan::managed(&tree, &policy),
+            objects: None,
         })
     }
 
@@ -105,6 +114,54 @@ impl FirstBase {
             commit: commit.id,
             branch: head.branch,
             files: plan::managed(&tree, &policy(context.settings, options.mass_delete)),
+            objects: found.objects().ok(),
         }))
+    }
+
+    /// Brings from the repository what the work tree's `.git` does not have of the files that were edited, as a clone without
+    /// blobs may not: where the repository does not have the commit, they are not merged.
+    fn complete(
+        &self,
+        context: &SyncContext<'_>,
+        options: &Options,
+        session: &Session,
+        scanner: &Scanner<'_>,
+        source: &dyn Source,
+    ) -> Result<(), crate::Error> {
+        let depth = depth(context, options);
+        if depth == Depth::Listing {
+            return Ok(());
+        }
+        let here = scanner.hashes(&self.files)?;
+        let mut edited = { self.files.values().zip(here) }
+            .filter(|(file, here)| here.is_some_and(|here| here != file.id));
+        if edited.all(|(file, _)| self.content(file.id).is_some()) {
+            return Ok(());
+        }
+        let policy = policy(context.settings, options.mass_delete);
+        let need = Inventory {
+            scanner,
+            policy: &policy,
+            depth,
+        };
+        match source.obtain(self.commit, None, session.store(), &need) {
+            Ok(_) | Err(source::Error::UnknownCommit { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The content of one of its files, if the work tree's `.git` has it.
+    pub(in crate::sync) fn content(&self, id: BlobId) -> Option<Vec<u8>> {
+        self.objects.as_ref()?.read(ObjectKind::Blob, id.0)
+    }
+}
+
+/// Whether the contents of what was edited are needed: now, or by a merge after this sync.
+fn depth(context: &SyncContext<'_>, options: &Options) -> Depth {
+    match (context.settings.local_edits, options.mode) {
+        (LocalEdits::Merge | LocalEdits::Keep, SyncMode::Apply | SyncMode::DryRun) => {
+            Depth::Content
+        }
+        _ => Depth::Listing,
     }
 }

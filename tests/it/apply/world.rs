@@ -343,7 +343,16 @@ impl LibraryTarget {
             mass_delete: MassDelete::Allow,
         };
         let mut plan = plan::plan(&base, &local, &wanted.into(), &policy)?;
-        plan.put_back(&put_back, &base, &local);
+        if !plan.conflicts().is_empty() {
+            return Err(Failed::Plan(plan::Error::Conflicts {
+                conflicts: plan.conflicts().to_vec(),
+                attempt: plan::Attempt {
+                    command: "hyper-sync sync".to_owned(),
+                    back_to: None,
+                },
+            }));
+        }
+        plan.put_back(&put_back, &base, &base, &local);
         let update = Update {
             plan: &plan,
             local: &local,

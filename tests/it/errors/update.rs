@@ -97,7 +97,18 @@ pub(super) fn plan() -> Vec<Error> {
     let mixed: Vec<_> = { mixed.into_iter().zip(paths()) }
         .flat_map(|(kind, path)| conflicts(vec![path], kind))
         .collect();
-    let of = |conflicts| E::Conflicts { conflicts };
+    let attempt = |command: &str, back_to| plan::Attempt {
+        command: command.to_owned(),
+        back_to,
+    };
+    let of = |conflicts| E::Conflicts {
+        conflicts,
+        attempt: attempt("hyper-sync sync", None),
+    };
+    let of_rollback = |conflicts| E::Conflicts {
+        conflicts,
+        attempt: attempt("hyper-sync rollback 2", Some(oid('2'))),
+    };
     errors(vec![
         of(conflicts(vec![path("flake.nix")], K::Changed)),
         of(conflicts(paths(), K::Changed)),
@@ -109,10 +120,11 @@ pub(super) fn plan() -> Vec<Error> {
         of(conflicts(vec![path("flake.nix")], K::NoDirectory)),
         of(conflicts(
             vec![path("flake.nix")],
-            K::NotMerged(
-                "it was edited here, and the commit changes it; both change line 2".into(),
-            ),
+            K::NotMerged("both change line 2".into()),
         )),
+        of_rollback(conflicts(vec![path("flake.nix")], K::Changed)),
+        of_rollback(conflicts(vec![path("-rf")], K::Foreign)),
+        of_rollback(mixed.clone()),
         of(mixed),
         E::RequiredGone {
             path: path("flake.nix"),
