@@ -133,6 +133,12 @@ impl Checked {
     }
 }
 
+/// Checks that there is a Nix: before a commit is fetched for it.
+pub fn preflight(env: &Env, runner: &dyn Runner) -> Result<(), Error> {
+    HostBuilder::find_nix(env, runner).map_err(|_| Error::NoNix)?;
+    Ok(())
+}
+
 /// Evaluates and builds. `progress` is called with the number of hosts that have ended, and of all.
 pub fn run(
     request: &CheckRequest<'_>,

@@ -265,8 +265,12 @@ fn resolve(
     report: &mut Report,
 ) -> Result<ResolvedSettings, Error> {
     let resolved = settings_of(global, overrides, env)?;
-    for name in &resolved.unknown_variables {
-        report.warning(&format!("`{name}` is set, but is not a setting"));
+    for unknown in &resolved.unknown_variables {
+        let name = &unknown.name;
+        let meant = unknown.meant.as_ref();
+        let meant = meant.map(|meant| format!("; write `{meant}` if that was meant"));
+        let meant = meant.unwrap_or_default();
+        report.warning(&format!("`{name}` is set, but is not a setting{meant}"));
     }
     Ok(resolved)
 }

@@ -9,6 +9,7 @@ mod amount;
 mod env;
 mod error;
 mod file;
+mod foreign;
 mod health;
 mod hooks;
 mod known;
@@ -28,11 +29,12 @@ pub use amount::duration;
 pub use env::Env;
 pub use error::{Error, Problem, UnknownKeyHelp, ValueError};
 pub use file::{ConfigFile, DEFAULT_FILE};
+pub use foreign::meant_by;
 pub use health::{CheckFault, Health, HealthCheck, Probe};
 pub use hooks::Hooks;
 pub(crate) use known::TARGETS;
 pub use known::{KnownTarget, Records, TargetRecord, default_state_dir, known_targets};
-pub use layers::{Origin, Overrides, ResolvedSetting, variable};
+pub use layers::{Origin, Overrides, ResolvedSetting, UnknownVariable, variable};
 pub use meaning::MEANINGS;
 pub use reboot::{Reboot, RebootWindow};
 pub use repo::AddressFault as RepoFault;
@@ -49,7 +51,7 @@ pub struct ResolvedSettings {
     /// For people: every setting by its name, in the order of the documentation.
     pub entries: Vec<ResolvedSetting>,
     /// Variables that begin with `HYPER_SYNC_` and are not a setting, for a warning.
-    pub unknown_variables: Vec<String>,
+    pub unknown_variables: Vec<UnknownVariable>,
 }
 
 /// A repository, by how it is reached.

@@ -20,6 +20,18 @@ pub enum Error {
         )
     )]
     NoNix,
+    /// Nothing says which repository is meant.
+    #[error("no repository is set, and `{}` is in no work tree of git", text::path(.directory))]
+    #[diagnostic(
+        code(hyper_sync::check::no_repository),
+        help(
+            "run it in a clone of the configuration, or name a repository, such as `--repo owner/name`; nothing was written"
+        )
+    )]
+    NoRepository {
+        /// The working directory.
+        directory: PathBuf,
+    },
     /// The commit has no flake where one is expected.
     #[error("the commit has no {}", flake(.directory))]
     #[diagnostic(
@@ -111,7 +123,7 @@ impl Error {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::UnknownHost { .. } => Exit::Configuration,
+            Self::NoRepository { .. } | Self::UnknownHost { .. } => Exit::Configuration,
             Self::Required { .. } => Exit::Conflict,
             Self::Scratch(_) => Exit::FileSystem,
             Self::Interrupted => Exit::Interrupted,

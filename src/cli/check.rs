@@ -58,7 +58,7 @@ pub(super) struct Arguments {
     /// How many hosts are evaluated at a time [default: one for each processor and 2 GiB of free memory]
     #[arg(long, value_name = "N", value_hint = ValueHint::Other)]
     jobs: Option<NonZero<usize>>,
-    /// Also write the results for CI servers, as `JUnit` XML
+    /// Also write the results for CI servers, as `JUnit` XML; without results, such as without Nix, nothing
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     junit: Option<PathBuf>,
 }
@@ -117,7 +117,12 @@ impl CliCommand for Arguments {
 
     fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
         let begun = Instant::now();
-        let repo = settings.repository()?;
+        let here = run.env.current_dir().unwrap_or(Path::new("/"));
+        let repo = { settings.repo.as_ref() }.ok_or_else(|| check::Error::NoRepository {
+            directory: here.to_owned(),
+        })?;
+        let runner = SystemRunner::new(run.interrupt.clone(), report::pass_through());
+        check::preflight(run.env, &runner)?;
         let checkout = run.watched(settings, |context| Checkout::make(context, repo))?;
         let commit = &checkout.commit;
         run.report.message(&format!(

@@ -152,7 +152,7 @@ impl Found {
         } else {
             origin
                 .as_ref()
-                .and_then(|origin| Repo::of_clone(&origin.url))
+                .and_then(|origin| Repo::of_clone(&origin.url, &target))
         };
         let reference = if is_given("ref") {
             settings.reference.clone()

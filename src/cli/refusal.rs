@@ -11,6 +11,7 @@ use clap::{Args as _, Command, CommandFactory as _};
 
 use super::args::{Cli, Global};
 use crate::error::UsageError;
+use crate::settings;
 use crate::text::{self, Nearest};
 
 /// Commands of other programs, and what does it here.
@@ -176,6 +177,13 @@ fn advice(error: &clap::Error, command: &str, words: &[&str]) -> Vec<String> {
                 "write `{}` if that was meant",
                 suggested.join("`, `")
             )]
+        }
+        ErrorKind::InvalidValue if command == "hyper-sync config explain" => {
+            let given = texts(error, ContextKind::InvalidValue).join(" ");
+            vec![match settings::meant_by(&given) {
+                Some(name) => format!("write `{name}` if that was meant"),
+                None => format!("`{command}` prints all settings"),
+            }]
         }
         ErrorKind::InvalidValue if !values.is_empty() => {
             vec![format!("write one of `{}`", values.join("`, `"))]

@@ -67,9 +67,8 @@ impl<'a> HostBuilder<'a> {
         env: &Env,
         runner: &'a (dyn Runner + Sync),
     ) -> Result<Self, ErrorKind> {
+        let nix = Self::find_nix(env, runner)?;
         let environment = environment(env);
-        let nix = runner.find("nix", &environment);
-        let nix = nix.ok_or(ErrorKind::ProgramMissing { program: "nix" })?;
         let file = tree.inside.join(FLAKE);
         if !machine::exists(&tree.path.join(&file)) {
             return Err(ErrorKind::FlakeMissing { path: file });
@@ -103,6 +102,12 @@ impl<'a> HostBuilder<'a> {
                 Output::Quiet
             },
         })
+    }
+
+    /// The path of Nix.
+    pub fn find_nix(env: &Env, runner: &dyn Runner) -> Result<PathBuf, ErrorKind> {
+        let nix = runner.find("nix", &environment(env));
+        nix.ok_or(ErrorKind::ProgramMissing { program: "nix" })
     }
 
     /// The names in `nixosConfigurations`.

@@ -15,9 +15,11 @@ use std::sync::Arc;
 
 use super::error::{UnknownKeyHelp, ValueError};
 use super::file::{KeyEntry, KeyTable};
+use super::foreign::meant_by;
 use super::paths::PathBase;
 use super::value::{Placed, Value, type_of};
 use super::{ConfigFile, Env, Error, Problem, redact};
+use crate::text::Nearest;
 
 /// Where a value is from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,10 +106,22 @@ pub struct ResolvedSetting {
 /// How alike a name must be to be suggested: the measure and the bound that clap uses for its own suggestions.
 const NEAR: f64 = 0.7;
 
+/// What the variable of each setting begins with.
+const PREFIX: &str = "HYPER_SYNC_";
+
+/// A variable that begins as one of a setting, and is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownVariable {
+    /// Its name.
+    pub name: String,
+    /// The variable that was meant, as far as that can be guessed.
+    pub meant: Option<String>,
+}
+
 /// The variable of a setting.
 #[must_use]
 pub fn variable(name: &str) -> String {
-    format!("HYPER_SYNC_{}", name.replace('.', "_").to_uppercase())
+    format!("{PREFIX}{}", name.replace('.', "_").to_uppercase())
 }
 
 /// The look-up.
@@ -303,7 +317,7 @@ impl<'a> Layers<'a> {
 
     /// Everything that was read, if nothing was wrong and nothing in the file is left over; and the variables
     /// that are left over.
-    pub(super) fn finish(mut self) -> Result<(Vec<ResolvedSetting>, Vec<String>), Error> {
+    pub(super) fn finish(mut self) -> Result<(Vec<ResolvedSetting>, Vec<UnknownVariable>), Error> {
         let mut problems = self.unknown_keys();
         problems.append(&mut self.problems);
         match Error::from_all(problems) {
@@ -316,7 +330,7 @@ impl<'a> Layers<'a> {
     }
 
     /// Not an error, unlike a key: a variable may be there for another version, or for a script around.
-    fn unknown_variables(&self) -> Vec<String> {
+    fn unknown_variables(&self) -> Vec<UnknownVariable> {
         let is_known = |name: &str| {
             matches!(name, "HYPER_SYNC_CONFIG" | "HYPER_SYNC_PAGER")
                 || self
@@ -327,9 +341,27 @@ impl<'a> Layers<'a> {
         };
         let names = self.env.iter().filter_map(|(name, _)| name.to_str());
         names
-            .filter(|name| name.starts_with("HYPER_SYNC_") && !is_known(name))
-            .map(str::to_owned)
+            .filter(|name| name.starts_with(PREFIX) && !is_known(name))
+            .map(|name| UnknownVariable {
+                meant: self.meant_variable(name),
+                name: name.to_owned(),
+            })
             .collect()
+    }
+
+    /// The variable that was meant by one that is not known.
+    fn meant_variable(&self, unknown: &str) -> Option<String> {
+        let key = unknown.strip_prefix(PREFIX)?.to_ascii_lowercase();
+        if let Some(setting) = meant_by(&key) {
+            return Some(variable(setting));
+        }
+        let mut near = Nearest::to(&key);
+        for entry in &self.entries {
+            if !self.keys.contains(entry.name.as_ref()) {
+                near.offer(&entry.name.replace('.', "_"));
+            }
+        }
+        near.name().map(|name| variable(&name))
     }
 
     /// The value of the first layer that sets it; `None` in place of a value that is refused.
@@ -465,6 +497,9 @@ impl<'a> Layers<'a> {
         }
         if let Some(meant) = self.in_table(unknown) {
             return UnknownKeyHelp::Similar(meant);
+        }
+        if let Some(meant) = meant_by(unknown) {
+            return UnknownKeyHelp::Similar(meant.to_owned());
         }
         let (section, key) = split(unknown);
         let nearness = |name: &str| match split(name) {

@@ -109,9 +109,10 @@ impl Repo {
     }
 
     /// Reads the address of the origin of a clone: without credentials, and as `owner/name` where it is on GitHub,
-    /// because root does not have the ssh keys of the user who made the clone.
+    /// because root does not have the ssh keys of the user who made the clone. A path starts from the work tree, and has
+    /// `..` where the clone was made from a relative one.
     #[must_use]
-    pub fn of_clone(address: &str) -> Option<Self> {
+    pub fn of_clone(address: &str, work_tree: &Path) -> Option<Self> {
         let clean = match Url::parse(address) {
             Ok(mut url) if matches!(url.scheme(), "http" | "https") => {
                 url.set_username("").ok()?;
@@ -120,7 +121,7 @@ impl Repo {
             }
             _ => address.to_owned(),
         };
-        let repo = Self::recorded(&clean)?;
+        let repo = Self::from_text(&clean, PathBase::Directory(work_tree)).ok()?;
         let on_github = match &repo {
             Self::Ssh(address) => match Url::parse(address) {
                 Ok(url) if url.host_str() == Some(GITHUB) => Some(url.path().to_owned()),

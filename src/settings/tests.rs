@@ -373,10 +373,8 @@ fn a_variable_names_no_check() {
     let env = root().with("HYPER_SYNC_HEALTH_CHECKS_WEB_URL", "http://other");
     let file = "[health.checks.web]\nurl = 'http://localhost/'";
     let resolved = resolve(&Overrides::none(), &env, file).unwrap();
-    assert_eq!(
-        resolved.unknown_variables,
-        ["HYPER_SYNC_HEALTH_CHECKS_WEB_URL"]
-    );
+    let names = { resolved.unknown_variables.iter() }.map(|unknown| unknown.name.as_str());
+    assert!(names.eq(["HYPER_SYNC_HEALTH_CHECKS_WEB_URL"]));
     let value = entry(&resolved, "health.checks.web.url").value.unwrap();
     assert_eq!(value.as_str(), Some("http://localhost/"));
 }
@@ -421,6 +419,17 @@ fn an_unknown_key_gets_a_suggestion() {
         help("targt = '/x'"),
         "write `target` if that was meant; nothing was written"
     );
+    for (text, meant) in [
+        ("branch = 'main'", "ref"),
+        ("tag = 'v1'", "ref"),
+        ("url = 'https://h/r'", "repo"),
+        ("path = '/x'", "target"),
+        ("host = 'h'", "rebuild.host"),
+        ("localEdits = 'keep'", "local_edits"),
+    ] {
+        let expected = format!("write `{meant}` if that was meant; nothing was written");
+        assert_eq!(help(text), expected, "{text}");
+    }
     assert_eq!(
         help("[rebiuld]\naction = 'x'"),
         "write `rebuild.action` if that was meant; nothing was written"
@@ -453,9 +462,18 @@ fn a_variable_without_a_setting_is_reported() {
     let env = root()
         .with("HYPER_SYNC_CONFIG", "/c")
         .with("HYPER_SYNC_REF", "x")
-        .with("HYPER_SYNC_TARGT", "/x");
+        .with("HYPER_SYNC_BRANCH", "x")
+        .with("HYPER_SYNC_TARGT", "/x")
+        .with("HYPER_SYNC_ZZZ", "x");
     let resolved = resolve(&Overrides::none(), &env, "").unwrap();
-    assert_eq!(resolved.unknown_variables, ["HYPER_SYNC_TARGT"]);
+    let unknown = resolved.unknown_variables.iter();
+    let unknown = unknown.map(|unknown| (unknown.name.as_str(), unknown.meant.as_deref()));
+    let expected = [
+        ("HYPER_SYNC_BRANCH", Some("HYPER_SYNC_REF")),
+        ("HYPER_SYNC_TARGT", Some("HYPER_SYNC_TARGET")),
+        ("HYPER_SYNC_ZZZ", None),
+    ];
+    assert!(unknown.eq(expected));
 }
 
 #[test]

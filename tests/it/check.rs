@@ -273,7 +273,27 @@ fn without_nix_and_without_hosts_the_error_says_so() {
     fs::remove_file(sandbox.root().join("bin/nix")).unwrap();
     let missing = in_clone(&sandbox, &clone, &["--json"]).code(11).json();
     assert_eq!(missing["error"]["code"], "hyper_sync::check::no_nix");
+    // That is found before anything is fetched; and what checked nothing has no results.
+    let args = ["--repo", "/no/such/repository", "--junit", "x.xml"];
+    let missing = in_clone(&sandbox, &clone, &args).code(11);
+    assert!(
+        missing.stderr.starts_with("error: `nix` is not in"),
+        "{}",
+        missing.stderr
+    );
+    assert!(!clone.join("x.xml").exists());
     assert_nothing_is_left(&sandbox);
+}
+
+#[test]
+fn outside_a_repository_the_error_names_the_directory() {
+    let sandbox = machine();
+    let refused = in_clone(&sandbox, sandbox.root(), &[]).code(2);
+    insta::assert_snapshot!(refused.err(), @"
+    error: no repository is set, and `[root]` is in no work tree of git
+    help: run it in a clone of the configuration, or name a repository, such as `--repo owner/name`; nothing was written
+    [check::no_repository]
+    ");
 }
 
 /// Each of the first two waits for the other to be evaluated too.

@@ -372,7 +372,7 @@ fn a_variable_that_is_not_a_setting_gets_a_warning() {
     let output = sandbox.finish(command.env("HYPER_SYNC_TARGT", "/x")).ok();
     assert_eq!(
         output.stderr,
-        "warning: `HYPER_SYNC_TARGT` is set, but is not a setting\n"
+        "warning: `HYPER_SYNC_TARGT` is set, but is not a setting; write `HYPER_SYNC_TARGET` if that was meant\n"
     );
 }
 

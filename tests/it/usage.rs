@@ -77,6 +77,11 @@ fn what_was_meant_is_answered_with_what_to_write() {
             "config explain local_edit",
             "write `local_edits` if that was meant; ",
         ),
+        ("config explain branch", "write `ref` if that was meant; "),
+        (
+            "config explain zzz",
+            "`hyper-sync config explain` prints all settings; ",
+        ),
         ("restore", "usage: hyper-sync restore [OPTIONS] <PATH>...; "),
         (
             "rollback --list",

@@ -40,6 +40,9 @@ pub(super) fn check() -> Vec<Error> {
 
     errors(vec![
         E::NoNix,
+        E::NoRepository {
+            directory: "/home/you".into(),
+        },
         E::NoFlake {
             directory: "".into(),
         },
