@@ -19,7 +19,8 @@ use crate::nix::{Flake, Layout};
 use crate::rebuild::{Machine, likely_host};
 use crate::report::{OutputFormat, Report};
 use crate::settings::{
-    self, ConfigFile, DEFAULT_FILE, Env, Origin, Repo, ResolvedSettings, Settings,
+    self, ConfigFile, DEFAULT_FILE, Env, MEANINGS, Origin, Repo, ResolvedSetting, ResolvedSettings,
+    Settings,
 };
 use crate::state::{self, StateRecords};
 use crate::text;
@@ -84,7 +85,7 @@ impl Arguments {
             .with("ref", "--ref", self.reference.as_ref());
         let resolved = Settings::resolve_with(&overrides, env, None, &StateRecords)?;
         let found = Found::on_machine(&resolved, env)?;
-        let text = found.to_toml();
+        let text = found.to_toml(&resolved.entries);
         let path = if self.print {
             None
         } else {
@@ -180,61 +181,44 @@ impl Found {
     }
 
     /// A configuration file, with a comment for each setting.
-    fn to_toml(&self) -> String {
+    fn to_toml(&self, entries: &[ResolvedSetting]) -> String {
         let mut text = String::from(
             "# Configuration of hyper-sync. `hyper-sync config explain` prints all settings, `hyper-sync config show` those in use.\n\n",
         );
         let target = quoted(&text::path(&self.target));
-        let mut add = |comment: &str, line: &str| {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "# {comment}\n{line}\n");
+        let flake = match &self.flake {
+            Some(flake) => format!("flake = {}", quoted(&text::path(flake))),
+            None => format!("# flake = {target}"),
         };
+        let host = match (&self.host, self.hosts.as_slice()) {
+            (Some(host), _) => format!("host = {}", quoted(host)),
+            (None, [first, _, ..]) => format!("# host = {}", quoted(first)),
+            (None, _) => "# host = \"NAME\"".to_owned(),
+        };
+        let repo = match &self.repo {
+            Some(repo) => format!("repo = {}", quoted(repo)),
+            None => "# repo = \"owner/name\"".to_owned(),
+        };
+        let mut add = |name: &str, line: &str| {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{}{line}\n", comment(name, entries));
+        };
+        add("repo", &repo);
+        add("ref", &format!("ref = {}", quoted(&self.reference)));
+        add("target", &format!("target = {target}"));
+        add("local_edits", "# local_edits = \"refuse\"");
+        add("token_file", "# token_file = \"/etc/hyper-sync/token\"");
         add(
-            "The repository: owner/name on GitHub, or an address of any git host.",
-            &match &self.repo {
-                Some(repo) => format!("repo = {}", quoted(repo)),
-                None => "# repo = \"owner/name\"".to_owned(),
-            },
-        );
-        add(
-            "The branch to follow. A tag or a full commit id pins the target.",
-            &format!("ref = {}", quoted(&self.reference)),
-        );
-        add(
-            "The directory that is kept equal to the commit.",
-            &format!("target = {target}"),
-        );
-        add(
-            "A file that was edited here and is changed by the commit: \"refuse\" stops the run, \"keep\" leaves the edit,\n# \"replace\" keeps a copy aside.",
-            "# local_edits = \"refuse\"",
-        );
-        add(
-            "A private repository: a file with a token (mode 0600), or the key for ssh.",
-            "# token_file = \"/etc/hyper-sync/token\"\n# ssh_key_file = \"/etc/hyper-sync/id_ed25519\"",
+            "ssh_key_file",
+            "# ssh_key_file = \"/etc/hyper-sync/id_ed25519\"",
         );
         text.push_str("[rebuild]\n");
-        let mut add = |comment: &str, line: &str| {
-            let _ = writeln!(text, "# {comment}\n{line}\n");
+        let mut add = |name: &str, line: &str| {
+            let _ = writeln!(text, "{}{line}\n", comment(name, entries));
         };
-        add(
-            "The directory of the flake that has this machine.",
-            &match &self.flake {
-                Some(flake) => format!("flake = {}", quoted(&text::path(flake))),
-                None => format!("# flake = {target}"),
-            },
-        );
-        add(
-            "The host in its nixosConfigurations; without it, the only one, or the one with the name of this machine.",
-            &match (&self.host, self.hosts.as_slice()) {
-                (Some(host), _) => format!("host = {}", quoted(host)),
-                (None, [first, _, ..]) => format!("# host = {}", quoted(first)),
-                (None, _) => "# host = \"NAME\"".to_owned(),
-            },
-        );
-        add(
-            "What a rebuild does: switch, boot, test, build or dry-activate.",
-            "# action = \"switch\"",
-        );
+        add("rebuild.flake", &flake);
+        add("rebuild.host", &host);
+        add("rebuild.action", "# action = \"switch\"");
         text.truncate(text.trim_end().len());
         text.push('\n');
         text
@@ -312,6 +296,35 @@ fn host_flake(target: &Path) -> (Option<PathBuf>, Option<Vec<u8>>) {
         Some(source) => (Some(nixos.to_owned()), Some(source)),
         None => (None, None),
     }
+}
+
+/// The columns of a comment.
+const COMMENT_WIDTH: usize = 100;
+
+/// What a setting means, and the values that it takes, as lines of a comment.
+fn comment(name: &str, entries: &[ResolvedSetting]) -> String {
+    let meaning = MEANINGS.iter().find(|(known, _)| *known == name);
+    let entry = entries.iter().find(|entry| entry.name == name);
+    let choices = entry.map(|entry| entry.choices).unwrap_or_default();
+    let choices: Vec<String> = choices.iter().map(|choice| format!("`{choice}`")).collect();
+    let choices = match choices.as_slice() {
+        [] => String::new(),
+        choices => format!(" One of {}.", text::list(choices)),
+    };
+    let words = meaning.map_or("", |(_, meaning)| meaning);
+    let mut lines = String::new();
+    let mut room = 0;
+    for word in words.split(' ').chain(choices.split_whitespace()) {
+        let width = word.chars().count() + 1;
+        if width > room {
+            lines.push_str(if lines.is_empty() { "#" } else { "\n#" });
+            room = COMMENT_WIDTH - 1;
+        }
+        lines.push(' ');
+        lines.push_str(word);
+        room -= width.min(room);
+    }
+    lines + "\n"
 }
 
 /// A value as a string of TOML.

@@ -498,6 +498,40 @@ fn a_clone_follows_its_branch_after_init_and_a_sync() {
     world.assert_at("main");
 }
 
+/// As git writes the origin of a clone that was made from `../repo`.
+#[test]
+fn init_writes_a_relative_origin_without_detours() {
+    let world = without_configuration(&["web1"]);
+    let path = world.repo.path().display().to_string();
+    let (above, name) = path.rsplit_once('/').unwrap();
+    for origin in [
+        format!("{above}/other/../{name}"),
+        format!("../../../../../../../..{path}"),
+    ] {
+        at(&world, &["remote", "set-url", "origin", &origin]);
+        assert_eq!(world.json(&["init", "--force"])["repo"], *path, "{origin}");
+    }
+}
+
+/// Each value that the settings take.
+#[test]
+fn init_explains_settings_with_all_their_values() {
+    let world = without_configuration(&["web1"]);
+    let text = world.run(&["init", "--print"]).ok().stdout;
+    let file = text.replace("\n# ", " ");
+    for setting in ["local_edits", "rebuild.action"] {
+        let explained = world.run(&["config", "explain", setting]).ok().stdout;
+        let takes = { explained.lines() }.find_map(|line| line.trim().strip_prefix("takes"));
+        let values: Vec<&str> = takes.unwrap().split('`').skip(1).step_by(2).collect();
+        assert!(values.len() > 3, "{explained}");
+        for value in values {
+            assert!(file.contains(&format!("`{value}`")), "{value}: {text}");
+        }
+    }
+    let mut comments = text.lines().skip(1).filter(|line| line.starts_with("# "));
+    assert!(comments.all(|line| line.chars().count() <= 100), "{text}");
+}
+
 #[test]
 fn init_chooses_the_host_with_the_name_of_this_machine() {
     let name = rustix::system::uname();

@@ -1,5 +1,7 @@
 //! Addresses that people write, and those that must not reach git or ssh.
 
+use std::path::Path;
+
 use super::*;
 
 fn parse(text: &str) -> Result<Repo, Problem> {
@@ -240,7 +242,8 @@ fn one_repository_has_one_identity() {
 
 #[test]
 fn the_origin_of_a_clone_is_cleaned() {
-    let cleaned = |address: &str| Repo::of_clone(address).map(|repo| repo.to_string());
+    let work_tree = Path::new("/etc/nixos");
+    let cleaned = |address: &str| Repo::of_clone(address, work_tree).map(|repo| repo.to_string());
     for (address, expected) in [
         ("git@github.com:a/b.git", "a/b"),
         ("ssh://git@github.com/a/b.git", "a/b"),
@@ -253,16 +256,13 @@ fn the_origin_of_a_clone_is_cleaned() {
         ),
         ("git@git.example.org:a/b.git", "git@git.example.org:a/b.git"),
         ("/srv/git/a.git", "/srv/git/a.git"),
+        // As git writes one that was given as `../a.git`, and one that somebody has set.
+        ("/srv/git/x/../a.git", "/srv/git/a.git"),
+        ("../a.git", "/etc/a.git"),
     ] {
         assert_eq!(cleaned(address).as_deref(), Some(expected), "{address}");
     }
-    for address in [
-        "",
-        "../a.git",
-        "git://example.org/a",
-        "ext::sh -c id",
-        "-upload-pack",
-    ] {
+    for address in ["", "git://example.org/a", "ext::sh -c id", "-upload-pack"] {
         assert_eq!(cleaned(address), None, "{address}");
     }
 }
