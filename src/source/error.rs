@@ -15,8 +15,8 @@ mod instead;
 mod phrases;
 mod verification;
 
-pub(super) use instead::of_clone;
 pub use instead::{Head, Instead};
+pub(super) use instead::{by_short_id, of_clone};
 pub use phrases::RetryAt;
 pub(super) use phrases::{NONE, quoted};
 use phrases::{
@@ -449,6 +449,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// With the commits that are known here, for a name that may be the beginning of the id of one.
+    #[must_use]
+    pub(crate) fn with_known(mut self, commits: &[CommitId]) -> Self {
+        if let Self::UnknownRef {
+            reference, instead, ..
+        } = &mut self
+        {
+            instead.known(reference, commits);
+        }
+        self
+    }
+
     /// The exit code of a run that it ends.
     #[must_use]
     pub fn exit(&self) -> Exit {

@@ -78,7 +78,8 @@ pub fn run(context: &SyncContext<'_>, options: &Options) -> Result<Outcome, crat
                 // An error here is ignored: the scan below reports it again.
                 disk.spawn(|| drop(scanner.look_ahead(index.entries.keys())));
             }
-            let (source, resolved) = threads::join(answer)?;
+            let answer = threads::join(answer);
+            let (source, resolved) = answer.map_err(|error| with_known(error, session.store()))?;
             let (source, commit, kind) = (source.as_ref(), resolved.commit, resolved.kind);
             context.observer.resolved(commit);
 
@@ -609,6 +610,14 @@ pub(super) fn open_and_resolve(
     let resolved = source.resolve(&settings.reference);
     let resolved = resolved.inspect_err(|_| source.forget())?;
     Ok((source, resolved))
+}
+
+/// An error about a name that is the beginning of the id of a commit that is here gives the whole id.
+fn with_known(error: crate::Error, store: &Store) -> crate::Error {
+    match error {
+        crate::Error::Source(error) => error.with_known(&store.commits()).into(),
+        error => error,
+    }
 }
 
 /// Repacks the store to limit its size; the files that were edited stay. After a failure, the next run does it.

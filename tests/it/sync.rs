@@ -729,3 +729,46 @@ fn a_deploy_key_takes_one_command_to_make_and_one_to_use() {
     );
     assert!(!calls.is_empty());
 }
+
+/// A branch, a tag, or the commit of which the beginning was given; the help is a command line that works.
+#[test]
+fn a_name_that_is_not_there_is_answered_with_the_one_that_is_meant() {
+    let repo = Repo::small();
+    repo.branch("feature").tag("v1.0");
+    for world in [World::local(&repo), World::served(&repo)] {
+        let world = world.synced();
+        let [old, new] = ["one", "two"].map(|_| {
+            let text = format!("{{ }} # {}\n", repo.id("main"));
+            repo.write("flake.nix", text).commit("next")
+        });
+        let _ = world.sync(&[]).ok();
+        let text = format!("{{ }} # after {new}\n");
+        let newest = repo.write("flake.nix", text).commit("newest");
+        for (given, meant) in [
+            ("faeture", "feature"),
+            ("v1.o", "v1.0"),
+            (&newest[..8], &newest),
+            (&newest[..7].to_uppercase(), &newest),
+            // Known here, though no branch points to it.
+            (&new[..10], &new),
+        ] {
+            let refused = world.sync(&[given]).code(2);
+            let expected = format!("write `--ref {meant}`");
+            assert!(
+                refused.stderr.contains(&expected),
+                "{given}: {}",
+                refused.stderr
+            );
+            let _ = world.sync(&["--ref", meant, "--allow-rewind"]).ok();
+        }
+        for given in [&newest[..6], "0000000", &old[..7]] {
+            let refused = world.sync(&[given]).code(2);
+            assert!(
+                refused.stderr.contains("full 40 digits"),
+                "{}",
+                refused.stderr
+            );
+        }
+        let _ = world.sync(&["main"]).ok();
+    }
+}

@@ -177,10 +177,10 @@ pub(super) fn greeting(read: impl Read) -> Result<Greeting, ResponseError> {
     Ok(Greeting::Version2(capabilities))
 }
 
-/// Reads a listing, of which only refs with wanted names are kept. The number is how many there were.
+/// Reads a listing, of which only the refs are kept whose name and id are wanted. The number is how many there were.
 pub(super) fn refs(
     read: impl Read,
-    mut wanted: impl FnMut(&str) -> bool,
+    mut wanted: impl FnMut(&str, &str) -> bool,
 ) -> Result<(Vec<Ref>, usize), ResponseError> {
     let mut lines = PacketLines::new(read);
     let mut refs = Vec::new();
@@ -193,7 +193,7 @@ pub(super) fn refs(
             return Err(ResponseError::Protocol(format!("`{line}` is not a ref")));
         };
         listed += 1;
-        if wanted(name) {
+        if wanted(name, id) {
             let attributes: Vec<&str> = words.collect();
             let attribute = |name| {
                 let mut values = attributes.iter().filter_map(|word| word.strip_prefix(name));
@@ -504,7 +504,7 @@ mod tests {
             b"3333333333333333333333333333333333333333 refs/tags/main peeled:4444444444444444444444444444444444444444\n",
             b"0000",
         ]);
-        let (refs, listed) = refs(listing.as_slice(), |name| {
+        let (refs, listed) = refs(listing.as_slice(), |name, _| {
             ["refs/heads/main", "refs/tags/main"].contains(&name)
         })
         .unwrap();
@@ -514,8 +514,8 @@ mod tests {
             refs[1].peeled.as_deref(),
             Some("4444444444444444444444444444444444444444")
         );
-        assert!(super::refs(&b"0000"[..], |_| true).unwrap().0.is_empty());
-        assert!(super::refs(packets(&[b"nonsense", b"0000"]).as_slice(), |_| true).is_err());
+        assert!(super::refs(&b"0000"[..], |_, _| true).unwrap().0.is_empty());
+        assert!(super::refs(packets(&[b"nonsense", b"0000"]).as_slice(), |_, _| true).is_err());
     }
 
     #[test]

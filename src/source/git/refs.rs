@@ -1,7 +1,7 @@
 //! From a name to a commit id.
 
 use crate::git::CommitId;
-use crate::source::error::of_clone;
+use crate::source::error::{by_short_id, of_clone};
 use crate::source::{Error, Head, Instead, RefKind, ResolvedRef};
 use crate::text::{Nearest, name, words};
 
@@ -51,7 +51,7 @@ impl GitSource {
                 branch: of_branch(&branch),
                 ..Instead::default()
             },
-            None => self.branches(reference, is_there("HEAD")),
+            None => self.others(reference, is_there("HEAD")),
         };
         Err(Error::UnknownRef {
             remote,
@@ -60,16 +60,22 @@ impl GitSource {
         })
     }
 
-    /// The branch that is most like a name, and what `HEAD` points to, if the server reports it; errors are ignored,
-    /// because it is only for a message.
-    fn branches(&self, reference: &str, has_head: bool) -> Instead {
+    /// The branch or tag that is most like a name, the branch at the commit whose id begins with it, and what `HEAD`
+    /// points to, if the server reports it; errors are ignored, because it is only for a message.
+    fn others(&self, reference: &str, has_head: bool) -> Instead {
         let mut first = 0;
         let mut near = Nearest::to(reference);
-        let listed = self.ask_for_refs(&request::branches(), |name| {
+        let mut tips: Vec<CommitId> = Vec::new();
+        let listed = self.ask_for_refs(&request::all_names(), |name, id| {
+            if let Some(tag) = name.strip_prefix("refs/tags/") {
+                near.offer(tag);
+                return false;
+            }
             let Some(branch) = name.strip_prefix("refs/heads/") else {
                 return name == "HEAD";
             };
             near.offer(branch);
+            tips.extend(id.parse::<CommitId>());
             first += 1;
             first <= Head::BRANCHES
         });
@@ -87,19 +93,20 @@ impl GitSource {
         };
         Instead {
             near: near.name(),
+            commit: by_short_id(reference, tips),
             head,
             branch: None,
         }
     }
 
     fn list(&self, names: &[&str]) -> Result<(Vec<Ref>, usize), Error> {
-        self.ask_for_refs(&request::ls_refs(names), |name| names.contains(&name))
+        self.ask_for_refs(&request::ls_refs(names), |name, _| names.contains(&name))
     }
 
     fn ask_for_refs(
         &self,
         request: &[u8],
-        wanted: impl FnMut(&str) -> bool,
+        wanted: impl FnMut(&str, &str) -> bool,
     ) -> Result<(Vec<Ref>, usize), Error> {
         let mut connection = self.connection();
         let answer = connection.command(request)?;

@@ -14,14 +14,15 @@ pub(super) fn ls_refs(prefixes: &[&str]) -> Vec<u8> {
     command("ls-refs", &lines)
 }
 
-/// `ls-refs` for the branches, and for a `HEAD` that points to none of them: `unborn`, of git 2.31. Older ones leave
+/// `ls-refs` for the branches and tags, and for a `HEAD` that points to none of them: `unborn`, of git 2.31. Older ones leave
 /// that word aside.
-pub(super) fn branches() -> Vec<u8> {
+pub(super) fn all_names() -> Vec<u8> {
     let lines = [
         "symrefs",
         "unborn",
         "ref-prefix HEAD",
         "ref-prefix refs/heads/",
+        "ref-prefix refs/tags/",
     ];
     command("ls-refs", &lines.map(str::to_owned))
 }

@@ -71,6 +71,7 @@ impl GitHub {
         Instead {
             branch,
             near: None,
+            commit: None,
             head,
         }
     }

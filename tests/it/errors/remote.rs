@@ -80,8 +80,8 @@ fn unknown(reference: &str, branch: Option<String>, head: Head) -> source::Error
         reference: text(reference),
         instead: Box::new(Instead {
             branch,
-            near: None,
             head,
+            ..Instead::default()
         }),
     }
 }
@@ -92,6 +92,17 @@ fn misspelt() -> source::Error {
         reference: text("mian"),
         instead: Box::new(Instead {
             near: Some(text("main")),
+            ..Instead::default()
+        }),
+    }
+}
+
+fn short_id() -> source::Error {
+    source::Error::UnknownRef {
+        remote: remote(),
+        reference: text("c0ffee00"),
+        instead: Box::new(Instead {
+            commit: Some("c0ffee00".repeat(5).parse().unwrap()),
             ..Instead::default()
         }),
     }
@@ -214,6 +225,7 @@ fn answered() -> Vec<source::Error> {
         unknown("mian", None, Head::Branch(text("main"))),
         unknown("mian", None, Head::Unknown),
         misspelt(),
+        short_id(),
         unknown("origin/main", Some(text("main")), Head::Unknown),
         unknown("origin/mian", None, Head::Branch(text("main"))),
         unknown("1a2b3c4", None, Head::Branch(text("main"))),
