@@ -33,7 +33,7 @@ pub use foreign::meant_by;
 pub use health::{CheckFault, Health, HealthCheck, Probe};
 pub use hooks::Hooks;
 pub(crate) use known::TARGETS;
-pub use known::{KnownTarget, Records, TargetRecord, default_state_dir, known_targets};
+pub use known::{KnownTarget, Records, TargetRecord, default_state_dir, known_targets, state_home};
 pub use layers::{Origin, Overrides, ResolvedSetting, UnknownVariable, variable};
 pub use meaning::MEANINGS;
 pub use reboot::{Reboot, RebootWindow};

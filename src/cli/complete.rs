@@ -100,7 +100,7 @@ fn takes_value<'a>(command: &Command, name: &'a str) -> Option<&'a str> {
 fn values(expected: Expected, before: &[String], env: &Env) -> Result<BTreeSet<String>, Error> {
     let global = Global::of_words(before);
     if expected == Expected::Target {
-        let known = targets::known(&global, env)?.into_iter();
+        let known = targets::known(&global, env)?.known.into_iter();
         return Ok(known.map(|known| text::path(known.record.target)).collect());
     }
     let file = ConfigFile::find(global.config.as_deref(), env)?;

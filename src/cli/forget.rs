@@ -50,7 +50,7 @@ impl Arguments {
         let unknown = || SyncError::UnknownTarget {
             target: target.clone(),
         };
-        let mut known = known(global, env)?.into_iter();
+        let mut known = known(global, env)?.known.into_iter();
         let known = known.find(|known| known.record.target == target);
         // A preview, or a first sync that was refused, leaves a state that no target is recorded in yet.
         let state_dir = known

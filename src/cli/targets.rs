@@ -12,7 +12,9 @@ use crate::git::CommitId;
 use crate::lock::RunLock;
 use crate::report::table::{Align, table};
 use crate::report::{OutputFormat, Report};
-use crate::settings::{ConfigFile, Env, KnownTarget, Records as _, Settings, known_targets};
+use crate::settings::{
+    ConfigFile, Env, KnownTarget, Records as _, Settings, known_targets, state_home,
+};
 use crate::state::{FollowedRepo, Index, StateDir, StateRecords};
 use crate::text;
 
@@ -25,6 +27,8 @@ pub(super) struct Arguments {}
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Document {
+    /// The directories whose state directories are listed.
+    searched: Vec<PathBuf>,
     targets: Vec<Entry>,
 }
 
@@ -43,8 +47,9 @@ struct Entry {
 impl Arguments {
     /// Lists them.
     pub(super) fn run(global: &Global, env: &Env, report: &mut Report) -> Result<Exit, Error> {
+        let Known { known, searched } = known(global, env)?;
         let mut targets = Vec::new();
-        for known in known(global, env)? {
+        for known in known {
             match entry(&known) {
                 Ok(entry) => targets.push(entry),
                 Err(error) => report.warning(&format!(
@@ -55,18 +60,40 @@ impl Arguments {
             }
         }
         match report.format() {
-            OutputFormat::Json => report.json(&Document { targets }),
-            OutputFormat::Human if targets.is_empty() => report.message("no target is known yet"),
-            OutputFormat::Human => report.result(in_columns(&targets)),
+            OutputFormat::Json => report.json(&Document { searched, targets }),
+            OutputFormat::Human if targets.is_empty() => report.message(&format!(
+                "no target is known yet: nothing in {}",
+                places(&searched)
+            )),
+            OutputFormat::Human => {
+                report.result(in_columns(&targets));
+                report.detail(&format!("searched: {}", places(&searched)));
+            }
         }
         Ok(Exit::Done)
     }
 }
 
+/// Directories in words.
+fn places(searched: &[PathBuf]) -> String {
+    let names = searched
+        .iter()
+        .map(|path| format!("`{}`", text::path(path)));
+    text::list(names)
+}
+
+/// The known targets, and where they were searched.
+pub(super) struct Known {
+    pub(super) known: Vec<KnownTarget>,
+    searched: Vec<PathBuf>,
+}
+
 /// All known targets, and that of a state directory that is given.
-pub(super) fn known(global: &Global, env: &Env) -> Result<Vec<KnownTarget>, Error> {
+pub(super) fn known(global: &Global, env: &Env) -> Result<Known, Error> {
     let file = ConfigFile::find(global.config.as_deref(), env)?;
     let given = Settings::given_state_dir(&global.overrides(), env, file.as_ref())?;
+    let searched = { state_home(env).into_iter() }.chain(given.clone());
+    let searched = searched.collect();
     let mut known = known_targets(env, &StateRecords);
     if let Some(state_dir) = given
         && !known.iter().any(|known| known.state_dir == state_dir)
@@ -74,7 +101,7 @@ pub(super) fn known(global: &Global, env: &Env) -> Result<Vec<KnownTarget>, Erro
     {
         known.push(KnownTarget { state_dir, record });
     }
-    Ok(known)
+    Ok(Known { known, searched })
 }
 
 fn entry(known: &KnownTarget) -> Result<Entry, Error> {

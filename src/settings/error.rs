@@ -15,7 +15,7 @@ use super::{Origin, health, repo};
 use crate::exit::Exit;
 use crate::git::path;
 use crate::patterns::NotAPattern;
-use crate::text;
+use crate::text::{self, shell_word};
 
 /// A setting, or the file they are in.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -25,7 +25,8 @@ pub enum Error {
     #[diagnostic(
         code(hyper_sync::settings::file_missing),
         help(
-            "correct `{asked_by}`; without it, a missing `/etc/hyper-sync/config.toml` is fine; nothing was written"
+            "`hyper-sync init --config {}` writes one; or correct `{asked_by}`: without it, a missing `/etc/hyper-sync/config.toml` is fine; nothing was written",
+            shell_word(&text::path(.path))
         )
     )]
     FileMissing {
@@ -119,7 +120,7 @@ pub enum Error {
     #[diagnostic(
         code(hyper_sync::settings::no_target),
         help(
-            "give it with `--target`, such as `--target /etc/nixos`, or as `target` in `/etc/hyper-sync/config.toml`; what root has synced is known to root only (`sudo`); nothing was written"
+            "give it with `--target`, such as `--target /etc/nixos`, or as `target` in `/etc/hyper-sync/config.toml`, which `hyper-sync init` writes; what root has synced is known to root only (`sudo`); nothing was written"
         )
     )]
     NoTarget,

@@ -82,8 +82,9 @@ pub fn known_targets(env: &Env, records: &dyn Records) -> Vec<KnownTarget> {
 /// The state directories of root's other targets, in its own.
 pub(crate) const TARGETS: &str = "targets";
 
-/// Where the state directories of this user are.
-fn state_home(env: &Env) -> Option<PathBuf> {
+/// Where the state directories of this user are, unless they are given.
+#[must_use]
+pub fn state_home(env: &Env) -> Option<PathBuf> {
     if env.is_root() {
         return Some(STATE_DIR.into());
     }

@@ -39,7 +39,7 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ),
     (
         "state_dir",
-        "The directory of the object store, the journal, the index and the copies of what was replaced.",
+        "The directory of the object store, the journal, the index and the copies of what was replaced. If it is set and no target is, the target is the one whose state it has, wherever the command is run and whatever other targets are known.",
     ),
     (
         "state_file",

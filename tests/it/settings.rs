@@ -333,7 +333,7 @@ fn a_file_that_is_named_must_exist() {
     exit: 2
     --- stderr
     error: there is no configuration file `[home]/nowhere.toml`
-    help: correct `--config`; without it, a missing `/etc/hyper-sync/config.toml` is fine; nothing was written
+    help: `hyper-sync init --config [home]/nowhere.toml` writes one; or correct `--config`: without it, a missing `/etc/hyper-sync/config.toml` is fine; nothing was written
     [settings::file_missing]
     ");
     fs::remove_file(sandbox.root().join("config.toml")).unwrap();

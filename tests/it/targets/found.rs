@@ -185,7 +185,7 @@ fn of_several_targets_the_one_is_meant_that_the_run_is_in() {
 #[test]
 fn a_state_directory_that_is_given_names_its_target() {
     let user = User::new();
-    let (_one, _) = user.synced("one");
+    let (one, _) = user.synced("one");
     let (target, state, repo) = (user.path("two"), user.path("state"), Repo::small());
     let [repo, at, state] = [repo.path(), &target, &state].map(|path| path.to_str().unwrap());
     let given = ["--target", at, "--state-dir", state];
@@ -194,16 +194,35 @@ fn a_state_directory_that_is_given_names_its_target() {
         .ok();
     let found = user.run(&["status", "--json", "--state-dir", state]).ok();
     assert_eq!(found.target(), target);
+    // Also in the directory of another target.
+    let found = user.run_in(&one, &["status", "--json", "--state-dir", state]);
+    assert_eq!(found.ok().target(), target);
+    // The list has both, and where it is from.
+    let listed = user.run(&["targets", "--json", "--state-dir", state]).ok();
+    let listed: serde_json::Value = serde_json::from_str(&listed.out).unwrap();
+    assert_eq!(listed["targets"].as_array().unwrap().len(), 2);
+    let home = user.path("home/.local/state/hyper-sync");
+    assert_eq!(listed["searched"], serde_json::json!([home, state]));
+    // One that has no target yet is no reason to take another's.
+    let empty = user.path("empty");
+    let given = ["--state-dir", empty.to_str().unwrap()];
+    let refused = user.run_in(&one, &[&["status"][..], &given].concat());
+    assert!(
+        refused
+            .with(Exit::Configuration)
+            .err
+            .contains("no target is set")
+    );
 }
 
 #[test]
 fn targets_lists_what_this_user_has_synced() {
     let user = User::new();
     let none = user.run(&["targets"]).ok();
-    assert_eq!(
-        (none.out.as_str(), none.err.as_str()),
-        ("", "no target is known yet\n")
-    );
+    assert_eq!(none.out, "");
+    let home = user.path("home/.local/state/hyper-sync");
+    let expected = format!("no target is known yet: nothing in `{}`\n", home.display());
+    assert_eq!(none.err, expected);
     let (one, repo) = user.synced("one");
     let (_two, _) = user.synced("two");
     let listed = user.run(&["targets", "--json"]).ok().out;
