@@ -141,12 +141,18 @@ impl Stay {
         })
     }
 
-    /// After the sync: a sync that failed has changed nothing.
-    pub(super) fn settle<T>(&self, done: Result<T, Error>) -> Result<T, Error> {
+    /// After the sync: one that failed, or whose commit is held, has left the target where it was.
+    pub(super) fn settle(
+        &self,
+        done: Result<sync::Outcome, Error>,
+    ) -> Result<sync::Outcome, Error> {
         match (&done, self) {
             (Err(_), Self::Begins { state, before, .. }) => {
                 // The error of the sync matters more.
                 let _ = Suspended::put_back(state, before.as_ref());
+            }
+            (Ok(outcome), Self::Begins { state, before, .. }) if outcome.is_held() => {
+                Suspended::put_back(state, before.as_ref())?;
             }
             (Ok(_), Self::Ends(state)) => {
                 let _ = Suspended::end(state)?;
@@ -161,6 +167,8 @@ impl Stay {
         let reference = text::name(&settings.reference);
         match self {
             Self::Unchanged => {}
+            // A warning names the way to it.
+            Self::Begins { .. } if outcome.is_held() => {}
             Self::Begins {
                 until, configured, ..
             } => {

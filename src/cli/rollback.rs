@@ -16,7 +16,9 @@ use crate::exit::Exit;
 use crate::rebuild::Outcome as Rebuilt;
 use crate::report::{OutputFormat, sync as render};
 use crate::settings::{self, LocalEdits, Overrides, Settings};
-use crate::sync::{self, Options, Outcome, SyncMode};
+use crate::state::{self, StateDir, Suspended};
+use crate::sync::{self, Hold, Options, Outcome, SyncMode};
+use crate::text;
 
 /// Bring the target back to an earlier commit, without the network
 ///
@@ -110,7 +112,7 @@ impl CliCommand for Arguments {
             let rebuilds = settings.rebuild.action.is_some();
             let rebuild_is_left = rebuilds && !self.rebuild && !outcome.does_nothing();
             render::human(run.report, &outcome, &settings.target, rebuild_is_left);
-            self.print_hold(&outcome, run);
+            self.print_hold(&outcome, settings, run)?;
         }
         super::sync::refused(&outcome, run)?;
         let exit = super::sync::late(&outcome);
@@ -150,16 +152,37 @@ impl Arguments {
         format!("hyper-sync rollback{back}{rebuild}")
     }
 
-    /// What becomes of the commit that is left.
-    fn print_hold(&self, outcome: &Outcome, run: &mut Run<'_>) {
+    /// What becomes of the commit that is left, and of a timer that leaves the target at another branch.
+    fn print_hold(
+        &self,
+        outcome: &Outcome,
+        settings: &Settings,
+        run: &mut Run<'_>,
+    ) -> Result<(), Error> {
         let left = outcome.before.filter(|left| *left != outcome.commit.id);
         let Some(left) = left.filter(|_| !self.dry_run) else {
-            return;
+            return Ok(());
         };
-        let left = left.short();
-        run.report.note(&format!(
-            "{left} is held until the branch moves on or `hyper-sync sync --resume`"
-        ));
+        let Some(state) = StateDir::find(&settings.state_dir, &settings.target)? else {
+            return Ok(());
+        };
+        if let Some(hold) = Hold::load(&state)? {
+            run.report.note(&format!(
+                "{} is held until the branch moves on or `{}`",
+                left.short(),
+                hold.resume_command(&settings.reference)
+            ));
+        }
+        if let Some(Suspended::Known(active)) = Suspended::active(&state, state::now())?
+            && let Some(chosen) = &active.reference
+        {
+            run.report.note(&format!(
+                "the timer still does nothing, because `{}` was chosen; `hyper-sync resume` lets it follow `{}`",
+                text::name(chosen),
+                text::name(&settings.reference)
+            ));
+        }
+        Ok(())
     }
 }
 

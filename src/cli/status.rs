@@ -60,6 +60,9 @@ struct Document {
     /// Whether the target has a `.git` that is not at its commit.
     git_left: bool,
     held: Vec<CommitId>,
+    /// What takes them again.
+    #[serde(skip)]
+    resume_command: String,
     suspended: Option<suspend::Shown>,
     late_edits: Vec<std::path::PathBuf>,
     unreached: Option<Unreached>,
@@ -321,9 +324,10 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
         }
     }
     document.late_edits = crate::apply::late_edits(&state)?;
-    document.held = Hold::load(&state)?
-        .map(|hold| hold.commits.into_iter().collect())
-        .unwrap_or_default();
+    if let Some(hold) = Hold::load(&state)? {
+        document.resume_command = hold.resume_command(&settings.reference);
+        document.held = hold.commits.into_iter().collect();
+    }
     document.suspended = Suspended::active(&state, Timestamp::now())?.map(suspend::Shown::from);
     document.unreached = Unreached::load(&state)?;
     document.quarantined =

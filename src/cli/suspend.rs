@@ -118,7 +118,11 @@ impl fmt::Display for Shown {
             write!(output, ": {reason}")?;
         }
         if let Some(reference) = &self.reference {
-            write!(output, ": the target stays at `{reference}`")?;
+            write!(
+                output,
+                ": `{}` was chosen in place of the configured name",
+                text::name(reference)
+            )?;
         }
         if let Some(damage) = self.damage {
             write!(output, "without an end: its record is damaged ({damage})")?;

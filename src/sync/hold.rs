@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::git::CommitId;
 use crate::state::sealed::{self, SealedFormat};
 use crate::state::{self, Index, StateDir, SyncPoint};
+use crate::text;
 
 const NAME: &str = "hold";
 const FORMAT: SealedFormat = SealedFormat {
@@ -60,6 +61,14 @@ impl Hold {
         self.reference
             .as_ref()
             .is_none_or(|known| known == reference)
+    }
+
+    /// The command that takes the commits again, where `configured` is the name that a run takes by itself.
+    #[must_use]
+    pub fn resume_command(&self, configured: &str) -> String {
+        let reference = { self.reference.as_deref() }.filter(|known| *known != configured);
+        let reference = reference.map(|name| format!(" --ref {}", text::shell_word(name)));
+        format!("hyper-sync sync --resume{}", reference.unwrap_or_default())
     }
 
     /// Writes the hold durably, or removes it.

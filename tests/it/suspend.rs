@@ -371,7 +371,7 @@ fn one_command_goes_to_a_feature_branch_that_the_timer_leaves_and_one_goes_back(
     let unit = world.run(FETCH).ok();
     let says_so = unit
         .stderr
-        .contains("the target stays at `feature`; `hyper-sync resume` ends");
+        .contains("`feature` was chosen in place of the configured name; `hyper-sync resume` ends");
     assert!(says_so, "{}", unit.stderr);
     assert_eq!(suspended(&world)["ref"], "feature");
     // Its new commits come when a person wants them.
@@ -411,6 +411,62 @@ fn the_way_back_to_a_held_commit_is_named() {
     );
     assert!(!back.stderr.contains("again"), "{}", back.stderr);
     let _ = world.sync(&["--resume"]).ok();
+    world.assert_at("main");
+}
+
+/// From the configured branch to another, back by a rollback, and to either of them again.
+#[test]
+fn a_rollback_from_a_chosen_branch_names_the_way_back_to_it() {
+    let world = with_feature();
+    let _ = world.sync(&["feature"]).ok();
+    let back = world.run(&["rollback"]).ok();
+    world.assert_at("main");
+    let feature = world.repo.id("feature");
+    let again = "`hyper-sync sync --resume --ref feature`";
+    for line in [
+        format!("{} is held until the branch moves on or {again}", &feature[..10]),
+        "the timer still does nothing, because `feature` was chosen; `hyper-sync resume` lets it follow `main`".to_owned(),
+    ] {
+        assert!(back.stderr.contains(&line), "{}", back.stderr);
+    }
+    let status = world.run(&["status"]).ok();
+    for line in [
+        again,
+        "`feature` was chosen in place of the configured name",
+    ] {
+        assert!(status.stdout.contains(line), "{}", status.stdout);
+    }
+    let _ = world.run(FETCH).ok();
+    world.assert_at("main");
+
+    // The configured branch is not held, and the timer follows it again.
+    let main = world.sync(&[]).ok();
+    assert!(
+        main.stderr.contains("the timer follows `main` again"),
+        "{}",
+        main.stderr
+    );
+    assert_eq!(suspended(&world), serde_json::Value::Null);
+
+    // The other one is; a run that leaves the target where it is leaves the timer as it is.
+    let held = world.sync(&["feature"]).ok();
+    world.assert_at("main");
+    assert!(held.stderr.contains(again), "{}", held.stderr);
+    assert!(!held.stderr.contains("the timer leaves"), "{}", held.stderr);
+    assert_eq!(suspended(&world), serde_json::Value::Null);
+    world.repo.write("a.nix", "{ }\n").commit("next");
+    let _ = world.run(FETCH).ok();
+    world.assert_at("main");
+    assert_eq!(
+        world.json(&["status"])["held"],
+        serde_json::json!([feature])
+    );
+
+    let _ = world.sync(&["--resume", "--ref", "feature"]).ok();
+    world.assert_at("feature");
+    assert_eq!(world.json(&["status"])["held"], serde_json::json!([]));
+    assert_eq!(suspended(&world)["ref"], "feature");
+    let _ = world.sync(&["main"]).ok();
     world.assert_at("main");
 }
 

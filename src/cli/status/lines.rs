@@ -285,9 +285,10 @@ impl OutputLines {
         for held in &document.held {
             self.add(
                 "held",
-                named(document, held).plain(
-                    ": it was rolled back from; the next commit ends that, or `hyper-sync sync --resume`",
-                ),
+                named(document, held).plain(format!(
+                    ": it was rolled back from; the next commit ends that, or `{}`",
+                    document.resume_command
+                )),
             );
         }
     }
