@@ -61,7 +61,7 @@ impl CliCommand for Arguments {
             past(settings, run)?
         };
         let max = self.max_count.unwrap_or(usize::MAX);
-        let is_cut = found.commits.len() > max;
+        let cut = found.commits.len().saturating_sub(max);
         found.commits.truncate(max);
         let is_current = |commit: &Commit| Some(commit.id) == current;
         if run.report.format() == OutputFormat::Json {
@@ -71,7 +71,7 @@ impl CliCommand for Arguments {
             };
             run.report.json(&Document {
                 commits: found.commits.iter().map(entry).collect(),
-                complete: found.is_whole && !is_cut,
+                complete: found.is_whole && cut == 0,
             });
             return Ok(Exit::Done);
         }
@@ -93,12 +93,17 @@ impl CliCommand for Arguments {
             line.push(authored_line(commit, mark.len(), columns));
             run.report.result(line.plain("\n"));
         }
-        if !found.is_whole && !is_cut {
-            let text = if self.remote {
-                "  not all are known here\n"
-            } else {
-                "  others are not in the object store\n"
-            };
+        let others = match (found.is_whole, self.remote) {
+            (true, _) => None,
+            (false, true) => Some("not all are known here"),
+            (false, false) => Some("others are not in the object store"),
+        };
+        let cut = (cut > 0).then(|| format!("{cut} more"));
+        let rest: Vec<String> = { cut.into_iter() }
+            .chain(others.map(str::to_owned))
+            .collect();
+        if !rest.is_empty() {
+            let text = format!("  {}\n", rest.join("; "));
             run.report.result(Styled::new(Style::Dim, text));
         }
         Ok(Exit::Done)

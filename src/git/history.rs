@@ -1,7 +1,7 @@
 //! The commits between two, as far as commits are known here.
 
 use std::cmp::Ordering;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use super::{Commit, CommitId};
 
@@ -11,7 +11,7 @@ const WALK_MAX: usize = 5_000;
 /// The commits that one commit has and another one has not, newest first; it begins with the one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Between {
-    /// Those that are known.
+    /// Those that are known; where they are not all, only those that the other commit surely does not have.
     pub commits: Vec<Commit>,
     /// Whether these are all of them.
     pub is_whole: bool,
@@ -49,9 +49,43 @@ pub fn between(
         is_known = ancestors.is_whole;
     }
     let mut found = walk(vec![new.clone()], &left, &mut known);
-    // Otherwise some of these may be ancestors of the old commit.
     found.is_whole &= is_known;
+    if !found.is_whole {
+        // Others may be ancestors of the old commit.
+        let certain = surely_after(&found.commits, old);
+        found.commits.retain(|commit| certain.contains(&commit.id));
+    }
     found
+}
+
+/// Of commits that begin with the newest one: the line that leads to it, and those that descend from `old`.
+fn surely_after(commits: &[Commit], old: CommitId) -> HashSet<CommitId> {
+    let mut certain = HashSet::new();
+    let by_id: HashMap<CommitId, &Commit> =
+        commits.iter().map(|commit| (commit.id, commit)).collect();
+    // The old commit is below each of them, unless history was rewritten.
+    let mut next = commits.first();
+    while let Some(commit) = next {
+        certain.insert(commit.id);
+        next = match commit.parents.as_slice() {
+            [parent] => by_id.get(parent).copied(),
+            _ => None,
+        };
+    }
+    let mut descend = HashSet::from([old]);
+    loop {
+        let before = descend.len();
+        for commit in commits.iter().rev() {
+            if commit.parents.iter().any(|parent| descend.contains(parent)) {
+                descend.insert(commit.id);
+            }
+        }
+        if descend.len() == before {
+            break;
+        }
+    }
+    certain.extend(descend);
+    certain
 }
 
 /// These commits and their known ancestors, newest first.
@@ -117,8 +151,6 @@ impl Eq for ByTime {}
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
     use super::*;
     use crate::git::{Oid, TreeId};
 
@@ -171,6 +203,9 @@ mod tests {
         let parted = [commit(3, &[2]), commit(1, &[])];
         assert_eq!(names(&parted, 1, 3), (vec![1], false));
         // The side branch begins at a commit before the old one, which is not here.
-        assert_eq!(names(&merge[..4], 6, 2), (vec![6, 5, 4, 3], false));
+        assert_eq!(names(&merge[..4], 6, 2), (vec![6, 5], false));
+        // The last of a line may be a merge whose sides are not known.
+        let line = [commit(8, &[7]), commit(7, &[6, 5]), commit(6, &[3])];
+        assert_eq!(names(&line, 8, 2), (vec![8, 7], false));
     }
 }

@@ -435,7 +435,9 @@ fn commits(outcome: &Outcome) -> Option<Vec<CommitDocument<'_>>> {
             .is_whole
             .then(|| between.commits.iter().map(CommitDocument::from).collect()),
         Some(Passage::Back(_)) => Some(Vec::new()),
-        None => outcome.before.map(|_| Vec::new()),
+        None => { outcome.before }
+            .filter(|before| *before == outcome.commit.id)
+            .map(|_| Vec::new()),
     }
 }
 

@@ -26,7 +26,8 @@ pub struct Outcome {
     pub before: Option<CommitId>,
     /// The commit.
     pub commit: Commit,
-    /// The commits between the two; `None` if it is the same one, or if there was none before.
+    /// The commits between the two; `None` if it is the same one, if there was none before, and in a rollback if they are not
+    /// all known.
     pub passage: Option<Passage>,
     /// Whether its tree is proven to be that of its id.
     pub proven: bool,

@@ -16,6 +16,13 @@ pub enum Passage {
 }
 
 impl Passage {
+    /// Whether all of them are known, and with that the direction.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let (Self::Forward(between) | Self::Back(between)) = self;
+        between.is_whole
+    }
+
     /// From `before` to `new`, as far as commits are here: in the store, or `read` from the server for another reason.
     pub(super) fn find(
         before: Option<CommitId>,

@@ -481,7 +481,9 @@ impl SyncPipeline<'_> {
                 staged.commit(),
                 self.remote.map(Source::commits_read).unwrap_or_default(),
                 self.session.store(),
-            ),
+            )
+            // A rollback may go both ways.
+            .filter(|passage| self.remote.is_some() || passage.is_whole()),
             proven: staged.is_proven(),
             signer: staged.signer().cloned(),
             applied,

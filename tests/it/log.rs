@@ -96,6 +96,46 @@ fn a_sync_counts_the_commits_that_it_brings() {
     assert!(out.contains("\n  2 more\n"), "{out}");
 }
 
+/// A branch that began before the target's commit is merged: which of its commits the target has is not known here.
+#[test]
+fn commits_that_are_not_all_known_are_not_counted_and_that_is_said() {
+    let world = World::small();
+    let start = world.repo.id("main");
+    world.repo.write("flake.nix", "{ n = 2; }").commit("second");
+    let world = world.synced();
+    let second = world.repo.id("main");
+    world.repo.branch("side").checkout("side");
+    let mut side = start;
+    for number in 1..=2 {
+        world.repo.write("side.nix", format!("{{ n = {number}; }}"));
+        side = world.repo.commit_onto(&format!("side {number}"), &[&side]);
+    }
+    let main = world.repo.checkout("main").write("side.nix", "{ n = 2; }");
+    let _ = main.commit_onto("merge", &[&second, &side]);
+    let log = world.run(&["log", "--remote"]).ok();
+    assert!(
+        log.stdout.ends_with("\n  not all are known here\n"),
+        "{}",
+        log.masked()
+    );
+    assert!(!log.stdout.contains("start"), "the target has it");
+    assert_eq!(world.json(&["log", "--remote"])["complete"], false);
+    for preview in [&["--check-only"][..], &["--dry-run"], &[]] {
+        let sync = world.sync(preview).ok();
+        let said = "\n  not all commits in between are known here\n";
+        assert!(sync.stdout.contains(said), "{}", sync.masked());
+        let heading = sync.stdout.lines().next().unwrap();
+        assert!(!heading.contains(" commit"), "{}", sync.masked());
+    }
+}
+
+#[test]
+fn a_list_that_is_cut_says_how_many_are_left() {
+    let world = rolled_back();
+    let log = world.run(&["log", "-n", "1"]).ok();
+    assert!(log.stdout.ends_with("\n  2 more\n"), "{}", log.masked());
+}
+
 #[test]
 fn the_lines_that_differ_are_counted() {
     let world = World::small().synced();

@@ -16,6 +16,8 @@ use crate::text::{self, Amount};
 
 /// How many commits are named.
 const COMMITS: usize = 5;
+/// Printed where commits between the two are not known, so that they are neither counted nor all named.
+const NOT_ALL: &str = "  not all commits in between are known here\n";
 /// How many files are named, where the reader has not asked for all of them.
 const FILES: usize = 10;
 
@@ -128,9 +130,9 @@ impl<'a> Summary<'a> {
     /// The commits that came, or the one that it is at now.
     fn commits(&self) -> Styled {
         let now = [self.outcome.commit.clone()];
-        let known: &[Commit] = match &self.outcome.passage {
-            Some(Passage::Forward(between)) => &between.commits,
-            Some(Passage::Back(_)) | None => &now,
+        let (known, are_all): (&[Commit], bool) = match &self.outcome.passage {
+            Some(Passage::Forward(between)) => (&between.commits, between.is_whole),
+            Some(Passage::Back(_)) | None => (&now, true),
         };
         let listed = if self.is_verbose { usize::MAX } else { COMMITS };
         let (shown, more) = text::first(known, listed);
@@ -146,7 +148,11 @@ impl<'a> Summary<'a> {
                 SyncMode::Apply => "",
                 SyncMode::DryRun | SyncMode::Check => ": `hyper-sync log --remote`",
             };
-            lines.push(format!("  {count} more{how}\n"));
+            let known = if are_all { "" } else { " are known here" };
+            lines.push(format!("  {count} more{known}{how}\n"));
+        }
+        if !are_all {
+            lines.push(NOT_ALL);
         }
         lines
     }
