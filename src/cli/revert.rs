@@ -201,6 +201,7 @@ fn restore_target(
     };
     let options = Options {
         wait: PATIENCE,
+        command: format!("hyper-sync rollback {}", commit.short()),
         ..Options::unguarded(SyncMode::Apply)
     };
     let back = Back::Commit(commit.to_string());

@@ -138,6 +138,26 @@ fn a_later_edit_conflicts_with_a_rollback_as_with_a_sync() {
     assert!(world.target().join("scripts/run.sh").exists());
 }
 
+/// As docs/going-back.md tells it.
+#[test]
+fn a_second_rollback_in_a_row_goes_forward_and_two_go_further_back() {
+    let world = at_the_second_commit();
+    world.repo.write("third.nix", "{ }\n").commit("third");
+    let world = world.synced();
+    for (back, expected) in [
+        (&["rollback"][..], "main~1"),
+        (&["rollback"], "main"),
+        (&["rollback"], "main~1"),
+        (&["rollback", "2"], "main~2"),
+    ] {
+        let commit = world.repo.id(expected);
+        let preview = world.json(&[back, &["--dry-run"]].concat());
+        assert_eq!(preview["commit"], commit.as_str(), "{back:?}");
+        let _ = world.run(back).ok();
+        world.assert_at(expected);
+    }
+}
+
 #[test]
 fn restore_puts_an_edit_back_and_the_next_sync_sees_it_as_one() {
     let world = at_the_second_commit();
