@@ -29,7 +29,7 @@ mod rollback;
 mod session;
 mod stand_ins;
 
-pub use adoption::parked;
+pub use adoption::{FirstBase, parked};
 pub use behind::{Behind, behind};
 pub use checkout::Checkout;
 pub use guard::followed_names;

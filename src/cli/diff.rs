@@ -12,14 +12,13 @@ use super::{CliCommand, Run, status, sync};
 use crate::Error;
 use crate::exit::Exit;
 use crate::git::id::ObjectKind;
-use crate::git::{BlobId, File, FileMode, RelPath};
+use crate::git::{BlobId, CommitId, File, FileMode, RelPath};
 use crate::plan::{self, Conflict, MassDelete};
 use crate::report::OutputFormat;
 use crate::report::diff::{Audience, LineCounts, Side, stat, unified};
 use crate::scan::{Local, Scanner};
 use crate::settings::{Overrides, Settings};
-use crate::state::Index;
-use crate::sync::{Options, Session, StateNote, SyncMode, never_ours};
+use crate::sync::{FirstBase, Options, Session, StateNote, SyncMode, never_ours};
 
 /// Show local edits as a diff, or what a sync would change
 ///
@@ -73,6 +72,8 @@ struct AfterSync {
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Document {
+    /// The commit from which the differences lead to the files; `None` with `--remote`, and where it is not known.
+    base: Option<CommitId>,
     files: Vec<DiffEntry>,
 }
 
@@ -104,7 +105,17 @@ impl CliCommand for Arguments {
             color: !is_json && run.report.color_out(),
         };
         let mut entries = Vec::new();
-        let (differences, changing) = differences(&session, &scanner, wanted.as_ref(), settings)?;
+        let first = match (&wanted, session.index()) {
+            (None, None) => before_first_sync(&session, settings, run),
+            _ => None,
+        };
+        let seen = Seen {
+            session: &session,
+            scanner: &scanner,
+            first: first.as_ref(),
+            settings,
+        };
+        let (differences, changing) = seen.differences(wanted.as_ref())?;
         for path in changing {
             let text = format!("`{path}` is being written right now, and is left out");
             run.report.warning(&text);
@@ -125,8 +136,9 @@ impl CliCommand for Arguments {
                 diff,
             });
         }
-        let ours = session.index().map(Index::base).unwrap_or_default();
-        for requested in &only {
+        let ours = seen.base();
+        let is_known = wanted.is_some() || session.index().is_some();
+        for requested in only.iter().filter(|_| is_known) {
             let is_below = |path: &RelPath| path.starts_with(requested);
             if !ours.keys().any(is_below) && !entries.iter().any(|entry| is_below(&entry.path)) {
                 let text = format!("`{requested}` is not managed: no sync has written it");
@@ -137,7 +149,12 @@ impl CliCommand for Arguments {
             run.report.page(run.env);
         }
         if is_json {
-            run.report.json(&Document { files: entries });
+            let last = session.index().map(|index| index.point.commit);
+            let base = last.or(first.as_ref().map(|first| first.commit));
+            run.report.json(&Document {
+                base: base.filter(|_| wanted.is_none()),
+                files: entries,
+            });
         } else if self.stat {
             let files = entries.iter().filter(|entry| !entry.diff.is_empty());
             let files: Vec<_> = files.map(|entry| (&entry.path, entry.lines())).collect();
@@ -154,78 +171,125 @@ impl CliCommand for Arguments {
 
 type Difference = (RelPath, Option<Side>, Option<Side>);
 
-/// The differences, and the paths of files that changed while they were inspected.
-///
-/// Without `wanted`: from the last commit to the current files. With it: from these to the result of a sync.
-fn differences(
-    session: &Session,
-    scanner: &Scanner<'_>,
-    wanted: Option<&AfterSync>,
-    settings: &Settings,
-) -> Result<(Vec<Difference>, Vec<RelPath>), Error> {
-    let committed = |path: &RelPath, file: &File| {
-        let merged = wanted.and_then(|wanted| wanted.merged.get(&file.id));
-        let content =
-            { merged.cloned() }.or_else(|| session.store().read(ObjectKind::Blob, file.id.0));
-        let content =
-            content.ok_or_else(|| crate::SyncError::ContentGone { path: path.clone() })?;
-        Ok::<_, Error>(Side {
-            mode: file.mode,
-            content,
-        })
-    };
-    let here = |path: &RelPath, local: Option<&Local>| {
-        let local = local?;
-        if let Local::File {
-            executable,
-            id: None,
-            stat,
-        } = local
-        {
-            let mode = FileMode::of_file(*executable);
-            if stat.size > settings.limits.blob {
-                return Some(Some(Side::large(mode)));
-            }
-            let content = scanner.read_edited(path, stat);
-            return Some(content.map(|content| Side { mode, content }));
+/// What the differences are taken from.
+struct Seen<'a> {
+    session: &'a Session,
+    scanner: &'a Scanner<'a>,
+    /// The commit of the target's files before the first sync.
+    first: Option<&'a FirstBase>,
+    settings: &'a Settings,
+}
+
+impl Seen<'_> {
+    /// The files as the last commit has them.
+    fn base(&self) -> BTreeMap<RelPath, File> {
+        match (self.session.index(), self.first) {
+            (Some(index), _) => index.base(),
+            (None, Some(first)) => first.files.clone(),
+            (None, None) => BTreeMap::new(),
         }
-        let File { mode, id } = local.file()?;
-        let content = scanner.read(path, id);
-        Some(content.map(|content| Side { mode, content }))
-    };
-    let mut found = Vec::new();
-    let mut changing = Vec::new();
-    if let Some(wanted) = wanted {
-        let local = scanner.inspect(wanted.files.keys())?;
-        for (path, file) in &wanted.files {
-            let after = file
-                .as_ref()
-                .map(|file| committed(path, file))
-                .transpose()?;
-            match here(path, local.get(path)) {
-                Some(None) => changing.push(path.clone()),
-                now => found.push((path.clone(), now.flatten(), after)),
+    }
+
+    /// The differences, and the paths of files that changed while they were inspected.
+    ///
+    /// Without `wanted`: from the last commit to the current files. With it: from these to the result of a sync.
+    fn differences(
+        &self,
+        wanted: Option<&AfterSync>,
+    ) -> Result<(Vec<Difference>, Vec<RelPath>), Error> {
+        let committed = |path: &RelPath, file: &File| {
+            let merged = wanted.and_then(|wanted| wanted.merged.get(&file.id));
+            let content = { merged.cloned() }
+                .or_else(|| self.session.store().read(ObjectKind::Blob, file.id.0));
+            let content = content.or_else(|| self.first?.content(file.id));
+            let content =
+                content.ok_or_else(|| crate::SyncError::ContentGone { path: path.clone() })?;
+            Ok::<_, Error>(Side {
+                mode: file.mode,
+                content,
+            })
+        };
+        let here = |path: &RelPath, local: Option<&Local>| {
+            let local = local?;
+            if let Local::File {
+                executable,
+                id: None,
+                stat,
+            } = local
+            {
+                let mode = FileMode::of_file(*executable);
+                if stat.size > self.settings.limits.blob {
+                    return Some(Some(Side::large(mode)));
+                }
+                let content = self.scanner.read_edited(path, stat);
+                return Some(content.map(|content| Side { mode, content }));
             }
-        }
-    } else {
-        let mut base = session.index().map(Index::base).unwrap_or_default();
-        let mut edits = scanner.edits(&base, &settings.executable)?;
-        // A file that was here before and was kept differs from the commit too; a missing one is not a difference.
-        let others = never_ours(session, settings);
-        let here_before = scanner.edits(&others, &settings.executable)?.into_iter();
-        edits.extend(here_before.filter(|(_, local)| *local != Local::Missing));
-        base.extend(others);
-        for (path, now) in edits {
-            match here(&path, Some(&now)) {
-                Some(None) => changing.push(path),
-                now => {
-                    let before = base.get(&path).map(|file| committed(&path, file));
-                    found.push((path, before.transpose()?, now.flatten()));
+            let File { mode, id } = local.file()?;
+            let content = self.scanner.read(path, id);
+            Some(content.map(|content| Side { mode, content }))
+        };
+        let mut found = Vec::new();
+        let mut changing = Vec::new();
+        if let Some(wanted) = wanted {
+            let local = self.scanner.inspect(wanted.files.keys())?;
+            for (path, file) in &wanted.files {
+                let after = file
+                    .as_ref()
+                    .map(|file| committed(path, file))
+                    .transpose()?;
+                match here(path, local.get(path)) {
+                    Some(None) => changing.push(path.clone()),
+                    now => found.push((path.clone(), now.flatten(), after)),
+                }
+            }
+        } else {
+            let mut base = self.base();
+            let mut edits = self.scanner.edits(&base, &self.settings.executable)?;
+            // A file that was here before and was kept differs from the commit too; a missing one is not a difference.
+            let others = never_ours(self.session, self.settings);
+            let here_before = self
+                .scanner
+                .edits(&others, &self.settings.executable)?
+                .into_iter();
+            edits.extend(here_before.filter(|(_, local)| *local != Local::Missing));
+            base.extend(others);
+            for (path, now) in edits {
+                match here(&path, Some(&now)) {
+                    Some(None) => changing.push(path),
+                    now => {
+                        let before = base.get(&path).map(|file| committed(&path, file));
+                        found.push((path, before.transpose()?, now.flatten()));
+                    }
                 }
             }
         }
+        Ok((found, changing))
     }
-    Ok((found, changing))
+}
+
+/// The commit that edits are shown against before the first sync, as a sync would find it; says which that is.
+fn before_first_sync(
+    session: &Session,
+    settings: &Settings,
+    run: &mut Run<'_>,
+) -> Option<FirstBase> {
+    match FirstBase::of_work_tree(session.target(), settings, run.env) {
+        Ok(Some(first)) => {
+            run.report.note(&format!(
+                "nothing was synced here yet: these are the edits since {}, the commit of `.git`; `hyper-sync diff --remote` shows what a sync would change",
+                first.commit.short()
+            ));
+            Some(first)
+        }
+        Ok(None) => {
+            run.report.note("nothing was synced here yet, so no edits are known; `hyper-sync diff --remote` shows what a sync would change");
+            None
+        }
+        Err(cause) => {
+            run.report.warning(&format!("nothing was synced here yet, and the commit of `.git` is not known, so no edits are: {cause}"));
+            None
+        }
+    }
 }
 
 /// Warns if a sync would be refused, or would leave the target where a rollback led.

@@ -11,7 +11,7 @@ use super::{CliCommand, Run, suspend};
 use crate::Error;
 use crate::exit::Exit;
 use crate::fs::{Directory, Faults, Stat, Target};
-use crate::git::{CommitId, RelPath};
+use crate::git::{CommitId, File, RelPath};
 use crate::git_dir;
 use crate::health::systemd::Systemctl;
 use crate::lock::RunLock;
@@ -27,7 +27,7 @@ use crate::scan::{Belief, Local, Scanner};
 use crate::settings::Settings;
 use crate::source;
 use crate::state::{FailedRuns, Found, Index, StateDir, Suspended, SyncState, Unreached};
-use crate::sync::{self, Hold};
+use crate::sync::{self, FirstBase, Hold};
 use crate::text;
 
 mod lines;
@@ -54,8 +54,10 @@ struct Document {
     reference: Option<String>,
     last_run: LastRun,
     last_sync: Option<SyncState>,
-    /// `None` where the target cannot be read.
+    /// `None` where the target cannot be read and, before the first sync, where no commit of its files is known.
     local_edits: Option<Vec<Edit>>,
+    /// The commit that they are against: before the first sync, that of the target's `.git`.
+    base: Option<CommitId>,
     kept: Vec<Kept>,
     /// Whether the target has a `.git` that is not at its commit.
     git_left: bool,
@@ -293,6 +295,7 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
         ..Document::default()
     };
     let Some(state) = StateDir::find(&settings.state_dir, &settings.target)? else {
+        inspect_before_first_sync(&mut document, settings, run);
         return Ok(document);
     };
     document.last_run = LastRun::load(&state, settings.rebuild.action.is_some())?;
@@ -301,6 +304,7 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
     document.last_sync = SyncState::load(&state)?;
     if let Found::Whole(index) = Index::load(&state)? {
         document.commit = Some(index.point.commit);
+        document.base = document.commit;
         let commit = objects::commit(state.path(), index.point.commit, settings.limits.blob);
         document.proven = Some(commit.is_some_and(|commit| commit.tree == index.point.tree));
         document.reference = Some(index.point.reference.clone());
@@ -322,6 +326,8 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
                 run.report.warning(&text::with_causes(&error));
             }
         }
+    } else {
+        inspect_before_first_sync(&mut document, settings, run);
     }
     document.late_edits = crate::apply::late_edits(&state)?;
     if let Some(hold) = Hold::load(&state)? {
@@ -338,6 +344,26 @@ fn inspect(settings: &Settings, run: &mut Run<'_>) -> Result<Document, Error> {
     document.commits = known_commits(mentioned(&document), &state, settings);
     document.next_run = next_run(settings, run);
     Ok(document)
+}
+
+/// Adds the edits of a target that no sync has written, where that is a work tree of git: as a sync would find them.
+fn inspect_before_first_sync(document: &mut Document, settings: &Settings, run: &mut Run<'_>) {
+    let edits = || -> Result<_, Error> {
+        let target = Target::open_or_absent(&settings.target)?;
+        let Ok(Some(first)) = FirstBase::of_work_tree(&target, settings, run.env) else {
+            let is_empty = target.list(None)?.is_empty();
+            return Ok((None, is_empty.then(Vec::new)));
+        };
+        let edits = edits_against(&first.files, &target, None, settings)?;
+        Ok((Some(first.commit), Some(edits)))
+    };
+    match edits() {
+        Ok((base, edits)) => (document.base, document.local_edits) = (base, edits),
+        Err(error) => {
+            document.local_edits = None;
+            run.report.warning(&text::with_causes(&error));
+        }
+    }
 }
 
 /// Adds what is known of the systems that are built from the target.
@@ -426,9 +452,19 @@ fn next_run(settings: &Settings, run: &Run<'_>) -> Option<Timestamp> {
 /// Managed files that are not as they were written last.
 pub(super) fn edits(settings: &Settings, index: &Index) -> Result<Vec<Edit>, Error> {
     let target = Target::open_or_absent(&settings.target)?;
-    let scanner = Scanner::new(&target, Some(index), Belief::Unchanged);
+    edits_against(&index.base(), &target, Some(index), settings)
+}
+
+/// Files that are not as in `base`.
+fn edits_against(
+    base: &BTreeMap<RelPath, File>,
+    target: &Target,
+    index: Option<&Index>,
+    settings: &Settings,
+) -> Result<Vec<Edit>, Error> {
+    let scanner = Scanner::new(target, index, Belief::Unchanged);
     let scanner = scanner.largest(settings.limits.blob);
-    let edits = scanner.edits(&index.base(), &settings.executable)?;
+    let edits = scanner.edits(base, &settings.executable)?;
     let edits = edits.into_iter().map(|(path, local)| {
         let edit = match local {
             Local::Missing => "missing",

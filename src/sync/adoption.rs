@@ -13,7 +13,7 @@ use crate::source::Staged;
 mod base;
 mod park;
 
-pub(super) use base::FirstBase;
+pub use base::FirstBase;
 pub use park::parked;
 
 /// Parks the `.git` of the target if that is asked for. Otherwise notes what git and Nix would read of it, and a hardware

@@ -661,3 +661,86 @@ fn an_edit_whose_base_is_nowhere_is_not_merged() {
         refused.masked()
     );
 }
+
+#[test]
+fn the_edits_of_a_clone_are_shown_before_the_first_sync() {
+    let repo = two_commits();
+    let world = cloned(&repo, 1, &[]);
+    let first = repo.id("main~1");
+    world.mask_id(&first, "first");
+    let status = world.run(&["status"]).ok();
+    let unedited = "edits     none since [first], the commit of `.git`\n";
+    assert!(status.masked().contains(unedited), "{}", status.masked());
+    world.edit("edited.nix", MINE).edit("own.nix", "{ }\n");
+    fs::remove_file(world.target().join("modules/base.nix")).unwrap();
+    // With and without a state directory, and after a sync that was refused.
+    for run in 0..3 {
+        if run == 1 {
+            let _ = world.sync(&["--local-edits", "refuse"]).code(8);
+        }
+        let diff = world.run(&["diff"]).ok();
+        let note = "note: nothing was synced here yet: these are the edits since [first], the commit of `.git`; `hyper-sync diff --remote` shows what a sync would change\n";
+        assert_eq!(diff.err(), note, "{run}");
+        let by_git = succeeds(git(&world.target()).args(["diff", "--no-color", "HEAD"]));
+        let by_git = String::from_utf8(by_git).unwrap();
+        let by_git = by_git.lines().filter(|line| !line.starts_with("index "));
+        assert_eq!(
+            diff.stdout.lines().collect::<Vec<_>>(),
+            by_git.collect::<Vec<_>>()
+        );
+        let json = world.json(&["diff"]);
+        assert_eq!(json["base"], first.as_str());
+        let status = world.json(&["status"]);
+        assert_eq!(status["base"], first.as_str());
+        assert_eq!(
+            status["local_edits"],
+            serde_json::json!([
+                {"path": "edited.nix", "edit": "edited"},
+                {"path": "modules/base.nix", "edit": "missing"},
+            ])
+        );
+        let text = world.run(&["status"]).ok().masked();
+        let count = "edits     2 since [first], the commit of `.git`\n";
+        assert!(text.contains(count), "{text}");
+    }
+    let only = world.run(&["diff", "edited.nix"]).ok();
+    assert!(only.stdout.contains("+# mine\n"), "{}", only.masked());
+    let _ = world.sync(&["--local-edits", "keep"]).ok();
+    let status = world.json(&["status"]);
+    assert_eq!(
+        (&status["base"], &status["commit"]),
+        (&status["commit"], &status["base"])
+    );
+}
+
+#[test]
+fn without_git_no_edit_is_known_before_the_first_sync() {
+    let world = World::local(&two_commits());
+    let edits = |world: &World| {
+        let text = world.run(&["status"]).ok().stdout;
+        let line = text.lines().find(|line| line.starts_with("edits"));
+        (line.unwrap().to_owned(), world.json(&["status"]))
+    };
+    let (line, json) = edits(&world);
+    assert_eq!(line, "edits     none", "there is no file");
+    assert_eq!(json["local_edits"], serde_json::json!([]));
+    world.edit("edited.nix", MINE);
+    let unknown = "edits     unknown before the first sync; `hyper-sync diff --remote` shows what that would change";
+    let (line, json) = edits(&world);
+    assert_eq!(line, unknown);
+    assert_eq!(json["local_edits"], serde_json::Value::Null);
+    let diff = world.run(&["diff", "edited.nix"]).ok();
+    let note = "note: nothing was synced here yet, so no edits are known; `hyper-sync diff --remote` shows what a sync would change\n";
+    assert_eq!((diff.stdout.as_str(), diff.stderr.as_str()), ("", note));
+    // A `.git` that says nothing.
+    fs::create_dir(world.target().join(".git")).unwrap();
+    assert_eq!(edits(&world).0, unknown);
+    let diff = world.run(&["diff"]).ok();
+    assert!(
+        diff.stderr.starts_with(
+            "warning: nothing was synced here yet, and the commit of `.git` is not known"
+        ),
+        "{}",
+        diff.masked()
+    );
+}

@@ -19,6 +19,10 @@ const UNPROVEN: &str = "none: whether the files are those of this commit is not 
 /// Printed where git does not track what the target has.
 const GIT_LEFT: &str = "`.git` is not at this commit, and hides new files from `nixos-rebuild --flake`; `hyper-sync sync --adopt` moves it away";
 
+/// Printed where a target has files, and nothing says which commit they are of.
+const EDITS_UNKNOWN: &str =
+    "unknown before the first sync; `hyper-sync diff --remote` shows what that would change";
+
 /// The status as text, wrapped to `columns` where they are known. `exact`: also times, in the zone of this machine, and all
 /// files.
 pub(super) fn render(
@@ -310,10 +314,11 @@ impl OutputLines {
             self.add("kept", format!("{}: {}", kept.path, because(kept)));
         }
         match document.local_edits.as_deref() {
+            None if document.commit.is_none() => self.add("edits", EDITS_UNKNOWN),
             None => self.add("edits", "unknown: the target cannot be read"),
-            Some([]) => self.add("edits", "none"),
+            Some([]) => self.add("edits", format!("none{}", since(document))),
             Some(edits) => {
-                self.add("edits", edits.len().to_string());
+                self.add("edits", format!("{}{}", edits.len(), since(document)));
                 let listed = if self.exact { usize::MAX } else { text::LISTED };
                 let (listed, more) = text::first(edits, listed);
                 for Edit { path, edit } in listed {
@@ -326,6 +331,13 @@ impl OutputLines {
             }
         }
     }
+}
+
+/// The commit that edits are against, where no sync has brought it.
+fn since(document: &Document) -> String {
+    let base = document.base.filter(|_| document.commit.is_none());
+    base.map(|base| format!(" since {}, the commit of `.git`", base.short()))
+        .unwrap_or_default()
 }
 
 /// The style of a local edit, as in the summary of a sync.

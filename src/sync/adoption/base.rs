@@ -7,24 +7,27 @@
 use std::collections::BTreeMap;
 
 use crate::SyncError;
+use crate::fs::Target;
 use crate::git::id::ObjectKind;
 use crate::git::{BlobId, CommitId, File, RelPath};
 use crate::git_dir::{GitDir, Unread};
 use crate::objects::ForeignObjects;
-use crate::plan;
+use crate::plan::{self, MassDelete};
 use crate::scan::Scanner;
-use crate::settings::LocalEdits;
+use crate::settings::{Env, LocalEdits, Settings};
 use crate::source::{self, Depth, Source};
 use crate::sync::inventory::{Inventory, policy};
 use crate::sync::{Options, Session, StateNote, SyncContext, SyncMode};
 
 /// The commit that a target was filled from before its first sync.
 #[derive(Debug)]
-pub(in crate::sync) struct FirstBase {
-    pub(in crate::sync) commit: CommitId,
+pub struct FirstBase {
+    /// The commit.
+    pub commit: CommitId,
     /// The branch that the work tree is at.
-    pub(in crate::sync) branch: Option<String>,
-    pub(in crate::sync) files: BTreeMap<RelPath, File>,
+    pub branch: Option<String>,
+    /// Its managed files.
+    pub files: BTreeMap<RelPath, File>,
     /// What the work tree's `.git` has.
     objects: Option<ForeignObjects>,
 }
@@ -53,18 +56,20 @@ impl FirstBase {
                     base => Ok((Some(base?), None)),
                 }
             }
-            (None, None) => Ok(match Self::of_work_tree(context, options, session) {
-                Ok(None) => (None, None),
-                Ok(Some(base)) => {
-                    base.complete(context, options, session, scanner, source)?;
-                    let note = StateNote::WorkTree {
-                        commit: base.commit,
-                        branch: base.branch.clone(),
-                    };
-                    (Some(base), Some(note))
-                }
-                Err(error) => (None, Some(StateNote::WorkTreeUnread(error.to_string()))),
-            }),
+            (None, None) => Ok(
+                match Self::of_work_tree(session.target(), context.settings, context.env) {
+                    Ok(None) => (None, None),
+                    Ok(Some(base)) => {
+                        base.complete(context, options, session, scanner, source)?;
+                        let note = StateNote::WorkTree {
+                            commit: base.commit,
+                            branch: base.branch.clone(),
+                        };
+                        (Some(base), Some(note))
+                    }
+                    Err(error) => (None, Some(StateNote::WorkTreeUnread(error.to_string()))),
+                },
+            ),
         }
     }
 
@@ -99,21 +104,21 @@ impl FirstBase {
         })
     }
 
-    /// The commit of the work tree that the target is.
-    fn of_work_tree(
-        context: &SyncContext<'_>,
-        options: &Options,
-        session: &Session,
+    /// The commit of the work tree that the target is; `None` if it is none.
+    pub fn of_work_tree(
+        target: &Target,
+        settings: &Settings,
+        env: &Env,
     ) -> Result<Option<Self>, Unread> {
-        let Some(found) = GitDir::find(session.target(), context.env)? else {
+        let Some(found) = GitDir::find(target, env)? else {
             return Ok(None);
         };
         let head = found.head()?;
-        let (commit, tree) = found.commit(head.commit, context.settings.limits.files)?;
+        let (commit, tree) = found.commit(head.commit, settings.limits.files)?;
         Ok(Some(Self {
             commit: commit.id,
             branch: head.branch,
-            files: plan::managed(&tree, &policy(context.settings, options.mass_delete)),
+            files: plan::managed(&tree, &policy(settings, MassDelete::Allow)),
             objects: found.objects().ok(),
         }))
     }
@@ -151,7 +156,8 @@ impl FirstBase {
     }
 
     /// The content of one of its files, if the work tree's `.git` has it.
-    pub(in crate::sync) fn content(&self, id: BlobId) -> Option<Vec<u8>> {
+    #[must_use]
+    pub fn content(&self, id: BlobId) -> Option<Vec<u8>> {
         self.objects.as_ref()?.read(ObjectKind::Blob, id.0)
     }
 }
