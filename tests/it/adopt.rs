@@ -426,6 +426,48 @@ fn a_hardware_configuration_that_the_host_does_not_use_is_warned_of() {
     assert!(!found.stdout.contains("another one"), "{}", found.stdout);
 }
 
+/// Job (b), to its end: the warning comes before anything is built, and does not stop what somebody wants.
+#[test]
+fn after_init_the_whole_update_warns_and_rebuilds() {
+    let world = without_configuration(&["web1", "web2"]);
+    world
+        .repo
+        .write(
+            "hosts/web1/hardware-configuration.nix",
+            "{ theirs = true; }\n",
+        )
+        .commit("hosts");
+    world.edit("hardware-configuration.nix", "{ mine = true; }\n");
+    // `nixos-rebuild` builds and activates, because of the argument.
+    let section = "[rebuild]\nhost = 'web1'\nextra_args = ['--sudo']\n";
+    let log = world.root().join("rebuilt");
+    world.tool("nix", "exit 1");
+    world.tool(
+        "nixos-rebuild",
+        &format!("echo \"$*\" >>'{}'", log.display()),
+    );
+
+    let _ = world.run(&["init"]).ok();
+    let path = world.root().join("config.toml");
+    let file = fs::read_to_string(&path).unwrap();
+    let (settings, _) = file.split_once("[rebuild]\n").unwrap();
+    fs::write(&path, format!("{settings}{section}")).unwrap();
+    let update = world.run(&["--adopt"]).ok();
+    let warning = "`hosts/web1/hardware-configuration.nix` is another one";
+    assert!(update.stderr.contains(warning), "{}", update.stderr);
+    assert_eq!(
+        world.read("hosts/web1/hardware-configuration.nix"),
+        "{ theirs = true; }\n"
+    );
+    assert_eq!(
+        world.read("hardware-configuration.nix"),
+        "{ mine = true; }\n"
+    );
+    let rebuilt = fs::read_to_string(log).expect(&update.stderr);
+    assert!(rebuilt.starts_with("switch --flake "), "{rebuilt}");
+    assert!(rebuilt.contains("#web1"), "{rebuilt}");
+}
+
 /// A clone of a repository with these hosts, and no configuration file.
 fn without_configuration(hosts: &[&str]) -> World {
     let repo = Repo::small();

@@ -1,9 +1,16 @@
 //! What a script relies on: one JSON document on stdout in every case, and a state file at the path it asked for.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
 
 use crate::common::env::Sandbox;
 use crate::common::repo::Repo;
+use crate::common::world::World;
 
 #[test]
 fn with_json_a_wrong_command_line_prints_a_document() {
@@ -156,4 +163,95 @@ fn the_commit_is_shown_where_the_files_cannot_be_read() {
     let document = world.run(&["status", "--json"]).ok().json();
     assert_eq!(document["commit"], repo.id("main"));
     assert_eq!(document["local_edits"], serde_json::Value::Null);
+}
+
+/// What a run prints on this stderr, of which the variable says that it is the journal.
+fn on_stderr(world: &World, args: &[&str], stderr: impl Into<Stdio>, journal: Option<String>) {
+    let mut command = world.process(&[], args);
+    if let Some(journal) = journal {
+        command.env("JOURNAL_STREAM", journal);
+    }
+    let run = command.stdin(Stdio::null()).stdout(Stdio::null());
+    run.stderr(stderr).status().unwrap();
+}
+
+/// Each line by the priority that it has (`sd-daemon(3)`), without it.
+fn priorities(text: &str) -> Vec<(Option<&str>, &str)> {
+    let split = |line| match str::strip_prefix(line, "<") {
+        Some(rest) => rest
+            .split_once('>')
+            .map_or((None, line), |(n, text)| (Some(n), text)),
+        None => (None, line),
+    };
+    text.lines().map(split).collect()
+}
+
+/// systemd names the stream that it has connected by device and inode; the variable alone is inherited by all below.
+#[test]
+fn lines_have_priorities_where_stderr_is_the_journal_and_nowhere_else() {
+    let repo = Repo::small();
+    let world = World::local(&repo).with("local_edits = 'keep'").synced();
+    world.edit("flake.nix", "mine\n");
+    repo.write("flake.nix", "theirs\n").commit("next");
+    let path = world.root().join("stderr");
+    let id = |stat: &fs::Metadata| format!("{}:{}", stat.dev(), stat.ino());
+    let mut seen = BTreeSet::new();
+    for args in [
+        &["sync", "--for", "2h"][..],
+        &["sync", "--ref", "no-such-branch"],
+        &["sync", "--verbose", "--check-only"],
+        &["status", "--bogus"],
+        &["config", "check"],
+    ] {
+        let file = fs::File::create(&path).unwrap();
+        let journal = id(&file.metadata().unwrap());
+        on_stderr(&world, args, file, Some(journal.clone()));
+        let text = fs::read_to_string(&path).unwrap();
+        for (priority, line) in priorities(&text) {
+            let priority = priority.unwrap_or_else(|| panic!("{args:?}: {text}"));
+            let expected = match line.split(' ').next().unwrap() {
+                "error:" | "help:" => "3",
+                "warning:" => "4",
+                "note:" => "5",
+                _ => priority,
+            };
+            assert_eq!(priority, expected, "{args:?}: {text}");
+            seen.insert(priority.to_owned());
+        }
+
+        // Neither another stream, nor none.
+        for other in [Some("1:1".to_owned()), Some(String::new()), None] {
+            let file = fs::File::create(&path).unwrap();
+            on_stderr(&world, args, file, other);
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(
+                priorities(&text)
+                    .iter()
+                    .all(|(priority, _)| priority.is_none()),
+                "{text}"
+            );
+        }
+    }
+    assert!(
+        ["3", "4", "6"]
+            .iter()
+            .all(|priority| seen.contains(*priority)),
+        "{seen:?}"
+    );
+
+    // As systemd does it: the stream is a socket.
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let stat = rustix::fs::fstat(&theirs).unwrap();
+    let journal = format!("{}:{}", stat.st_dev, stat.st_ino);
+    on_stderr(
+        &world,
+        &["sync", "--ref", "no-such-branch"],
+        OwnedFd::from(theirs),
+        Some(journal),
+    );
+    let text = io::read_to_string(ours).unwrap();
+    assert!(
+        text.starts_with("<3>error: `no-such-branch` is neither"),
+        "{text}"
+    );
 }

@@ -1,6 +1,7 @@
 //! Servers that are reached by ssh: OpenSSH with a shell, git-shell, gitolite, and JGit.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -82,6 +83,55 @@ impl Sshd {
     }
 }
 
+/// A machine whose deploy key was made by the commands of `docs/private-repositories.md`, and is registered for one
+/// repository, as hosts do: it may fetch that and nothing else. The settings are those of the same page.
+fn with_deploy_key(server: &Sshd, repo: &Repo) -> Machine {
+    let page = include_str!("../../docs/private-repositories.md");
+    let (_, section) = page.split_once("## A deploy key\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let directory = server.directory.path();
+    let commands: Vec<&str> = { section.lines() }
+        .filter_map(|line| line.strip_prefix("$ "))
+        .collect();
+    assert_eq!(commands.len(), 2, "{commands:?}");
+    for command in commands {
+        let mut shell = Command::new("sh");
+        git::succeeds(shell.args(["-ec", command]).current_dir(directory));
+    }
+    let public = fs::read_to_string(directory.join("deploy-key.pub")).unwrap();
+    let upload = format!("git-upload-pack '{}'", repo.path().display());
+    fs::write(
+        directory.join("authorized_keys"),
+        format!("restrict,command=\"{upload}\" {public}"),
+    )
+    .unwrap();
+    // As `ssh-keyscan` prints it, which the page has its reader compare.
+    let mut scan = Command::new("ssh-keyscan");
+    scan.args([
+        "-T",
+        "30",
+        "-t",
+        "ed25519",
+        "-p",
+        &server.port.to_string(),
+        "127.0.0.1",
+    ]);
+    let known = scan.output().unwrap().stdout;
+    fs::write(directory.join("known-hosts"), known).unwrap();
+
+    let (_, settings) = section.split_once("```toml\n").unwrap();
+    let (settings, _) = settings.split_once("```").unwrap();
+    let (repo_line, keys) = settings.split_once('\n').unwrap();
+    assert!(repo_line.starts_with("repo = "), "{settings}");
+    let keys = keys.replace("/etc/hyper-sync", &directory.display().to_string());
+    let address = format!(
+        "ssh://root@127.0.0.1:{}{}",
+        server.port,
+        repo.path().display()
+    );
+    Machine::new(repo, &address, &keys)
+}
+
 fn git_shell() -> String {
     let shell = program("git-shell");
     format!(
@@ -141,6 +191,24 @@ fn openssh_as_it_comes_with_a_shell() {
     let repo = repository();
     let server = Sshd::start("", |_| {});
     live(&server.machine_at(&repo), WITHOUT_FILTERS);
+}
+
+#[test]
+fn a_deploy_key_of_the_docs_reads_its_repository() {
+    let repo = repository();
+    allow_filters(&repo);
+    let server = Sshd::start(VERSION_2, |_| {});
+    let machine = with_deploy_key(&server, &repo);
+    live(&machine, WITH_FILTERS);
+
+    // A key that is not registered, and one that others can read.
+    let directory = server.directory.path();
+    let key = fs::read(directory.join("user")).unwrap();
+    fs::write(directory.join("deploy-key"), key).unwrap();
+    machine.refused(4, "source::ssh_login");
+    let readable = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(directory.join("deploy-key"), readable).unwrap();
+    machine.refused(2, "source::ssh_key");
 }
 
 #[test]
