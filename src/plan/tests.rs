@@ -350,6 +350,17 @@ fn a_directory_makes_room_for_a_file_only_when_all_of_it_is_ours() {
     assert_eq!(plan.kept()[0].path, path("d"));
 }
 
+/// The error that a sync ends with.
+fn refusal(plan: &Plan) -> Error {
+    Error::Conflicts {
+        conflicts: plan.conflicts().to_vec(),
+        attempt: Attempt {
+            command: "hyper-sync sync".to_owned(),
+            back_to: None,
+        },
+    }
+}
+
 #[test]
 fn a_file_makes_room_for_a_directory_only_when_it_is_ours() {
     let base = files(&[("d", file(1)), ("keep", file(1))]);
@@ -380,7 +391,8 @@ fn a_file_makes_room_for_a_directory_only_when_it_is_ours() {
             .operations()[0]
             .edited
     );
-    assert!(plan(&base, &edited, &remote, &policy(LocalEdits::Refuse)).is_err());
+    let refused = plan(&base, &edited, &remote, &policy(LocalEdits::Refuse)).unwrap();
+    assert!(!refused.conflicts().is_empty());
     let kept = plan(&base, &edited, &remote, &policy(LocalEdits::Keep)).unwrap();
     assert_eq!(
         kept.kept()
@@ -392,7 +404,7 @@ fn a_file_makes_room_for_a_directory_only_when_it_is_ours() {
     assert!(!kept.index().contains_key(&path("d/a")));
     let not_ours = files(&[("keep", file(1))]);
     for edits in [LocalEdits::Replace, LocalEdits::Refuse] {
-        let refused = plan(&not_ours, &link, &remote, &policy(edits)).unwrap_err();
+        let refused = refusal(&plan(&not_ours, &link, &remote, &policy(edits)).unwrap());
         assert!(
             refused
                 .to_string()
@@ -416,10 +428,8 @@ fn conflicts_of_every_kind_are_sorted_by_path() {
         ..policy(LocalEdits::Refuse)
     };
     let plan = plan(&base, &edited, &remote, &policy).unwrap();
-    let paths: Vec<_> = { plan.conflicts() }
-        .iter()
-        .map(|conflict| conflict.path.as_str())
-        .collect();
+    let conflicts = plan.conflicts().iter();
+    let paths: Vec<_> = conflicts.map(|conflict| conflict.path.as_str()).collect();
     assert_eq!(paths, ["a", "m", "z"]);
 }
 
@@ -430,15 +440,9 @@ fn a_socket_in_the_way_is_a_conflict_and_one_elsewhere_is_not_looked_at() {
     };
     let base = files(&[("a", file(1)), ("b", file(1))]);
     let local = locals(&[("a", socket), ("b", on_disk(file(1)))]);
-    assert!(
-        plan(
-            &base,
-            &local,
-            &files(&[("a", file(2)), ("b", file(1))]),
-            &policy(LocalEdits::Replace)
-        )
-        .is_err()
-    );
+    let remote = files(&[("a", file(2)), ("b", file(1))]);
+    let refused = plan(&base, &local, &remote, &policy(LocalEdits::Replace)).unwrap();
+    assert_eq!(refused.conflicts()[0].problem, ConflictKind::Special);
     let plan = plan(
         &base,
         &local,

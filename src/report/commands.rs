@@ -227,7 +227,7 @@ mod tests {
             ),
             (
                 "`hyper-sync diff --remote`",
-                "`hyper-sync diff --remote --repo you/config --target '/srv/my site'`",
+                "`hyper-sync diff --remote --ref next --repo you/config --target '/srv/my site'`",
             ),
             (
                 "`hyper-sync targets` and `hyper-sync --help`",
@@ -254,6 +254,10 @@ mod tests {
             (
                 "`hyper-sync restore a.nix`",
                 "`hyper-sync restore /etc/nixos/a.nix`",
+            ),
+            (
+                "`hyper-sync diff --remote a.nix`",
+                "`hyper-sync diff --remote /etc/nixos/a.nix`",
             ),
             (
                 "`hyper-sync diff 'it'\\''s'`",

@@ -93,7 +93,8 @@ proptest! {
     ) {
         let policy = Policy { mass_delete: MassDelete::Allow, require: vec![], ..policy(edits) };
         let looked: Locals = local.iter().map(|(path, file)| (path.clone(), on_disk(*file))).collect();
-        if let Ok(planned) = plan(&base, &looked, &remote, &policy) {
+        let planned = plan(&base, &looked, &remote, &policy).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        if planned.conflicts().is_empty() {
             let mut result = local.clone();
             for operation in planned.operations() {
                 prop_assert_eq!(&operation.before, looked.get(&operation.path).unwrap_or(&Local::Missing));
@@ -119,7 +120,7 @@ proptest! {
             }
             let looked = result.iter().map(|(path, file)| (path.clone(), on_disk(*file))).collect();
             let again = plan(planned.index(), &looked, &remote, &policy);
-            prop_assert!(again.is_ok_and(|again| again.operations().is_empty()));
+            prop_assert!(again.is_ok_and(|again| again.operations().is_empty() && again.conflicts().is_empty()));
         }
     }
 }
