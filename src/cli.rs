@@ -83,6 +83,7 @@ pub fn main(
         global.color,
         env,
     )
+    .read_only(is_read_only(&command))
     .of_command(command);
     if global.no_progress {
         report = report.without_progress();
@@ -98,6 +99,25 @@ pub fn main(
         }
     };
     report.finish(exit)
+}
+
+/// Whether a command only ever shows something: that it has written nothing goes without saying.
+fn is_read_only(command: &str) -> bool {
+    matches!(
+        command.split(' ').next(),
+        Some(
+            "check"
+                | "config"
+                | "diff"
+                | "health"
+                | "history"
+                | "log"
+                | "overdue"
+                | "status"
+                | "targets"
+                | "validate"
+        )
+    )
 }
 
 /// What every command works with.

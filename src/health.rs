@@ -61,6 +61,21 @@ pub struct HealthContext<'a> {
     pub runner: &'a dyn Runner,
     /// Set by a signal.
     pub interrupt: &'a Interrupt,
+    /// Is told of each wait for another try.
+    pub waits: &'a dyn Fn(&Wait<'_>),
+}
+
+/// A check has failed, and is tried again after a pause.
+#[derive(Debug, Clone, Copy)]
+pub struct Wait<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// How often it was tried.
+    pub tries: u32,
+    /// The time that all checks have taken together.
+    pub spent: Duration,
+    /// The time that they may take.
+    pub within: Duration,
 }
 
 /// The results of all checks.
@@ -179,6 +194,7 @@ pub fn run(context: &HealthContext<'_>, baseline: &Baseline) -> Result<HealthRep
     };
     let mut tries = Tries {
         runner: context.runner,
+        waits: context.waits,
         within: health.within,
         spent: Duration::ZERO,
     };
@@ -207,6 +223,7 @@ pub fn environment(env: &Env) -> Environment {
 /// A pause counts with its requested length, so that the number of tries does not depend on the runner's clock.
 struct Tries<'a> {
     runner: &'a dyn Runner,
+    waits: &'a dyn Fn(&Wait<'_>),
     within: Duration,
     spent: Duration,
 }
@@ -232,9 +249,15 @@ impl Tries<'_> {
                 Attempt::Interrupted => return Err(Error::Interrupted),
                 Attempt::Failed(failure) => failure,
             };
-            if self.spent + pause >= self.within {
+            if failure.is_final || self.spent + pause >= self.within {
                 break Some(failure);
             }
+            (self.waits)(&Wait {
+                name,
+                tries,
+                spent: self.spent,
+                within: self.within,
+            });
             if !self.runner.pause(pause) {
                 return Err(Error::Interrupted);
             }
@@ -299,6 +322,7 @@ mod tests {
     fn tries(runner: &Pauses) -> Tries<'_> {
         Tries {
             runner,
+            waits: &|_| (),
             within: Duration::from_secs(60),
             spent: Duration::ZERO,
         }
@@ -316,6 +340,30 @@ mod tests {
         assert!(result.passed && result.cause.is_none());
         assert_eq!((result.tries, result.seconds), (3, 6));
         assert_eq!(*runner.taken.borrow(), [2, 4]);
+    }
+
+    #[test]
+    fn each_wait_is_told_and_a_failure_that_stays_is_not_tried_again() {
+        let runner = Pauses::new(0);
+        let told = RefCell::new(Vec::new());
+        let waits = |wait: &Wait<'_>| {
+            let seconds = wait.spent.as_secs();
+            told.borrow_mut()
+                .push((wait.name.to_owned(), wait.tries, seconds));
+        };
+        let mut tries = Tries {
+            waits: &waits,
+            ..tries(&runner)
+        };
+        let mut causes = vec![failed("one"), failed("two")];
+        let mut attempt = || causes.pop().unwrap_or(Attempt::Passed);
+        let _ = tries.of("web", CheckKind::Url, &mut attempt).unwrap();
+        let name = || "web".to_owned();
+        assert_eq!(*told.borrow(), [(name(), 1, 0), (name(), 2, 2)]);
+        let absent = || Attempt::impossible("systemd does not run here");
+        let result = tries.of("units", CheckKind::Units, absent).unwrap();
+        assert_eq!((result.passed, result.tries), (false, 1));
+        assert_eq!(told.borrow().len(), 2);
     }
 
     #[test]

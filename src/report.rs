@@ -42,7 +42,7 @@ mod wrap;
 pub use commands::RepeatedOptions;
 use error::{ErrorReport, Style};
 pub use events::{REDRAW, log_events, pass_through, set_live};
-pub use fact::fact;
+pub use fact::{Layout, fact, paragraphs};
 pub use labels::{Label, Labels};
 use styled::Styled;
 
@@ -153,7 +153,6 @@ pub struct Report {
     format: OutputFormat,
     verbosity: Verbosity,
     color_out: bool,
-    color_err: bool,
     labels: Labels,
     progress: bool,
     lost: Option<io::Error>,
@@ -164,6 +163,8 @@ pub struct Report {
     pager: Option<Pager>,
     /// The command that is run, for JSON; empty if the command line is wrong.
     command: String,
+    /// Whether the command never writes.
+    is_read_only: bool,
 }
 
 /// The version of the documents; it goes up when a field of one changes its meaning. `docs/schema` describes them.
@@ -198,12 +199,10 @@ impl Report {
         color: Color,
         env: &Env,
     ) -> Self {
-        let color_err = color.is_on(stdio.err_is_terminal, env);
         Self {
             color_out: color.is_on(stdio.out_is_terminal, env),
-            color_err,
             labels: Labels {
-                color: color_err,
+                color: color.is_on(stdio.err_is_terminal, env),
                 journal: stdio.err_is_journal,
                 width: stdio.err_width,
             },
@@ -216,6 +215,7 @@ impl Report {
             done: None,
             pager: None,
             command: String::new(),
+            is_read_only: false,
         }
     }
 
@@ -223,6 +223,13 @@ impl Report {
     #[must_use]
     pub fn of_command(mut self, command: String) -> Self {
         self.command = command;
+        self
+    }
+
+    /// Without the words that nothing was written, for a command that never writes.
+    #[must_use]
+    pub fn read_only(mut self, is_read_only: bool) -> Self {
+        self.is_read_only = is_read_only;
         self
     }
 
@@ -253,7 +260,7 @@ impl Report {
     /// The terminal on which a build may be drawn: where progress is, for a person, in colour.
     #[must_use]
     pub fn terminal(&self) -> Option<Terminal> {
-        if !self.progress || !self.color_err || self.format == OutputFormat::Json {
+        if !self.progress || !self.labels.color || self.format == OutputFormat::Json {
             return None;
         }
         let handle = io::stderr().as_fd().try_clone_to_owned().ok()?;
@@ -289,6 +296,15 @@ impl Report {
     #[must_use]
     pub fn columns(&self) -> Option<usize> {
         self.stdio.out_width
+    }
+
+    /// How text on stdout is laid out.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        Layout {
+            columns: self.columns(),
+            repeated: self.repeated.clone(),
+        }
     }
 
     /// How lines on stderr are labelled.
@@ -417,11 +433,14 @@ impl Report {
         conflicts: Option<Vec<ConflictDocument<'_>>>,
         exit: Exit,
     ) {
-        let error = ErrorReport::of(error, &self.repeated);
+        let mut error = ErrorReport::of(error, &self.repeated);
+        if self.is_read_only {
+            error.leave_out_writing();
+        }
         match self.format {
             OutputFormat::Human => {
                 let style = Style {
-                    color: self.color_err,
+                    color: self.labels.color,
                     width: self.stdio.err_width,
                 };
                 self.line(Label::Error, error.text(style).trim_end());

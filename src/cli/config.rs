@@ -1,6 +1,6 @@
 //! `config show`, `config check` and `config explain`.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValuesParser;
@@ -11,7 +11,8 @@ use super::args::{Cli, Global};
 use super::resolve;
 use crate::Error;
 use crate::exit::Exit;
-use crate::report::{OutputFormat, Report};
+use crate::report::styled::{Style, Styled};
+use crate::report::{Layout, OutputFormat, Report, paragraphs};
 use crate::settings::{
     ConfigFile, Env, MEANINGS, Origin, Overrides, ResolvedSetting, ResolvedSettings, Settings,
     variable,
@@ -163,8 +164,15 @@ fn explain(key: Option<&str>, resolved: &ResolvedSettings, report: &mut Report) 
     match report.format() {
         OutputFormat::Json => report.json(&Explanations { settings }),
         OutputFormat::Human => {
-            let texts: Vec<String> = settings.iter().map(ToString::to_string).collect();
-            report.result(texts.join("\n"));
+            let layout = report.layout();
+            let mut text = Styled::default();
+            for (number, setting) in settings.iter().enumerate() {
+                if number > 0 {
+                    text.push("\n");
+                }
+                text.push(setting.text(&layout));
+            }
+            report.result(text);
         }
     }
 }
@@ -208,28 +216,35 @@ fn option(name: &str, command: &clap::Command) -> Option<String> {
     is_there.then(|| format!("--{long}"))
 }
 
-impl fmt::Display for Explanation<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Explanation<'_> {
+    fn text(&self, layout: &Layout) -> Styled {
         let shown = |value: Option<&toml::Value>| match value {
             Some(value) => value.to_string(),
             None => "not set".to_owned(),
         };
-        writeln!(f, "{}\n  {}", self.name, self.meaning)?;
+        let mut text = Styled::new(Style::Strong, self.name).plain("\n");
+        text.push(paragraphs(format!("  {}", self.meaning), 0, layout));
         let Some(takes) = &self.takes else {
-            return writeln!(f, "  in the configuration file only");
+            text.push("  in the configuration file only\n");
+            return text;
         };
-        writeln!(f, "  takes     {takes}")?;
-        writeln!(f, "  default   {}", shown(self.default))?;
-        if let Some(origin) = &self.origin {
-            writeln!(f, "  here      {}  # {origin}", shown(self.value))?;
+        let here = self.origin.as_ref();
+        let facts = [
+            ("takes", Some(takes.clone())),
+            ("default", Some(shown(self.default))),
+            (
+                "here",
+                here.map(|origin| format!("{}  # {origin}", shown(self.value))),
+            ),
+            ("variable", self.variable.clone()),
+            ("option", self.option.clone()),
+        ];
+        for (name, value) in facts {
+            if let Some(value) = value {
+                text.push(paragraphs(format!("  {name:<9} {value}"), 10, layout));
+            }
         }
-        if let Some(variable) = &self.variable {
-            writeln!(f, "  variable  {variable}")?;
-        }
-        match &self.option {
-            Some(option) => writeln!(f, "  option    {option}"),
-            None => Ok(()),
-        }
+        text
     }
 }
 

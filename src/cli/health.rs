@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
+use super::watch::WaitView;
 use super::{CliCommand, Run};
 use crate::Error;
 use crate::exit::Exit;
@@ -48,13 +49,17 @@ impl CliCommand for Arguments {
     /// Takes no lock and writes nothing, so it can run during an update.
     fn run(&self, settings: &Settings, run: &mut Run<'_>) -> Result<Exit, Error> {
         let runner = SystemRunner::new(run.interrupt.clone(), report::pass_through()).grace(GRACE);
-        let context = HealthContext {
-            settings,
-            env: run.env,
-            runner: &runner,
-            interrupt: run.interrupt,
+        let report = {
+            let view = WaitView::new(run.report);
+            let context = HealthContext {
+                settings,
+                env: run.env,
+                runner: &runner,
+                interrupt: run.interrupt,
+                waits: &|wait| view.show(wait),
+            };
+            health::run(&context, &baseline(settings)?)?
         };
-        let report = health::run(&context, &baseline(settings)?)?;
         match run.report.format() {
             OutputFormat::Human => {
                 report::health::human(run.report, &report);

@@ -18,7 +18,7 @@ use crate::exit::Exit;
 use crate::git::{CommitId, RelPath};
 use crate::rebuild::RebuildRecord;
 use crate::report::styled::{Style, Styled};
-use crate::report::{OutputFormat, Verbosity, fact};
+use crate::report::{Layout, OutputFormat, Verbosity, fact};
 use crate::settings::Settings;
 use crate::state::{Index, StateDir};
 use crate::sync;
@@ -29,7 +29,11 @@ use crate::text::{self, When};
 /// With the commit that each led to, and the generation of the system that was built from it. `*` marks the update that led
 /// to the commit that the target is at.
 #[derive(Args)]
-pub(super) struct Arguments {}
+pub(super) struct Arguments {
+    /// Print all at once, also on a terminal
+    #[arg(long)]
+    no_pager: bool,
+}
 
 /// What `--json` prints of an update.
 #[derive(Serialize)]
@@ -125,11 +129,14 @@ impl CliCommand for Arguments {
                 run.report.message("no update is kept yet");
             }
             OutputFormat::Human => {
+                if !self.no_pager {
+                    run.report.page(run.env);
+                }
                 let now = Timestamp::now();
-                let columns = run.report.columns();
+                let layout = run.report.layout();
                 let mut text = Styled::default();
                 for update in &updates {
-                    text.push(lines(update, now, all, columns));
+                    text.push(lines(update, now, all, &layout));
                 }
                 run.report.result(text);
             }
@@ -222,7 +229,7 @@ fn entry<'a>(
 const NAMED: usize = 10;
 
 /// An update: its commit in the first line, what it did in the second, and the edits that it replaced.
-fn lines(update: &HistoryEntry<'_>, now: Timestamp, all: bool, columns: Option<usize>) -> Styled {
+fn lines(update: &HistoryEntry<'_>, now: Timestamp, all: bool, layout: &Layout) -> Styled {
     let mark = if update.current { '*' } else { ' ' };
     let mut commit = Styled::new(Style::Id, update.after.short());
     if let Some(subject) = update.subject {
@@ -257,8 +264,8 @@ fn lines(update: &HistoryEntry<'_>, now: Timestamp, all: bool, columns: Option<u
         generation.unwrap_or_default(),
     ));
     let name = format!("{mark} {}", update.id);
-    let mut text = fact(&name, Style::Strong, commit, columns);
-    text.push(fact("", Style::Plain, what, columns));
+    let mut text = fact(&name, Style::Strong, commit, layout);
+    text.push(fact("", Style::Plain, what, layout));
     let (named, more) = text::first(&update.edits, if all { usize::MAX } else { NAMED });
     for path in named {
         text.push(format!("            {path}\n"));
@@ -295,7 +302,7 @@ mod tests {
             merged: 0,
             at: now - jiff::SignedDuration::from_hours(72),
         };
-        insta::assert_snapshot!(lines(&update, now, false, None).text(), @r"
+        insta::assert_snapshot!(lines(&update, now, false, &Layout::default()).text(), @r"
         * 000007  1111111111 nginx: a site
                   3 days ago: rollback from 2222222222 (main), 3 files, 1 local edit replaced, 2 local edits put back, generation 42
                     flake.nix

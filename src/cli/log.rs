@@ -10,9 +10,9 @@ use super::{CliCommand, Run, status, sync};
 use crate::exit::Exit;
 use crate::git::history::{self, Between};
 use crate::git::{Commit, CommitId};
-use crate::report::OutputFormat;
 use crate::report::commit::{CommitDocument, authored_line};
 use crate::report::styled::{Style, Styled};
+use crate::report::{OutputFormat, paragraphs};
 use crate::settings::Settings;
 use crate::sync::{Options, Passage, Session, SyncMode};
 use crate::{Error, SyncError};
@@ -61,6 +61,11 @@ impl CliCommand for Arguments {
             past(settings, run)?
         };
         let max = self.max_count.unwrap_or(usize::MAX);
+        let gaps = if self.remote {
+            HashSet::new()
+        } else {
+            found.gaps()
+        };
         let cut = found.commits.len().saturating_sub(max);
         found.commits.truncate(max);
         let is_current = |commit: &Commit| Some(commit.id) == current;
@@ -86,22 +91,28 @@ impl CliCommand for Arguments {
         if !self.no_pager {
             run.report.page(run.env);
         }
-        let columns = run.report.columns();
+        let layout = run.report.layout();
+        let mut are_explained = false;
         for commit in &found.commits {
             let mark = if is_current(commit) { "* " } else { "  " };
             let mut line = Styled::new(Style::Strong, mark);
-            line.push(authored_line(commit, mark.len(), columns));
+            line.push(authored_line(commit, mark.len(), layout.columns));
             run.report.result(line.plain("\n"));
+            if gaps.contains(&commit.id) {
+                let text = if are_explained {
+                    "  ⋮"
+                } else {
+                    "  ⋮ commits that are not in the object store"
+                };
+                are_explained = true;
+                let text = paragraphs(Styled::new(Style::Dim, text), 2, &layout);
+                run.report.result(text);
+            }
         }
-        let others = match (found.is_whole, self.remote) {
-            (true, _) => None,
-            (false, true) => Some("not all are known here"),
-            (false, false) => Some("others are not in the object store"),
-        };
+        // Where the target was, what is missing is marked at its place.
+        let others = (self.remote && !found.is_whole).then(|| "not all are known here".to_owned());
         let cut = (cut > 0).then(|| format!("{cut} more"));
-        let rest: Vec<String> = { cut.into_iter() }
-            .chain(others.map(str::to_owned))
-            .collect();
+        let rest: Vec<String> = cut.into_iter().chain(others).collect();
         if !rest.is_empty() {
             let text = format!("  {}\n", rest.join("; "));
             run.report.result(Styled::new(Style::Dim, text));

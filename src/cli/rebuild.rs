@@ -369,6 +369,7 @@ pub(super) fn with_request<T>(
                 env: run.env,
                 runner: &runner,
                 interrupt: run.interrupt,
+                waits: &|_| (),
             },
             revert_command,
         }),

@@ -85,6 +85,7 @@ pub(super) fn judge_boot(
                         env,
                         runner,
                         interrupt: run.interrupt,
+                        waits: &|_| (),
                     },
                     may_reboot: settings.reboot.allow,
                 };

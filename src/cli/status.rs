@@ -214,9 +214,9 @@ impl CliCommand for Arguments {
             // The requested data: printed with `--quiet` too.
             OutputFormat::Human => {
                 let exact = run.report.verbosity() == Verbosity::Verbose;
-                let (now, columns) = (Timestamp::now(), run.report.columns());
+                let (now, layout) = (Timestamp::now(), run.report.layout());
                 run.report
-                    .result(lines::render(&document, now, exact, columns));
+                    .result(lines::render(&document, now, exact, &layout));
             }
         }
         Ok(Exit::Done)

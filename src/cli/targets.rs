@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::args::Global;
@@ -10,13 +11,14 @@ use crate::Error;
 use crate::exit::Exit;
 use crate::git::CommitId;
 use crate::lock::RunLock;
+use crate::report::styled::{Style, Styled};
 use crate::report::table::{Align, table};
-use crate::report::{OutputFormat, Report};
+use crate::report::{Layout, OutputFormat, Report, Verbosity, fact};
 use crate::settings::{
     ConfigFile, Env, KnownTarget, Records as _, Settings, known_targets, state_home,
 };
 use crate::state::{FollowedRepo, Index, StateDir, StateRecords};
-use crate::text;
+use crate::text::{self, When};
 
 /// List the targets that this user has synced
 ///
@@ -41,7 +43,7 @@ struct Entry {
     #[serde(rename = "ref")]
     reference: Option<String>,
     commit: Option<CommitId>,
-    last_run: Option<String>,
+    last_run: Option<Timestamp>,
 }
 
 impl Arguments {
@@ -66,7 +68,9 @@ impl Arguments {
                 places(&searched)
             )),
             OutputFormat::Human => {
-                report.result(in_columns(&targets));
+                let exact = report.verbosity() == Verbosity::Verbose;
+                let (now, layout) = (Timestamp::now(), report.layout());
+                report.result(text(&targets, now, exact, &layout));
                 report.detail(&format!("searched: {}", places(&searched)));
             }
         }
@@ -119,27 +123,59 @@ fn entry(known: &KnownTarget) -> Result<Entry, Error> {
             entry.reference = Some(index.point.reference);
             entry.commit = Some(index.point.commit);
         }
-        entry.last_run = RunLock::last(&state)?.map(|run| run.since.to_string());
+        entry.last_run = RunLock::last(&state)?.map(|run| run.since);
     }
     Ok(entry)
 }
 
-/// One line for each target, in columns.
-fn in_columns(targets: &[Entry]) -> String {
-    let row = |entry: &Entry| {
-        let or_none = |text: Option<&str>| text.unwrap_or("-").to_owned();
-        let commit = entry.commit.as_ref().map(CommitId::short);
-        [
-            text::path(&entry.target),
-            or_none(entry.repo.as_deref()),
-            or_none(entry.reference.as_deref()),
-            or_none(commit.as_deref()),
-            or_none(entry.last_run.as_deref()),
-        ]
-    };
+/// One line for each target, in columns; where the terminal is too narrow for them, a line for each fact.
+fn text(targets: &[Entry], now: Timestamp, exact: bool, layout: &Layout) -> Styled {
+    let table = in_columns(targets, now, exact);
+    let fits = |columns| table.lines().all(|line| line.chars().count() <= columns);
+    if layout.columns.is_none_or(fits) {
+        return table.into();
+    }
+    let mut text = Styled::default();
+    for (number, entry) in targets.iter().enumerate() {
+        if number > 0 {
+            text.push("\n");
+        }
+        let [target, repository, branch, commit, last_run] = cells(entry, now, exact);
+        text.push(fact(
+            "target",
+            Style::Dim,
+            Styled::new(Style::Strong, target),
+            layout,
+        ));
+        let follows = format!("{branch} of {repository}");
+        text.push(fact("follows", Style::Dim, follows, layout));
+        text.push(fact(
+            "commit",
+            Style::Dim,
+            Styled::new(Style::Id, commit),
+            layout,
+        ));
+        text.push(fact("last run", Style::Dim, last_run, layout));
+    }
+    text
+}
+
+fn in_columns(targets: &[Entry], now: Timestamp, exact: bool) -> String {
     let columns = ["TARGET", "REPOSITORY", "BRANCH", "COMMIT", "LAST RUN"];
     table(
         columns.map(|name| (name, Align::Left)),
-        targets.iter().map(row),
+        { targets.iter() }.map(|entry| cells(entry, now, exact)),
     )
+}
+
+fn cells(entry: &Entry, now: Timestamp, exact: bool) -> [String; 5] {
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let when = |time| When { time, now, exact }.to_string();
+    [
+        text::path(&entry.target),
+        or_none(entry.repo.clone()),
+        or_none(entry.reference.as_ref().map(text::name)),
+        or_none(entry.commit.as_ref().map(CommitId::short)),
+        or_none(entry.last_run.map(when)),
+    ]
 }

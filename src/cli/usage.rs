@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::error::ErrorKind;
 
-use super::args;
+use super::{args, is_read_only};
 use crate::error::UsageError;
 use crate::exit::Exit;
 use crate::fs::{Directory, Faults};
@@ -58,7 +58,10 @@ pub(super) fn print(error: &clap::Error, args: &[OsString], env: &Env, mut stdio
     let is_help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
     let format = format(args);
     if is_error && (!is_help || format == OutputFormat::Json) {
-        let mut report = Report::new(stdio, format, Verbosity::Normal, Color::Auto, env);
+        let mut words = args.iter().skip(1).filter_map(|word| word.to_str());
+        let command = words.find(|word| !word.starts_with('-'));
+        let mut report = Report::new(stdio, format, Verbosity::Normal, Color::Auto, env)
+            .read_only(command.is_some_and(is_read_only));
         report.error(&UsageError::new(error, args).into(), Exit::Usage);
         return report.finish(Exit::Usage);
     }

@@ -11,13 +11,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use jiff::SignedDuration;
 
 use crate::git::CommitId;
+use crate::health::Wait;
 use crate::report::styled::cut;
 use crate::report::{Label, REDRAW, Report, Verbosity, columns, set_live};
 use crate::source::Meter;
 use crate::sync::{Observer, Step};
-use crate::text::Amount;
+use crate::text::{self, Amount, Length};
 use crate::threads;
 
 /// How often a line is printed where nothing is redrawn.
@@ -40,7 +42,9 @@ pub(super) struct ProgressView<'a> {
 impl<'a> ProgressView<'a> {
     pub(super) fn new(report: &'a mut Report) -> Self {
         let status = Arc::<Status>::default();
-        let bar = report.shows_progress().then(|| draw(status.clone()));
+        let moments = status.clone();
+        let text = move || moments.moment(Instant::now()).to_string();
+        let bar = report.shows_progress().then(|| draw(text));
         set_live(bar.clone());
         let prints = bar.is_none() && report.verbosity() == Verbosity::Verbose;
         let lines = prints.then(|| print_lines(status.clone(), report));
@@ -59,13 +63,13 @@ impl<'a> ProgressView<'a> {
     }
 }
 
-/// A line on the terminal that shows the status until it is cleared. It is cut to the terminal's width at each drawing,
+/// A line on the terminal that shows a text until it is cleared. It is cut to the terminal's width at each drawing,
 /// because a line that wraps cannot be redrawn.
-fn draw(status: Arc<Status>) -> ProgressBar {
+fn draw(shown: impl Fn() -> String + Clone + Send + Sync + 'static) -> ProgressBar {
     let text = move |_: &ProgressState, line: &mut dyn fmt::Write| {
         let room = columns(io::stderr()).unwrap_or(80).saturating_sub(3);
         // A line that cannot be written is drawn empty.
-        let _ = line.write_str(&cut(&status.moment(Instant::now()).to_string(), room));
+        let _ = line.write_str(&cut(&shown(), room));
     };
     let style = ProgressStyle::with_template("{spinner} {status}");
     let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
@@ -119,6 +123,69 @@ impl Observer for ProgressView<'_> {
 
     fn resolved(&self, commit: CommitId) {
         self.resolved.set(Some(commit));
+    }
+}
+
+/// Shows which health check is waited for: a message at its first failure, and on a terminal a line until it is over.
+pub(super) struct WaitView<'a> {
+    report: RefCell<&'a mut Report>,
+    line: Arc<Mutex<String>>,
+    bar: RefCell<Option<ProgressBar>>,
+}
+
+impl<'a> WaitView<'a> {
+    pub(super) fn new(report: &'a mut Report) -> Self {
+        Self {
+            report: RefCell::new(report),
+            line: Arc::default(),
+            bar: RefCell::default(),
+        }
+    }
+
+    pub(super) fn show(&self, wait: &Wait<'_>) {
+        if wait.tries == 1 {
+            self.report.borrow_mut().message(&first_failure(wait));
+        }
+        *threads::lock(&self.line) = waiting(wait);
+        if self.report.borrow().shows_progress() {
+            self.bar.borrow_mut().get_or_insert_with(|| {
+                let line = self.line.clone();
+                let bar = draw(move || threads::lock(&line).clone());
+                set_live(Some(bar.clone()));
+                bar
+            });
+        }
+    }
+}
+
+fn first_failure(wait: &Wait<'_>) -> String {
+    format!(
+        "`{}` has failed and is tried again, until {} are over (`health.within`)",
+        text::name(wait.name),
+        length(wait.within)
+    )
+}
+
+fn waiting(wait: &Wait<'_>) -> String {
+    let tries = match wait.tries {
+        1 => "1 try".to_owned(),
+        tries => format!("{tries} tries"),
+    };
+    let name = text::name(wait.name);
+    let (spent, within) = (length(wait.spent), length(wait.within));
+    format!("waiting for `{name}`  {tries}  {spent} of {within}")
+}
+
+fn length(time: Duration) -> Length {
+    Length(SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX))
+}
+
+impl Drop for WaitView<'_> {
+    fn drop(&mut self) {
+        set_live(None);
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
     }
 }
 
@@ -278,6 +345,21 @@ mod tests {
         ] {
             assert_eq!(moment.to_string(), line);
         }
+    }
+
+    #[test]
+    fn a_wait_names_the_check_and_how_long_it_takes_at_most() {
+        let wait = Wait {
+            name: "web",
+            tries: 3,
+            spent: Duration::from_secs(14),
+            within: Duration::from_secs(120),
+        };
+        assert_eq!(
+            first_failure(&wait),
+            "`web` has failed and is tried again, until 2 min are over (`health.within`)"
+        );
+        assert_eq!(waiting(&wait), "waiting for `web`  3 tries  14 s of 2 min");
     }
 
     #[test]

@@ -26,6 +26,17 @@ impl Between {
             is_whole: true,
         }
     }
+
+    /// Those of the commits below which some are missing here: a parent is not among them.
+    #[must_use]
+    pub fn gaps(&self) -> HashSet<CommitId> {
+        let known: HashSet<CommitId> = self.commits.iter().map(|commit| commit.id).collect();
+        let lacks = |commit: &&Commit| commit.parents.iter().any(|parent| !known.contains(parent));
+        { self.commits.iter() }
+            .filter(lacks)
+            .map(|commit| commit.id)
+            .collect()
+    }
 }
 
 /// The commits of `new` that `old` does not have. `known` reads a commit, where it is here.

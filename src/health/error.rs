@@ -2,7 +2,7 @@
 
 use miette::Diagnostic;
 
-use super::{CheckResult, HealthReport};
+use super::HealthReport;
 use crate::exit::Exit;
 use crate::text;
 
@@ -43,11 +43,8 @@ impl Error {
 
 fn unhealthy(report: &HealthReport) -> String {
     let failed = report.checks.iter().filter(|check| !check.passed);
-    let why = |check: &CheckResult| {
-        let cause = check.cause.as_deref().unwrap_or_default();
-        format!("{} ({})", check.name, text::words(cause))
-    };
-    let failed: Vec<String> = failed.map(why).collect();
+    // The report itself says why.
+    let failed: Vec<&str> = failed.map(|check| check.name.as_str()).collect();
     format!(
         "{} of {} health checks failed: {}",
         failed.len(),

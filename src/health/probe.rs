@@ -8,7 +8,7 @@ use jiff::fmt::friendly::SpanPrinter;
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 
-use super::systemd::{Systemctl, property};
+use super::systemd::{Systemctl, is_absent, property};
 use super::{Baseline, HealthContext};
 use crate::git::CommitId;
 use crate::process::{Command, End, Environment, Output};
@@ -40,6 +40,8 @@ pub(super) struct Failure {
     pub(super) cause: String,
     /// The last lines of output.
     pub(super) lines: Vec<String>,
+    /// Whether another try would fail too.
+    pub(super) is_final: bool,
 }
 
 impl Attempt {
@@ -47,10 +49,29 @@ impl Attempt {
         Self::with_lines(cause, Vec::new())
     }
 
+    /// A failure that no other try changes.
+    pub(super) fn impossible(cause: impl Into<String>) -> Self {
+        Self::Failed(Failure {
+            cause: cause.into(),
+            lines: Vec::new(),
+            is_final: true,
+        })
+    }
+
+    /// A query of systemd that failed.
+    fn unanswered(cause: String) -> Self {
+        if is_absent(&cause) {
+            Self::impossible(cause)
+        } else {
+            Self::failed(cause)
+        }
+    }
+
     fn with_lines(cause: impl Into<String>, lines: Vec<String>) -> Self {
         Self::Failed(Failure {
             cause: cause.into(),
             lines,
+            is_final: false,
         })
     }
 }
@@ -97,7 +118,7 @@ impl ProbeContext<'_> {
         let runner = self.context.runner;
         let program = match runner.locate(name, self.environment) {
             Ok(program) => program,
-            Err(cause) => return Attempt::failed(cause),
+            Err(cause) => return Attempt::impossible(cause),
         };
         let command = Command::new(program, args, self.environment, "/".as_ref(), timeout);
         let finished = match runner.run(&command.output(Output::Quiet)) {
@@ -181,7 +202,7 @@ impl ProbeContext<'_> {
         ];
         let answer = match systemctl.ask(&show) {
             Ok(answer) => answer,
-            Err(cause) => return Attempt::failed(cause),
+            Err(cause) => return Attempt::unanswered(cause),
         };
         let value = |name| property(&answer, name).unwrap_or("unknown");
         let state = value("ActiveState");
@@ -247,6 +268,11 @@ impl ProbeContext<'_> {
         let failed = match baseline.failed_since(runner, self.environment) {
             Ok(failed) if failed.is_empty() => return Attempt::Passed,
             Ok(failed) => failed,
+            Err(cause) if is_absent(&cause) => {
+                return Attempt::impossible(format!(
+                    "{cause}, so no unit can be checked; `health.units = false` leaves this check out"
+                ));
+            }
             Err(cause) => return Attempt::failed(cause),
         };
         let mut lines = Vec::new();

@@ -28,6 +28,16 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(120);
 /// How many lines of a unit's journal are shown.
 const LINES: &str = "--lines=10";
 
+/// What `systemctl` says on a machine, or in a container, that has another init.
+const OTHER_INIT: &str = "not been booted with systemd";
+/// The reason of every query then.
+const ABSENT: &str = "systemd does not run here";
+
+/// Whether a query failed because there is no systemd, so that none will ever be answered.
+pub(super) fn is_absent(cause: &str) -> bool {
+    cause.starts_with(ABSENT)
+}
+
 /// A unit that is activating a system.
 pub(crate) struct ActivationUnit {
     pub(crate) name: String,
@@ -175,7 +185,15 @@ impl Systemctl<'_> {
     /// Like [`ask`](Self::ask), with a longer time limit.
     pub(crate) fn ask_within(self, args: &[&str], timeout: Duration) -> Result<String, String> {
         let answer = self.run("systemctl", args, timeout);
-        answer.map_err(|cause| format!("systemd cannot be asked: {cause}"))
+        answer.map_err(|cause| {
+            if cause.contains(OTHER_INIT) {
+                ABSENT.to_owned()
+            } else if let Err(cause) = self.runner.locate("systemctl", self.environment) {
+                format!("{ABSENT}: {cause}")
+            } else {
+                format!("systemd cannot be asked: {cause}")
+            }
+        })
     }
 
     fn run(self, program: &str, args: &[&str], timeout: Duration) -> Result<String, String> {
@@ -188,7 +206,10 @@ impl Systemctl<'_> {
             Ok(finished) if finished.end == End::TimedOut || finished.tail.is_empty() => {
                 Err(format!("`{program}`: {}", finished.end))
             }
-            Ok(finished) => Err(format!("`{program}`: {}", text::words(finished.tail))),
+            Ok(finished) => {
+                let said = text::one_line(&text::decode(finished.tail.as_ref()));
+                Err(format!("`{program}`: {}", text::words(said)))
+            }
             Err(error) => Err(format!("`{program}`: {error}")),
         }
     }

@@ -25,8 +25,8 @@ use crate::text;
 mod words;
 
 use words::{
-    after, after_missed_boot, before_update, killed, list, refused, retry, stderr_summary, still,
-    unclear, waits_for,
+    NOTHING_REBUILT, after, after_missed_boot, before_update, choose_host, killed, list, refused,
+    retry, stderr_summary, still, unclear, waits_for,
 };
 
 /// A failed rebuild, and the state of the machine after it.
@@ -65,7 +65,7 @@ pub enum ErrorKind {
     #[error("`{program}` is not in the search path")]
     #[diagnostic(
         code(hyper_sync::rebuild::program_missing),
-        help("run it on NixOS, put the program into `PATH`, or sync alone with `--skip-rebuild`")
+        help("run it on NixOS, or put the program into `PATH`; {NOTHING_REBUILT}")
     )]
     ProgramMissing {
         /// Its name.
@@ -75,7 +75,9 @@ pub enum ErrorKind {
     #[error("there is no flake at `{}`", text::path(.path))]
     #[diagnostic(
         code(hyper_sync::rebuild::flake_missing),
-        help("set `rebuild.flake` to the directory that holds the host's `flake.nix`")
+        help(
+            "set `rebuild.flake` to the directory that holds the host's `flake.nix`; {NOTHING_REBUILT}"
+        )
     )]
     FlakeMissing {
         /// The missing file.
@@ -99,7 +101,7 @@ pub enum ErrorKind {
     #[error("`{}` {}", text::path(.flake), unclear(.names, .hostname))]
     #[diagnostic(
         code(hyper_sync::rebuild::host_unclear),
-        help("set `rebuild.host` to the attribute of `nixosConfigurations` that is this machine")
+        help("{}", choose_host(.names))
     )]
     HostUnclear {
         /// The flake's directory.
@@ -589,7 +591,7 @@ impl fmt::Display for SystemState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.tree {
             Some(commit) => write!(f, "the tree is at {}", commit.short())?,
-            None => f.write_str("the tree is at no commit that hyper-sync brought")?,
+            None => f.write_str("nothing has been synced yet")?,
         }
         if let Some(running) = &self.running {
             write!(

@@ -163,15 +163,16 @@ impl RepeatedOptions {
         let (Some(target), Some((begin, path))) = (&self.outside, found) else {
             return command.into();
         };
-        // An option, or the name of the argument.
-        if path.starts_with(['-', '/']) || path == "PATH" {
-            return command.into();
-        }
         // The word without its quotes is the path, unless it has quotes itself.
         let word = path
             .strip_prefix('\'')
             .and_then(|path| path.strip_suffix('\''));
+        let is_option = path.starts_with('-');
         let path = word.unwrap_or(path);
+        // An option, a path that is absolute already, or the name of the argument.
+        if is_option || path.starts_with('/') || path == "PATH" {
+            return command.into();
+        }
         let path = path.strip_prefix("./").unwrap_or(path);
         let whole = if path == "." {
             target.clone()
@@ -243,6 +244,7 @@ mod tests {
             ),
         ] {
             assert_eq!(options.in_text(text), completed);
+            assert_eq!(options.in_text(completed), completed, "twice is as once");
         }
     }
 
@@ -272,6 +274,7 @@ mod tests {
             ("`hyper-sync restore PATH`", "`hyper-sync restore PATH`"),
         ] {
             assert_eq!(of(&in_docs).in_text(text), completed);
+            assert_eq!(of(&in_docs).in_text(completed), completed);
             assert_eq!(of(&Env::empty().in_dir("/etc/nixos")).in_text(text), text);
         }
     }

@@ -63,6 +63,19 @@ impl ErrorReport {
         }
     }
 
+    /// Without the words that nothing was written.
+    pub(super) fn leave_out_writing(&mut self) {
+        const WORDS: &str = "nothing was written";
+        let help = self.help.take().map(|help| {
+            let parts = help.split("; ").filter(|part| *part != WORDS);
+            parts.collect::<Vec<_>>().join("; ")
+        });
+        self.help = help.filter(|help| !help.is_empty());
+        for related in &mut self.related {
+            related.leave_out_writing();
+        }
+    }
+
     pub(super) fn json(&self, exit: Exit) -> Value {
         json!({
             "code": self.code,

@@ -1,8 +1,7 @@
 //! Renders the results of the health checks as text.
 
-use std::fmt::Write as _;
-
-use super::{Report, Verbosity};
+use super::styled::{Style, Styled};
+use super::{Layout, Report, Verbosity, paragraphs};
 use crate::health::{CheckResult, HealthReport};
 use crate::text;
 
@@ -11,43 +10,44 @@ pub fn human(report: &mut Report, health: &HealthReport) {
     let is_quiet = report.verbosity() == Verbosity::Quiet;
     let checks = &health.checks;
     let width = checks.iter().map(|check| check.name.len()).max();
-    let mut text = String::new();
+    let layout = report.layout();
+    let mut text = Styled::default();
     for check in checks.iter().filter(|check| !(check.passed && is_quiet)) {
-        about(&mut text, check, width.unwrap_or_default());
+        about(&mut text, check, width.unwrap_or_default(), &layout);
     }
     if !is_quiet {
-        if !text.is_empty() {
-            text.push('\n');
+        if !checks.is_empty() {
+            text.push("\n");
         }
-        text.push_str(&summary(health));
-        text.push('\n');
+        text.push(paragraphs(summary(health), 2, &layout));
     }
-    report.result(&text);
+    report.result(text);
 }
 
-fn about(text: &mut String, check: &CheckResult, width: usize) {
-    let CheckResult {
-        name,
-        kind,
-        passed,
-        tries,
-        seconds,
-        cause,
-        lines,
-    } = check;
-    let word = if *passed { "passed" } else { "failed" };
-    // Writing to a string cannot fail.
-    let _ = write!(text, "{word}   {name:width$}  {:7}", kind.to_string());
-    if *tries > 1 {
-        let _ = write!(text, "  {tries} tries in {seconds} s");
+/// The columns of the word that each check begins with.
+const WORD: usize = 9;
+
+fn about(text: &mut Styled, check: &CheckResult, width: usize, layout: &Layout) {
+    let (word, style) = if check.passed {
+        ("passed", Style::Good)
+    } else {
+        ("failed", Style::Bad)
+    };
+    let gap = " ".repeat(WORD - word.len());
+    let kind = check.kind.to_string();
+    let tries = match check.tries {
+        0 | 1 => String::new(),
+        tries => format!("  {tries} tries in {} s", check.seconds),
+    };
+    let line = format!("{gap}{:width$}  {kind:7}{tries}", check.name);
+    let line = Styled::new(style, word).plain(line.trim_end());
+    text.push(paragraphs(line, WORD, layout));
+    if let Some(cause) = &check.cause {
+        let line = format!("{:WORD$}{}", "", text::words(cause));
+        text.push(paragraphs(line, 2, layout));
     }
-    text.truncate(text.trim_end().len());
-    text.push('\n');
-    if let Some(cause) = cause {
-        let _ = writeln!(text, "         {}", text::words(cause));
-    }
-    for line in lines {
-        let _ = writeln!(text, "         | {}", text::words(line));
+    for line in &check.lines {
+        text.push(format!("{:WORD$}| {}\n", "", text::words(line)));
     }
 }
 

@@ -66,7 +66,9 @@ impl Labels {
     pub fn line(self, label: Label, text: &str) -> String {
         let text = match label.text() {
             Some((word, style)) => wrap::labelled(&style.paint(word, self.color), text, self.width),
-            None => format!("{text}\n"),
+            // It was wrapped with the words that its lines begin with.
+            None if label == Label::Error => format!("{text}\n"),
+            None => wrap::hanging(text, 2, self.width),
         };
         if !self.journal {
             return text;

@@ -97,6 +97,17 @@ impl Styled {
         self.0.iter().map(|(_, text)| text.as_str()).collect()
     }
 
+    /// With these options in its commands.
+    #[must_use]
+    pub(super) fn with_options(self, repeated: &RepeatedOptions) -> Self {
+        let pieces = self.0.into_iter();
+        Self(
+            pieces
+                .map(|(style, text)| (style, repeated.in_text(&text).into_owned()))
+                .collect(),
+        )
+    }
+
     /// With another text at its end, whose spaces and line breaks are those of `layout`: the same words, wrapped.
     #[must_use]
     pub(super) fn with_layout(mut self, other: Self, layout: &str) -> Self {

@@ -2,10 +2,13 @@
 
 use std::fmt::Write as _;
 
-use super::{Report, Verbosity};
+use super::styled::{Style, Styled};
+use super::{Layout, Report, Verbosity, paragraphs};
 use crate::text;
 use crate::validate::{CheckStatus, Detail, FilePosition, Outcome, Validation};
 
+/// The columns of the word that each check begins with.
+const WORD: usize = 9;
 /// A longer line of a file is cut.
 const LINE_MAX: usize = 120;
 
@@ -20,36 +23,29 @@ pub fn human(report: &mut Report, validation: &Validation) {
         Verbosity::Quiet => CheckStatus::Warned,
         Verbosity::Normal | Verbosity::Verbose => CheckStatus::Skipped,
     };
-    let mut text = String::new();
-    for check in validation
-        .checks()
-        .iter()
-        .filter(|check| check.status >= least)
-    {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{:<9}{}", word(check.status), check.title);
+    let layout = report.layout();
+    let mut text = Styled::default();
+    let checks = validation.checks().iter();
+    for check in checks.filter(|check| check.status >= least) {
+        let word = word(check.status);
+        let gap = " ".repeat(WORD - word.len());
+        let first = Styled::new(style(check.status), word).plain(gap);
         match check.details.as_slice() {
             [why] if check.status == CheckStatus::Skipped => {
-                let _ = writeln!(text, ": {}", why.text);
+                let line = first.plain(format!("{}: {}", check.title, why.text));
+                text.push(paragraphs(line, WORD, &layout));
             }
             _ => {
-                text.push('\n');
-                about(&mut text, check, report.verbosity());
+                text.push(paragraphs(first.plain(check.title), WORD, &layout));
+                about(&mut text, check, report.verbosity(), &layout);
             }
         }
     }
     if report.verbosity() >= Verbosity::Normal {
-        text.push('\n');
-        text.push_str(&summary(validation));
-        text.push('\n');
+        text.push("\n");
+        text.push(paragraphs(summary(validation), 2, &layout));
     }
-    let text = text::lines(&report.with_options(&text));
-    let text = if report.color_out() {
-        coloured(&text)
-    } else {
-        text
-    };
-    report.data(&text);
+    report.result(text);
 }
 
 /// Tells on stderr, in a line for each check, what is not as it should be.
@@ -82,20 +78,23 @@ pub fn of_commit(report: &mut Report, checks: &[Outcome]) {
     }
 }
 
-fn about(text: &mut String, check: &Outcome, verbosity: Verbosity) {
+fn about(text: &mut Styled, check: &Outcome, verbosity: Verbosity, layout: &Layout) {
     let least = match verbosity {
         Verbosity::Quiet | Verbosity::Normal => CheckStatus::Warned,
         Verbosity::Verbose => CheckStatus::Skipped,
     };
     let details = check.details.iter();
     for detail in details.filter(|detail| detail.status >= least) {
-        let _ = writeln!(text, "         {}", located(detail));
+        let line = format!("{:WORD$}{}", "", located(detail));
+        text.push(paragraphs(line, 2, layout));
         if let Some(place) = &detail.place {
-            excerpt(text, place);
+            text.push(excerpt(place));
         }
     }
     for hint in &check.hints {
-        let _ = writeln!(text, "         help: {hint}");
+        const LABEL: &str = "help: ";
+        let line = format!("{:WORD$}{LABEL}{hint}", "");
+        text.push(paragraphs(line, LABEL.len(), layout));
     }
 }
 
@@ -112,9 +111,10 @@ fn located(detail: &Detail) -> String {
 }
 
 /// The line, and marks below what it is about.
-fn excerpt(text: &mut String, place: &FilePosition) {
+fn excerpt(place: &FilePosition) -> String {
+    let mut text = String::new();
     let Some(line) = place.source.lines().nth(place.position.line - 1) else {
-        return;
+        return text;
     };
     let line = line.replace('\t', " ");
     let before = place.position.column - 1;
@@ -124,13 +124,21 @@ fn excerpt(text: &mut String, place: &FilePosition) {
         .get(place.span.clone())
         .map_or(1, |span| span.chars().count());
     if before >= LINE_MAX {
-        return;
+        return text;
     }
     let line: String = line.chars().take(LINE_MAX).collect();
     let number = place.position.line;
     let marks = "^".repeat(marked.clamp(1, rest.max(1)).min(LINE_MAX - before));
-    let _ = writeln!(text, "         {number:>5} | {line}");
-    let _ = writeln!(text, "         {:>5} | {}{marks}", "", " ".repeat(before));
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{:WORD$}{number:>5} | {line}", "");
+    let _ = writeln!(
+        text,
+        "{:WORD$}{:>5} | {}{marks}",
+        "",
+        "",
+        " ".repeat(before)
+    );
+    text
 }
 
 /// How many checks ended how, in one line; what no check ended with is left out.
@@ -164,23 +172,11 @@ fn word(status: CheckStatus) -> &'static str {
     }
 }
 
-/// With the word at the beginning of each check's line in its colour.
-fn coloured(text: &str) -> String {
-    let mut coloured = String::with_capacity(text.len() + 256);
-    for line in text.split_inclusive('\n') {
-        let paint = [
-            (CheckStatus::Skipped, "2"),
-            (CheckStatus::Passed, "32"),
-            (CheckStatus::Warned, "1;33"),
-            (CheckStatus::Failed, "1;31"),
-        ];
-        let painted = paint.into_iter().find_map(|(status, code)| {
-            let rest = line
-                .strip_prefix(word(status))
-                .filter(|rest| rest.starts_with(' '))?;
-            Some(format!("\u{1b}[{code}m{}\u{1b}[0m{rest}", word(status)))
-        });
-        coloured.push_str(painted.as_deref().unwrap_or(line));
+fn style(status: CheckStatus) -> Style {
+    match status {
+        CheckStatus::Skipped => Style::Dim,
+        CheckStatus::Passed => Style::Good,
+        CheckStatus::Warned => Style::Warning,
+        CheckStatus::Failed => Style::Bad,
     }
-    coloured
 }

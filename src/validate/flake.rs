@@ -42,11 +42,11 @@ fn hosts(probe: &Probe<'_>, flake: &Flake, findings: &mut Findings) {
     match (&flake.hosts, wanted) {
         _ if !flake.outputs => findings.fault(
             "it has no `outputs`",
-            "a flake that a system is built from has `outputs` with `nixosConfigurations`",
+            "a flake that a system is built from has `outputs` with `nixosConfigurations`; where nothing is to be rebuilt, set `rebuild.action = \"none\"`",
         ),
         (Some(names), _) if names.is_empty() => findings.fault(
             "it has no `nixosConfigurations`",
-            "add the machine to `nixosConfigurations`, or set `rebuild.flake` to the flake that has it",
+            "add the machine to `nixosConfigurations`, or set `rebuild.flake` to the flake that has it; where nothing is to be rebuilt, set `rebuild.action = \"none\"`",
         ),
         (Some(names), Some(host)) if !names.contains(host) => findings.fault(
             format!("it has no `nixosConfigurations.{host}`, only {}", list(names)),

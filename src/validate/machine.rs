@@ -21,7 +21,7 @@ pub(super) fn nix(probe: &Probe<'_>, findings: &mut Findings) {
     let Some(path) = probe.find_program("nix") else {
         return findings.fault(
             "`nix` is not in the search path",
-            "install Nix, or add its directory to `PATH`",
+            "install Nix, or add its directory to `PATH`; where nothing is to be rebuilt, set `rebuild.action = \"none\"`",
         );
     };
     findings.pass(format!("`{}` is there", text::path(&path)));
@@ -404,7 +404,7 @@ fn rebuild(probe: &Probe<'_>, findings: &mut Findings) {
         ),
         Some((name, _)) => findings.fault(
             format!("neither `{REBUILD}` nor `{name}` is in the search path, and a rebuild needs either"),
-            "install one of them, or add its directory to `PATH`",
+            "install one of them, or add its directory to `PATH`; where nothing is to be rebuilt, set `rebuild.action = \"none\"`",
         ),
     }
 }

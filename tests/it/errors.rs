@@ -153,6 +153,7 @@ const STANDINGS: &[&str] = &[
     "the target is synced",
     "no file is lost",
     "the tree is at ",
+    "nothing has been synced yet",
     "shows which commit the target is at",
 ];
 

@@ -152,8 +152,8 @@ fn every_failed_check_is_reported_with_its_cause() {
 
     checks: 1 passed, 10 failed
     --- stderr
-    error: 10 of 11 health checks failed: absent (`absent.service` is inactive: not-found), code (exit code 3), hangs (no end after [time]), missing (`no-such-program` is not in the search path), other-status (status 500 instead of 200), port (Connection refused (os error 111)), status (status 500 instead of 2xx or 3xx), unit (`worker.service` is failed (exit-code)), unreached (cannot reach 127.0.0.1:[closed]: Connection refused (os error 111)), units (failed: postgresql.service, worker.service)
-    help: correct the cause, or the checks in the section `[health]` of the configuration file, and run `hyper-sync health` again; nothing was written
+    error: 10 of 11 health checks failed: absent, code, hangs, missing, other-status, port, status, unit, unreached, units
+    help: correct the cause, or the checks in the section `[health]` of the configuration file, and run `hyper-sync health` again
     [health::unhealthy]
     ");
 
@@ -181,26 +181,44 @@ fn without_systemd_the_units_are_not_known_to_be_well() {
     let machine = machine("", "");
     machine.tool(
         "systemctl",
-        "echo 'System has not been booted with systemd' >&2; exit 1",
+        "printf 'System has not been booted with systemd as init system (PID 1).\\nHost is down\\n' >&2; exit 1",
     );
     insta::assert_snapshot!(machine.run(&["health"]).masked(), @"
     exit: 1
     --- stdout
     failed   units  units
-             systemd cannot be asked: `systemctl`: System has not been booted with systemd
+             systemd does not run here, so no unit can be checked; `health.units = false` leaves this check out
 
     checks: 0 passed, 1 failed
     --- stderr
-    error: 1 of 1 health checks failed: units (systemd cannot be asked: `systemctl`: System has not been booted with systemd)
-    help: correct the cause, or the checks in the section `[health]` of the configuration file, and run `hyper-sync health` again; nothing was written
+    error: 1 of 1 health checks failed: units
+    help: correct the cause, or the checks in the section `[health]` of the configuration file, and run `hyper-sync health` again
     [health::unhealthy]
     ");
+    // At once, whatever time the checks have.
+    machine.config("");
+    let document = machine.run(&["health", "--json"]).code(1).json();
+    assert_eq!(document["checks"][0]["tries"], 1);
     machine.config("health.units = false\n");
     insta::assert_snapshot!(machine.run(&["health"]).masked(), @"
     exit: 0
     --- stdout
     no health check is set
     ");
+}
+
+#[test]
+fn what_systemctl_says_in_several_lines_is_one() {
+    let machine = machine("", "");
+    machine.tool(
+        "systemctl",
+        "printf 'Failed to connect:\\nno bus\\nGiven up\\n' >&2; exit 1",
+    );
+    let document = machine.run(&["health", "--json"]).code(1).json();
+    assert_eq!(
+        document["checks"][0]["cause"],
+        "systemd cannot be asked: `systemctl`: Failed to connect: no bus; Given up"
+    );
 }
 
 #[test]
@@ -232,8 +250,8 @@ fn the_repository_must_be_reached_where_that_is_asked_for() {
 
     checks: 0 passed, 1 failed
     --- stderr
-    error: 1 of 1 health checks failed: remote (`gone` is neither a branch nor a tag of http://[forge]/acme/machines.git)
-    help: correct the cause, or the checks in the section `[health]` of the configuration file, and run `hyper-sync health` again; nothing was written
+    error: 1 of 1 health checks failed: remote
+    help: correct the cause, or the checks in the section `[health]` of the configuration file, and run `hyper-sync health` again
     [health::unhealthy]
     ");
     follow("main");
@@ -247,8 +265,8 @@ fn the_repository_must_be_reached_where_that_is_asked_for() {
 
     checks: 0 passed, 1 failed
     --- stderr
-    error: 1 of 1 health checks failed: remote ([forge] does not answer like a git host: status 200, <title>Welcome</title>)
-    help: correct the cause, or the checks in the section `[health]` of the configuration file, and run `hyper-sync health` again; nothing was written
+    error: 1 of 1 health checks failed: remote
+    help: correct the cause, or the checks in the section `[health]` of the configuration file, and run `hyper-sync health` again
     [health::unhealthy]
     ");
 }

@@ -9,6 +9,7 @@ use hyper_sync::settings::Env;
 use hyper_sync::source::Interrupt;
 use serde_json::json;
 
+use crate::common::repo::Repo;
 use crate::common::world::World;
 
 /// A target at the second of three commits, after a rollback from the third.
@@ -40,6 +41,35 @@ fn the_commits_of_the_target_are_listed_newest_first_and_its_own_is_marked() {
         .collect();
     assert_eq!(json!(current), json!([["third", false], ["second", true]]));
     assert_eq!(log["complete"], false);
+}
+
+#[test]
+fn what_is_missing_is_marked_where_it_is() {
+    let repo = Repo::with_history(4);
+    let world = World::local(&repo);
+    let id = |revision: &str| repo.id(revision);
+    for (revision, name) in [("main", "tip"), ("main~3", "root")] {
+        world.mask_id(&id(revision), name);
+    }
+    let _ = world.sync(&[&id("main~3")]).ok();
+    let marks = || -> Vec<String> {
+        let text = world.run(&["log"]).ok().out();
+        let mark = |line: &str| match line.split_whitespace().find(|word| word.starts_with('[')) {
+            Some(name) => name.to_owned(),
+            None => line.trim().to_owned(),
+        };
+        text.lines().map(mark).collect()
+    };
+    assert_eq!(marks(), ["[root]"], "a root has nothing before it");
+    let _ = world.sync(&["--force-full"]).ok();
+    assert_eq!(
+        marks(),
+        [
+            "[tip]",
+            "⋮ commits that are not in the object store",
+            "[root]"
+        ]
+    );
 }
 
 #[test]
@@ -190,8 +220,12 @@ fn a_difference_is_read_with_the_pager_of_the_user_on_a_terminal_only() {
     );
     let read = paged(&world, &["log", "--color", "always"], &pager);
     assert!(read.contains("\u{1b}[33m"), "{read}");
+    let read = paged(&world, &["history", "--color", "never"], &pager);
+    assert!(read.starts_with("* 000001  "), "{read}");
     for args in [
-        &["diff", "--no-pager"][..],
+        &["history", "--no-pager"][..],
+        &["log", "--no-pager"],
+        &["diff", "--no-pager"],
         &["diff", "--json"],
         &["status"],
     ] {

@@ -61,6 +61,7 @@ mod repack; // the size of the object store over many updates
 mod rollback; // the commands `history`, `rollback` and `restore`, and the hold
 mod routes; // each route over each kind of host by the binary: cost, fallbacks, secrets
 mod scan; // what the scan of a target finds and remembers
+mod screens; // what is printed on a terminal of some width
 mod search; // how programs are found
 mod settings; // the command `config`, and wrong settings
 mod signals; // signals and closed outputs

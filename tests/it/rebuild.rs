@@ -593,8 +593,9 @@ fn a_missing_program_is_found_before_anything_is_done() {
     assert_eq!(
         world.rendered(&error),
         "`nixos-rebuild` is not in the search path\n\
-         run it on NixOS, put the program into `PATH`, or sync alone with `--skip-rebuild`; \
-         the tree is at 1111111111"
+         run it on NixOS, or put the program into `PATH`; where nothing is to be rebuilt, \
+         `rebuild.action = \"none\"` in the configuration file says so for good, and \
+         `--rebuild-action none` for one run; the tree is at 1111111111"
     );
     assert_eq!(world.record().pending, None);
 }

@@ -205,7 +205,7 @@ fn each_mistake_is_shown_with_its_line() {
     exit: 2
     --- stderr
     error: 4 settings are wrong
-    help: correct each; nothing was written
+    help: correct each
     [settings::several]
 
     error: [config.toml]:2 has the unknown key `targt`
@@ -213,7 +213,7 @@ fn each_mistake_is_shown_with_its_line() {
       2 | targt = '/etc/nixos'
         | ^^^^^ unknown key
       3 | token =*************
-    help: write `target` if that was meant; nothing was written
+    help: write `target` if that was meant
     [settings::unknown_key]
 
     error: [config.toml]:3 has the unknown key `token`
@@ -221,14 +221,14 @@ fn each_mistake_is_shown_with_its_line() {
       3 | token =*************
         | ^^^^^ unknown key
       4 | [rebuild]
-    help: a secret does not belong in this file: put it into a file of its own and give its path as `token_file`; nothing was written
+    help: a secret does not belong in this file: put it into a file of its own and give its path as `token_file`
     [settings::unknown_key]
 
     error: [config.toml]:6 has the unknown key `rebuild.goal`
       5 | action = 'swich'
       6 | goal = 'build'
         | ^^^^ unknown key
-    help: `hyper-sync config show` lists all there are; nothing was written
+    help: `hyper-sync config show` lists all there are
     [settings::unknown_key]
 
     error: `rebuild.action` ([config.toml]:5) is `swich`, which is none of `build`, `test`, `switch`, `boot`, `dry-activate`, `none`
@@ -236,7 +236,7 @@ fn each_mistake_is_shown_with_its_line() {
       5 | action = 'swich'
         |          ^^^^^^^ this value
       6 | goal = 'build'
-    help: use one of them; nothing was written
+    help: use one of them
     [settings::unknown_choice]
     ");
 }
@@ -251,7 +251,7 @@ fn a_syntax_error_is_shown_with_its_line() {
       1 | ref = 'main'
       2 | ref = 'develop'
         | ^^^ here
-    help: correct the marked place; nothing was written
+    help: correct the marked place
     [settings::syntax]
     ");
 }
@@ -270,7 +270,7 @@ fn an_error_is_one_json_document() {
         "causes": [],
         "code": "hyper_sync::settings::unknown_key",
         "exit": 2,
-        "help": "write `target` if that was meant; nothing was written",
+        "help": "write `target` if that was meant",
         "message": "[config.toml]:1 has the unknown key `targt`",
         "related": []
       }
@@ -310,7 +310,7 @@ fn a_wrong_option_is_a_usage_error_with_its_reason() {
         .code(64);
     insta::assert_snapshot!(output.stderr, @"
     error: `target` (--target) is `/etc`, which holds much more than one configuration
-    help: choose a directory of its own, such as `/etc/nixos`; nothing was written
+    help: choose a directory of its own, such as `/etc/nixos`
     [settings::protected_directory]
     ");
 }
@@ -333,7 +333,7 @@ fn a_file_that_is_named_must_exist() {
     exit: 2
     --- stderr
     error: there is no configuration file `[home]/nowhere.toml`
-    help: `hyper-sync init --config [home]/nowhere.toml` writes one; or correct `--config`: without it, a missing `/etc/hyper-sync/config.toml` is fine; nothing was written
+    help: `hyper-sync init --config [home]/nowhere.toml` writes one; or correct `--config`: without it, a missing `/etc/hyper-sync/config.toml` is fine
     [settings::file_missing]
     ");
     fs::remove_file(sandbox.root().join("config.toml")).unwrap();

@@ -8,9 +8,9 @@ use crate::git::CommitId;
 use crate::rebuild::{
     self, FailureClass, QuarantineEntry, Reboot, RebootStage, RebuildStatus, TrialStage,
 };
-use crate::report::fact;
 use crate::report::styled::{Style, Styled};
 use crate::report::sync::because;
+use crate::report::{Layout, fact};
 use crate::text::{self, When};
 
 /// Printed for a commit whose bytes are not in the store, or have another tree.
@@ -23,19 +23,13 @@ const GIT_LEFT: &str = "`.git` is not at this commit, and hides new files from `
 const EDITS_UNKNOWN: &str =
     "unknown before the first sync; `hyper-sync diff --remote` shows what that would change";
 
-/// The status as text, wrapped to `columns` where they are known. `exact`: also times, in the zone of this machine, and all
-/// files.
-pub(super) fn render(
-    document: &Document,
-    now: Timestamp,
-    exact: bool,
-    columns: Option<usize>,
-) -> Styled {
+/// The status as text. `exact`: also times, in the zone of this machine, and all files.
+pub(super) fn render(document: &Document, now: Timestamp, exact: bool, layout: &Layout) -> Styled {
     let mut lines = OutputLines {
         text: Styled::default(),
         now,
         exact,
-        columns,
+        layout,
     };
     lines.add("target", text::path(&document.target));
     lines.commit(document);
@@ -46,21 +40,21 @@ pub(super) fn render(
     lines.text
 }
 
-struct OutputLines {
+struct OutputLines<'a> {
     text: Styled,
     now: Timestamp,
     exact: bool,
-    columns: Option<usize>,
+    layout: &'a Layout,
 }
 
-impl OutputLines {
+impl OutputLines<'_> {
     fn add(&mut self, name: &str, value: impl Into<Styled>) {
         let style = match name {
             "FAILING" | "failed" | "unreached" => Style::Bad,
             "proof" | "git" | "suspended" | "held" => Style::Warning,
             _ => Style::Dim,
         };
-        self.text.push(fact(name, style, value, self.columns));
+        self.text.push(fact(name, style, value, self.layout));
     }
 
     fn when(&self, time: Timestamp) -> When {
@@ -496,7 +490,7 @@ mod tests {
 
     #[test]
     fn a_machine_that_waits_for_a_reboot_says_so() {
-        insta::assert_snapshot!(render(&waiting_for_a_reboot(), NOW, false, None).text(), @r"
+        insta::assert_snapshot!(render(&waiting_for_a_reboot(), NOW, false, &Layout::default()).text(), @r"
         target    /etc/nixos
         commit    2222222222 kernel: 6.18
         changed   committed 2 days ago
@@ -513,7 +507,11 @@ mod tests {
     #[test]
     fn on_a_narrow_terminal_no_line_is_longer() {
         for columns in [40, 80, 120] {
-            let text = render(&waiting_for_a_reboot(), NOW, true, Some(columns)).text();
+            let layout = Layout {
+                columns: Some(columns),
+                ..Layout::default()
+            };
+            let text = render(&waiting_for_a_reboot(), NOW, true, &layout).text();
             let longest = text.lines().map(str::len).max();
             assert!(longest.is_some_and(|longest| longest <= columns), "{text}");
         }
@@ -526,7 +524,7 @@ mod tests {
             built_commit: None,
             ..waiting_for_a_reboot()
         };
-        let text = render(&document, NOW, false, None).text();
+        let text = render(&document, NOW, false, &Layout::default()).text();
         for name in ["built", "running", "booted", "next boot", "generation"] {
             assert!(!text.contains(name), "{text}");
         }
@@ -544,7 +542,7 @@ mod tests {
             }),
             ..waiting_for_a_reboot()
         };
-        let text = render(&document, NOW, false, None).text();
+        let text = render(&document, NOW, false, &Layout::default()).text();
         assert!(
             text.contains(
                 "\nrebuild   pending: switch, left 5 min ago; `hyper-sync rebuild` does it\n"

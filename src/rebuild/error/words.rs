@@ -54,6 +54,19 @@ pub(super) fn after_missed_boot(is_default: bool) -> &'static str {
     }
 }
 
+/// Where a machine has no NixOS.
+pub(super) const NOTHING_REBUILT: &str = "where nothing is to be rebuilt, `rebuild.action = \"none\"` in the configuration file says so for good, and `--rebuild-action none` for one run";
+
+/// What to do where the host is not clear.
+pub(super) fn choose_host(names: &[String]) -> String {
+    if names.is_empty() {
+        return format!(
+            "set `rebuild.flake` to the directory of the flake that has this machine; {NOTHING_REBUILT}"
+        );
+    }
+    "set `rebuild.host` to the attribute of `nixosConfigurations` that is this machine".to_owned()
+}
+
 pub(super) fn unclear(names: &[String], hostname: &str) -> String {
     if names.is_empty() {
         return "has no hosts (`nixosConfigurations`)".to_owned();

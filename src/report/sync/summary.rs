@@ -7,7 +7,7 @@ use crate::git::Commit;
 use crate::plan::{Conflict, Kept, Operation, Plan};
 use crate::report::commit::commit_line;
 use crate::report::styled::{Style, Styled};
-use crate::report::{Report, Verbosity};
+use crate::report::{Layout, Report, Verbosity, paragraphs};
 use crate::scan::Local;
 use crate::signature::Signer;
 use crate::source::{RefKind, Route};
@@ -25,8 +25,7 @@ const FILES: usize = 10;
 pub(super) struct Summary<'a> {
     outcome: &'a Outcome,
     target: &'a Path,
-    /// Of the terminal, where it says so.
-    columns: Option<usize>,
+    layout: Layout,
     is_verbose: bool,
     /// Whether the new tree waits for a rebuild by hand.
     rebuild_is_left: bool,
@@ -42,7 +41,7 @@ impl<'a> Summary<'a> {
         Self {
             outcome,
             target,
-            columns: report.columns(),
+            layout: report.layout(),
             is_verbose: report.verbosity() == Verbosity::Verbose,
             rebuild_is_left,
         }
@@ -65,7 +64,7 @@ impl<'a> Summary<'a> {
             text.push(format!("  {}\n", self.cost()));
         }
         text.push(self.next());
-        text
+        paragraphs(text, 2, &self.layout)
     }
 
     /// Where the run did nothing, in one line.
@@ -105,7 +104,7 @@ impl<'a> Summary<'a> {
         let repository = { point.repository.iter() }.map(|repository| format!(" of {repository}"));
         let of = reference + &repository.collect::<String>() + &self.distance();
         let fits = |columns| way.columns() + 2 + Styled::from(&of).columns() <= columns;
-        let gap = if self.columns.is_none_or(fits) {
+        let gap = if self.layout.columns.is_none_or(fits) {
             "  "
         } else {
             "\n  "
@@ -139,7 +138,7 @@ impl<'a> Summary<'a> {
         let mut lines = Styled::default();
         for commit in &shown {
             lines.push(Styled::from("  "));
-            lines.push(commit_line(commit, 2, self.columns));
+            lines.push(commit_line(commit, 2, self.layout.columns));
             lines.push("\n");
         }
         if more.is_some() {

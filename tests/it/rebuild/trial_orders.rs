@@ -233,6 +233,7 @@ impl Orders {
                     env: &env,
                     runner: machine,
                     interrupt: &Arc::new(AtomicBool::new(false)),
+                    waits: &|_| (),
                 },
                 revert_command: &revert_command,
             }),

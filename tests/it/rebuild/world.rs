@@ -550,6 +550,7 @@ impl Call<'_> {
                 env,
                 runner,
                 interrupt: &interrupt,
+                waits: &|_| (),
             };
             let first = FirstRun { health, may_reboot };
             rebuild::judge_boot(request, &first, machine, env, runner)
@@ -649,6 +650,7 @@ impl Call<'_> {
             env: &env,
             runner: &runner,
             interrupt: &interrupt,
+            waits: &|_| (),
         };
         let request = RebuildRequest {
             confirmation: (self.trial != OnTrial::No).then_some(Confirmation {

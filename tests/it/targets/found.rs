@@ -105,11 +105,11 @@ fn without_configuration_and_targets_a_bare_run_prints_help() {
     let last: Vec<&str> = lines.rev().take(5).collect();
     insta::assert_debug_snapshot!(last, @r#"
     [
-        "",
         "  hyper-sync sync --repo owner/name --target /etc/nixos",
         "  hyper-sync sync --repo owner/name --target /etc/nixos --dry-run",
         "",
         "then sync, with your own repository and directory:",
+        "already, and",
     ]
     "#);
     for command in [
@@ -168,7 +168,7 @@ fn of_several_targets_the_one_is_meant_that_the_run_is_in() {
         .replace(user.root.path().to_str().unwrap(), "[root]");
     insta::assert_snapshot!(text, @"
     error: `target` is not set, and several targets are known: `[root]/one`, `[root]/two`
-    help: name one with `--target`, or run the command inside of one; nothing was written
+    help: name one with `--target`, or run the command inside of one
     [settings::which_target]
     ");
     // What is set is meant, wherever the run is.
