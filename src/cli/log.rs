@@ -13,7 +13,7 @@ use crate::git::{Commit, CommitId};
 use crate::report::commit::{CommitDocument, authored_line};
 use crate::report::styled::{Style, Styled};
 use crate::report::{OutputFormat, paragraphs};
-use crate::settings::Settings;
+use crate::settings::{LocalEdits, Settings};
 use crate::sync::{Options, Passage, Session, SyncMode};
 use crate::{Error, SyncError};
 
@@ -139,6 +139,11 @@ fn incoming(settings: &Settings, run: &mut Run<'_>) -> Result<(Between, Option<C
     let guarded = Options {
         allow_rewind: false,
         ..Options::unguarded(SyncMode::Check)
+    };
+    // Edits of the target are not what is asked about.
+    let settings = &Settings {
+        local_edits: LocalEdits::Keep,
+        ..settings.clone()
     };
     let outcome = match sync::sync(&guarded, settings, run) {
         Err(Error::Sync(SyncError::Rewind { .. })) => {

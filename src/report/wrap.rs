@@ -61,7 +61,7 @@ fn fill(first: &str, rest: &str, line: &str, width: Option<usize>) -> String {
             current.push_str(rest);
             is_begun = false;
         }
-        let is_quoted = word.trim_end().contains(' ');
+        let is_quoted = word.contains('`') && word.trim_end().contains(' ');
         if !is_begun && is_quoted && !fits(&current) {
             if !current.trim().is_empty() {
                 end(&mut current, &mut filled);
@@ -80,7 +80,7 @@ fn fill(first: &str, rest: &str, line: &str, width: Option<usize>) -> String {
     filled
 }
 
-/// The words of a line, each with the spaces after it.
+/// The words of a line, each with the spaces after it. A number and what it counts are one word.
 fn words(line: &str) -> impl Iterator<Item = &str> {
     // An odd one is not a quote.
     let has_quotes = line.matches('`').count().is_multiple_of(2);
@@ -88,8 +88,9 @@ fn words(line: &str) -> impl Iterator<Item = &str> {
     let mut after_space = false;
     let mut rest = line;
     std::iter::from_fn(move || {
+        let is_number = |word: &str| word.trim_end().bytes().all(|byte| byte.is_ascii_digit());
         let end = rest.char_indices().find_map(|(at, c)| {
-            if after_space && c != ' ' && !is_quoted {
+            if after_space && c != ' ' && !is_quoted && !is_number(&rest[..at]) {
                 after_space = false;
                 return Some(at);
             }
@@ -115,8 +116,8 @@ mod tests {
             "rebuild   it waits:\n`hyper-sync rebuild --target /srv/site`\n          does it\n"
         );
         assert_eq!(
-            labelled("rebuild  ", text, Some(60)),
-            "rebuild   it waits:\n          `hyper-sync rebuild --target /srv/site` does it\n"
+            labelled("rebuild  ", text, Some(50)),
+            "rebuild   it waits:\n          `hyper-sync rebuild --target /srv/site`\n          does it\n"
         );
         let text = "`hyper-sync rebuild --target /srv/site` does it";
         assert_eq!(
@@ -132,7 +133,11 @@ mod tests {
 
     #[test]
     fn a_line_that_fits_is_not_changed() {
-        for line in ["", "  a  b", "    + a/long/path.nix", "an odd ` quote"] {
+        assert_eq!(
+            hanging("it was changed 12 min ago", 2, Some(20)),
+            "it was changed\n  12 min ago\n"
+        );
+        for line in ["  a  b", "    + a/long/path.nix", "an odd ` quote"] {
             assert_eq!(hanging(line, 2, Some(80)), format!("{line}\n"));
             assert_eq!(hanging(line, 2, None), format!("{line}\n"));
         }

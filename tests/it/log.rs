@@ -99,6 +99,11 @@ fn incoming_commits_are_listed_and_nothing_is_changed() {
     let log = world.json(&["log", "--incoming"]);
     assert_eq!(log["complete"], true);
     world.target_tree().assert_same(&before);
+    // An edit that would stop the sync is not what is asked about.
+    world.set("local_edits = 'refuse'");
+    world.edit("flake.nix", "{ mine = true; }\n");
+    assert_eq!(world.json(&["log", "--remote"])["commits"], log["commits"]);
+    world.edit("flake.nix", world.repo.cat("main~2:flake.nix"));
     let _ = world.sync(&[]).ok();
     let none = world.run(&["log", "--remote"]).ok();
     assert_eq!(none.stderr, "a sync would bring no commit\n");
