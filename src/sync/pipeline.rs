@@ -469,15 +469,16 @@ impl SyncPipeline<'_> {
         let last = self.last_state()?;
         let moved = self.remote.and_then(Source::moved_to);
         let read_from = moved.as_ref().map(|moved| moved.read_from.clone());
+        let before = self.last().or(self.base.map(|base| base.commit));
         let (notices, known_notices) = outcome::part(staged.notices(), last.as_ref());
         Ok(Outcome {
             mode: self.options.mode,
             point,
             kind: self.goal.resolved.kind,
-            before: self.last().or(self.base.map(|base| base.commit)),
+            before,
             commit: staged.commit().clone(),
             passage: Passage::find(
-                self.last(),
+                before,
                 staged.commit(),
                 self.remote.map(Source::commits_read).unwrap_or_default(),
                 self.session.store(),

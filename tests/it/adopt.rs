@@ -786,3 +786,17 @@ fn without_git_no_edit_is_known_before_the_first_sync() {
         diff.masked()
     );
 }
+
+#[test]
+fn the_commits_since_that_of_a_clone_are_listed() {
+    let repo = history();
+    let world = cloned(&repo, 3, &[]);
+    let log = world.json(&["log", "--remote"]);
+    assert_eq!(log["commits"].as_array().unwrap().len(), 3);
+    assert_eq!(log["complete"], true);
+    let sync = world.sync(&["--json"]).ok().json();
+    assert_eq!(sync["commits"][2]["subject"], "commit 7");
+    let world = cloned(&repo, 3, &[]);
+    let sync = world.sync(&[]).ok();
+    assert!(sync.stdout.contains(", 3 commits\n"), "{}", sync.masked());
+}
