@@ -291,7 +291,7 @@ fn outside_a_repository_the_error_names_the_directory() {
     let refused = in_clone(&sandbox, sandbox.root(), &[]).code(2);
     insta::assert_snapshot!(refused.err(), @"
     error: no repository is set, and `[root]` is in no work tree of git
-    help: run it in a clone of the configuration, or name a repository, such as `--repo owner/name`; nothing was written
+    help: run it in a clone of the configuration, or name a repository, such as `--repo owner/name`
     [check::no_repository]
     ");
 }

@@ -57,7 +57,7 @@ fn a_repository_that_is_not_reached_is_a_failure_after_the_grace_only() {
     exit: 3
     --- stderr
     error: no sync has ended well since [date]; 2 syncs did not reach the repository, the last one at [date] because [forge] does not answer like a git host: status 200, <title>Welcome</title>
-    help: run `hyper-sync sync` to see whether it still is so, and correct the cause; `failure_grace` is how long this is not a failure; nothing was written
+    help: run `hyper-sync sync` to see whether it still is so, and correct the cause; `failure_grace` is how long this is not a failure
     [sync::overdue]
     ");
     let document = world.run(&["overdue", "--json"]).code(3).json();
@@ -147,7 +147,7 @@ fn a_run_that_holds_the_lock_for_too_long_is_a_failure_and_named() {
     exit: 12
     --- stderr
     error: another run has been active for more than [time] (process 1, since [date])
-    help: see what the process does (`ps`), and end it: until then this machine is not updated; nothing was written
+    help: see what the process does (`ps`), and end it: until then this machine is not updated
     [lock::hangs]
     ");
     let document = world.run(&["overdue", "--json"]).code(12).json();
