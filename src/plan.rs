@@ -141,8 +141,6 @@ pub struct Counts {
     pub checked: u64,
     /// Of these, those that were right already but not known as ours.
     pub adopted: u64,
-    /// Files of the commit that `exclude` leaves out.
-    pub excluded: u64,
 }
 
 impl Plan {
@@ -191,6 +189,15 @@ impl Plan {
 }
 
 impl Plan {
+    /// The plan for a target that is known to equal its commit, which is never carried out and so needs no base.
+    #[must_use]
+    pub fn nothing(counts: Counts) -> Self {
+        Self {
+            counts,
+            ..Self::default()
+        }
+    }
+
     /// A plan without operations, with this base.
     #[must_use]
     pub fn unchanged(base: &BTreeMap<RelPath, File>) -> Self {

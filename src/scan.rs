@@ -19,7 +19,7 @@ use crate::fs::{self, FileKind, Stat, Target, content};
 use crate::git::{BlobId, File, FileMode, Oid, RelPath};
 use crate::lookup::AscendingLookup;
 use crate::patterns::Patterns;
-use crate::state::{Index, Owned};
+use crate::state::{Index, Owned, StatData};
 use crate::{text, threads};
 
 mod identify;
@@ -250,6 +250,21 @@ impl<'a> Scanner<'a> {
     /// Whether the target is absent or empty. One that cannot be listed counts as not empty.
     pub fn finds_nothing(&self) -> bool {
         self.target.list(None).is_ok_and(|names| names.is_empty())
+    }
+
+    /// Whether each file of the index looks exactly as it did when it had its content: nothing is hashed to find that out
+    /// but the targets of symlinks.
+    pub fn looks_unchanged(&self, index: &Index) -> Result<bool, Error> {
+        let paths: Vec<&RelPath> = index.entries.keys().collect();
+        let mut seen = self.seen();
+        self.see(&mut seen, &paths)?;
+        let mut by_path = AscendingLookup::new(&seen.by_path);
+        let is_unchanged = |(path, owned): (&RelPath, &Owned)| {
+            by_path.get(path).is_some_and(|local| {
+                local.is(&owned.file()) && owned.seen == local.stat().map(StatData::from)
+            })
+        };
+        Ok(index.entries.iter().all(is_unchanged))
     }
 
     /// Drops all results, so that the next scan starts anew.

@@ -27,7 +27,7 @@ pub use git::SshError;
 pub use http::SetupError;
 pub use meter::Meter;
 pub use open::{Opening, open};
-pub use stage::{Depth, LinkFault, Notice, Staged, VerificationPolicy, prove, walk};
+pub use stage::{Depth, LinkFault, Notice, Staged, VerificationPolicy, commit_alone, prove, walk};
 
 /// What a name on the remote resolves to.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -27,6 +27,7 @@ mod pipeline;
 mod restore;
 mod rollback;
 mod session;
+mod settled;
 mod stand_ins;
 
 pub use adoption::{FirstBase, parked};

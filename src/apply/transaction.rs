@@ -215,8 +215,9 @@ pub struct Update<'a> {
     pub plan: &'a Plan,
     /// What the plan was made from.
     pub local: &'a BTreeMap<RelPath, Local>,
-    /// A time not later than the first `lstat` of the scan; nanoseconds since 1970.
-    pub looked_at: i128,
+    /// A time not later than the first `lstat` of the scan, in nanoseconds since 1970; `None` where a file that looked
+    /// different may not have been hashed, so that the metadata of the last index stays what is known of it.
+    pub looked_at: Option<i128>,
     /// The index that the plan was made from.
     pub before: Option<&'a Index>,
     /// Where it leads.
@@ -232,7 +233,8 @@ impl Update<'_> {
         before.is_some_and(|before| before.point.commit != self.after.commit)
     }
 
-    /// Saves the index if no file has to change and the index differs from the last one.
+    /// Saves the index if no file has to change and the index says more than the last one: what the target is at, or how a
+    /// file looks that was hashed.
     pub(super) fn remember(&self, state: &StateDir) -> Result<(), state::Error> {
         let index = self.index();
         if self.before.is_none_or(|before| differs(before, &index)) {
@@ -244,11 +246,18 @@ impl Update<'_> {
     /// The index after the update, without the `lstat` data of files that change.
     fn index(&self) -> Index {
         let mut local = AscendingLookup::new(self.local);
+        let known = |path: &RelPath, id: BlobId| {
+            let known = self.before?.entries.get(path)?;
+            known.seen.filter(|_| known.id == id)
+        };
         let mut seen = |path: &RelPath, id: BlobId| match local.get(path)? {
             local @ (Local::File { stat, .. } | Local::Symlink { stat, .. })
                 if local.id() == Some(id) =>
             {
-                StatData::of(stat, self.looked_at)
+                let Some(looked_at) = self.looked_at else {
+                    return known(path, id);
+                };
+                StatData::of(stat, looked_at)
             }
             _ => None,
         };
@@ -313,13 +322,18 @@ impl Update<'_> {
     }
 }
 
-/// Whether two indexes differ in more than `lstat` data.
+/// Whether an index has something that the one before has not. The loss of `lstat` data alone is nothing to save: such a
+/// file is hashed either way.
 fn differs(before: &Index, after: &Index) -> bool {
-    fn base(index: &Index) -> impl Iterator<Item = (&RelPath, File)> {
-        let entries = index.entries.iter();
-        entries.map(|(path, owned)| (path, owned.file()))
-    }
-    before.point != after.point || !base(before).eq(base(after))
+    let mut known = AscendingLookup::new(&before.entries);
+    let has_news = |(path, owned): (&RelPath, &Owned)| {
+        known.get(path).is_none_or(|before| {
+            before.file() != owned.file() || (owned.seen.is_some() && owned.seen != before.seen)
+        })
+    };
+    before.point != after.point
+        || before.entries.len() != after.entries.len()
+        || after.entries.iter().any(has_news)
 }
 
 /// The target's path as the record has it.

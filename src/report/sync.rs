@@ -483,7 +483,7 @@ impl<'a> Document<'a> {
             recovered: outcome.recovered.as_ref().map(ToString::to_string),
             checked: counts.checked,
             adopted: counts.adopted,
-            excluded: counts.excluded,
+            excluded: outcome.excluded,
             downloaded: outcome.downloaded,
             tree_bytes: outcome.tree_size,
             route: outcome.route,

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Error, Fallback, Need, Obtained, Provenance, Route, VerificationError};
 use crate::git::id::ObjectKind;
 use crate::git::tree::{Bounds, WalkError};
@@ -54,7 +56,7 @@ pub struct VerificationPolicy<'a> {
 }
 
 /// Something about a commit that does not stop it and that a reader should know.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Notice {
     /// A submodule, which is not followed.
     Gitlink(RelPath),
@@ -165,11 +167,8 @@ pub fn prove<'a>(
     let commit = obtained.commit.commit().clone();
     let id = commit.id;
     // The store's bytes decide, not what the route reports.
-    let signer = match store.read(ObjectKind::Commit, id.0) {
-        Some(raw) => {
-            let commit = Commit::verify(id, &raw)
-                .map_err(|fault| VerificationError::Commit { commit: id, fault })?;
-            let signer = signer(store, &commit, &raw, terms)?;
+    let signer = match commit_alone(store, id, terms.signers)? {
+        Some((commit, signer)) => {
             obtained.commit = Provenance::Verified(commit);
             signer
         }
@@ -214,14 +213,29 @@ pub fn prove<'a>(
     })
 }
 
+/// A commit of the store and its signer, verified as by [`prove`], without its tree; `None` if the store does not have it.
+pub fn commit_alone(
+    store: &Store,
+    id: CommitId,
+    signers: Option<&Signers>,
+) -> Result<Option<(Commit, Option<Signer>)>, Error> {
+    let Some(raw) = store.read(ObjectKind::Commit, id.0) else {
+        return Ok(None);
+    };
+    let commit = Commit::verify(id, &raw)
+        .map_err(|fault| VerificationError::Commit { commit: id, fault })?;
+    let signer = signer(store, &commit, &raw, signers)?;
+    Ok(Some((commit, signer)))
+}
+
 /// Who has signed the commit; an error where one of the signers should have, and none has.
 fn signer(
     store: &Store,
     commit: &Commit,
     raw: &[u8],
-    terms: &VerificationPolicy<'_>,
+    signers: Option<&Signers>,
 ) -> Result<Option<Signer>, Error> {
-    let Some(signers) = terms.signers else {
+    let Some(signers) = signers else {
         return Ok(None);
     };
     let scratch = store.scratch()?;

@@ -127,6 +127,11 @@ impl Index {
         sealed::read(state.directory(), NAME, FORMAT)
     }
 
+    /// What the index is sealed with: it changes whenever the index does. `None` if there is no index.
+    pub fn checksum(state: &StateDir) -> Result<Option<String>, Error> {
+        sealed::checksum(state.directory(), NAME)
+    }
+
     /// Puts a damaged index aside; returns where it is now. The base is then unknown, and the rules of a first run
     /// apply: whatever differs from the commit counts as edited.
     pub fn set_aside(state: &StateDir) -> Result<PathBuf, Error> {

@@ -64,6 +64,9 @@ impl<T> Found<T> {
 /// No file of ours comes near this: an index of 200,000 paths of 100 bytes has 60 MB.
 const SIZE_MAX: u64 = 256 << 20;
 
+/// No first line is longer.
+const LINE_MAX: u64 = 256;
+
 /// Bytes of text that are written at once.
 const BUFFER: usize = 64 << 10;
 
@@ -278,6 +281,20 @@ pub(crate) fn read<T: DeserializeOwned>(
         });
     }
     Ok(serde_json::from_slice(body).map_or(Found::Damaged(Damage::Content), Found::Whole))
+}
+
+/// The checksum that a file was sealed with; `None` if it has none. Whether it matches is for [`read`] to say.
+pub(crate) fn checksum(directory: &Directory, name: &str) -> Result<Option<String>, Error> {
+    let Some((file, _)) = directory.open_file(name)? else {
+        return Ok(None);
+    };
+    let mut line = Vec::new();
+    file.take(LINE_MAX)
+        .read_to_end(&mut line)
+        .map_err(|error| Failure::from_io("read", &directory.path().join(name), error))?;
+    let line = line.split(|&byte| byte == b'\n').next();
+    let sum = line.and_then(|line| std::str::from_utf8(line).ok()?.rsplit_once(' '));
+    Ok(sum.map(|(_, sum)| sum.to_owned()))
 }
 
 /// Puts a damaged file aside, so that the next run does not meet it again; returns where it is now. Not durable: after

@@ -41,6 +41,8 @@ pub struct Outcome {
     pub merged: BTreeMap<BlobId, Vec<u8>>,
     /// The result of applying; `None` unless the mode is `Apply`.
     pub applied: Option<Applied>,
+    /// How many files of the commit `exclude` leaves out.
+    pub excluded: u64,
     /// What recovery finished or undid of an earlier run.
     pub recovered: Option<Recovered>,
     /// Notices of the commit that are new.

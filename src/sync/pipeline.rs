@@ -17,7 +17,7 @@ use super::restore::Edits;
 use super::stand_ins::ObservedContent;
 use super::{
     OpenMode, Options, Outcome, Passage, Session, StateNote, Step, SyncContext, SyncMode, modes,
-    outcome,
+    outcome, settled,
 };
 use crate::SyncError;
 use crate::apply::{self, Applied, Content};
@@ -178,6 +178,10 @@ impl SyncPipeline<'_> {
             managed: &managed,
         };
 
+        if let Some(outcome) = settled::outcome(self, &policy, &terms)? {
+            return Ok(outcome);
+        }
+
         // Obtain.
         let wanted = self.goal.resolved.commit;
         let is_here = store.is_complete(wanted) && !self.options.force_full;
@@ -253,6 +257,7 @@ impl SyncPipeline<'_> {
             if mode == SyncMode::Apply {
                 self.bases().keep(outcome.plan.kept())?;
                 outcome::write_state(self.context, self.session, &outcome)?;
+                settled::remember(self, &outcome, &policy, &terms)?;
             }
             let notes = adoption::finish(self, &staged, &outcome)?;
             outcome.notes.extend(notes);
@@ -391,7 +396,7 @@ impl SyncPipeline<'_> {
         if !planned.plan.operations().is_empty() {
             self.context.observer.step(Step::Prepare);
         }
-        let looked_at = self.scanner.since();
+        let looked_at = (!self.options.skip_validation).then(|| self.scanner.since());
         // Frees memory: the plan has everything that is needed from here on.
         self.scanner.forget();
         let update = apply::Update {
@@ -435,7 +440,7 @@ impl SyncPipeline<'_> {
     }
 
     /// How the last sync went; `None` without an index.
-    fn last_state(&self) -> Result<Option<SyncState>, state::Error> {
+    pub(super) fn last_state(&self) -> Result<Option<SyncState>, state::Error> {
         match self.session.index() {
             Some(_) => SyncState::load(self.session.state()),
             None => Ok(None),
@@ -488,6 +493,7 @@ impl SyncPipeline<'_> {
             proven: staged.is_proven(),
             signer: staged.signer().cloned(),
             applied,
+            excluded: (staged.tree().files().len() - staged.files().len()) as u64,
             recovered: self.session.recovered().cloned(),
             notices,
             known_notices,

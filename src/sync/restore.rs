@@ -130,7 +130,7 @@ pub fn restore(
     let update = Update {
         plan: &plan,
         local: &local,
-        looked_at: scanner.since(),
+        looked_at: Some(scanner.since()),
         before: Some(index),
         after: index.point.clone(),
         rolls_back: false,

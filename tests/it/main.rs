@@ -64,6 +64,7 @@ mod scan; // what the scan of a target finds and remembers
 mod screens; // what is printed on a terminal of some width
 mod search; // how programs are found
 mod settings; // the command `config`, and wrong settings
+mod settled; // runs of an unchanged branch over an unchanged target
 mod signals; // signals and closed outputs
 mod signature; // signatures of commits, with real programs
 mod source_git; // answers of git servers, by the library

@@ -52,7 +52,7 @@ fn an_update_is_not_applied_over_an_unfinished_one() {
     let update = hyper_sync::apply::Update {
         plan: &plan,
         local: &std::collections::BTreeMap::new(),
-        looked_at: 0,
+        looked_at: Some(0),
         before: None,
         after: world::point(&new()),
         rolls_back: false,
