@@ -17,7 +17,7 @@ use hyper_sync_fuzz::{directory, sealed};
 use libfuzzer_sys::fuzz_target;
 
 /// Names, kinds and formats.
-const FILES: [(&str, &str, u32); 10] = [
+const FILES: [(&str, &str, u32); 11] = [
     ("index", "index", 2),
     ("sync-state.json", "", 0),
     ("rebuild.json", "rebuild", 1),
@@ -28,6 +28,8 @@ const FILES: [(&str, &str, u32); 10] = [
     ("suspended", "suspended", 1),
     ("followed", "followed", 1),
     ("lock", "", 0),
+    // The last version in JSON is the first of the list.
+    ("index", "index", 3),
 ];
 
 fuzz_target!(|data: &[u8]| {

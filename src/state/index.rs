@@ -12,11 +12,15 @@ use super::{Error, StateDir};
 use crate::fs::{Durability, Stat, Unsynced};
 use crate::git::{BlobId, CommitId, File, FileMode, RelPath, TreeId};
 
+mod encoding;
+
 const NAME: &str = "index";
+/// The first version that is not in JSON.
+const FIRST_ENCODED: u32 = 3;
 const FORMAT: SealedFormat = SealedFormat {
     kind: "index",
-    // 2: `repository`.
-    version: 2,
+    // 2: `repository`; 3: not in JSON.
+    version: FIRST_ENCODED,
 };
 
 /// Two seconds, the coarsest time stamps of any file system Linux writes to (FAT).
@@ -40,17 +44,15 @@ pub struct SyncPoint {
 }
 
 /// The commit that the target was brought to, and what was written for it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "IndexFields")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Index {
     /// What the target is at.
-    #[serde(flatten)]
     pub point: SyncPoint,
     /// The managed files and symlinks, by path.
     pub entries: BTreeMap<RelPath, Owned>,
 }
 
-/// An index as it is read: serde cannot refuse unknown fields of a flattened struct.
+/// An index of a version in JSON.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct IndexFields {
@@ -105,8 +107,8 @@ pub struct StatData {
     pub ino: u64,
 }
 
-/// As an array: there are thousands of them, and the names of the fields would be a quarter of the file. Every reader of
-/// version 2 reads either, so that the version stays.
+/// As an array in the record of a transaction: there are thousands of them, and the names of the fields would be a quarter
+/// of the file. Every reader reads either.
 impl Serialize for Owned {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         (self.mode, self.id, self.seen).serialize(serializer)
@@ -124,7 +126,13 @@ impl Serialize for StatData {
 impl Index {
     /// Reads the index. A damaged one stays in its place; see [`set_aside`](Self::set_aside).
     pub fn load(state: &StateDir) -> Result<Found<Self>, Error> {
-        sealed::read(state.directory(), NAME, FORMAT)
+        sealed::read_as(state.directory(), NAME, FORMAT, |version, body| {
+            if version < FIRST_ENCODED {
+                let fields: IndexFields = serde_json::from_slice(body).ok()?;
+                return Some(fields.into());
+            }
+            encoding::read(body)
+        })
     }
 
     /// What the index is sealed with: it changes whenever the index does. `None` if there is no index.
@@ -232,7 +240,7 @@ fn read_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i128, D::Erro
         }
 
         fn visit_u64<E: de::Error>(self, time: u64) -> Result<i128, E> {
-            Ok(time.into())
+            Ok(encoding::nearest(time.into()).into())
         }
 
         #[expect(
@@ -240,7 +248,7 @@ fn read_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i128, D::Erro
             reason = "a time that no file has will do"
         )]
         fn visit_f64<E: de::Error>(self, time: f64) -> Result<i128, E> {
-            Ok(time as i128)
+            Ok(encoding::nearest(time as i128).into())
         }
     }
 
@@ -294,7 +302,7 @@ mod tests {
             -1,
             1_700_000_000_123_456_789,
             i64::MIN.into(),
-            u64::MAX.into(),
+            i64::MAX.into(),
         ] {
             assert_eq!(round_trip(time), time);
         }

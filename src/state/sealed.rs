@@ -1,7 +1,7 @@
 //! Small files that are either whole and ours, or known not to be.
 //!
-//! One line of text — what it is, its format, the SHA-256 of the line so far and of all that follows — then JSON. The
-//! line stays readable to every version, so that a newer format is distinguished from a damaged file. Writing goes through a
+//! One line of text — what it is, its format, the SHA-256 of the line so far and of all that follows — then a body, as a
+//! rule JSON. The line stays readable to every version, so that a newer format is distinguished from a damaged file. Writing goes through a
 //! second name: after a crash the old file is there or the new one.
 
 use std::io::{self, BufWriter, Read as _, Write};
@@ -74,7 +74,7 @@ const BUFFER: usize = 64 << 10;
 pub(super) const TEMPORARY: &str = ".tmp";
 
 /// Writes `value` as `name`, durable when this returns.
-pub(crate) fn write<T: Serialize>(
+pub(crate) fn write<T: Body>(
     directory: &Directory,
     name: &str,
     format: SealedFormat,
@@ -84,7 +84,7 @@ pub(crate) fn write<T: Serialize>(
 }
 
 /// Writes a record durably, or removes the file if there is none any more.
-pub(crate) fn write_or_remove<T: Serialize>(
+pub(crate) fn write_or_remove<T: Body>(
     directory: &Directory,
     name: &str,
     format: SealedFormat,
@@ -98,7 +98,7 @@ pub(crate) fn write_or_remove<T: Serialize>(
 }
 
 /// Writes `value` as `name`, durable as far as it is asked for.
-pub(crate) fn replace<T: Serialize>(
+pub(crate) fn replace<T: Body>(
     directory: &Directory,
     name: &str,
     durability: Durability,
@@ -116,7 +116,7 @@ pub(crate) fn replace<T: Serialize>(
 }
 
 /// Writes `value` as `name`, its content durable, its name not.
-pub(crate) fn prepare<T: Serialize>(
+pub(crate) fn prepare<T: Body>(
     directory: &Directory,
     name: &str,
     format: SealedFormat,
@@ -127,7 +127,7 @@ pub(crate) fn prepare<T: Serialize>(
 }
 
 /// Writes `value` as `name`, not durable.
-pub(crate) fn create<T: Serialize>(
+pub(crate) fn create<T: Body>(
     directory: &Directory,
     name: &str,
     format: SealedFormat,
@@ -137,7 +137,7 @@ pub(crate) fn create<T: Serialize>(
 }
 
 /// What is to be written as `name`, for a value that is written more than once.
-pub(crate) fn seal<'a, T: Serialize>(
+pub(crate) fn seal<'a, T: Body>(
     directory: &Directory,
     name: &str,
     format: SealedFormat,
@@ -145,6 +145,19 @@ pub(crate) fn seal<'a, T: Serialize>(
 ) -> Result<Sealed<'a, T>, Error> {
     let sealed = Sealed::new(format, value);
     Ok(sealed.map_err(|error| Failure::from_io("write", &directory.path().join(name), error))?)
+}
+
+/// What follows the first line of a sealed file.
+pub(crate) trait Body {
+    /// Writes it; twice, and the same both times.
+    fn write(&self, out: &mut dyn Write) -> io::Result<()>;
+}
+
+/// In JSON, as all but the largest.
+impl<T: Serialize> Body for T {
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        Ok(serde_json::to_writer(out, self)?)
+    }
 }
 
 /// A value and the line it is sealed with. Its text, which is long for a large tree, is made while it is written, and
@@ -156,11 +169,11 @@ pub(crate) struct Sealed<'a, T> {
     value: &'a T,
 }
 
-impl<'a, T: Serialize> Sealed<'a, T> {
+impl<'a, T: Body> Sealed<'a, T> {
     fn new(format: SealedFormat, value: &'a T) -> io::Result<Self> {
         let what = format!("hyper-sync {} {}", format.kind, format.version);
         let mut sum = BufWriter::with_capacity(BUFFER, Sum::of(&what));
-        serde_json::to_writer(&mut sum, value)?;
+        value.write(&mut sum)?;
         let Sum { hasher, length } = sum.into_inner().map_err(io::IntoInnerError::into_error)?;
         Ok(Self {
             header: line(&what, hasher),
@@ -196,7 +209,7 @@ impl<'a, T: Serialize> Sealed<'a, T> {
     fn write(&self, file: impl Write) -> io::Result<()> {
         let mut file = BufWriter::with_capacity(BUFFER, file);
         file.write_all(self.header.as_bytes())?;
-        serde_json::to_writer(&mut file, self.value)?;
+        self.value.write(&mut file)?;
         file.flush()
     }
 }
@@ -255,6 +268,18 @@ pub(crate) fn read<T: DeserializeOwned>(
     name: &str,
     format: SealedFormat,
 ) -> Result<Found<T>, Error> {
+    read_as(directory, name, format, |_, body| {
+        serde_json::from_slice(body).ok()
+    })
+}
+
+/// Reads what [`write`] wrote; `parse` gets the version that it was written in, and what follows the first line.
+pub(crate) fn read_as<T>(
+    directory: &Directory,
+    name: &str,
+    format: SealedFormat,
+    parse: impl FnOnce(u32, &[u8]) -> Option<T>,
+) -> Result<Found<T>, Error> {
     let Some(stat) = directory.stat(name)? else {
         return Ok(Found::Absent);
     };
@@ -267,7 +292,7 @@ pub(crate) fn read<T: DeserializeOwned>(
     let Some((file, _)) = directory.open_file(name)? else {
         return Ok(Found::Damaged(Damage::NotOurs));
     };
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(usize::try_from(stat.size).unwrap_or_default() + 1);
     file.take(SIZE_MAX)
         .read_to_end(&mut bytes)
         .map_err(|error| Failure::from_io("read", &directory.path().join(name), error))?;
@@ -280,7 +305,7 @@ pub(crate) fn read<T: DeserializeOwned>(
             version,
         });
     }
-    Ok(serde_json::from_slice(body).map_or(Found::Damaged(Damage::Content), Found::Whole))
+    Ok(parse(version, body).map_or(Found::Damaged(Damage::Content), Found::Whole))
 }
 
 /// The checksum that a file was sealed with; `None` if it has none. Whether it matches is for [`read`] to say.

@@ -175,7 +175,7 @@ fn an_index_of_version_one_still_loads() {
 }
 
 #[test]
-fn an_index_of_version_two_still_loads() {
+fn an_index_of_version_two_still_loads_and_is_written_in_version_three() {
     let world = StateDirectory::new();
     let state = world.open();
     let expected = Index {
@@ -185,9 +185,10 @@ fn an_index_of_version_two_still_loads() {
         },
         ..index()
     };
-    // It had objects first, and is now written as arrays.
-    let arrays = "tests/data/state/index-v2-arrays";
-    for data in ["tests/data/state/index-v2", arrays] {
+    // Version 2 had objects first, then arrays.
+    let version_3 = "tests/data/state/index-v3";
+    for data in ["index-v2", "index-v2-arrays", "index-v3"] {
+        let data = Path::new("tests/data/state").join(data);
         fs::copy(data, world.file("index")).unwrap();
         match Index::load(&state).unwrap() {
             Found::Whole(loaded) => assert_eq!(loaded, expected),
@@ -196,7 +197,7 @@ fn an_index_of_version_two_still_loads() {
     }
     expected.save(&state).unwrap();
     let written = fs::read(world.file("index")).unwrap();
-    assert_eq!(written, fs::read(arrays).unwrap());
+    assert_eq!(written, fs::read(version_3).unwrap());
 }
 
 #[test]
