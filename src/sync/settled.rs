@@ -109,6 +109,7 @@ pub(super) fn outcome(
             adopted: 0,
         }),
         merged: BTreeMap::new(),
+        refused: None,
         applied: is_applied.then(Applied::default),
         excluded: known.excluded,
         recovered: None,
