@@ -20,6 +20,7 @@ use super::pipeline::SyncPipeline;
 use super::{Outcome, Step, SyncMode, outcome};
 use crate::apply::Applied;
 use crate::fs::Durability;
+use crate::patterns::Patterns;
 use crate::plan::{Counts, MassDelete, Plan, Policy};
 use crate::rebuild;
 use crate::settings::{Gate, Limits};
@@ -205,7 +206,7 @@ fn checksum(policy: &Policy, terms: &VerificationPolicy<'_>) -> String {
         // Of the policy.
         managed: _,
     } = terms;
-    let patterns = [protect, exclude, executable].map(|patterns| patterns.as_written());
+    let patterns = [protect, exclude, executable].map(Patterns::as_written);
     let all = (
         env!("CARGO_PKG_VERSION"),
         local_edits,

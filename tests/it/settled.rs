@@ -92,8 +92,8 @@ fn a_run_without_changes_reads_no_tree_and_writes_nothing() {
 
 #[test]
 fn whatever_happens_to_a_file_is_found() {
-    let changes: &[(&str, &dyn Fn(&Path))] = &[
-        ("content of the same size", &|root| {
+    let changes: &[(&str, fn(&Path))] = &[
+        ("content of the same size", |root| {
             let path = root.join("flake.nix");
             let before = fs::metadata(&path).unwrap();
             let text = fs::read(&path).unwrap();
@@ -101,18 +101,18 @@ fn whatever_happens_to_a_file_is_found() {
             let file = fs::File::options().write(true).open(&path).unwrap();
             file.set_modified(before.modified().unwrap()).unwrap();
         }),
-        ("deleted", &|root| {
-            fs::remove_file(root.join("flake.nix")).unwrap()
+        ("deleted", |root| {
+            fs::remove_file(root.join("flake.nix")).unwrap();
         }),
-        ("executable", &|root| {
+        ("executable", |root| {
             let path = root.join("flake.nix");
             fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
         }),
-        ("a symlink to a copy", &|root| {
+        ("a symlink to a copy", |root| {
             fs::rename(root.join("flake.nix"), root.join("copy.nix")).unwrap();
             symlink("copy.nix", root.join("flake.nix")).unwrap();
         }),
-        ("a directory", &|root| {
+        ("a directory", |root| {
             fs::remove_file(root.join("flake.nix")).unwrap();
             fs::create_dir(root.join("flake.nix")).unwrap();
         }),
