@@ -90,9 +90,12 @@ fn a_run_without_changes_reads_no_tree_and_writes_nothing() {
     assert_eq!(modified("settled").unwrap(), record.modified().unwrap());
 }
 
+/// What happens to a target, and its name.
+type Change = (&'static str, fn(&Path));
+
 #[test]
 fn whatever_happens_to_a_file_is_found() {
-    let changes: &[(&str, fn(&Path))] = &[
+    let changes: &[Change] = &[
         ("content of the same size", |root| {
             let path = root.join("flake.nix");
             let before = fs::metadata(&path).unwrap();
