@@ -413,7 +413,7 @@ impl SyncPipeline<'_> {
     }
 
     /// The repository that the target follows from now on; `None` leaves the one that it has.
-    fn followed_repo(&self) -> Option<FollowedRepo> {
+    pub(super) fn followed_repo(&self) -> Option<FollowedRepo> {
         let settings = self.context.settings;
         let (remote, repo) = self.remote.zip(settings.repo.as_ref())?;
         let moved = remote.moved_to();

@@ -91,8 +91,13 @@ pub(super) fn outcome(
 
     run.context.observer.step(Step::Compare);
     let is_applied = run.options.mode == SyncMode::Apply;
-    if is_applied && run.context.settings.rebuild.gate != Gate::Off {
-        rebuild::pass_gate(state)?;
+    if is_applied {
+        if run.context.settings.rebuild.gate != Gate::Off {
+            rebuild::pass_gate(state)?;
+        }
+        run.followed_repo()
+            .map_or(Ok(()), |repo| repo.keep(state))?;
+        state.keep_for(&run.context.settings.target)?;
     }
     let (notices, known_notices) = outcome::part(&known.notices, run.last_state()?.as_ref());
     let sizes = index.entries.values().map(|owned| Some(owned.seen?.size));

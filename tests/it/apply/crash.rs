@@ -195,12 +195,15 @@ impl<'a> Trial<'a> {
         let now = world.read();
         assert!(Self::is(fault, &now, &self.last), "{context}: {now:#?}");
         self.check_tidy(&world, &context);
-        let (run, calls) = Run::counting();
-        self.next_run(&world, run.faults).unwrap();
-        assert_eq!(
-            calls.load(Ordering::Relaxed),
-            0,
-            "{context}: something was left to do"
+        // The index may still be saved, with metadata of files that are older than a tick of the clock by now.
+        let does_nothing = || {
+            let (run, calls) = Run::counting();
+            self.next_run(&world, run.faults).unwrap();
+            calls.load(Ordering::Relaxed) == 0
+        };
+        assert!(
+            (0..100).any(|_| does_nothing()),
+            "{context}: something is left to do"
         );
         injected
     }

@@ -192,7 +192,8 @@ fn traced(world: &World, args: &[&str], calls: &str, inject: &[&str]) -> Vec<(St
 
 #[test]
 fn the_table_names_all_that_is_in_the_state_directory_and_nothing_else() {
-    let parts: [fn(&mut Found); 8] = [
+    let parts: [fn(&mut Found); 9] = [
+        without_changes,
         killed_in_an_update,
         killed_in_the_rebuild,
         killed_in_suspend,
@@ -214,6 +215,12 @@ fn the_table_names_all_that_is_in_the_state_directory_and_nothing_else() {
     });
     let rows = found.into_iter().flat_map(|found| found.rows).collect();
     Found { rows }.assert_complete();
+}
+
+fn without_changes(found: &mut Found) {
+    let world = World::small().synced();
+    let _ = world.sync(&[]).ok();
+    found.inspect(&world.state(), false);
 }
 
 fn every_command(found: &mut Found) {
