@@ -49,6 +49,8 @@ pub(super) struct Pin<'a> {
     /// A snapshot of the host flake, if that is outside the target and in no git repository.
     flake_snapshot: Option<Snapshot>,
     namespace: Option<Namespace>,
+    /// What Nix has reported of the flake and its inputs.
+    metadata: Option<Finished>,
 }
 
 impl<'a> Pin<'a> {
@@ -90,6 +92,7 @@ impl<'a> Pin<'a> {
             revision,
             flake_snapshot: None,
             namespace,
+            metadata: None,
         })
     }
 
@@ -233,8 +236,16 @@ impl<'a> Pin<'a> {
     }
 
     /// Compares the hash that Nix reports for the target with the snapshot's.
-    fn check_tree_hash(&self) -> Result<(), ErrorKind> {
-        let finished = self.metadata()?;
+    fn check_tree_hash(&mut self) -> Result<(), ErrorKind> {
+        if !matches!(self.flake.layout, Some(Layout::Own | Layout::Input { .. })) {
+            // Nix reads literal paths in place, and the namespace guarantees their content.
+            return Ok(());
+        }
+        // The snapshot does not change: what Nix reported for the lock file is not asked again.
+        let finished = match self.metadata.take() {
+            Some(finished) => finished,
+            None => self.metadata()?,
+        };
         if !finished.end.is_success() {
             let action = self.context.request.action;
             return Err(Verdict::NotBuilt.into_error(action, finished));
@@ -253,7 +264,6 @@ impl<'a> Pin<'a> {
                     hash.filter(|hash| *hash != expected)
                 })
             }
-            // Nix reads literal paths in place, and the namespace guarantees their content.
             Some(Layout::Literal) | None => None,
         };
         match wrong {

@@ -12,6 +12,7 @@
 
 mod activation;
 mod check;
+mod cost;
 mod layouts;
 mod locks;
 mod revision;

@@ -73,13 +73,13 @@ impl Pin<'_> {
         if read_in(&tree, &lock)? != committed {
             // The commit has no such lock file.
             self.revision = None;
+            self.tree.nar = NarHash::of(&self.tree.path).map_err(|error| error.to_string())?;
         }
-        self.tree.nar = NarHash::of(&self.tree.path).map_err(|error| error.to_string())?;
         Ok(change)
     }
 
     /// Completes the lock file of a host flake outside the target.
-    fn lock_host_flake(&self) -> Result<Option<LockChange>, String> {
+    fn lock_host_flake(&mut self) -> Result<Option<LockChange>, String> {
         let before = self.flake.lock()?;
         let after = match &self.flake.layout {
             // In a git repository only a tracked lock file counts; Nix adds it to the git index.
@@ -126,7 +126,7 @@ impl Pin<'_> {
     /// know. With an override, Nix adds the inputs of the new tree and keeps those that are locked; `nix flake update`
     /// would move all inputs of the target, and `nix flake lock` would not read its new inputs.
     fn locked_to_snapshot(
-        &self,
+        &mut self,
         names: &[String],
         before: Option<&str>,
     ) -> Result<Option<String>, String> {
@@ -145,6 +145,7 @@ impl Pin<'_> {
         for name in names {
             lock.relocate(name, old.as_ref(), self.tree.time);
         }
+        self.metadata = Some(finished);
         Ok(Some(lock.text()))
     }
 
