@@ -31,7 +31,7 @@ mod proxy;
 mod redirect;
 mod request;
 mod response;
-mod retry;
+pub mod retry;
 mod setup;
 
 pub use body::{AtWork, Body, BodyFailure};
@@ -284,6 +284,11 @@ impl Client {
             if wait > self.0.options.max_wait || wait > left {
                 return Err(rate_limited(request, url, limit));
             }
+            let wait = if limit.stated {
+                spread(wait, left)
+            } else {
+                wait
+            };
             tracing::info!(host, seconds = wait.as_secs(), "waiting for the rate limit");
             self.0.pause(wait, &host)?;
         }
@@ -300,11 +305,12 @@ impl Client {
         let Some(pause) = tries.next() else {
             return Err(error);
         };
-        let pause = wait.map_or(pause, |wait| wait.max(pause));
+        let least = wait.map_or(pause, |wait| wait.max(pause));
         let left = self.0.deadline.saturating_duration_since(Instant::now());
-        if pause > left || pause > self.0.options.max_wait {
+        if least > left || least > self.0.options.max_wait {
             return Err(error);
         }
+        let pause = wait.map_or(pause, |wait| spread(wait, left).max(pause));
         tracing::debug!(%error, "trying again");
         tries.show(&self.0.options.meter);
         self.0.pause(pause, "the network")
@@ -357,6 +363,13 @@ impl Client {
 fn later(now: Instant, time: Duration) -> Instant {
     now.checked_add(time)
         .unwrap_or_else(|| now + Duration::from_secs(1 << 30))
+}
+
+/// A stated wait, spread as far as the time that is left allows.
+fn spread(wait: Duration, left: Duration) -> Duration {
+    let spread = retry::spread(wait, retry::random());
+    // Half of what remains is for the requests themselves.
+    spread.min(wait + left.saturating_sub(wait) / 2)
 }
 
 fn rate_limited(request: &Request, url: &Url, limit: gate::Limit) -> Error {

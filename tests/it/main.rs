@@ -28,6 +28,7 @@ mod defects; // one test for each defect of the old scripts; nothing else
 mod diff; // the command `diff`
 mod docs; // documents and tables against the program: links, layers, state directory, this list
 mod errors; // each error as it is printed; a new error needs an example here
+mod fleet; // a thousand machines on a simulated clock: the tables of docs/fleets.md
 mod forge; // the forge and its repositories against real git: tests of the fixtures
 mod health; // the command `health`, and each kind of check
 mod help; // what `--help` prints, word for word
