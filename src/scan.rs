@@ -154,8 +154,8 @@ impl<'a> Scanner<'a> {
     }
 
     /// A time not later than the first `lstat` whose result is kept, in nanoseconds since 1970.
-    pub fn since(&self) -> i128 {
-        self.seen().since.as_nanosecond()
+    pub fn since(&self) -> i64 {
+        i64::try_from(self.seen().since.as_nanosecond()).unwrap_or(i64::MAX)
     }
 
     /// Inspects each path, in parallel; a path that was inspected before is not inspected again.

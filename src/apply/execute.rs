@@ -123,7 +123,7 @@ fn is_gone(execution: &Execution<'_>, change: &Change, there: inspect::There) ->
 }
 
 /// The time by the clock that stamps the target's files: on a network file system, the server's.
-fn now(execution: &Execution<'_>) -> Result<i128, Error> {
+fn now(execution: &Execution<'_>) -> Result<i64, Error> {
     let staging = execution.staging.directory();
     staging.unlink(CLOCK)?;
     staging.create(CLOCK)?;

@@ -33,7 +33,7 @@ pub(super) struct NewDirectory {
     /// How each file was when it was written; `None` for a symlink.
     written: Vec<Option<StatData>>,
     /// When it was put in place, by the clock of its file system; nanoseconds since 1970.
-    put_at: Option<i128>,
+    put_at: Option<i64>,
 }
 
 impl NewDirectory {
@@ -239,7 +239,7 @@ pub(super) fn take_out(staging: &Staging, path: &RelPath, name: &str) -> Result<
 mod tests {
     use super::*;
 
-    const SECOND: i128 = 1_000_000_000;
+    const SECOND: i64 = 1_000_000_000;
 
     fn stat() -> Stat {
         Stat {
@@ -253,7 +253,7 @@ mod tests {
         }
     }
 
-    fn directory(put_at: Option<i128>) -> NewDirectory {
+    fn directory(put_at: Option<i64>) -> NewDirectory {
         NewDirectory {
             path: RelPath::new(b"d").unwrap(),
             changes: 4..6,

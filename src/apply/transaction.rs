@@ -217,7 +217,7 @@ pub struct Update<'a> {
     pub local: &'a BTreeMap<RelPath, Local>,
     /// A time not later than the first `lstat` of the scan, in nanoseconds since 1970; `None` where a file that looked
     /// different may not have been hashed, so that the metadata of the last index stays what is known of it.
-    pub looked_at: Option<i128>,
+    pub looked_at: Option<i64>,
     /// The index that the plan was made from.
     pub before: Option<&'a Index>,
     /// Where it leads.

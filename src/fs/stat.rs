@@ -6,6 +6,9 @@ use super::{Directory, Error, Target};
 use crate::git::RelPath;
 
 /// What `lstat` returns of a path in the target.
+///
+/// Times are those of an `i64` of nanoseconds, the years 1678 to 2261: a run has one of these for each file. A time beyond
+/// is taken for the nearest of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
     /// What it is.
@@ -15,9 +18,9 @@ pub struct Stat {
     /// Size in bytes.
     pub size: u64,
     /// Last change of content, nanoseconds since 1970.
-    pub mtime: i128,
+    pub mtime: i64,
     /// Last change of the inode, nanoseconds since 1970; nobody can set it back.
-    pub ctime: i128,
+    pub ctime: i64,
     /// Inode number.
     pub ino: u64,
     /// Owner.
@@ -104,8 +107,10 @@ impl Stat {
     }
 
     pub(super) fn from_sys(stat: &sys::Stat) -> Self {
-        let nanoseconds =
-            |seconds: i64, nanos: u64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+        let nanoseconds = |seconds: i64, nanos: u64| {
+            let nanos = i64::try_from(nanos).unwrap_or_default();
+            seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
+        };
         Self {
             kind: match sys::FileType::from_raw_mode(stat.st_mode) {
                 sys::FileType::RegularFile => FileKind::File,

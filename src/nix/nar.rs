@@ -42,7 +42,7 @@ impl NarHash {
             hasher: Sha256::new(),
             bytes: 0,
             entries: 0,
-            newest: i128::MIN,
+            newest: i64::MIN,
         };
         archive.text(b"nix-archive-1");
         archive.directory(&directory, 0)?;
@@ -82,7 +82,7 @@ struct Archive {
     hasher: Sha256,
     bytes: u64,
     entries: u64,
-    newest: i128,
+    newest: i64,
 }
 
 impl Archive {

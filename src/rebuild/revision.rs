@@ -96,7 +96,7 @@ pub(super) fn of_tree(directory: &Path, commit: &Commit) -> Option<Revision> {
 /// Gives a directory the time of the commit that it is.
 fn given(directory: &Path, commit: &Commit) -> Option<Revision> {
     let time = u64::try_from(commit.time).ok()?;
-    set_times(directory, time).ok()?;
+    set_times(directory, commit.time).ok()?;
     Some(Revision {
         commit: commit.id,
         time,
@@ -177,16 +177,16 @@ fn file(root: &Target, path: &RelPath, stat: &Stat) -> io::Result<File> {
 }
 
 /// Gives everything in a directory, and the directory, this time in seconds.
-fn set_times(root: &Path, time: u64) -> io::Result<()> {
+fn set_times(root: &Path, time: i64) -> io::Result<()> {
     for entry in std::fs::read_dir(root)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
             set_times(&entry.path(), time)?;
         } else {
-            set_time(&entry.path(), i128::from(time) * 1_000_000_000)?;
+            set_time(&entry.path(), time.saturating_mul(1_000_000_000))?;
         }
     }
-    set_time(root, i128::from(time) * 1_000_000_000)
+    set_time(root, time.saturating_mul(1_000_000_000))
 }
 
 #[cfg(test)]

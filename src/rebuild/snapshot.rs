@@ -105,7 +105,10 @@ impl Snapshot {
         copier.directory(None)?;
         if let Some(root) = source.root() {
             let stat = fstat(root).map_err(io::Error::from)?;
-            let mtime = i128::from(stat.st_mtime) * NANOS + i128::from(stat.st_mtime_nsec);
+            let nanoseconds = i64::try_from(stat.st_mtime_nsec).unwrap_or_default();
+            let mtime = { stat.st_mtime }
+                .saturating_mul(NANOS)
+                .saturating_add(nanoseconds);
             set_time(&fresh, mtime)?;
         }
         let special = copier.special;
@@ -140,7 +143,7 @@ pub(super) fn prune(state_dir: &Path, keep: &[&Snapshot]) -> io::Result<()> {
     Ok(())
 }
 
-const NANOS: i128 = 1_000_000_000;
+const NANOS: i64 = 1_000_000_000;
 
 struct Copier<'a> {
     source: &'a Target,
@@ -242,7 +245,7 @@ impl Copier<'_> {
 }
 
 /// Gives a copy the time of its source, in nanoseconds since 1970.
-pub(super) fn set_time(copy: &Path, mtime: i128) -> io::Result<()> {
+pub(super) fn set_time(copy: &Path, mtime: i64) -> io::Result<()> {
     let time = Timespec {
         tv_sec: i64::try_from(mtime.div_euclid(NANOS)).unwrap_or_default(),
         tv_nsec: i64::try_from(mtime.rem_euclid(NANOS)).unwrap_or_default(),

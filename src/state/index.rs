@@ -24,9 +24,9 @@ const FORMAT: SealedFormat = SealedFormat {
 };
 
 /// Two seconds, the coarsest time stamps of any file system Linux writes to (FAT).
-const COARSE_TICK: i128 = 2_000_000_000;
+const COARSE_TICK: i64 = 2_000_000_000;
 /// Twice the tick of a kernel with `HZ=100`, from which finer time stamps are taken.
-const FINE_TICK: i128 = 20_000_000;
+const FINE_TICK: i64 = 20_000_000;
 
 /// A commit that a target is brought to, and how it was requested.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,10 +99,10 @@ pub struct StatData {
     pub size: u64,
     /// Last change of content, nanoseconds since 1970.
     #[serde(deserialize_with = "read_time")]
-    pub mtime: i128,
+    pub mtime: i64,
     /// Last change of the inode, nanoseconds since 1970.
     #[serde(deserialize_with = "read_time")]
-    pub ctime: i128,
+    pub ctime: i64,
     /// Inode number.
     pub ino: u64,
 }
@@ -118,8 +118,7 @@ impl Serialize for Owned {
 /// As an array, as above.
 impl Serialize for StatData {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let [mtime, ctime] = [self.mtime, self.ctime].map(Nanoseconds);
-        (self.size, mtime, ctime, self.ino).serialize(serializer)
+        (self.size, self.mtime, self.ctime, self.ino).serialize(serializer)
     }
 }
 
@@ -177,7 +176,7 @@ impl StatData {
     /// `None` where it changed in the same tick of its file system's clock, so that a second change in that tick would
     /// not show (git calls this "racy").
     #[must_use]
-    pub fn of(stat: &Stat, looked_at: i128) -> Option<Self> {
+    pub fn of(stat: &Stat, looked_at: i64) -> Option<Self> {
         // `ctime` cannot be set, so it shows the resolution of the clock: whole milliseconds are unlikely by chance.
         let tick = if stat.ctime % 1_000_000 == 0 {
             COARSE_TICK
@@ -210,45 +209,29 @@ impl Owned {
     }
 }
 
-/// Nanoseconds since 1970, in JSON.
-///
-/// `serde_json` reads and writes an `i64` several times as fast as an `i128`, and it covers the years 1678 to 2261. A
-/// time beyond them is written all the same; it is read as one near to it, so that its file is hashed again.
-struct Nanoseconds(i128);
-
-impl Serialize for Nanoseconds {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match i64::try_from(self.0) {
-            Ok(time) => serializer.serialize_i64(time),
-            Err(_) => serializer.serialize_i128(self.0),
-        }
-    }
-}
-
-fn read_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i128, D::Error> {
+/// Nanoseconds since 1970, in JSON. A time beyond those of an `i64` is one that an older version wrote: it is read as one near
+/// to it, so that its file is hashed again.
+fn read_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     struct Time;
 
     impl Visitor<'_> for Time {
-        type Value = i128;
+        type Value = i64;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("nanoseconds since 1970")
         }
 
-        fn visit_i64<E: de::Error>(self, time: i64) -> Result<i128, E> {
-            Ok(time.into())
+        fn visit_i64<E: de::Error>(self, time: i64) -> Result<i64, E> {
+            Ok(time)
         }
 
-        fn visit_u64<E: de::Error>(self, time: u64) -> Result<i128, E> {
-            Ok(encoding::nearest(time.into()).into())
+        fn visit_u64<E: de::Error>(self, time: u64) -> Result<i64, E> {
+            Ok(i64::try_from(time).unwrap_or(i64::MAX))
         }
 
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "a time that no file has will do"
-        )]
-        fn visit_f64<E: de::Error>(self, time: f64) -> Result<i128, E> {
-            Ok(encoding::nearest(time as i128).into())
+        #[expect(clippy::cast_possible_truncation, reason = "the nearest will do")]
+        fn visit_f64<E: de::Error>(self, time: f64) -> Result<i64, E> {
+            Ok(time as i64)
         }
     }
 
@@ -260,7 +243,7 @@ mod tests {
     use super::*;
     use crate::fs::FileKind;
 
-    fn stat(mtime: i128, ctime: i128) -> Stat {
+    fn stat(mtime: i64, ctime: i64) -> Stat {
         Stat {
             kind: FileKind::File,
             mode: 0o644,
@@ -275,7 +258,7 @@ mod tests {
     #[test]
     fn a_file_that_changed_in_the_tick_it_was_looked_at_is_not_remembered() {
         let now = 1_700_000_000_123_456_789;
-        let earlier = |milliseconds: i128| now - milliseconds * 1_000_000;
+        let earlier = |milliseconds: i64| now - milliseconds * 1_000_000;
         assert!(StatData::of(&stat(0, earlier(21)), now).is_some());
         assert!(StatData::of(&stat(0, earlier(19)), now).is_none());
         assert!(
@@ -288,31 +271,18 @@ mod tests {
         assert!(StatData::of(&stat(0, coarse), coarse + 1_999_999_999).is_none());
     }
 
-    fn round_trip(time: i128) -> i128 {
-        let json = serde_json::to_string(&Nanoseconds(time)).unwrap();
-        assert_eq!(json, time.to_string());
-        read_time(&mut serde_json::Deserializer::from_str(&json)).unwrap()
+    fn read(time: &str) -> i64 {
+        read_time(&mut serde_json::Deserializer::from_str(time)).unwrap()
     }
 
     #[test]
-    fn a_time_comes_back() {
-        for time in [
-            0,
-            1,
-            -1,
-            1_700_000_000_123_456_789,
-            i64::MIN.into(),
-            i64::MAX.into(),
-        ] {
-            assert_eq!(round_trip(time), time);
+    fn a_time_is_read_and_one_beyond_is_read_as_the_nearest() {
+        for time in [0, 1, -1, 1_700_000_000_123_456_789, i64::MIN, i64::MAX] {
+            assert_eq!(read(&time.to_string()), time);
         }
-    }
-
-    #[test]
-    fn a_time_beyond_all_years_comes_back_as_some_other_time() {
+        assert_eq!(read(&u64::MAX.to_string()), i64::MAX);
         let beyond = i128::from(i64::MAX) * 1_000_000_000 + 7;
-        for time in [beyond, -beyond, beyond + 1] {
-            assert_ne!(round_trip(time), time);
-        }
+        assert_eq!(read(&beyond.to_string()), i64::MAX);
+        assert_eq!(read(&(-beyond).to_string()), i64::MIN);
     }
 }

@@ -13,9 +13,6 @@
 //! mtime   = ctime = 8 bytes, little-endian: nanoseconds since 1970
 //! number  = size = ino = rest-length = LEB128
 //! ```
-//!
-//! The times are those of an `i64`, the years 1678 to 2261. A time beyond is written as the nearest of them, so that the
-//! file is hashed again in each run.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -86,7 +83,7 @@ fn write_file(out: &mut Vec<u8>, before: &str, path: &str, owned: &Owned) {
     out.push(1);
     write_number(out, seen.size);
     for time in [seen.mtime, seen.ctime] {
-        out.extend_from_slice(&nearest(time).to_le_bytes());
+        out.extend_from_slice(&time.to_le_bytes());
     }
     write_number(out, seen.ino);
 }
@@ -103,19 +100,13 @@ fn read_file(bytes: &mut Bytes<'_>) -> Option<Owned> {
         0 => None,
         1 => Some(StatData {
             size: bytes.number()?,
-            mtime: i64::from_le_bytes(bytes.array()?).into(),
-            ctime: i64::from_le_bytes(bytes.array()?).into(),
+            mtime: i64::from_le_bytes(bytes.array()?),
+            ctime: i64::from_le_bytes(bytes.array()?),
             ino: bytes.number()?,
         }),
         _ => return None,
     };
     Some(Owned { mode, id, seen })
-}
-
-/// The nearest time that an `i64` of nanoseconds has.
-pub(super) fn nearest(time: i128) -> i64 {
-    let bound = if time < 0 { i64::MIN } else { i64::MAX };
-    i64::try_from(time).unwrap_or(bound)
 }
 
 /// LEB128: seven bits a byte, the lowest first.
@@ -181,8 +172,8 @@ mod tests {
         let seen = (any::<u64>(), any::<i64>(), any::<i64>(), any::<u64>());
         let seen = seen.prop_map(|(size, mtime, ctime, ino)| StatData {
             size,
-            mtime: mtime.into(),
-            ctime: ctime.into(),
+            mtime,
+            ctime,
             ino,
         });
         (mode, any::<[u8; 20]>(), proptest::option::of(seen)).prop_map(|(mode, id, seen)| Owned {
@@ -268,13 +259,5 @@ mod tests {
         assert_eq!(of(["a", "a"]), None);
         assert_eq!(of(["b", "a"]), None);
         assert_eq!(of(["a", "../b"]), None);
-    }
-
-    #[test]
-    fn a_time_beyond_an_i64_becomes_the_nearest() {
-        let beyond = i128::from(i64::MAX) + 1;
-        assert_eq!(nearest(beyond), i64::MAX);
-        assert_eq!(nearest(-beyond - 1), i64::MIN);
-        assert_eq!(nearest(-1), -1);
     }
 }

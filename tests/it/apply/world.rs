@@ -321,7 +321,7 @@ impl LibraryTarget {
             }
         };
         let base = index.as_ref().map(Index::base).unwrap_or_default();
-        let looked_at = Some(jiff::Timestamp::now().as_nanosecond());
+        let looked_at = i64::try_from(jiff::Timestamp::now().as_nanosecond()).ok();
         let scanner = Scanner::new(target, index.as_ref(), Belief::Unchanged);
         let put_back: BTreeMap<RelPath, File> = run
             .put_back
