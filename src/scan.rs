@@ -52,8 +52,8 @@ pub enum Local {
     Directory {
         /// What `lstat` returns.
         stat: Stat,
-        /// All that is not a directory below it.
-        below: Below,
+        /// All that is not a directory below it. Boxed, because it is rare and would double the size of all others.
+        below: Box<Below>,
     },
     /// A socket, FIFO or device.
     Special {
@@ -210,11 +210,21 @@ impl<'a> Scanner<'a> {
 
     /// Inspects each path and, for missing ones, the directories above: a file or symlink in the place of one of those is
     /// part of the result.
+    ///
+    /// The results are not kept as well: they are the largest part of what a run has in memory.
     pub fn survey<'p>(
         &self,
         paths: impl IntoIterator<Item = &'p RelPath>,
     ) -> Result<BTreeMap<RelPath, Local>, Error> {
-        let mut found = self.inspect(paths)?;
+        let paths = sorted(paths);
+        let mut seen = self.seen();
+        self.see(&mut seen, &paths)?;
+        seen.by_id = None;
+        let mut found = std::mem::take(&mut seen.by_path);
+        drop(seen);
+        if found.len() > paths.len() {
+            found.retain(|path, _| paths.binary_search(&path).is_ok());
+        }
         let missing = found
             .iter()
             .filter(|(_, local)| matches!(local, Local::Missing));

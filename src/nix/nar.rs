@@ -48,7 +48,7 @@ impl NarHash {
         archive.directory(&directory, 0)?;
         let newest = archive.newest.div_euclid(1_000_000_000);
         let hash = Self(archive.hasher.finalize().into());
-        Ok((hash, i64::try_from(newest).unwrap_or_default()))
+        Ok((hash, newest))
     }
 
     /// As lower-case hexadecimal digits, which a file name may hold.

@@ -62,7 +62,7 @@ fn directory(paths: &[&str]) -> Local {
     };
     Local::Directory {
         stat: stat(FileKind::Directory),
-        below,
+        below: Box::new(below),
     }
 }
 

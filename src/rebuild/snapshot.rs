@@ -247,8 +247,8 @@ impl Copier<'_> {
 /// Gives a copy the time of its source, in nanoseconds since 1970.
 pub(super) fn set_time(copy: &Path, mtime: i64) -> io::Result<()> {
     let time = Timespec {
-        tv_sec: i64::try_from(mtime.div_euclid(NANOS)).unwrap_or_default(),
-        tv_nsec: i64::try_from(mtime.rem_euclid(NANOS)).unwrap_or_default(),
+        tv_sec: mtime.div_euclid(NANOS),
+        tv_nsec: mtime.rem_euclid(NANOS),
     };
     let times = Timestamps {
         last_access: time,

@@ -54,7 +54,7 @@ impl Scanner<'_> {
             },
             FileKind::Directory => Local::Directory {
                 stat,
-                below: self.below(path)?,
+                below: Box::new(self.below(path)?),
             },
             FileKind::Special => Local::Special { stat },
         })
