@@ -2,6 +2,7 @@
 //!
 //! This is where the stages are put together; none of them uses it.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 
 use clap::error::ErrorKind;
@@ -52,6 +53,7 @@ mod status;
 mod suspend;
 mod sync;
 mod targets;
+mod times;
 mod update;
 mod usage;
 mod validate;
@@ -59,6 +61,7 @@ mod watch;
 
 use args::{Cli, Global};
 use choice::Choice;
+use times::Times;
 use watch::ProgressView;
 
 /// Runs the program with these arguments, the program's name first.
@@ -129,6 +132,7 @@ struct Run<'a> {
     choice: Choice,
     /// For the metrics.
     progress: Progress,
+    times: RefCell<Times>,
     /// The document of a run that has changed something, for the hooks.
     changed: Option<serde_json::Value>,
 }
@@ -144,7 +148,7 @@ impl Run<'_> {
     /// Does work of the sync stage and shows its progress.
     fn watched<T>(&mut self, settings: &Settings, work: impl FnOnce(&SyncContext<'_>) -> T) -> T {
         let terminal = self.report.terminal();
-        let watch = ProgressView::new(self.report);
+        let watch = ProgressView::new(self.report, &self.times);
         let result = work(&SyncContext {
             settings,
             env: self.env,
@@ -153,6 +157,7 @@ impl Run<'_> {
             runner: &SystemRunner::new(self.interrupt.clone(), report::pass_through())
                 .terminal(terminal),
         });
+        self.times.borrow_mut().end();
         if let Some(commit) = watch.resolved() {
             self.progress.resolved(commit);
         }
@@ -249,9 +254,14 @@ fn run(
         report,
         choice,
         progress: Progress::default(),
+        times: RefCell::new(Times::new()),
         changed: None,
     };
     let ended = command.run(&settings, &mut run);
+    let times = run.times.borrow().line();
+    if let Some(times) = times {
+        run.report.detail(&times);
+    }
     if command.may_change() {
         record(&ended, &settings, &mut run);
     }

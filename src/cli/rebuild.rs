@@ -289,6 +289,7 @@ pub(super) fn rebuild(
     };
     revert::revert_target(settings, state, run);
     let outcome = rebuilt?;
+    run.times.borrow_mut().rebuilt(&outcome.durations);
     for note in &outcome.notes {
         print_note(note, run);
     }
@@ -479,6 +480,7 @@ mod tests {
                 evaluation_ms: Some(12_400),
                 build_ms: Some(150_000),
                 activation_ms: Some(3_000),
+                ..Durations::default()
             },
             layout: None,
             nar_hash: None,

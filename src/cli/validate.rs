@@ -120,7 +120,9 @@ pub(super) fn before_sync(
         sandboxed,
         ..Options::default()
     };
+    run.times.borrow_mut().begin("validate");
     let validation = inspect(options, settings, run);
+    run.times.borrow_mut().end();
     let is_verbose = run.report.verbosity() == Verbosity::Verbose;
     if rebuilds || is_verbose {
         render::brief(run.report, &validation, CheckStatus::Failed);
@@ -139,7 +141,9 @@ pub(super) fn before_sync(
 
 /// Before a rebuild, every critical failure stops the update.
 pub(super) fn before_rebuild(settings: &Settings, run: &mut Run<'_>) -> Result<(), Error> {
+    run.times.borrow_mut().begin("validate");
     let validation = inspect(Options::default(), settings, run);
+    run.times.borrow_mut().end();
     render::brief(run.report, &validation, CheckStatus::Failed);
     Ok(validation.allows_rebuild()?)
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use jiff::SignedDuration;
 
+use super::times::Times;
 use crate::git::CommitId;
 use crate::health::Wait;
 use crate::report::styled::cut;
@@ -32,6 +33,7 @@ const RATE_OVER: Duration = Duration::from_secs(5);
 /// Draws on stderr, and clears what it drew when the run ends.
 pub(super) struct ProgressView<'a> {
     report: RefCell<&'a mut Report>,
+    times: &'a RefCell<Times>,
     status: Arc<Status>,
     bar: Option<ProgressBar>,
     /// Dropped, it ends the thread that prints lines.
@@ -40,7 +42,7 @@ pub(super) struct ProgressView<'a> {
 }
 
 impl<'a> ProgressView<'a> {
-    pub(super) fn new(report: &'a mut Report) -> Self {
+    pub(super) fn new(report: &'a mut Report, times: &'a RefCell<Times>) -> Self {
         let status = Arc::<Status>::default();
         let moments = status.clone();
         let text = move || moments.moment(Instant::now()).to_string();
@@ -50,6 +52,7 @@ impl<'a> ProgressView<'a> {
         let lines = prints.then(|| print_lines(status.clone(), report));
         Self {
             report: RefCell::new(report),
+            times,
             status,
             bar,
             _lines: lines,
@@ -108,6 +111,7 @@ impl Drop for ProgressView<'_> {
 impl Observer for ProgressView<'_> {
     fn step(&self, step: Step) {
         self.status.begin(step);
+        self.times.borrow_mut().step(step);
         if self.bar.is_none() {
             self.report.borrow_mut().detail(name(step));
         }

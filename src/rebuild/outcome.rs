@@ -125,11 +125,18 @@ pub struct Outcome {
 
 /// How long the parts of a rebuild took, in milliseconds; `None`: it had no such part, or its end was not seen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Durations {
+    /// Taking the snapshot, and its comparison with the commit. Older versions did not write this.
+    pub snapshot_ms: Option<u64>,
+    /// Locking the inputs, and proving that Nix reads the snapshot. Older versions did not write this.
+    pub preparation_ms: Option<u64>,
     /// The evaluation: until Nix said what it builds and downloads.
     pub evaluation_ms: Option<u64>,
     /// The build and the downloads.
     pub build_ms: Option<u64>,
+    /// Finding out which packages and units change. Older versions did not write this.
+    pub comparison_ms: Option<u64>,
     /// The activation.
     pub activation_ms: Option<u64>,
 }
@@ -141,8 +148,20 @@ impl Durations {
         Self {
             evaluation_ms: Some(milliseconds(evaluation)),
             build_ms: planned.map(|planned| milliseconds(whole.saturating_sub(planned))),
-            activation_ms: None,
+            ..Self::default()
         }
+    }
+
+    /// With the time of the snapshot, and that of everything from there to the end of the build.
+    pub(super) fn prepared(&mut self, snapshot: Duration, since: Duration) {
+        self.snapshot_ms = Some(milliseconds(snapshot));
+        let by_nix = self.evaluation_ms.unwrap_or_default() + self.build_ms.unwrap_or_default();
+        self.preparation_ms = Some(milliseconds(since).saturating_sub(by_nix));
+    }
+
+    /// With the time in which the systems were compared.
+    pub(super) fn compared(&mut self, time: Duration) {
+        self.comparison_ms = Some(milliseconds(time));
     }
 
     /// With the time of the activation.

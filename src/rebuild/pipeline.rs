@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::activate::{self, Activator};
 use super::changes::SystemChanges;
@@ -57,6 +57,8 @@ pub(super) struct RebuildPipeline<'a> {
     /// The state between two systems in which the run has found the machine.
     half_state: Option<HalfState>,
     changes: SystemChanges,
+    /// How long the snapshot took, and when it was taken.
+    snapshot: (Duration, Instant),
     durations: Durations,
 }
 
@@ -90,6 +92,7 @@ pub(super) fn run(context: &RebuildContext<'_>) -> Result<Outcome, ErrorKind> {
     if !context.request.reboots {
         record.end_deferral();
     }
+    let begun = Instant::now();
     let tree = take(context, flake);
     let hash = tree.as_ref().ok().map(|tree| tree.nar);
     let mut notes = Vec::new();
@@ -104,6 +107,7 @@ pub(super) fn run(context: &RebuildContext<'_>) -> Result<Outcome, ErrorKind> {
         Ok(tree) => compare(context, flake, tree),
         Err(_) => Compared::default(),
     };
+    let snapshot = (begun.elapsed(), Instant::now());
     let pin = tree.and_then(|tree| Pin::new(context, flake, tree, revision));
     if pin.is_ok() && !edited.is_empty() {
         notes.push(RebuildNote::NoRevision { edited });
@@ -123,6 +127,7 @@ pub(super) fn run(context: &RebuildContext<'_>) -> Result<Outcome, ErrorKind> {
         is_deferred: false,
         half_state: None,
         changes: SystemChanges::default(),
+        snapshot,
         durations: Durations::default(),
     };
     pipeline.half_state = HalfState::of(context, &pipeline.record)?;
@@ -201,6 +206,8 @@ impl RebuildPipeline<'_> {
         let system = match known.map_or_else(|| pin.build(&self.host), Ok) {
             Ok((system, durations)) => {
                 self.durations = durations;
+                let (snapshot, since) = self.snapshot;
+                self.durations.prepared(snapshot, since.elapsed());
                 system
             }
             Err(error) => {
@@ -217,7 +224,7 @@ impl RebuildPipeline<'_> {
             .remember(&system, context.request.commit, key.clone(), &systems);
 
         if action == Action::Build {
-            self.changes = SystemChanges::of(context, action, &system);
+            self.compare_systems(action, &system);
             self.finish(key, RebuildStatus::Built, Some(&system))?;
             return Ok(self.outcome(RebuildStatus::Built, Some(system)));
         }
@@ -240,7 +247,7 @@ impl RebuildPipeline<'_> {
                 return Err(self.failed(key.as_deref(), error));
             }
         };
-        self.changes = SystemChanges::of(context, action, &system);
+        self.compare_systems(action, &system);
         let activator = Activator::find(context)?;
         if let Some(confirmation) = context.request.confirmation
             && action == Action::Switch
@@ -252,6 +259,13 @@ impl RebuildPipeline<'_> {
             }
         }
         self.activate_untried(action, system, key.as_deref(), reasons, &activator)
+    }
+
+    /// Finds out what a new system changes.
+    fn compare_systems(&mut self, action: Action, system: &Path) {
+        let begun = Instant::now();
+        self.changes = SystemChanges::of(self.context, action, system);
+        self.durations.compared(begun.elapsed());
     }
 
     /// Activates a system that does not have to pass health checks, or only after it was booted.

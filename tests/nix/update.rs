@@ -37,12 +37,18 @@ fn update(world: &NixHost) {
 
 /// The update that only builds, with more arguments.
 pub(super) fn run(world: &NixHost, args: &[&str]) -> Output {
+    run_by(world, &[env!("CARGO_BIN_EXE_hyper-sync")], args)
+}
+
+/// The same by a program with arguments, which runs the binary.
+pub(super) fn run_by(world: &NixHost, program: &[&str], args: &[&str]) -> Output {
     // Validation requires one; a pinned build does not need it.
     let nixos_rebuild = world.program("bin/nixos-rebuild", "#!/bin/sh\nexit 1\n");
     let mut path = nixos_rebuild.parent().unwrap().as_os_str().to_owned();
     path.push(":");
     path.push(std::env::var_os("PATH").unwrap());
-    Command::new(env!("CARGO_BIN_EXE_hyper-sync"))
+    Command::new(program[0])
+        .args(&program[1..])
         .env_clear()
         .env("PATH", path)
         .env("HOME", world.path("home"))

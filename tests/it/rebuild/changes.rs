@@ -65,7 +65,8 @@ fn a_switch_reports_packages_and_units_and_its_generation() {
     assert_eq!(outcome.generation, Some(42));
     let durations = outcome.durations;
     assert!(durations.evaluation_ms.is_some() && durations.build_ms.is_some());
-    assert!(durations.activation_ms.is_some());
+    assert!(durations.snapshot_ms.is_some() && durations.preparation_ms.is_some());
+    assert!(durations.comparison_ms.is_some() && durations.activation_ms.is_some());
     assert_eq!(world.record().last.unwrap().durations, durations);
     // What runs already changes nothing, and nothing was evaluated.
     let again = run(&world, Action::Switch);
