@@ -404,7 +404,7 @@ pub(crate) mod fuzzing {
             Greeting::Older(older) => {
                 let listed = older.translate(&request::ls_refs(&["refs/"]));
                 if let Ok(Some(Translation::Answered(listing))) = listed {
-                    assert!(answer::refs(listing.as_slice(), |_| true).is_ok());
+                    assert!(answer::refs(listing.as_slice(), |_, _| true).is_ok());
                 }
                 Some(older.capabilities().filters)
             }
