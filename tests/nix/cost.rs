@@ -235,6 +235,7 @@ fn medians(rounds: &[(Vec<Stage>, f64)]) -> String {
 /// `.ci/nix-tests --release -- --ignored --nocapture measure`; `ROUNDS` sets how often, `BINARY` names another hyper-sync.
 #[test]
 #[ignore = "a measurement, for an idle machine"]
+#[expect(clippy::print_stdout, reason = "a measurement prints its table")]
 fn measure_the_whole_update() {
     let rounds = std::env::var("ROUNDS").map_or(5, |rounds| rounds.parse().unwrap());
     println!(
