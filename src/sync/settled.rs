@@ -154,7 +154,10 @@ pub(super) fn remember(
         && plan.in_the_way().is_empty()
         && outcome.modes.is_empty()
         && !notices.contains(&Notice::CommitFromForge);
-    let Some(index) = Index::checksum(state)?.filter(|_| is_equal) else {
+    if !is_equal {
+        return Ok(());
+    }
+    let Some(index) = Index::checksum(state)? else {
         return Ok(());
     };
     let record = Settled {
