@@ -13,6 +13,14 @@ use super::{
     snapshot::TreeSnapshot,
 };
 
+/// A repository whose flake has the host `host`, for programs in place of Nix: there is nothing to evaluate.
+pub fn flake_repo() -> Repo {
+    let repo = Repo::small();
+    let flake = "{ outputs = _: { nixosConfigurations.host = { }; }; }\n";
+    repo.write("flake.nix", flake).commit("a host");
+    repo
+}
+
 /// A sandbox, the repository that it follows, and the server of that repository if there is one.
 pub struct World {
     sandbox: Sandbox,
@@ -77,6 +85,15 @@ impl World {
     pub fn set(&self, settings: &str) -> &Self {
         self.config(&format!("{}{settings}\n", self.address));
         self
+    }
+
+    /// [`World::set`], where the target is the flake of the system; `rebuild` are more settings of `[rebuild]`.
+    pub fn set_flake(&self, settings: &str, rebuild: &str) -> &Self {
+        let target = self.target();
+        self.set(&format!(
+            "{settings}\n[rebuild]\nflake = '{}'\n{rebuild}",
+            target.display()
+        ))
     }
 
     /// [`World::set`], when a world is made.

@@ -10,7 +10,7 @@ use std::process::Stdio;
 
 use crate::common::env::Sandbox;
 use crate::common::repo::Repo;
-use crate::common::world::World;
+use crate::common::world::{World, flake_repo};
 
 #[test]
 fn with_json_a_wrong_command_line_prints_a_document() {
@@ -106,12 +106,7 @@ fn a_target_of_another_user_is_reported_by_the_commands_that_read_it() {
 
 #[test]
 fn a_failed_rebuild_is_shown_beside_the_pending_one() {
-    let repo = Repo::small();
-    repo.write(
-        "flake.nix",
-        "{ outputs = _: { nixosConfigurations.host = { }; }; }\n",
-    )
-    .commit("a host");
+    let repo = flake_repo();
     let world = Sandbox::new();
     world.tool("nix", "exit 1").tool("nixos-rebuild", "exit 1");
     let path = repo.path().display().to_string();

@@ -10,9 +10,8 @@ use super::{read, rows};
 use crate::common::env::Sandbox;
 use crate::common::forge::Forge;
 use crate::common::forge::fault::{Action, When};
-use crate::common::repo::Repo;
 use crate::common::snapshot::{Node, TreeSnapshot};
-use crate::common::world::World;
+use crate::common::world::{World, flake_repo};
 use crate::rebuild::world::FakeSystem;
 
 /// The tables: of what stays, and of what an unfinished run leaves.
@@ -121,22 +120,14 @@ impl Found {
 
 /// A machine that follows a repository over http by a name that it had before, and whose flake is the target.
 fn world() -> World {
-    let repo = Repo::small();
-    repo.write(
-        "flake.nix",
-        "{ outputs = _: { nixosConfigurations.host = { }; }; }\n",
-    )
-    .commit("a host");
+    let repo = flake_repo();
     let forge = Forge::serve(&repo);
     forge.configure(|config| config.former_names = vec!["acme/before".to_owned()]);
     let before = forge.git_url().replace("acme/machines", "acme/before");
     let world = World::at(&repo, Some(forge), &format!("repo = '{before}'"));
-    let (target, root) = (world.target(), world.root().display());
-    world.set(&format!(
-        "local_edits = 'replace'\nmetrics_file = '{root}/metrics/m.prom'\n\
-         [rebuild]\nflake = '{}'\naction = 'build'",
-        target.display()
-    ));
+    let root = world.root().display();
+    let settings = format!("local_edits = 'replace'\nmetrics_file = '{root}/metrics/m.prom'");
+    world.set_flake(&settings, "action = 'build'");
     let lock = r#"{"nodes":{"root":{}},"root":"root","version":7}"#;
     world
         .tool(

@@ -7,8 +7,7 @@ use hyper_sync::rebuild::{
 use hyper_sync::settings::Action;
 
 use super::world::{Call, FakeSystem};
-use crate::common::repo::Repo;
-use crate::common::world::World;
+use crate::common::world::{World, flake_repo};
 
 const UNIT: &str = "nixos-rebuild-switch-to-configuration.service";
 const SWITCH: &str = "store/new/bin/switch-to-configuration";
@@ -317,18 +316,9 @@ fn a_system_that_waits_for_its_reboot_or_is_only_to_be_tested_does_not_differ() 
 
 #[test]
 fn status_says_that_an_activation_was_cut_off_and_what_the_next_run_does() {
-    let repo = Repo::small();
-    repo.write(
-        "flake.nix",
-        "{ outputs = _: { nixosConfigurations.host = { }; }; }\n",
-    )
-    .commit("a host");
-    let world = World::local(&repo);
+    let world = World::local(&flake_repo());
     // `nixos-rebuild` builds and activates.
-    world.set(&format!(
-        "[rebuild]\nflake = '{}'\nextra_args = ['--sudo']",
-        world.target().display()
-    ));
+    world.set_flake("", "extra_args = ['--sudo']");
     world
         .tool("nix", "exit 1")
         .tool("nixos-rebuild", "kill -KILL $PPID; exit 1");

@@ -6,8 +6,7 @@ use hyper_sync::rebuild::{
 use hyper_sync::settings::Action;
 
 use super::world::{Call, FakeSystem};
-use crate::common::repo::Repo;
-use crate::common::world::World;
+use crate::common::world::{World, flake_repo};
 
 fn entries(world: &FakeSystem) -> Vec<QuarantineEntry> {
     Quarantine::load(&world.state()).unwrap().entries
@@ -251,22 +250,13 @@ fn a_damaged_file_costs_one_try() {
 
 /// A machine whose flake is its target, which is only built, by a Nix that fails.
 fn machine() -> World {
-    let repo = Repo::small();
-    repo.write(
-        "flake.nix",
-        "{ outputs = _: { nixosConfigurations.host = { }; }; }\n",
-    )
-    .write(
-        "flake.lock",
-        "{\"nodes\":{\"root\":{}},\"root\":\"root\",\"version\":7}\n",
-    )
-    .commit("a host");
+    let repo = flake_repo();
+    let lock = "{\"nodes\":{\"root\":{}},\"root\":\"root\",\"version\":7}\n";
+    repo.write("flake.lock", lock).commit("a lock file");
     let world = World::local(&repo);
-    let (target, root) = (world.target(), world.root().display());
-    world.set(&format!(
-        "metrics_file = '{root}/metrics/m.prom'\n[rebuild]\nflake = '{}'\naction = 'build'",
-        target.display()
-    ));
+    let metrics = world.root().join("metrics/m.prom");
+    let settings = format!("metrics_file = '{}'", metrics.display());
+    world.set_flake(&settings, "action = 'build'");
     world
         .tool(
             "nix",

@@ -7,8 +7,7 @@ use hyper_sync::rebuild::{Error, Outcome};
 use hyper_sync::settings::Action;
 
 use super::world::{Call, FakeSystem};
-use crate::common::repo::Repo;
-use crate::common::world::World;
+use crate::common::world::{World, flake_repo};
 
 /// What Nix prints of a build with a failed derivation, as JSON and as text.
 const JSON: &str = r#"@nix {"action":"msg","level":4,"msg":"evaluating file '/tmp/t.nix'"}
@@ -192,17 +191,8 @@ fn a_nom_that_cannot_be_started_changes_nothing() {
 
 /// A target that is a flake, with a Nix that logs as it is asked to, and a `nom`.
 fn flake() -> World {
-    let repo = Repo::small();
-    repo.write(
-        "flake.nix",
-        "{ outputs = _: { nixosConfigurations.host = { }; }; }\n",
-    )
-    .commit("a host");
-    let world = World::local(&repo);
-    world.set(&format!(
-        "[rebuild]\nflake = '{}'\nhost = 'host'\naction = 'build'",
-        world.target().display()
-    ));
+    let world = World::local(&flake_repo());
+    world.set_flake("", "host = 'host'\naction = 'build'");
     for (name, text) in [
         ("log.json", JSON),
         ("log.text", TEXT),
