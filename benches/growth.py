@@ -3,7 +3,7 @@
 
     cargo build --release && benches/growth.py target/release/hyper-sync [FILES...]
 
-Repositories are local, so nothing waits for a network; `cargo bench` has that. The program and git take turns, each
+Repositories are local, so nothing waits for a network; `benches/against_git` has that. The program and git take turns, each
 figure is the median of three rounds, and git does what a person would write for the same: a shallow clone, or a shallow
 fetch and a reset. Prints tables in Markdown, and draws the growth into docs/performance.svg.
 """

@@ -1,7 +1,7 @@
 //! hyper-sync against `git fetch` and `git reset`, `git clone` and an archive, over one emulated line.
 //!
 //! ```text
-//! cargo bench -- [--files N]… [--rtt MS] [--mbit N] [--rounds N] [--only WORD] [--plain] [--slow-start]
+//! cargo bench --bench against_git -- [--files N]… [--rtt MS] [--mbit N] [--rounds N] [--only WORD] [--plain] [--slow-start]
 //! ```
 //!
 //! A repository with a history is served over TLS by real `git http-backend`, behind a proxy that makes loopback as

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::update::{commit, git, run};
-use super::world::{NixHost, Way};
+use super::update::run;
+use super::world::{NixHost, Way, commit, git};
 
 /// What the flake of the target knows of its commit.
 const KNOWN: &str =

@@ -2,28 +2,7 @@
 
 use std::process::{Command, Output};
 
-use super::world::{NixHost, WAYS, Way, is_text};
-
-pub(super) fn git(world: &NixHost, args: &[&str]) {
-    let status = Command::new("git")
-        .arg("-C")
-        .arg(world.path("repo"))
-        .args(["-c", "user.name=A", "-c", "user.email=a@example.org"])
-        .args(args)
-        .status();
-    assert!(status.unwrap().success(), "{args:?}");
-}
-
-/// Commits what is in the target of the world to a new repository.
-pub(super) fn commit(world: &NixHost) {
-    let copied = Command::new("cp")
-        .args(["-r", "--no-target-directory"])
-        .args([world.path("target"), world.path("repo")])
-        .status();
-    assert!(copied.unwrap().success());
-    git(world, &["add", "--all"]);
-    git(world, &["commit", "--quiet", "--message", "change"]);
-}
+use super::world::{NixHost, WAYS, Way, commit, git, is_text};
 
 fn update(world: &NixHost) {
     let output = run(world, &[]);

@@ -414,3 +414,25 @@ pub(super) fn system_name() -> String {
 pub(super) fn is_text(system: &Path, text: &str) -> bool {
     std::fs::read_to_string(system.join("text")).is_ok_and(|found| found.trim() == text)
 }
+
+/// Git in the repository `repo` of the world.
+pub(super) fn git(world: &NixHost, args: &[&str]) {
+    let status = Process::new("git")
+        .arg("-C")
+        .arg(world.path("repo"))
+        .args(["-c", "user.name=A", "-c", "user.email=a@example.org"])
+        .args(args)
+        .status();
+    assert!(status.unwrap().success(), "{args:?}");
+}
+
+/// Commits what is in the target of the world to a new repository.
+pub(super) fn commit(world: &NixHost) {
+    let copied = Process::new("cp")
+        .args(["-r", "--no-target-directory"])
+        .args([world.path("target"), world.path("repo")])
+        .status();
+    assert!(copied.unwrap().success());
+    git(world, &["add", "--all"]);
+    git(world, &["commit", "--quiet", "--message", "change"]);
+}
