@@ -106,12 +106,7 @@ impl Sandbox {
 
     /// Makes a program of the machine visible to the binary.
     pub fn link_tool(&self, name: &str) -> &Self {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let found = std::env::split_paths(&path)
-            .map(|directory| directory.join(name))
-            .find(|file| file.is_file());
-        let found = found.unwrap_or_else(|| panic!("the tests need `{name}` in PATH"));
-        symlink(found, self.path("bin").join(name)).unwrap();
+        symlink(git::found_in_path(name), self.path("bin").join(name)).unwrap();
         self
     }
 
@@ -191,7 +186,9 @@ esac"#,
     /// As [`Sandbox::cmd`], to be started and watched, by a wrapper with its arguments if there is one.
     pub fn process(&self, wrapper: &[&str], args: &[&str]) -> std::process::Command {
         let words = [wrapper, &[binary()], args].concat();
-        let mut command = std::process::Command::new(words[0]);
+        // What is a path already stays it.
+        let program = self.path("bin").join(words[0]);
+        let mut command = std::process::Command::new(program);
         command
             .args(&words[1..])
             .env_clear()

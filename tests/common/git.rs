@@ -6,17 +6,34 @@
 use std::{
     ffi::OsStr,
     io::{BufRead, BufReader, Read, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
+    sync::OnceLock,
     thread,
 };
 
 /// The name and address in every commit and tag, where a test does not choose another.
 pub const IDENTITY: &str = "Fixture Author <author@example.org>";
 
+/// Git of this machine. By its path: a name that is to be looked for in an environment of its own makes the standard
+/// library copy the process of all tests (`fork`) instead of starting the program beside it (`posix_spawn`).
+pub fn program() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| found_in_path("git"))
+}
+
+/// The file that a name in `PATH` stands for.
+pub fn found_in_path(name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|directory| directory.join(name))
+        .find(|file| file.is_file())
+        .unwrap_or_else(|| panic!("the tests need `{name}` in PATH"))
+}
+
 /// `git` in `dir` with the fixed environment; add arguments and run it with [`output`], [`feed`] or [`succeeds`].
 pub fn git(dir: &Path) -> Command {
-    let mut command = Command::new("git");
+    let mut command = Command::new(program());
     command.env_clear();
     command.current_dir(dir).envs(environment(dir));
     command

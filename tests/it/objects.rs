@@ -175,7 +175,7 @@ impl Origin {
 }
 
 fn git_command(directory: &Path) -> Command {
-    let mut command = Command::new("git");
+    let mut command = Command::new(git::program());
     command
         .current_dir(directory)
         .env_clear()

@@ -378,7 +378,7 @@ fn a_variable_that_is_not_a_setting_gets_a_warning() {
 
 /// Whether git would have a branch or tag of this name.
 fn git_allows(name: &str) -> bool {
-    let mut git = std::process::Command::new("git");
+    let mut git = std::process::Command::new(git::program());
     let status = git
         .args(["check-ref-format", "--allow-onelevel", name])
         .status();

@@ -91,7 +91,7 @@ fn backend(shared: &Shared, config: &Config, request: &Request, rest: &[&str]) -
         .file_name()
         .expect("the repository has a name")
         .to_string_lossy();
-    let mut command = Command::new("git");
+    let mut command = Command::new(git::program());
     command
         .arg("http-backend")
         .env_clear()
