@@ -14,6 +14,8 @@ use hyper_sync::git::id::ObjectKind;
 use hyper_sync::git::{CommitId, Oid};
 use hyper_sync::objects::{Added, IngestBounds, IngestError, Ingested, RepackOutcome, Store};
 
+use crate::common::git;
+
 mod order;
 
 const BLOB_LIMIT: u64 = 1 << 20;

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use hyper_sync::settings::{Env, MEANINGS, Overrides, Settings};
 
 use crate::common::env::{Output, Sandbox};
+use crate::common::git;
 
 fn check(text: &str) -> (Sandbox, Output) {
     let sandbox = Sandbox::new();

@@ -4,7 +4,7 @@
 //! written out, and the next run starts from there.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -42,11 +42,14 @@ pub(crate) struct Trace {
     /// Whether contents may be needed that are staged no more.
     pub(crate) needs_store: bool,
     /// What was tried and did no harm.
-    harmless: RefCell<BTreeSet<String>>,
+    harmless: RefCell<HashSet<Known>>,
 }
 
+/// All that the next run depends on: the disk, the damage to it, whether the run had ended, whether there is a store.
+type Known = (Image, Damage, bool, bool);
+
 /// What else has happened to the disk.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Damage {
     Nothing,
     /// To one of the two copies of the record.
@@ -285,11 +288,11 @@ impl Trace {
         }
         let image = self.image(calls, survive, honest);
         let ended = calls == self.calls.len();
-        let known = format!("{image:?} {damage:?} {ended} {}", self.has_store(survive));
+        let known = (image, damage, ended, self.has_store(survive));
         if self.harmless.borrow().contains(&known) {
             return Ok(());
         }
-        disk::restore(&image, self.world.root());
+        disk::restore(&known.0, self.world.root());
         if let Some(record) = damaged.filter(|record| record.exists()) {
             fs::write(record, "").unwrap();
         }

@@ -18,7 +18,7 @@ use hyper_sync::settings::LocalEdits;
 use hyper_sync::state::{Damage, Found, Index, StateDir, SyncPoint};
 
 /// What is at a path.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Node {
     File(Vec<u8>),
     Executable(Vec<u8>),
@@ -422,7 +422,20 @@ impl LibraryTarget {
 
 /// What a commit's id is in these tests.
 pub(crate) fn commit(tree: &Tree) -> CommitId {
-    CommitId(id(format!("{tree:?}").as_bytes()).0)
+    let mut all = Vec::new();
+    for (path, node) in tree {
+        let kind = match node {
+            Node::File(_) => "file",
+            Node::Executable(_) => "executable",
+            Node::Link(_) => "link",
+            Node::Empty => "empty",
+            Node::Odd(mode, _) => &format!("{mode:o}"),
+        };
+        let bytes = node.bytes();
+        all.extend_from_slice(format!("{path}\0{kind} {}\0", bytes.len()).as_bytes());
+        all.extend_from_slice(bytes);
+    }
+    CommitId(id(&all).0)
 }
 
 /// Where an update to a commit of these tests leads.
