@@ -23,7 +23,7 @@ fn repo() -> Repo {
 /// A machine without a target, in whose search path is a Nix that reads a host's fate from `hosts/NAME`.
 fn machine() -> Sandbox {
     let sandbox = Sandbox::new();
-    for tool in ["cat", "ls"] {
+    for tool in ["cat", "env", "ls"] {
         sandbox.link_tool(tool);
     }
     set_nix(&sandbox, "");
@@ -81,7 +81,10 @@ fn clone(sandbox: &Sandbox, repo: &Repo) -> PathBuf {
 
 /// Runs it with this directory as the working directory, as in a clone, without a configuration.
 fn in_clone(sandbox: &Sandbox, clone: &Path, args: &[&str]) -> Output {
-    let mut command = sandbox.cmd(&[&["check"], args].concat());
+    // Whatever the tests were started with: a shell has its background jobs ignore SIGINT.
+    let heeding = ["env", "--default-signal=INT"];
+    let process = sandbox.process(&heeding, &[&["check"], args].concat());
+    let mut command = assert_cmd::Command::from_std(process);
     command
         .current_dir(clone)
         .env_remove("HYPER_SYNC_TARGET")
@@ -229,7 +232,7 @@ fn the_repository_of_the_configuration_is_fetched_as_for_a_sync() {
     let repo = repo();
     let forge = Forge::serve(&repo);
     let world = World::of_forge(&repo, forge);
-    for tool in ["cat", "ls"] {
+    for tool in ["cat", "env", "ls"] {
         world.link_tool(tool);
     }
     set_nix(&world, "");

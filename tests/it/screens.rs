@@ -26,7 +26,10 @@ impl Write for Screen {
 
 /// What a command prints, on both streams, in a terminal of so many columns.
 fn shown(world: &World, args: &[&str], columns: usize) -> String {
-    let env = Env::from_process()
+    let env = Env::empty()
+        // The targets of root are those of the machine that tests.
+        .as_root(args[0] != "targets")
+        .with("HOME", world.home())
         .with("PATH", world.root().join("bin"))
         .with("HYPER_SYNC_CONFIG", world.root().join("config.toml"))
         .with("HYPER_SYNC_STATE_DIR", world.state())
