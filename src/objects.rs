@@ -172,6 +172,15 @@ impl Store {
         self.packs().iter().rev().find_map(|pack| pack.size(id))
     }
 
+    /// Bytes of an object of a pack that came in this run. Its id was computed from its content then, so that it is whole
+    /// is known without reading it.
+    #[must_use]
+    pub fn size_if_new(&self, id: Oid) -> Option<u64> {
+        let packs = self.packs();
+        let mut new = packs.iter().rev().filter(|pack| pack.is_new());
+        new.find_map(|pack| pack.size(id))
+    }
+
     /// A commit, parsed and proven.
     pub fn commit(&self, id: CommitId) -> Result<Option<Commit>, CommitFault> {
         self.read(ObjectKind::Commit, id.0)

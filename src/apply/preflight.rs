@@ -58,7 +58,9 @@ pub(super) fn check_case(staging: &Staging, transaction: &Transaction) -> Result
     for path in transaction.index.keys() {
         let above = path.ancestors().map(|directory| directory.to_string());
         for name in above.chain([path.to_string()]) {
-            let first = seen.entry(folded(&name)).or_insert_with(|| name.clone());
+            let first = seen
+                .entry(folded(&name).into_owned())
+                .or_insert_with(|| name.clone());
             if *first != name {
                 return Err(Error::CaseCollision {
                     first: first.clone(),

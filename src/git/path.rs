@@ -201,13 +201,16 @@ pub fn check_leaf(path: &RelPath, mode: EntryMode) -> Result<(), PathFault> {
 
 /// The key under which two paths are the same name on a file system that ignores case and normal form.
 #[must_use]
-pub fn folded(path: &str) -> String {
+pub fn folded(path: &str) -> Cow<'_, str> {
     use unicode_normalization::UnicodeNormalization;
-    if path.is_ascii() {
-        // The same, without the tables.
-        return path.to_ascii_lowercase();
+    // What is ASCII is done without the tables, and most paths of it are their own key.
+    match path.is_ascii() {
+        true if path.bytes().any(|byte| byte.is_ascii_uppercase()) => {
+            path.to_ascii_lowercase().into()
+        }
+        true => path.into(),
+        false => path.nfc().flat_map(char::to_lowercase).nfc().collect(),
     }
-    path.nfc().flat_map(char::to_lowercase).nfc().collect()
 }
 
 /// The key under which two paths are the same to a reader and to a normalising file system.

@@ -4,6 +4,7 @@
 //! A route that has only a listing (the REST API) first writes the tree objects that the listing describes, by
 //! [`encode`], and is then walked likewise: a wrong listing yields other ids and so a missing object.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use super::id::{Collision, Oid};
@@ -182,10 +183,20 @@ impl Tree {
     /// Pairs of paths that are one on a file system that ignores case, in their order.
     #[must_use]
     pub fn case_collisions(&self) -> Vec<(RelPath, RelPath)> {
-        let mut seen: HashMap<String, &RelPath> = HashMap::new();
+        // Of two paths of one key, at least one is not the key itself. Few are not.
+        let mut first: HashMap<Cow<'_, str>, Option<&RelPath>> = self
+            .paths()
+            .map(|path| (path, path::folded(path.as_str())))
+            .filter(|(path, key)| key != path.as_str())
+            .map(|(_, key)| (key, None))
+            .collect();
+        if first.is_empty() {
+            return Vec::new();
+        }
         self.paths()
             .filter_map(|path| {
-                let first = *seen.entry(path::folded(path.as_str())).or_insert(path);
+                let first = first.get_mut(&path::folded(path.as_str()))?;
+                let first = *first.get_or_insert(path);
                 (first != path).then(|| (first.clone(), path.clone()))
             })
             .collect()

@@ -189,7 +189,7 @@ impl Store {
     /// with may be in the pack too; but of a delta whose result is its own base, the index may name the delta, and it
     /// cannot be read then.
     fn open_indexed(&self, path: &Path) -> Result<Pack, String> {
-        let pack = Pack::open(path, self.blob_limit)?;
+        let pack = Pack::open(path, self.blob_limit)?.indexed_now();
         for id in pack.repeated() {
             if let Reading::Damaged(detail) = pack.read(id) {
                 return Err(format!("{id} is in it twice: {detail}"));

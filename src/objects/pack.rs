@@ -40,6 +40,7 @@ pub(super) struct Pack {
     bytes: u64,
     bundle: gix_pack::Bundle,
     decoder: Mutex<Decoder>,
+    is_new: bool,
 }
 
 /// What a pack has under an id.
@@ -92,7 +93,20 @@ impl Pack {
             bytes,
             bundle,
             decoder: Mutex::default(),
+            is_new: false,
         })
+    }
+
+    /// The same pack, whose index this process has made: each id was computed from the content.
+    pub(super) fn indexed_now(self) -> Self {
+        Self {
+            is_new: true,
+            ..self
+        }
+    }
+
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// The same pack, whose files get another name.

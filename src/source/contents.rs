@@ -1,6 +1,7 @@
 //! The contents that a commit needs, read out of the store: proof that a route brought them, and what is written.
 //!
-//! They are kept within bounds, so that each is unpacked and hashed once for all but the largest updates.
+//! They are kept within bounds, so that each is unpacked and hashed once for all but the largest updates. Of those that are
+//! beyond, what came in this run is not read here: it was hashed when it came, and is again when it is written.
 
 use std::collections::HashMap;
 
@@ -11,7 +12,7 @@ use crate::objects::Store;
 /// How many bytes are kept; what is beyond is read again.
 const KEPT: usize = 16 << 20;
 
-/// What was read of the blobs that a commit needs. Each was hashed by [`Store::read`].
+/// What was read of the blobs that a commit needs. Each was hashed by [`Store::read`], or when it came.
 #[derive(Debug, Clone, Default)]
 pub struct Contents {
     kept: HashMap<BlobId, Box<[u8]>>,
@@ -26,6 +27,10 @@ impl Contents {
         let mut contents = Self::default();
         let mut room = KEPT;
         for &id in ids {
+            if let Some(size) = store.size_if_new(id.0).filter(|size| *size > room as u64) {
+                contents.bytes = contents.bytes.saturating_add(size);
+                continue;
+            }
             let Some(content) = store.read(ObjectKind::Blob, id.0) else {
                 contents.missing.push(id);
                 continue;
@@ -46,7 +51,7 @@ impl Contents {
         &self.missing
     }
 
-    /// Bytes of all that were read.
+    /// Bytes of all that are needed.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
