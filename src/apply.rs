@@ -212,11 +212,14 @@ impl Prepared<'_> {
             made,
         } = staged;
         match self.activate(record) {
-            Ok(()) => execute::run(
-                execute::Execution::new(self.target, self.state, &transaction, staging, new),
-                self.on_progress,
-            )
-            .map_err(|source| unfinished(transaction.id, source)),
+            Ok(()) => {
+                let index = Some(self.update.index());
+                let (target, state) = (self.target, self.state);
+                let execution =
+                    execute::Execution::new(target, state, &transaction, staging, new, index);
+                execute::run(execution, self.on_progress)
+                    .map_err(|source| unfinished(transaction.id, source))
+            }
             // The record is there, though perhaps not durable: the next run carries it out.
             Err(error) if is_active(self.state).unwrap_or(true) => {
                 Err(unfinished(transaction.id, error))
@@ -269,7 +272,7 @@ impl Prepared<'_> {
         let (target, state) = (self.target, self.state);
         let total = transaction.changes.len() as u64;
         let staging = Staging::open(target)?;
-        preflight::check_case(&staging, transaction)?;
+        preflight::check_case(&staging, self.update.plan)?;
         let mut kept = undo::Copies::begin(state, transaction.id, self.update.rolls_back)?;
         let mut new = NewDirectory::all(target, &staging, transaction)?;
         let mut writer = (!new.is_empty())

@@ -30,8 +30,8 @@
 //! | `flake.lock` | flake.lock of Nix | the lock file of a flake in the target that has none |
 //! | `objects.git/` | bare git repository | verified objects of the last commits ([`crate::objects`]) |
 //! | `snapshots/<name>-<hash>/` | directory tree | what the last rebuild read |
-//! | `tx/active` | sealed, `transaction 2` | the journal of the transaction that is carried out ([`Transaction`](crate::apply::Transaction)) |
-//! | `undo/<id>/transaction` | sealed, `transaction 2` | what a past transaction changed |
+//! | `tx/active` | sealed, `transaction 3` | the journal of the transaction that is carried out ([`Transaction`](crate::apply::Transaction)) |
+//! | `undo/<id>/transaction` | sealed, `transaction 3` | what a past transaction changed |
 //! | `undo/<id>/<object>` | bytes | a file that it replaced, under the id of its blob |
 //! | `undo/<id>/edited` | empty | it replaced local edits |
 //! | `undo/<id>/repair` | empty | it stayed at its commit |
@@ -48,7 +48,7 @@
 //! | `undo/<id>.part/` | the copies of a transaction that is not finished |
 //! | `parked/<number>.git.part/` | a `.git` that is copied from another file system |
 //! | `snapshots/<name>.new/` | a snapshot that is not finished |
-//! | `<name>.tmp` | a sealed file or `git-base` before it takes its name |
+//! | `<name>.tmp` | a sealed file or `git-base` before it takes its name; the former index until the update is done |
 //! | `suspended.new` | the suspension before it takes its name; the next `suspend` or `resume` removes it |
 //! | `.<name>.hyper-sync` | a plain file before it takes its name |
 //! | `<name>.damaged` | a damaged file that was set aside; it stays, and a second one gets a number |

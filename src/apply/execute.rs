@@ -38,11 +38,14 @@ pub(super) fn run(
         id: Some(execution.transaction.id),
         ..Applied::default()
     };
-    let index = verify(&mut execution, &mut applied, on_progress)?;
+    verify(&mut execution, &mut applied, on_progress)?;
     // Until the record is removed, recovery repeats all of this, so the order does not matter.
     let undo = undo::publish(execution.state, execution.transaction.id)?;
+    let index = execution.index.take();
     let mut unsynced: Vec<Unsynced<'_>> = execution.unsynced().collect();
-    unsynced.extend(index.replace(execution.state)?);
+    if let Some(index) = index {
+        unsynced.extend(index.exchange(execution.state)?);
+    }
     unsynced.push(Unsynced::Names(&undo));
     sync_all(&unsynced)?;
     // A program that had an old file open may have written to it after it was displaced.
@@ -53,16 +56,15 @@ pub(super) fn run(
     Ok(applied)
 }
 
-/// Hashes every changed path again, but for files that are [as written](NewDirectory::is_as_written), and makes the
+/// Hashes every changed path again, but for files that are [as written](NewDirectory::is_as_written), and completes the
 /// index.
 fn verify(
     execution: &mut Execution<'_>,
     applied: &mut Applied,
     on_progress: OnProgress<'_>,
-) -> Result<Index, Error> {
+) -> Result<(), Error> {
     let transaction = execution.transaction;
     let now = now(execution)?;
-    let mut index = transaction.index();
     let mut stats = execution.target.stats();
     let new = std::mem::take(&mut execution.new);
     let mut new = new.iter().peekable();
@@ -92,7 +94,8 @@ fn verify(
             }
         } else if change.after.is_some() {
             applied.written += 1;
-            if let Some(owned) = index.entries.get_mut(&change.path)
+            if let Some(index) = &mut execution.index
+                && let Some(owned) = index.entries.get_mut(&change.path)
                 && !change.puts_back
             {
                 owned.seen = stat.and_then(|stat| StatData::of(&stat, now));
@@ -102,7 +105,7 @@ fn verify(
         }
         on_progress(number as u64 + 1, transaction.changes.len() as u64);
     }
-    Ok(index)
+    Ok(())
 }
 
 /// Whether a path that was removed is gone. A directory in its place is not what was there; and where `a` and `A` are
@@ -112,12 +115,9 @@ fn is_gone(execution: &Execution<'_>, change: &Change, there: inspect::There) ->
         inspect::There::Image(Image::Missing | Image::Directory) => true,
         inspect::There::Special => false,
         inspect::There::Image(Image::File(_)) => {
-            !execution.staging.can().tell_case
-                && execution
-                    .transaction
-                    .index
-                    .keys()
-                    .any(|path| folded(path.as_str()) == folded(change.path.as_str()))
+            let is_same = |path: &RelPath| folded(path.as_str()) == folded(change.path.as_str());
+            !execution.staging.can().tell_case && { execution.index.iter() }
+                .any(|index| index.entries.keys().any(is_same))
         }
     }
 }
@@ -130,9 +130,11 @@ fn now(execution: &Execution<'_>) -> Result<i64, Error> {
     Ok(staging.stat(CLOCK)?.map_or(0, |stat| stat.mtime))
 }
 
-/// Removes the staging directory and old copies. The next run repeats what fails here.
+/// Removes the staging directory, the former index and old copies. The next run repeats what fails here.
 fn clean_up(execution: &Execution<'_>) {
-    let result = staging::remove(execution.target).and_then(|()| undo::prune(execution.state));
+    let result = staging::remove(execution.target)
+        .and_then(|()| Ok(Index::remove_former(execution.state)?))
+        .and_then(|()| undo::prune(execution.state));
     if let Err(error) = result {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
@@ -155,6 +157,8 @@ pub(super) struct Execution<'a> {
     touched: BTreeSet<Option<RelPath>>,
     spare: VecDeque<OsString>,
     new: Vec<NewDirectory>,
+    /// The index afterwards, without the `lstat` data of files that change; `None` if that of before is lost.
+    index: Option<Index>,
 }
 
 impl<'a> Execution<'a> {
@@ -164,6 +168,7 @@ impl<'a> Execution<'a> {
         transaction: &'a Transaction,
         staging: Staging,
         new: Vec<NewDirectory>,
+        index: Option<Index>,
     ) -> Self {
         Self {
             target,
@@ -175,6 +180,7 @@ impl<'a> Execution<'a> {
             touched: BTreeSet::new(),
             spare: VecDeque::new(),
             new,
+            index,
         }
     }
 

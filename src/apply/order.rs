@@ -120,7 +120,8 @@ mod tests {
                 repository: None,
             },
             changes: changes.iter().map(change).collect(),
-            index: std::collections::BTreeMap::default(),
+            index_only: std::collections::BTreeMap::default(),
+            index: None,
         }
     }
 

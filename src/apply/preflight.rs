@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::staging::Staging;
-use super::{Content, Error, Transaction, Update};
+use super::{Content, Error, Update};
 use crate::fs::{self, FileKind, Obstacle, Room, Target};
 use crate::git::path::folded;
 use crate::git::{BlobId, RelPath};
-use crate::plan::Operation;
+use crate::plan::{Operation, Plan};
 use crate::scan::Local;
 use crate::state::StateDir;
 use crate::text::Amount;
@@ -50,12 +50,12 @@ pub(super) fn recheck(target: &Target, update: &Update<'_>) -> Result<(), Error>
 }
 
 /// Refuses two paths that a file system without case sensitivity would overwrite with each other.
-pub(super) fn check_case(staging: &Staging, transaction: &Transaction) -> Result<(), Error> {
+pub(super) fn check_case(staging: &Staging, plan: &Plan) -> Result<(), Error> {
     if staging.can().tell_case {
         return Ok(());
     }
     let mut seen: BTreeMap<String, String> = BTreeMap::new();
-    for path in transaction.index.keys() {
+    for path in plan.index().keys() {
         let above = path.ancestors().map(|directory| directory.to_string());
         for name in above.chain([path.to_string()]) {
             let first = seen

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::fs::{Directory, Failure, Target, Unsynced};
 use crate::git::{File, RelPath};
-use crate::state::{Found, StateDir, SyncPoint, TX, sealed};
+use crate::state::{Found, Index, StateDir, SyncPoint, TX, sealed};
 
 const ACTIVE: &str = "active";
 const PLAN: &str = ".plan";
@@ -274,8 +274,15 @@ impl Recovery<'_> {
     ) -> Result<Recovered, Error> {
         self.target.make()?;
         let staging = Staging::open(self.target)?;
-        let mut execution =
-            Execution::new(self.target, self.state, transaction, staging, Vec::new());
+        let index = transaction.index(Index::load_either(self.state)?);
+        let mut execution = Execution::new(
+            self.target,
+            self.state,
+            transaction,
+            staging,
+            Vec::new(),
+            index,
+        );
         execution.touch_all();
         conflicts::make_durable(self.state, transaction.id)?;
         // The run may have died between displacing a late edit and keeping it.

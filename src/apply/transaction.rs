@@ -25,8 +25,8 @@ use crate::text;
 
 pub(crate) const FORMAT: SealedFormat = SealedFormat {
     kind: "transaction",
-    // 2: `repository`.
-    version: 2,
+    // 2: `repository`; 3: what changes in the index instead of the whole of it.
+    version: 3,
 };
 
 /// The number of a transaction, counted up.
@@ -98,8 +98,13 @@ pub struct Transaction {
     pub after: SyncPoint,
     /// The paths, sorted.
     pub changes: Vec<Change>,
-    /// The index afterwards. Files that change have no `lstat` data in it yet.
-    pub index: BTreeMap<RelPath, Owned>,
+    /// What changes in the index without a change of the file: a file that is found as the commit has it, an edit that is
+    /// put back over what the commit has; `None` where a file is not ours any more.
+    #[serde(default)]
+    pub index_only: BTreeMap<RelPath, Option<File>>,
+    /// The whole index afterwards, in records of version 1 and 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<BTreeMap<RelPath, Owned>>,
 }
 
 impl Transaction {
@@ -129,10 +134,15 @@ impl Transaction {
             })
     }
 
-    /// Whether a change agrees with the index.
+    /// Whether a change agrees with what is recorded of the index.
     fn agrees(&self, change: &Change) -> bool {
-        let owned = self.index.get(&change.path).map(Owned::file);
-        (owned == change.after) != change.puts_back
+        match &self.index {
+            Some(index) => {
+                let owned = index.get(&change.path).map(Owned::file);
+                (owned == change.after) != change.puts_back
+            }
+            None => change.puts_back || !self.index_only.contains_key(&change.path),
+        }
     }
 
     /// Whether it led from one commit to another, or was the first.
@@ -146,12 +156,35 @@ impl Transaction {
         Path::new(&self.target) == target
     }
 
-    /// The index after the update, without the `lstat` data of files that change.
-    pub(crate) fn index(&self) -> Index {
-        Index {
-            point: self.after.clone(),
-            entries: self.index.clone(),
+    /// The index after the update, made of the one that is saved, be it that of before or already this one; without the
+    /// `lstat` data of files that change. `None` if that of before is lost.
+    pub(super) fn index(&self, saved: Option<Index>) -> Option<Index> {
+        let mut entries = match (&self.index, saved) {
+            (Some(whole), _) => whole.clone(),
+            (None, Some(saved)) => saved.entries,
+            (None, None) if self.before.is_none() => BTreeMap::new(),
+            (None, None) => return None,
+        };
+        if self.index.is_none() {
+            let written = self.changes.iter().filter(|change| !change.puts_back);
+            let written = written.map(|change| (&change.path, change.after));
+            let others = self.index_only.iter().map(|(path, file)| (path, *file));
+            for (path, file) in written.chain(others) {
+                match file {
+                    Some(file) => entries.insert(path.clone(), Owned::unseen(file)),
+                    None => entries.remove(path),
+                };
+            }
         }
+        for change in &self.changes {
+            if let Some(owned) = entries.get_mut(&change.path) {
+                owned.seen = None;
+            }
+        }
+        Some(Index {
+            point: self.after.clone(),
+            entries,
+        })
     }
 }
 
@@ -244,7 +277,7 @@ impl Update<'_> {
     }
 
     /// The index after the update, without the `lstat` data of files that change.
-    fn index(&self) -> Index {
+    pub(super) fn index(&self) -> Index {
         let mut local = AscendingLookup::new(self.local);
         let known = |path: &RelPath, id: BlobId| {
             let known = self.before?.entries.get(path)?;
@@ -316,9 +349,32 @@ impl Update<'_> {
             target: target_name(target)?,
             before: self.before.map(|index| index.point.clone()),
             after: self.after.clone(),
+            index_only: self.index_only(&changes),
             changes,
-            index: self.index().entries,
+            index: None,
         })
+    }
+
+    /// What the index has otherwise than the one before, besides what these changes write.
+    fn index_only(&self, changes: &[Change]) -> BTreeMap<RelPath, Option<File>> {
+        let none = BTreeMap::new();
+        let before = self.before.map_or(&none, |before| &before.entries);
+        let after = self.plan.index();
+        let written = changes.iter().filter(|change| !change.puts_back);
+        let written: BTreeMap<&RelPath, Option<File>> =
+            written.map(|change| (&change.path, change.after)).collect();
+        let mut known = AscendingLookup::new(before);
+        let changed = after.iter().filter_map(|(path, file)| {
+            let is_known = known.get(path).map(Owned::file) == Some(*file);
+            (!is_known).then_some((path, Some(*file)))
+        });
+        let mut stays = AscendingLookup::new(after);
+        let gone = before.keys().filter(|path| stays.get(path).is_none());
+        changed
+            .chain(gone.map(|path| (path, None)))
+            .filter(|(path, file)| written.get(path) != Some(file))
+            .map(|(path, file)| (path.clone(), file))
+            .collect()
     }
 }
 

@@ -22,8 +22,8 @@ use crate::state::{self, CONFLICTS, Found, StateDir, TX, UNDO, sealed};
 
 const RECORD: &str = "transaction";
 const PART: &str = ".part";
-/// An empty file beside the copies of an update that replaced local edits. It saves reading up to a hundred records,
-/// each with the whole index, after every update.
+/// An empty file beside the copies of an update that replaced local edits. It saves reading up to a hundred records after
+/// every update.
 const EDITED: &str = "edited";
 
 /// An empty file beside them of an update that stayed at its commit. An early version did not make it: such an update

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use rustix::io::Errno;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::sealed::{self, Found, SealedFormat};
 use super::{Error, StateDir};
-use crate::fs::{Durability, Stat, Unsynced};
+use crate::fs::{Stat, Unsynced};
 use crate::git::{BlobId, CommitId, File, FileMode, RelPath, TreeId};
 
 mod encoding;
@@ -125,7 +126,11 @@ impl Serialize for StatData {
 impl Index {
     /// Reads the index. A damaged one stays in its place; see [`set_aside`](Self::set_aside).
     pub fn load(state: &StateDir) -> Result<Found<Self>, Error> {
-        sealed::read_as(state.directory(), NAME, FORMAT, |version, body| {
+        Self::load_as(state, NAME)
+    }
+
+    fn load_as(state: &StateDir, name: &str) -> Result<Found<Self>, Error> {
+        sealed::read_as(state.directory(), name, FORMAT, |version, body| {
             if version < FIRST_ENCODED {
                 let fields: IndexFields = serde_json::from_slice(body).ok()?;
                 return Some(fields.into());
@@ -150,15 +155,52 @@ impl Index {
         sealed::write(state.directory(), NAME, FORMAT, self)
     }
 
-    /// Writes the index, durable with what is returned. A power cut before that may leave a torn one: only for where
-    /// the record of the update would then make it anew.
-    pub(crate) fn replace<'a>(&self, state: &'a StateDir) -> Result<[Unsynced<'a>; 2], Error> {
+    /// Writes the index in the place of the one that is saved, durable with what is returned. A power cut before that may
+    /// leave a torn one, so the former one is kept, for [`load_either`](Self::load_either), until
+    /// [`remove_former`](Self::remove_former).
+    pub(crate) fn exchange<'a>(&self, state: &'a StateDir) -> Result<[Unsynced<'a>; 2], Error> {
         let directory = state.directory();
-        sealed::replace(directory, NAME, Durability::Unflushed, FORMAT, self)?;
+        let former = sealed::temporary(NAME);
+        sealed::create(directory, &former, FORMAT, self)?;
+        let exchanged = match directory.exchange(&former, directory, NAME) {
+            // There is none.
+            Err(Errno::NOENT) => directory.rename(&former, directory, NAME),
+            // The file system cannot do that.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                directory.sync_file(&former)?;
+                directory.rename(&former, directory, NAME)
+            }
+            exchanged => exchanged,
+        };
+        exchanged.map_err(|errno| directory.failure("replace", NAME, errno))?;
         Ok([
             Unsynced::File(directory, NAME.to_owned()),
             Unsynced::Names(directory),
         ])
+    }
+
+    /// Reads the index after an interrupted [`exchange`](Self::exchange): this one or the former one. `None` if neither is
+    /// whole.
+    pub(crate) fn load_either(state: &StateDir) -> Result<Option<Self>, Error> {
+        if let Found::Whole(index) = Self::load(state)? {
+            return Ok(Some(index));
+        }
+        let directory = state.directory();
+        let former = sealed::temporary(NAME);
+        let Found::Whole(index) = Self::load_as(state, &former)? else {
+            return Ok(None);
+        };
+        // Its name is that of what is written next.
+        directory
+            .rename(&former, directory, NAME)
+            .map_err(|errno| directory.failure("replace", NAME, errno))?;
+        directory.sync()?;
+        Ok(Some(index))
+    }
+
+    /// Removes the former index.
+    pub(crate) fn remove_former(state: &StateDir) -> Result<(), Error> {
+        Ok(state.directory().unlink(sealed::temporary(NAME))?)
     }
 
     /// The base of the plan.
@@ -199,6 +241,16 @@ impl From<&Stat> for StatData {
 }
 
 impl Owned {
+    /// A file of which no metadata is known.
+    #[must_use]
+    pub fn unseen(file: File) -> Self {
+        Self {
+            mode: file.mode,
+            id: file.id,
+            seen: None,
+        }
+    }
+
     /// What it was written as.
     #[must_use]
     pub fn file(&self) -> File {

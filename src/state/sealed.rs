@@ -105,7 +105,7 @@ pub(crate) fn replace<T: Body>(
     format: SealedFormat,
     value: &T,
 ) -> Result<(), Error> {
-    let temporary = format!("{name}{TEMPORARY}");
+    let temporary = temporary(name);
     fs::replace(
         directory,
         name,
@@ -113,6 +113,11 @@ pub(crate) fn replace<T: Body>(
         durability,
         |directory, temporary| create(directory, temporary, format, value),
     )
+}
+
+/// The second name of a file.
+pub(super) fn temporary(name: &str) -> String {
+    format!("{name}{TEMPORARY}")
 }
 
 /// Writes `value` as `name`, its content durable, its name not.

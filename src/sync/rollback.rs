@@ -193,7 +193,8 @@ mod tests {
             before: before.map(point),
             after: point(after),
             changes: Vec::new(),
-            index: std::collections::BTreeMap::new(),
+            index_only: std::collections::BTreeMap::new(),
+            index: None,
         };
         vec![
             update(3, Some('b'), 'c'),

@@ -251,8 +251,9 @@ fn every_fsync_is_needed() {
     first: target/.hyper-sync.tmp/new/n, after write | an unfinished update cannot be finished | an update
     first: target/.hyper-sync.tmp/new/n/m, after write | an unfinished update cannot be finished | an update
     first: target/.hyper-sync.tmp/new/n/m/o, after write | an unfinished update cannot be finished | an update
+    later: state, after exchange | the index is not that of the tree | an update
     later: state, after mkdir | `only here` is lost | a lost record
-    later: state, after rename | the index is not that of the tree | an update
+    later: state, after rename | the index is not that of the tree | a first install
     later: state/conflicts, after mkdir | `late` is lost | a late edit
     later: state/conflicts, after unlink | `late` is lost | killed and recovered
     later: state/conflicts/<n>, after mkdir | `late` is lost | a late edit
@@ -262,16 +263,19 @@ fn every_fsync_is_needed() {
     later: state/conflicts/<n>/d, after rename | `late` is lost | a late edit
     later: state/conflicts/<n>/d, after unlink | `late` is lost | killed and recovered
     later: state/conflicts/<n>/d/.hyper-sync.tmp, after write | `late` is lost | a late edit
-    later: state/index, after rename | the index is not that of the tree | an update
+    later: state/index, after exchange | the index is not that of the tree | an update
+    later: state/index, after rename | the index is not that of the tree | a first install
     later: state/tx, after a recovery began | neither old nor new | a recovery of everything
     later: state/tx, after rename | neither old nor new | an update
     later: state/tx, after unlink | a later edit is replaced | an update
     later: state/tx/<n>.plan, after write | neither old nor new | a recovery from the copy
-    later: state/undo, after rename | `old a` is lost | an update
-    later: target, after rename | not new in the end | an update
+    later: state/undo, after exchange | `old a` is lost | an update
+    later: state/undo, after rename | `my own` is lost | an adoption
+    later: target, after exchange | not new in the end | an update
+    later: target, after rename | the index is not that of the tree | a first install
     later: target/.hyper-sync.tmp/<n>, after write | neither old nor new | a recovery from the store
-    later: target/n, after rename | neither old nor new | a directory made meanwhile
-    later: target/n/m, after rename | neither old nor new | a directory made meanwhile
+    later: target/n, after exchange | neither old nor new | a directory made meanwhile
+    later: target/n/m, after exchange | neither old nor new | a directory made meanwhile
     "#);
 }
 

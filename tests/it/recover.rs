@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 use hyper_sync::apply::undo;
 use hyper_sync::apply::{Error, Fate, Image, Late, RecoveryProblem, TxId};
 use hyper_sync::fs::Outcome;
+use hyper_sync::settings::LocalEdits;
 use rustix::io::Errno;
 
-use crate::apply::update::{active, flip, half_way, killed, new, old, second_copy};
+use crate::apply::update::{
+    active, dying, flip, half_way, is_half_way, killed, new, old, second_copy,
+};
 use crate::apply::world::{self, LibraryTarget, Node, Run, Tree, commit, file, path, tree};
 
 fn everything(world: &LibraryTarget) -> (Tree, Tree) {
@@ -33,6 +36,62 @@ fn a_run_that_died_half_way_is_finished_by_the_recovery() {
     assert_eq!(recovered.damaged_record, None);
     assert_eq!(world.index().unwrap().point.commit, commit(&new()));
     assert!(world.recover().unwrap().is_none());
+}
+
+#[test]
+fn a_recovery_makes_the_index_that_the_run_would_have_made() {
+    let [old, mut newer] = [old(), new()];
+    newer.insert("found".to_owned(), file("there already"));
+    let sync = |run: &Run| {
+        let world = LibraryTarget::at(&old, |_| ());
+        world.write("found", &file("there already"));
+        world.write("x", &file("my x"));
+        let _ = world.sync(&newer, run);
+        world
+    };
+    let keep = |run: Run| Run {
+        local_edits: LocalEdits::Keep,
+        ..run
+    };
+    let done = sync(&keep(Run::default()));
+    let died = sync(&keep(Run::with(dying(is_half_way))));
+    died.recover().unwrap().unwrap();
+    let [done, died] = [done, died].map(|world| world.index().unwrap());
+    assert_eq!(done.base(), died.base());
+    assert_eq!(done.point, died.point);
+    assert_eq!(
+        done.base()[&path("found")].id,
+        died.entries[&path("found")].id
+    );
+}
+
+#[test]
+fn an_update_is_finished_although_the_index_is_lost() {
+    let damages: [fn(&Path); 2] = [|index| fs::remove_file(index).unwrap(), flip];
+    for damage in damages {
+        let world = half_way();
+        damage(&world.state.join("index"));
+        let recovered = world.recover().unwrap().unwrap();
+        assert_eq!(recovered.point.unwrap().commit, commit(&new()));
+        assert_eq!(world.read(), new());
+        // A part of an index would hide that the rest is lost.
+        assert!(!matches!(world.load_index(), Ok(Some(_))));
+        world.sync(&new(), &Run::default()).unwrap();
+        assert_eq!(world.index().unwrap().entries.len(), new().len());
+        assert_eq!(world.read(), new());
+    }
+}
+
+#[test]
+fn a_former_index_is_used_where_a_power_cut_has_torn_the_one_in_its_place() {
+    let world = killed(|call| call.name == "unlink" && call.path.ends_with("tx/active"));
+    let index = world.state.join("index");
+    assert!(world.state.join("index.tmp").exists());
+    fs::write(&index, b"hyper-sync index 3").unwrap();
+    world.recover().unwrap().unwrap();
+    assert_eq!(world.index().unwrap().point.commit, commit(&new()));
+    assert_eq!(world.index().unwrap().entries.len(), new().len());
+    world.assert_tidy();
 }
 
 #[test]
@@ -615,12 +674,13 @@ fn kept_updates_take_a_gigabyte_together_at_most() {
 }
 
 #[test]
-fn a_record_of_an_earlier_version_still_loads() {
+fn a_record_of_any_version_loads() {
     let world = LibraryTarget::new();
     let state = world.open_state();
     let kept = world.state.join("undo/000002");
     fs::create_dir_all(&kept).unwrap();
-    for (version, repository) in [(1, None), (2, Some("https://git.example.org/config"))] {
+    let repository = Some("https://git.example.org/config");
+    for (version, repository) in [(1, None), (2, repository), (3, repository)] {
         let data = format!("tests/data/state/transaction-v{version}");
         fs::copy(data, kept.join("transaction")).unwrap();
         let record = undo::load(&state, TxId(2)).unwrap();

@@ -349,10 +349,12 @@ proptest! {
             tree.files().keys().chain(tree.gitlinks().keys()).map(RelPath::to_string).collect();
         prop_assert_eq!(found, files);
 
-        let mut seen: BTreeMap<String, &RelPath> = BTreeMap::new();
+        let mut seen = BTreeMap::new();
         let mut pairs = Vec::new();
         for path in tree.files().keys().chain(tree.directories().keys()).chain(tree.gitlinks().keys()) {
-            let first = *seen.entry(path::folded(path.as_str())).or_insert(path);
+            let first = *seen
+                .entry(path::folded(path.as_str()))
+                .or_insert(path);
             if first != path {
                 pairs.push((first.clone(), path.clone()));
             }
