@@ -16,4 +16,4 @@ pub use commit::Commit;
 pub use id::{BlobId, CommitId, Oid, TreeId};
 pub use mode::{EntryMode, FileMode};
 pub use path::RelPath;
-pub use tree::{File, Tree};
+pub use tree::{File, KnownTree, Tree};

@@ -170,10 +170,12 @@ impl GitDir {
         })?;
         let tree = |id: TreeId| read(ObjectKind::Tree, id.0);
         let tree =
-            Tree::walk(commit.tree, Bounds { entries }, tree).map_err(|error| match error {
-                WalkError::Read(error) => error,
-                WalkError::Fault(fault) => fault.into(),
-            })?;
+            Tree::walk(commit.tree, Bounds { entries }, None, tree).map_err(
+                |error| match error {
+                    WalkError::Read(error) => error,
+                    WalkError::Fault(fault) => fault.into(),
+                },
+            )?;
         Ok((commit, tree))
     }
 

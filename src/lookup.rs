@@ -9,13 +9,20 @@ use std::iter::Peekable;
 /// Finds the values of keys that ascend, in one pass over the map.
 #[derive(Debug)]
 pub(crate) struct AscendingLookup<'a, K, V> {
-    entries: Peekable<btree_map::Iter<'a, K, V>>,
+    entries: Peekable<btree_map::Range<'a, K, V>>,
 }
 
 impl<'a, K: Ord, V> AscendingLookup<'a, K, V> {
     pub(crate) fn new(map: &'a BTreeMap<K, V>) -> Self {
         Self {
-            entries: map.iter().peekable(),
+            entries: map.range(..).peekable(),
+        }
+    }
+
+    /// Finds those from `first` on.
+    pub(crate) fn from(map: &'a BTreeMap<K, V>, first: &K) -> Self {
+        Self {
+            entries: map.range(first..).peekable(),
         }
     }
 
@@ -50,6 +57,10 @@ mod tests {
             let mut lookup = AscendingLookup::new(&map);
             for key in &keys {
                 prop_assert_eq!(lookup.get(key), map.get(key));
+            }
+            let mut lookup = keys.first().map(|first| AscendingLookup::from(&map, first));
+            for key in &keys {
+                prop_assert_eq!(lookup.as_mut().unwrap().get(key), map.get(key));
             }
         }
     }

@@ -177,7 +177,7 @@ impl Plan {
 
     /// The managed files after the operations: the base of the next plan.
     #[must_use]
-    pub fn index(&self) -> &BTreeMap<RelPath, File> {
+    pub fn index(&self) -> &Arc<BTreeMap<RelPath, File>> {
         &self.index
     }
 
@@ -200,9 +200,9 @@ impl Plan {
 
     /// A plan without operations, with this base.
     #[must_use]
-    pub fn unchanged(base: &BTreeMap<RelPath, File>) -> Self {
+    pub fn unchanged(base: &Arc<BTreeMap<RelPath, File>>) -> Self {
         Self {
-            index: Arc::new(base.clone()),
+            index: Arc::clone(base),
             ..Self::default()
         }
     }
@@ -286,22 +286,25 @@ impl Plan {
     }
 }
 
-/// The files of a commit that are managed, as they should be on disk.
+/// The files of a commit that are managed, as they should be on disk. As a rule these are all that it has.
 #[must_use]
-pub fn managed(tree: &Tree, policy: &Policy) -> BTreeMap<RelPath, File> {
-    let mut is_excluded = policy.exclude.sorted_cursor();
-    let mut is_executable = policy.executable.sorted_cursor();
-    let files = tree.files().iter();
-    let wanted = files.filter(|(path, _)| !is_excluded(path));
-    wanted
-        .map(|(path, file)| {
-            let mut file = *file;
+pub fn managed(tree: &Tree, policy: &Policy) -> Arc<BTreeMap<RelPath, File>> {
+    let managed = || {
+        let mut is_excluded = policy.exclude.sorted_cursor();
+        let mut is_executable = policy.executable.sorted_cursor();
+        tree.files().iter().map(move |(path, file)| {
+            let mut managed = *file;
             if file.mode == FileMode::Regular && is_executable(path) {
-                file.mode = FileMode::Executable;
+                managed.mode = FileMode::Executable;
             }
-            (path.clone(), file)
+            (path, file, (!is_excluded(path)).then_some(managed))
         })
-        .collect()
+    };
+    if managed().all(|(_, file, managed)| managed == Some(*file)) {
+        return Arc::clone(tree.files());
+    }
+    let managed = managed().filter_map(|(path, _, managed)| Some((path.clone(), managed?)));
+    Arc::new(managed.collect())
 }
 
 /// Refuses a commit in which a required file is a symlink that does not lead to a file. `leads_to_file` returns `None`

@@ -19,7 +19,7 @@ use crate::fs::{self, FileKind, Stat, Target, content};
 use crate::git::{BlobId, File, FileMode, Oid, RelPath};
 use crate::lookup::AscendingLookup;
 use crate::patterns::Patterns;
-use crate::state::{Index, Owned, StatData};
+use crate::state::{Index, StatData};
 use crate::{text, threads};
 
 mod identify;
@@ -116,8 +116,8 @@ impl Error {
 #[derive(Debug)]
 pub struct Scanner<'a> {
     target: &'a Target,
-    /// Hashes that are valid while the `lstat` data is the same.
-    remembered: Option<&'a BTreeMap<RelPath, Owned>>,
+    /// Has hashes that are valid while the `lstat` data is the same.
+    remembered: Option<&'a Index>,
     belief: Belief,
     /// The largest file that a commit may have, in bytes: what is larger is not hashed.
     largest: u64,
@@ -140,7 +140,7 @@ impl<'a> Scanner<'a> {
     pub fn new(target: &'a Target, index: Option<&'a Index>, belief: Belief) -> Self {
         Self {
             target,
-            remembered: index.map(|index| &index.entries),
+            remembered: index,
             belief,
             largest: u64::MAX,
             seen: Mutex::new(FileObservation::nothing()),
@@ -265,16 +265,18 @@ impl<'a> Scanner<'a> {
     /// Whether each file of the index looks exactly as it did when it had its content: nothing is hashed to find that out
     /// but the targets of symlinks.
     pub fn looks_unchanged(&self, index: &Index) -> Result<bool, Error> {
-        let paths: Vec<&RelPath> = index.entries.keys().collect();
+        let paths: Vec<&RelPath> = index.files.keys().collect();
         let mut seen = self.seen();
         self.see(&mut seen, &paths)?;
         let mut by_path = AscendingLookup::new(&seen.by_path);
-        let is_unchanged = |(path, owned): (&RelPath, &Owned)| {
+        let mut known = AscendingLookup::new(&index.seen);
+        let is_unchanged = |(path, file): (&RelPath, &File)| {
+            let known = known.get(path).copied();
             by_path.get(path).is_some_and(|local| {
-                local.is(&owned.file()) && owned.seen == local.stat().map(StatData::from)
+                local.is(file) && known.is_some() && known == local.stat().map(StatData::from)
             })
         };
-        Ok(index.entries.iter().all(is_unchanged))
+        Ok(index.files.iter().all(is_unchanged))
     }
 
     /// Drops all results, so that the next scan starts anew.

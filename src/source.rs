@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::git::{BlobId, Commit, CommitId, Tree};
+use crate::git::{BlobId, Commit, CommitId, KnownTree, Tree};
 use crate::objects::Store;
 
 mod ancestry;
@@ -162,6 +162,11 @@ pub trait Need: Sync {
     ///
     /// The route checks whether the store has them.
     fn missing(&self, tree: &Tree) -> Result<Vec<BlobId>, crate::scan::Error>;
+
+    /// What need not be read again of the trees, because it was read for an earlier commit that the store has.
+    fn known_tree(&self) -> Option<KnownTree<'_>> {
+        None
+    }
 
     /// Whether commit and trees are all that is needed: then no content is requested.
     fn lists_only(&self) -> bool {

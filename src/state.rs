@@ -10,7 +10,7 @@
 //! | `lock` | one line of text | held by the running hyper-sync, and names it |
 //! | `target` | sealed, `target 1` | the directory whose state this is |
 //! | `repository` | sealed, `repository 1` | the repository that the target follows ([`FollowedRepo`]) |
-//! | `index` | sealed, `index 3` | what was written last: the base of the next plan ([`Index`]) |
+//! | `index` | sealed, `index 4` | what was written last: the base of the next plan ([`Index`]) |
 //! | `settled` | sealed, `settled 1` | that the target was equal to its commit, for runs of an unchanged branch |
 //! | `sync-state.json` | JSON, version 1 | how the last sync went, for people and programs ([`SyncState`]) |
 //! | `followed` | sealed, `followed 1` | the commits of the followed names: a tag does not move |

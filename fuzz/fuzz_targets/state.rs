@@ -17,7 +17,7 @@ use hyper_sync_fuzz::{directory, sealed};
 use libfuzzer_sys::fuzz_target;
 
 /// Names, kinds and formats.
-const FILES: [(&str, &str, u32); 11] = [
+const FILES: [(&str, &str, u32); 12] = [
     ("index", "index", 2),
     ("sync-state.json", "", 0),
     ("rebuild.json", "rebuild", 1),
@@ -30,6 +30,7 @@ const FILES: [(&str, &str, u32); 11] = [
     ("lock", "", 0),
     // The last version in JSON is the first of the list.
     ("index", "index", 3),
+    ("index", "index", 4),
 ];
 
 fuzz_target!(|data: &[u8]| {
@@ -66,7 +67,7 @@ fn index(state: &StateDir) -> Option<Index> {
     let Ok(Found::Whole(index)) = Index::load(state) else {
         return None;
     };
-    let _ = index.base();
+    let _ = index.known_tree();
     index.save(state).expect("a disk in memory");
     match Index::load(state) {
         Ok(Found::Whole(again)) => assert_eq!(again, index),

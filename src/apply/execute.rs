@@ -95,10 +95,10 @@ fn verify(
         } else if change.after.is_some() {
             applied.written += 1;
             if let Some(index) = &mut execution.index
-                && let Some(owned) = index.entries.get_mut(&change.path)
                 && !change.puts_back
+                && let Some(seen) = stat.and_then(|stat| StatData::of(&stat, now))
             {
-                owned.seen = stat.and_then(|stat| StatData::of(&stat, now));
+                index.seen.insert(change.path.clone(), seen);
             }
         } else {
             applied.deleted += 1;
@@ -117,7 +117,7 @@ fn is_gone(execution: &Execution<'_>, change: &Change, there: inspect::There) ->
         inspect::There::Image(Image::File(_)) => {
             let is_same = |path: &RelPath| folded(path.as_str()) == folded(change.path.as_str());
             !execution.staging.can().tell_case && { execution.index.iter() }
-                .any(|index| index.entries.keys().any(is_same))
+                .any(|index| index.files.keys().any(is_same))
         }
     }
 }

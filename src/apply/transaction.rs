@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use serde::de::IgnoredAny;
@@ -15,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Error, inspect, undo};
 use crate::fs::Target;
-use crate::git::{BlobId, EntryMode, File, RelPath, path};
+use crate::git::{BlobId, EntryMode, File, RelPath, TreeId, path};
 use crate::lookup::AscendingLookup;
 use crate::plan::Plan;
 use crate::scan::Local;
@@ -159,31 +160,31 @@ impl Transaction {
     /// The index after the update, made of the one that is saved, be it that of before or already this one; without the
     /// `lstat` data of files that change. `None` if that of before is lost.
     pub(super) fn index(&self, saved: Option<Index>) -> Option<Index> {
-        let mut entries = match (&self.index, saved) {
-            (Some(whole), _) => whole.clone(),
-            (None, Some(saved)) => saved.entries,
-            (None, None) if self.before.is_none() => BTreeMap::new(),
+        let nothing = || Index::of(self.after.clone(), []);
+        let mut index = match (&self.index, saved) {
+            (Some(whole), _) => Index::of(self.after.clone(), whole.clone()),
+            (None, Some(saved)) => saved,
+            (None, None) if self.before.is_none() => nothing(),
             (None, None) => return None,
         };
-        if self.index.is_none() {
-            let written = self.changes.iter().filter(|change| !change.puts_back);
-            let written = written.map(|change| (&change.path, change.after));
-            let others = self.index_only.iter().map(|(path, file)| (path, *file));
-            for (path, file) in written.chain(others) {
-                match file {
-                    Some(file) => entries.insert(path.clone(), Owned::unseen(file)),
-                    None => entries.remove(path),
-                };
-            }
+        let files = Arc::make_mut(&mut index.files);
+        let written = self.changes.iter().filter(|change| !change.puts_back);
+        let written = written.map(|change| (&change.path, change.after));
+        let others = self.index_only.iter().map(|(path, file)| (path, *file));
+        for (path, file) in written.chain(others) {
+            match file {
+                Some(file) => files.insert(path.clone(), file),
+                None => files.remove(path),
+            };
+            index.seen.remove(path);
         }
         for change in &self.changes {
-            if let Some(owned) = entries.get_mut(&change.path) {
-                owned.seen = None;
-            }
+            index.seen.remove(&change.path);
         }
         Some(Index {
             point: self.after.clone(),
-            entries,
+            directories: Arc::default(),
+            ..index
         })
     }
 }
@@ -255,6 +256,8 @@ pub struct Update<'a> {
     pub before: Option<&'a Index>,
     /// Where it leads.
     pub after: SyncPoint,
+    /// The [directories](Index::directories) of the index afterwards.
+    pub directories: Arc<BTreeMap<RelPath, TreeId>>,
     /// Whether it is a rollback.
     pub rolls_back: bool,
 }
@@ -280,7 +283,7 @@ impl Update<'_> {
     pub(super) fn index(&self) -> Index {
         let mut local = AscendingLookup::new(self.local);
         let known = |path: &RelPath, id: BlobId| {
-            let known = self.before?.entries.get(path)?;
+            let known = self.before?.owned(path)?;
             known.seen.filter(|_| known.id == id)
         };
         let mut seen = |path: &RelPath, id: BlobId| match local.get(path)? {
@@ -294,23 +297,20 @@ impl Update<'_> {
             }
             _ => None,
         };
-        let entries = self.plan.index().iter().map(|(path, file)| {
-            let owned = Owned {
-                mode: file.mode,
-                id: file.id,
-                seen: seen(path, file.id),
-            };
-            (path.clone(), owned)
+        let files = self.plan.index();
+        let looks = files.iter().filter_map(|(path, file)| {
+            let stat = seen(path, file.id)?;
+            Some((path.clone(), stat))
         });
-        let mut entries: BTreeMap<RelPath, Owned> = entries.collect();
+        let mut looks: BTreeMap<RelPath, StatData> = looks.collect();
         for operation in self.plan.operations() {
-            if let Some(owned) = entries.get_mut(&operation.path) {
-                owned.seen = None;
-            }
+            looks.remove(&operation.path);
         }
         Index {
             point: self.after.clone(),
-            entries,
+            files: Arc::clone(files),
+            seen: looks,
+            directories: Arc::clone(&self.directories),
         }
     }
 
@@ -358,19 +358,19 @@ impl Update<'_> {
     /// What the index has otherwise than the one before, besides what these changes write.
     fn index_only(&self, changes: &[Change]) -> BTreeMap<RelPath, Option<File>> {
         let none = BTreeMap::new();
-        let before = self.before.map_or(&none, |before| &before.entries);
+        let before = self.before.map_or(&none, |before| &before.files);
         let after = self.plan.index();
         let written = changes.iter().filter(|change| !change.puts_back);
         let written: BTreeMap<&RelPath, Option<File>> =
             written.map(|change| (&change.path, change.after)).collect();
         let mut known = AscendingLookup::new(before);
-        let changed = after.iter().filter_map(|(path, file)| {
-            let is_known = known.get(path).map(Owned::file) == Some(*file);
+        let others = after.iter().filter_map(|(path, file)| {
+            let is_known = known.get(path) == Some(file);
             (!is_known).then_some((path, Some(*file)))
         });
         let mut stays = AscendingLookup::new(after);
         let gone = before.keys().filter(|path| stays.get(path).is_none());
-        changed
+        others
             .chain(gone.map(|path| (path, None)))
             .filter(|(path, file)| written.get(path) != Some(file))
             .map(|(path, file)| (path.clone(), file))
@@ -381,15 +381,12 @@ impl Update<'_> {
 /// Whether an index has something that the one before has not. The loss of `lstat` data alone is nothing to save: such a
 /// file is hashed either way.
 fn differs(before: &Index, after: &Index) -> bool {
-    let mut known = AscendingLookup::new(&before.entries);
-    let has_news = |(path, owned): (&RelPath, &Owned)| {
-        known.get(path).is_none_or(|before| {
-            before.file() != owned.file() || (owned.seen.is_some() && owned.seen != before.seen)
-        })
-    };
+    let mut known = AscendingLookup::new(&before.seen);
+    let has_news = |(path, seen): (&RelPath, &StatData)| known.get(path) != Some(seen);
     before.point != after.point
-        || before.entries.len() != after.entries.len()
-        || after.entries.iter().any(has_news)
+        || before.files != after.files
+        || before.directories != after.directories
+        || after.seen.iter().any(has_news)
 }
 
 /// The target's path as the record has it.

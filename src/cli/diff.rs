@@ -1,5 +1,6 @@
 //! `hyper-sync diff`: local edits against the last commit, or what a sync would change.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::time::Duration;
@@ -182,11 +183,11 @@ struct Seen<'a> {
 
 impl Seen<'_> {
     /// The files as the last commit has them.
-    fn base(&self) -> BTreeMap<RelPath, File> {
+    fn base(&self) -> Cow<'_, BTreeMap<RelPath, File>> {
         match (self.session.index(), self.first) {
-            (Some(index), _) => index.base(),
-            (None, Some(first)) => first.files.clone(),
-            (None, None) => BTreeMap::new(),
+            (Some(index), _) => Cow::Borrowed(&*index.files),
+            (None, Some(first)) => Cow::Borrowed(&*first.files),
+            (None, None) => Cow::default(),
         }
     }
 
@@ -243,7 +244,7 @@ impl Seen<'_> {
                 }
             }
         } else {
-            let mut base = self.base();
+            let mut base = self.base().into_owned();
             let mut edits = self.scanner.edits(&base, &self.settings.executable)?;
             // A file that was here before and was kept differs from the commit too; a missing one is not a difference.
             let others = never_ours(self.session, self.settings);

@@ -452,7 +452,7 @@ fn next_run(settings: &Settings, run: &Run<'_>) -> Option<Timestamp> {
 /// Managed files that are not as they were written last.
 pub(super) fn edits(settings: &Settings, index: &Index) -> Result<Vec<Edit>, Error> {
     let target = Target::open_or_absent(&settings.target)?;
-    edits_against(&index.base(), &target, Some(index), settings)
+    edits_against(&index.files, &target, Some(index), settings)
 }
 
 /// Files that are not as in `base`.
@@ -489,7 +489,7 @@ fn kept(
     for known in last.into_iter().flat_map(|last| &last.kept) {
         let is_there = known.reason == SkipReason::Blocked || target.stat(&known.path)?.is_some();
         let is_edited = || edits.iter().any(|edit| edit.path == known.path);
-        let is_managed = index.entries.contains_key(&known.path);
+        let is_managed = index.files.contains_key(&known.path);
         if is_there && (!is_managed || (known.withheld && is_edited())) {
             kept.push(known.clone());
         }

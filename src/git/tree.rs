@@ -1,17 +1,20 @@
 //! Tree objects, and the whole tree of a commit proven from its root id.
 //!
-//! There is one way to a [`Tree`]: [`Tree::walk`] reads raw tree objects by id, hashes each, and checks every entry.
+//! There is one way to a [`Tree`]: [`Tree::walk`] reads raw tree objects by id, hashes each, and checks every entry. What
+//! it has read once, as a [`KnownTree`] says, it need not read again: an id stands for everything below it.
 //! A route that has only a listing (the REST API) first writes the tree objects that the listing describes, by
 //! [`encode`], and is then walked likewise: a wrong listing yields other ids and so a missing object.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::id::{Collision, Oid};
 use super::mode::FileMode;
 use super::path::{self, RelPath};
 use super::{BlobId, TreeId};
 use crate::exit::Exit;
+use crate::lookup::AscendingLookup;
 use crate::text;
 
 mod object;
@@ -32,9 +35,18 @@ pub struct File {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tree {
     root: TreeId,
-    files: BTreeMap<RelPath, File>,
-    directories: BTreeMap<RelPath, TreeId>,
+    files: Arc<BTreeMap<RelPath, File>>,
+    directories: Arc<BTreeMap<RelPath, TreeId>>,
     gitlinks: BTreeMap<RelPath, Oid>,
+}
+
+/// What is known of a tree that was read before. A directory of another tree that has the same object has the same files.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownTree<'a> {
+    /// Its files and symlinks.
+    pub files: &'a BTreeMap<RelPath, File>,
+    /// Directories of which everything below is in `files` and here.
+    pub directories: &'a BTreeMap<RelPath, TreeId>,
 }
 
 /// How large a tree may be.
@@ -164,7 +176,7 @@ impl Tree {
 
     /// Files and symlinks by path.
     #[must_use]
-    pub fn files(&self) -> &BTreeMap<RelPath, File> {
+    pub fn files(&self) -> &Arc<BTreeMap<RelPath, File>> {
         &self.files
     }
 
@@ -172,6 +184,26 @@ impl Tree {
     #[must_use]
     pub fn directories(&self) -> &BTreeMap<RelPath, TreeId> {
         &self.directories
+    }
+
+    /// The directories below which the tree has what `files` has, and nothing else.
+    #[must_use]
+    pub fn directories_as_in(
+        &self,
+        files: &Arc<BTreeMap<RelPath, File>>,
+    ) -> Arc<BTreeMap<RelPath, TreeId>> {
+        if Arc::ptr_eq(&self.files, files) && self.gitlinks.is_empty() {
+            return Arc::clone(&self.directories);
+        }
+        let mut there = AscendingLookup::new(files);
+        let others = { self.files.iter() }.filter(|(path, file)| there.get(path) != Some(file));
+        let mut here = AscendingLookup::new(&self.files);
+        let more = files.keys().filter(|path| here.get(path).is_none());
+        let others = others.map(|(path, _)| path).chain(more);
+        let above = RelPath::above(others.chain(self.gitlinks.keys()));
+        let same = self.directories.iter();
+        let same = same.filter(|(path, _)| !above.contains(*path));
+        Arc::new(same.map(|(path, id)| (path.clone(), *id)).collect())
     }
 
     /// Submodules by path, with the commit each points to.

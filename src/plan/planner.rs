@@ -98,9 +98,13 @@ impl<'a> Planner<'a> {
     /// Plans every path.
     pub(super) fn run(mut self) -> Plan {
         // Removals first: whether a directory can make room for a file, and a file for a directory, depends on them.
-        let mut wanted = Vec::with_capacity(self.remote.len());
+        let mut wanted = Vec::new();
         for row in path_states(self.base, self.local, self.remote) {
             match row.remote {
+                // As a rule, almost all. What is in the way of a path is before it.
+                Some(file) if row.local.is(file) && self.obstructions.is_empty() => {
+                    self.plan.counts.adopted += u64::from(row.base != Some(file));
+                }
                 Some(file) => wanted.push((row, *file)),
                 None => self.plan_removed(row),
             }

@@ -106,14 +106,12 @@ fn given(directory: &Path, commit: &Commit) -> Option<Revision> {
 /// The files of the index that are not in the snapshot as they were written.
 fn edited(files: &BTreeMap<RelPath, File>, state: &StateDir) -> Vec<RelPath> {
     let index = Index::load(state).ok().and_then(Found::whole);
-    let written = index.into_iter().flat_map(|index| index.entries);
-    written
-        .filter(|(path, owned)| {
-            let found = files.get(path);
-            found.is_none_or(|file| (file.mode, file.id) != (owned.mode, owned.id))
-        })
-        .map(|(path, _)| path)
-        .collect()
+    let Some(index) = index else {
+        return Vec::new();
+    };
+    let written = index.files.iter();
+    let edited = written.filter(|(path, file)| files.get(*path) != Some(file));
+    edited.map(|(path, _)| path.clone()).collect()
 }
 
 /// The tree in a directory, as git would name it, and its files.

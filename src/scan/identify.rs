@@ -7,6 +7,7 @@ use sha1::{Digest, Sha1};
 use super::{Belief, Below, Error, Local, Scanner};
 use crate::fs::{FileKind, Stat};
 use crate::git::{BlobId, FileMode, Oid, RelPath};
+use crate::lookup::AscendingLookup;
 use crate::state::Owned;
 use crate::text;
 
@@ -14,12 +15,18 @@ impl Scanner<'_> {
     /// Inspects sorted paths, one after the other.
     pub(super) fn look_at_each(&self, paths: &[&RelPath]) -> Result<Vec<(RelPath, Local)>, Error> {
         let mut stats = self.target.stats();
+        let known = self.remembered.zip(paths.first());
+        let mut known = known.map(|(index, first)| {
+            let files = AscendingLookup::from(&index.files, first);
+            (files, AscendingLookup::from(&index.seen, first))
+        });
         let look = |&path: &&RelPath| {
+            let known = known.as_mut().and_then(|(files, seen)| {
+                let seen = seen.get(path).copied();
+                files.get(path).map(|file| Owned::of(*file, seen))
+            });
             let local = match stats.of(path)? {
-                Some(stat) => {
-                    let known = self.remembered.and_then(|all| all.get(path));
-                    self.identify(path, stat, known)?
-                }
+                Some(stat) => self.identify(path, stat, known)?,
                 None => Local::Missing,
             };
             Ok((path.clone(), local))
@@ -30,7 +37,7 @@ impl Scanner<'_> {
     pub(super) fn look_at(&self, path: &RelPath) -> Result<Local, Error> {
         match self.target.stat(path)? {
             Some(stat) => {
-                let known = self.remembered.and_then(|all| all.get(path));
+                let known = self.remembered.and_then(|index| index.owned(path));
                 self.identify(path, stat, known)
             }
             None => Ok(Local::Missing),
@@ -38,11 +45,11 @@ impl Scanner<'_> {
     }
 
     /// What is at a path with this `lstat`.
-    fn identify(&self, path: &RelPath, stat: Stat, known: Option<&Owned>) -> Result<Local, Error> {
+    fn identify(&self, path: &RelPath, stat: Stat, known: Option<Owned>) -> Result<Local, Error> {
         Ok(match stat.kind {
             FileKind::File => match known {
-                Some(known) if self.believes(known, &stat) => file(Some(known.id), stat),
-                _ if self.is_edited(known, &stat) => file(None, stat),
+                Some(known) if self.believes(&known, &stat) => file(Some(known.id), stat),
+                _ if self.is_edited(known.as_ref(), &stat) => file(None, stat),
                 _ => self.hashed(path)?,
             },
             FileKind::Symlink => match self.target.read_link(path)? {
@@ -73,7 +80,7 @@ impl Scanner<'_> {
         stat: &Stat,
         wanted: BlobId,
     ) -> Result<Option<Local>, Error> {
-        let known = self.remembered.and_then(|all| all.get(path));
+        let known = self.remembered.and_then(|index| index.files.get(path));
         let is_new = known.is_none_or(|known| known.id != wanted);
         (is_new && stat.size <= self.largest)
             .then(|| self.hashed(path))

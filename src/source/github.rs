@@ -257,7 +257,7 @@ impl GitHub {
         let bounds = Bounds {
             entries: self.limits.files,
         };
-        Tree::walk(root, bounds, |id| {
+        Tree::walk(root, bounds, None, |id| {
             store.read(ObjectKind::Tree, id.0).ok_or(())
         })
         .ok()
@@ -265,7 +265,7 @@ impl GitHub {
 
     /// Walks the tree out of what was just rebuilt and what the store has.
     fn walk(&self, commit: &Commit, trees: &Trees, store: &Store) -> Result<Tree, Error> {
-        walk_with(commit, self.limits, &self.remote, |id| {
+        walk_with(commit, self.limits, &self.remote, None, |id| {
             let rebuilt = trees.raw.get(&id).cloned();
             rebuilt.or_else(|| store.read(ObjectKind::Tree, id.0))
         })

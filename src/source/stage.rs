@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Error, Fallback, Need, Obtained, Provenance, Route, VerificationError};
 use crate::git::id::ObjectKind;
 use crate::git::tree::{Bounds, WalkError};
-use crate::git::{BlobId, Commit, CommitId, File, RelPath, Tree, TreeId};
+use crate::git::{BlobId, Commit, CommitId, File, KnownTree, RelPath, Tree, TreeId};
 use crate::objects::{Added, Store};
 use crate::settings::{Limits, Symlinks};
 use crate::signature::{self, Signer, Signers};
@@ -185,7 +185,7 @@ pub fn prove<'a>(
     // A tree is proven from its root, so one with the commit's root is the commit's.
     let tree = match obtained.tree.take() {
         Some(tree) if tree.root() == commit.tree => tree,
-        _ => walk(store, commit, terms.limits, remote)?,
+        _ => walk(store, commit, terms.limits, remote, need.known_tree())?,
     };
     let files = (terms.managed)(&tree);
     if depth == Depth::Content {
@@ -243,8 +243,14 @@ fn signer(
 }
 
 /// Walks the commit's tree out of the store.
-pub fn walk(store: &Store, commit: &Commit, limits: Limits, remote: &str) -> Result<Tree, Error> {
-    walk_with(commit, limits, remote, |id| {
+pub fn walk(
+    store: &Store,
+    commit: &Commit,
+    limits: Limits,
+    remote: &str,
+    known: Option<KnownTree<'_>>,
+) -> Result<Tree, Error> {
+    walk_with(commit, limits, remote, known, |id| {
         store.read(ObjectKind::Tree, id.0)
     })
 }
@@ -254,13 +260,14 @@ pub(super) fn walk_with(
     commit: &Commit,
     limits: Limits,
     remote: &str,
+    known: Option<KnownTree<'_>>,
     read: impl Fn(TreeId) -> Option<Vec<u8>>,
 ) -> Result<Tree, Error> {
     let bounds = Bounds {
         entries: limits.files,
     };
     let read = |id| read(id).ok_or_else(|| Error::incomplete(remote, commit.id, "tree", id.0));
-    Tree::walk(commit.tree, bounds, read).map_err(|error| match error {
+    Tree::walk(commit.tree, bounds, known, read).map_err(|error| match error {
         WalkError::Read(error) => error,
         WalkError::Fault(fault) => VerificationError::Tree {
             commit: commit.id,

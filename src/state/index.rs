@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 use serde::de::{self, Deserializer, Visitor};
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::sealed::{self, Found, SealedFormat};
 use super::{Error, StateDir};
 use crate::fs::{Stat, Unsynced};
-use crate::git::{BlobId, CommitId, File, FileMode, RelPath, TreeId};
+use crate::git::{BlobId, CommitId, File, FileMode, KnownTree, RelPath, TreeId};
 
 mod encoding;
 
@@ -20,8 +21,8 @@ const NAME: &str = "index";
 const FIRST_ENCODED: u32 = 3;
 const FORMAT: SealedFormat = SealedFormat {
     kind: "index",
-    // 2: `repository`; 3: not in JSON.
-    version: FIRST_ENCODED,
+    // 2: `repository`; 3: not in JSON; 4: `directories`.
+    version: 4,
 };
 
 /// Two seconds, the coarsest time stamps of any file system Linux writes to (FAT).
@@ -49,8 +50,14 @@ pub struct SyncPoint {
 pub struct Index {
     /// What the target is at.
     pub point: SyncPoint,
-    /// The managed files and symlinks, by path.
-    pub entries: BTreeMap<RelPath, Owned>,
+    /// The managed files and symlinks, by path: the base of the next plan. Shared with the plan that they are from.
+    pub files: Arc<BTreeMap<RelPath, File>>,
+    /// How a file of these looked while it had exactly its content. One is not here where that is not known, or where it
+    /// changed so shortly before it was inspected that it could change again without looking different.
+    pub seen: BTreeMap<RelPath, StatData>,
+    /// The tree objects of directories below which the commit has what `files` has, and nothing else. A directory of the
+    /// next commit that has the same object need not be read. As git's `TREE` extension (gitformat-index(5)).
+    pub directories: Arc<BTreeMap<RelPath, TreeId>>,
 }
 
 /// An index of a version in JSON.
@@ -67,19 +74,17 @@ struct IndexFields {
 
 impl From<IndexFields> for Index {
     fn from(fields: IndexFields) -> Self {
-        Self {
-            point: SyncPoint {
-                commit: fields.commit,
-                tree: fields.tree,
-                reference: fields.reference,
-                repository: fields.repository,
-            },
-            entries: fields.entries,
-        }
+        let point = SyncPoint {
+            commit: fields.commit,
+            tree: fields.tree,
+            reference: fields.reference,
+            repository: fields.repository,
+        };
+        Self::of(point, fields.entries)
     }
 }
 
-/// A file or symlink of ours.
+/// A file or symlink of ours, with what is known of its metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Owned {
@@ -87,8 +92,7 @@ pub struct Owned {
     pub mode: FileMode,
     /// Its content.
     pub id: BlobId,
-    /// How the file looked while it had exactly this content; `None` where that is not known, or where it changed so
-    /// shortly before it was inspected that it could change again without looking different.
+    /// As in [`Index::seen`].
     pub seen: Option<StatData>,
 }
 
@@ -124,6 +128,25 @@ impl Serialize for StatData {
 }
 
 impl Index {
+    /// The index of these files.
+    #[must_use]
+    pub fn of(point: SyncPoint, files: impl IntoIterator<Item = (RelPath, Owned)>) -> Self {
+        let mut seen = BTreeMap::new();
+        let files = files.into_iter().map(|(path, owned)| {
+            if let Some(stat) = owned.seen {
+                seen.insert(path.clone(), stat);
+            }
+            (path, owned.file())
+        });
+        let files = Arc::new(files.collect());
+        Self {
+            point,
+            files,
+            seen,
+            directories: Arc::default(),
+        }
+    }
+
     /// Reads the index. A damaged one stays in its place; see [`set_aside`](Self::set_aside).
     pub fn load(state: &StateDir) -> Result<Found<Self>, Error> {
         Self::load_as(state, NAME)
@@ -135,7 +158,7 @@ impl Index {
                 let fields: IndexFields = serde_json::from_slice(body).ok()?;
                 return Some(fields.into());
             }
-            encoding::read(body)
+            encoding::read(version, body)
         })
     }
 
@@ -203,13 +226,20 @@ impl Index {
         Ok(state.directory().unlink(sealed::temporary(NAME))?)
     }
 
-    /// The base of the plan.
+    /// What is known of a path.
     #[must_use]
-    pub fn base(&self) -> BTreeMap<RelPath, File> {
-        self.entries
-            .iter()
-            .map(|(path, owned)| (path.clone(), owned.file()))
-            .collect()
+    pub fn owned(&self, path: &RelPath) -> Option<Owned> {
+        let file = self.files.get(path)?;
+        Some(Owned::of(*file, self.seen.get(path).copied()))
+    }
+
+    /// What need not be read again of another tree.
+    #[must_use]
+    pub fn known_tree(&self) -> KnownTree<'_> {
+        KnownTree {
+            files: &self.files,
+            directories: &self.directories,
+        }
     }
 }
 
@@ -241,13 +271,13 @@ impl From<&Stat> for StatData {
 }
 
 impl Owned {
-    /// A file of which no metadata is known.
+    /// A file, and how it looked.
     #[must_use]
-    pub fn unseen(file: File) -> Self {
+    pub fn of(file: File, seen: Option<StatData>) -> Self {
         Self {
             mode: file.mode,
             id: file.id,
-            seen: None,
+            seen,
         }
     }
 

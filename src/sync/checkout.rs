@@ -63,7 +63,7 @@ impl Checkout {
             symlinks: settings.trust.symlinks,
             signers: signers.as_ref(),
             ignores_case: false,
-            managed: &|tree| Arc::new(tree.files().clone()),
+            managed: &|tree| Arc::clone(tree.files()),
         };
         let repository = source.describe();
         let staged = source::prove(

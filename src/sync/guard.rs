@@ -60,7 +60,7 @@ pub(super) fn refuse_nested(
             continue;
         };
         let index = Index::load(&state)?.whole();
-        let manages = |index: Index| index.entries.keys().any(|path| path.starts_with(&below));
+        let manages = |index: Index| index.files.keys().any(|path| path.starts_with(&below));
         if index.is_some_and(manages) {
             return Err(SyncError::NestedTarget {
                 target: target.clone(),

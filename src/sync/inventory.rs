@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Session;
 use crate::apply::{self, Content, ContentError};
 use crate::git::id::ObjectKind;
-use crate::git::{BlobId, File, RelPath, Tree};
+use crate::git::{BlobId, File, KnownTree, RelPath, Tree};
 use crate::objects::Store;
 use crate::plan::{self, MassDelete, Policy};
 use crate::scan::{Local, Scanner};
@@ -22,6 +22,8 @@ pub(super) struct Inventory<'a> {
     pub(super) scanner: &'a Scanner<'a>,
     pub(super) policy: &'a Policy,
     pub(super) depth: Depth,
+    /// What the index has of the last commit, where the store has all of that.
+    pub(super) known: Option<KnownTree<'a>>,
 }
 
 impl Need for Inventory<'_> {
@@ -48,6 +50,10 @@ impl Need for Inventory<'_> {
         self.depth == Depth::Listing
     }
 
+    fn known_tree(&self) -> Option<KnownTree<'_>> {
+        self.known
+    }
+
     fn lacks_everything(&self) -> bool {
         let left_out = self.policy.exclude.as_written();
         let leaves_out = |pattern: &String| !NEVER_COMMITTED.contains(&pattern.as_str());
@@ -70,9 +76,11 @@ pub fn never_ours(session: &Session, settings: &Settings) -> BTreeMap<RelPath, F
     let (Some(index), Some(tree)) = (index, session.last_tree()) else {
         return BTreeMap::new();
     };
-    let mut files = plan::managed(&tree, &policy(settings, MassDelete::Allow));
-    files.retain(|path, file| !index.entries.contains_key(path) && store.contains(file.id.0));
-    files
+    let files = plan::managed(&tree, &policy(settings, MassDelete::Allow));
+    let files = files.iter();
+    let files =
+        files.filter(|(path, file)| !index.files.contains_key(*path) && store.contains(file.id.0));
+    files.map(|(path, file)| (path.clone(), *file)).collect()
 }
 
 /// The policy of a run, from the settings and its options.

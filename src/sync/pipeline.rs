@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
@@ -21,7 +20,7 @@ use super::{
 };
 use crate::SyncError;
 use crate::apply::{self, Applied, Content};
-use crate::git::{BlobId, CommitId, File, RelPath, Tree};
+use crate::git::{BlobId, CommitId, File, KnownTree, RelPath, Tree};
 use crate::objects::Store;
 use crate::plan::{self, Attempt, Details, EditedFile, Plan, Policy};
 use crate::rebuild::{self, Machine, PlannedUpdate, RebuildRequest, Repeat};
@@ -76,7 +75,7 @@ pub fn run(context: &SyncContext<'_>, options: &Options) -> Result<Outcome, crat
         thread::scope(|disk| {
             if let Some(index) = session.index() {
                 // An error here is ignored: the scan below reports it again.
-                disk.spawn(|| drop(scanner.look_ahead(index.entries.keys())));
+                disk.spawn(|| drop(scanner.look_ahead(index.files.keys())));
             }
             let answer = threads::join(answer);
             let (source, resolved) = answer.map_err(|error| with_known(error, session.store()))?;
@@ -167,8 +166,9 @@ impl SyncPipeline<'_> {
             scanner: self.scanner,
             policy: &policy,
             depth,
+            known: self.known_tree(),
         };
-        let managed = |tree: &Tree| Arc::new(plan::managed(tree, &policy));
+        let managed = |tree: &Tree| plan::managed(tree, &policy);
         let signers = self.signers()?;
         let terms = VerificationPolicy {
             limits: settings.limits,
@@ -239,7 +239,7 @@ impl SyncPipeline<'_> {
                         store,
                     };
                     self.gate(&planned.plan, &staged, &content)?;
-                    match self.mark_pending_and_apply(&planned, &point, &content) {
+                    match self.mark_pending_and_apply(&planned, &point, &staged, &content) {
                         Err(apply::Error::Stale { .. }) if attempt < ATTEMPTS => {
                             attempt += 1;
                             self.scanner.forget();
@@ -271,8 +271,8 @@ impl SyncPipeline<'_> {
     fn scan_and_plan(&self, policy: &Policy, staged: &Staged<'_>) -> Result<Planned, crate::Error> {
         self.context.observer.step(Step::Compare);
         let base = match (self.session.index(), self.base) {
-            (Some(index), _) => Cow::Owned(index.base()),
-            (None, Some(first)) => Cow::Borrowed(&first.files),
+            (Some(index), _) => Cow::Borrowed(&*index.files),
+            (None, Some(first)) => Cow::Borrowed(&*first.files),
             (None, None) => Cow::default(),
         };
         let local = survey(self.scanner, &base, staged)?;
@@ -391,6 +391,7 @@ impl SyncPipeline<'_> {
         &self,
         planned: &Planned,
         point: &SyncPoint,
+        staged: &Staged<'_>,
         content: &UpdateContent<'_>,
     ) -> Result<Applied, apply::Error> {
         if !planned.plan.operations().is_empty() {
@@ -405,6 +406,7 @@ impl SyncPipeline<'_> {
             looked_at,
             before: self.session.index(),
             after: point.clone(),
+            directories: staged.tree().directories_as_in(planned.plan.index()),
             // Only a rollback reaches no repository.
             rolls_back: self.remote.is_none(),
         };
@@ -430,6 +432,17 @@ impl SyncPipeline<'_> {
     /// The commit that was applied last.
     fn last(&self) -> Option<CommitId> {
         self.session.index().map(|index| index.point.commit)
+    }
+
+    /// What the index has of another commit's tree. A commit that is here already is read whole: that shows whether the store
+    /// still has it.
+    fn known_tree(&self) -> Option<KnownTree<'_>> {
+        let (session, wanted) = (self.session, self.goal.resolved.commit);
+        let index = session.index()?;
+        let last = index.point.commit;
+        let is_known =
+            last != wanted && session.store().is_complete(last) && !self.options.force_full;
+        is_known.then(|| index.known_tree())
     }
 
     /// Whether more than one commit is likely since the last update. A wrong guess costs less than a kilobyte, or a round

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::inventory::UpdateContent;
 use super::pipeline::mark_pending_and_apply;
@@ -120,10 +121,10 @@ pub fn restore(
         return Err(SyncError::NoSuchEdit { path: missing }.into());
     };
     let scanner = session.scanner(false);
-    let base = index.base();
+    let base = &index.files;
     let local = scanner.survey(base.keys().chain(files.keys()))?;
-    let mut plan = Plan::unchanged(&base);
-    plan.put_back(&files, &base, &base, &local);
+    let mut plan = Plan::unchanged(base);
+    plan.put_back(&files, base, base, &local);
     if let Some(first) = plan.in_the_way().first() {
         return Err(in_the_way(session.state(), &kept, first).into());
     }
@@ -133,6 +134,7 @@ pub fn restore(
         looked_at: Some(scanner.since()),
         before: Some(index),
         after: index.point.clone(),
+        directories: Arc::clone(&index.directories),
         rolls_back: false,
     };
     let blobs = UpdateContent {

@@ -161,7 +161,7 @@ impl Session {
             entries: self.entries,
         };
         let read = |id: TreeId| self.store.read(ObjectKind::Tree, id.0).ok_or(());
-        Tree::walk(self.index()?.point.tree, bounds, read).ok()
+        Tree::walk(self.index()?.point.tree, bounds, None, read).ok()
     }
 
     /// What recovery finished or undid of an earlier run.

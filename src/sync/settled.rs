@@ -100,7 +100,7 @@ pub(super) fn outcome(
         state.keep_for(&run.context.settings.target)?;
     }
     let (notices, known_notices) = outcome::part(&known.notices, run.last_state()?.as_ref());
-    let sizes = index.entries.values().map(|owned| Some(owned.seen?.size));
+    let sizes = index.seen.values().map(|seen| seen.size);
     let outcome = Outcome {
         mode: run.options.mode,
         point: known.point,
@@ -111,7 +111,7 @@ pub(super) fn outcome(
         proven: true,
         signer,
         plan: Plan::nothing(Counts {
-            checked: index.entries.len() as u64,
+            checked: index.files.len() as u64,
             adopted: 0,
         }),
         merged: BTreeMap::new(),
@@ -126,7 +126,7 @@ pub(super) fn outcome(
         downloaded: 0,
         traffic: run.remote.map(Source::traffic).unwrap_or_default(),
         duration: run.begun.elapsed(),
-        tree_size: sizes.sum(),
+        tree_size: Some(sizes.sum()),
         modes: Vec::new(),
         notes: run.notes.clone(),
         read_from: None,

@@ -138,7 +138,7 @@ fn excess_modes(probe: &Probe<'_>) -> Vec<(RelPath, Stat)> {
 fn is_managed(probe: &Probe<'_>, path: &RelPath) -> bool {
     probe
         .index()
-        .is_some_and(|index| index.entries.contains_key(path))
+        .is_some_and(|index| index.files.contains_key(path))
 }
 
 fn inside(probe: &Probe<'_>, findings: &mut Findings) {

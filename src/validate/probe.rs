@@ -166,7 +166,7 @@ impl<'a> Probe<'a> {
     /// The managed files; before the first sync, all that are not excluded.
     pub(super) fn managed(&self) -> Vec<RelPath> {
         if let Some(index) = self.index() {
-            let managed = index.entries.keys().filter(|path| !self.is_excluded(path));
+            let managed = index.files.keys().filter(|path| !self.is_excluded(path));
             return managed.cloned().collect();
         }
         let entries = self.walk().map(|walk| &walk.entries).into_iter().flatten();

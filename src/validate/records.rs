@@ -3,6 +3,8 @@
 use super::findings::Findings;
 use super::probe::Probe;
 use super::repair::Repair;
+use std::collections::BTreeMap;
+
 use crate::objects;
 use crate::scan::{Belief, Local, Scanner};
 use crate::state::{Found, SyncState, TX};
@@ -21,7 +23,7 @@ pub(super) fn integrity(probe: &Probe<'_>, findings: &mut Findings) {
         }
     };
     let settings = probe.settings();
-    let mut managed = index.base();
+    let mut managed = BTreeMap::clone(&index.files);
     managed.retain(|path, _| !probe.is_excluded(path));
     let scanner = Scanner::new(target, Some(index), Belief::Unchanged);
     let scanner = scanner.largest(settings.limits.blob);

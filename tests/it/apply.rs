@@ -67,7 +67,7 @@ fn brings_a_target_to_a_commit_and_from_there_to_another() {
     let index = world.index().unwrap();
     assert_eq!(index.point.commit, commit(&new()));
     assert_eq!(index.point.reference, "main");
-    assert_eq!(index.base().len(), new().len());
+    assert_eq!(index.files.len(), new().len());
 }
 
 #[test]

@@ -273,3 +273,55 @@ fn an_update_flushes_these_files_and_directories() {
     /target/modules
     "#);
 }
+
+/// A directory with the tree that it had in the last commit is not read: there is no sign of damage to that until a run
+/// that reads everything.
+#[test]
+fn an_update_does_not_read_the_directories_that_have_not_changed() {
+    let world = World::small().synced();
+    damage_object(&world, "HEAD:modules");
+    world
+        .repo
+        .write("flake.nix", "{ other = true; }\n")
+        .commit("other");
+    let damaged = world.state().join("objects.git/damaged");
+    let _ = world.sync(&[]).ok();
+    world.assert_at("HEAD");
+    assert!(!damaged.exists(), "it was read");
+    let _ = world.sync(&[]).ok();
+    assert!(
+        damaged.exists(),
+        "a run that has nothing to do has read everything"
+    );
+    let _ = world.sync(&[]).ok();
+    world
+        .repo
+        .write("modules/base.nix", "{ other = true; }\n")
+        .commit("another");
+    let _ = world.sync(&[]).ok();
+    world.assert_at("HEAD");
+}
+
+/// Flips a bit of an object in the store.
+fn damage_object(world: &World, revision: &str) {
+    let id = world.repo.id(revision);
+    let store = world.state().join("objects.git");
+    let packs = fs::read_dir(store.join("objects/pack")).unwrap();
+    let mut packs = packs.map(|entry| entry.unwrap().path());
+    let pack = packs
+        .find(|path| path.extension().unwrap() == "pack")
+        .unwrap();
+    let listed = Command::new("git")
+        .args(["verify-pack", "-v"])
+        .arg(&pack)
+        .output()
+        .unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let row = listed.lines().find(|line| line.starts_with(&id)).unwrap();
+    // Id, kind, size, size in the pack, offset.
+    let columns: Vec<&str> = row.split_whitespace().collect();
+    let [size, offset] = [3, 4].map(|column| columns[column].parse::<usize>().unwrap());
+    let mut bytes = fs::read(&pack).unwrap();
+    bytes[offset + size / 2] ^= 1;
+    rewrite(&pack, &bytes);
+}

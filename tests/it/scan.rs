@@ -43,15 +43,13 @@ fn index(target: &Target, path: &RelPath, mode: FileMode, content: &str) -> Inde
             ino: stat.ino,
         }),
     };
-    Index {
-        point: SyncPoint {
-            commit: CommitId(id("").0),
-            tree: TreeId(id("").0),
-            reference: "main".to_owned(),
-            repository: None,
-        },
-        entries: BTreeMap::from([(path.clone(), owned)]),
-    }
+    let point = SyncPoint {
+        commit: CommitId(id("").0),
+        tree: TreeId(id("").0),
+        reference: "main".to_owned(),
+        repository: None,
+    };
+    Index::of(point, [(path.clone(), owned)])
 }
 
 fn ids(local: &BTreeMap<RelPath, Local>) -> Vec<(&str, Option<BlobId>)> {
@@ -124,8 +122,7 @@ fn the_index_is_trusted_for_files_with_unchanged_stat_data() {
     };
     let mut known = index(&target, &files[1], FileMode::Regular, "known");
     assert_eq!(seen(&known, Belief::Unchanged), Some(id("known")));
-    let owned = known.entries.get_mut(&files[1]).unwrap();
-    owned.seen.as_mut().unwrap().ino += 1;
+    known.seen.get_mut(&files[1]).unwrap().ino += 1;
     assert_eq!(seen(&known, Belief::Unchanged), Some(id("b/c")));
     assert_eq!(seen(&known, Belief::SizeAndTime), Some(id("known")));
 
@@ -143,14 +140,7 @@ fn a_file_of_another_size_is_edited_and_hashed_only_if_it_may_be_what_is_wanted(
     let files = [path("a")];
     let target = target(&directory, &files);
     let mut known = index(&target, &files[0], FileMode::Regular, "known");
-    known
-        .entries
-        .get_mut(&files[0])
-        .unwrap()
-        .seen
-        .as_mut()
-        .unwrap()
-        .size += 1;
+    known.seen.get_mut(&files[0]).unwrap().size += 1;
     let wanted = |content: &str| {
         let mode = FileMode::Regular;
         let id = id(content);

@@ -103,7 +103,7 @@ impl SignedRepo {
             symlinks: Symlinks::Any,
             signers,
             ignores_case: false,
-            managed: &|tree: &Tree| tree.files().clone().into(),
+            managed: &|tree: &Tree| tree.files().clone(),
         };
         let obtained = source.obtain(commit, None, &self.store, &Nothing)?;
         let remote = source.describe();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hyper_sync::git::{BlobId, CommitId, FileMode, RelPath, TreeId};
 use hyper_sync::plan::{Kept, SkipReason};
@@ -47,25 +48,19 @@ fn index() -> Index {
             ino: u64::MAX,
         }),
     };
-    Index {
-        point: SyncPoint {
-            commit: CommitId(id().0),
-            tree: TreeId(id().0),
-            reference: "main".to_owned(),
-            repository: None,
-        },
-        entries: BTreeMap::from([
-            (RelPath::new("a/ü \"x\"".as_bytes()).unwrap(), owned),
-            (
-                RelPath::new(b"b").unwrap(),
-                Owned {
-                    mode: FileMode::Symlink,
-                    id: id(),
-                    seen: None,
-                },
-            ),
-        ]),
-    }
+    let point = SyncPoint {
+        commit: CommitId(id().0),
+        tree: TreeId(id().0),
+        reference: "main".to_owned(),
+        repository: None,
+    };
+    let link = Owned {
+        mode: FileMode::Symlink,
+        id: id(),
+        seen: None,
+    };
+    let path = |path: &str| RelPath::new(path.as_bytes()).unwrap();
+    Index::of(point, [(path("a/ü \"x\""), owned), (path("b"), link)])
 }
 
 fn id() -> BlobId {
@@ -160,7 +155,7 @@ fn the_index_comes_back_as_it_was() {
     }
     assert_eq!(mode(&world.file("index")), 0o600);
     assert_eq!(names(&world.path), ["index"], "nothing temporary stays");
-    assert_eq!(index().base().len(), 2);
+    assert_eq!(index().files.len(), 2);
 }
 
 #[test]
@@ -175,7 +170,7 @@ fn an_index_of_version_one_still_loads() {
 }
 
 #[test]
-fn an_index_of_version_two_still_loads_and_is_written_in_version_three() {
+fn an_index_of_an_earlier_version_still_loads_and_is_written_in_version_four() {
     let world = StateDirectory::new();
     let state = world.open();
     let expected = Index {
@@ -185,19 +180,27 @@ fn an_index_of_version_two_still_loads_and_is_written_in_version_three() {
         },
         ..index()
     };
-    // Version 2 had objects first, then arrays.
-    let version_3 = "tests/data/state/index-v3";
-    for data in ["index-v2", "index-v2-arrays", "index-v3"] {
+    let load = |data: &str| {
         let data = Path::new("tests/data/state").join(data);
         fs::copy(data, world.file("index")).unwrap();
         match Index::load(&state).unwrap() {
-            Found::Whole(loaded) => assert_eq!(loaded, expected),
+            Found::Whole(loaded) => loaded,
             other => panic!("{other:?}"),
         }
+    };
+    // Version 2 had objects first, then arrays.
+    for data in ["index-v2", "index-v2-arrays", "index-v3"] {
+        assert_eq!(load(data), expected);
     }
+    let directory = RelPath::new(b"a").unwrap();
+    let expected = Index {
+        directories: Arc::new(BTreeMap::from([(directory, TreeId(id().0))])),
+        ..expected
+    };
+    assert_eq!(load("index-v4"), expected);
     expected.save(&state).unwrap();
     let written = fs::read(world.file("index")).unwrap();
-    assert_eq!(written, fs::read(version_3).unwrap());
+    assert_eq!(written, fs::read("tests/data/state/index-v4").unwrap());
 }
 
 #[test]

@@ -166,7 +166,7 @@ impl Execution<'_> {
         let inside = format!("{directory}/");
         let after = (Bound::Excluded(inside.as_str()), Bound::Unbounded);
         let index = self.index.as_ref();
-        let next = index.and_then(|index| index.entries.range::<str, _>(after).next());
+        let next = index.and_then(|index| index.files.range::<str, _>(after).next());
         let changes = &self.transaction.changes;
         let change = changes.binary_search_by(|change| change.path.cmp(directory));
         next.is_some_and(|(path, _)| path.as_str().starts_with(&inside))

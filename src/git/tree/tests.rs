@@ -1,6 +1,7 @@
 //! Trees as git writes them, and as it never would.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::object::parse;
 use super::*;
@@ -24,7 +25,7 @@ fn raw(entries: &[(&str, &[u8])]) -> Vec<u8> {
 
 fn walk_one(raw: &[u8]) -> Result<Tree, TreeFault> {
     let root = TreeId(Oid::of(ObjectKind::Tree, raw).unwrap());
-    Tree::walk(root, ANY, |_| Ok::<_, ()>(raw.to_vec())).map_err(|error| match error {
+    Tree::walk(root, ANY, None, |_| Ok::<_, ()>(raw.to_vec())).map_err(|error| match error {
         WalkError::Fault(fault) => fault,
         WalkError::Read(()) => unreachable!(),
     })
@@ -48,7 +49,7 @@ fn walks_from_the_root_and_keeps_every_kind() {
         entry(0o100_644, "a0", blob),
     ]);
     let root = TreeId(Oid::of(ObjectKind::Tree, &outer).unwrap());
-    let tree = Tree::walk(root, ANY, |id| {
+    let tree = Tree::walk(root, ANY, None, |id| {
         if id == root {
             Ok::<_, ()>(outer.clone())
         } else {
@@ -84,7 +85,7 @@ fn the_empty_tree_is_a_tree() {
 fn refuses_objects_that_are_not_what_they_were_asked_for() {
     let good = raw(&[("100644", b"a")]);
     let root = TreeId(Oid::of(ObjectKind::Tree, b"").unwrap());
-    let walked = Tree::walk(root, ANY, |_| Ok::<_, ()>(good.clone()));
+    let walked = Tree::walk(root, ANY, None, |_| Ok::<_, ()>(good.clone()));
     assert!(matches!(
         walked,
         Err(WalkError::Fault(TreeFault::OtherId { .. }))
@@ -168,7 +169,7 @@ fn stops_at_the_limit_even_where_a_tree_repeats_itself() {
     }
     let root = TreeId(Oid::of(ObjectKind::Tree, &level).unwrap());
     objects.insert(root, level);
-    let walked = Tree::walk(root, ANY, |id| objects.get(&id).cloned().ok_or(()));
+    let walked = Tree::walk(root, ANY, None, |id| objects.get(&id).cloned().ok_or(()));
     assert!(matches!(
         walked,
         Err(WalkError::Fault(TreeFault::TooLarge { limit: 1000 }))
@@ -273,12 +274,20 @@ fn write(paths: &[&[&str]], objects: &mut HashMap<TreeId, Vec<u8>>) -> TreeId {
     id
 }
 
-/// The tree of files at these paths.
-fn tree_of(paths: &[Vec<&'static str>]) -> Result<Tree, TreeFault> {
+/// The tree objects of files at these paths.
+fn objects_of(paths: &[Vec<&'static str>]) -> HashMap<TreeId, Vec<u8>> {
     let mut objects = HashMap::new();
     let paths: Vec<&[&str]> = paths.iter().map(Vec::as_slice).collect();
-    let root = write(&paths, &mut objects);
-    let tree = Tree::walk(root, ANY, |id| objects.get(&id).cloned().ok_or(()));
+    let _ = write(&paths, &mut objects);
+    objects
+}
+
+/// The tree of files at these paths.
+fn tree_of(paths: &[Vec<&'static str>]) -> Result<Tree, TreeFault> {
+    let objects = objects_of(paths);
+    let paths: Vec<&[&str]> = paths.iter().map(Vec::as_slice).collect();
+    let root = write(&paths, &mut HashMap::new());
+    let tree = Tree::walk(root, ANY, None, |id| objects.get(&id).cloned().ok_or(()));
     match tree {
         Ok(tree) => Ok(tree),
         Err(WalkError::Fault(fault)) => Err(fault),
@@ -360,5 +369,46 @@ proptest! {
             }
         }
         prop_assert_eq!(tree.case_collisions(), pairs);
+    }
+
+    #[test]
+    fn a_tree_is_the_same_where_directories_of_it_are_known(
+        before in proptest::collection::vec(proptest::collection::vec(any_name(), 1..4), 0..12),
+        more in proptest::collection::vec(proptest::collection::vec(any_name(), 1..4), 0..3),
+        not_managed in any::<proptest::sample::Index>(),
+        limit in 0_u64..30,
+    ) {
+        let paths = [before.clone(), more].concat();
+        let (Ok(before), Ok(tree)) = (tree_of(&before), tree_of(&paths)) else {
+            return Ok(());
+        };
+        // One file is as it is in the commit in no directory above it.
+        let mut files = BTreeMap::clone(before.files());
+        if !files.is_empty() {
+            let path = files.keys().nth(not_managed.index(files.len() * 2));
+            let path = path.cloned();
+            path.map(|path| files.remove(&path));
+        }
+        let files = Arc::new(files);
+        let directories = before.directories_as_in(&files);
+        let known = KnownTree { files: &files, directories: &directories };
+        let objects = objects_of(&paths);
+        let mut read = BTreeSet::new();
+        let walk = |bounds, known, read: &mut BTreeSet<TreeId>| {
+            let walked = Tree::walk(tree.root(), bounds, known, |id| {
+                read.insert(id);
+                objects.get(&id).cloned().ok_or(())
+            });
+            walked.map_err(|error| format!("{error:?}"))
+        };
+        let walked = walk(ANY, Some(known), &mut read);
+        prop_assert_eq!(walked.as_ref(), Ok(&tree));
+        let is_unknown = |(path, id): &(&RelPath, &TreeId)| directories.get(*path) != Some(*id);
+        let unknown = tree.directories().iter().filter(is_unknown);
+        let unknown: BTreeSet<TreeId> = unknown.map(|(_, id)| *id).chain([tree.root()]).collect();
+        prop_assert!(read.is_subset(&unknown));
+        let bounds = Bounds { entries: limit };
+        let whole = walk(bounds, None, &mut BTreeSet::new());
+        prop_assert_eq!(walk(bounds, Some(known), &mut BTreeSet::new()), whole);
     }
 }

@@ -275,7 +275,8 @@ impl GitSource {
                     self.incomplete(id, "commit", id.0)
                 }
             })?;
-        let tree = walk(store, &commit, self.options.limits, &self.remote)?;
+        let known = need.known_tree();
+        let tree = walk(store, &commit, self.options.limits, &self.remote, known)?;
         let needed = need.missing(&tree)?;
         Ok(Walked {
             commit,

@@ -232,7 +232,7 @@ impl GitHub {
 
 fn wanted(tree: &Tree, missing: &[BlobId], trees: &Trees) -> Vec<Want> {
     let mut paths = HashMap::new();
-    for (path, file) in tree.files() {
+    for (path, file) in &**tree.files() {
         paths.entry(file.id).or_insert(path);
     }
     missing

@@ -1,82 +1,128 @@
-//! The index as it is written: the sync point in JSON on a line, then the files in bytes.
+//! The index as it is written: the sync point in JSON on a line, then the files and the directories in bytes.
 //!
 //! It is read and written in each run, before anything else can begin, and JSON took most of that time: for 53,000 files
 //! four times what comparing them with the target takes. As in git's index of version 4, a path has only what differs from
 //! the one before.
 //!
 //! ```text
-//! file    = shared rest-length rest mode id seen
-//! shared  = number: bytes of the path before that this one begins with
-//! mode    = 0 regular | 1 executable | 2 symlink
-//! id      = 20 bytes
-//! seen    = 0 | 1 size mtime ctime ino: what is known of the metadata
-//! mtime   = ctime = 8 bytes, little-endian: nanoseconds since 1970
-//! number  = size = ino = rest-length = LEB128
+//! files       = number file*; in version 3 file* to the end, and nothing else
+//! directories = directory* to the end
+//! file        = path mode id seen
+//! directory   = path id
+//! path        = shared rest-length rest
+//! shared      = number: bytes of the path before that this one begins with
+//! mode        = 0 regular | 1 executable | 2 symlink
+//! id          = 20 bytes
+//! seen        = 0 | 1 size mtime ctime ino: what is known of the metadata
+//! mtime       = ctime = 8 bytes, little-endian: nanoseconds since 1970
+//! number      = size = ino = rest-length = LEB128
 //! ```
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use super::{Index, Owned, StatData, SyncPoint};
-use crate::git::{BlobId, FileMode, Oid, RelPath};
+use crate::git::{BlobId, File, FileMode, Oid, RelPath, TreeId};
+use crate::lookup::AscendingLookup;
 use crate::state::sealed::Body;
 
 impl Body for Index {
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         serde_json::to_writer(&mut *out, &self.point)?;
         out.write_all(b"\n")?;
+        let mut bytes = Vec::new();
+        write_number(&mut bytes, self.files.len() as u64);
         let mut before = "";
-        let mut file = Vec::new();
-        for (path, owned) in &self.entries {
-            file.clear();
-            write_file(&mut file, before, path.as_str(), owned);
-            out.write_all(&file)?;
+        let mut seen = AscendingLookup::new(&self.seen);
+        for (path, file) in &*self.files {
+            write_path(&mut bytes, before, path.as_str());
+            write_file(&mut bytes, *file, seen.get(path));
+            out.write_all(&bytes)?;
+            bytes.clear();
             before = path.as_str();
         }
-        Ok(())
+        let mut before = "";
+        for (path, id) in &*self.directories {
+            write_path(&mut bytes, before, path.as_str());
+            bytes.extend_from_slice(id.0.as_bytes());
+            out.write_all(&bytes)?;
+            bytes.clear();
+            before = path.as_str();
+        }
+        out.write_all(&bytes)
     }
 }
 
 /// Reads what was written; `None` where it is nothing that was.
-pub(super) fn read(body: &[u8]) -> Option<Index> {
+pub(super) fn read(version: u32, body: &[u8]) -> Option<Index> {
     let end = body.iter().position(|&byte| byte == b'\n')?;
     let point: SyncPoint = serde_json::from_slice(&body[..end]).ok()?;
     let mut rest = Bytes(&body[end + 1..]);
-    let mut files = Vec::new();
-    let mut path = Vec::new();
-    while !rest.0.is_empty() {
-        let shared = usize::try_from(rest.number()?).ok()?;
-        let length = usize::try_from(rest.number()?).ok()?;
-        if shared > path.len() {
-            return None;
-        }
-        path.truncate(shared);
-        path.extend_from_slice(rest.take(length)?);
-        let path = RelPath::new(&path).ok()?;
-        let is_ascending = files.last().is_none_or(|(before, _)| *before < path);
-        if !is_ascending {
-            return None;
-        }
-        files.push((path, read_file(&mut rest)?));
+    let count = match version {
+        3 => u64::MAX,
+        _ => rest.number()?,
+    };
+    let (mut files, mut seen, mut directories) = (Vec::new(), Vec::new(), Vec::new());
+    let mut paths = Paths::default();
+    while (files.len() as u64) < count && !(version == 3 && rest.0.is_empty()) {
+        let path = paths.read(&mut rest)?;
+        let owned = read_file(&mut rest)?;
+        seen.extend(owned.seen.map(|stat| (path.clone(), stat)));
+        files.push((path, owned.file()));
     }
-    let entries: BTreeMap<RelPath, Owned> = files.into_iter().collect();
-    Some(Index { point, entries })
+    let mut paths = Paths::default();
+    while !rest.0.is_empty() {
+        let path = paths.read(&mut rest)?;
+        directories.push((path, TreeId(Oid::from_bytes(rest.array()?))));
+    }
+    Some(Index {
+        point,
+        files: Arc::new(files.into_iter().collect()),
+        seen: seen.into_iter().collect(),
+        directories: Arc::new(directories.into_iter().collect()),
+    })
 }
 
-fn write_file(out: &mut Vec<u8>, before: &str, path: &str, owned: &Owned) {
+/// The paths of a list, each of which is after the one before.
+#[derive(Default)]
+struct Paths {
+    bytes: Vec<u8>,
+    last: Option<RelPath>,
+}
+
+impl Paths {
+    fn read(&mut self, rest: &mut Bytes<'_>) -> Option<RelPath> {
+        let shared = usize::try_from(rest.number()?).ok()?;
+        let length = usize::try_from(rest.number()?).ok()?;
+        if shared > self.bytes.len() {
+            return None;
+        }
+        self.bytes.truncate(shared);
+        self.bytes.extend_from_slice(rest.take(length)?);
+        let path = RelPath::new(&self.bytes).ok()?;
+        let is_after = self.last.as_ref().is_none_or(|last| *last < path);
+        self.last = Some(path.clone());
+        is_after.then_some(path)
+    }
+}
+
+fn write_path(out: &mut Vec<u8>, before: &str, path: &str) {
     let same = before.bytes().zip(path.bytes());
     let shared = same.take_while(|(before, here)| before == here).count();
     let rest = &path.as_bytes()[shared..];
     write_number(out, shared as u64);
     write_number(out, rest.len() as u64);
     out.extend_from_slice(rest);
-    out.push(match owned.mode {
+}
+
+fn write_file(out: &mut Vec<u8>, file: File, seen: Option<&StatData>) {
+    out.push(match file.mode {
         FileMode::Regular => 0,
         FileMode::Executable => 1,
         FileMode::Symlink => 2,
     });
-    out.extend_from_slice(owned.id.0.as_bytes());
-    let Some(seen) = owned.seen else {
+    out.extend_from_slice(file.id.0.as_bytes());
+    let Some(seen) = seen else {
         out.push(0);
         return;
     };
@@ -161,7 +207,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::git::{CommitId, TreeId};
+    use crate::git::CommitId;
 
     fn owned() -> impl Strategy<Value = Owned> {
         let mode = prop_oneof![
@@ -186,15 +232,20 @@ mod tests {
     fn index() -> impl Strategy<Value = Index> {
         let path = "([a-c]{1,2}/){0,2}[a-cä]{1,120}";
         let path = path.prop_map(|path| RelPath::new(path.as_bytes()).unwrap());
-        let entries = proptest::collection::btree_map(path, owned(), 0..20);
-        (entries, any::<[u8; 20]>(), ".{0,9}").prop_map(|(entries, id, reference)| Index {
-            point: SyncPoint {
-                commit: CommitId(Oid::from_bytes(id)),
-                tree: TreeId(Oid::from_bytes(id)),
+        let entries = proptest::collection::btree_map(path.clone(), owned(), 0..20);
+        let id = any::<[u8; 20]>().prop_map(Oid::from_bytes);
+        let directories = proptest::collection::btree_map(path, id.clone().prop_map(TreeId), 0..5);
+        (entries, directories, id, ".{0,9}").prop_map(|(entries, directories, id, reference)| {
+            let point = SyncPoint {
+                commit: CommitId(id),
+                tree: TreeId(id),
                 reference,
                 repository: None,
-            },
-            entries,
+            };
+            Index {
+                directories: Arc::new(directories),
+                ..Index::of(point, entries)
+            }
         })
     }
 
@@ -207,7 +258,7 @@ mod tests {
     proptest! {
         #[test]
         fn an_index_comes_back_as_it_was(index in index()) {
-            prop_assert_eq!(read(&written(&index)), Some(index));
+            prop_assert_eq!(read(4, &written(&index)), Some(index));
         }
 
         #[test]
@@ -224,38 +275,41 @@ mod tests {
             let mut bytes = written(&index);
             let at = cut.index(bytes.len());
             bytes[at] = byte;
-            if let Some(index) = read(&bytes) {
-                prop_assert_eq!(read(&written(&index)), Some(index));
+            for version in [3, 4] {
+                if let Some(index) = read(version, &bytes) {
+                    prop_assert_eq!(read(4, &written(&index)), Some(index));
+                }
+                let _ = read(version, &bytes[..at]);
             }
-            let _ = read(&bytes[..at]);
         }
     }
 
     #[test]
     fn a_path_twice_or_out_of_order_is_no_index() {
+        let id = Oid::from_bytes([7; 20]);
+        let directory = |path: &str| {
+            let mut bytes = Vec::new();
+            write_path(&mut bytes, "", path);
+            bytes.extend_from_slice(id.as_bytes());
+            bytes
+        };
         let file = |path: &str| {
             let mut bytes = Vec::new();
-            let id = BlobId(Oid::from_bytes([7; 20]));
-            let mode = FileMode::Regular;
-            write_file(
-                &mut bytes,
-                "",
-                path,
-                &Owned {
-                    mode,
-                    id,
-                    seen: None,
-                },
-            );
+            let (mode, id) = (FileMode::Regular, BlobId(id));
+            write_path(&mut bytes, "", path);
+            write_file(&mut bytes, File { mode, id }, None);
             bytes
         };
         let zeros = "0".repeat(40);
         let point = format!(r#"{{"commit":"{zeros}","tree":"{zeros}","reference":"main"}}"#);
         let of = |paths: [&str; 2]| {
-            let files = paths.map(file).concat();
-            read(&[point.as_bytes(), b"\n", &files].concat())
+            let files = [vec![2], paths.map(file).concat()].concat();
+            let directories = [vec![0], paths.map(directory).concat()].concat();
+            let [files, directories] = [files, directories]
+                .map(|lists| read(4, &[point.as_bytes(), b"\n", &lists].concat()));
+            files.map(|index| (index.files.len(), directories.unwrap().directories.len()))
         };
-        assert_eq!(of(["a", "b"]).unwrap().entries.len(), 2);
+        assert_eq!(of(["a", "b"]), Some((2, 2)));
         assert_eq!(of(["a", "a"]), None);
         assert_eq!(of(["b", "a"]), None);
         assert_eq!(of(["a", "../b"]), None);

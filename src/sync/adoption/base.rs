@@ -5,6 +5,7 @@
 //! of files that were edited, to merge them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::SyncError;
 use crate::fs::Target;
@@ -27,7 +28,7 @@ pub struct FirstBase {
     /// The branch that the work tree is at.
     pub branch: Option<String>,
     /// Its managed files.
-    pub files: BTreeMap<RelPath, File>,
+    pub files: Arc<BTreeMap<RelPath, File>>,
     /// What the work tree's `.git` has.
     objects: Option<ForeignObjects>,
 }
@@ -88,13 +89,17 @@ impl FirstBase {
             scanner,
             policy: &policy,
             depth: depth(context, options),
+            known: None,
         };
         let commit = source.resolve(name)?.commit;
         let obtained = source.obtain(commit, None, store, &need)?;
         let commit = obtained.commit.commit();
         let tree = match obtained.tree {
             Some(tree) if tree.root() == commit.tree => tree,
-            _ => source::walk(store, commit, context.settings.limits, &source.describe())?,
+            _ => {
+                let limits = context.settings.limits;
+                source::walk(store, commit, limits, &source.describe(), None)?
+            }
         };
         Ok(Self {
             commit: commit.id,
@@ -148,6 +153,7 @@ impl FirstBase {
             scanner,
             policy: &policy,
             depth,
+            known: None,
         };
         match source.obtain(self.commit, None, session.store(), &need) {
             Ok(_) | Err(source::Error::UnknownCommit { .. }) => Ok(()),

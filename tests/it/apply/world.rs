@@ -320,7 +320,8 @@ impl LibraryTarget {
                 None
             }
         };
-        let base = index.as_ref().map(Index::base).unwrap_or_default();
+        let base = index.as_ref().map(|index| BTreeMap::clone(&index.files));
+        let base = base.unwrap_or_default();
         let looked_at = i64::try_from(jiff::Timestamp::now().as_nanosecond()).ok();
         let scanner = Scanner::new(target, index.as_ref(), Belief::Unchanged);
         let put_back: BTreeMap<RelPath, File> = run
@@ -359,6 +360,7 @@ impl LibraryTarget {
             looked_at,
             before: index.as_ref(),
             after: point(remote),
+            directories: Arc::default(),
             rolls_back: false,
         };
         Ok(apply::apply(

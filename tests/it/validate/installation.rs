@@ -244,16 +244,13 @@ impl Installation {
             .unwrap();
         writer.finish().unwrap();
         store.make_durable().unwrap();
-        let index = Index {
-            point: SyncPoint {
-                commit,
-                tree,
-                reference: "main".to_owned(),
-                repository: None,
-            },
-            entries,
+        let point = SyncPoint {
+            commit,
+            tree,
+            reference: "main".to_owned(),
+            repository: None,
         };
-        index.save(&state).unwrap();
+        Index::of(point, entries).save(&state).unwrap();
     }
 
     pub(super) fn run(&self, options: Options) -> Validation {
