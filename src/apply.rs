@@ -36,6 +36,7 @@ mod inspect;
 mod new_directories;
 mod order;
 mod preflight;
+mod read_ahead;
 mod recover;
 mod staging;
 mod transaction;
@@ -47,6 +48,7 @@ pub use recover::{Recovered, is_active, recover};
 pub use transaction::{Change, Image, NotATx, Transaction, TxId, Update};
 
 use new_directories::NewDirectory;
+use read_ahead::ReadAhead;
 use staging::Staging;
 
 /// Provides the content of files, without the network.
@@ -261,7 +263,8 @@ impl Prepared<'_> {
     fn stage(&self, transaction: &Transaction, content: &dyn Content) -> Result<Written, Error> {
         thread::scope(|scope| {
             let flush = scope.spawn(|| content.make_durable());
-            let staged = self.write(transaction, content)?;
+            let content = ReadAhead::begin(scope, content, transaction);
+            let staged = self.write(transaction, &content)?;
             threads::join(flush)?;
             Ok(staged)
         })

@@ -1,0 +1,69 @@
+//! Contents that are read while the ones before are written.
+//!
+//! To read a file out of a pack is to unpack and to hash it, which takes as long as to write it.
+
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::Scope;
+
+use super::{Content, ContentError, Transaction};
+use crate::git::BlobId;
+use crate::threads;
+
+/// How many contents are ahead at most.
+const AHEAD: usize = 32;
+/// Larger ones, in bytes, are read when they are needed: these bound the memory.
+const LARGEST: u64 = 128 << 10;
+
+/// A content that was read; `None` where it is too large for that.
+type Read = (BlobId, Option<Result<Vec<u8>, ContentError>>);
+
+/// The contents of a transaction, to be asked for in the order of its changes.
+pub(super) struct ReadAhead<'a> {
+    content: &'a dyn Content,
+    read: Mutex<Receiver<Read>>,
+}
+
+impl<'a> ReadAhead<'a> {
+    /// Begins to read.
+    pub(super) fn begin<'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        content: &'a dyn Content,
+        transaction: &'a Transaction,
+    ) -> Self
+    where
+        'a: 'scope,
+    {
+        let (send, read) = sync_channel(AHEAD);
+        scope.spawn(move || read_all(content, transaction, &send));
+        Self {
+            content,
+            read: Mutex::new(read),
+        }
+    }
+}
+
+/// Reads until all is read, or nobody waits for it any more.
+fn read_all(content: &dyn Content, transaction: &Transaction, send: &SyncSender<Read>) {
+    let comes = transaction.changes.iter().filter_map(|change| change.after);
+    for file in comes {
+        let is_small = content.size(file.id).is_ok_and(|size| size <= LARGEST);
+        let read = is_small.then(|| content.blob(file.id));
+        if send.send((file.id, read)).is_err() {
+            return;
+        }
+    }
+}
+
+impl Content for ReadAhead<'_> {
+    fn blob(&self, id: BlobId) -> Result<Vec<u8>, ContentError> {
+        match threads::lock(&self.read).recv() {
+            Ok((read, Some(content))) if read == id => content,
+            _ => self.content.blob(id),
+        }
+    }
+
+    fn size(&self, id: BlobId) -> Result<u64, ContentError> {
+        self.content.size(id)
+    }
+}
