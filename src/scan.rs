@@ -334,7 +334,12 @@ impl<'a> Scanner<'a> {
         for part in looked {
             found.extend(part?);
         }
-        seen.by_path.append(&mut found.into_iter().collect());
+        let found = found.into_iter();
+        if seen.by_path.is_empty() {
+            seen.by_path = found.collect();
+        } else {
+            seen.by_path.extend(found);
+        }
         seen.by_id = None;
         Ok(())
     }

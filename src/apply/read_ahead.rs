@@ -1,7 +1,10 @@
 //! Contents that are read while the ones before are written.
 //!
-//! To read a file out of a pack is to unpack and to hash it, which takes as long as to write it.
+//! To read a file out of a pack is to unpack and to hash it, which takes as long as to write it. They are handed over in
+//! batches, because to wake a thread for each file takes as long again.
 
+use std::collections::VecDeque;
+use std::mem;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Scope;
@@ -10,9 +13,11 @@ use super::{Content, ContentError, Transaction};
 use crate::git::BlobId;
 use crate::threads;
 
-/// How many contents are ahead at most.
-const AHEAD: usize = 32;
-/// Larger ones, in bytes, are read when they are needed: these bound the memory.
+/// The files and the bytes of a batch.
+const BATCH: (usize, usize) = (64, 256 << 10);
+/// How many batches are ahead at most.
+const AHEAD: usize = 4;
+/// Larger contents, in bytes, are read when they are needed: these bound the memory.
 const LARGEST: u64 = 128 << 10;
 
 /// A content that was read; `None` where it is too large for that.
@@ -21,7 +26,7 @@ type Read = (BlobId, Option<Result<Vec<u8>, ContentError>>);
 /// The contents of a transaction, to be asked for in the order of its changes.
 pub(super) struct ReadAhead<'a> {
     content: &'a dyn Content,
-    read: Mutex<Receiver<Read>>,
+    read: Mutex<(Receiver<Vec<Read>>, VecDeque<Read>)>,
 }
 
 impl<'a> ReadAhead<'a> {
@@ -34,31 +39,51 @@ impl<'a> ReadAhead<'a> {
     where
         'a: 'scope,
     {
-        let (send, read) = sync_channel(AHEAD);
+        let (send, receive) = sync_channel(AHEAD);
         scope.spawn(move || read_all(content, transaction, &send));
         Self {
             content,
-            read: Mutex::new(read),
+            read: Mutex::new((receive, VecDeque::new())),
         }
+    }
+
+    fn next(&self) -> Option<Read> {
+        let mut read = threads::lock(&self.read);
+        let (receive, batch) = &mut *read;
+        if batch.is_empty() {
+            *batch = receive.recv().ok()?.into();
+        }
+        batch.pop_front()
     }
 }
 
 /// Reads until all is read, or nobody waits for it any more.
-fn read_all(content: &dyn Content, transaction: &Transaction, send: &SyncSender<Read>) {
+fn read_all(content: &dyn Content, transaction: &Transaction, send: &SyncSender<Vec<Read>>) {
+    let (files, bytes) = BATCH;
+    let (mut batch, mut size) = (Vec::new(), 0);
     let comes = transaction.changes.iter().filter_map(|change| change.after);
     for file in comes {
         let is_small = content.size(file.id).is_ok_and(|size| size <= LARGEST);
         let read = is_small.then(|| content.blob(file.id));
-        if send.send((file.id, read)).is_err() {
-            return;
+        if let Some(Ok(content)) = &read {
+            size += content.len();
+        }
+        batch.push((file.id, read));
+        if batch.len() >= files || size >= bytes {
+            size = 0;
+            if send.send(mem::take(&mut batch)).is_err() {
+                return;
+            }
         }
     }
+    // Nobody may wait for the last.
+    let _ = send.send(batch);
 }
 
 impl Content for ReadAhead<'_> {
     fn blob(&self, id: BlobId) -> Result<Vec<u8>, ContentError> {
-        match threads::lock(&self.read).recv() {
-            Ok((read, Some(content))) if read == id => content,
+        match self.next() {
+            Some((read, Some(content))) if read == id => content,
             _ => self.content.blob(id),
         }
     }

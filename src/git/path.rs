@@ -85,8 +85,15 @@ pub enum PathFault {
 impl RelPath {
     /// Checks a whole path, as written in a listing.
     pub fn new(path: &[u8]) -> Result<Self, PathFault> {
+        Self::beginning_with(0, path)
+    }
+
+    /// As [`new`](Self::new), of which so many bytes are the beginning of a path that was checked.
+    pub(crate) fn beginning_with(checked: usize, path: &[u8]) -> Result<Self, PathFault> {
         let text = std::str::from_utf8(path).map_err(|_| PathFault::NotUtf8)?;
-        for component in text.split('/') {
+        // The last component of that may be longer here.
+        let last = path.iter().take(checked).rposition(|&byte| byte == b'/');
+        for component in text[last.map_or(0, |slash| slash + 1)..].split('/') {
             check_component(component.as_bytes())?;
         }
         Self::of(text)

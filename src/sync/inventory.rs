@@ -2,16 +2,18 @@
 //! content of blobs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 
 use super::Session;
 use crate::apply::{self, Content, ContentError};
 use crate::git::id::ObjectKind;
-use crate::git::{BlobId, File, KnownTree, RelPath, Tree};
+use crate::git::{BlobId, File, KnownTree, RelPath, Tree, TreeId};
 use crate::objects::Store;
 use crate::plan::{self, MassDelete, Policy};
 use crate::scan::{Local, Scanner};
 use crate::settings::Settings;
 use crate::source::{Depth, Need, Staged};
+use crate::threads;
 
 /// Patterns of `exclude` that leave out next to nothing of any commit: git refuses the first, and the second is the link that
 /// a build leaves.
@@ -19,11 +21,44 @@ const NEVER_COMMITTED: &[&str] = &["/.git/", "/result"];
 
 /// Computes for a route which blobs are missing in the target.
 pub(super) struct Inventory<'a> {
-    pub(super) scanner: &'a Scanner<'a>,
-    pub(super) policy: &'a Policy,
-    pub(super) depth: Depth,
+    scanner: &'a Scanner<'a>,
+    policy: &'a Policy,
+    depth: Depth,
     /// What the index has of the last commit, where the store has all of that.
-    pub(super) known: Option<KnownTree<'a>>,
+    known: Option<KnownTree<'a>>,
+    /// The managed files of the last tree that was asked about: a route asks, then the verification.
+    managed: Mutex<Option<(TreeId, Managed)>>,
+}
+
+type Managed = Arc<BTreeMap<RelPath, File>>;
+
+impl<'a> Inventory<'a> {
+    pub(super) fn new(scanner: &'a Scanner<'a>, policy: &'a Policy, depth: Depth) -> Self {
+        Self {
+            scanner,
+            policy,
+            depth,
+            known: None,
+            managed: Mutex::default(),
+        }
+    }
+
+    pub(super) fn knowing(self, known: Option<KnownTree<'a>>) -> Self {
+        Self { known, ..self }
+    }
+
+    /// The files of a tree that are managed.
+    pub(super) fn managed(&self, tree: &Tree) -> Managed {
+        let mut last = threads::lock(&self.managed);
+        match &*last {
+            Some((root, managed)) if *root == tree.root() => Arc::clone(managed),
+            _ => {
+                let managed = plan::managed(tree, self.policy);
+                *last = Some((tree.root(), Arc::clone(&managed)));
+                managed
+            }
+        }
+    }
 }
 
 impl Need for Inventory<'_> {
@@ -31,7 +66,7 @@ impl Need for Inventory<'_> {
         if self.lists_only() {
             return Ok(Vec::new());
         }
-        let files = plan::managed(tree, self.policy);
+        let files = self.managed(tree);
         let here = self.scanner.hashes(&files)?;
         // Almost every file is unchanged.
         let mut missing: BTreeSet<BlobId> = files

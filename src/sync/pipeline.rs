@@ -162,13 +162,8 @@ impl SyncPipeline<'_> {
             SyncMode::Check => Depth::Listing,
             SyncMode::Apply | SyncMode::DryRun => Depth::Content,
         };
-        let need = Inventory {
-            scanner: self.scanner,
-            policy: &policy,
-            depth,
-            known: self.known_tree(),
-        };
-        let managed = |tree: &Tree| plan::managed(tree, &policy);
+        let need = Inventory::new(self.scanner, &policy, depth).knowing(self.known_tree());
+        let managed = |tree: &Tree| need.managed(tree);
         let signers = self.signers()?;
         let terms = VerificationPolicy {
             limits: settings.limits,

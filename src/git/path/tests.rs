@@ -292,4 +292,16 @@ proptest! {
             Err(error) => prop_assert!(error.to_string().starts_with(&expected.unwrap().to_string())),
         }
     }
+
+    #[test]
+    fn the_beginning_of_a_checked_path_need_not_be_checked_again(
+        checked in "([a-b\u{e9}.]{1,3}/){0,2}[a-b\u{e9}]{1,3}",
+        cut in any::<proptest::sample::Index>(),
+        more in "[a/.\\n\u{e9}]{0,4}",
+    ) {
+        prop_assume!(RelPath::new(checked.as_bytes()).is_ok());
+        let cut = cut.index(checked.len() + 1);
+        let path = [&checked.as_bytes()[..cut], more.as_bytes()].concat();
+        prop_assert_eq!(RelPath::beginning_with(cut, &path), RelPath::new(&path));
+    }
 }

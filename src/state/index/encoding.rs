@@ -99,7 +99,7 @@ impl Paths {
         }
         self.bytes.truncate(shared);
         self.bytes.extend_from_slice(rest.take(length)?);
-        let path = RelPath::new(&self.bytes).ok()?;
+        let path = RelPath::beginning_with(shared, &self.bytes).ok()?;
         let is_after = self.last.as_ref().is_none_or(|last| *last < path);
         self.last = Some(path.clone());
         is_after.then_some(path)

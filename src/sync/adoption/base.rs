@@ -85,12 +85,7 @@ impl FirstBase {
     ) -> Result<Self, crate::Error> {
         let policy = policy(context.settings, options.mass_delete);
         let store = session.store();
-        let need = Inventory {
-            scanner,
-            policy: &policy,
-            depth: depth(context, options),
-            known: None,
-        };
+        let need = Inventory::new(scanner, &policy, depth(context, options));
         let commit = source.resolve(name)?.commit;
         let obtained = source.obtain(commit, None, store, &need)?;
         let commit = obtained.commit.commit();
@@ -149,12 +144,7 @@ impl FirstBase {
             return Ok(());
         }
         let policy = policy(context.settings, options.mass_delete);
-        let need = Inventory {
-            scanner,
-            policy: &policy,
-            depth,
-            known: None,
-        };
+        let need = Inventory::new(scanner, &policy, depth);
         match source.obtain(self.commit, None, session.store(), &need) {
             Ok(_) | Err(source::Error::UnknownCommit { .. }) => Ok(()),
             Err(error) => Err(error.into()),
