@@ -68,15 +68,25 @@ pub struct Change {
     pub before: Image,
     /// What is there afterwards; `None`: nothing.
     pub after: Option<File>,
-    /// Whether it replaces a local edit, which no commit has.
+    /// Whether it replaces a local edit, which no commit has. Recorded where it is so, as below: there are thousands of
+    /// changes in a first sync.
+    #[serde(default, skip_serializing_if = "is_false")]
     pub edited: bool,
     /// Whether it restores a local edit, instead of the commit's content.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub puts_back: bool,
     /// Written by earlier versions and never read. Without it, their journals would have an unknown field and count as
     /// damaged.
     #[serde(default, skip_serializing, deserialize_with = "ignored")]
     pub(super) base: (),
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn ignored<'de, D: Deserializer<'de>>(value: D) -> Result<(), D::Error> {
