@@ -66,7 +66,7 @@ fn trees(data: &[u8]) {
         return;
     };
     let bounds = Bounds { entries: 1000 };
-    let walked = Tree::walk(root, bounds, |id| {
+    let walked = Tree::walk(root, bounds, None, |id| {
         known.get(&id).cloned().ok_or("is not here")
     });
     let Ok(tree) = walked else {
