@@ -169,16 +169,19 @@ impl Store {
     /// Bytes of an object as the pack lists them, unproven: for estimates.
     #[must_use]
     pub fn size(&self, id: Oid) -> Option<u64> {
-        self.packs().iter().rev().find_map(|pack| pack.size(id))
+        let packs = self.packs();
+        let header = packs.iter().rev().find_map(|pack| pack.header(id));
+        header.map(|(_, size)| size)
     }
 
     /// Bytes of an object of a pack that came in this run. Its id was computed from its content then, so that it is whole
     /// is known without reading it.
     #[must_use]
-    pub fn size_if_new(&self, id: Oid) -> Option<u64> {
+    pub fn size_if_new(&self, kind: ObjectKind, id: Oid) -> Option<u64> {
         let packs = self.packs();
         let mut new = packs.iter().rev().filter(|pack| pack.is_new());
-        new.find_map(|pack| pack.size(id))
+        let (actual, size) = new.find_map(|pack| pack.header(id))?;
+        (actual == kind).then_some(size)
     }
 
     /// A commit, parsed and proven.

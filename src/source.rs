@@ -10,7 +10,6 @@ use crate::git::{BlobId, Commit, CommitId, KnownTree, Tree};
 use crate::objects::Store;
 
 mod ancestry;
-mod contents;
 mod error;
 pub mod git;
 pub mod github;
@@ -19,15 +18,16 @@ mod ladder;
 mod meter;
 mod open;
 mod stage;
+mod stored_blobs;
 
 pub use crate::process::Interrupt;
-pub use contents::Contents;
 pub use error::{Error, Head, Instead, RetryAt, VerificationError};
 pub use git::SshError;
 pub use http::SetupError;
 pub use meter::Meter;
 pub use open::{Opening, open};
 pub use stage::{Depth, LinkFault, Notice, Staged, VerificationPolicy, commit_alone, prove, walk};
+pub use stored_blobs::StoredBlobs;
 
 /// What a name on the remote resolves to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,8 +124,6 @@ pub struct Obtained {
     pub blobs: u64,
     /// The commit's tree, where it was walked out of the store already.
     pub tree: Option<Tree>,
-    /// What was read of it on the way.
-    pub contents: Contents,
 }
 
 /// The address of a repository that has moved.
@@ -256,7 +254,6 @@ pub fn stored(commit: CommitId, store: &Store) -> Result<Obtained, Error> {
             fallbacks: Vec::new(),
             blobs: 0,
             tree: None,
-            contents: Contents::default(),
         }),
         None => Err(Error::UnknownCommit {
             remote: "the object store".to_owned(),

@@ -190,8 +190,8 @@ impl Pack {
         entries.iter().zip(ends).filter_map(place).collect()
     }
 
-    /// Bytes of an object as its header states them, unproven: for estimates.
-    pub(super) fn size(&self, id: Oid) -> Option<u64> {
+    /// Kind and bytes of an object as its header states them, unproven: for estimates.
+    pub(super) fn header(&self, id: Oid) -> Option<(ObjectKind, u64)> {
         let index = self.bundle.index.lookup(id.to_gix())?;
         let offset = self.bundle.index.pack_offset_at_index(index);
         let pack = &self.bundle.pack;
@@ -201,7 +201,8 @@ impl Pack {
             pack.decode_header(pack.entry(offset).ok()?, &mut decoder.inflate, &no_base)
                 .ok()
         });
-        Some(header??.object_size)
+        let header = header??;
+        Some((ObjectKind::from_gix(header.kind), header.object_size))
     }
 
     /// `None` where the reader panicked; the decoder begins afresh then.

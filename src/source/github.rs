@@ -18,7 +18,7 @@ use reqwest::header::{HeaderName, HeaderValue};
 use super::http::{Cap, Client, Credentials, Reply, Request, Response, Url, url};
 use super::stage::walk_with;
 use super::{
-    Ahead, Contents, Error, Moved, Need, Obtained, Provenance, ResolvedRef, Route, Source, Traffic,
+    Ahead, Error, Moved, Need, Obtained, Provenance, ResolvedRef, Route, Source, Traffic,
     VerificationError,
 };
 use crate::git::id::ObjectKind;
@@ -315,7 +315,6 @@ impl GitHub {
             fallbacks: Vec::new(),
             blobs: missing.len() as u64,
             tree: None,
-            contents: Contents::default(),
         })
     }
 }

@@ -138,19 +138,12 @@ impl Staged<'_> {
     /// Bytes of one of its blobs, where the store has it.
     #[must_use]
     pub fn size(&self, id: BlobId) -> Option<u64> {
-        let kept = self.obtained.contents.get(id);
-        kept.map_or_else(
-            || self.store.size(id.0),
-            |content| Some(content.len() as u64),
-        )
+        self.store.size(id.0)
     }
 
     /// The content of one of its blobs, hashed when it was read.
     pub fn blob(&self, id: BlobId) -> Result<Vec<u8>, Error> {
-        match self.obtained.contents.get(id) {
-            Some(content) => Ok(content.to_vec()),
-            None => blob(self.store, self.commit().id, id),
-        }
+        blob(self.store, self.commit().id, id)
     }
 }
 

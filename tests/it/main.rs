@@ -22,7 +22,6 @@ mod apply; // the transaction by the library: each kind of change, without crash
 mod check; // the command `check`
 mod completions; // completions, in the shells themselves
 mod conflicts; // local edits that stop an update: previews, and each way out done
-mod contents; // blobs read out of the store for a commit
 mod damage; // each file of the state directory cut, flipped, removed: the next run of the binary
 mod defects; // one test for each defect of the old scripts; nothing else
 mod diff; // the command `diff`
@@ -72,6 +71,7 @@ mod source_git; // answers of git servers, by the library
 mod source_github; // answers of the REST API, by the library
 mod state; // the state directory and its sealed files, by the library
 mod status; // the command `status`
+mod stored_blobs; // whether the store has the blobs of a commit
 mod suspend; // the commands `suspend` and `resume`, and what a suspension means for each run
 mod sync; // the command `sync`: output, exit codes, guards
 mod targets; // one state directory and two targets

@@ -17,8 +17,8 @@ use hyper_sync::scan;
 use hyper_sync::settings::{Env, Limits, Symlinks};
 use hyper_sync::signature::{self, Signers};
 use hyper_sync::source::{
-    Ahead, Contents, Depth, Error, Interrupt, Need, Obtained, Provenance, ResolvedRef, Route,
-    Source, Staged, Traffic, VerificationPolicy, prove,
+    Ahead, Depth, Error, Interrupt, Need, Obtained, Provenance, ResolvedRef, Route, Source, Staged,
+    Traffic, VerificationPolicy, prove,
 };
 
 use crate::common::env::Sandbox;
@@ -188,7 +188,6 @@ impl Source for Forge<'_> {
             fallbacks: Vec::new(),
             blobs: 0,
             tree: None,
-            contents: Contents::default(),
         })
     }
 

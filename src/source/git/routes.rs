@@ -6,8 +6,8 @@ use crate::git::id::ObjectKind;
 use crate::git::{BlobId, Commit, CommitId, Oid, Tree};
 use crate::objects::{Ingested, Store};
 use crate::source::{
-    Contents, Error, Fallback, Need, Obtained, Provenance, Route, Source as _, VerificationError,
-    walk,
+    Error, Fallback, Need, Obtained, Provenance, Route, Source as _, StoredBlobs,
+    VerificationError, walk,
 };
 use crate::text::Amount;
 
@@ -29,8 +29,8 @@ struct Walked {
     tree: Tree,
     /// How many blobs are needed.
     needed: usize,
-    /// What the store has of them.
-    contents: Contents,
+    /// Whether the store has them.
+    blobs: StoredBlobs,
 }
 
 impl GitSource {
@@ -47,7 +47,7 @@ impl GitSource {
     ) -> Result<Obtained, (Route, Error)> {
         if !self.options.force_full
             && let Ok(walked) = self.walk(commit, store, need)
-            && walked.contents.missing().is_empty()
+            && walked.blobs.missing().is_empty()
         {
             return self
                 .obtained(walked, Route::Store, 0)
@@ -188,7 +188,7 @@ impl GitSource {
             is_new = true;
             self.walk(commit, store, need)?
         };
-        let missing: Vec<Oid> = listed.contents.missing().iter().map(|id| id.0).collect();
+        let missing: Vec<Oid> = listed.blobs.missing().iter().map(|id| id.0).collect();
         if may_be_whole && is_new && !missing.is_empty() && missing.len() == blobs(&listed.tree) {
             self.pack(commit, &Fetch::whole(&[commit.0]), store, need, bytes)?;
             let walked = self.walk(commit, store, need)?;
@@ -282,12 +282,12 @@ impl GitSource {
             commit,
             tree,
             needed: needed.len(),
-            contents: Contents::read(store, &needed),
+            blobs: StoredBlobs::of(store, &needed),
         })
     }
 
     fn complete(&self, walked: Walked, route: Route, blobs: usize) -> Result<Obtained, Error> {
-        match walked.contents.missing().first() {
+        match walked.blobs.missing().first() {
             None => self.obtained(walked, route, blobs),
             Some(id) => Err(self.incomplete(walked.commit.id, "blob", id.0)),
         }
@@ -296,7 +296,7 @@ impl GitSource {
     fn obtained(&self, walked: Walked, route: Route, blobs: usize) -> Result<Obtained, Error> {
         // A pack is bounded as it comes, and holds many times its own size.
         let limit = self.options.limits.bytes;
-        if walked.contents.bytes() > limit {
+        if walked.blobs.bytes() > limit {
             return Err(Error::TooLarge {
                 what: "what the commit changes".to_owned(),
                 limit: Amount::Limit(limit),
@@ -306,7 +306,6 @@ impl GitSource {
         Ok(Obtained {
             commit: Provenance::Verified(walked.commit),
             tree: Some(walked.tree),
-            contents: walked.contents,
             route,
             fallbacks: Vec::new(),
             blobs: blobs as u64,

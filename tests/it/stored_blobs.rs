@@ -1,0 +1,99 @@
+//! Whether the store has the blobs that a commit needs.
+
+use std::fs;
+use std::sync::atomic::AtomicBool;
+
+use hyper_sync::git::id::ObjectKind;
+use hyper_sync::git::{BlobId, Oid};
+use hyper_sync::objects::{IngestBounds, Store};
+use hyper_sync::settings::Limits;
+use hyper_sync::source::StoredBlobs;
+
+use crate::common::machine::Machine;
+use crate::common::repo::Repo;
+
+fn id(content: &[u8]) -> BlobId {
+    BlobId(Oid::of(ObjectKind::Blob, content).unwrap())
+}
+
+fn machine_with(contents: &[Vec<u8>]) -> Machine {
+    let machine = Machine::new();
+    let mut writer = machine.store.writer().unwrap();
+    for content in contents {
+        writer
+            .add(ObjectKind::Blob, id(content).0, content)
+            .unwrap();
+    }
+    writer.finish().unwrap();
+    machine.store.make_durable().unwrap();
+    machine
+}
+
+#[test]
+fn blobs_that_are_missing_are_reported_in_order_and_the_others_counted() {
+    let numbered = |from: u32| (from..from + 50).map(|n| n.to_be_bytes().repeat(300));
+    let here: Vec<Vec<u8>> = numbered(0).collect();
+    let elsewhere: Vec<Vec<u8>> = numbered(1000).collect();
+    let machine = machine_with(&here);
+    let pairs = here.iter().zip(&elsewhere);
+    let ids: Vec<BlobId> = pairs.flat_map(|(a, b)| [id(a), id(b)]).collect();
+
+    let stored = StoredBlobs::of(&machine.store, &ids);
+    let lacking: Vec<BlobId> = elsewhere.iter().map(|content| id(content)).collect();
+    assert_eq!(stored.missing(), lacking);
+    assert_eq!(stored.bytes(), 50 * 1200);
+
+    let nothing = StoredBlobs::of(&machine.store, &[]);
+    assert_eq!((nothing.missing().len(), nothing.bytes()), (0, 0));
+}
+
+#[test]
+fn a_blob_of_an_earlier_run_that_is_damaged_is_missing() {
+    let content = b"0123456789".repeat(100);
+    let machine = machine_with(&[content.clone()]);
+    let packs = machine.store.path().join("objects/pack");
+    let packs = fs::read_dir(packs).unwrap();
+    let mut packs = packs.map(|entry| entry.unwrap().path());
+    let pack = packs
+        .find(|path| path.extension().unwrap() == "pack")
+        .unwrap();
+    let mut bytes = fs::read(&pack).unwrap();
+    // In the compressed content: before it are 12 bytes of the pack's header and 2 of the object's.
+    bytes[20] ^= 1;
+    fs::remove_file(&pack).unwrap();
+    fs::write(&pack, bytes).unwrap();
+    let store = Store::open(machine.directory.path(), Limits::default().blob).unwrap();
+    let stored = StoredBlobs::of(&store, &[id(&content)]);
+    assert_eq!(stored.missing(), [id(&content)]);
+}
+
+#[test]
+fn what_came_in_this_run_counts_if_it_is_a_blob() {
+    let repo = Repo::small();
+    let [blob, tree] = ["HEAD:flake.nix", "HEAD:modules"].map(|revision| repo.id(revision));
+    let machine = Machine::new();
+    let pack = repo.pack(&[&blob, &tree]);
+    let bounds = IngestBounds {
+        bytes: 1 << 20,
+        deadline: None,
+    };
+    let interrupt = AtomicBool::new(false);
+    let ingested = machine
+        .store
+        .ingest(&mut &pack[..], &|_| None, bounds, &interrupt);
+    assert_eq!(ingested.unwrap().objects, 2);
+    let [blob, tree] = [blob, tree].map(|id| BlobId(id.parse().unwrap()));
+    let stored = StoredBlobs::of(&machine.store, &[blob, tree]);
+    assert_eq!(stored.missing(), [tree]);
+    let size = repo
+        .git()
+        .args(["cat-file", "-s", "HEAD:flake.nix"])
+        .output()
+        .unwrap();
+    let size: u64 = String::from_utf8(size.stdout)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    assert_eq!(stored.bytes(), size);
+}
