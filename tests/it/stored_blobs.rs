@@ -50,7 +50,7 @@ fn blobs_that_are_missing_are_reported_in_order_and_the_others_counted() {
 #[test]
 fn a_blob_of_an_earlier_run_that_is_damaged_is_missing() {
     let content = b"0123456789".repeat(100);
-    let machine = machine_with(&[content.clone()]);
+    let machine = machine_with(std::slice::from_ref(&content));
     let packs = machine.store.path().join("objects/pack");
     let packs = fs::read_dir(packs).unwrap();
     let mut packs = packs.map(|entry| entry.unwrap().path());
