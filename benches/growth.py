@@ -4,7 +4,7 @@
     cargo build --release && benches/growth.py target/release/hyper-sync [FILES...]
 
 Repositories are local, so nothing waits for a network; `benches/against_git` has that. The program and git take turns, each
-figure is the median of three rounds, and git does what a person would write for the same: a shallow clone, or a shallow
+figure is the median of five rounds, and git does what a person would write for the same: a shallow clone, or a shallow
 fetch and a reset. Prints tables in Markdown, and draws the growth into docs/performance.svg.
 """
 
@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 SIZES = [1_000, 10_000, 50_000, 100_000]
-ROUNDS = 3
+ROUNDS = 5
 FILES_A_DIRECTORY = 10
 # Before each update, the branch moves by so many commits of so many files.
 UPDATES = {"12 commits, 72 files": (12, 6), "1 commit, 100 files": (1, 100)}
