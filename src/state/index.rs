@@ -205,11 +205,16 @@ impl Index {
     /// Reads the index after an interrupted [`exchange`](Self::exchange): this one or the former one. `None` if neither is
     /// whole.
     pub(crate) fn load_either(state: &StateDir) -> Result<Option<Self>, Error> {
-        if let Found::Whole(index) = Self::load(state)? {
-            return Ok(Some(index));
-        }
         let directory = state.directory();
         let former = sealed::temporary(NAME);
+        if let Found::Whole(index) = Self::load(state)? {
+            // It may not be durable yet, and the former one is about to go.
+            if directory.stat(&former)?.is_some() {
+                directory.sync_file(NAME)?;
+                directory.sync()?;
+            }
+            return Ok(Some(index));
+        }
         let Found::Whole(index) = Self::load_as(state, &former)? else {
             return Ok(None);
         };
