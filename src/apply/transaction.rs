@@ -186,10 +186,10 @@ impl Transaction {
                 Some(file) => files.insert(path.clone(), file),
                 None => files.remove(path),
             };
-            index.seen.remove(path);
         }
-        for change in &self.changes {
-            index.seen.remove(&change.path);
+        let changed = self.changes.iter().map(|change| &change.path);
+        for path in changed.chain(self.index_only.keys()) {
+            index.seen.remove(path);
         }
         Some(Index {
             point: self.after.clone(),

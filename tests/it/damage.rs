@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::apply::update::flip;
+use crate::common::git;
 use crate::common::snapshot::TreeSnapshot;
 use crate::common::world::World;
+use crate::objects::pack_files;
 
 type Damage = fn(&Path);
 
@@ -305,18 +307,10 @@ fn an_update_does_not_read_the_directories_that_have_not_changed() {
 /// Flips a bit of an object in the store.
 fn damage_object(world: &World, revision: &str) {
     let id = world.repo.id(revision);
-    let store = world.state().join("objects.git");
-    let packs = fs::read_dir(store.join("objects/pack")).unwrap();
-    let mut packs = packs.map(|entry| entry.unwrap().path());
-    let pack = packs
-        .find(|path| path.extension().unwrap() == "pack")
-        .unwrap();
-    let listed = Command::new("git")
-        .args(["verify-pack", "-v"])
-        .arg(&pack)
-        .output()
-        .unwrap();
-    let listed = String::from_utf8(listed.stdout).unwrap();
+    let pack = pack_files(&world.state().join("objects.git"), "pack").remove(0);
+    let mut verify = world.repo.git();
+    let listed = git::succeeds(verify.args(["verify-pack", "-v"]).arg(&pack));
+    let listed = String::from_utf8(listed).unwrap();
     let row = listed.lines().find(|line| line.starts_with(&id)).unwrap();
     // Id, kind, size, size in the pack, offset.
     let columns: Vec<&str> = row.split_whitespace().collect();

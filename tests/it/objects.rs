@@ -219,7 +219,7 @@ fn ingest(store: &Store, pack: &[u8]) -> Result<Ingested, IngestError> {
     ingested
 }
 
-fn pack_files(git_dir: &Path, extension: &str) -> Vec<PathBuf> {
+pub(crate) fn pack_files(git_dir: &Path, extension: &str) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = fs::read_dir(git_dir.join("objects/pack"))
         .unwrap()
         .map(|entry| entry.unwrap().path())

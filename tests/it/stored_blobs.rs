@@ -9,8 +9,10 @@ use hyper_sync::objects::{IngestBounds, Store};
 use hyper_sync::settings::Limits;
 use hyper_sync::source::StoredBlobs;
 
+use crate::common::git;
 use crate::common::machine::Machine;
 use crate::common::repo::Repo;
+use crate::objects::pack_files;
 
 fn id(content: &[u8]) -> BlobId {
     BlobId(Oid::of(ObjectKind::Blob, content).unwrap())
@@ -51,12 +53,7 @@ fn blobs_that_are_missing_are_reported_in_order_and_the_others_counted() {
 fn a_blob_of_an_earlier_run_that_is_damaged_is_missing() {
     let content = b"0123456789".repeat(100);
     let machine = machine_with(std::slice::from_ref(&content));
-    let packs = machine.store.path().join("objects/pack");
-    let packs = fs::read_dir(packs).unwrap();
-    let mut packs = packs.map(|entry| entry.unwrap().path());
-    let pack = packs
-        .find(|path| path.extension().unwrap() == "pack")
-        .unwrap();
+    let pack = pack_files(machine.store.path(), "pack").remove(0);
     let mut bytes = fs::read(&pack).unwrap();
     // In the compressed content: before it are 12 bytes of the pack's header and 2 of the object's.
     bytes[20] ^= 1;
@@ -85,15 +82,6 @@ fn what_came_in_this_run_counts_if_it_is_a_blob() {
     let [blob, tree] = [blob, tree].map(|id| BlobId(id.parse().unwrap()));
     let stored = StoredBlobs::of(&machine.store, &[blob, tree]);
     assert_eq!(stored.missing(), [tree]);
-    let size = repo
-        .git()
-        .args(["cat-file", "-s", "HEAD:flake.nix"])
-        .output()
-        .unwrap();
-    let size: u64 = String::from_utf8(size.stdout)
-        .unwrap()
-        .trim()
-        .parse()
-        .unwrap();
-    assert_eq!(stored.bytes(), size);
+    let size = git::line(repo.git().args(["cat-file", "-s", "HEAD:flake.nix"]));
+    assert_eq!(stored.bytes(), size.parse::<u64>().unwrap());
 }

@@ -274,19 +274,17 @@ fn write(paths: &[&[&str]], objects: &mut HashMap<TreeId, Vec<u8>>) -> TreeId {
     id
 }
 
-/// The tree objects of files at these paths.
-fn objects_of(paths: &[Vec<&'static str>]) -> HashMap<TreeId, Vec<u8>> {
+/// The tree objects of files at these paths, and the id of the root.
+fn objects_of(paths: &[Vec<&'static str>]) -> (TreeId, HashMap<TreeId, Vec<u8>>) {
     let mut objects = HashMap::new();
     let paths: Vec<&[&str]> = paths.iter().map(Vec::as_slice).collect();
-    let _ = write(&paths, &mut objects);
-    objects
+    let root = write(&paths, &mut objects);
+    (root, objects)
 }
 
 /// The tree of files at these paths.
 fn tree_of(paths: &[Vec<&'static str>]) -> Result<Tree, TreeFault> {
-    let objects = objects_of(paths);
-    let paths: Vec<&[&str]> = paths.iter().map(Vec::as_slice).collect();
-    let root = write(&paths, &mut HashMap::new());
+    let (root, objects) = objects_of(paths);
     let tree = Tree::walk(root, ANY, None, |id| objects.get(&id).cloned().ok_or(()));
     match tree {
         Ok(tree) => Ok(tree),
@@ -392,7 +390,7 @@ proptest! {
         let files = Arc::new(files);
         let directories = before.directories_as_in(&files);
         let known = KnownTree { files: &files, directories: &directories };
-        let objects = objects_of(&paths);
+        let (_, objects) = objects_of(&paths);
         let mut read = BTreeSet::new();
         let walk = |bounds, known, read: &mut BTreeSet<TreeId>| {
             let walked = Tree::walk(tree.root(), bounds, known, |id| {
