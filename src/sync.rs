@@ -16,6 +16,7 @@ use crate::source::{Interrupt, Meter};
 mod adoption;
 mod behind;
 mod checkout;
+mod descent;
 mod guard;
 mod hold;
 mod inventory;
