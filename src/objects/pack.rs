@@ -14,6 +14,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use gix_pack::cache::DecodeEntry;
+use gix_pack::data::decode::header::ResolvedBase;
 use gix_pack::data::entry::Location;
 
 use crate::fs::Durability;
@@ -192,14 +193,17 @@ impl Pack {
 
     /// Kind and bytes of an object as its header states them, unproven: for estimates.
     pub(super) fn header(&self, id: Oid) -> Option<(ObjectKind, u64)> {
-        let index = self.bundle.index.lookup(id.to_gix())?;
-        let offset = self.bundle.index.pack_offset_at_index(index);
         let pack = &self.bundle.pack;
+        let entry = |id: &gix_hash::oid| {
+            let index = self.bundle.index.lookup(id)?;
+            let offset = self.bundle.index.pack_offset_at_index(index);
+            pack.entry(offset).ok()
+        };
+        // Every pack is whole: no base is outside of it.
+        let base = |id: &gix_hash::oid| Ok(entry(id).map(ResolvedBase::InPack));
         let header = self.decode(|decoder| {
-            // Every pack is whole: no base is outside of it.
-            let no_base = |_: &gix_hash::oid| Ok(None);
-            pack.decode_header(pack.entry(offset).ok()?, &mut decoder.inflate, &no_base)
-                .ok()
+            let entry = entry(&id.to_gix())?;
+            pack.decode_header(entry, &mut decoder.inflate, &base).ok()
         });
         let header = header??;
         Some((ObjectKind::from_gix(header.kind), header.object_size))

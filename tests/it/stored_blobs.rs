@@ -31,6 +31,19 @@ fn machine_with(contents: &[Vec<u8>]) -> Machine {
     machine
 }
 
+/// Takes a pack of two objects, as if it came in this run.
+fn ingest_two(machine: &Machine, pack: &[u8]) {
+    let bounds = IngestBounds {
+        bytes: 1 << 20,
+        deadline: None,
+    };
+    let interrupt = AtomicBool::new(false);
+    let ingested = machine
+        .store
+        .ingest(&mut &*pack, &|_| None, bounds, &interrupt);
+    assert_eq!(ingested.unwrap().objects, 2);
+}
+
 #[test]
 fn blobs_that_are_missing_are_reported_in_order_and_the_others_counted() {
     let numbered = |from: u32| (from..from + 50).map(|n| n.to_be_bytes().repeat(300));
@@ -70,18 +83,28 @@ fn what_came_in_this_run_counts_if_it_is_a_blob() {
     let [blob, tree] = ["HEAD:flake.nix", "HEAD:modules"].map(|revision| repo.id(revision));
     let machine = Machine::new();
     let pack = repo.pack(&[&blob, &tree]);
-    let bounds = IngestBounds {
-        bytes: 1 << 20,
-        deadline: None,
-    };
-    let interrupt = AtomicBool::new(false);
-    let ingested = machine
-        .store
-        .ingest(&mut &pack[..], &|_| None, bounds, &interrupt);
-    assert_eq!(ingested.unwrap().objects, 2);
+    ingest_two(&machine, &pack);
     let [blob, tree] = [blob, tree].map(|id| BlobId(id.parse().unwrap()));
     let stored = StoredBlobs::of(&machine.store, &[blob, tree]);
     assert_eq!(stored.missing(), [tree]);
     let size = git::line(repo.git().args(["cat-file", "-s", "HEAD:flake.nix"]));
     assert_eq!(stored.bytes(), size.parse::<u64>().unwrap());
+}
+
+/// As dulwich sends it, and git where nobody has asked for `ofs-delta`.
+#[test]
+fn the_size_of_a_delta_that_names_its_base_by_id_is_known() {
+    let lines = |last: &str| format!("{}{last}", "a line that many files have\n".repeat(200));
+    let repo = Repo::small();
+    repo.write("one", lines("one\n"))
+        .write("another", lines("the other\n"))
+        .commit("two that are similar");
+    let ids = ["HEAD:one", "HEAD:another"].map(|revision| repo.id(revision));
+    let pack = repo.pack(&[&ids[0], &ids[1]]);
+    assert!(pack.len() < 1000, "neither is a delta");
+    let machine = Machine::new();
+    ingest_two(&machine, &pack);
+    let sizes = ids.map(|id| machine.store.size(id.parse().unwrap()));
+    let expected = ["one\n", "the other\n"].map(|last| Some(lines(last).len() as u64));
+    assert_eq!(sizes, expected);
 }
