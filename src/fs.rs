@@ -41,6 +41,7 @@ pub use faults::{Call, Faults, Outcome};
 pub(crate) use flush::{Unsynced, sync_all};
 pub(crate) use owners::TrustedOwners;
 pub(crate) use replace::{Durability, replace, replace_at};
+pub(crate) use stat::StatReader;
 pub use stat::{FileKind, Stat};
 pub(crate) use transfer::copy_all;
 pub(crate) use write::{Obstacle, Room};

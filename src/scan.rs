@@ -23,8 +23,11 @@ use crate::state::{Index, StatData};
 use crate::{text, threads};
 
 mod identify;
+mod look_ahead;
+mod parallel;
 
 pub(crate) use identify::hash;
+pub use look_ahead::LookAhead;
 
 /// What is at a path of the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,6 +132,8 @@ pub struct Scanner<'a> {
 struct FileObservation {
     /// Not later than the first `lstat`.
     since: Timestamp,
+    /// Has the first results, and is waited for when they are needed.
+    ahead: Option<LookAhead>,
     by_path: BTreeMap<RelPath, Local>,
     /// Made on first use: most runs never need it.
     by_id: Option<HashMap<BlobId, RelPath>>,
@@ -171,14 +176,6 @@ impl<'a> Scanner<'a> {
             .into_iter()
             .filter_map(|path| Some((path.clone(), by_path.get(path)?.clone())));
         Ok(found.collect())
-    }
-
-    /// Inspects each path, for later calls to use the results.
-    pub fn look_ahead<'p>(
-        &self,
-        paths: impl IntoIterator<Item = &'p RelPath>,
-    ) -> Result<(), Error> {
-        self.see(&mut self.seen(), &sorted(paths))
     }
 
     /// The hash of what is at the path of each file, in their order, inspected as by [`inspect`](Self::inspect). A file
@@ -307,45 +304,12 @@ impl<'a> Scanner<'a> {
         (now == *stat && content.len() as u64 == stat.size).then_some(content)
     }
 
-    /// Inspects those of the sorted paths that were not inspected before.
-    fn see(&self, seen: &mut FileObservation, paths: &[&RelPath]) -> Result<(), Error> {
-        let mut known = AscendingLookup::new(&seen.by_path);
-        let unseen: Vec<&RelPath> = paths
-            .iter()
-            .copied()
-            .filter(|path| known.get(path).is_none())
-            .collect();
-        if unseen.is_empty() {
-            return Ok(());
-        }
-        let threads = std::thread::available_parallelism()
-            .map_or(1, usize::from)
-            .min(8);
-        // Contiguous chunks keep one directory with one thread.
-        let chunk = unseen.len().div_ceil(threads).max(64);
-        let looked: Vec<Result<Vec<(RelPath, Local)>, Error>> = std::thread::scope(|scope| {
-            let workers: Vec<_> = unseen
-                .chunks(chunk)
-                .map(|paths| scope.spawn(|| self.look_at_each(paths)))
-                .collect();
-            workers.into_iter().map(threads::join).collect()
-        });
-        let mut found = Vec::with_capacity(unseen.len());
-        for part in looked {
-            found.extend(part?);
-        }
-        let found = found.into_iter();
-        if seen.by_path.is_empty() {
-            seen.by_path = found.collect();
-        } else {
-            seen.by_path.extend(found);
-        }
-        seen.by_id = None;
-        Ok(())
-    }
-
     fn seen(&self) -> MutexGuard<'_, FileObservation> {
-        threads::lock(&self.seen)
+        let mut seen = threads::lock(&self.seen);
+        if let Some(ahead) = seen.ahead.take() {
+            seen.by_path = ahead.results();
+        }
+        seen
     }
 }
 
@@ -353,6 +317,7 @@ impl FileObservation {
     fn nothing() -> Self {
         Self {
             since: Timestamp::now(),
+            ahead: None,
             by_path: BTreeMap::new(),
             by_id: None,
         }

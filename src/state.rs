@@ -80,7 +80,7 @@ mod unreached;
 
 pub use error::Error;
 pub use failed::{FailedRuns, StageFailure};
-pub use index::{Index, Owned, StatData, SyncPoint};
+pub use index::{FILES_A_BLOCK, FileBlock, Index, Owned, StatData, SyncPoint};
 pub(crate) use publish::{publish, replace};
 pub use records::StateRecords;
 pub use repository::FollowedRepo;

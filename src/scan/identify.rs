@@ -5,33 +5,44 @@ use std::io::Read;
 use sha1::{Digest, Sha1};
 
 use super::{Belief, Below, Error, Local, Scanner};
-use crate::fs::{FileKind, Stat};
+use crate::fs::{FileKind, Stat, StatReader};
 use crate::git::{BlobId, FileMode, Oid, RelPath};
 use crate::lookup::AscendingLookup;
 use crate::state::Owned;
 use crate::text;
 
 impl Scanner<'_> {
-    /// Inspects sorted paths, one after the other.
-    pub(super) fn look_at_each(&self, paths: &[&RelPath]) -> Result<Vec<(RelPath, Local)>, Error> {
-        let mut stats = self.target.stats();
-        let known = self.remembered.zip(paths.first());
+    /// Inspects sorted paths, each with what is known of it, one after the other.
+    pub(super) fn look_at_each(
+        &self,
+        stats: &mut StatReader<'_>,
+        files: impl Iterator<Item = (RelPath, Option<Owned>)>,
+    ) -> Result<Vec<(RelPath, Local)>, Error> {
+        let look = |(path, known): (RelPath, Option<Owned>)| {
+            let local = match stats.of(&path)? {
+                Some(stat) => self.identify(&path, stat, known)?,
+                None => Local::Missing,
+            };
+            Ok((path, local))
+        };
+        files.map(look).collect()
+    }
+
+    /// What the index has of paths that ascend from the first one.
+    pub(super) fn known_from(
+        &self,
+        first: Option<&RelPath>,
+    ) -> impl FnMut(&RelPath) -> Option<Owned> {
+        let known = self.remembered.zip(first);
         let mut known = known.map(|(index, first)| {
             let files = AscendingLookup::from(&index.files, first);
             (files, AscendingLookup::from(&index.seen, first))
         });
-        let look = |&path: &&RelPath| {
-            let known = known.as_mut().and_then(|(files, seen)| {
-                let seen = seen.get(path).copied();
-                files.get(path).map(|file| Owned::of(*file, seen))
-            });
-            let local = match stats.of(path)? {
-                Some(stat) => self.identify(path, stat, known)?,
-                None => Local::Missing,
-            };
-            Ok((path.clone(), local))
-        };
-        paths.iter().map(look).collect()
+        move |path| {
+            let (files, seen) = known.as_mut()?;
+            let seen = seen.get(path).copied();
+            files.get(path).map(|file| Owned::of(*file, seen))
+        }
     }
 
     pub(super) fn look_at(&self, path: &RelPath) -> Result<Local, Error> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 use rustix::io::Errno;
 use serde::de::{self, Deserializer, Visitor};
@@ -84,6 +85,12 @@ impl From<IndexFields> for Index {
     }
 }
 
+/// Consecutive files of an index that is being read.
+pub type FileBlock = Vec<(RelPath, Owned)>;
+
+/// How many files a block has, but for the last one.
+pub const FILES_A_BLOCK: usize = 256;
+
 /// A file or symlink of ours, with what is known of its metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -149,16 +156,25 @@ impl Index {
 
     /// Reads the index. A damaged one stays in its place; see [`set_aside`](Self::set_aside).
     pub fn load(state: &StateDir) -> Result<Found<Self>, Error> {
-        Self::load_as(state, NAME)
+        Self::load_as(state, NAME, None)
     }
 
-    fn load_as(state: &StateDir, name: &str) -> Result<Found<Self>, Error> {
+    /// As [`load`](Self::load), and sends its files while it is read: of one that turns out damaged, some of them.
+    pub fn load_sending(state: &StateDir, files: &Sender<FileBlock>) -> Result<Found<Self>, Error> {
+        Self::load_as(state, NAME, Some(files))
+    }
+
+    fn load_as(
+        state: &StateDir,
+        name: &str,
+        files: Option<&Sender<FileBlock>>,
+    ) -> Result<Found<Self>, Error> {
         sealed::read_as(state.directory(), name, FORMAT, |version, body| {
             if version < FIRST_ENCODED {
                 let fields: IndexFields = serde_json::from_slice(body).ok()?;
                 return Some(fields.into());
             }
-            encoding::read(version, body)
+            encoding::read(version, body, files)
         })
     }
 
@@ -215,7 +231,7 @@ impl Index {
             }
             return Ok(Some(index));
         }
-        let Found::Whole(index) = Self::load_as(state, &former)? else {
+        let Found::Whole(index) = Self::load_as(state, &former, None)? else {
             return Ok(None);
         };
         // Its name is that of what is written next.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
@@ -65,13 +66,15 @@ pub fn run(context: &SyncContext<'_>, options: &Options) -> Result<Outcome, crat
     };
     thread::scope(|network| {
         let answer = network.spawn(|| open_and_resolve(repo, settings, &opening));
-        session.load()?;
-        let scanner = session.scanner(options.skip_validation);
+        let early = session.scanner(options.skip_validation);
         thread::scope(|disk| {
-            if let Some(index) = session.index() {
-                // An error here is ignored: the scan below reports it again.
-                disk.spawn(|| drop(scanner.look_ahead(index.files.keys())));
-            }
+            let (files, blocks) = mpsc::channel();
+            let ahead = early.look_ahead(disk, blocks);
+            session.load(Some(&files))?;
+            drop(files);
+            // What a damaged index says of its files is not used.
+            let ahead = session.index().map(|_| ahead);
+            let scanner = session.scanner(options.skip_validation).after(ahead);
             let answer = threads::join(answer);
             let (source, resolved) = answer.map_err(|error| with_known(error, session.store()))?;
             let (source, commit, kind) = (source.as_ref(), resolved.commit, resolved.kind);

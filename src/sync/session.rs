@@ -1,6 +1,7 @@
 //! The local resources of a run: the lock, the state directory, the object store and the target.
 
 use std::sync::OnceLock;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use super::SyncContext;
@@ -12,7 +13,7 @@ use crate::git::{Tree, TreeId};
 use crate::lock::RunLock;
 use crate::objects::Store;
 use crate::scan::{Belief, Scanner};
-use crate::state::{Found, Index, StateDir};
+use crate::state::{FileBlock, Found, Index, StateDir};
 
 /// The local resources of a run, opened in a safe order: the lock before anything is read that another run could
 /// change, and recovery before anything is compared.
@@ -89,7 +90,7 @@ impl Session {
     /// Opens everything, recovers an unfinished transaction of an earlier run, and loads the index.
     pub fn begin(context: &SyncContext<'_>, wait: Duration) -> Result<Self, crate::Error> {
         let session = Self::open(context, wait)?;
-        session.load()?;
+        session.load(None)?;
         Ok(session)
     }
 
@@ -117,9 +118,13 @@ impl Session {
         })
     }
 
-    /// Reads the index; a damaged one is put aside.
-    pub(super) fn load(&self) -> Result<(), crate::Error> {
-        let (index, note) = match Index::load(&self.state)? {
+    /// Reads the index, and sends its files while it is read; a damaged one is put aside.
+    pub(super) fn load(&self, files: Option<&Sender<FileBlock>>) -> Result<(), crate::Error> {
+        let found = match files {
+            Some(files) => Index::load_sending(&self.state, files),
+            None => Index::load(&self.state),
+        };
+        let (index, note) = match found? {
             Found::Absent => (None, None),
             Found::Whole(index) => (Some(index), None),
             Found::Damaged(_) => {

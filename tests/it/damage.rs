@@ -8,6 +8,11 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use hyper_sync::fs::Target;
+use hyper_sync::git::RelPath;
+use hyper_sync::state::{Found, Index, StatData, StateDir};
+use sha2::Digest as _;
+
 use crate::apply::update::flip;
 use crate::common::git;
 use crate::common::snapshot::TreeSnapshot;
@@ -31,6 +36,8 @@ const DAMAGES: [(&str, Damage); 3] = [
 ];
 
 const EDITED: &str = "modules/base.nix";
+/// What no commit after the first one changes.
+const UNCHANGED: &str = "scripts/run.sh";
 const MINE: &str = "{ mine = true; }\n";
 
 /// Whatever its mode: git's objects may not be written to.
@@ -138,6 +145,45 @@ fn after_damage_to_any_file_of_the_state_the_next_sync_reaches_the_commit_or_ref
         }
     }
     assert!(cases >= 50, "only {cases}");
+}
+
+/// The scan begins while the index is read, and what it has of the files then is right only if all of it is.
+#[test]
+fn what_an_index_says_of_a_file_is_not_used_if_its_end_is_damaged() {
+    let world = Saved::new();
+    let state = StateDir::open(&world.state()).unwrap();
+    let Found::Whole(mut index) = Index::load(&state).unwrap() else {
+        panic!("no index");
+    };
+    let edited = RelPath::new(UNCHANGED.as_bytes()).unwrap();
+    world.edit(UNCHANGED, "edited\n");
+    let stat = Target::open(&world.target()).unwrap().stat(&edited);
+    index
+        .seen
+        .insert(edited, StatData::from(&stat.unwrap().unwrap()));
+    index.save(&state).unwrap();
+    let diff = world.run(&["diff", "--json", UNCHANGED]).ok().json();
+    assert_eq!(
+        diff["files"],
+        serde_json::json!([]),
+        "a whole index is used"
+    );
+
+    let path = world.state().join("index");
+    let sealed = fs::read(&path).unwrap();
+    let end = sealed.iter().position(|&byte| byte == b'\n').unwrap();
+    let line = std::str::from_utf8(&sealed[..end]).unwrap();
+    let (what, _) = line.rsplit_once(' ').unwrap();
+    let body = [&sealed[end + 1..], b"x"].concat();
+    let sum = sha2::Sha256::new().chain_update(what).chain_update("\n");
+    let sum = data_encoding::HEXLOWER.encode(&sum.chain_update(&body).finalize());
+    fs::write(
+        &path,
+        [format!("{what} {sum}\n").as_bytes(), &body].concat(),
+    )
+    .unwrap();
+    let _ = world.sync(&["--local-edits", "replace"]).ok();
+    world.assert_unedited_at("main", "after the damage");
 }
 
 /// Nothing is put in place that is not what was kept.

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::mpsc;
 
 use hyper_sync::fs::Target;
 use hyper_sync::git::id::ObjectKind;
 use hyper_sync::git::{BlobId, CommitId, File, FileMode, Oid, RelPath, TreeId};
 use hyper_sync::scan::{Belief, Local, Scanner};
-use hyper_sync::state::{Index, Owned, StatData, SyncPoint};
+use hyper_sync::state::{FILES_A_BLOCK, Index, Owned, StatData, SyncPoint};
 
 fn path(text: &str) -> RelPath {
     RelPath::new(text.as_bytes()).unwrap()
@@ -67,7 +68,7 @@ fn a_second_inspection_returns_the_first_result_until_it_is_forgotten() {
     let target = target(&directory, &files);
     let scanner = Scanner::new(&target, None, Belief::Unchanged);
     let some: Vec<&RelPath> = files.iter().step_by(3).rev().collect();
-    scanner.look_ahead(some.iter().copied()).unwrap();
+    let _ = scanner.inspect(some.iter().copied()).unwrap();
     assert_eq!(scanner.content(id("0/0")).unwrap(), b"0/0");
     let first = scanner
         .inspect(some.iter().copied().chain([&path("none")]))
@@ -108,6 +109,60 @@ fn a_second_inspection_returns_the_first_result_until_it_is_forgotten() {
             .all(|(file, local)| local.id() == Some(id(&format!("new {file}"))))
     );
     assert_eq!(scanner.content(id("new 0/0")).unwrap(), b"new 0/0");
+}
+
+#[test]
+fn a_scan_begins_while_the_index_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut files: Vec<RelPath> = (0..700).map(|n| path(&format!("{}/{n}", n % 7))).collect();
+    files.sort();
+    let target = target(&directory, &files);
+    let change_all = || {
+        for file in &files {
+            fs::write(directory.path().join(file), format!("new {file}")).unwrap();
+        }
+    };
+    let known = index(&target, &files[0], FileMode::Regular, "known");
+    let is_known = |file: &RelPath| known.owned(file).map(|owned| (file.clone(), owned));
+    let early = Scanner::new(&target, None, Belief::Unchanged);
+    std::thread::scope(|scope| {
+        let (sent, blocks) = mpsc::channel();
+        let ahead = early.look_ahead(scope, blocks);
+        sent.send(files.iter().filter_map(is_known).collect())
+            .unwrap();
+        drop(sent);
+        let scanner = Scanner::new(&target, Some(&known), Belief::Unchanged).after(Some(ahead));
+        let hash = |file: &RelPath| scanner.inspect([file]).unwrap()[file].id();
+        assert_eq!(hash(&files[0]), Some(id("known")), "what was sent with it");
+        change_all();
+        assert_eq!(
+            hash(&files[0]),
+            Some(id("known")),
+            "it is not inspected again"
+        );
+        assert_eq!(hash(&files[1]), Some(id(&format!("new {}", files[1]))));
+        scanner.forget();
+        assert_eq!(hash(&files[0]), None, "its size shows that it is edited");
+    });
+
+    // In order, whichever thread is first.
+    std::thread::scope(|scope| {
+        let (sent, blocks) = mpsc::channel();
+        let ahead = early.look_ahead(scope, blocks);
+        let owned = |file: &RelPath| {
+            let (mode, id) = (FileMode::Regular, id("old"));
+            let seen = None;
+            (file.clone(), Owned { mode, id, seen })
+        };
+        for block in files.chunks(FILES_A_BLOCK) {
+            sent.send(block.iter().map(owned).collect()).unwrap();
+        }
+        drop(sent);
+        let scanner = Scanner::new(&target, None, Belief::Unchanged).after(Some(ahead));
+        let found = scanner.inspect(&files).unwrap();
+        let expected = files.iter().map(|file| id(&format!("new {file}")));
+        assert!(found.values().map(Local::id).eq(expected.map(Some)));
+    });
 }
 
 #[test]

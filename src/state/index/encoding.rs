@@ -20,11 +20,15 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
-use super::{Index, Owned, StatData, SyncPoint};
+use super::{FILES_A_BLOCK, FileBlock, Index, Owned, StatData, SyncPoint};
 use crate::git::{BlobId, File, FileMode, Oid, RelPath, TreeId};
 use crate::lookup::AscendingLookup;
 use crate::state::sealed::Body;
+
+/// The bytes of a file whose metadata is not known and whose path is one byte longer than the one before.
+const FILE_BYTES_MIN: usize = 25;
 
 impl Body for Index {
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
@@ -53,8 +57,8 @@ impl Body for Index {
     }
 }
 
-/// Reads what was written; `None` where it is nothing that was.
-pub(super) fn read(version: u32, body: &[u8]) -> Option<Index> {
+/// Reads what was written, and sends the files as they are read; `None` where it is nothing that was.
+pub(super) fn read(version: u32, body: &[u8], sent: Option<&Sender<FileBlock>>) -> Option<Index> {
     let end = body.iter().position(|&byte| byte == b'\n')?;
     let point: SyncPoint = serde_json::from_slice(&body[..end]).ok()?;
     let mut rest = Bytes(&body[end + 1..]);
@@ -62,13 +66,28 @@ pub(super) fn read(version: u32, body: &[u8]) -> Option<Index> {
         3 => u64::MAX,
         _ => rest.number()?,
     };
-    let (mut files, mut seen, mut directories) = (Vec::new(), Vec::new(), Vec::new());
-    let mut paths = Paths::default();
+    // None takes less.
+    let most = usize::try_from(count)
+        .unwrap_or(usize::MAX)
+        .min(rest.0.len() / FILE_BYTES_MIN);
+    let (mut files, mut seen) = (Vec::with_capacity(most), Vec::with_capacity(most));
+    let mut directories = Vec::new();
+    let (mut paths, mut block) = (Paths::default(), FileBlock::new());
     while (files.len() as u64) < count && !(version == 3 && rest.0.is_empty()) {
         let path = paths.read(&mut rest)?;
         let owned = read_file(&mut rest)?;
         seen.extend(owned.seen.map(|stat| (path.clone(), stat)));
+        if let Some(sent) = sent {
+            block.push((path.clone(), owned));
+            if block.len() == FILES_A_BLOCK {
+                // Who does not receive it any more has no use for it.
+                let _ = sent.send(std::mem::take(&mut block));
+            }
+        }
         files.push((path, owned.file()));
+    }
+    if let Some(sent) = sent {
+        let _ = sent.send(block);
     }
     let mut paths = Paths::default();
     while !rest.0.is_empty() {
@@ -258,7 +277,7 @@ mod tests {
     proptest! {
         #[test]
         fn an_index_comes_back_as_it_was(index in index()) {
-            prop_assert_eq!(read(4, &written(&index)), Some(index));
+            prop_assert_eq!(read(4, &written(&index), None), Some(index));
         }
 
         #[test]
@@ -276,10 +295,10 @@ mod tests {
             let at = cut.index(bytes.len());
             bytes[at] = byte;
             for version in [3, 4] {
-                if let Some(index) = read(version, &bytes) {
-                    prop_assert_eq!(read(4, &written(&index)), Some(index));
+                if let Some(index) = read(version, &bytes, None) {
+                    prop_assert_eq!(read(4, &written(&index), None), Some(index));
                 }
-                let _ = read(version, &bytes[..at]);
+                let _ = read(version, &bytes[..at], None);
             }
         }
     }
@@ -306,7 +325,7 @@ mod tests {
             let files = [vec![2], paths.map(file).concat()].concat();
             let directories = [vec![0], paths.map(directory).concat()].concat();
             let [files, directories] = [files, directories]
-                .map(|lists| read(4, &[point.as_bytes(), b"\n", &lists].concat()));
+                .map(|lists| read(4, &[point.as_bytes(), b"\n", &lists].concat(), None));
             files.map(|index| (index.files.len(), directories.unwrap().directories.len()))
         };
         assert_eq!(of(["a", "b"]), Some((2, 2)));
