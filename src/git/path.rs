@@ -5,8 +5,10 @@
 //! no gaps other than spaces, UTF-8 only. A tree with one bad path is refused as a whole; there is no way to skip an entry.
 
 use std::borrow::{Borrow, Cow};
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -28,7 +30,7 @@ pub const RESERVED_PREFIX: &str = ".hyper-sync";
 ///
 /// The only constructors check it, so a value can be handed to the file system as it is. The text is shared: a run has
 /// each path in a dozen maps.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Eq)]
 pub struct RelPath(Arc<str>);
 
 /// A directory (the root, to begin with) that names are put below, one after the other.
@@ -94,7 +96,7 @@ impl RelPath {
         // The last component of that may be longer here.
         let last = path.iter().take(checked).rposition(|&byte| byte == b'/');
         for component in text[last.map_or(0, |slash| slash + 1)..].split('/') {
-            check_component(component.as_bytes())?;
+            check_component(component)?;
         }
         Self::of(text)
     }
@@ -192,7 +194,9 @@ impl ParentPath {
     /// As [`RelPath::join`].
     pub(super) fn join(&mut self, name: &[u8]) -> Result<RelPath, PathFault> {
         self.text.truncate(self.directory);
-        self.text.push_str(check_component(name)?);
+        let name = std::str::from_utf8(name).map_err(|_| PathFault::NotUtf8)?;
+        check_component(name)?;
+        self.text.push_str(name);
         RelPath::of(&self.text)
     }
 }
@@ -230,8 +234,10 @@ pub fn normalised(path: &str) -> Cow<'_, str> {
     path.nfc().collect()
 }
 
-fn check_component(name: &[u8]) -> Result<&str, PathFault> {
-    let name = std::str::from_utf8(name).map_err(|_| PathFault::NotUtf8)?;
+fn check_component(name: &str) -> Result<(), PathFault> {
+    if is_plain(name) {
+        return Ok(());
+    }
     // Most names are, and need not be searched for what only others can have.
     let is_ascii = name.is_ascii();
     if !is_ascii && name.contains('\u{fffd}') {
@@ -272,7 +278,15 @@ fn check_component(name: &[u8]) -> Result<&str, PathFault> {
     if is_reserved {
         return Err(PathFault::Reserved);
     }
-    Ok(name)
+    Ok(())
+}
+
+/// Whether a name is one of those that no rule can concern, as nearly all are: it begins with a letter, a digit or `_`, and has
+/// nothing else but `.`, `-` and `+`.
+fn is_plain(name: &str) -> bool {
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    name.len() <= COMPONENT_MAX && name.as_bytes().first().is_some_and(is_word) && { name.bytes() }
+        .all(|byte| is_word(&byte) || matches!(byte, b'.' | b'-' | b'+'))
 }
 
 /// Refuses what a reader does not see or takes for a space, in a name or in a link's target.
@@ -361,6 +375,35 @@ impl<'de> Deserialize<'de> for RelPath {
         }
 
         deserializer.deserialize_str(Text)
+    }
+}
+
+/// Most comparisons of a run are those of a path with itself, in another map: the text of such a one is not read.
+impl Ord for RelPath {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match Arc::ptr_eq(&self.0, &other.0) {
+            true => Ordering::Equal,
+            false => self.0.cmp(&other.0),
+        }
+    }
+}
+
+impl PartialOrd for RelPath {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// As [`Ord`].
+impl PartialEq for RelPath {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl Hash for RelPath {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
     }
 }
 
