@@ -16,10 +16,18 @@ use crate::text;
 #[derive(Debug, Clone, Default)]
 pub struct Patterns {
     names: GlobSet,
-    paths: GlobSet,
+    paths: PathGlobs,
     /// Paths of directories.
-    directories: GlobSet,
+    directories: PathGlobs,
     written: Vec<String>,
+}
+
+/// Globs of whole paths. As a rule they match near the top, so that most paths need not be compared with them.
+#[derive(Debug, Clone, Default)]
+struct PathGlobs {
+    globs: GlobSet,
+    /// The most slashes that a path has which one of them matches.
+    slashes_max: usize,
 }
 
 /// A pattern that is not usable.
@@ -38,6 +46,7 @@ impl Patterns {
         let mut names = GlobSetBuilder::new();
         let mut paths = GlobSetBuilder::new();
         let mut directories = GlobSetBuilder::new();
+        let mut slashes_max = 0;
         for pattern in patterns {
             let pattern = pattern.as_ref();
             let refuse = |cause: String| NotAPattern {
@@ -56,6 +65,10 @@ impl Patterns {
                 .backslash_escape(true)
                 .build()
                 .map_err(|error| refuse(error.kind().to_string()))?;
+            slashes_max = slashes_max.max(match trimmed.contains("**") {
+                true => usize::MAX,
+                false => slashes(trimmed),
+            });
             if pattern.ends_with('/') {
                 directories.add(glob);
             } else if pattern.contains('/') {
@@ -70,10 +83,14 @@ impl Patterns {
                 cause: error.kind().to_string(),
             })
         };
+        let build_paths = |set: &GlobSetBuilder, slashes_max| {
+            let globs = build(set)?;
+            Ok(PathGlobs { globs, slashes_max })
+        };
         Ok(Self {
             names: build(&names)?,
-            paths: build(&paths)?,
-            directories: build(&directories)?,
+            paths: build_paths(&paths, slashes_max)?,
+            directories: build_paths(&directories, slashes_max)?,
             written: { patterns.iter() }
                 .map(|pattern| pattern.as_ref().to_owned())
                 .collect(),
@@ -89,7 +106,7 @@ impl Patterns {
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.names.is_empty() && self.paths.is_empty() && self.directories.is_empty()
+        self.written.is_empty()
     }
 
     /// Whether the path of a file or symlink, or a directory above it, matches.
@@ -130,9 +147,19 @@ impl Patterns {
     fn takes(&self, path: &str, is_directory: bool) -> bool {
         let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
         (!self.names.is_empty() && self.names.is_match(name))
-            || (!self.paths.is_empty() && self.paths.is_match(path))
-            || (is_directory && !self.directories.is_empty() && self.directories.is_match(path))
+            || self.paths.match_path(path)
+            || (is_directory && self.directories.match_path(path))
     }
+}
+
+impl PathGlobs {
+    fn match_path(&self, path: &str) -> bool {
+        !self.globs.is_empty() && slashes(path) <= self.slashes_max && self.globs.is_match(path)
+    }
+}
+
+fn slashes(path: &str) -> usize {
+    path.bytes().filter(|&byte| byte == b'/').count()
 }
 
 /// Why git would read a pattern of a `.gitignore` otherwise, and how it is written instead (gitignore(5)).
