@@ -26,7 +26,7 @@ use std::thread;
 
 use crate::fs::{Target, Unsynced, sync_all};
 use crate::git::{BlobId, RelPath};
-use crate::state::StateDir;
+use crate::state::{Index, StateDir};
 use crate::threads;
 
 mod conflicts;
@@ -136,6 +136,8 @@ struct StagedUpdate {
     staging: Staging,
     new: Vec<NewDirectory>,
     record: recover::RecordDirectory,
+    /// The index afterwards, without the `lstat` data of files that change.
+    index: Index,
     /// Whether the target directory was created for this update.
     made: bool,
 }
@@ -170,12 +172,13 @@ pub fn prepare<'a>(
     let transaction = update.transaction(target, state, interrupt)?;
     let made = target.make()?;
     match prepared.stage(&transaction, content) {
-        Ok((staging, new, record)) => {
+        Ok(((staging, new, record), index)) => {
             prepared.staged = Some(StagedUpdate {
                 transaction,
                 staging,
                 new,
                 record,
+                index,
                 made,
             });
             Ok(prepared)
@@ -211,11 +214,12 @@ impl Prepared<'_> {
             staging,
             new,
             record,
+            index,
             made,
         } = staged;
         match self.activate(record) {
             Ok(()) => {
-                let index = Some(self.update.index());
+                let index = Some(index);
                 let (target, state) = (self.target, self.state);
                 let execution =
                     execute::Execution::new(target, state, &transaction, staging, new, index);
@@ -260,13 +264,19 @@ impl Prepared<'_> {
         record.activate()
     }
 
-    fn stage(&self, transaction: &Transaction, content: &dyn Content) -> Result<Written, Error> {
+    fn stage(
+        &self,
+        transaction: &Transaction,
+        content: &dyn Content,
+    ) -> Result<(Written, Index), Error> {
         thread::scope(|scope| {
             let flush = scope.spawn(|| content.make_durable());
+            // Of all files, and staging those that change waits for the disk.
+            let index = scope.spawn(|| self.update.index());
             let content = ReadAhead::begin(scope, content, transaction);
-            let staged = self.write(transaction, &content)?;
+            let written = self.write(transaction, &content)?;
             threads::join(flush)?;
-            Ok(staged)
+            Ok((written, threads::join(index)))
         })
     }
 

@@ -1,6 +1,6 @@
 //! The outcome of a sync, and the state that is written from it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{OpenMode, Passage, Session, StateNote, SyncContext, SyncMode};
@@ -104,23 +104,29 @@ pub(super) fn tree_size(
     merged: &BTreeMap<BlobId, Vec<u8>>,
     staged: &Staged<'_>,
 ) -> Option<u64> {
-    let written = plan.operations().iter().map(|operation| &operation.path);
-    let written: BTreeSet<&RelPath> = written.collect();
-    let mut local = AscendingLookup::new(local);
-    let stays = staged.files().keys();
-    let stays = stays
-        .filter(|path| !written.contains(path))
-        .filter_map(|path| local.get(path)?.stat())
-        .map(|stat| Some(stat.size));
-    let comes = plan
-        .operations()
-        .iter()
-        .filter_map(|operation| operation.after);
-    let comes = comes.map(|file| match merged.get(&file.id) {
-        Some(content) => Some(content.len() as u64),
-        None => staged.size(file.id),
-    });
-    stays.chain(comes).sum()
+    let size = |local: &Local| local.stat().map_or(0, |stat| stat.size);
+    let files = staged.files();
+    let mut total: u64 = if local.len() == files.len() {
+        // As a rule: nothing else was inspected.
+        local.values().map(size).sum()
+    } else {
+        let mut local = AscendingLookup::new(local);
+        let managed = files.keys().filter_map(|path| local.get(path));
+        managed.map(size).sum()
+    };
+    for operation in plan.operations() {
+        let Some(after) = operation.after else {
+            continue;
+        };
+        if files.contains_key(&operation.path) {
+            total -= size(&operation.before);
+        }
+        total += match merged.get(&after.id) {
+            Some(content) => content.len() as u64,
+            None => staged.size(after.id)?,
+        };
+    }
+    Some(total)
 }
 
 /// Writes the summary of the last sync.
