@@ -65,10 +65,11 @@ impl Patterns {
                 .backslash_escape(true)
                 .build()
                 .map_err(|error| refuse(error.kind().to_string()))?;
-            slashes_max = slashes_max.max(match trimmed.contains("**") {
-                true => usize::MAX,
-                false => slashes(trimmed),
-            });
+            slashes_max = if trimmed.contains("**") {
+                usize::MAX
+            } else {
+                slashes_max.max(slashes(trimmed))
+            };
             if pattern.ends_with('/') {
                 directories.add(glob);
             } else if pattern.contains('/') {

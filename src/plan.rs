@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use crate::git::{File, FileMode, RelPath, Tree};
 use crate::patterns::Patterns;
-use crate::scan::Local;
+use crate::scan::{Local, Locals};
 use crate::settings::LocalEdits;
 pub use crate::state::{Kept, SkipReason};
 
@@ -218,7 +218,7 @@ impl Plan {
         files: &BTreeMap<RelPath, File>,
         base: &BTreeMap<RelPath, File>,
         written: &BTreeMap<RelPath, File>,
-        local: &BTreeMap<RelPath, Local>,
+        local: &Locals,
     ) {
         let is_of = |files: &BTreeMap<RelPath, File>, path: &RelPath, here: &Local| {
             files.get(path).is_some_and(|file| here.is(file))
@@ -262,7 +262,7 @@ impl Plan {
     }
 
     /// What takes the place of a file at `path` once the plan is carried out.
-    fn taken(&self, path: &RelPath, local: &BTreeMap<RelPath, Local>) -> Option<RelPath> {
+    fn taken(&self, path: &RelPath, local: &Locals) -> Option<RelPath> {
         let planned = |path: &RelPath| self.operations.iter().find(|known| known.path == *path);
         let is_file = |path: &RelPath| match planned(path) {
             Some(operation) => operation.after.is_some(),
@@ -337,7 +337,7 @@ pub fn check_required(
 /// shared with the plan, which as a rule makes all of it ours. What conflicts is in the plan.
 pub fn plan(
     base: &BTreeMap<RelPath, File>,
-    local: &BTreeMap<RelPath, Local>,
+    local: &Locals,
     remote: &Arc<BTreeMap<RelPath, File>>,
     policy: &Policy,
 ) -> Result<Plan, Error> {
@@ -352,7 +352,7 @@ pub fn plan(
 /// As [`plan`], with what it may need besides.
 pub fn plan_with(
     base: &BTreeMap<RelPath, File>,
-    local: &BTreeMap<RelPath, Local>,
+    local: &Locals,
     remote: &Arc<BTreeMap<RelPath, File>>,
     details: &Details<'_>,
     policy: &Policy,

@@ -68,6 +68,7 @@ fn verify(
     let mut stats = execution.target.stats();
     let new = std::mem::take(&mut execution.new);
     let mut new = new.iter().peekable();
+    let mut written = Vec::new();
     for (number, change) in transaction.changes.iter().enumerate() {
         while new.next_if(|new| new.changes.end <= number).is_some() {}
         let as_written = match (new.peek(), change.after) {
@@ -94,16 +95,18 @@ fn verify(
             }
         } else if change.after.is_some() {
             applied.written += 1;
-            if let Some(index) = &mut execution.index
-                && !change.puts_back
+            if !change.puts_back
                 && let Some(seen) = stat.and_then(|stat| StatData::of(&stat, now))
             {
-                index.seen.insert(change.path.clone(), seen);
+                written.push((change.path.clone(), seen));
             }
         } else {
             applied.deleted += 1;
         }
         on_progress(number as u64 + 1, transaction.changes.len() as u64);
+    }
+    if let Some(index) = &mut execution.index {
+        index.seen.extend(written);
     }
     Ok(())
 }

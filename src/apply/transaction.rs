@@ -11,6 +11,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use litemap::LiteMap;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -19,7 +20,7 @@ use crate::fs::Target;
 use crate::git::{BlobId, EntryMode, File, RelPath, TreeId, path};
 use crate::lookup::AscendingLookup;
 use crate::plan::Plan;
-use crate::scan::Local;
+use crate::scan::{Local, Locals};
 use crate::state::sealed::SealedFormat;
 use crate::state::{self, Index, Owned, StatData, StateDir, SyncPoint};
 use crate::text;
@@ -188,9 +189,8 @@ impl Transaction {
             };
         }
         let changed = self.changes.iter().map(|change| &change.path);
-        for path in changed.chain(self.index_only.keys()) {
-            index.seen.remove(path);
-        }
+        let changed: BTreeSet<&RelPath> = changed.chain(self.index_only.keys()).collect();
+        index.seen.retain(|path, _| !changed.contains(path));
         Some(Index {
             point: self.after.clone(),
             directories: Arc::default(),
@@ -258,7 +258,7 @@ pub struct Update<'a> {
     /// The plan.
     pub plan: &'a Plan,
     /// What the plan was made from.
-    pub local: &'a BTreeMap<RelPath, Local>,
+    pub local: &'a Locals,
     /// A time not later than the first `lstat` of the scan, in nanoseconds since 1970; `None` where a file that looked
     /// different may not have been hashed, so that the metadata of the last index stays what is known of it.
     pub looked_at: Option<i64>,
@@ -308,18 +308,18 @@ impl Update<'_> {
             _ => None,
         };
         let files = self.plan.index();
-        let looks = files.iter().filter_map(|(path, file)| {
-            let stat = seen(path, file.id)?;
-            Some((path.clone(), stat))
-        });
-        let mut looks: BTreeMap<RelPath, StatData> = looks.collect();
-        for operation in self.plan.operations() {
-            looks.remove(&operation.path);
+        let operations = self.plan.operations().iter();
+        let mut changes = AscendingLookup::new(operations.map(|change| (&change.path, ())));
+        let mut looks = Vec::with_capacity(files.len());
+        for (path, file) in &**files {
+            if let (None, Some(stat)) = (changes.get(path), seen(path, file.id)) {
+                looks.push((path.clone(), stat));
+            }
         }
         Index {
             point: self.after.clone(),
             files: Arc::clone(files),
-            seen: looks,
+            seen: LiteMap::from_sorted_store_unchecked(looks),
             directories: Arc::clone(&self.directories),
         }
     }
@@ -378,7 +378,7 @@ impl Update<'_> {
             let is_known = known.get(path) == Some(file);
             (!is_known).then_some((path, Some(*file)))
         });
-        let mut stays = AscendingLookup::new(after);
+        let mut stays = AscendingLookup::new(&**after);
         let gone = before.keys().filter(|path| stays.get(path).is_none());
         others
             .chain(gone.map(|path| (path, None)))

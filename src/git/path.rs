@@ -381,10 +381,10 @@ impl<'de> Deserialize<'de> for RelPath {
 /// Most comparisons of a run are those of a path with itself, in another map: the text of such a one is not read.
 impl Ord for RelPath {
     fn cmp(&self, other: &Self) -> Ordering {
-        match Arc::ptr_eq(&self.0, &other.0) {
-            true => Ordering::Equal,
-            false => self.0.cmp(&other.0),
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return Ordering::Equal;
         }
+        self.0.cmp(&other.0)
     }
 }
 

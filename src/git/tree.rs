@@ -195,9 +195,9 @@ impl Tree {
         if Arc::ptr_eq(&self.files, files) && self.gitlinks.is_empty() {
             return Arc::clone(&self.directories);
         }
-        let mut there = AscendingLookup::new(files);
+        let mut there = AscendingLookup::new(&**files);
         let others = { self.files.iter() }.filter(|(path, file)| there.get(path) != Some(file));
-        let mut here = AscendingLookup::new(&self.files);
+        let mut here = AscendingLookup::new(&*self.files);
         let more = files.keys().filter(|path| here.get(path).is_none());
         let others = others.map(|(path, _)| path).chain(more);
         let above = RelPath::above(others.chain(self.gitlinks.keys()));

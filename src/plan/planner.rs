@@ -10,13 +10,13 @@ use super::{
 };
 use crate::git::{File, FileMode, RelPath};
 use crate::lookup::AscendingLookup;
-use crate::scan::Local;
+use crate::scan::{Local, Locals};
 use crate::settings::LocalEdits;
 
 /// A plan in the making.
 pub(super) struct Planner<'a> {
     base: &'a BTreeMap<RelPath, File>,
-    local: &'a BTreeMap<RelPath, Local>,
+    local: &'a Locals,
     remote: &'a BTreeMap<RelPath, File>,
     details: &'a Details<'a>,
     policy: &'a Policy,
@@ -48,7 +48,7 @@ enum Stays {
 /// The paths of the three trees in order.
 fn path_states<'a>(
     base: &'a BTreeMap<RelPath, File>,
-    local: &'a BTreeMap<RelPath, Local>,
+    local: &'a Locals,
     remote: &'a BTreeMap<RelPath, File>,
 ) -> impl Iterator<Item = PathStates<'a>> {
     let mut base = AscendingLookup::new(base);
@@ -69,7 +69,7 @@ fn path_states<'a>(
 impl<'a> Planner<'a> {
     pub(super) fn new(
         base: &'a BTreeMap<RelPath, File>,
-        local: &'a BTreeMap<RelPath, Local>,
+        local: &'a Locals,
         remote: &'a Arc<BTreeMap<RelPath, File>>,
         details: &'a Details<'a>,
         policy: &'a Policy,

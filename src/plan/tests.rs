@@ -8,7 +8,6 @@ use crate::scan::Below;
 mod properties;
 
 type Files = BTreeMap<RelPath, File>;
-type Locals = BTreeMap<RelPath, Local>;
 
 fn plan(base: &Files, local: &Locals, remote: &Files, policy: &Policy) -> Result<Plan, Error> {
     super::plan(base, local, &Arc::new(remote.clone()), policy)

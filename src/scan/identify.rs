@@ -35,8 +35,11 @@ impl Scanner<'_> {
     ) -> impl FnMut(&RelPath) -> Option<Owned> {
         let known = self.remembered.zip(first);
         let mut known = known.map(|(index, first)| {
-            let files = AscendingLookup::from(&index.files, first);
-            (files, AscendingLookup::from(&index.seen, first))
+            let files = AscendingLookup::new(index.files.range::<RelPath, _>(first..));
+            let begin = index.seen.find_index(first).unwrap_or_else(|begin| begin);
+            let seen = &index.seen.as_slice()[begin..];
+            let seen = seen.iter().map(|(path, stat)| (path, stat));
+            (files, AscendingLookup::new(seen))
         });
         move |path| {
             let (files, seen) = known.as_mut()?;

@@ -1,13 +1,12 @@
 //! The scan of an index that is still being read: with many files, reading the index takes as long as half of the scan.
 
-use std::collections::BTreeMap;
 use std::sync::mpsc::{self, Receiver};
 use std::thread::Scope;
 
 use jiff::Timestamp;
 
-use super::{FileObservation, Local, Scanner};
-use crate::git::RelPath;
+use super::parallel::{in_one, threads};
+use super::{FileObservation, Locals, Scanner};
 use crate::state::FileBlock;
 
 /// A scan that may not have ended yet.
@@ -15,12 +14,12 @@ use crate::state::FileBlock;
 pub struct LookAhead {
     /// Not later than the first `lstat`.
     since: Timestamp,
-    found: Receiver<BTreeMap<RelPath, Local>>,
+    found: Receiver<Locals>,
 }
 
 impl LookAhead {
     /// Waits for the end of the scan. Where it failed there is no result, and the next scan reports it again.
-    pub(super) fn results(self) -> BTreeMap<RelPath, Local> {
+    pub(super) fn results(self) -> Locals {
         self.found.recv().unwrap_or_default()
     }
 }
@@ -35,17 +34,13 @@ impl Scanner<'_> {
         let (results, found) = mpsc::channel();
         let since = Timestamp::now();
         scope.spawn(move || {
-            let inspected = self.on_threads(
-                super::parallel::threads(),
-                blocks.into_iter(),
-                |stats, block| {
-                    let files = block.into_iter();
-                    self.look_at_each(stats, files.map(|(path, owned)| (path, Some(owned))))
-                },
-            );
+            let inspected = self.on_threads(threads(), blocks.into_iter(), |stats, block| {
+                let files = block.into_iter();
+                self.look_at_each(stats, files.map(|(path, owned)| (path, Some(owned))))
+            });
             if let Ok(inspected) = inspected {
                 // Nobody waits for it where the index was damaged.
-                let _ = results.send(inspected.into_iter().flatten().collect());
+                let _ = results.send(in_one(inspected));
             }
         });
         LookAhead { since, found }

@@ -4,7 +4,7 @@
 use std::sync::Mutex;
 use std::{iter, thread};
 
-use super::{Error, FileObservation, Local, Scanner};
+use super::{Error, FileObservation, Local, Locals, Scanner};
 use crate::fs::StatReader;
 use crate::git::RelPath;
 use crate::lookup::AscendingLookup;
@@ -35,9 +35,9 @@ impl Scanner<'_> {
             let files = block.iter().map(|&path| (path.clone(), known(path)));
             self.look_at_each(stats, files)
         })?;
-        let found = found.into_iter().flatten();
+        let found = in_one(found);
         if seen.by_path.is_empty() {
-            seen.by_path = found.collect();
+            seen.by_path = found;
         } else {
             seen.by_path.extend(found);
         }
@@ -70,6 +70,13 @@ impl Scanner<'_> {
         blocks.sort_unstable_by_key(|(number, _)| *number);
         Ok(blocks.into_iter().map(|(_, block)| block).collect())
     }
+}
+
+/// What blocks have that are in the order of their paths.
+pub(super) fn in_one(blocks: Vec<Block>) -> Locals {
+    let mut all = Vec::with_capacity(blocks.iter().map(Vec::len).sum());
+    all.extend(blocks.into_iter().flatten());
+    Locals::from_sorted_store_unchecked(all)
 }
 
 pub(super) fn threads() -> usize {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
+use litemap::LiteMap;
 use rustix::io::Errno;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
@@ -55,7 +56,7 @@ pub struct Index {
     pub files: Arc<BTreeMap<RelPath, File>>,
     /// How a file of these looked while it had exactly its content. One is not here where that is not known, or where it
     /// changed so shortly before it was inspected that it could change again without looking different.
-    pub seen: BTreeMap<RelPath, StatData>,
+    pub seen: LiteMap<RelPath, StatData>,
     /// The tree objects of directories below which the commit has what `files` has, and nothing else. A directory of the
     /// next commit that has the same object need not be read. As git's `TREE` extension (gitformat-index(5)).
     pub directories: Arc<BTreeMap<RelPath, TreeId>>,
@@ -138,7 +139,7 @@ impl Index {
     /// The index of these files.
     #[must_use]
     pub fn of(point: SyncPoint, files: impl IntoIterator<Item = (RelPath, Owned)>) -> Self {
-        let mut seen = BTreeMap::new();
+        let mut seen = LiteMap::new();
         let files = files.into_iter().map(|(path, owned)| {
             if let Some(stat) = owned.seen {
                 seen.insert(path.clone(), stat);

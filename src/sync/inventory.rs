@@ -1,7 +1,7 @@
 //! Adapters that give the other stages access to the target and the store: the missing blobs, the local files, and the
 //! content of blobs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use super::Session;
@@ -10,7 +10,7 @@ use crate::git::id::ObjectKind;
 use crate::git::{BlobId, File, KnownTree, RelPath, Tree, TreeId};
 use crate::objects::Store;
 use crate::plan::{self, MassDelete, Policy};
-use crate::scan::{Local, Scanner};
+use crate::scan::{Locals, Scanner};
 use crate::settings::Settings;
 use crate::source::{Depth, Need, Staged};
 use crate::threads;
@@ -69,7 +69,7 @@ impl Need for Inventory<'_> {
         let files = self.managed(tree);
         let here = self.scanner.hashes(&files)?;
         // Almost every file is unchanged.
-        let mut missing: BTreeSet<BlobId> = files
+        let mut missing: HashSet<BlobId> = files
             .values()
             .map(|file| file.id)
             .zip(&here)
@@ -78,7 +78,9 @@ impl Need for Inventory<'_> {
         for here in here.iter().flatten() {
             missing.remove(here);
         }
-        Ok(missing.into_iter().collect())
+        let mut missing: Vec<BlobId> = missing.into_iter().collect();
+        missing.sort_unstable();
+        Ok(missing)
     }
 
     fn lists_only(&self) -> bool {
@@ -135,7 +137,7 @@ pub(super) fn survey(
     scanner: &Scanner<'_>,
     base: &BTreeMap<RelPath, File>,
     staged: &Staged<'_>,
-) -> Result<BTreeMap<RelPath, Local>, crate::Error> {
+) -> Result<Locals, crate::Error> {
     // Hashed first: a file whose size differs from the index may already be as in the new commit.
     scanner.hashes(staged.files())?;
     Ok(scanner.survey(base.keys().chain(staged.files().keys()))?)

@@ -4,14 +4,14 @@
 //! update; but a user who can write the sources of a build by root controls what root builds. A sync resets the modes
 //! of the files it has written, except files whose local edit is kept.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Serialize, Serializer};
 
 use crate::fs::{Stat, Target};
 use crate::git::RelPath;
 use crate::plan::Plan;
-use crate::scan::Local;
+use crate::scan::{Local, Locals};
 
 /// A managed file with such mode bits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,7 +29,7 @@ pub struct OpenMode {
 }
 
 /// The managed files with such modes that the plan leaves unchanged, with their scanned metadata.
-pub(super) fn find(plan: &Plan, local: &BTreeMap<RelPath, Local>) -> Vec<(OpenMode, Stat)> {
+pub(super) fn find(plan: &Plan, local: &Locals) -> Vec<(OpenMode, Stat)> {
     let open = local.iter().filter_map(|(path, local)| match local {
         Local::File { stat, .. } if stat.excess() != 0 => Some((path, *stat)),
         _ => None,

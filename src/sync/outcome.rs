@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::{OpenMode, Passage, Session, StateNote, SyncContext, SyncMode};
 use crate::apply::{Applied, Recovered};
-use crate::git::{BlobId, Commit, CommitId, RelPath};
+use crate::git::{BlobId, Commit, CommitId};
 use crate::lookup::AscendingLookup;
 use crate::plan::{self, Plan};
-use crate::scan::Local;
+use crate::scan::{Local, Locals};
 use crate::signature::Signer;
 use crate::source::{Fallback, Notice, RefKind, Route, Staged, Traffic};
 use crate::state::{self, FileCounts, SyncPoint, SyncState};
@@ -99,7 +99,7 @@ pub(super) fn part(notices: &[Notice], last: Option<&SyncState>) -> (Vec<Notice>
 
 /// The total size of the managed files: those that stay, and those that are written.
 pub(super) fn tree_size(
-    local: &BTreeMap<RelPath, Local>,
+    local: &Locals,
     plan: &Plan,
     merged: &BTreeMap<BlobId, Vec<u8>>,
     staged: &Staged<'_>,

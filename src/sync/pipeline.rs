@@ -23,7 +23,7 @@ use crate::git::{BlobId, CommitId, File, KnownTree, RelPath, Tree};
 use crate::objects::Store;
 use crate::plan::{self, Attempt, Details, EditedFile, Plan, Policy};
 use crate::rebuild::{self, Machine, PlannedUpdate, RebuildRequest, Repeat};
-use crate::scan::{Local, Scanner};
+use crate::scan::{Locals, Scanner};
 use crate::settings::{Action, Gate, Repo, Settings};
 use crate::signature::Signers;
 use crate::source::{
@@ -607,7 +607,7 @@ pub(super) struct Goal<'a> {
 /// A plan, and the scan that it was made from.
 struct Planned {
     plan: Plan,
-    local: BTreeMap<RelPath, Local>,
+    local: Locals,
     /// The contents of merged edits.
     merged: BTreeMap<BlobId, Vec<u8>>,
 }

@@ -11,7 +11,7 @@ use crate::SyncError;
 use crate::apply::{Applied, Transaction, Update, undo};
 use crate::git::{BlobId, File, RelPath};
 use crate::plan::{InTheWay, Plan};
-use crate::scan::Local;
+use crate::scan::Locals;
 use crate::state::StateDir;
 
 /// The outcome of a restore.
@@ -76,7 +76,7 @@ impl Edits {
     pub(super) fn written_over<'a>(
         &self,
         base: &'a BTreeMap<RelPath, File>,
-        local: &BTreeMap<RelPath, Local>,
+        local: &Locals,
     ) -> Cow<'a, BTreeMap<RelPath, File>> {
         let mut base = Cow::Borrowed(base);
         for (path, file) in &self.written {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use hyper_sync::apply::undo;
 use hyper_sync::apply::{Error, Fate, Image, Late, RecoveryProblem, TxId};
 use hyper_sync::fs::Outcome;
+use hyper_sync::scan::Locals;
 use hyper_sync::settings::LocalEdits;
 use rustix::io::Errno;
 
@@ -107,7 +108,7 @@ fn an_update_is_not_applied_over_an_unfinished_one() {
     let plan = hyper_sync::plan::Plan::default();
     let update = hyper_sync::apply::Update {
         plan: &plan,
-        local: &std::collections::BTreeMap::new(),
+        local: &Locals::new(),
         looked_at: Some(0),
         before: None,
         after: world::point(&new()),

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use hyper_sync::fs::Target;
 use hyper_sync::git::id::ObjectKind;
 use hyper_sync::git::{BlobId, CommitId, File, FileMode, Oid, RelPath, TreeId};
-use hyper_sync::scan::{Belief, Local, Scanner};
+use hyper_sync::scan::{Belief, Local, Locals, Scanner};
 use hyper_sync::state::{FILES_A_BLOCK, Index, Owned, StatData, SyncPoint};
 
 fn path(text: &str) -> RelPath {
@@ -53,7 +53,7 @@ fn index(target: &Target, path: &RelPath, mode: FileMode, content: &str) -> Inde
     Index::of(point, [(path.clone(), owned)])
 }
 
-fn ids(local: &BTreeMap<RelPath, Local>) -> Vec<(&str, Option<BlobId>)> {
+fn ids(local: &Locals) -> Vec<(&str, Option<BlobId>)> {
     let ids = local
         .iter()
         .map(|(path, local)| (path.as_str(), local.id()));

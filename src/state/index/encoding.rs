@@ -22,6 +22,8 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
+use litemap::LiteMap;
+
 use super::{FILES_A_BLOCK, FileBlock, Index, Owned, StatData, SyncPoint};
 use crate::git::{BlobId, File, FileMode, Oid, RelPath, TreeId};
 use crate::lookup::AscendingLookup;
@@ -97,7 +99,7 @@ pub(super) fn read(version: u32, body: &[u8], sent: Option<&Sender<FileBlock>>) 
     Some(Index {
         point,
         files: Arc::new(files.into_iter().collect()),
-        seen: seen.into_iter().collect(),
+        seen: LiteMap::from_sorted_store_unchecked(seen),
         directories: Arc::new(directories.into_iter().collect()),
     })
 }
