@@ -37,12 +37,15 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("GIT_OPTIONAL_LOCKS", "0"),
     // upload-pack only reads, and the one program it would start by configuration (`uploadpack.packObjectsHook`) is
     // taken from nowhere but here; so root may read the repository of a user.
-    ("GIT_CONFIG_COUNT", "2"),
+    ("GIT_CONFIG_COUNT", "3"),
     ("GIT_CONFIG_KEY_0", "safe.directory"),
     ("GIT_CONFIG_VALUE_0", "*"),
     // It is off in most repositories, and nobody but us is served.
     ("GIT_CONFIG_KEY_1", "uploadpack.allowFilter"),
     ("GIT_CONFIG_VALUE_1", "true"),
+    // No delta is searched for: no network is between us, and the search takes a quarter of the time of an update.
+    ("GIT_CONFIG_KEY_2", "pack.window"),
+    ("GIT_CONFIG_VALUE_2", "0"),
     ("HOME", "/nonexistent"),
     ("LC_ALL", "C"),
 ];

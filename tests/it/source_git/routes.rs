@@ -103,6 +103,27 @@ fn a_local_repository_offers_filters_under_any_configuration() {
     machine.check(&repo, "main");
 }
 
+/// The search takes longer than anything else, and saves bytes that no network has to carry.
+#[test]
+fn no_delta_is_searched_for_in_a_local_repository() {
+    let (repo, mut machine) = synced();
+    let numbers = (0..4000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_string());
+    let mut lines: Vec<String> = numbers.collect();
+    repo.write("numbers", lines.join("\n")).commit("numbers");
+    let first = machine.sync(&source(&repo), "main").unwrap();
+    lines[2000] = "changed".to_owned();
+    repo.write("numbers", lines.join("\n")).commit("one");
+    let second = machine.sync(&source(&repo), "main").unwrap();
+    assert_eq!(second.route, Route::Delta);
+    assert!(
+        second.received > first.received / 2,
+        "{} after {}",
+        second.received,
+        first.received
+    );
+    machine.check(&repo, "main");
+}
+
 #[test]
 fn a_full_fetch_is_done_where_it_is_asked_for() {
     let (repo, mut machine) = synced();
