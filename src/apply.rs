@@ -219,8 +219,7 @@ impl Prepared<'_> {
         } = staged;
         match self.activate(record) {
             Ok(()) => {
-                let index = Some(index);
-                let (target, state) = (self.target, self.state);
+                let (index, target, state) = (Some(index), self.target, self.state);
                 let execution =
                     execute::Execution::new(target, state, &transaction, staging, new, index);
                 execute::run(execution, self.on_progress)

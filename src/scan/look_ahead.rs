@@ -5,7 +5,7 @@ use std::thread::Scope;
 
 use jiff::Timestamp;
 
-use super::parallel::{in_one, threads};
+use super::parallel::{in_one, thread_count};
 use super::{FileObservation, Locals, Scanner};
 use crate::state::FileBlock;
 
@@ -34,7 +34,7 @@ impl Scanner<'_> {
         let (results, found) = mpsc::channel();
         let since = Timestamp::now();
         scope.spawn(move || {
-            let inspected = self.on_threads(threads(), blocks.into_iter(), |stats, block| {
+            let inspected = self.on_threads(thread_count(), blocks.into_iter(), |stats, block| {
                 let files = block.into_iter();
                 self.look_at_each(stats, files.map(|(path, owned)| (path, Some(owned))))
             });

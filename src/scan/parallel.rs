@@ -29,7 +29,7 @@ impl Scanner<'_> {
             return Ok(());
         }
         let blocks = unseen.chunks(FILES_A_BLOCK);
-        let threads = threads().min(blocks.len());
+        let threads = thread_count().min(blocks.len());
         let found = self.on_threads(threads, blocks, |stats, block| {
             let mut known = self.known_from(block.first().copied());
             let files = block.iter().map(|&path| (path.clone(), known(path)));
@@ -79,7 +79,7 @@ pub(super) fn in_one(blocks: Vec<Block>) -> Locals {
     Locals::from_sorted_store_unchecked(all)
 }
 
-pub(super) fn threads() -> usize {
+pub(super) fn thread_count() -> usize {
     thread::available_parallelism()
         .map_or(1, usize::from)
         .min(THREADS_MAX)

@@ -161,8 +161,11 @@ impl Index {
     }
 
     /// As [`load`](Self::load), and sends its files while it is read: of one that turns out damaged, some of them.
-    pub fn load_sending(state: &StateDir, files: &Sender<FileBlock>) -> Result<Found<Self>, Error> {
-        Self::load_as(state, NAME, Some(files))
+    pub(crate) fn load_sending(
+        state: &StateDir,
+        files: Option<&Sender<FileBlock>>,
+    ) -> Result<Found<Self>, Error> {
+        Self::load_as(state, NAME, files)
     }
 
     fn load_as(

@@ -120,11 +120,7 @@ impl Session {
 
     /// Reads the index, and sends its files while it is read; a damaged one is put aside.
     pub(super) fn load(&self, files: Option<&Sender<FileBlock>>) -> Result<(), crate::Error> {
-        let found = match files {
-            Some(files) => Index::load_sending(&self.state, files),
-            None => Index::load(&self.state),
-        };
-        let (index, note) = match found? {
+        let (index, note) = match Index::load_sending(&self.state, files)? {
             Found::Absent => (None, None),
             Found::Whole(index) => (Some(index), None),
             Found::Damaged(_) => {
