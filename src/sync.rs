@@ -24,6 +24,7 @@ mod merge;
 mod modes;
 mod outcome;
 mod passage;
+mod pending;
 mod pipeline;
 mod restore;
 mod rollback;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::inventory::UpdateContent;
-use super::pipeline::mark_pending_and_apply;
+use super::pending::mark_pending_and_apply;
 use super::{Options, Session, StateNote, SyncContext, history};
 use crate::SyncError;
 use crate::apply::{Applied, Transaction, Update, undo};
