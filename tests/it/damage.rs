@@ -11,13 +11,13 @@ use std::process::Command;
 use hyper_sync::fs::Target;
 use hyper_sync::git::RelPath;
 use hyper_sync::state::{Found, Index, StatData, StateDir};
-use sha2::Digest as _;
 
 use crate::apply::update::flip;
 use crate::common::git;
 use crate::common::snapshot::TreeSnapshot;
 use crate::common::world::World;
 use crate::objects::pack_files;
+use crate::recover::seal;
 
 type Damage = fn(&Path);
 
@@ -175,13 +175,7 @@ fn what_an_index_says_of_a_file_is_not_used_if_its_end_is_damaged() {
     let line = std::str::from_utf8(&sealed[..end]).unwrap();
     let (what, _) = line.rsplit_once(' ').unwrap();
     let body = [&sealed[end + 1..], b"x"].concat();
-    let sum = sha2::Sha256::new().chain_update(what).chain_update("\n");
-    let sum = data_encoding::HEXLOWER.encode(&sum.chain_update(&body).finalize());
-    fs::write(
-        &path,
-        [format!("{what} {sum}\n").as_bytes(), &body].concat(),
-    )
-    .unwrap();
+    seal(&path, what, &body);
     let _ = world.sync(&["--local-edits", "replace"]).ok();
     world.assert_unedited_at("main", "after the damage");
 }

@@ -408,13 +408,13 @@ fn a_record_of_a_newer_format_stops_the_run_and_nothing_is_touched() {
     assert_eq!(everything(&world), before);
 }
 
-/// Writes a record with a right seal.
-fn seal(path: &Path, body: &str) {
+/// Writes a file of the state directory with a right seal.
+pub(crate) fn seal(path: &Path, what: &str, body: &[u8]) {
     use sha2::Digest as _;
-    let line = "hyper-sync transaction 1";
-    let sum = sha2::Sha256::digest(format!("{line}\n{body}"));
-    let sum = data_encoding::HEXLOWER.encode(&sum);
-    fs::write(path, format!("{line} {sum}\n{body}")).unwrap();
+    let line = format!("{what}\n");
+    let sum = sha2::Sha256::new().chain_update(line).chain_update(body);
+    let sum = data_encoding::HEXLOWER.encode(&sum.finalize());
+    fs::write(path, [format!("{what} {sum}\n").as_bytes(), body].concat()).unwrap();
 }
 
 #[test]
@@ -435,7 +435,11 @@ fn a_record_that_no_run_writes_needs_a_person_and_nothing_is_touched() {
         let sealed = fs::read_to_string(active(&world)).unwrap();
         let (_, body) = sealed.split_once('\n').unwrap();
         assert!(body.contains(from), "{from} is not in {body}");
-        seal(&active(&world), &body.replacen(from, to, 1));
+        seal(
+            &active(&world),
+            "hyper-sync transaction 1",
+            body.replacen(from, to, 1).as_bytes(),
+        );
         let before = everything(&world);
         let error = world.recover().unwrap_err();
         let refused = matches!(
@@ -451,7 +455,11 @@ fn a_record_that_no_run_writes_needs_a_person_and_nothing_is_touched() {
     let target = world.target.to_str().unwrap();
     let own = fs::read_to_string(active(&world)).unwrap();
     let (_, body) = own.split_once('\n').unwrap();
-    seal(&active(&world), &body.replace(target, "/etc/nixos"));
+    seal(
+        &active(&world),
+        "hyper-sync transaction 1",
+        body.replace(target, "/etc/nixos").as_bytes(),
+    );
     let before = everything(&world);
     match world.recover().unwrap_err() {
         Error::NeedsPerson {
