@@ -12,8 +12,11 @@ use crate::scan::Local;
 use crate::state::StateDir;
 use crate::text::Amount;
 
-/// An upper estimate of the bytes that the record and the index take for each path.
-const RECORD_BYTES: u64 = 1024;
+/// Upper estimates of the bytes, besides paths, that a change takes in the record, a file or directory in the index and a
+/// file in the record that does not change, and either of them in any case.
+const CHANGE_BYTES: u64 = 512;
+const ENTRY_BYTES: u64 = 96;
+const FIXED_BYTES: u64 = 4096;
 
 /// Refuses an update that would fail, before anything is written.
 pub(super) fn check(
@@ -187,10 +190,10 @@ fn check_room(
     for _ in RelPath::above(put.map(|operation| &operation.path)) {
         staged.file(theirs.block, theirs.block);
     }
-    // The record twice, the index twice for a moment.
-    let paths = update.plan.index().len() + update.plan.operations().len();
-    for _ in 0..4 {
-        kept.file(RECORD_BYTES.saturating_mul(paths as u64), ours.block);
+    let (record, index) = recorded(update);
+    // The record has a second copy; the former index is there already.
+    for size in [record, record, index] {
+        kept.file(size, ours.block);
     }
     let one_file_system = theirs.device == ours.device;
     let needs = if one_file_system {
@@ -218,6 +221,25 @@ fn check_room(
     Ok(())
 }
 
+/// The bytes of the record and of the index, estimated from above.
+fn recorded(update: &Update<'_>) -> (u64, u64) {
+    let bytes = |path: &RelPath, rest: u64| path.as_str().len() as u64 + rest;
+    let changes = update.plan.operations().iter();
+    let changes: u64 = changes
+        .map(|change| bytes(&change.path, CHANGE_BYTES))
+        .sum();
+    let files = update.plan.index().keys();
+    let files: u64 = files.map(|path| bytes(path, ENTRY_BYTES)).sum();
+    let directories = update.directories.keys();
+    let directories: u64 = directories.map(|path| bytes(path, ENTRY_BYTES)).sum();
+    // After the first update, few enter the index without a change.
+    let adopted = if update.before.is_none() { files } else { 0 };
+    (
+        FIXED_BYTES + changes + adopted,
+        FIXED_BYTES + files + directories,
+    )
+}
+
 pub(super) fn size(content: &dyn Content, path: &RelPath, id: BlobId) -> Result<u64, Error> {
     content.size(id).map_err(|source| Error::Content {
         path: path.clone(),
@@ -228,7 +250,17 @@ pub(super) fn size(content: &dyn Content, path: &RelPath, id: BlobId) -> Result<
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::apply::{Change, Image, Transaction, TxId};
+    use crate::git::{CommitId, File, FileMode, Oid, TreeId};
+    use crate::patterns::Patterns;
+    use crate::plan::{MassDelete, Policy, plan};
+    use crate::scan::Locals;
+    use crate::settings::LocalEdits;
+    use crate::state::sealed::Body;
+    use crate::state::{Index, Owned, SyncPoint};
 
     fn room(bytes: u64, inodes: Option<u64>) -> Room {
         Room {
@@ -237,6 +269,18 @@ mod tests {
             inodes,
             block: 4096,
             read_only: false,
+        }
+    }
+
+    fn policy() -> Policy {
+        let none = Patterns::new::<&str>(&[]).unwrap();
+        Policy {
+            local_edits: LocalEdits::Replace,
+            protect: none.clone(),
+            exclude: none.clone(),
+            executable: none,
+            require: Vec::new(),
+            mass_delete: MassDelete::Refuse,
         }
     }
 
@@ -265,5 +309,103 @@ mod tests {
         need.file(u64::MAX, 4096);
         need.file(u64::MAX, 4096);
         assert!(need.lacks(&room(u64::MAX - 1, None)).is_some());
+    }
+
+    /// The room for the record and the index follows what they have, so that a small change of a large tree needs little.
+    #[test]
+    fn the_record_and_the_index_take_no_more_than_estimated_and_not_much_less() {
+        let file = |byte| File {
+            mode: FileMode::Executable,
+            id: BlobId(Oid::from_bytes([byte; 20])),
+        };
+        let path = |number| format!("modules/a-directory-{}/{number}.nix", number / 10);
+        let path = |number| RelPath::new(path(number).as_bytes()).unwrap();
+        let paths: Vec<RelPath> = (0..3000).map(path).collect();
+        let point = SyncPoint {
+            commit: CommitId(Oid::from_bytes([1; 20])),
+            tree: TreeId(Oid::from_bytes([2; 20])),
+            reference: "refs/heads/main".to_owned(),
+            repository: None,
+        };
+        let stat = fs::Stat {
+            kind: FileKind::File,
+            mode: 0o755,
+            size: u64::MAX,
+            mtime: 1,
+            ctime: 1,
+            ino: u64::MAX,
+            uid: 0,
+        };
+        let before = Index::of(
+            point.clone(),
+            paths
+                .iter()
+                .map(|path| (path.clone(), Owned::of(file(1), None))),
+        );
+        let is_here = |path: &RelPath| {
+            let local = Local::File {
+                stat,
+                executable: true,
+                id: Some(file(1).id),
+            };
+            (path.clone(), local)
+        };
+        for (changed, before) in [(1, Some(&before)), (3000, Some(&before)), (3000, None)] {
+            let after = paths.iter().enumerate();
+            let after = after
+                .map(|(number, path)| (path.clone(), file(if number < changed { 2 } else { 1 })));
+            let local: Locals = match before {
+                Some(_) => paths.iter().map(is_here).collect(),
+                None => Locals::default(),
+            };
+            let base = before
+                .map(|before| (*before.files).clone())
+                .unwrap_or_default();
+            let plan = plan(&base, &local, &Arc::new(after.collect()), &policy()).unwrap();
+            assert_eq!(plan.operations().len(), changed);
+            let directories = paths.iter().flat_map(RelPath::ancestors);
+            let update = Update {
+                plan: &plan,
+                local: &local,
+                looked_at: Some(i64::MAX),
+                before,
+                after: point.clone(),
+                directories: Arc::new(directories.map(|path| (path, point.tree)).collect()),
+                rolls_back: false,
+            };
+            let changes = plan.operations().iter().map(|operation| Change {
+                path: operation.path.clone(),
+                before: Image::of(&operation.before).unwrap(),
+                after: operation.after,
+                edited: true,
+                puts_back: true,
+                base: (),
+            });
+            let transaction = Transaction {
+                id: TxId(u64::MAX),
+                time: crate::state::now(),
+                target: "/etc/nixos".to_owned(),
+                before: Some(point.clone()),
+                after: point.clone(),
+                changes: changes.collect(),
+                index_only: BTreeMap::new(),
+                index: None,
+            };
+            let bytes = |body: &dyn Body| {
+                let mut bytes = Vec::new();
+                body.write(&mut bytes).unwrap();
+                bytes.len() as u64
+            };
+            let (record, index) = recorded(&update);
+            for (name, estimated, taken) in [
+                ("record", record, bytes(&transaction)),
+                ("index", index, bytes(&update.index())),
+            ] {
+                assert!(
+                    (taken..=FIXED_BYTES + 5 * taken).contains(&estimated),
+                    "{name} of {changed}: {taken}, estimated {estimated}"
+                );
+            }
+        }
     }
 }
