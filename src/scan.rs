@@ -133,6 +133,15 @@ pub struct Scanner<'a> {
     seen: Mutex<FileObservation>,
 }
 
+/// Files that are as they were written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unchanged {
+    /// The sum of their sizes.
+    pub bytes: u64,
+    /// Whether the index has the metadata of each of them, so that none was hashed.
+    pub is_as_in_index: bool,
+}
+
 #[derive(Debug)]
 struct FileObservation {
     /// Not later than the first `lstat`.
@@ -264,21 +273,31 @@ impl<'a> Scanner<'a> {
         self.target.list(None).is_ok_and(|names| names.is_empty())
     }
 
-    /// Whether each file of the index looks exactly as it did when it had its content: nothing is hashed to find that out
-    /// but the targets of symlinks.
-    pub fn looks_unchanged(&self, index: &Index) -> Result<bool, Error> {
+    /// The files of the index, if each of them is as it was written and none has mode bits that no commit has. Those whose
+    /// metadata is not that of the index are hashed.
+    pub fn unchanged(&self, index: &Index) -> Result<Option<Unchanged>, Error> {
         let paths: Vec<&RelPath> = index.files.keys().collect();
         let mut seen = self.seen();
         self.see(&mut seen, &paths)?;
         let mut by_path = AscendingLookup::new(&seen.by_path);
         let mut known = AscendingLookup::new(&index.seen);
-        let is_unchanged = |(path, file): (&RelPath, &File)| {
-            let known = known.get(path).copied();
-            by_path.get(path).is_some_and(|local| {
-                local.is(file) && known.is_some() && known == local.stat().map(StatData::from)
-            })
+        let mut found = Unchanged {
+            bytes: 0,
+            is_as_in_index: true,
         };
-        Ok(index.files.iter().all(is_unchanged))
+        for (path, file) in &*index.files {
+            let Some(local) = by_path.get(path).filter(|local| local.is(file)) else {
+                return Ok(None);
+            };
+            let stat = match local {
+                Local::File { stat, .. } if stat.excess() == 0 => stat,
+                Local::Symlink { stat, .. } => stat,
+                _ => return Ok(None),
+            };
+            found.bytes += stat.size;
+            found.is_as_in_index &= known.get(path) == Some(&StatData::from(stat));
+        }
+        Ok(Some(found))
     }
 
     /// Drops all results, so that the next scan starts anew.

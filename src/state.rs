@@ -11,7 +11,7 @@
 //! | `target` | sealed, `target 1` | the directory whose state this is |
 //! | `repository` | sealed, `repository 1` | the repository that the target follows ([`FollowedRepo`]) |
 //! | `index` | sealed, `index 4` | what was written last: the base of the next plan ([`Index`]) |
-//! | `settled` | sealed, `settled 1` | that the target was equal to its commit, for runs of an unchanged branch |
+//! | `settled` | sealed, `settled 1` | that the target was found or made equal to its commit, for runs of an unchanged branch |
 //! | `sync-state.json` | JSON, version 1 | how the last sync went, for people and programs ([`SyncState`]) |
 //! | `followed` | sealed, `followed 1` | the commits of the followed names: a tag does not move |
 //! | `hold` | sealed, `hold 2` | the commits that a rollback left ([`Hold`](crate::sync::Hold)) |

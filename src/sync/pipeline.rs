@@ -430,7 +430,7 @@ impl SyncPipeline<'_> {
 
     /// What the index has of another commit's tree. A commit that is here already is read whole: that shows whether the store
     /// still has it.
-    fn known_tree(&self) -> Option<KnownTree<'_>> {
+    pub(super) fn known_tree(&self) -> Option<KnownTree<'_>> {
         let (session, wanted) = (self.session, self.goal.resolved.commit);
         let index = session.index()?;
         let last = index.point.commit;

@@ -1,10 +1,10 @@
-//! The record of a target that was found equal to its commit, with nothing left to do.
+//! The record of a target that was found or made equal to its commit, with nothing left to do.
 //!
 //! Most runs find the branch where it was and the files as they were written. To show that again, a run would read every
-//! tree of the commit and plan every path. While this record applies, the metadata of the files decides instead, as it
-//! does for each file anyway: the commit is the same, the index is the one that the record was made with, each file has
-//! the metadata that the index has of it, and the settings that decide what is accepted and managed are the same. Then
-//! verification and plan have the results of the last time.
+//! tree of the commit and plan every path. While this record applies, the files alone decide: the commit is the same, the
+//! index is the one that the record was made with, each file has the metadata that the index has of it or, in a preview,
+//! the content, and the settings that decide what is accepted and managed are the same. Then verification and plan have
+//! the results of the last time.
 //!
 //! It applies for a day only, so that the objects of the store are verified again before the next update needs them.
 //! Whatever is not exactly as recorded, the run does everything: a missing or damaged record costs time and nothing else.
@@ -26,7 +26,7 @@ use crate::rebuild;
 use crate::settings::{Gate, Limits};
 use crate::source::{self, Notice, Route, Source, VerificationPolicy};
 use crate::state::sealed::{self, SealedFormat};
-use crate::state::{self, Index, SyncPoint};
+use crate::state::{self, Index, StateDir, SyncPoint};
 
 const NAME: &str = "settled";
 const FORMAT: SealedFormat = SealedFormat {
@@ -72,7 +72,7 @@ pub(super) fn outcome(
     if !is_plain(run) || !session.store().is_complete(wanted) {
         return Ok(None);
     }
-    let Some(known) = sealed::read::<Settled>(state.directory(), NAME, FORMAT)?.whole() else {
+    let Some(known) = read(state)? else {
         return Ok(None);
     };
     let age = state::now().duration_since(known.verified_at);
@@ -81,16 +81,21 @@ pub(super) fn outcome(
         && known.point == index.point
         && known.terms == checksum(policy, terms)
         && Index::checksum(state)?.as_ref() == Some(&known.index);
-    if !applies || !run.scanner.looks_unchanged(index)? {
+    if !applies {
         return Ok(None);
     }
+    let is_applied = run.options.mode == SyncMode::Apply;
+    // A run that may write does everything, so that the index has the metadata of all files afterwards.
+    let unchanged = run.scanner.unchanged(index)?;
+    let Some(unchanged) = unchanged.filter(|found| found.is_as_in_index || !is_applied) else {
+        return Ok(None);
+    };
     let Some((commit, signer)) = source::commit_alone(session.store(), wanted, terms.signers)?
     else {
         return Ok(None);
     };
 
     run.context.observer.step(Step::Compare);
-    let is_applied = run.options.mode == SyncMode::Apply;
     if is_applied {
         if run.context.settings.rebuild.gate != Gate::Off {
             rebuild::pass_gate(state)?;
@@ -100,7 +105,6 @@ pub(super) fn outcome(
         state.keep_for(&run.context.settings.target)?;
     }
     let (notices, known_notices) = outcome::part(&known.notices, run.last_state()?.as_ref());
-    let sizes = index.seen.values().map(|seen| seen.size);
     let outcome = Outcome {
         mode: run.options.mode,
         point: known.point,
@@ -126,7 +130,7 @@ pub(super) fn outcome(
         downloaded: 0,
         traffic: run.remote.map(Source::traffic).unwrap_or_default(),
         duration: run.begun.elapsed(),
-        tree_size: Some(sizes.sum()),
+        tree_size: Some(unchanged.bytes),
         modes: Vec::new(),
         notes: run.notes.clone(),
         read_from: None,
@@ -137,7 +141,8 @@ pub(super) fn outcome(
     Ok(Some(outcome))
 }
 
-/// Writes the record after a run that has found nothing to do. It is not made durable: without it, a run takes longer.
+/// Writes the record after a run that has found nothing to do, or has done it all. It is not made durable: without it, a run
+/// takes longer.
 pub(super) fn remember(
     run: &SyncPipeline<'_>,
     outcome: &Outcome,
@@ -147,8 +152,9 @@ pub(super) fn remember(
     let (plan, state) = (&outcome.plan, run.session.state());
     let mut notices: Vec<Notice> = outcome.notices.clone();
     notices.extend_from_slice(&outcome.known_notices);
+    let applied = outcome.applied.as_ref();
     let is_equal = is_plain(run)
-        && outcome.does_nothing()
+        && applied.is_some_and(|applied| applied.late.is_empty())
         && outcome.proven
         && plan.kept().is_empty()
         && plan.in_the_way().is_empty()
@@ -157,20 +163,32 @@ pub(super) fn remember(
     if !is_equal {
         return Ok(());
     }
-    let Some(index) = Index::checksum(state)? else {
+    let terms = checksum(policy, terms);
+    let verified_at = match run.known_tree() {
+        None => Some(state::now()),
+        // What the last commit has too was not verified in this run.
+        Some(_) => read(state)?
+            .filter(|last| outcome.before == Some(last.point.commit) && last.terms == terms)
+            .map(|last| last.verified_at),
+    };
+    let Some((index, verified_at)) = Index::checksum(state)?.zip(verified_at) else {
         return Ok(());
     };
     let record = Settled {
         point: outcome.point.clone(),
         index,
-        terms: checksum(policy, terms),
-        verified_at: state::now(),
+        terms,
+        verified_at,
         excluded: outcome.excluded,
         notices,
     };
     let directory = state.directory();
     sealed::replace(directory, NAME, Durability::Unflushed, FORMAT, &record)?;
     Ok(())
+}
+
+fn read(state: &StateDir) -> Result<Option<Settled>, state::Error> {
+    Ok(sealed::read::<Settled>(state.directory(), NAME, FORMAT)?.whole())
 }
 
 /// Whether the run asks for nothing but the commit of its reference, by the usual rules.

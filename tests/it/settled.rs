@@ -90,6 +90,47 @@ fn a_run_without_changes_reads_no_tree_and_writes_nothing() {
     assert_eq!(modified("settled").unwrap(), record.modified().unwrap());
 }
 
+#[test]
+fn a_check_after_an_update_verifies_nothing_again() {
+    const CHECKS: [&str; 2] = ["--check-only", "--dry-run"];
+    let world = World::local(&remarkable()).synced();
+    let is_verified = || CHECKS.map(|check| verifies(&world, &[check]));
+    assert_eq!(is_verified(), [false; 2], "after the first sync");
+    let reports = || CHECKS.map(|check| lasting(world.json(&["sync", check])));
+    let short = reports();
+    fs::remove_file(world.state().join("settled")).unwrap();
+    assert_eq!(short, reports());
+
+    settle(&world);
+    world.repo.write("flake.nix", "two\n").commit("two");
+    let _ = world.sync(&[]).ok();
+    assert_eq!(is_verified(), [false; 2], "after an update");
+    fs::write(world.target().join("flake.nix"), "owt\n").unwrap();
+    assert_eq!(is_verified(), [true; 2]);
+}
+
+#[test]
+fn an_update_does_not_verify_what_the_commit_before_had_too() {
+    let world = World::small().synced();
+    fs::remove_file(world.state().join("settled")).unwrap();
+    world.repo.write("flake.nix", "two\n").commit("two");
+    let _ = world.sync(&[]).ok();
+    assert!(verifies(&world, &["--check-only"]));
+}
+
+#[test]
+fn the_day_of_a_record_goes_on_in_an_update() {
+    let world = settled(World::small());
+    let verified_at = set_age(&world, 23);
+    world.repo.write("flake.nix", "two\n").commit("two");
+    let _ = world.sync(&[]).ok();
+    let record = fs::read_to_string(world.state().join("settled")).unwrap();
+    assert!(record.contains(&verified_at), "{record}");
+    assert!(!verifies(&world, &["--check-only"]));
+    let _ = set_age(&world, 25);
+    assert!(verifies(&world, &["--check-only"]));
+}
+
 /// What happens to a target, and its name.
 type Change = (&'static str, fn(&Path));
 
@@ -181,22 +222,27 @@ fn rewrite(path: &Path, change: &dyn Fn(&str) -> String) {
     fs::write(path, format!("{what} {sum}\n{body}")).unwrap();
 }
 
+/// Makes the record one of a verification so many hours ago, and returns the time of that.
+fn set_age(world: &World, hours: i64) -> String {
+    let time = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(hours);
+    rewrite(&world.state().join("settled"), &|body| {
+        let mut record: Value = serde_json::from_str(body).unwrap();
+        record["verified_at"] = time.to_string().into();
+        record.to_string()
+    });
+    time.to_string()
+}
+
 #[test]
 fn a_record_applies_for_a_day_and_not_before_it_was_written() {
     let world = settled(World::small());
-    let path = world.state().join("settled");
-    let at = |hours: i64| {
-        rewrite(&path, &|body| {
-            let mut record: Value = serde_json::from_str(body).unwrap();
-            let time = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(hours);
-            record["verified_at"] = time.to_string().into();
-            record.to_string()
-        });
+    let is_verified = |age| {
+        let _ = set_age(&world, age);
         verifies(&world, &["--dry-run"])
     };
-    assert!(!at(-23));
-    assert!(at(-25));
-    assert!(at(1));
+    assert!(!is_verified(23));
+    assert!(is_verified(25));
+    assert!(is_verified(-1));
     // The run that verified wrote it anew.
     assert!(verifies(&world, &[]) && !verifies(&world, &[]));
 }
