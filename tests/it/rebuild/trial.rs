@@ -322,7 +322,7 @@ fn a_second_trial_that_cannot_begin_keeps_the_record_of_the_first() {
     // Stopped while the new system becomes the boot default.
     world.script(
         "nix-env",
-        "ln -sfn \"$4\" \"$2\"; echo the profile is set; sleep 10",
+        "ln -sfn \"$4\" \"$2\"; echo the profile is set; sleep 1",
     );
     let error = switch(&world).interrupted_at("the profile is set").run();
     assert!(matches!(
