@@ -85,9 +85,7 @@ fn prints_what_it_did_and_that_nothing_is_left_to_do() {
     writing the target
     time: resolve [time], prove [time], plan [time], prepare [time], apply [time]; [time] in all
     ");
-    insta::assert_snapshot!(sync(&world, &repo, &["--quiet"]).masked(), @r#"
-    exit: 0
-    "#);
+    insta::assert_snapshot!(sync(&world, &repo, &["--quiet"]).masked(), @"exit: 0");
 }
 
 #[test]
