@@ -12,10 +12,12 @@ use crate::scan::Local;
 use crate::state::StateDir;
 use crate::text::Amount;
 
-/// Upper estimates of the bytes, besides paths, that a change takes in the record, a file or directory in the index and a
-/// file in the record that does not change, and either of them in any case.
+/// An upper estimate of the bytes that the record takes for a change, besides its path.
 const CHANGE_BYTES: u64 = 512;
+/// An upper estimate of the bytes that the index takes for a file or a directory, or the record for a file that does not
+/// change, besides its path.
 const ENTRY_BYTES: u64 = 96;
+/// An upper estimate of what the record and the index take in any case, each.
 const FIXED_BYTES: u64 = 4096;
 
 /// Refuses an update that would fail, before anything is written.
@@ -223,15 +225,13 @@ fn check_room(
 
 /// The bytes of the record and of the index, estimated from above.
 fn recorded(update: &Update<'_>) -> (u64, u64) {
-    let bytes = |path: &RelPath, rest: u64| path.as_str().len() as u64 + rest;
-    let changes = update.plan.operations().iter();
-    let changes: u64 = changes
-        .map(|change| bytes(&change.path, CHANGE_BYTES))
-        .sum();
-    let files = update.plan.index().keys();
-    let files: u64 = files.map(|path| bytes(path, ENTRY_BYTES)).sum();
-    let directories = update.directories.keys();
-    let directories: u64 = directories.map(|path| bytes(path, ENTRY_BYTES)).sum();
+    fn bytes<'a>(paths: impl Iterator<Item = &'a RelPath>, rest: u64) -> u64 {
+        paths.map(|path| path.as_str().len() as u64 + rest).sum()
+    }
+    let operations = update.plan.operations().iter();
+    let changes = bytes(operations.map(|operation| &operation.path), CHANGE_BYTES);
+    let files = bytes(update.plan.index().keys(), ENTRY_BYTES);
+    let directories = bytes(update.directories.keys(), ENTRY_BYTES);
     // After the first update, few enter the index without a change.
     let adopted = if update.before.is_none() { files } else { 0 };
     (
