@@ -156,6 +156,7 @@ pub(super) fn remember(
     let is_equal = is_plain(run)
         && applied.is_some_and(|applied| applied.late.is_empty())
         && outcome.proven
+        && outcome.merged.is_empty()
         && plan.kept().is_empty()
         && plan.in_the_way().is_empty()
         && outcome.modes.is_empty()
